@@ -1,0 +1,65 @@
+"""The command line: one subcommand a file in `app/commands/`; no subcommand means `run`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from typing import List, Optional, Sequence
+
+from app import __version__
+from app.errors import AppError
+
+COMMANDS = {
+    "run": "recognise people in live video or recordings (the default)",
+    "demo": "see it work without a camera: makes a short film and recognises two people in it",
+    "people": "list, add, remove and check the people in the gallery",
+    "bench": "measure how fast this machine does it, stage by stage",
+}
+
+USER_ERROR = 2
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs one command; the value is the process's exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        sys.stdout.write(f"{__version__}\n")
+        return 0
+    named = bool(words) and not words[0].startswith("-")
+    name = words.pop(0) if named else "run"
+    if name not in COMMANDS:
+        return _complain(_no_such_command(name))
+    command = importlib.import_module(f"app.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m app {name}" if named else "python -m app",
+        description=command.DESCRIPTION,
+        epilog=command.EXAMPLES if named else _overview(command.EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    try:
+        return int(command.execute(parser.parse_args(words)))
+    except AppError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted")
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return USER_ERROR
+
+
+def _no_such_command(name: str) -> str:
+    near: List[str] = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"commands are: {', '.join(COMMANDS)}"
+    return f"there is no command {name!r}; {hint}"
+
+
+def _overview(examples: str) -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(["commands (python -m app COMMAND --help tells more):", *lines, "", examples])

@@ -1,0 +1,161 @@
+"""The data that travels through the program: plain, immutable, checked when it is made."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+NO_TRACK = 0
+"""Track id of a face that has not been seen often enough to be followed."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of one channel."""
+
+    image: np.ndarray
+    """H x W x 3, uint8, BGR."""
+    source: str
+    """Name of the channel."""
+    index: int
+    """Counts every frame that the reader produced, also those that were dropped."""
+    captured_at: float
+    """When the frame arrived, in seconds since the epoch."""
+    position: Optional[float] = None
+    """Seconds into a recording; None for a live source."""
+    continues: bool = True
+    """False for a picture that has nothing to do with the one before it (a folder of photos)."""
+
+    def __post_init__(self) -> None:
+        _check_shape("Frame.image", self.image, (None, None, 3))
+        if self.image.dtype != np.uint8:
+            raise ValueError(f"Frame.image must be uint8, not {self.image.dtype}")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one frame as parallel arrays: row i of each array is face i."""
+
+    boxes: np.ndarray
+    """N x 4 float32: x1 y1 x2 y2 in the frame's own pixels."""
+    scores: np.ndarray
+    """N: how sure the detector is, 0..1."""
+    landmarks: np.ndarray
+    """N x 5 x 2: left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them."""
+    embeddings: Optional[np.ndarray] = None
+    """N x D, unit length; a row of NaN is a face that was not embedded in this frame. None: no face was."""
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes)
+        _check_shape("Faces.boxes", self.boxes, (count, 4))
+        _check_shape("Faces.scores", self.scores, (count,))
+        _check_shape("Faces.landmarks", self.landmarks, (count, 5, 2))
+        if self.embeddings is not None:
+            _check_shape("Faces.embeddings", self.embeddings, (count, None))
+
+    @classmethod
+    def empty(cls) -> Faces:
+        return cls(
+            boxes=np.empty((0, 4), np.float32),
+            scores=np.empty(0, np.float32),
+            landmarks=np.empty((0, 5, 2), np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: Union[int, slice, np.ndarray, List[int]]) -> Faces:
+        """The chosen faces, always as `Faces`: an int gives one face, a mask or a list of indices several."""
+        if isinstance(rows, (int, np.integer)):
+            rows = [int(rows)]
+        return Faces(
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            landmarks=self.landmarks[rows],
+            embeddings=None if self.embeddings is None else self.embeddings[rows],
+        )
+
+
+class Reason(str, enum.Enum):
+    """Why a face has, or has not, a name. The values are part of the event format."""
+
+    MATCHED = "matched"
+    BELOW_THRESHOLD = "below_threshold"
+    TOO_CLOSE_TO_RUNNER_UP = "too_close_to_runner_up"
+    LOOKS_DISAGREE = "looks_disagree"
+    NOBODY_ENROLLED = "nobody_enrolled"
+    TOO_SMALL = "too_small"
+    NOT_COMPARED_YET = "not_compared_yet"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Match:
+    """Who a face is, or why it is nobody we know."""
+
+    name: Optional[str]
+    """The person, or None for unknown."""
+    reason: Reason
+    similarity: float = 0.0
+    """Cosine of the nearest person's best photo, also when it did not suffice for a name."""
+    nearest: Optional[str] = None
+    """Whose photo that is."""
+    runner_up: Optional[str] = None
+    """The second nearest person."""
+    runner_up_similarity: float = 0.0
+
+
+NOT_COMPARED_YET = Match(name=None, reason=Reason.NOT_COMPARED_YET)
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face followed through the frames of one channel."""
+
+    id: int
+    box: np.ndarray
+    """Where it was last seen: x1 y1 x2 y2."""
+    match: Match
+    """Who it is, as far as the looks taken so far agree."""
+    first_seen: float
+    """Seconds since the epoch, like `Frame.captured_at`; in a recording, seconds into it."""
+    last_seen: float
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Everything that is known of one frame. The outputs get this and nothing else."""
+
+    frame: Frame
+    faces: Faces
+    matches: Tuple[Match, ...] = ()
+    """One a face: what to show, steadied over the face's track."""
+    track_ids: Tuple[int, ...] = ()
+    """One a face; NO_TRACK where the face has no confirmed track yet."""
+    tracks: Tuple[Track, ...] = ()
+    """All confirmed tracks of the channel that are alive, also those whose face is hidden in this frame."""
+    timings_ms: Dict[str, float] = field(default_factory=dict)
+    """Milliseconds by stage, in the order in which the stages ran."""
+    latency_s: float = 0.0
+    """From the frame's arrival to this result."""
+
+    def __post_init__(self) -> None:
+        for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):
+            if len(values) != len(self.faces):
+                raise ValueError(
+                    f"FrameResult.{name} must have one entry a face: expected {len(self.faces)}, got {len(values)}"
+                )
+
+
+def _check_shape(name: str, array: np.ndarray, expected: Tuple[Optional[int], ...]) -> None:
+    fits = array.ndim == len(expected) and all(
+        want is None or want == have for want, have in zip(expected, array.shape)
+    )
+    if not fits:
+        wanted = " x ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{name} must have the shape {wanted}, not {' x '.join(map(str, array.shape))}")

@@ -1,0 +1,153 @@
+"""What all face detectors share: frames to network input, survivors of the threshold through NMS, back to the frame.
+
+A model family adds the middle: how its outputs are read (see `app/vision/retinaface.py`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.batching import run_in_batches
+from app.inference.engine import Engine
+from app.settings import DetectionSettings
+from app.types import Faces
+from app.vision.preprocessing import Preprocessing
+
+SIZE_STEP = 32
+"""Networks halve their input five times: its sides must be multiples of this."""
+
+MOST_CANDIDATES = 1000
+"""Boxes that go into NMS, best first; a picture full of noise must not stop the program."""
+
+
+@dataclass(frozen=True)
+class DetectorInput:
+    """Frames made ready for the network. The tensor is overwritten by the detector's next `prepare`."""
+
+    tensor: np.ndarray
+    """N x 3 x H x W."""
+    scales: Tuple[Tuple[float, float], ...]
+    """Network pixels per frame pixel, horizontally and vertically, for each frame."""
+    frame_sizes: Tuple[Tuple[int, int], ...]
+    """Width and height of each frame."""
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        """Width and height of the network's input."""
+        return self.tensor.shape[3], self.tensor.shape[2]
+
+
+class FaceDetector(ABC):
+    """A network that finds faces. Owns its engine."""
+
+    def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:
+        self._engine = engine
+        self._preprocessing = preprocessing
+        self._settings = settings
+        self._buffer = np.empty((0, 3, 0, 0), np.float32)
+        (network_input,) = engine.inputs
+        _, _, height, width = network_input.shape
+        self._fixed_size = None if width is None or height is None else (width, height)
+
+    def detect(self, images: Sequence[np.ndarray]) -> List[Faces]:
+        """The faces of each image, best first, in the image's own pixels."""
+        if not images:
+            return []
+        prepared = self.prepare(images)
+        return self.decode(self.infer(prepared), prepared)
+
+    def prepare(self, images: Sequence[np.ndarray]) -> DetectorInput:
+        """Shrinks each frame to the input's size, keeping its aspect; the rest (right, below) becomes zeros."""
+        frame_sizes = tuple((image.shape[1], image.shape[0]) for image in images)
+        shrunk = [shrunk_size(size, self._settings.input_size, self._fixed_size) for size in frame_sizes]
+        width, height = self._fixed_size or (
+            _round_up(max(size[0] for size in shrunk)),
+            _round_up(max(size[1] for size in shrunk)),
+        )
+        tensor = self._tensor((len(images), 3, height, width))
+        for planes, image, size in zip(tensor, images, shrunk):
+            fitting = image if (image.shape[1], image.shape[0]) == size else cv2.resize(image, size)
+            planes[:, size[1] :, :] = 0
+            planes[:, : size[1], size[0] :] = 0
+            self._preprocessing.fill(planes, fitting)
+        scales = tuple((s[0] / f[0], s[1] / f[1]) for s, f in zip(shrunk, frame_sizes))
+        return DetectorInput(tensor, scales, frame_sizes)
+
+    def infer(self, prepared: DetectorInput) -> Dict[str, np.ndarray]:
+        return run_in_batches(self._engine, prepared.tensor)
+
+    def decode(self, outputs: Mapping[str, np.ndarray], prepared: DetectorInput) -> List[Faces]:
+        faces = []
+        for row, (scale, frame_size) in enumerate(zip(prepared.scales, prepared.frame_sizes)):
+            found = self.candidates({name: value[row] for name, value in outputs.items()}, prepared.size)
+            faces.append(to_frame(suppress_overlaps(found, self._settings.nms_iou), scale, frame_size))
+        return faces
+
+    @abstractmethod
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
+        """One frame's boxes above the least score, in the network's pixels, still overlapping."""
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _tensor(self, shape: Tuple[int, int, int, int]) -> np.ndarray:
+        if self._buffer.shape != shape:
+            self._buffer = np.empty(shape, np.float32)
+        return self._buffer
+
+
+def shrunk_size(frame: Tuple[int, int], longest: int, fixed: Optional[Tuple[int, int]]) -> Tuple[int, int]:
+    """The size at which a frame is shown to the network: its aspect kept, never enlarged."""
+    width, height = frame
+    room_x, room_y = (min(longest, side) for side in fixed) if fixed else (longest, longest)
+    scale = min(1.0, room_x / width, room_y / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def suppress_overlaps(faces: Faces, iou: float) -> Faces:
+    """Non-maximum suppression: of boxes that overlap more than `iou` only the best scored stays; best first."""
+    if len(faces) > MOST_CANDIDATES:
+        faces = faces[np.argsort(-faces.scores, kind="stable")[:MOST_CANDIDATES]]
+    if len(faces) < 2:
+        return faces
+    corners, sizes = faces.boxes[:, :2], faces.boxes[:, 2:] - faces.boxes[:, :2]
+    # Lists on purpose: OpenCV reads them many times faster than arrays here.
+    kept = cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).tolist(), faces.scores.tolist(), 0.0, iou)
+    return faces[np.reshape(kept, -1).astype(int)]
+
+
+def to_frame(faces: Faces, scale: Tuple[float, float], frame_size: Tuple[int, int]) -> Faces:
+    """From the network's pixels to the frame's own, boxes cut off at its edges; what lies wholly outside is dropped."""
+    width, height = frame_size
+    boxes = faces.boxes / np.array([*scale, *scale], np.float32)
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    landmarks = faces.landmarks / np.array(scale, np.float32)
+    inside = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))[inside]
+
+
+def find_output(engine: Engine, family: str, name: str, channels: int) -> str:
+    """The output with this name, or else the only one whose last dimension fits.
+
+    Exporters rename outputs; what an output holds shows in its last dimension.
+    """
+    if any(output.name == name for output in engine.outputs):
+        return name
+    fitting = [output.name for output in engine.outputs if output.shape and output.shape[-1] == channels]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = ", ".join(map(str, engine.outputs))
+    raise ModelError(
+        f"this is not a {family} network: expected an output {name!r} with {channels} values an anchor, found {found}; "
+        "check the model's family in the catalogue"
+    )
+
+
+def _round_up(side: int) -> int:
+    return -(-side // SIZE_STEP) * SIZE_STEP

@@ -1,0 +1,59 @@
+"""From a name in the catalogue to a network that is ready to run."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, TypeVar
+
+from app.errors import ModelError
+from app.inference.engine import Engine
+from app.inference.onnx import OnnxEngine
+from app.settings import DetectionSettings, ModelSettings
+from app.vision.catalog import ModelEntry, read_catalog
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
+
+Factory = TypeVar("Factory")
+
+
+def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
+    return RetinaFace(engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes))
+
+
+def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
+    return FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
+
+
+DETECTORS: Dict[str, Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]] = {"retinaface": _retinaface}
+EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
+
+
+def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDetector:
+    """The chosen detector, opened; whoever asked closes it."""
+    entry = detector_entry(models)
+    factory = _family(DETECTORS, entry)
+    engine = OnnxEngine(entry.verified_file(), models.threads)
+    return factory(engine, entry, detection)
+
+
+def load_embedder(models: ModelSettings) -> FaceEmbedder:
+    """The chosen embedder, opened; whoever asked closes it."""
+    entry = embedder_entry(models)
+    factory = _family(EMBEDDERS, entry)
+    return factory(OnnxEngine(entry.verified_file(), models.threads), entry)
+
+
+def detector_entry(models: ModelSettings) -> ModelEntry:
+    return read_catalog(models.catalog).entry(models.detector, "detection")
+
+
+def embedder_entry(models: ModelSettings) -> ModelEntry:
+    return read_catalog(models.catalog).entry(models.embedder, "embedding")
+
+
+def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:
+    if entry.family not in families:
+        raise ModelError(
+            f"model {entry.name!r}: there is no family {entry.family!r} for {entry.task}; known: {', '.join(families)}"
+        )
+    return families[entry.family]

@@ -1,0 +1,118 @@
+"""Frames of every size go into the network whole, and what is found comes back in the frame's own pixels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.inference.engine import TensorSpec
+from app.settings import DetectionSettings
+from app.types import Faces
+from app.vision.detector import FaceDetector, shrunk_size, to_frame
+from app.vision.preprocessing import Preprocessing
+
+PLAIN = Preprocessing("bgr", (104, 117, 123), 1)
+
+
+class BrightSpotDetector(FaceDetector):
+    """Sees a face wherever a pixel of the network's input is white: no network, but all the geometry around one."""
+
+    def candidates(self, outputs, input_size):
+        white = (outputs["planes"] > 100).all(axis=0)
+        rows, columns = np.nonzero(white)
+        if not len(rows):
+            return Faces.empty()
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        middle = (box[:, :2] + box[:, 2:]) / 2
+        return Faces(box, np.ones(1, np.float32), np.repeat(middle[:, None], 5, axis=1))
+
+
+class PassingEngine:
+    """Gives back what it is fed."""
+
+    def __init__(self, batch=None, height=None, width=None):
+        self.inputs = (TensorSpec("input", (batch, 3, height, width), np.dtype(np.float32)),)
+        self.outputs = (TensorSpec("planes", (batch, 3, height, width), np.dtype(np.float32)),)
+        self.batches = []
+
+    def run(self, feeds):
+        self.batches.append(feeds["input"].shape)
+        return {"planes": feeds["input"].copy()}
+
+    def close(self):
+        pass
+
+
+def picture(width, height, box):
+    image = np.zeros((height, width, 3), np.uint8)
+    x1, y1, x2, y2 = box
+    image[y1:y2, x1:x2] = 255
+    return image
+
+
+@pytest.mark.parametrize("fixed", [(), (640, 640), (480, 640), (320, 320)], ids=str)
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (640, 480), (333, 517), (4000, 64), (50, 40)], ids=str)
+def test_boxes_and_landmarks_come_back_in_the_frames_own_pixels(size, fixed):
+    width, height = size
+    box = (width // 5, height // 4, width * 4 // 5, height * 3 // 4)
+    detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, DetectionSettings(input_size=640))
+    (faces,) = detector.detect([picture(width, height, box)])
+    tolerance = 1.5 * max(1, width / min(640, fixed[1] if fixed else 640), height / min(640, fixed[0] if fixed else 640))
+    np.testing.assert_allclose(faces.boxes[0], box, atol=tolerance)
+    np.testing.assert_allclose(faces.landmarks[0][0], ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), atol=tolerance)
+
+
+def test_a_batch_of_frames_of_different_sizes_gives_what_each_gives_alone():
+    frames = [picture(640, 360, (100, 50, 200, 150)), picture(300, 500, (20, 400, 90, 480)), picture(1280, 720, (0, 0, 9, 9))]
+    engine = PassingEngine()
+    detector = BrightSpotDetector(engine, PLAIN, DetectionSettings())
+    together = detector.detect(frames)
+    assert engine.batches == [(3, 3, 512, 640)]
+    for frame, faces in zip(frames, together):
+        np.testing.assert_array_equal(detector.detect([frame])[0].boxes, faces.boxes)
+
+
+def test_a_network_built_for_one_frame_is_fed_one_at_a_time():
+    engine = PassingEngine(batch=1, height=640, width=640)
+    found = BrightSpotDetector(engine, PLAIN, DetectionSettings()).detect([picture(640, 640, (9, 9, 99, 99))] * 3)
+    assert engine.batches == [(1, 3, 640, 640)] * 3
+    assert [len(faces) for faces in found] == [1, 1, 1]
+
+
+def test_remains_of_the_frame_before_are_not_seen():
+    detector = BrightSpotDetector(PassingEngine(1, 640, 640), PLAIN, DetectionSettings())
+    detector.detect([np.full((640, 640, 3), 255, np.uint8)])
+    (faces,) = detector.detect([picture(640, 100, (10, 10, 20, 20))])
+    np.testing.assert_allclose(faces.boxes, [[10, 10, 20, 20]])
+
+
+def test_nothing_asked_nothing_found():
+    assert BrightSpotDetector(PassingEngine(), PLAIN, DetectionSettings()).detect([]) == []
+
+
+@given(st.integers(1, 8000), st.integers(1, 8000), st.integers(64, 2000))
+def test_shrinking_keeps_the_aspect_and_never_enlarges(width, height, longest):
+    new_width, new_height = shrunk_size((width, height), longest, None)
+    assert max(new_width, new_height) <= max(longest, 1)
+    assert new_width <= width and new_height <= height
+    if max(width, height) <= longest:
+        assert (new_width, new_height) == (width, height)
+    else:
+        assert abs(new_width * height - new_height * width) <= max(width, height) * 0.5 + 1 or min(new_width, new_height) == 1
+
+
+def test_boxes_are_cut_at_the_frames_edges_and_dropped_outside():
+    boxes = np.array([[-10, -10, 20, 20], [50, 50, 80, 70], [200, 200, 220, 220]], np.float32)
+    faces = to_frame(Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32)), (1.0, 1.0), (60, 60))
+    np.testing.assert_array_equal(faces.boxes, [[0, 0, 20, 20], [50, 50, 60, 60]])
+
+
+@pytest.mark.parametrize("channels", ["bgr", "rgb"])
+def test_pixels_are_prepared_as_the_formula_says(channels):
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    planes = np.full((3, 64, 64), -1, np.float32)
+    Preprocessing(channels, (10, 20, 30), 128).fill(planes, image)
+    ordered = image if channels == "bgr" else image[:, :, ::-1]
+    expected = (ordered.astype(np.float64) - (10, 20, 30)) / 128
+    np.testing.assert_allclose(planes[:, :40, :50], expected.transpose(2, 0, 1), atol=1e-6)
+    assert (planes[:, 40:] == -1).all() and (planes[:, :, 50:] == -1).all()
