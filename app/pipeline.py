@@ -3,22 +3,92 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Protocol, Sequence
+from dataclasses import dataclass
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.enrolment import KnownPeople
+from app.capture.capture import Channels
+from app.enrolment import Enrolment, KnownPeople
+from app.errors import OutputError
+from app.identity.channel import ChannelTracker
 from app.identity.decision import decide
-from app.identity.tracker import ChannelTracker
+from app.output.outputs import Outputs
+from app.output.progress import Progress
+from app.output.window import Window
 from app.settings import Settings
-from app.types import Faces, Frame, FrameResult, Match, Reason
+from app.summary import RunSummary
+from app.types import Faces, Frame, FrameResult, Match
 from app.vision.align import align_faces
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.vision.quality import face_sizes_px
+
+logger = logging.getLogger(__name__)
+
+FRAME_WAIT_S = 0.05
+"""How long the loop waits for a frame before it looks after keys, the gallery and the limits again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends, besides by its sources."""
+
+    max_frames: Optional[int]
+    duration_s: Optional[float]
+    stop: threading.Event
+    """Set by Ctrl-C."""
+
+    def reached(self, summary: RunSummary) -> bool:
+        return (
+            self.stop.is_set()
+            or (self.max_frames is not None and summary.frames >= self.max_frames)
+            or (self.duration_s is not None and summary.elapsed_s >= self.duration_s)
+        )
+
+
+def run_loop(
+    channels: Channels,
+    pipeline: Pipeline,
+    enrolment: Enrolment,
+    outputs: Outputs,
+    window: Optional[Window],
+    progress: Progress,
+    summary: RunSummary,
+    limits: Limits,
+) -> None:
+    """Until the sources have ended, a limit is reached or the window is closed."""
+    while not limits.reached(summary):
+        if window is not None:
+            window = _look_after(window, outputs)
+            if window is not None and window.closed:
+                return
+            if window is not None and window.paused:
+                continue
+        enrolment.keep_up()
+        progress.tick()
+        frame = channels.take(FRAME_WAIT_S)
+        if frame is None:
+            if channels.finished:
+                return
+            continue
+        for result in pipeline.process([frame]):
+            summary.add(result)
+            outputs.handle(result)
+
+
+def _look_after(window: Window, outputs: Outputs) -> Optional[Window]:
+    """Draws and reads keys. A window whose display is gone is dropped, and the run goes on without it."""
+    try:
+        window.poll()
+    except OutputError as error:
+        outputs.drop(window, error)
+        return None
+    return window
 
 
 class Stopwatch:
@@ -38,7 +108,7 @@ class Stopwatch:
 class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
 
-    def __init__(self, detector: FaceDetector, embedder: FaceEmbedder, people: KnownPeopleHolder, settings: Settings):
+    def __init__(self, detector: FaceDetector, embedder: FaceEmbedder, people: Enrolment, settings: Settings):
         self._detector = detector
         self._embedder = embedder
         self._people = people
@@ -67,12 +137,13 @@ class Pipeline:
         tracker = self._trackers[frame.source]
         now = frame.captured_at if frame.position is None else frame.position
         with watch.stage("track"):
-            tracker.update(faces.boxes, faces.scores, now, frame.continues)
-            rows = tracker.faces_to_look_at(now, known.generation)
-        faces, matches = self._look(frame, faces, rows, known, watch)
-        with watch.stage("track"):
-            for row, match in zip(rows, matches):
-                tracker.record_look(row, match, now, known.generation)
+            tracker.update(faces.boxes, now, frame.continues)
+            rows = tracker.faces_to_look_at(known.generation)
+        if rows:
+            faces, matches = self._look(frame, faces, rows, known, watch)
+            with watch.stage("track"):
+                for row, match in zip(rows, matches):
+                    tracker.record_look(row, match, known.generation)
         return FrameResult(
             frame=frame,
             faces=faces,
@@ -84,22 +155,16 @@ class Pipeline:
         )
 
     def _look(
-        self, frame: Frame, faces: Faces, rows: Sequence[int], known: KnownPeople, watch: Stopwatch
-    ) -> tuple[Faces, List[Match]]:
-        """Compares these faces with everybody enrolled; faces too small to tell are not compared."""
-        large_enough = face_sizes_px(faces) >= self._settings.recognition.min_face_px
-        looked_at = [row for row in rows if large_enough[row]]
-        matches = {row: Match(None, Reason.TOO_SMALL) for row in rows}
-        if looked_at:
-            with watch.stage("align"):
-                crops = align_faces(frame.image, faces.landmarks[looked_at], self._embedder.crop_size)
-            with watch.stage("embed"):
-                vectors = self._embedder.embed(crops)
-            with watch.stage("match"):
-                candidates = known.index.search(vectors)
-                for row, candidate in zip(looked_at, candidates):
-                    matches[row] = decide(candidate, known.threshold, self._settings.recognition.margin)
-            embeddings = np.full((len(faces), vectors.shape[1]), np.nan, np.float32)
-            embeddings[looked_at] = vectors
-            faces = dataclasses.replace(faces, embeddings=embeddings)
-        return faces, [matches[row] for row in rows]
+        self, frame: Frame, faces: Faces, rows: List[int], known: KnownPeople, watch: Stopwatch
+    ) -> Tuple[Faces, List[Match]]:
+        """Compares the faces of these rows with everybody enrolled; the faces come back with what was embedded."""
+        with watch.stage("align"):
+            crops = align_faces(frame.image, faces.landmarks[rows], self._embedder.crop_size)
+        with watch.stage("embed"):
+            vectors = self._embedder.embed(crops)
+        with watch.stage("match"):
+            margin = self._settings.recognition.margin
+            matches = [decide(candidates, known.threshold, margin) for candidates in known.index.search(vectors)]
+        embeddings = np.full((len(faces), vectors.shape[1]), np.nan, np.float32)
+        embeddings[rows] = vectors
+        return dataclasses.replace(faces, embeddings=embeddings), matches

@@ -32,8 +32,8 @@ class ChannelCount:
 
     name: str
     read: int
-    dropped: int
     processed: int
+    dropped: int
     end: str
     """How it ended, in a word or with the error."""
 

@@ -48,9 +48,7 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     if path is not None:
         layers.append(read_file(path))
     by_key = {leaf.key: leaf for leaf in leaves()}
-    values = {
-        key: Assignment(value, str(by_key[key].flag)) for key, value in vars(arguments).items() if key in by_key
-    }
+    values = {key: Assignment(value, str(by_key[key].flag)) for key, value in vars(arguments).items() if key in by_key}
     sources = tuple(getattr(arguments, "sources", None) or ())
     layers.append(Layer(values, sources, "command line"))
     return resolve(layers)

@@ -66,7 +66,7 @@ def make_film(path: Path, portraits: Sequence[Portrait], backdrops: Sequence[np.
     """Writes the film; the same one on every machine, up to the encoder."""
     wall = _wall(portraits, backdrops)
     grains = _sensor_noise()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise AppError(f"the demo's film cannot be written to {path}: is the folder writable, the disk full?")
     truth: List[Tuple[FaceTruth, ...]] = []

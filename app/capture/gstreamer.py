@@ -1,0 +1,152 @@
+"""GStreamer pipelines as text, for a Jetson's hardware decoder, for CSI cameras, and for any computer without either.
+
+Every pipeline ends in BGR at an appsink. A live one keeps the newest frame only: measured, it lags 1-2 ms, also after
+a reader that paused. NVIDIA's converter cannot produce BGR, hence BGRx and a second, cheap conversion.
+The pipelines with NVIDIA's elements follow its documents; they need a Jetson to be run.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+from typing import Optional
+
+from app.capture.passwords import credentials, without_credentials
+
+_RELEASE_FILE = Path("/etc/nv_tegra_release")
+_TO_BGR = "videoconvert ! video/x-raw,format=BGR"
+_NEWEST_FRAME = "appsink drop=true max-buffers=1 sync=false"
+_EVERY_FRAME = "appsink drop=false max-buffers=4 sync=false"
+
+
+class JetsonGeneration(enum.Enum):
+    """Which decoder a computer has. R32 = JetPack 4, R35 = 5, R36 = 6, R38 and later = 7."""
+
+    NONE = "none"
+    R32 = "r32"
+    R35 = "r35"
+    R36 = "r36"
+    R38 = "r38"
+
+    @property
+    def is_jetson(self) -> bool:
+        return self is not JetsonGeneration.NONE
+
+    @property
+    def decodes_jpeg(self) -> bool:
+        """Whether motion JPEG has a hardware decoder: not on Thor, whose JetPack 7 is shared by the newest Orins."""
+        return self.is_jetson and self is not JetsonGeneration.R38
+
+
+def opencv_has_gstreamer(build_information: str) -> bool:
+    """Whether `cv2.getBuildInformation()` tells of GStreamer; OpenCV's registry lists it even where absent."""
+    return re.search(r"^\s*GStreamer:\s*YES", build_information, re.MULTILINE) is not None
+
+
+def l4t_release(release_file: Path = _RELEASE_FILE) -> Optional[str]:
+    """The release of Jetson Linux, such as `36.4.3`; None on a computer that is no Jetson."""
+    try:
+        text = release_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    match = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text)
+    return f"{match.group(1)}.{match.group(2)}" if match else None
+
+
+def jetson_generation(release: Optional[str]) -> JetsonGeneration:
+    """The generation that a release belongs to; releases between two generations count as the older one."""
+    if release is None:
+        return JetsonGeneration.NONE
+    major = int(release.partition(".")[0])
+    for first, generation in ((38, JetsonGeneration.R38), (36, JetsonGeneration.R36), (34, JetsonGeneration.R35)):
+        if major >= first:
+            return generation
+    return JetsonGeneration.R32
+
+
+def rtsp_pipeline(
+    address: str,
+    *,
+    codec: str = "auto",
+    transport: str = "tcp",
+    latency_ms: int = 100,
+    open_timeout_s: float = 5.0,
+    jetson: JetsonGeneration = JetsonGeneration.NONE,
+) -> str:
+    """A network camera. User and password go in as properties of their own, so any character is safe in them."""
+    parts = [
+        f"rtspsrc location={quoted(without_credentials(address))} protocols={transport} latency={latency_ms}",
+        f"drop-on-latency=true tcp-timeout={int(open_timeout_s * 1e6)}",
+    ]
+    known = credentials(address)
+    if known is not None:
+        parts.append(f"user-id={quoted(known[0])} user-pw={quoted(known[1])}")
+    source = " ".join(parts)
+    if codec == "auto":
+        return f"{source} ! {_decoded_by_whichever(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+    return f"{source} ! rtp{codec}depay ! {codec}parse ! {_decoded(codec, jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+
+
+def csi_pipeline(sensor: int, *, width: int, height: int, fps: float, flip: int = 0) -> str:
+    """A camera on the CSI connector; only a Jetson has its elements."""
+    return (
+        f"nvarguscamerasrc sensor-id={sensor} ! "
+        f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_fraction(fps)},format=NV12 ! "
+        f"nvvidconv flip-method={flip} ! video/x-raw,format=BGRx ! {_TO_BGR} ! {_NEWEST_FRAME}"
+    )
+
+
+def usb_pipeline(
+    device: str,
+    *,
+    width: int,
+    height: int,
+    fps: float,
+    motion_jpeg: bool = False,
+    jetson: JetsonGeneration = JetsonGeneration.NONE,
+) -> str:
+    """A USB camera that sends raw pictures or motion JPEG. Most need the latter for more than 640 x 480 at 30 fps."""
+    size = f"width={width},height={height},framerate={_fraction(fps)}"
+    source = f"v4l2src device={quoted(device)}"
+    if not motion_jpeg:
+        return f"{source} io-mode=2 ! video/x-raw,{size} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+    hardware = "nvv4l2decoder mjpeg=1 ! nvvidconv ! video/x-raw,format=BGRx"
+    decoder = hardware if jetson.decodes_jpeg else "jpegdec"
+    return f"{source} ! image/jpeg,{size} ! {decoder} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+
+
+def file_pipeline(path: str, *, jetson: JetsonGeneration = JetsonGeneration.NONE) -> str:
+    """A recording, every frame of it, as fast as it is taken."""
+    return f"filesrc location={quoted(path)} ! {_decoded_by_whichever(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
+
+
+def quoted(value: str) -> str:
+    """A value that the pipeline's grammar takes literally, whatever is in it: `!`, blanks, quotes, further elements.
+
+    GStreamer unwraps a second time what then still begins with a quote; such a value is wrapped twice.
+    """
+    if value.startswith('"'):
+        value = '"' + "".join(f"\\{byte:03o}" for byte in value.encode("utf-8", "surrogateescape")) + '"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _decoded_by_whichever(jetson: JetsonGeneration) -> str:
+    """decodebin takes the hardware decoder by itself where there is one, but leaves the picture in its memory."""
+    return "decodebin ! nvvidconv ! video/x-raw,format=BGRx" if jetson.is_jetson else "decodebin"
+
+
+def _decoded(codec: str, jetson: JetsonGeneration) -> str:
+    if jetson.is_jetson:
+        return "nvv4l2decoder enable-max-performance=1 ! nvvidconv ! video/x-raw,format=BGRx"
+    return f"avdec_{codec}"
+
+
+def _fraction(fps: float) -> str:
+    """Frame rates are fractions to GStreamer: 29.97 is 30000/1001, 30 is 30/1."""
+    if abs(fps - round(fps)) < 1e-6:
+        return f"{round(fps)}/1"
+    if abs(fps * 1.001 - round(fps * 1.001)) < 2e-2:
+        return f"{round(fps * 1.001) * 1000}/1001"
+    return f"{round(fps * 1000)}/1000"

@@ -1,0 +1,86 @@
+"""User and password in an address: found, hidden from people and logs, and brought into the form that readers take.
+
+People type passwords as they are, with `@ : / # ?` in them, where a URL wants `%40`. Both forms are understood:
+
+- The user ends at the first colon and the password at the *last* `@`. An `@` in the path of an address
+  with a password must therefore be written `%40`.
+- Text that could stand in a URL as it is (letters, digits, `-._~!$&'()*+,;=` and `%` with two hex digits) is taken as
+  already encoded; a password that truly holds such a `%41` is written with `%2541`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Optional, Tuple
+from urllib.parse import quote, unquote
+
+HIDDEN = "***"
+
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_URL = re.compile(rf"({_SCHEME})(.*)", re.DOTALL)
+_SECRET_IN_URL = re.compile(rf"({_SCHEME}[^:]*):(.*)@", re.DOTALL)
+_URL_IN_TEXT = re.compile(rf"{_SCHEME}\S+")
+_SECRET_FIELD = re.compile(r"((?:pass(?:word|wd|code)?|pwd|pw|secret|token|api_?key)=)[^&\s#;]+", re.IGNORECASE)
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+_HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
+
+def masked(text: str) -> str:
+    """The text without the passwords of the addresses in it: `rtsp://user:***@host`, `?password=***`.
+
+    When in doubt it hides too much: everything up to the last `@` counts as password. A text that is itself an address
+    is taken as a whole; within other text an address ends at the next blank.
+    """
+    if _URL.match(text):
+        return _masked_url(text)
+    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _URL_IN_TEXT.sub(lambda found: _masked_url(found.group()), text))
+
+
+def credentials(address: str) -> Optional[Tuple[str, str]]:
+    """User and password of an address, as the person knows them; None when it has neither."""
+    userinfo = _split(address)[1]
+    if userinfo is None:
+        return None
+    user, _, password = userinfo.partition(":")
+    if _ENCODED.fullmatch(user) and _ENCODED.fullmatch(password):
+        return unquote(user), unquote(password)
+    return user, password
+
+
+def without_credentials(address: str) -> str:
+    """The address alone, for readers that take user and password apart from it."""
+    scheme, _, rest = _split(address)
+    return scheme + rest
+
+
+def for_opening(address: str) -> str:
+    """The address with user and password encoded as URLs want it, whatever they were typed like."""
+    known = credentials(address)
+    if known is None:
+        return address
+    scheme, userinfo, rest = _split(address)
+    user, password = (quote(part, safe="") for part in known)
+    colon = ":" if userinfo and ":" in userinfo else ""
+    return f"{scheme}{user}{colon}{password}@{rest}"
+
+
+def _masked_url(url: str) -> str:
+    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _SECRET_IN_URL.sub(rf"\1:{HIDDEN}@", url, count=1))
+
+
+def _split(address: str) -> Tuple[str, Optional[str], str]:
+    """Scheme with `://`, user and password as typed or None, and all that follows the `@`."""
+    match = _URL.fullmatch(address)
+    if match is None:
+        return "", None, address
+    scheme, rest = match.groups()
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    before, at, after = rest.rpartition("@")
+    if "@" not in authority and (":" not in before or _HOST_AND_PORT.fullmatch(authority)):
+        return scheme, None, rest  # no user at all; if there is an @, it belongs to the path
+    if not at:
+        return scheme, None, rest
+    if ":" not in before:
+        before, _, after = authority.rpartition("@")
+        after += rest[len(authority) :]
+    return scheme, before, after

@@ -1,0 +1,172 @@
+"""What the first bytes of a picture file tell before it is decoded: its size, how it was held, whether it is all there.
+
+Written by hand because no version of OpenCV tells the size without decoding, because OpenCV 4.1 honours EXIF
+orientation in JPEG alone, and because libjpeg fills what a truncated file lacks with grey and says nothing to us.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import Iterator, Optional, Tuple
+
+UPRIGHT = 1
+_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_RESTART_OR_STUFFED = frozenset((0x00, 0x01, 0xFF, *range(0xD0, 0xD8)))
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What is known of a picture before it is decoded."""
+
+    format: str
+    width: int
+    height: int
+    orientation: int = UPRIGHT
+    """EXIF's 1..8; 1 also where the decoder itself turns the picture (TIFF)."""
+    complete: bool = True
+    """False when the file ends before the picture does."""
+
+
+def read_header(data: bytes) -> Optional[PictureHeader]:
+    """The header of a JPEG, PNG, WebP, BMP, TIFF, PPM or PGM file; None for anything else or a garbled header."""
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return _jpeg(data)
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _png(data)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp(data)
+        if data.startswith(b"BM"):
+            return _bmp(data)
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff(data)
+        if re.match(rb"P[2356]\s", data):
+            return _netpbm(data)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _jpeg(data: bytes) -> Optional[PictureHeader]:
+    size: Optional[Tuple[int, int]] = None
+    orientation = UPRIGHT
+    complete = False
+    for marker, start, end in _jpeg_segments(data):
+        if marker == 0xD9:
+            complete = True
+        elif marker in _JPEG_SIZE_MARKERS and size is None:
+            height, width = struct.unpack_from(">HH", data, start + 1)
+            size = (width, height)
+        elif marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            orientation = _exif_orientation(data[start + 6 : end])
+    return None if size is None else PictureHeader("JPEG", *size, orientation, complete)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
+    """Marker, begin and end of each segment to the end of the picture; thumbnails within a segment are stepped over."""
+    at = 2
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(data):
+            return
+        marker = data[at + 1]
+        if marker in _JPEG_RESTART_OR_STUFFED:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            yield marker, at + 2, at + 2
+            return
+        if at + 4 > len(data):
+            return
+        end = at + 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+        yield marker, at + 4, end
+        at = end
+
+
+def _png(data: bytes) -> Optional[PictureHeader]:
+    if data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    orientation, complete, at = UPRIGHT, False, 8
+    while at + 12 <= len(data) and not complete:
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        if kind == b"eXIf":
+            orientation = _exif_orientation(data[at + 8 : at + 8 + length])
+        complete = kind == b"IEND"
+        at += 12 + length
+    return PictureHeader("PNG", width, height, orientation, complete)
+
+
+def _webp(data: bytes) -> Optional[PictureHeader]:
+    size: Optional[Tuple[int, int]] = None
+    orientation = UPRIGHT
+    end = 8 + int(struct.unpack_from("<I", data, 4)[0])
+    at = 12
+    while at + 8 <= min(end, len(data)):
+        kind, length = data[at : at + 4], int(struct.unpack_from("<I", data, at + 4)[0])
+        body = at + 8
+        if kind == b"EXIF":
+            exif = data[body : body + length]
+            orientation = _exif_orientation(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
+        elif size is None:
+            size = _webp_size(kind, data, body)
+        at = body + length + length % 2
+    return None if size is None else PictureHeader("WebP", *size, orientation, len(data) >= end)
+
+
+def _webp_size(kind: bytes, data: bytes, body: int) -> Optional[Tuple[int, int]]:
+    if kind == b"VP8X":
+        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, body + 4)
+        return 1 + low_width + (high_width << 16), 1 + low_height + (high_height << 16)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, body + 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, body + 1)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return None
+
+
+def _bmp(data: bytes) -> Optional[PictureHeader]:
+    (header_length,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
+    return PictureHeader("BMP", width, abs(height))
+
+
+def _tiff(data: bytes) -> Optional[PictureHeader]:
+    tags = dict(_tiff_tags(data))
+    if 256 not in tags or 257 not in tags:
+        return None
+    return PictureHeader("TIFF", tags[256], tags[257])
+
+
+def _netpbm(data: bytes) -> Optional[PictureHeader]:
+    match = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
+    return None if match is None else PictureHeader("PNM", int(match.group(1)), int(match.group(2)))
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """EXIF is a small TIFF. A garbled one must not cost the picture: it then counts as upright."""
+    try:
+        found = dict(_tiff_tags(exif)).get(_ORIENTATION_TAG, UPRIGHT)
+    except struct.error:
+        return UPRIGHT
+    return found if 1 <= found <= 8 else UPRIGHT
+
+
+def _tiff_tags(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Tag and value of the whole numbers in the first directory."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        return
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, directory)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, amount = struct.unpack_from(order + "HHI", data, entry)
+        if amount == 1 and kind in (3, 4):
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+            yield tag, value

@@ -1,0 +1,134 @@
+"""Still pictures: found in a folder, and read so that every one comes out upright, 8 bits a channel, BGR."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import List, Tuple, Union
+
+import cv2
+import numpy as np
+
+from app.capture.picture_headers import UPRIGHT, PictureHeader, read_header
+from app.capture.uri import PICTURE_SUFFIXES
+from app.errors import SourceError
+
+MAX_PICTURE_PIXELS = 100_000_000
+"""A picture beyond it is refused before it is decoded: the memory it needs could end the program."""
+
+
+def read_picture(path: Union[str, Path]) -> np.ndarray:
+    """H x W x 3, uint8, BGR, upright. What is transparent becomes white; 16 bits become 8.
+
+    Raises `SourceError` with the file's name for whatever is no picture, damaged, cut off or too large.
+    """
+    return decode_picture(_read_bytes(Path(path)), path)
+
+
+def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
+    """The same from a file's bytes; `name` is what errors call it."""
+    header = read_header(data)
+    if header is None:
+        raise SourceError(f"{name}: not a picture of a kind that is read here (JPEG, PNG, WebP, BMP, TIFF, PPM).")
+    if header.width * header.height > MAX_PICTURE_PIXELS:
+        raise SourceError(
+            f"{name}: {header.width} x {header.height} pixels are more than the "
+            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels that are read. Make it smaller first."
+        )
+    if not header.complete:
+        raise SourceError(f"{name}: the {header.format} file is cut off. Copy it again from where it came.")
+    return _upright(_as_bgr8(_decode(str(name), data, header)), header.orientation)
+
+
+def picture_files(where: Union[str, Path]) -> List[Path]:
+    """The pictures of a folder (not of folders within it), of a pattern, or the one picture, in the order that people
+    count in: `2.jpg` before `10.jpg`. Hidden files are left out."""
+    path = Path(where)
+    if path.is_dir():
+        found = [entry for entry in path.iterdir() if _is_picture(entry)]
+        if not found:
+            raise SourceError(f"{path}: no pictures in this folder. Read are {', '.join(PICTURE_SUFFIXES)}.")
+    elif path.is_file():
+        found = [path]  # named outright: its content decides, not its suffix
+    else:
+        fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = [Path(entry) for entry in fitting if _is_picture(Path(entry))]
+        if not found:
+            raise SourceError(f"{where}: no such folder or picture, and no picture that fits it as a pattern.")
+    return sorted(found, key=_natural_order)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _natural_order(path: Path) -> List[Tuple[int, int, str]]:
+    parts = re.split(r"([0-9]+)", str(path).casefold())
+    return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if not data:
+        raise SourceError(f"{path}: the file is empty.")
+    return data
+
+
+def _decode(name: str, data: bytes, header: PictureHeader) -> np.ndarray:
+    """The pixels as they are stored. IMREAD_UNCHANGED leaves the orientation to us in every version of OpenCV, save
+    for TIFF, which libtiff turns itself."""
+    flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    reason = "the file is damaged"
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        image, reason = None, str(error).strip()
+    if image is None:
+        raise SourceError(f"{name}: the {header.format} picture cannot be decoded: {reason}.")
+    decoded: np.ndarray = image
+    return decoded
+
+
+def _as_bgr8(image: np.ndarray) -> np.ndarray:
+    image = _as_8_bits(image)
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+    if image.shape[2] == 4:
+        return _on_white(image)
+    return np.ascontiguousarray(image)
+
+
+def _as_8_bits(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return (image >> 8).astype(np.uint8)
+    scale = 255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max
+    return np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round().astype(np.uint8)
+
+
+def _on_white(image: np.ndarray) -> np.ndarray:
+    """What lies under full transparency is often black or rubbish, and faces were cut out to stand on white."""
+    alpha = image[:, :, 3:]
+    colours = np.ascontiguousarray(image[:, :, :3])
+    if int(alpha.min()) == 255:
+        return colours
+    weight = alpha.astype(np.uint16)
+    return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo how the camera was held, by EXIF's eight cases: mirrored, turned, or both."""
+    if orientation == UPRIGHT:
+        return image
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)

@@ -1,0 +1,115 @@
+"""Why a network source does not open. OpenCV only says that it did not; this asks the other side once more, itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import re
+import socket
+from typing import Dict, Optional, Tuple
+from urllib.parse import SplitResult, urlsplit
+
+from app.capture.passwords import credentials, without_credentials
+
+_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_MOST_BYTES = 65536
+
+
+def why_unreachable(address: str, timeout_s: float) -> str:
+    """One sentence of cause and one of what to try. Says so when nothing is wrong that can be seen from here."""
+    try:
+        url = urlsplit(without_credentials(address))
+        port = url.port or _DEFAULT_PORTS[url.scheme.lower()]
+    except (ValueError, KeyError):
+        return "The address is no valid URL. Write an @ in its path as %40."
+    host = url.hostname or ""
+    try:
+        return _cause_by_status(_status(url, host, port, credentials(address), timeout_s), credentials(address))
+    except socket.gaierror:
+        return f"The name {host} is unknown. Check its spelling and the network."
+    except ConnectionRefusedError:
+        return f"Nobody listens at {host} port {port} (connection refused). Is the camera on, and is the port right?"
+    except socket.timeout:
+        return f"{host} port {port} did not answer within {timeout_s:g} s. Is the camera on, and in the same network?"
+    except (OSError, http.client.HTTPException) as error:
+        return f"Talking to {host} port {port} failed: {error}."
+
+
+def _cause_by_status(status: Optional[int], known: Optional[Tuple[str, str]]) -> str:
+    if status in (401, 403):
+        if known is None:
+            return f"It asks for a password ({status}). Write USER:PASSWORD@ before the host."
+        return f"It refuses the user or the password ({status}). Check both."
+    if status in (404, 454):
+        return f"The host answers, but knows no such path ({status}). Look the stream's path up in its manual."
+    if status is None or status < 400:
+        return (
+            "The host answers, but what it sends could not be decoded. Check that the path is that of a video stream."
+        )
+    return f"The host answers with the error {status}."
+
+
+def _status(
+    url: SplitResult, host: str, port: int, known: Optional[Tuple[str, str]], timeout_s: float
+) -> Optional[int]:
+    scheme = url.scheme.lower()
+    if scheme == "rtsp":
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            return _describe(connection, url.geturl(), known)
+    if scheme == "rtsps":
+        socket.create_connection((host, port), timeout_s).close()
+        return None
+    make = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    asked = make(host, port, timeout=timeout_s)
+    try:
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        asked.request("GET", path, headers={"Authorization": _basic(*known)} if known else {})
+        return asked.getresponse().status
+    finally:
+        asked.close()
+
+
+def _describe(connection: socket.socket, url: str, known: Optional[Tuple[str, str]]) -> Optional[int]:
+    """The status of RTSP's DESCRIBE, asked again with user and password when they are wanted."""
+    status, headers = _ask(connection, url, 1, "")
+    if status != 401 or known is None:
+        return status
+    challenge = headers.get("www-authenticate", "")
+    answer = _digest(challenge, url, *known) if challenge.lower().startswith("digest") else _basic(*known)
+    return _ask(connection, url, 2, f"Authorization: {answer}\r\n")[0]
+
+
+def _ask(connection: socket.socket, url: str, number: int, extra: str) -> Tuple[Optional[int], Dict[str, str]]:
+    request = f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{extra}\r\n"
+    connection.sendall(request.encode("utf-8"))
+    answer = b""
+    while b"\r\n\r\n" not in answer and len(answer) < _MOST_BYTES:
+        part = connection.recv(4096)
+        if not part:
+            break
+        answer += part
+    head = answer.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    match = re.match(r"RTSP/\d\.\d (\d{3})", head[0])
+    headers: Dict[str, str] = {}
+    for line in head[1:]:
+        key, _, value = line.partition(":")
+        headers.setdefault(key.strip().lower(), value.strip())
+    return (int(match.group(1)) if match else None), headers
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _digest(challenge: str, url: str, user: str, password: str) -> str:
+    """Digest authentication as RTSP cameras ask for it (RFC 2069, MD5): the protocol's choice, not ours."""
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
+    response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{url}')}")
+    return f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{url}", response="{response}"'
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()

@@ -1,0 +1,203 @@
+"""What takes frames out of a camera, a stream, a recording or a folder: one small class each, all used alike.
+
+A reader is opened, read and closed by one thread: to release OpenCV's capture while another thread waits in its
+`read` is not safe. Nothing here retries or counts: that is the affair of `app/capture/capture.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional, Protocol, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from app.capture.pictures import read_picture
+from app.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+STALL_SHARE = 0.8
+"""A read that took this share of its time-out is a stall even if it brought a frame: measured, FFmpeg hands out one or
+two old frames from its decoder after a frozen stream's time-out."""
+
+_MOST_LIKELY_FPS = 1000.0
+"""OpenCV reports the time base (90000 and the like) where a stream does not tell its frame rate."""
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A picture as a reader brings it."""
+
+    image: np.ndarray
+    position: Optional[float] = None
+    """Seconds into a recording; None for a live source."""
+    continues: bool = True
+    """False for a picture that has nothing to do with the one before it."""
+
+
+class StallError(SourceError):
+    """A live source that is open but has been silent for too long."""
+
+
+class Reader(Protocol):
+    """An open source."""
+
+    live: bool
+    """Whether frames get lost when they are not taken."""
+    fps: Optional[float]
+    total_frames: Optional[int]
+    unreadable: int
+    """Pictures skipped so far because they could not be read."""
+
+    def read(self) -> Optional[RawFrame]:
+        """The next frame; None when there is no more. A SourceError says why a source broke, where that is known."""
+
+    def close(self) -> None:
+        """Give up what the reader holds. It is not read again."""
+
+
+class StreamReader:
+    """A live source through OpenCV: a network camera, a USB or CSI camera, a stream without end."""
+
+    live = True
+    total_frames: Optional[int] = None
+    unreadable = 0
+
+    def __init__(self, capture: Any, read_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._capture = capture
+        self._read_timeout_s = read_timeout_s
+        self._clock = clock
+        self.fps = fps_of(capture)
+
+    def read(self) -> Optional[RawFrame]:
+        began = self._clock()
+        found, image = _read(self._capture)
+        took = self._clock() - began
+        if took > STALL_SHARE * self._read_timeout_s:
+            raise StallError(f"no frame for {took:.1f} s")
+        return RawFrame(_bgr(image)) if found and image is not None else None
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class GStreamerReader(StreamReader):
+    """A live source through a GStreamer pipeline. It has no time-out of its own, measured up to 28 s: the watchdog of
+    `app/capture/capture.py` is what gives up on it."""
+
+
+class CameraReader(StreamReader):
+    """A USB camera through Video4Linux."""
+
+
+class RecordingReader:
+    """A recording: every frame once, with the time at which it belongs."""
+
+    live = False
+    unreadable = 0
+
+    def __init__(self, capture: Any, name: str) -> None:
+        self._capture = capture
+        self._name = name
+        self.fps = fps_of(capture)
+        self.total_frames = frame_count(capture)
+        self._frames = 0
+        self._begin_ms: Optional[float] = None
+        self._position = 0.0
+
+    def read(self) -> Optional[RawFrame]:
+        found, image = _read(self._capture)
+        if not found or image is None:
+            self._warn_if_short()
+            return None
+        self._position = self._position_of_this_frame()
+        self._frames += 1
+        return RawFrame(_bgr(image), self._position)
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _position_of_this_frame(self) -> float:
+        """Seconds after the first frame. OpenCV gives the frame's own time stamp, versions before 4.2 the next one's;
+        the difference to the first frame's is the same. Recordings without time stamps advance by their frame rate."""
+        stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        if self._begin_ms is None:
+            self._begin_ms = stamp_ms
+            return 0.0
+        position = float(stamp_ms - self._begin_ms) / 1000.0
+        if position > self._position:
+            return position
+        return self._position + 1.0 / (self.fps or 25.0)
+
+    def _warn_if_short(self) -> None:
+        if self.total_frames is not None and self._frames < 0.9 * self.total_frames - 1:
+            log.warning(
+                "%s: ended after %d of about %d frames; the recording seems to be cut off or damaged",
+                self._name,
+                self._frames,
+                self.total_frames,
+            )
+
+
+class PicturesReader:
+    """A list of pictures. One that cannot be read is logged with its name, counted and skipped."""
+
+    live = False
+    fps: Optional[float] = None
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(files)
+        self._next = 0
+        self.total_frames: Optional[int] = len(self._files)
+        self.unreadable = 0
+
+    def read(self) -> Optional[RawFrame]:
+        while self._next < len(self._files):
+            path = self._files[self._next]
+            self._next += 1
+            try:
+                return RawFrame(read_picture(path), continues=False)
+            except SourceError as error:
+                self.unreadable += 1
+                if self.unreadable == len(self._files):
+                    raise
+                log.warning("skipped: %s", error)
+        return None
+
+    def close(self) -> None:
+        self._next = len(self._files)
+
+
+def _read(capture: Any) -> Tuple[bool, Optional[np.ndarray]]:
+    try:
+        found, image = capture.read()
+    except cv2.error as error:
+        raise SourceError(f"OpenCV cannot decode it: {str(error).strip()}") from error
+    return bool(found), image
+
+
+def fps_of(capture: Any) -> Optional[float]:
+    """The frame rate, where the source tells a believable one."""
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if 0 < fps <= _MOST_LIKELY_FPS else None
+
+
+def frame_count(capture: Any) -> Optional[int]:
+    """How many frames there are, by the file's own word; None for a stream without end."""
+    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return int(count) if 0 < count < 1e9 else None
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    """Thermal and machine-vision cameras bring grey pictures, some with 16 bits."""
+    if image.dtype != np.uint8:
+        image = np.asarray(cv2.normalize(image, np.empty(0), 0, 255, cv2.NORM_MINMAX, cv2.CV_8U))
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    return image

@@ -1,0 +1,88 @@
+"""See it work without a camera."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from pathlib import Path
+
+from app.capture.uri import parse_source
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.commands.run import stop_on_signals
+from app.settings import Settings
+
+DESCRIPTION = """Makes a short film in which a camera passes portraits of Eileen Collins, Grace Hopper and a stranger,
+enrols the two women by other cuts of their pictures, and runs the program on the film as on any other recording.
+Fails when one of the two is not recognised or the stranger gets a name."""
+
+EXAMPLES = """writes into the current folder:
+  demo.mp4            the annotated film
+  demo.events.jsonl   who came and went
+  demo/               the film as it was before, and the gallery"""
+
+FAILED = 1
+
+NEXT = """
+Now with your own camera:
+  cp ~/pictures/ann.jpg gallery/Ann.jpg
+  python -m app people check
+  python -m app --camera 0          or: --rtsp rtsp://user:password@address/path"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings_options(parser, sections=("models", "run"))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    settings = _demo_settings(effective_settings(arguments).settings)
+    progress = configure_logging(settings.run.log_level)
+    # Only now, so that --help is answered at once.
+    from app.assembly import run
+    from app.demo.check import TruthCheck
+    from app.demo.film import make_film
+    from app.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
+    from app.vision.loading import detector_entry, embedder_entry
+
+    # A missing model is told before the film is made.
+    detector_entry(settings.models).verified_file()
+    embedder_entry(settings.models).verified_file()
+    folder = settings.gallery.folder.parent
+    shutil.rmtree(settings.gallery.folder, ignore_errors=True)
+    portraits = load_portraits()
+    write_enrolment_photos(settings.gallery.folder, portraits)
+    print("making the film ...", flush=True)
+    film = make_film(folder / "film.mp4", portraits, load_backdrops())
+    check = TruthCheck(film.truth)
+    source = parse_source(str(film.path), "demo")
+    stop = stop_on_signals()
+    report = run(settings, [source], stop, progress, extra_outputs=[check])
+    print(report.text(), check.text(), sep="\n\n")
+    if stop.is_set():
+        print("\ninterrupted before the end; nothing was checked")
+        return FAILED
+    mistakes = check.mistakes()
+    if mistakes or report.failed:
+        print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the film could not be read"]))
+        return FAILED
+    print(
+        f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
+    )
+    print(NEXT)
+    return 0
+
+
+def _demo_settings(settings: Settings) -> Settings:
+    folder = Path("demo")
+    return dataclasses.replace(
+        settings,
+        gallery=dataclasses.replace(settings.gallery, folder=folder / "gallery", reload_every_s=0.0),
+        output=dataclasses.replace(
+            settings.output,
+            save=Path("demo.mp4"),
+            events=Path("demo.events.jsonl"),
+            overwrite=True,
+            window=False,
+        ),
+    )

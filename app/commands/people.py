@@ -1,0 +1,143 @@
+"""The gallery from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import GalleryError
+from app.identity.people import normalised
+from app.identity.roster import add_photo, photos_by_person, remove_person
+from app.settings import Settings
+from app.summary import table
+
+DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos;
+what these commands do can as well be done by copying and deleting files."""
+
+EXAMPLES = """examples:
+  python -m app people list
+  python -m app people add "José García" ~/pictures/jose.jpg ~/pictures/jose-2.jpg
+  python -m app people remove "José García"
+  python -m app people check          # exit code 1 when a photo was refused"""
+
+REFUSED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="list|add|remove|check", required=True)
+    for name, purpose in (
+        ("list", "everybody, with the number of photos"),
+        ("add", "copy photos of a person into the gallery"),
+        ("remove", "delete a person's photos from the gallery"),
+        ("check", "say of every photo what was found in it and whether it is good enough"),
+    ):
+        action = actions.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        add_settings_options(action, sections=("gallery", "models"))
+        if name in ("add", "remove"):
+            action.add_argument("name", metavar="NAME", help="the person's name as it will be shown")
+        if name == "add":
+            action.add_argument("photos", metavar="IMG", nargs="+", type=Path, help="photos that show this person")
+        if name == "remove":
+            action.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    settings = effective_settings(arguments).settings
+    configure_logging("warning")
+    action = {"list": _list, "add": _add, "remove": _remove, "check": _check}[arguments.action]
+    return action(arguments, settings)
+
+
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    people = photos_by_person(settings.gallery.folder)
+    if not people:
+        print(
+            f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: python -m app people add NAME IMG"
+        )
+        return 0
+    print(table(("person", "photos"), [(name, str(len(photos))) for name, photos in people.items()]))
+    return 0
+
+
+def _add(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Only photos that are good enough are copied."""
+    from app.assembly import gallery_enrolment
+
+    refused = 0
+    with gallery_enrolment(settings) as enrolment:
+        for photo in arguments.photos:
+            try:
+                finding = enrolment.examine(photo.read_bytes())
+            except OSError as error:
+                raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
+            if finding.status.kept:
+                target = add_photo(settings.gallery.folder, arguments.name, photo)
+                print(f"{photo}: added as {target}{_remark(finding.message)}")
+            else:
+                refused += 1
+                print(f"{photo}: refused: {finding.message}")
+        enrolment.enrol_all()
+    return REFUSED if refused else 0
+
+
+def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import gallery_enrolment
+
+    folder = settings.gallery.folder
+    photos = photos_by_person(folder).get(normalised(arguments.name), [])
+    if not photos:
+        near = difflib.get_close_matches(arguments.name, photos_by_person(folder), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; python -m app people list shows who is there"
+        raise GalleryError(f"nobody called {arguments.name!r} is in {folder}{hint}")
+    if not arguments.yes and not _confirmed(arguments.name, len(photos)):
+        print("nothing was deleted")
+        return REFUSED
+    for path in remove_person(folder, arguments.name):
+        print(f"deleted {path}")
+    # What was computed from the photos goes too.
+    with gallery_enrolment(settings) as enrolment:
+        enrolment.enrol_all()
+    return 0
+
+
+def _confirmed(name: str, photos: int) -> bool:
+    if not sys.stdin.isatty():
+        raise GalleryError(f"this deletes {photos} photos of {name}; say --yes where nobody can be asked")
+    return input(f"delete {photos} photos of {name}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _check(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import gallery_enrolment
+
+    with gallery_enrolment(settings) as enrolment:
+        enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
+        photos = enrolment.gallery.photos
+        problems = enrolment.problems()
+    rows = [
+        (
+            photo.path,
+            photo.person,
+            str(photo.finding.faces_found),
+            f"{photo.finding.face_px:.0f}",
+            f"{photo.finding.sharpness:.0f}",
+            "yes" if photo.finding.rotation_fixed else "-",
+            "kept" if photo.finding.status.kept else str(photo.finding.status),
+            photo.finding.message,
+        )
+        for photo in photos
+    ]
+    if rows:
+        print(table(("photo", "person", "faces", "px", "sharpness", "turned", "verdict", "remark"), rows))
+    refused = sum(not photo.finding.status.kept for photo in photos)
+    print(f"{len(photos)} photos: {len(photos) - refused} kept, {refused} refused")
+    for problem in problems:
+        print(f"warning: {problem}")
+    return REFUSED if refused else 0
+
+
+def _remark(message: str) -> str:
+    return f" ({message})" if message else ""

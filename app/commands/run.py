@@ -1,0 +1,69 @@
+"""Recognise people in live video or recordings."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from types import FrameType
+from typing import Optional
+
+from app.capture.uri import name_sources
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, add_source_options, effective_settings
+from app.errors import SettingsError
+from app.settings_reader import show
+
+DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
+
+EXAMPLES = """examples:
+  python -m app --rtsp rtsp://user:password@192.168.1.20/stream1
+  python -m app --camera desk=0 --rtsp door=rtsp://192.168.1.20/stream1 --events visits.jsonl
+  python -m app --video clip.mp4 --save annotated.mp4
+  python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
+in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks"""
+
+NO_SOURCE = """no source is given: name at least one, for example
+  python -m app --camera 0
+  python -m app --rtsp rtsp://user:password@192.168.1.20/stream1
+  python -m app --video clip.mp4
+or write them into config.yaml under 'sources:'. To see it work without a camera: python -m app demo"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_source_options(parser)
+    add_settings_options(parser)
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print the settings that hold, and where each is from"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    effective = effective_settings(arguments)
+    sources = name_sources(effective.settings.sources)
+    if arguments.show_settings:
+        print(show(effective, [f"{source.name}={source.masked_address}" for source in sources]))
+        return 0
+    if not sources:
+        raise SettingsError(NO_SOURCE)
+    progress = configure_logging(effective.settings.run.log_level)
+    # Only now, so that --help and a wrong option are answered at once.
+    from app.assembly import run
+
+    report = run(effective.settings, sources, stop_on_signals(), progress)
+    print(report.text())
+    return 2 if report.failed else 0
+
+
+def stop_on_signals() -> threading.Event:
+    """Set by Ctrl-C and SIGTERM, so that files are finished and the summary printed. A second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: Optional[FrameType]) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    return stop

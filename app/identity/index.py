@@ -1,0 +1,95 @@
+"""Finding the nearest people to a face."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, List, Optional
+
+import numpy as np
+
+from app.errors import GalleryError
+from app.identity.gallery import Gallery
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The two people nearest to one face. A person is as near as their best photo."""
+
+    person: Optional[str] = None
+    """None: there was nobody to compare with."""
+    similarity: float = 0.0
+    """Cosine, -1..1; NaN when the face had no embedding."""
+    photo: Optional[str] = None
+    """The person's best photo, as a path inside the gallery."""
+    runner_up: Optional[str] = None
+    runner_up_similarity: float = 0.0
+
+
+NOBODY = Candidates()
+NO_EMBEDDING = Candidates(similarity=float("nan"))
+
+
+class PersonIndex:
+    """An exact inner-product search over every photo of a gallery.
+
+    Never changed once it is made, and searching only reads: threads may share one, and a new gallery gets a new
+    index that takes the old one's place by a plain assignment.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._faiss = _import_faiss()
+        self.generation = gallery.generation
+        self.people = gallery.people
+        self._dimension = gallery.embeddings.shape[1]
+        self._photos = [photo.path for photo in gallery.row_photos]
+        self._people_of_rows = [photo.person for photo in gallery.row_photos]
+        most = max(Counter(self._people_of_rows).values(), default=0)
+        # All photos of the best person may come before the first one of the next.
+        self._depth = min(most + 1, len(self._photos))
+        self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
+        if self._index is not None:
+            self._index.add(gallery.embeddings)
+
+    def __len__(self) -> int:
+        """How many photos there are to compare with."""
+        return len(self._photos)
+
+    def search(self, embeddings: np.ndarray) -> List[Candidates]:
+        """For each row of `embeddings` (N x D, unit length) the nearest person and the runner-up."""
+        if embeddings.ndim != 2:
+            raise ValueError(f"embeddings must have the shape N x D, not {embeddings.shape}")
+        comparable = np.isfinite(embeddings).all(axis=1)
+        found = [NOBODY if row else NO_EMBEDDING for row in comparable]
+        if self._index is None or not comparable.any():
+            return found
+        if embeddings.shape[1] != self._dimension:
+            raise ValueError(
+                f"embeddings must have {self._dimension} columns like the gallery's, not {embeddings.shape[1]}"
+            )
+        queries = np.ascontiguousarray(embeddings[comparable], dtype=np.float32)
+        # A few faces are not worth waking (and then spinning) other cores, which are decoding and encoding.
+        self._faiss.omp_set_num_threads(1)
+        similarities, rows = self._index.search(queries, self._depth)
+        for face, near, at in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
+            found[face] = self._two_people(near, at)
+        return found
+
+    def _two_people(self, similarities: List[float], rows: List[int]) -> Candidates:
+        """`rows` come nearest first."""
+        person = self._people_of_rows[rows[0]]
+        for similarity, row in zip(similarities[1:], rows[1:]):
+            other = self._people_of_rows[row]
+            if other != person:
+                return Candidates(person, similarities[0], self._photos[rows[0]], other, similarity)
+        return Candidates(person, similarities[0], self._photos[rows[0]])
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise GalleryError(
+            f"FAISS, which compares the faces, cannot be imported ({error}): pip install faiss-cpu"
+        ) from error
+    return faiss

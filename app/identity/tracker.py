@@ -1,0 +1,205 @@
+"""Following faces from frame to frame by where they are. Pure: the state goes in, the next state comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from app.settings import TrackingSettings
+from app.types import NO_TRACK
+
+_VELOCITY_INERTIA = 0.5
+"""How much of the old velocity stays when a new one is measured; detectors' boxes tremble."""
+_PREDICT_AT_MOST_S = 0.5
+"""Nobody walks on in the same way for longer than this behind a pillar."""
+_SLOW_FRAMES = 1.5
+"""A track survives this many of the channel's own intervals, however slowly its frames come."""
+_TINY = 1e-9
+
+
+def _zeros(shape: Tuple[int, ...], kind: Any) -> Any:
+    return field(default_factory=lambda: np.zeros(shape, kind))
+
+
+@dataclass(frozen=True, eq=False)
+class TrackerState:
+    """All tracks of one channel as parallel arrays, the oldest first. The arrays are never written to."""
+
+    boxes: np.ndarray = _zeros((0, 4), np.float64)
+    """Where each was last seen."""
+    velocities: np.ndarray = _zeros((0, 2), np.float64)
+    """Of the box's centre, pixels a second."""
+    keys: np.ndarray = _zeros((0,), np.int64)
+    """Known from the first frame on, never used again."""
+    ids: np.ndarray = _zeros((0,), np.int64)
+    """What the world sees: NO_TRACK until confirmed, then 1, 2, 3 … without gaps, never used again."""
+    hits: np.ndarray = _zeros((0,), np.int64)
+    """Of a track not confirmed yet: frames with the face less frames without it."""
+    hidden: np.ndarray = _zeros((0,), np.bool_)
+    """Not seen in the last frame."""
+    first_seen: np.ndarray = _zeros((0,), np.float64)
+    last_seen: np.ndarray = _zeros((0,), np.float64)
+    next_key: int = 1
+    next_id: int = 1
+    time: float = float("-inf")
+    """Of the last frame."""
+    intervals: Tuple[float, float] = (0.0, 0.0)
+    """Seconds between the last frames, the newest last."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def chosen(self, rows: np.ndarray) -> TrackerState:
+        """The state with only the tracks that `rows`, a mask or indices, names."""
+        arrays = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        return replace(self, **arrays)
+
+
+_COLUMNS = ("boxes", "velocities", "keys", "ids", "hits", "hidden", "first_seen", "last_seen")
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Which track each face of the frame belongs to."""
+
+    rows: np.ndarray
+    """One a face: its row in the new state."""
+    returned: np.ndarray
+    """One a face: whether its track was hidden before, so that it might be somebody else who stepped out."""
+
+
+def step(
+    state: TrackerState, boxes: np.ndarray, time: float, settings: TrackingSettings
+) -> Tuple[TrackerState, Assignment]:
+    """The state after a frame in which faces were found at `boxes` (N x 4).
+
+    A face belongs to the track whose last or foreseen place it overlaps most; a face without one starts a track.
+    A track gets its id when it was seen in `min_hits` frames more than it was missed, and is forgotten when it was
+    unseen for `forget_after_s`; without an id already when it was missed as often as seen. A clock that jumps back is
+    borne: what was seen "later" counts as seen now.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    state = _with_time(state, time, settings.forget_after_s)
+    faces, tracks = _pair(_overlaps(state, boxes), settings.min_iou)
+    returned = np.zeros(len(boxes), np.bool_)
+    returned[faces] = state.hidden[tracks]
+    seen = _with_seen(state, boxes[faces], tracks)
+    kept = ~seen.hidden | (seen.ids != NO_TRACK) | (seen.hits > 0)
+    row_now = np.cumsum(kept) - 1
+    fresh = np.ones(len(boxes), np.bool_)
+    fresh[faces] = False
+    rows = np.empty(len(boxes), np.int64)
+    rows[faces] = row_now[tracks]
+    survivors = seen.chosen(kept)
+    rows[fresh] = len(survivors) + np.arange(np.count_nonzero(fresh))
+    return _confirmed(_with_new(survivors, boxes[fresh]), settings.min_hits), Assignment(rows, returned)
+
+
+def afresh(state: TrackerState) -> TrackerState:
+    """No tracks, but the numbers go on: for a picture that has nothing to do with the one before."""
+    return TrackerState(next_key=state.next_key, next_id=state.next_id)
+
+
+def _with_time(state: TrackerState, time: float, forget_after_s: float) -> TrackerState:
+    """The state at the time of a new frame, without the tracks that are too old by then."""
+    interval = max(0.0, time - state.time) if np.isfinite(state.time) else 0.0
+    intervals = (state.intervals[1], interval)
+    # Of two intervals the shorter: a single gap in the stream does not make it a slow one.
+    patience = max(forget_after_s, _SLOW_FRAMES * min(intervals))
+    last_seen = np.minimum(state.last_seen, time)
+    first_seen = np.minimum(state.first_seen, time)
+    state = replace(state, time=time, intervals=intervals, last_seen=last_seen, first_seen=first_seen)
+    alive = time - last_seen <= patience
+    return state if alive.all() else state.chosen(alive)
+
+
+def _overlaps(state: TrackerState, boxes: np.ndarray) -> np.ndarray:
+    """Faces x tracks: the better of the overlaps with where the face was and with where it was heading."""
+    if not len(state) or not len(boxes):
+        return np.zeros((len(boxes), len(state)))
+    ahead_s = np.minimum(state.time - state.last_seen, _PREDICT_AT_MOST_S)[:, None]
+    foreseen = state.boxes + np.tile(state.velocities * ahead_s, 2)
+    both = iou(boxes, np.concatenate([state.boxes, foreseen]))
+    best: np.ndarray = np.maximum(both[:, : len(state)], both[:, len(state) :])
+    return best
+
+
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box with every other one, N x M; 0 where a box is empty or not a number."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    width, height = np.moveaxis(np.maximum(high - low, 0), 2, 0)
+    shared: np.ndarray = width * height
+    total = _areas(boxes)[:, None] + _areas(others)[None, :] - shared
+    overlap: np.ndarray = shared / np.maximum(total, _TINY)
+    overlap[~(overlap <= 1)] = 0
+    return overlap
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    areas: np.ndarray = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def _pair(overlaps: np.ndarray, least: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Faces and their tracks: the greatest overlap first, and of equal ones the earlier face, then the older track."""
+    near_faces, near_tracks = np.nonzero(overlaps >= least)
+    order = np.argsort(-overlaps[near_faces, near_tracks], kind="stable")
+    faces: List[int] = []
+    tracks: List[int] = []
+    taken = set()
+    paired = set()
+    for face, track in zip(near_faces[order].tolist(), near_tracks[order].tolist()):
+        if face not in paired and track not in taken:
+            paired.add(face)
+            taken.add(track)
+            faces.append(face)
+            tracks.append(track)
+    return np.array(faces, np.int64), np.array(tracks, np.int64)
+
+
+def _with_seen(state: TrackerState, boxes: np.ndarray, tracks: np.ndarray) -> TrackerState:
+    """The state in which `tracks` were seen at `boxes` and all others were not."""
+    hidden = np.ones(len(state), np.bool_)
+    hidden[tracks] = False
+    elapsed = (state.time - state.last_seen[tracks])[:, None]
+    moved = (boxes[:, :2] + boxes[:, 2:] - state.boxes[tracks, :2] - state.boxes[tracks, 2:]) / 2
+    measured = np.where(elapsed > _TINY, moved / np.maximum(elapsed, _TINY), state.velocities[tracks])
+    all_boxes, velocities, last_seen = state.boxes.copy(), state.velocities.copy(), state.last_seen.copy()
+    velocities[tracks] = _VELOCITY_INERTIA * velocities[tracks] + (1 - _VELOCITY_INERTIA) * measured
+    all_boxes[tracks] = boxes
+    last_seen[tracks] = state.time
+    hits = state.hits + np.where(hidden, -1, 1)
+    return replace(state, boxes=all_boxes, velocities=velocities, last_seen=last_seen, hidden=hidden, hits=hits)
+
+
+def _with_new(state: TrackerState, boxes: np.ndarray) -> TrackerState:
+    count = len(boxes)
+    if not count:
+        return state
+    now = np.full(count, state.time)
+    begun = {
+        "boxes": boxes,
+        "velocities": np.zeros((count, 2)),
+        "keys": np.arange(state.next_key, state.next_key + count),
+        "ids": np.full(count, NO_TRACK),
+        "hits": np.ones(count, np.int64),
+        "hidden": np.zeros(count, np.bool_),
+        "first_seen": now,
+        "last_seen": now,
+    }
+    joined: Dict[str, Any] = {name: np.concatenate([getattr(state, name), column]) for name, column in begun.items()}
+    return replace(state, next_key=state.next_key + count, **joined)
+
+
+def _confirmed(state: TrackerState, min_hits: int) -> TrackerState:
+    due = (state.ids == NO_TRACK) & (state.hits >= min_hits)
+    count = int(np.count_nonzero(due))
+    if not count:
+        return state
+    ids = state.ids.copy()
+    ids[due] = np.arange(state.next_id, state.next_id + count)
+    return replace(state, ids=ids, next_id=state.next_id + count)

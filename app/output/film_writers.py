@@ -1,0 +1,157 @@
+"""What writes a film: PyAV, a Jetson's hardware encoder through GStreamer, or OpenCV's own MPEG-4."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Optional, Protocol
+
+import cv2
+import numpy as np
+
+from app.errors import OutputError
+from app.output.film_clock import TICKS_PER_S, frames_to_fill, ticks
+from app.output.fitting import Size
+
+logger = logging.getLogger(__name__)
+
+FRAGMENT_S = 1.0
+"""A film that is cut off by a crash or a power cut lacks at most this much of its end."""
+LONGEST_STILL_S = 60.0
+"""A film of constant rate shows a stalled camera's last picture at most this long."""
+
+# Ultrafast leaves out two things that cost little and win much: CABAC (a quarter of the size) and deblocking.
+_X264 = "cabac=1:no-deblock=0:colormatrix=smpte170m"
+_CONTAINER = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+
+
+# Players take the level (how fast a decoder must be) from this; the time of each frame is its own.
+_NOMINAL_FPS = 30
+
+# `cv2.VideoWriter` does not tell when a disk is full.
+_LOOK_AT_DISK_EVERY = 25
+_LEAST_ROOM_BYTES = 256 * 1024
+
+
+class FilmWriter(Protocol):
+    """An open film of one size."""
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        """Shows the image (BGR, of the film's size) from `seconds` on; each call later than the one before."""
+        ...
+
+    def close(self, last_step_s: float) -> None:
+        """Finishes the film; the last image is shown for `last_step_s`."""
+        ...
+
+
+class PyAvWriter:
+    """H.264 with every frame's true time, in fragments of a second that are on disk as soon as they are full."""
+
+    def __init__(self, path: Path, size: Size, crf: int) -> None:
+        import av
+
+        self._av = av
+        self._path = path
+        try:
+            self._container = av.open(str(path), "w", format="mp4", options=_CONTAINER)
+            self._stream = self._open_stream(size, crf)
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+        self._i420 = np.empty((size[1] * 3 // 2, size[0]), np.uint8)
+        self._key_at_s = 0.0
+        self._held: Optional[Any] = None
+
+    def _open_stream(self, size: Size, crf: int) -> Any:
+        stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
+        context = stream.codec_context
+        context.width, context.height = size
+        context.pix_fmt = "yuv420p"
+        context.time_base = Fraction(1, TICKS_PER_S)
+        context.thread_count = 1
+        context.gop_size = 100_000  # key frames come by the clock instead
+        context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": str(crf), "x264-params": _X264}
+        return stream
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._i420)
+        frame = self._av.VideoFrame.from_ndarray(self._i420, format="yuv420p")
+        frame.pts = ticks(seconds)
+        frame.time_base = Fraction(1, TICKS_PER_S)
+        if seconds >= self._key_at_s:
+            frame.pict_type = self._av.video.frame.PictureType.I
+            self._key_at_s = seconds + FRAGMENT_S
+        try:
+            for packet in self._stream.encode(frame):
+                self._mux_held(packet.pts)
+                self._held = packet
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def close(self, last_step_s: float) -> None:
+        try:
+            for packet in self._stream.encode(None):
+                self._mux_held(packet.pts)
+                self._held = packet
+            if self._held is not None:
+                self._mux_held(self._held.pts + ticks(last_step_s))
+            self._container.close()
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _mux_held(self, until: int) -> None:
+        """How long a frame lasts is known when the next one comes, so each packet waits for that."""
+        if self._held is not None:
+            self._held.duration = max(1, until - self._held.pts)
+            self._container.mux(self._held)
+            self._held = None
+
+    def _failure(self, error: Exception) -> OutputError:
+        return OutputError(f"cannot write the film {self._path}: {_cause(error)}")
+
+
+class ConstantRateWriter:
+    """`cv2.VideoWriter`, which knows no timestamps: frames are repeated or left out to keep the film's time true."""
+
+    def __init__(self, writer: Any, path: Path, fps: float) -> None:
+        self._writer = writer
+        self._path = path
+        self._fps = fps
+        self._written = 0
+        self._left_out_s = 0.0
+        self._shown: Optional[np.ndarray] = None
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        self._fill(seconds - self._left_out_s)
+        self._shown = image
+
+    def close(self, last_step_s: float) -> None:
+        if self._shown is not None:
+            # A picture that came too late to be shown still is the last one.
+            self._fill(max((self._written + 1) / self._fps, self._written / self._fps + last_step_s))
+        self._writer.release()
+
+    def _fill(self, seconds: float) -> None:
+        repeats = frames_to_fill(self._written, seconds, self._fps)
+        most = max(1, round(LONGEST_STILL_S * self._fps))
+        if repeats > most:
+            left_out_s = (repeats - most) / self._fps
+            self._left_out_s += left_out_s
+            logger.warning("the film %s leaves out %.0f s in which nothing came", self._path, left_out_s)
+        if self._shown is not None:
+            for _ in range(min(repeats, most)):
+                self._writer.write(self._shown)
+                self._written += 1
+                if self._written % _LOOK_AT_DISK_EVERY == 0:
+                    _check_room(self._path)
+
+
+def _check_room(path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < _LEAST_ROOM_BYTES:
+        raise OutputError(f"cannot write the film {path}: No space left on device")
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,220 @@
+"""Where results go: independent outputs, each with its own thread and its own bounded queue.
+
+An output that fails is dropped with one error that says what and why; everything else goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Deque, List, Optional, Protocol, Sequence, Type
+
+from app.errors import OutputError
+from app.types import Frame, FrameResult
+
+logger = logging.getLogger(__name__)
+
+STUCK_AFTER_S = 60.0
+"""An output that takes nothing for this long (a hanging network drive) is given up."""
+
+
+class Output(Protocol):
+    """Something that results are handed to, one after the other, from one thread."""
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        ...
+
+    def handle(self, result: FrameResult) -> None:
+        """Takes in one result, which others use too: it must not be changed. Raises OutputError when it cannot."""
+        ...
+
+    def close(self) -> None:
+        """Finishes what was begun. Called once, also after a failure."""
+        ...
+
+
+def must_not_be_lost(frame: Frame) -> bool:
+    """Recordings and pictures are handed on completely; of a live source, what comes too fast may be skipped."""
+    return frame.position is not None or not frame.continues
+
+
+class OutputThread:
+    """Runs one output in a thread of its own; to its producer it is an output that never raises.
+
+    `written + skipped + failed` is the number of results handed over, once it is closed.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        queue_frames: int = 8,
+        *,
+        channel: Optional[str] = None,
+        stuck_after_s: float = STUCK_AFTER_S,
+    ) -> None:
+        """`channel`: the only one whose results the output gets; None for all."""
+        if queue_frames < 1:
+            raise ValueError(f"queue_frames must be at least 1, not {queue_frames}")
+        self.name = output.name
+        self.written = 0
+        self.skipped = 0
+        """Live results that came while the queue was full."""
+        self.failed = 0
+        """Results lost because the output had failed."""
+        self.error: Optional[BaseException] = None
+        """Why it was dropped."""
+        self._output = output
+        self._channel = channel
+        self._queue_frames = queue_frames
+        self._stuck_after_s = stuck_after_s
+        self._waiting: Deque[FrameResult] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name=f"output {output.name}", daemon=True)
+        self._thread.start()
+
+    def handle(self, result: FrameResult) -> None:
+        """Queues the result. Waits for room when it is one that must not be lost."""
+        if self._channel is not None and result.frame.source != self._channel:
+            return
+        with self._changed:
+            if self._closing:
+                raise RuntimeError(f"{self.name} is closed")
+            if self._is_full() and must_not_be_lost(result.frame):
+                self._wait_for_room()
+            if self.error is not None:
+                self.failed += 1
+            elif self._is_full():
+                self.skipped += 1
+            else:
+                self._waiting.append(result)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Lets the output finish what is queued, closes it, and waits for that."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(self._stuck_after_s)
+        if self._thread.is_alive():
+            with self._changed:
+                self._give_up(OutputError(f"it did not finish within {self._stuck_after_s:.0f} s"))
+        elif self.skipped:
+            logger.info("%s: %d written, %d skipped because it was slower than the source", *self._counts())
+
+    def _counts(self) -> Sequence[object]:
+        return self.name, self.written, self.skipped
+
+    def _is_full(self) -> bool:
+        return self.error is None and len(self._waiting) >= self._queue_frames
+
+    def _wait_for_room(self) -> None:
+        written = self.written
+        while self._is_full():
+            if self._changed.wait(self._stuck_after_s):
+                continue
+            if self.written == written:
+                self._give_up(OutputError(f"it took nothing for {self._stuck_after_s:.0f} s"))
+            written = self.written
+
+    def _give_up(self, error: BaseException) -> None:
+        """Drops the output; the lock is held."""
+        if self.error is not None:
+            return
+        self.error = error
+        self.failed += len(self._waiting)
+        self._waiting.clear()
+        self._changed.notify_all()
+        expected = isinstance(error, (OutputError, OSError))
+        logger.error(
+            "%s is dropped, the run goes on without it: %s",
+            self.name,
+            error if expected else f"{type(error).__name__}: {error}",
+            exc_info=None if expected else error,
+        )
+
+    def _work(self) -> None:
+        """The thread's root: whatever goes wrong in the output ends here."""
+        try:
+            while True:
+                result = self._next()
+                if result is None:
+                    break
+                self._output.handle(result)
+                with self._changed:
+                    self.written += 1
+        except Exception as error:  # noqa: BLE001 - thread root
+            with self._changed:
+                self.failed += 1
+                self._give_up(error)
+        self._finish()
+
+    def _next(self) -> Optional[FrameResult]:
+        """The next result, or None when there will be no more."""
+        with self._changed:
+            while not self._waiting and not self._closing and self.error is None:
+                self._changed.wait()
+            if not self._waiting or self.error is not None:
+                return None
+            result = self._waiting.popleft()
+            self._changed.notify_all()
+            return result
+
+    def _finish(self) -> None:
+        try:
+            self._output.close()
+        except Exception as error:  # noqa: BLE001 - thread root
+            with self._changed:
+                if self.error is not None:
+                    logger.debug("%s could not be closed either: %s", self.name, error)
+                self._give_up(error)
+
+
+class Outputs:
+    """All outputs of a run, as one. Those that are driven directly are dropped too when they fail."""
+
+    name = "outputs"
+
+    def __init__(self, outputs: Sequence[Output] = ()) -> None:
+        self._outputs: List[Output] = list(outputs)
+        self._working: List[Output] = list(outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def add(self, output: Output) -> None:
+        self._outputs.append(output)
+        self._working.append(output)
+
+    def handle(self, result: FrameResult) -> None:
+        for output in tuple(self._working):
+            try:
+                output.handle(result)
+            except (OutputError, OSError) as error:
+                self.drop(output, error)
+
+    def drop(self, output: Output, error: Exception) -> None:
+        """Hands nothing more to an output that cannot go on."""
+        self._working.remove(output)
+        logger.error("%s is dropped, the run goes on without it: %s", output.name, error)
+
+    def close(self) -> None:
+        """Closes all of them, also when one cannot be."""
+        outputs, self._outputs, self._working = self._outputs, [], []
+        for output in outputs:
+            try:
+                output.close()
+            except (OutputError, OSError) as error:
+                logger.error("%s could not be finished: %s", output.name, error)

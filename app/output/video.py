@@ -1,0 +1,65 @@
+"""The annotated film of one channel: MP4 that a browser plays and that survives a kill -9."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Optional
+
+from app.output.annotate import Annotator
+from app.output.film_clock import FilmClock
+from app.output.film_encoders import open_film
+from app.output.film_writers import FilmWriter
+from app.output.fitting import Size, fit_into
+from app.output.paths import claim_file
+from app.output.rate import RateMeter
+from app.types import FrameResult
+
+logger = logging.getLogger(__name__)
+
+_LEAST_SIDE_PX = 16
+"""Encoders refuse smaller pictures."""
+
+
+class VideoOutput:
+    """Writes every result that it is given, so it is given those of one channel only.
+
+    Whether the file may be written is found out at once, before a run has begun; the film itself is opened with the
+    first frame, whose size it takes.
+    """
+
+    def __init__(
+        self, path: Path, annotator: Annotator, *, crf: int = 23, overwrite: bool = False, fps: Optional[float] = None
+    ) -> None:
+        """`fps` is the source's rate as far as known; only writers without timestamps need it."""
+        claim_file(path, overwrite)
+        self.name = f"film {path}"
+        self._path = path
+        self._annotator = annotator
+        self._crf = crf
+        self._fps = fps
+        self._clock = FilmClock()
+        self._rate = RateMeter()
+        self._writer: Optional[FilmWriter] = None
+        self._size: Size = (0, 0)
+
+    def handle(self, result: FrameResult) -> None:
+        frame = result.frame
+        fps = self._rate.tick(frame.captured_at + result.latency_s)
+        image = self._annotator.annotate(result, fps if frame.continues else None)
+        if self._writer is None:
+            self._size = film_size(image.shape[1], image.shape[0])
+            self._writer = open_film(self._path, self._size, self._crf, self._fps)
+        self._writer.write(fit_into(image, self._size), self._clock.seconds(frame))
+
+    def close(self) -> None:
+        if self._writer is None:
+            logger.warning("%s was not written: no frame came", self.name)
+            return
+        writer, self._writer = self._writer, None
+        writer.close(self._clock.step_s)
+
+
+def film_size(width: int, height: int) -> Size:
+    """The size of a film of such pictures: even, because its colours have half the resolution."""
+    return max(_LEAST_SIDE_PX, width - width % 2), max(_LEAST_SIDE_PX, height - height % 2)

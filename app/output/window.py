@@ -1,0 +1,173 @@
+"""The window: one picture for all channels, and a handful of keys. Belongs to the main thread."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Set
+
+import cv2
+import numpy as np
+
+from app.errors import OutputError
+from app.output.annotate import Annotator
+from app.output.display import DisplayConnection, display_available
+from app.output.fitting import Size
+from app.output.grid import grid
+from app.output.rate import RateMeter
+from app.output.snapshots import save_snapshot
+from app.types import FrameResult
+
+logger = logging.getLogger(__name__)
+
+MAX_SIZE: Size = (1600, 900)
+_PAUSED_WAIT_MS = 30
+_ESCAPE = 27
+
+
+class KeyAction(enum.Enum):
+    """What a key asks for."""
+
+    NONE = "none"
+    QUIT = "quit"
+    PAUSE = "pause"
+    SNAPSHOT = "snapshot"
+    LANDMARKS = "landmarks"
+
+
+KEYS: Dict[int, KeyAction] = {
+    ord("q"): KeyAction.QUIT,
+    ord("Q"): KeyAction.QUIT,
+    _ESCAPE: KeyAction.QUIT,
+    ord(" "): KeyAction.PAUSE,
+    ord("s"): KeyAction.SNAPSHOT,
+    ord("S"): KeyAction.SNAPSHOT,
+    ord("l"): KeyAction.LANDMARKS,
+    ord("L"): KeyAction.LANDMARKS,
+}
+
+
+class Window:
+    """`handle` takes results in, `poll` draws what is new and reads the keyboard; both from the main thread.
+
+    The loop asks `closed` after each poll, and while `paused` it polls without processing anything.
+    """
+
+    name = "window"
+
+    def __init__(
+        self,
+        annotator: Annotator,
+        snapshots: Path,
+        *,
+        title: str = "Face recognition",
+        max_size: Size = MAX_SIZE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        available, reason = display_available()
+        if not available:
+            raise OutputError(f"no window: {reason}")
+        self.closed = False
+        self.paused = False
+        self._annotator = annotator
+        self._snapshots = snapshots
+        self._title = title
+        self._max_size = max_size
+        self._clock = clock
+        self._results: Dict[str, FrameResult] = {}
+        self._fps: Dict[str, Optional[float]] = {}
+        self._rates: Dict[str, RateMeter] = {}
+        self._pictures: Dict[str, np.ndarray] = {}
+        self._stale: Set[str] = set()
+        self._was_visible = False
+        self._connection = DisplayConnection.open_if_x11()
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+
+    def handle(self, result: FrameResult) -> None:
+        """Shows the result at the next poll, instead of the channel's one before."""
+        channel = result.frame.source
+        meter = self._rates.setdefault(channel, RateMeter())
+        self._fps[channel] = meter.tick(result.frame.captured_at + result.latency_s)
+        self._results[channel] = result
+        self._stale.add(channel)
+
+    def poll(self, wait_ms: int = 1) -> KeyAction:
+        """Draws, waits for a key at most this long (longer while paused), and does what the key asks for.
+
+        Raises OutputError when the display is gone.
+        """
+        if self.closed:
+            return KeyAction.QUIT
+        try:
+            if self._stale:
+                self._check_display()
+                self._show()
+            # Qt ends the process if the display goes while it is at work, so it works as briefly as can be.
+            pause_ms = max(wait_ms, _PAUSED_WAIT_MS) if self.paused else wait_ms
+            time.sleep(max(0, pause_ms - 1) / 1000)
+            self._check_display()
+            key = cv2.waitKey(1)
+            action = KEYS.get(key & 0xFF, KeyAction.NONE) if key >= 0 else KeyAction.NONE
+            if self._was_closed_by_hand():
+                action = KeyAction.QUIT
+        except cv2.error as error:
+            raise OutputError(f"the window cannot be shown: {error}") from error
+        self._do(action)
+        return action
+
+    def close(self) -> None:
+        self.closed = True
+        connection, self._connection = self._connection, None
+        reachable = connection is None or connection.is_alive()
+        if connection is not None:
+            connection.close()
+        if reachable:
+            try:
+                cv2.destroyWindow(self._title)
+                cv2.waitKey(1)
+            except cv2.error as error:
+                logger.debug("the window was gone already: %s", error)
+
+    def _do(self, action: KeyAction) -> None:
+        if action is KeyAction.QUIT:
+            self.closed = True
+        elif action is KeyAction.PAUSE:
+            self.paused = not self.paused
+        elif action is KeyAction.LANDMARKS:
+            self._annotator.landmarks = not self._annotator.landmarks
+            self._stale.update(self._results)
+        elif action is KeyAction.SNAPSHOT:
+            self._save_snapshots()
+
+    def _show(self) -> None:
+        for channel in self._stale:
+            self._pictures[channel] = self._annotator.annotate(self._results[channel], self._fps[channel])
+        self._stale.clear()
+        pictures: List[np.ndarray] = list(self._pictures.values())
+        whole = grid(pictures, self._max_size)
+        if not self._was_visible:
+            cv2.resizeWindow(self._title, whole.shape[1], whole.shape[0])
+        cv2.imshow(self._title, whole)
+
+    def _save_snapshots(self) -> None:
+        for channel, picture in self._pictures.items():
+            try:
+                path = save_snapshot(picture, self._snapshots, channel, self._clock())
+            except OutputError as error:
+                logger.error("%s", error)
+            else:
+                logger.info("saved %s", path)
+
+    def _was_closed_by_hand(self) -> bool:
+        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        # Some of OpenCV's toolkits never report a window as visible: those do not tell of its closing either.
+        if visible:
+            self._was_visible = True
+        return self._was_visible and not visible
+
+    def _check_display(self) -> None:
+        if self._connection is not None and not self._connection.is_alive():
+            self.closed = True
+            raise OutputError("the window is gone: the display was shut down or the connection to it broke")

@@ -1,0 +1,118 @@
+"""One enrolment photo: which face it is of, and whether that face is good enough to know a person by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from app.identity.gallery import PhotoFinding, PhotoStatus
+from app.settings import GallerySettings
+from app.types import Faces
+from app.vision.align import align_faces
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.quality import face_sizes_px, main_face, sharpness
+
+LONGEST_SIDE_PX = 1600
+"""A phone's photo is shrunk to this first; the aligned face is 112 pixels wide anyway."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way of holding a photo. Tried in turn until a face shows."""
+
+    description: str
+    hold: Callable[[np.ndarray], np.ndarray]
+    turned: bool = False
+
+
+def _with_border(picture: np.ndarray) -> np.ndarray:
+    """A face that fills its picture to the edges is found when it gets some air around it."""
+    height, width = picture.shape[:2]
+    across, along = height // 3, width // 3
+    return cv2.copyMakeBorder(picture, across, across, along, along, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+
+
+def _turned(code: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda picture: np.asarray(cv2.rotate(picture, code))
+
+
+ATTEMPTS = (
+    Attempt("as it is", lambda picture: picture),
+    Attempt("with a border around it", _with_border),
+    Attempt("turned clockwise", _turned(cv2.ROTATE_90_CLOCKWISE), turned=True),
+    Attempt("turned anticlockwise", _turned(cv2.ROTATE_90_COUNTERCLOCKWISE), turned=True),
+    Attempt("turned upside down", _turned(cv2.ROTATE_180), turned=True),
+)
+
+
+def examine_photo(
+    picture: np.ndarray,
+    detector: FaceDetector,
+    embedder: FaceEmbedder,
+    settings: GallerySettings,
+    turned_by_exif: bool = False,
+) -> PhotoFinding:
+    """What an upright-made photo is worth. Without a face it is tried with a border and in the other orientations."""
+    small = _shrunk(picture)
+    found = _first_with_faces(small, detector)
+    if found is None:
+        return PhotoFinding(
+            PhotoStatus.NO_FACE, message="no face found; use a photo that shows the face from the front"
+        )
+    attempt, held, faces = found
+    chosen = main_face(faces, (held.shape[1], held.shape[0]))
+    face = faces[chosen]
+    # Sizes are told in the photo's own pixels.
+    enlargement = picture.shape[0] / small.shape[0]
+    face_px = float(face_sizes_px(face)[0]) * enlargement
+    crop = align_faces(held, face.landmarks, embedder.crop_size)
+    sharp = sharpness(crop[0])
+    status, message = _verdict(len(faces), face_px, sharp, settings)
+    return PhotoFinding(
+        status=status,
+        embedding=embedder.embed(crop)[0] if status.kept else None,
+        faces_found=len(faces),
+        face_px=face_px,
+        sharpness=sharp,
+        rotation_fixed=attempt.turned or turned_by_exif,
+        message=message,
+    )
+
+
+def _first_with_faces(picture: np.ndarray, detector: FaceDetector) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
+    for attempt in ATTEMPTS:
+        held = attempt.hold(picture)
+        (faces,) = detector.detect([held])
+        if len(faces):
+            return attempt, held, faces
+    return None
+
+
+def _verdict(faces: int, face_px: float, sharp: float, settings: GallerySettings) -> Tuple[PhotoStatus, str]:
+    if face_px < settings.min_face_px:
+        return (
+            PhotoStatus.TOO_SMALL,
+            f"the face is {face_px:.0f} px wide; at least {settings.min_face_px:.0f} are needed (gallery.min_face_px)",
+        )
+    if sharp < settings.min_sharpness:
+        return (
+            PhotoStatus.TOO_BLURRED,
+            f"the face is too blurred: sharpness {sharp:.0f}, at least {settings.min_sharpness:.0f} is needed "
+            "(gallery.min_sharpness)",
+        )
+    if faces > 1:
+        return PhotoStatus.KEPT_MAIN_OF_SEVERAL, f"{faces} faces; the clearest near the middle is used"
+    return PhotoStatus.KEPT, ""
+
+
+def _shrunk(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = LONGEST_SIDE_PX / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))

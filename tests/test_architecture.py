@@ -1,0 +1,86 @@
+"""Who may know whom: imports point from the command line down to the data, never up, and never in circles."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "app").rglob("*.py"))
+
+# A room may import the rooms of lower levels, and itself.
+LEVELS = [
+    {"__main__"},
+    {"cli"},
+    {"commands"},
+    {"demo"},
+    {"service"},
+    {"assembly"},
+    {"pipeline"},
+    {"enrolment", "summary"},
+    {"photo"},
+    {"capture", "vision", "identity", "output"},
+    {"inference"},
+    {"settings_reader"},
+    {"settings", "types", "errors"},
+]
+LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
+
+GUARDED = {
+    "cv2": {"capture", "vision", "output", "demo", "commands"},
+    "onnxruntime": {"inference"},
+    "tensorrt": {"inference"},
+    "pycuda": {"inference"},
+    "faiss": {"identity"},
+    "av": {"output"},
+}
+
+
+def room(path):
+    relative = path.relative_to(ROOT / "app")
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they point"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "app" and len(parts) > 1 and parts[1] != own:
+            assert LEVEL_OF[parts[1]] > LEVEL_OF[own], f"{own} must not import {name}"
+        if parts[0] == "training":
+            pytest.fail("training is never imported by app")
+
+
+def test_only_vision_talks_to_inference():
+    for path in MODULES:
+        if room(path) not in ("vision", "inference"):
+            assert not any(name.startswith("app.inference") for name in imports(path)), path
+
+
+@pytest.mark.parametrize("package", sorted(GUARDED))
+def test_heavy_packages_stay_in_their_rooms(package):
+    users = {room(path) for path in MODULES if any(name.split(".")[0] == package for name in imports(path))}
+    assert users <= GUARDED[package]
+
+
+def test_files_stay_short_enough_to_read_in_one_sitting():
+    long = {str(path.relative_to(ROOT)): lines for path in MODULES if (lines := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_errors_are_swallowed_nowhere():
+    """`except Exception` stands at the root of a thread alone, and says so."""
+    for path in MODULES:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if "except Exception" in line or "except BaseException" in line or line.strip() == "except:":
+                assert "root of a thread" in line, f"{path}:{number}"

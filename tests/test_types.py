@@ -1,0 +1,57 @@
+"""The data checks itself, and says what it expected."""
+
+import numpy as np
+import pytest
+
+from app.types import Faces, Frame, FrameResult
+
+
+def faces(count):
+    return Faces(
+        boxes=np.arange(count * 4, dtype=np.float32).reshape(count, 4),
+        scores=np.linspace(1, 0.5, count, dtype=np.float32),
+        landmarks=np.zeros((count, 5, 2), np.float32),
+        embeddings=np.eye(count, 8, dtype=np.float32),
+    )
+
+
+def test_rows_are_chosen_by_index_list_mask_and_slice():
+    three = faces(3)
+    assert len(three[1]) == 1 and three[1].boxes[0, 0] == 4
+    assert three[[2, 0]].boxes[:, 0].tolist() == [8, 0]
+    assert len(three[np.array([True, False, True])]) == 2
+    assert len(three[1:]) == 2
+    assert three[2].embeddings.tolist() == [[0, 0, 1, 0, 0, 0, 0, 0]]
+
+
+def test_no_faces_is_a_value_like_any_other():
+    assert len(Faces.empty()) == 0
+    assert len(Faces.empty()[np.array([], bool)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("boxes", np.zeros((2, 5)), "Faces.boxes must have the shape 2 x 4, not 2 x 5"),
+        ("scores", np.zeros(3), "Faces.scores must have the shape 2, not 3"),
+        ("landmarks", np.zeros((2, 10)), "Faces.landmarks must have the shape 2 x 5 x 2, not 2 x 10"),
+        ("embeddings", np.zeros((1, 8)), "Faces.embeddings must have the shape 2 x any, not 1 x 8"),
+    ],
+)
+def test_a_wrong_shape_is_refused_with_both_shapes(field, value, complaint):
+    good = {name: getattr(faces(2), name) for name in ("boxes", "scores", "landmarks", "embeddings")}
+    with pytest.raises(ValueError, match=complaint):
+        Faces(**{**good, field: value})
+
+
+def test_a_frame_must_be_a_colour_picture_in_bytes():
+    with pytest.raises(ValueError, match="any x any x 3, not 4 x 4"):
+        Frame(np.zeros((4, 4), np.uint8), "door", 0, 0.0)
+    with pytest.raises(ValueError, match="must be uint8, not float64"):
+        Frame(np.zeros((4, 4, 3)), "door", 0, 0.0)
+
+
+def test_a_result_has_one_match_a_face():
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
+    with pytest.raises(ValueError, match="matches must have one entry a face: expected 2, got 0"):
+        FrameResult(frame, faces(2), matches=(), track_ids=(0, 0))
