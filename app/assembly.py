@@ -8,7 +8,6 @@ import threading
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from app.capture.capture import Channels
@@ -27,7 +26,13 @@ from app.settings import OutputSettings, Settings
 from app.summary import ChannelCount, RunSummary
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.vision.loading import detector_entry, embedder_entry, load_detector, load_embedder
+from app.vision.loading import (
+    detector_entry,
+    embedder_entry,
+    leave_cores_to_networks,
+    load_detector,
+    load_embedder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +102,7 @@ def _facts(status: ChannelStatus) -> ChannelFacts:
 @contextlib.contextmanager
 def networks(settings: Settings) -> Iterator[Tuple[FaceDetector, FaceEmbedder]]:
     """The chosen detector and embedder, warmed up."""
-    # OpenCV's own pool beside the networks' workers on the same cores only makes both slower.
-    cv2.setNumThreads(1)
+    leave_cores_to_networks()
     with contextlib.closing(load_detector(settings.models, settings.detection)) as detector, contextlib.closing(
         load_embedder(settings.models)
     ) as embedder:

@@ -126,7 +126,7 @@ class Pipeline:
             prepared = self._detector.prepare([frame.image for frame in frames])
         with watch.stage("detect"):
             outputs = self._detector.infer(prepared)
-        with watch.stage("decode"):
+        with watch.stage("boxes"):
             found = self._detector.decode(outputs, prepared)
         share = {stage: spent / len(frames) for stage, spent in watch.milliseconds.items()}
         return [self._recognise(frame, faces, share) for frame, faces in zip(frames, found)]

@@ -50,6 +50,7 @@ class RunSummary:
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
         self._started = time.monotonic()
+        self._cpu_at_start = time.process_time()
 
     def add(self, result: FrameResult) -> None:
         frame = result.frame
@@ -88,6 +89,11 @@ class RunSummary:
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all threads."""
+        return time.process_time() - self._cpu_at_start
 
     def text(self, channels: Iterable[ChannelCount]) -> str:
         """The tables printed at the end of a run."""

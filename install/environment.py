@@ -26,7 +26,6 @@ from typing import List, Optional
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = Path("install/constraints.txt")
 PINNED_NUMPY_1 = Path("install/constraints-numpy1.txt")
-PACKAGE_OF = {"window": "opencv-python", "headless": "opencv-python-headless"}
 
 ASK_SYSTEM_OPENCV = """
 import cv2, numpy
@@ -52,25 +51,21 @@ class Recipe:
     opencv: str
 
 
-def main() -> int:
+def main() -> None:
     choices = parse_arguments()
     system = system_opencv()
     opencv = choose_opencv(choices.opencv, system)
-    python = prepare(choices.venv, Recipe(python=f"{sys.executable} {sys.version.split()[0]}", opencv=opencv))
     pinned = pinned_versions(opencv, system)
-    pip(python, "install", "--upgrade", "pip")
+    python = prepare(choices.venv, Recipe(python=this_python(), opencv=opencv))
     install(python, choices.extras, opencv, pinned)
     if opencv == "window" and not imports_cv2(python):
         say("opencv-python does not load here; taking opencv-python-headless instead (no window)")
-        pip(python, "uninstall", "--yes", PACKAGE_OF["window"])
         opencv = "headless"
+        python = prepare(choices.venv, Recipe(python=this_python(), opencv=opencv))
         install(python, choices.extras, opencv, pinned)
-        remember(choices.venv, Recipe(python=f"{sys.executable} {sys.version.split()[0]}", opencv="window"))
     if not imports_cv2(python):
-        print(f"OpenCV ({opencv}) was installed but `import cv2` fails; see docs/install.md", file=sys.stderr)
-        return 1
+        sys.exit(f"OpenCV ({opencv}) is installed, but `import cv2` fails; see docs/install.md")
     say(f"{choices.venv} is ready")
-    return 0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -98,12 +93,12 @@ def system_opencv() -> Optional[SystemOpenCV]:
 
 def choose_opencv(wish: str, system: Optional[SystemOpenCV]) -> str:
     if wish == "system" and system is None:
-        sys.exit(f"{sys.executable} has no OpenCV of the system's. On Debian, Ubuntu, Jetson: apt install python3-opencv")
+        sys.exit(f"{sys.executable} finds no OpenCV of the system's. On Debian, Ubuntu: apt install python3-opencv")
     if wish != "auto":
         say(f"OpenCV: {wish}, as asked")
         return wish
-    if system is not None and system.has_gstreamer:
-        say(f"OpenCV: the system's own {system.version}, because it has GStreamer")
+    if system is not None and (system.has_gstreamer or on_a_jetson()):
+        say(f"OpenCV: the system's own, {system.version}")
         return "system"
     if on_a_jetson():
         say("OpenCV: this Jetson has none with GStreamer for this Python; ./jetson_setup.sh installs it where it can")
@@ -136,6 +131,10 @@ def pinned_versions(opencv: str, system: Optional[SystemOpenCV]) -> Path:
     return PINNED
 
 
+def this_python() -> str:
+    return f"{Path(sys.executable).resolve()} {sys.version.split()[0]}"
+
+
 def prepare(venv: Path, recipe: Recipe) -> Path:
     """Make the environment, or keep the one that was made in the same way. Returns its Python."""
     python = venv / "bin" / "python"
@@ -151,8 +150,8 @@ def prepare(venv: Path, recipe: Recipe) -> Path:
     see_system = ["--system-site-packages"] if recipe.opencv == "system" else []
     made = subprocess.run([sys.executable, "-m", "venv", *see_system, str(venv)])
     if made.returncode != 0:
-        version = "{}.{}".format(*sys.version_info[:2])
-        sys.exit(f"`python3 -m venv` failed. On Debian, Ubuntu, Jetson: sudo apt install python3-venv (python{version}-venv)")
+        package = "python{}.{}-venv".format(*sys.version_info[:2])
+        sys.exit(f"`python3 -m venv` failed. On Debian, Ubuntu, Jetson: sudo apt install python3-venv (or {package})")
     remember(venv, recipe)
     return python
 
@@ -172,6 +171,7 @@ def runs(python: Path) -> bool:
 
 def install(python: Path, extras: str, opencv: str, pinned: Path) -> None:
     wanted = extras if opencv == "system" else f"{extras},{opencv}"
+    pip(python, "install", "--upgrade", "pip")
     say(f"installing the program with [{wanted}], versions from {pinned} (a minute or two the first time)")
     pip(python, "install", "--constraint", str(pinned), "--editable", f".[{wanted}]")
 
@@ -188,8 +188,9 @@ def imports_cv2(python: Path) -> bool:
 
 
 def say(what: str) -> None:
-    print(f"==> {what}", flush=True)
+    sys.stdout.write(f"==> {what}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,6 +7,9 @@
 # A command that exists may still fail (pyenv leaves such ones behind), so each candidate is run.
 set -u
 
+# An activated environment must not make itself anew.
+[ -z "${VIRTUAL_ENV:-}" ] || PATH=$(printf '%s' ":$PATH:" | sed "s|:$VIRTUAL_ENV/bin:|:|g; s|^:||; s|:$||")
+
 oldest="3.8"
 wanted="${1:-}"
 

@@ -13,7 +13,7 @@ LEVELS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"demo"},
+    {"demo", "benchmark"},
     {"service"},
     {"assembly"},
     {"pipeline"},
@@ -27,7 +27,7 @@ LEVELS = [
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "demo", "commands"},
+    "cv2": {"capture", "vision", "output", "photo", "demo"},
     "onnxruntime": {"inference"},
     "tensorrt": {"inference"},
     "pycuda": {"inference"},
@@ -79,8 +79,13 @@ def test_files_stay_short_enough_to_read_in_one_sitting():
 
 
 def test_errors_are_swallowed_nowhere():
-    """`except Exception` stands at the root of a thread alone, and says so."""
+    """What catches everything either raises it again or stands at the root of a thread, and says so."""
     for path in MODULES:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if "except Exception" in line or "except BaseException" in line or line.strip() == "except:":
-                assert "root of a thread" in line, f"{path}:{number}"
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            catches_all = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
+            raises_again = isinstance(node.body[-1], ast.Raise)
+            line = text.splitlines()[node.lineno - 1]
+            assert not catches_all or raises_again or "root of a thread" in line, f"{path}:{node.lineno}"

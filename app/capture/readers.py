@@ -122,8 +122,8 @@ class RecordingReader:
         self._capture.release()
 
     def _position_of_this_frame(self) -> float:
-        """Seconds after the first frame. OpenCV gives the frame's own time stamp, versions before 4.2 the next one's;
-        the difference to the first frame's is the same. Recordings without time stamps advance by their frame rate."""
+        """Seconds after the first frame. After a read OpenCV tells the time stamp of the frame that was read (seen with
+        4.1.2, 4.6 and 5.0). A recording without time stamps advances by its frame rate."""
         stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         if self._begin_ms is None:
             self._begin_ms = stamp_ms

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Dict, TypeVar
 
+import cv2
+
 from app.errors import ModelError
 from app.inference.engine import Engine
 from app.inference.onnx import OnnxEngine
@@ -49,6 +51,11 @@ def detector_entry(models: ModelSettings) -> ModelEntry:
 
 def embedder_entry(models: ModelSettings) -> ModelEntry:
     return read_catalog(models.catalog).entry(models.embedder, "embedding")
+
+
+def leave_cores_to_networks() -> None:
+    """Keeps OpenCV to one thread: its own pool beside the networks' workers on the same cores slows both."""
+    cv2.setNumThreads(1)
 
 
 def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:

@@ -1,0 +1,94 @@
+"""How fast this machine does it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import OutputError
+from app.inference.onnx import available_cores
+from app.settings import Settings
+
+DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
+program does when reading, recognising and writing overlap. Without a recording it makes one of 1280 x 720 pixels."""
+
+EXAMPLES = """examples:
+  python -m app bench                              # 8 faces a frame
+  python -m app bench --faces 2 --json two.json
+  python -m app bench --video clip.mp4 --detector retinaface_mnet025"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--video", metavar="FILE", type=Path, help="measure on this recording")
+    parser.add_argument(
+        "--faces",
+        metavar="N",
+        type=int,
+        default=8,
+        choices=range(9),
+        help="faces a frame of the recording that is made, 0 to 8 (default: 8)",
+    )
+    parser.add_argument("--frames", metavar="N", type=int, default=200, help="frames to measure (default: 200)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    add_settings_options(parser, sections=("models", "gallery", "run"))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    settings = effective_settings(arguments).settings
+    progress = configure_logging("warning")
+    from app.benchmark import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        recording: Optional[Path] = arguments.video
+        if recording is None:
+            recording = Path(folder) / f"made: 1280 x 720, {arguments.faces} faces.mp4"
+            settings = _make_recording(recording, arguments.faces, arguments.frames + 20, settings)
+        result = measure(settings, recording, arguments.frames, progress)
+    print(f"{machine()}; {settings.models.detector} and {settings.models.embedder}\n")
+    print(result.text())
+    if arguments.json is not None:
+        facts = {
+            "machine": machine(),
+            "models": [settings.models.detector, settings.models.embedder],
+            **result.as_json(),
+        }
+        try:
+            arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{arguments.json} cannot be written: {error.strerror}") from error
+    return 0
+
+
+def machine() -> str:
+    """Processor, cores and versions: what a figure is worth nothing without."""
+    import cv2
+    import onnxruntime
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return (
+        f"{processor}, {available_cores()} cores, Python {platform.python_version()}, "
+        f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}"
+    )
+
+
+def _make_recording(path: Path, faces: int, frames: int, settings: Settings) -> Settings:
+    """Writes the recording; the settings that come back know the people in it."""
+    from app.demo.crowd import make_crowd
+    from app.demo.portraits import load_portraits, write_enrolment_photos
+
+    portraits = load_portraits()
+    make_crowd(path, portraits, faces, frames)
+    gallery = path.parent / "gallery"
+    write_enrolment_photos(gallery, portraits)
+    return dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, folder=gallery))

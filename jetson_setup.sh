@@ -1,0 +1,304 @@
+#!/usr/bin/env bash
+# Makes a Jetson ready: packages, swap, a virtual environment that sees JetPack's TensorRT and OpenCV, power mode.
+# Run it in the project's folder, as often as you like: what is done already is left alone.
+# What is true of which JetPack stands in docs/jetson.md.
+set -euo pipefail
+
+readonly NOT_SUPPORTED=3
+readonly SMALL_BOARD_KB=$((9 * 1000 * 1000)) # boards sold with up to 8 GB
+readonly SWAP_GB=8
+readonly CLOCKS_UNIT=/etc/systemd/system/face-recognition-clocks.service
+
+# Tests point this at a folder with a pretended board's files; empty on a real one.
+readonly ROOT="${JETSON_ROOT:-}"
+
+dry_run=false
+assume_yes=false
+skipped=" "
+board=""
+
+usage() {
+  cat <<'TEXT'
+usage: ./jetson_setup.sh [--dry-run] [--yes] [--skip STEP]... [--board FAMILY]
+
+  --dry-run       print the steps and change nothing
+  --yes           do not ask before starting
+  --skip STEP     leave a step out: packages, swap, python or power
+  --board FAMILY  what this board is, when its name says nothing (a carrier board of another maker):
+                  nano, tx2, xavier, orin-nano, orin or thor
+  --help          this text
+
+Exit codes: 0 done, 1 a step failed, 2 wrong usage, 3 not a Jetson that this program knows.
+TEXT
+}
+
+say() { printf '\n==> %s\n' "$*"; }
+note() { printf '    %s\n' "$*"; }
+
+give_up() {
+  local code=$1
+  shift
+  printf 'jetson_setup.sh: %s\n' "$1" >&2
+  shift
+  local line
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit "$code"
+}
+
+# Prints a command, and runs it unless this is a dry run.
+run() {
+  local word line=""
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,~+-]+$ ]] || word="'$word'"
+    line="$line $word"
+  done
+  printf '    +%s\n' "$line"
+  $dry_run || "$@"
+}
+
+# Adds lines to a file that belongs to root.
+append_as_root() {
+  local file=$1 line
+  shift
+  printf '    + add to %s:\n' "$file"
+  for line in "$@"; do printf '        %s\n' "$line"; done
+  $dry_run || printf '%s\n' "$@" | as_root tee -a "$file" >/dev/null
+}
+
+run_as_root() {
+  if [ "$(id -u)" -eq 0 ]; then run "$@"; else run sudo "$@"; fi
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+wanted() {
+  case "$skipped" in
+  *" $1 "*)
+    say "$2: skipped, as asked"
+    return 1
+    ;;
+  esac
+  say "$2"
+}
+
+read_arguments() {
+  while [ $# -gt 0 ]; do
+    case "$1" in
+    --dry-run) dry_run=true ;;
+    --yes | -y) assume_yes=true ;;
+    --skip | --board)
+      [ $# -ge 2 ] || give_up 2 "$1 needs a value; see --help"
+      if [ "$1" = --skip ]; then
+        case "$2" in packages | swap | python | power) ;; *) give_up 2 "there is no step '$2'; see --help" ;; esac
+        skipped="$skipped$2 "
+      else
+        case "$2" in nano | tx2 | xavier | orin-nano | orin | thor) ;; *) give_up 2 "there is no family '$2'; see --help" ;; esac
+        board="$2"
+      fi
+      shift
+      ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    *) give_up 2 "unknown option '$1'; see --help" ;;
+    esac
+    shift
+  done
+}
+
+# ---- which board, which JetPack
+
+find_board() {
+  local release_file="$ROOT/etc/nv_tegra_release" model_file="$ROOT/proc/device-tree/model"
+  [ -r "$release_file" ] || give_up $NOT_SUPPORTED "this is no Jetson: /etc/nv_tegra_release is missing." \
+    "On any other computer there is nothing to set up: use  make demo"
+  release_line=$(head -n 1 "$release_file")
+  [[ $release_line =~ R([0-9]+)\ \(release\),\ REVISION:\ ([0-9]+)(\.([0-9]+))? ]] ||
+    give_up $NOT_SUPPORTED "cannot read the L4T release in /etc/nv_tegra_release. It says:" "$release_line"
+  l4t_major=${BASH_REMATCH[1]}
+  l4t_minor=${BASH_REMATCH[2]}
+  l4t="$l4t_major.$l4t_minor.${BASH_REMATCH[4]:-0}"
+  model="(no /proc/device-tree/model)"
+  [ ! -r "$model_file" ] || model=$(tr -d '\0' <"$model_file")
+  [ -n "$board" ] || board=$(family_of "$model")
+  [ -n "$board" ] || give_up $NOT_SUPPORTED "unknown board: '$model' (L4T $l4t)." \
+    "If you know what module it carries, say so with --board; see --help"
+}
+
+family_of() {
+  case "$1" in
+  *Orin\ Nano*) echo orin-nano ;;
+  *Orin*) echo orin ;;
+  *Thor*) echo thor ;;
+  *Xavier*) echo xavier ;;
+  *TX2*) echo tx2 ;;
+  *Jetson\ Nano*) echo nano ;;
+  esac
+}
+
+find_jetpack() {
+  case "$l4t_major.$l4t_minor" in
+  32.6 | 32.7) generation=4 python=python3.8 ;;
+  35.[2-6]) generation=5 python=/usr/bin/python3 ;;
+  36.[3-5]) generation=6 python=/usr/bin/python3 ;;
+  38.* | 39.*) generation=7 python=/usr/bin/python3 ;;
+  *) give_up $NOT_SUPPORTED "L4T $l4t on '$model' is not one that this program knows." \
+    "Known: 32.6-32.7 (JetPack 4.6), 35.2-35.6 (5.1), 36.3-36.5 (6), 38 and 39 (7). See docs/jetson.md" ;;
+  esac
+  case "$generation:$board" in
+  4:nano | 4:tx2 | 4:xavier | 5:xavier | 5:orin* | 6:orin* | 7:thor) ;;
+  7:orin*) [ "$l4t_major" = 39 ] || give_up $NOT_SUPPORTED "L4T $l4t runs on Thor only, and this board is '$model'." ;;
+  *) give_up $NOT_SUPPORTED "JetPack $generation does not exist for this board: '$model' with L4T $l4t." \
+    "Was the right family given with --board?" ;;
+  esac
+}
+
+# ---- the steps
+
+system_python_has() { [ -z "$ROOT" ] && /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
+is_installed() { [ -z "$ROOT" ] && [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+install_packages() {
+  wanted packages "System packages" || return 0
+  local packages=(python3-venv python3-dev build-essential gstreamer1.0-tools gstreamer1.0-plugins-base
+    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
+  if [ "$generation" = 4 ]; then
+    packages+=(python3.8 python3.8-venv python3.8-dev)
+    note "JetPack 4's Python is 3.6, too old for this program: Python 3.8 comes from Ubuntu's own packages."
+  else
+    # JetPack's own OpenCV and TensorRT are left alone where they work.
+    system_python_has cv2 || packages+=(python3-opencv)
+    system_python_has tensorrt || packages+=(python3-libnvinfer)
+    packages+=(libnvinfer-bin)
+    [ "$l4t_major" != 39 ] || note "TensorRT of JetPack 7.2 is large: about 2.3 GB to download, 3 GB on the disk."
+  fi
+  local missing=() package
+  for package in "${packages[@]}"; do is_installed "$package" || missing+=("$package"); done
+  if [ ${#missing[@]} -eq 0 ]; then
+    note "all there"
+    return
+  fi
+  run_as_root apt-get update
+  run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
+}
+
+add_swap() {
+  wanted swap "Swap" || return 0
+  local file=/mnt/${SWAP_GB}GB.swap memory_kb swap_kb
+  memory_kb=$(awk '/^MemTotal:/ { print $2 }' "$ROOT/proc/meminfo" 2>/dev/null || true)
+  swap_kb=$(awk 'NR > 1 && $1 !~ /zram/ { sum += $3 } END { print sum + 0 }' "$ROOT/proc/swaps" 2>/dev/null || echo 0)
+  if [ "${memory_kb:-0}" -gt $SMALL_BOARD_KB ]; then
+    note "not needed: this board has $((memory_kb / 1000000)) GB of memory"
+    return
+  fi
+  if [ "${swap_kb:-0}" -ge $((SWAP_GB * 1000 * 1000)) ]; then
+    note "there already: $((swap_kb / 1000000)) GB"
+    return
+  fi
+  note "Building an engine needs more memory than a small board has: ${SWAP_GB} GB of swap in $file"
+  if [ ! -e "$ROOT$file" ] && ! $dry_run; then
+    local free_kb
+    free_kb=$(df --output=avail -k /mnt | tail -n 1)
+    if [ "$free_kb" -lt $(((SWAP_GB + 2) * 1024 * 1024)) ]; then
+      note "left out: only $((free_kb / 1024 / 1024)) GB are free on the disk. Make room and run this again."
+      return
+    fi
+  fi
+  if $dry_run || systemctl is-enabled --quiet nvzramconfig 2>/dev/null; then
+    run_as_root systemctl disable nvzramconfig
+  fi
+  [ -e "$ROOT$file" ] || run_as_root fallocate -l "${SWAP_GB}G" "$file"
+  run_as_root chmod 600 "$file"
+  if $dry_run || [ "$(as_root blkid -o value -s TYPE "$file")" != swap ]; then
+    run_as_root mkswap "$file"
+  fi
+  grep -q "^$file " "$ROOT/proc/swaps" 2>/dev/null || run_as_root swapon "$file"
+  grep -q "^$file " "$ROOT/etc/fstab" 2>/dev/null ||
+    append_as_root /etc/fstab "$file none swap sw 0 0"
+}
+
+make_environment() {
+  wanted python "Python environment .venv" || return 0
+  if [ "$generation" = 4 ]; then
+    note "JetPack 4's TensorRT and OpenCV are for Python 3.6 and cannot be seen from 3.8:"
+    note "models run on the CPU (ONNX Runtime), and pip's OpenCV reads the cameras."
+    run "$python" install/environment.py .venv --extras cpu,video,fonts --opencv headless
+    return
+  fi
+  note "It sees the system's packages: TensorRT and OpenCV stay JetPack's own, pip brings neither."
+  run "$python" install/environment.py .venv --extras cpu,video,fonts --opencv system
+  case "$generation" in
+  5)
+    note "pycuda is built here, against JetPack's CUDA; this takes some minutes"
+    if $dry_run || ! .venv/bin/python -c 'import pycuda' 2>/dev/null; then
+      run env CUDA_ROOT=/usr/local/cuda PATH="/usr/local/cuda/bin:$PATH" CPATH=/usr/local/cuda/include \
+        LIBRARY_PATH=/usr/local/cuda/lib64 .venv/bin/python -m pip install --quiet 'numpy<2' pycuda
+    fi
+    ;;
+  6) run .venv/bin/python -m pip install --quiet 'cuda-python~=12.6' ;;
+  7) run .venv/bin/python -m pip install --quiet 'cuda-python~=13.0' ;;
+  esac
+  if $dry_run; then return; fi
+  .venv/bin/python -c 'import tensorrt; print("    TensorRT", tensorrt.__version__)' ||
+    give_up 1 "the environment does not see TensorRT. Is JetPack complete?  sudo apt install nvidia-jetpack"
+}
+
+# The mode without limits is called MAXN or MAXN_SUPER, under another number on each board.
+set_power() {
+  wanted power "Power mode and clocks" || return 0
+  note "Full power needs a power supply and a fan that can follow; leave it out with --skip power."
+  local modes chosen
+  modes=$(sed -n 's/^< *POWER_MODEL ID=\([0-9]*\) NAME=\([^ >]*\).*/\1 \2/p' "$ROOT/etc/nvpmodel.conf" 2>/dev/null || true)
+  chosen=$(printf '%s\n' "$modes" | awk '$2 == "MAXN_SUPER" { super = $1 } $2 == "MAXN" { maxn = $1 }
+    END { print super != "" ? super : maxn }')
+  if [ -z "$chosen" ]; then
+    note "/etc/nvpmodel.conf names no MAXN mode, so the mode stays as it is. Choose one: sudo nvpmodel -m NUMBER"
+    printf '%s\n' "$modes" | sed 's/^/      /'
+  elif ! $dry_run && as_root nvpmodel -q | grep -qx "$chosen"; then
+    note "mode $chosen is set already"
+  else
+    run_as_root nvpmodel -m "$chosen"
+    note "If it asks for a restart: yes, and run this script again afterwards."
+  fi
+  run_as_root jetson_clocks
+  if [ -e "$ROOT$CLOCKS_UNIT" ]; then
+    note "the clocks are set at every start already"
+    return
+  fi
+  note "jetson_clocks is forgotten at a restart; a service sets it again"
+  append_as_root "$CLOCKS_UNIT" '[Unit]' 'Description=Highest clocks, for face recognition' 'After=nvpmodel.service' \
+    '[Service]' 'Type=oneshot' 'ExecStart=/usr/bin/jetson_clocks' '[Install]' 'WantedBy=multi-user.target'
+  run_as_root systemctl enable "$(basename "$CLOCKS_UNIT")"
+}
+
+ask() {
+  if $dry_run || $assume_yes; then return; fi
+  [ -t 0 ] || give_up 2 "nobody is here to ask; add --yes to go on, or --dry-run to look first"
+  local answer
+  read -r -p $'\nSet up this board now? What is done already is left alone. [y/N] ' answer
+  case "$answer" in y | Y | yes) ;; *) give_up 1 "nothing was changed" ;; esac
+}
+
+main() {
+  read_arguments "$@"
+  cd "$(dirname "${BASH_SOURCE[0]}")"
+  find_board
+  find_jetpack
+  say "Board: $model ($board), L4T $l4t = JetPack $generation"
+  if $dry_run; then note "dry run: the steps are printed, nothing is changed"; fi
+  ask
+  install_packages
+  add_swap
+  make_environment
+  set_power
+  say "Done. Next:"
+  note "make demo                                     see it work, without a camera"
+  note ".venv/bin/python -m app --csi 0               the camera on the board"
+  note ".venv/bin/python -m app --rtsp rtsp://...     a network camera"
+  note "A board without a desktop has more memory free: sudo systemctl set-default multi-user.target"
+}
+
+main "$@"

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the Debian or Ubuntu packages that the whole suite uses. CI calls this. Without them those tests are
+# skipped and say what they miss, so nobody has to run it.
+set -euo pipefail
+
+packages=(
+  fonts-dejavu-core # labels in Latin, Greek and Cyrillic letters
+  fonts-wqy-zenhei  # labels in Chinese letters
+  gir1.2-gst-rtsp-server-1.0 # the RTSP camera that tests read from, with the next five
+  gstreamer1.0-plugins-base
+  gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-ugly
+  gstreamer1.0-tools
+  python3-gst-1.0
+  libgl1         # what opencv-python needs to load
+  python3-opencv # an OpenCV with GStreamer
+  shellcheck
+  xdotool # presses keys in the window
+  xvfb    # a screen for the window
+)
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+  echo "==> no apt here: system packages are left as they are"
+  exit 0
+fi
+missing=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "==> system packages for the tests: all there"
+  exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "==> not root, so these stay missing, and tests that need them are skipped: ${missing[*]}"
+  exit 0
+fi
+
+attempt() {
+  local tries=0
+  until "$@"; do
+    tries=$((tries + 1))
+    if [ $tries -ge 3 ]; then return 1; fi
+    echo "==> trying again in $((tries * 10)) s: $*"
+    sleep $((tries * 10))
+  done
+}
+
+echo "==> installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+attempt apt-get -qq update
+attempt apt-get -qq install --yes --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null
