@@ -18,11 +18,13 @@ LINT_ALL ?=
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help demo test test-py38 lint lock clean
+.PHONY: help install demo test test-py38 lint lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(VENV)/ready-demo ## install what the program and its demo need
 
 demo: $(VENV)/ready-demo ## install what is needed and run the demo: no camera, no network
 	@echo "==> python -m app demo"
@@ -47,7 +49,7 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	  elif [ -n "$(LINT_ALL)" ]; then echo "==> $$1 is missing"; failed="$$failed $$1"; \
 	  else echo "==> $$1 could not be installed here: skipped"; fi; \
 	}; \
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	PATH="$(abspath $(VENV))/bin:$$PATH"; \
 	check ruff check .; \
 	check ruff format --check .; \
 	check mypy --strict app; \

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import os
+import platform
 import resource
 import tempfile
 import threading
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
+import cv2
 import numpy as np
 
 from app.assembly import networks, open_enrolment, run
@@ -159,3 +163,16 @@ def _timed(work: Callable[..., Any], *arguments: Any) -> Tuple[float, Any]:
     start = time.perf_counter()
     value = work(*arguments)
     return (time.perf_counter() - start) * 1000, value
+
+
+def machine() -> str:
+    """Processor, cores and versions: what a figure is worth nothing without."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return (
+        f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"OpenCV {cv2.__version__}, ONNX Runtime {importlib.metadata.version('onnxruntime')}"
+    )

@@ -57,9 +57,19 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     for leaf in leaves():
         given = chosen[leaf.key]
         parts[leaf.section][leaf.name] = given.value if given.origin == DEFAULT else check(leaf, given)
+    _check_together(parts, chosen)
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
     return EffectiveSettings(Settings(sources=sources, **tree), origins)
+
+
+def _check_together(parts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Assignment]) -> None:
+    """What no setting by itself can get wrong."""
+    agreeing, looks = parts["recognition"]["min_agreeing_looks"], parts["recognition"]["looks"]
+    if agreeing > looks:
+        keys = ("recognition.min_agreeing_looks", "recognition.looks")
+        origins = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
+        raise SettingsError(f"{origins}: {keys[0]} = {agreeing} cannot be more than {keys[1]} = {looks}")
 
 
 def check(leaf: Leaf, given: Assignment) -> Any:

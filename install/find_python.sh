@@ -26,7 +26,7 @@ case "$wanted" in
     candidates="python3.13 python3.12 python3.11 python3.10 python3.9 python3.8 python3"
   fi
   ;;
-[0-9]*.[0-9]*) candidates="python$wanted python3 ${PYENV_ROOT:-$HOME/.pyenv}/versions/$wanted.*/bin/python" ;;
+[0-9]*.[0-9]*) candidates="python$wanted python3 ${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$wanted.*/bin/python" ;;
 *) candidates="$wanted" ;;
 esac
 

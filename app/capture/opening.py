@@ -183,17 +183,17 @@ def _open_recording(source: Source, settings: CaptureSettings) -> Reader:
     _check_file(source, path)
     if settings.backend == "gstreamer" and takes_gstreamer(settings.backend):
         pipeline = gstreamer.file_pipeline(source.address, jetson=this_jetson())
-        capture = _capture(pipeline, cv2.CAP_GSTREAMER, [])
+        capture, time_stamps = _capture(pipeline, cv2.CAP_GSTREAMER, []), False
     else:
         # OpenCV takes a relative name with a colon in it for a URL
-        capture = _capture(str(path.absolute()), cv2.CAP_FFMPEG, [])
+        capture, time_stamps = _capture(str(path.absolute()), cv2.CAP_FFMPEG, []), True
     if not capture.isOpened():
         capture.release()
         raise SourceError(
             f"{source} does not open: the file is no video, or it is damaged, or cut off before its index was "
             "written. Does another player show it?"
         )
-    return RecordingReader(capture, str(source))
+    return RecordingReader(capture, str(source), time_stamps)
 
 
 def _check_file(source: Source, path: Path) -> None:

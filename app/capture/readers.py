@@ -100,8 +100,9 @@ class RecordingReader:
     live = False
     unreadable = 0
 
-    def __init__(self, capture: Any, name: str) -> None:
+    def __init__(self, capture: Any, name: str, time_stamps: bool = True) -> None:
         self._capture = capture
+        self._time_stamps = time_stamps
         self._name = name
         self.fps = fps_of(capture)
         self.total_frames = frame_count(capture)
@@ -122,8 +123,14 @@ class RecordingReader:
         self._capture.release()
 
     def _position_of_this_frame(self) -> float:
-        """Seconds after the first frame. After a read OpenCV tells the time stamp of the frame that was read (seen with
-        4.1.2, 4.6 and 5.0). A recording without time stamps advances by its frame rate."""
+        """Seconds after the first frame.
+
+        After a read OpenCV tells the time stamp of the frame that was read (seen with 4.1.2, 4.6 and 5.0). A recording
+        without time stamps advances by its frame rate, and so does one through GStreamer: there OpenCV asks the
+        pipeline, which has run ahead.
+        """
+        if not self._time_stamps:
+            return self._frames / (self.fps or 25.0)
         stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         if self._begin_ms is None:
             self._begin_ms = stamp_ms

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import tempfile
 from pathlib import Path
 from typing import Optional
@@ -13,7 +12,6 @@ from typing import Optional
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import OutputError
-from app.inference.onnx import available_cores
 from app.settings import Settings
 
 DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     progress = configure_logging("warning")
-    from app.benchmark import measure
+    from app.benchmark import machine, measure
 
     with tempfile.TemporaryDirectory() as folder:
         recording: Optional[Path] = arguments.video
@@ -64,22 +62,6 @@ def execute(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise OutputError(f"{arguments.json} cannot be written: {error.strerror}") from error
     return 0
-
-
-def machine() -> str:
-    """Processor, cores and versions: what a figure is worth nothing without."""
-    import cv2
-    import onnxruntime
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    return (
-        f"{processor}, {available_cores()} cores, Python {platform.python_version()}, "
-        f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}"
-    )
 
 
 def _make_recording(path: Path, faces: int, frames: int, settings: Settings) -> Settings:

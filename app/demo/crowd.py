@@ -25,7 +25,7 @@ def make_crowd(path: Path, portraits: Sequence[Portrait], faces: int, frames: in
         picture = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
         for cell in range(faces):
             left, top = cell % COLUMNS * cell_width, cell // COLUMNS * cell_height
-            sway = np.float32([[1, 0, 8 * np.sin(index / 9 + cell)], [0, 1, 6 * np.cos(index / 7 + 2 * cell)]])
+            sway = np.array([[1, 0, 8 * np.sin(index / 9 + cell)], [0, 1, 6 * np.cos(index / 7 + 2 * cell)]])
             head = cv2.warpAffine(
                 heads[cell % len(heads)], sway, (cell_width, cell_height), borderMode=cv2.BORDER_REFLECT
             )

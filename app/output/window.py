@@ -82,6 +82,7 @@ class Window:
         self._pictures: Dict[str, np.ndarray] = {}
         self._stale: Set[str] = set()
         self._was_visible = False
+        self._channels_shown = 0
         self._connection = DisplayConnection.open_if_x11()
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
@@ -147,7 +148,8 @@ class Window:
         self._stale.clear()
         pictures: List[np.ndarray] = list(self._pictures.values())
         whole = grid(pictures, self._max_size)
-        if not self._was_visible:
+        if len(pictures) != self._channels_shown:
+            self._channels_shown = len(pictures)
             cv2.resizeWindow(self._title, whole.shape[1], whole.shape[0])
         cv2.imshow(self._title, whole)
 

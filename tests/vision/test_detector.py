@@ -57,13 +57,19 @@ def test_boxes_and_landmarks_come_back_in_the_frames_own_pixels(size, fixed):
     box = (width // 5, height // 4, width * 4 // 5, height * 3 // 4)
     detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, DetectionSettings(input_size=640))
     (faces,) = detector.detect([picture(width, height, box)])
-    tolerance = 1.5 * max(1, width / min(640, fixed[1] if fixed else 640), height / min(640, fixed[0] if fixed else 640))
+    tolerance = 1.5 * max(
+        1, width / min(640, fixed[1] if fixed else 640), height / min(640, fixed[0] if fixed else 640)
+    )
     np.testing.assert_allclose(faces.boxes[0], box, atol=tolerance)
     np.testing.assert_allclose(faces.landmarks[0][0], ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), atol=tolerance)
 
 
 def test_a_batch_of_frames_of_different_sizes_gives_what_each_gives_alone():
-    frames = [picture(640, 360, (100, 50, 200, 150)), picture(300, 500, (20, 400, 90, 480)), picture(1280, 720, (0, 0, 9, 9))]
+    frames = [
+        picture(640, 360, (100, 50, 200, 150)),
+        picture(300, 500, (20, 400, 90, 480)),
+        picture(1280, 720, (0, 0, 9, 9)),
+    ]
     engine = PassingEngine()
     detector = BrightSpotDetector(engine, PLAIN, DetectionSettings())
     together = detector.detect(frames)
@@ -98,7 +104,8 @@ def test_shrinking_keeps_the_aspect_and_never_enlarges(width, height, longest):
     if max(width, height) <= longest:
         assert (new_width, new_height) == (width, height)
     else:
-        assert abs(new_width * height - new_height * width) <= max(width, height) * 0.5 + 1 or min(new_width, new_height) == 1
+        rounding = max(width, height) * 0.5 + 1
+        assert abs(new_width * height - new_height * width) <= rounding or min(new_width, new_height) == 1
 
 
 def test_boxes_are_cut_at_the_frames_edges_and_dropped_outside():

@@ -1,0 +1,38 @@
+"""Real things to read from: an RTSP server, and recordings made on the spot."""
+
+import cv2
+import numpy as np
+import pytest
+from real_sources import RtspServer, server_missing
+
+
+@pytest.fixture
+def rtsp_server():
+    """Makes servers; whatever is made is gone after the test."""
+    if server_missing():
+        pytest.skip(server_missing())
+    made = []
+
+    def make(*auth):
+        made.append(RtspServer(*auth))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Writes a film whose frame n (modulo 20) is a plain grey of brightness 30 + 10 n."""
+
+    def write(name="film.mp4", frames=20, fps=25.0, size=(64, 48), codec="mp4v"):
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
+        assert writer.isOpened()
+        for number in range(frames):
+            writer.write(np.full((size[1], size[0], 3), 30 + 10 * (number % 20), np.uint8))
+        writer.release()
+        return path
+
+    return write

@@ -1,0 +1,407 @@
+"""The channels' life, step by step: readers follow a script, time is told to them, and nothing waits for the clock."""
+
+import os
+import signal
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from real_sources import frame_number, until
+
+from app.capture.capture import Channels
+from app.capture.capture_thread import MOST_ABANDONED
+from app.capture.channel import ChannelState, backoff_s
+from app.capture.readers import RawFrame, StallError
+from app.capture.uri import Source, SourceKind, name_sources
+from app.errors import SourceError
+from app.settings import CaptureSettings
+
+FAST = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, queue_frames=3)
+PATIENT_S = 30.0
+
+
+class ScriptedReader:
+    """A reader that does what its steps say: bring a frame, end (None), raise, wait for an event, call a function."""
+
+    fps = 25.0
+    unreadable = 0
+
+    def __init__(self, *steps, live=True):
+        self.live = live
+        self.total_frames = None if live else len(steps)
+        self.steps = list(steps)
+        self.reads = 0
+        self.closed_by = None
+
+    def read(self):
+        self.reads += 1
+        while self.steps:
+            step = self.steps.pop(0)
+            if isinstance(step, threading.Event):
+                step.wait()
+            elif isinstance(step, Exception):
+                raise step
+            elif callable(step):
+                step()
+            else:
+                return None if step is None else frame(step)
+        return None
+
+    def close(self):
+        self.closed_by = threading.current_thread()
+
+
+class Opener:
+    """Hands out the readers of each source in turn; an error in their place is raised, an event waited for."""
+
+    def __init__(self, **readers):
+        self.readers = {name: list(several) for name, several in readers.items()}
+        self.opened = 0
+
+    def __call__(self, source, settings):
+        self.opened += 1
+        reader = self.readers[source.name].pop(0)
+        if isinstance(reader, tuple):
+            reader[0].wait()
+            reader = reader[1]
+        if isinstance(reader, Exception):
+            raise reader
+        return reader
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += seconds
+
+
+def frame(value):
+    return RawFrame(np.full((2, 2, 3), value, np.uint8))
+
+
+def values(frames):
+    return [int(taken.image[0, 0, 0]) for taken in frames]
+
+
+def pauses(caplog):
+    """How long the log says that each reconnection was waited for."""
+    messages = [record.getMessage() for record in caplog.records]
+    return [message.rpartition(" in ")[2] for message in messages if "opening it again" in message]
+
+
+def cameras(*names):
+    return [Source(name, SourceKind.CAMERA, "0") for name in names]
+
+
+def films(*names):
+    return [Source(name, SourceKind.VIDEO, f"{name}.mp4") for name in names]
+
+
+def take_all(channels):
+    taken = []
+    while not channels.finished:
+        got = channels.take(PATIENT_S)
+        if got is not None:
+            taken.append(got)
+    return taken
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Events that hold a reader; all of them open at the end, so that no thread outlives its test."""
+    monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", 0.05)
+    made = []
+
+    def make():
+        made.append(threading.Event())
+        return made[-1]
+
+    yield make
+    for event in made:
+        event.set()
+
+
+def test_a_recording_gives_every_frame_once_in_order_and_never_runs_far_ahead():
+    taken, leads = [], []
+    reader = ScriptedReader(*range(100), None, live=False)
+    reader.steps = [step for value in range(100) for step in (lambda: leads.append(reader.reads - len(taken)), value)]
+    with Channels(films("film"), FAST, Opener(film=[reader])) as channels:
+        while not channels.finished:
+            got = channels.take(PATIENT_S)
+            if got is not None:
+                taken.append(got)
+        (status,) = channels.status()
+    assert values(taken) == list(range(100))
+    assert [one.index for one in taken] == list(range(100))
+    assert {one.source for one in taken} == {"film"}
+    assert max(leads) <= FAST.queue_frames + 2
+    assert (status.state, status.counters.read, status.counters.dropped) == (ChannelState.ENDED, 100, 0)
+    assert reader.closed_by is not None
+
+
+def test_a_live_source_gives_its_newest_frame_once_and_counts_the_others(gate):
+    hold = gate()
+    with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(*range(10), hold)])) as channels:
+        until(lambda: channels.status()[0].counters.read == 10)
+        taken = channels.take(0)
+        assert (values([taken]), taken.index) == ([9], 9)
+        assert channels.take(0) is None
+        (status,) = channels.status()
+        assert (status.counters.read, status.counters.dropped) == (10, 9)
+        assert (status.live, status.fps, status.state) == (True, 25.0, ChannelState.RUNNING)
+        assert not channels.finished
+
+
+def test_a_frame_carries_the_time_at_which_it_arrived(gate):
+    hold = gate()
+    opener = Opener(cam=[ScriptedReader(1, hold)])
+    with Channels(cameras("cam"), FAST, opener, wall_clock=lambda: 1234.5) as channels:
+        assert channels.take(PATIENT_S).captured_at == 1234.5
+
+
+def test_channels_take_turns():
+    opener = Opener(a=[ScriptedReader(*range(9), live=False)], b=[ScriptedReader(*range(9), live=False)])
+    with Channels(films("a", "b"), FAST, opener) as channels:
+        until(lambda: all(status.counters.read > FAST.queue_frames for status in channels.status()))
+        assert [channels.take(0).source for _ in range(4)] == ["a", "b", "a", "b"]
+        assert len(take_all(channels)) == 14
+
+
+def test_who_waits_wakes_when_a_frame_arrives_on_any_channel(gate):
+    hold, end = gate(), gate()
+    opener = Opener(a=[ScriptedReader(end)], b=[ScriptedReader(hold, 7, end)])
+    taken = []
+    with Channels(cameras("a", "b"), FAST, opener) as channels:
+        waiting = threading.Thread(target=lambda: taken.append(channels.take(PATIENT_S)))
+        waiting.start()
+        hold.set()
+        waiting.join(PATIENT_S)
+        assert values(taken) == [7]
+
+
+def test_who_waits_wakes_when_all_is_over(gate):
+    hold = gate()
+    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(1, hold, live=False)])) as channels:
+        assert values([channels.take(PATIENT_S)]) == [1]
+        hold.set()
+        assert channels.take(PATIENT_S) is None
+        assert channels.finished
+
+
+def test_nothing_is_finished_before_the_last_frame_was_taken():
+    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(1, 2, live=False)])) as channels:
+        until(lambda: channels.status()[0].state is ChannelState.ENDED)
+        assert not channels.finished
+        assert values([channels.take(0), channels.take(0)]) == [1, 2]
+        assert channels.finished and channels.take(PATIENT_S) is None
+
+
+def test_a_source_that_does_not_open_fails_and_the_others_go_on(caplog):
+    opener = Opener(
+        bad=[SourceError("bad: not there")], cam=[SourceError("cam: off")], film=[ScriptedReader(1, live=False)]
+    )
+    with Channels([*films("bad", "film"), *cameras("cam")], FAST, opener) as channels:
+        assert values(take_all(channels)) == [1]
+        assert [(one.name, one.state, one.last_error) for one in channels.status()] == [
+            ("bad", ChannelState.FAILED, "bad: not there"),
+            ("film", ChannelState.ENDED, None),
+            ("cam", ChannelState.FAILED, "cam: off"),
+        ]
+    assert "bad: not there" in caplog.text
+
+
+def test_a_recording_without_a_frame_has_failed():
+    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(live=False)])) as channels:
+        assert take_all(channels) == []
+        assert channels.status()[0].state is ChannelState.FAILED
+        assert "not one frame of it can be decoded" in channels.status()[0].last_error
+
+
+def test_a_live_source_that_breaks_is_opened_again_and_again(gate, caplog):
+    hold = gate()
+    again = ScriptedReader(3, hold)
+    opener = Opener(cam=[ScriptedReader(1, None), *[SourceError("cam (x): refused")] * 3, again])
+    with Channels(cameras("cam"), FAST, opener) as channels:
+        until(lambda: channels.status()[0].counters.reconnects == 1)
+        until(lambda: again.reads == 2)
+        taken = channels.take(PATIENT_S)
+        (status,) = channels.status()
+    assert (values([taken]), taken.index) == ([3], 1)
+    assert (status.state, status.counters.stalls, opener.opened) == (ChannelState.RUNNING, 0, 5)
+    assert status.last_error == "cam (x): refused"
+    assert pauses(caplog) == ["0.01 s", "0.02 s", "0.04 s", "0.05 s"]
+
+
+def test_after_a_good_while_the_pauses_begin_anew(gate, caplog):
+    hold, clock = gate(), Clock()
+    lived = ScriptedReader(2, lambda: clock.advance(11), 3, None)
+    opener = Opener(cam=[ScriptedReader(1, None), SourceError("off"), lived, ScriptedReader(hold)])
+    settings = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, read_timeout_s=600, open_timeout_s=600)
+    with Channels(cameras("cam"), settings, opener, clock) as channels:
+        until(lambda: opener.opened == 4)
+        assert channels.status()[0].counters.read == 3
+    assert pauses(caplog)[:3] == ["0.01 s", "0.02 s", "0.01 s"]
+
+
+def test_a_reader_that_reports_a_stall_is_opened_again(gate):
+    hold = gate()
+    first = ScriptedReader(1, StallError("no frame for 4.2 s"))
+    with Channels(cameras("cam"), FAST, Opener(cam=[first, ScriptedReader(2, hold)])) as channels:
+        until(lambda: channels.status()[0].counters.reconnects == 1)
+        (status,) = channels.status()
+    assert status.counters.stalls == 1
+    assert "no frame for 4.2 s" in status.last_error
+    assert first.closed_by is not None
+
+
+def test_a_reader_that_hangs_is_abandoned_and_what_it_brings_later_is_thrown_away(gate):
+    hang, hold, clock = gate(), gate(), Clock()
+    stuck, fresh = ScriptedReader(1, hang, 99, 99), ScriptedReader(2, hold)
+    with Channels(cameras("cam"), FAST, Opener(cam=[stuck, fresh]), clock) as channels:
+        until(lambda: stuck.reads == 2)
+        assert values([channels.take(PATIENT_S)]) == [1]
+        clock.advance(FAST.read_timeout_s * 0.6)
+        channels.look_after_all()
+        assert channels.status()[0].state is ChannelState.STALLED
+        clock.advance(FAST.read_timeout_s)
+        channels.look_after_all()
+        assert values([channels.take(PATIENT_S)]) == [2]
+        (status,) = channels.status()
+        assert (status.state, status.counters.stalls, status.counters.reconnects) == (ChannelState.RUNNING, 1, 1)
+        assert "has hung" in status.last_error
+        assert stuck.closed_by is None, "only the thread that reads may release"
+        hang.set()
+        until(lambda: stuck.closed_by is not None)
+        assert channels.status()[0].counters.read == 2
+        assert channels.take(0) is None
+
+
+def test_a_stall_that_passes_by_itself_is_counted_and_nothing_is_reopened(gate):
+    hang, hold, clock = gate(), gate(), Clock()
+    reader = ScriptedReader(1, hang, 2, hold)
+    with Channels(cameras("cam"), FAST, Opener(cam=[reader]), clock) as channels:
+        until(lambda: reader.reads == 2)
+        clock.advance(FAST.read_timeout_s * 0.6)
+        channels.look_after_all()
+        assert channels.status()[0].state is ChannelState.STALLED
+        hang.set()
+        until(lambda: reader.reads == 3)
+        (status,) = channels.status()
+        assert (status.state, status.counters.stalls) == (ChannelState.RUNNING, 1)
+        assert status.counters.reconnects == 0
+
+
+def test_a_source_whose_first_opening_hangs_has_failed_and_is_released_when_it_comes_back(gate):
+    hang, clock = gate(), Clock()
+    late = ScriptedReader(1)
+    opener = Opener(cam=[(hang, late)])
+    with Channels(cameras("cam"), FAST, opener, clock) as channels:
+        until(lambda: opener.opened == 1)
+        clock.advance(60)
+        channels.look_after_all()
+        assert channels.finished
+        assert "no answer within 60.0 s" in channels.status()[0].last_error
+        hang.set()
+        until(lambda: late.closed_by is not None)
+        assert late.reads == 0
+
+
+def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate):
+    hangs = [gate() for _ in range(MOST_ABANDONED + 1)]
+    clock = Clock()
+    readers = [ScriptedReader(1, hang) for hang in hangs]
+    opener = Opener(cam=readers)
+    with Channels(cameras("cam"), FAST, opener, clock) as channels:
+        for number in range(MOST_ABANDONED):
+            until(lambda number=number: readers[number].reads == 2)
+            clock.advance(60)
+            channels.look_after_all()
+        assert channels.status()[0].state is ChannelState.RECONNECTING
+        assert opener.opened == MOST_ABANDONED
+        hangs[0].set()
+        until(lambda: opener.opened == MOST_ABANDONED + 1)
+
+
+def test_a_fault_of_the_program_ends_its_channel_alone_and_tells_no_password(caplog):
+    opener = Opener(
+        a=[ScriptedReader(ValueError("at rtsp://u:s3cret@h/x"), live=False)], b=[ScriptedReader(1, live=False)]
+    )
+    with Channels(films("a", "b"), FAST, opener) as channels:
+        assert values(take_all(channels)) == [1]
+        (status, _) = channels.status()
+    assert status.state is ChannelState.FAILED
+    assert "ValueError" in status.last_error and "ValueError" in caplog.text
+    assert "s3cret" not in status.last_error and "s3cret" not in caplog.text
+
+
+def test_closing_ends_threads_that_wait_for_room():
+    reader = ScriptedReader(*range(50), live=False)
+    channels = Channels(films("a"), FAST, Opener(a=[reader]))
+    until(lambda: reader.reads == FAST.queue_frames + 1)
+    channels.close()
+    assert reader.closed_by is not None and not reader.closed_by.is_alive()
+    assert channels.finished and channels.take(PATIENT_S) is None
+    channels.close()
+
+
+def test_closing_leaves_a_hanging_reader_behind(gate, caplog):
+    hang = gate()
+    reader = ScriptedReader(1, hang)
+    with Channels(cameras("cam"), FAST, Opener(cam=[reader])):
+        until(lambda: reader.reads == 2)
+    assert "still hangs and is left behind" in caplog.text
+    hang.set()
+    until(lambda: reader.closed_by is not None)
+
+
+def test_ctrl_c_reaches_who_waits_for_a_frame(gate):
+    hold = gate()
+    with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(hold)])) as channels:
+        interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            channels.take(PATIENT_S)
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 60), st.floats(0.01, 3600))
+def test_pauses_double_up_to_the_longest(attempt, first, most):
+    pause = backoff_s(attempt, first, most)
+    assert 0 < pause <= most
+    assert pause <= backoff_s(attempt + 1, first, most) <= 2 * pause
+
+
+def test_pauses_by_default():
+    settings = CaptureSettings()
+    pauses = [backoff_s(attempt, settings.retry_first_s, settings.retry_most_s) for attempt in range(7)]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_real_recordings_and_pictures_side_by_side(recording, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((5, 6, 3), number, np.uint8))
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    film, other = recording("film.mp4", frames=30), recording("other.avi", frames=10, codec="MJPG")
+    sources = name_sources(
+        [(None, str(film)), (None, str(other)), (None, str(folder)), (None, str(tmp_path / "gone.mp4"))]
+    )
+    with Channels(sources, CaptureSettings()) as channels:
+        taken = take_all(channels)
+        status = {one.name: one for one in channels.status()}
+    frames = {name: [one for one in taken if one.source == name] for name in status}
+    assert [frame_number(one.image) for one in frames["film"]] == [number % 20 for number in range(30)]
+    assert [frame_number(one.image) for one in frames["other"]] == list(range(10))
+    assert values(frames["photos"]) == [0, 1, 2]
+    assert all(not one.continues for one in frames["photos"])
+    assert status["photos"].counters.unreadable == 1
+    assert (status["film"].fps, status["film"].total_frames) == (25.0, 30)
+    assert status["gone"].state is ChannelState.FAILED and "no such file" in status["gone"].last_error

@@ -1,0 +1,198 @@
+"""A source that does not open says which one, why, and what to try."""
+
+import functools
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+
+import cv2
+import numpy as np
+import pytest
+from real_sources import frame_number, free_port
+
+from app.capture import opening
+from app.capture.gstreamer import opencv_has_gstreamer
+from app.capture.opening import open_reader, takes_gstreamer
+from app.capture.uri import parse_source
+from app.errors import SourceError
+from app.settings import CaptureSettings
+
+SETTINGS = CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0)
+
+
+def refusal(address, settings=SETTINGS):
+    with pytest.raises(SourceError) as caught:
+        open_reader(parse_source(address, "door"), settings)
+    assert str(caught.value).startswith("door (")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_nobody_listens(scheme):
+    port = free_port()
+    said = refusal(f"{scheme}://admin:s3cret@127.0.0.1:{port}/cam")
+    assert f"Nobody listens at 127.0.0.1 port {port} (connection refused)" in said
+    assert "s3cret" not in said and "admin:***@" in said
+
+
+def test_an_unknown_name():
+    assert "The name no-such-host.invalid is unknown" in refusal("rtsp://no-such-host.invalid/cam")
+
+
+def test_a_host_that_accepts_and_says_nothing():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        said = refusal(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam")
+    assert "did not answer within 1 s" in said
+
+
+def test_a_camera_that_is_not_there():
+    said = refusal("camera:987")
+    assert "there is no /dev/video987" in said and "plugged in" in said
+
+
+def test_a_camera_without_permission(tmp_path, monkeypatch):
+    device = tmp_path / "video0"
+    device.touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr("app.capture.uri.Source.device", str(device))
+    assert "usermod -aG video" in refusal("camera:0")
+
+
+def test_a_device_that_is_no_camera():
+    assert "the device is no camera" in refusal("camera:/dev/null")
+
+
+@pytest.mark.skipif(opencv_has_gstreamer(cv2.getBuildInformation()), reason="this OpenCV has GStreamer")
+def test_without_gstreamer_csi_cameras_and_the_gstreamer_backend_say_what_to_install():
+    assert "apt-get install python3-opencv" in refusal("csi:0")
+    with pytest.raises(SourceError, match="built without GStreamer"):
+        takes_gstreamer("gstreamer")
+    assert not takes_gstreamer("auto") and not takes_gstreamer("ffmpeg")
+
+
+@pytest.mark.parametrize(
+    ("generation", "has_it", "backend", "expected"),
+    [
+        ("R36", "YES", "auto", True),
+        ("R36", "YES", "ffmpeg", False),
+        ("R36", "NO", "auto", False),
+        ("NONE", "YES", "auto", False),
+        ("NONE", "YES", "gstreamer", True),
+    ],
+)
+def test_who_decodes(monkeypatch, generation, has_it, backend, expected):
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"  GStreamer:   {has_it}\n")
+    monkeypatch.setattr(opening, "this_jetson", lambda: opening.gstreamer.JetsonGeneration[generation])
+    assert takes_gstreamer(backend) is expected
+
+
+@pytest.mark.parametrize(
+    ("present", "transport", "expected"),
+    [
+        (None, "tcp", "rtsp_transport;tcp|stimeout;1000000"),
+        (None, "udp", "rtsp_transport;udp|stimeout;1000000"),
+        ("rtsp_transport;tcp|stimeout;5000000", "udp", "rtsp_transport;udp|stimeout;1000000"),
+        ("rtsp_transport;tcp|fflags;nobuffer", "udp", "rtsp_transport;tcp|fflags;nobuffer"),
+    ],
+)
+def test_ffmpegs_options_are_set_but_the_users_own_stay(monkeypatch, present, transport, expected):
+    name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    monkeypatch.setenv(name, present or "")
+    if present is None:
+        monkeypatch.delenv(name)
+    refusal(
+        f"rtsp://127.0.0.1:{free_port()}/cam",
+        CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0, rtsp_transport=transport),
+    )
+    assert os.environ[name] == expected
+
+
+def test_options_that_this_opencv_does_not_know_are_left_out():
+    assert opening._option("CAP_PROP_OF_THE_YEAR_2100", 1) == []
+
+
+@pytest.fixture
+def http_server():
+    """Serves requests with a handler class, and is gone after the test."""
+    running = []
+
+    def serve(handler):
+        server = HTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+class Quiet(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "It refuses the user or the password"),
+        (404, "knows no such path"),
+        (503, "the error 503"),
+        (200, "decoded"),
+    ],
+)
+def test_what_a_web_server_answers(http_server, status, said):
+    handler = type("Handler", (Quiet,), {"status": status})
+    address = http_server(handler).replace("://", "://admin:s3cret@") + "/cam.mjpg"
+    answer = refusal(address)
+    assert said in answer and "s3cret" not in answer
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_recording_over_http_is_a_recording(http_server, recording):
+    film = recording("film.avi", codec="MJPG", frames=6)
+    address = http_server(functools.partial(QuietFiles, directory=str(film.parent)))
+    reader = open_reader(parse_source(f"{address}/film.avi"), SETTINGS)
+    numbers = []
+    raw = reader.read()
+    while raw is not None:
+        numbers.append(frame_number(raw.image))
+        raw = reader.read()
+    reader.close()
+    assert (reader.live, reader.total_frames, numbers) == (False, 6, list(range(6)))
+
+
+class MotionJpeg(Quiet):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        picture = cv2.imencode(".jpg", np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+        try:
+            while True:
+                self.wfile.write(head + picture + b"\r\n")
+        except OSError:
+            return
+
+
+def test_motion_jpeg_over_http_is_a_live_source(http_server):
+    reader = open_reader(parse_source(http_server(MotionJpeg) + "/video"), SETTINGS)
+    raw = reader.read()
+    reader.close()
+    assert (reader.live, reader.total_frames, raw.position) == (True, None, None)
+    assert raw.image.shape == (48, 64, 3)

@@ -1,0 +1,258 @@
+"""Pictures of every kind come out upright, three channels, eight bits; what cannot be read says why."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.capture.picture_headers import read_header
+from app.capture.pictures import picture_files, read_picture
+from app.errors import SourceError
+
+LOSSLESS = [".png", ".bmp", ".tiff", ".ppm", ".webp"]
+
+
+def scene(height=30, width=41):
+    """Every corner has another colour, so that no turn or mirror image looks like another."""
+    image = np.full((height, width, 3), 128, np.uint8)
+    image[: height // 2, : width // 2] = (255, 0, 0)
+    image[: height // 2, width // 2 :] = (0, 255, 0)
+    image[height // 2 :, : width // 2] = (0, 0, 255)
+    return image
+
+
+def encoded(image, suffix, *options):
+    done, data = cv2.imencode(suffix, image, list(options))
+    assert done
+    return data.tobytes()
+
+
+def lossless(image, suffix):
+    return encoded(image, suffix, cv2.IMWRITE_WEBP_QUALITY, 101) if suffix == ".webp" else encoded(image, suffix)
+
+
+def exif(orientation, order="<"):
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return head + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def with_exif(data, block):
+    """The same file with an EXIF block, put in by the rules of its format."""
+    if data[:2] == b"\xff\xd8":
+        body = b"Exif\0\0" + block
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+    if data[:4] == b"\x89PNG":
+        import zlib
+
+        chunk = b"eXIf" + block
+        return data[:33] + struct.pack(">I", len(block)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    height, width = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    vp8x = b"VP8X" + struct.pack("<IBBH", 10, 0x08, 0, 0) + (width - 1).to_bytes(3, "little")
+    vp8x += (height - 1).to_bytes(3, "little")
+    body = b"WEBP" + vp8x + data[12:] + b"EXIF" + struct.pack("<I", len(block)) + block
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+# How a camera that was held so stores the scene: the inverse of what a viewer must do.
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, 1),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: np.rot90(image, -1),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path, suffix, order, orientation):
+    path = tmp_path / f"photo{suffix}"
+    stored = np.ascontiguousarray(STORED[orientation](scene()))
+    data = encoded(stored, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100) if suffix == ".jpg" else lossless(stored, suffix)
+    path.write_bytes(with_exif(data, exif(orientation, order)))
+    seen = read_picture(path)
+    assert seen.shape == scene().shape
+    assert np.abs(seen.astype(int) - scene())[4:10, 4:15].max() < 12
+    assert np.abs(seen.astype(int) - scene()).mean() < 12
+    assert seen.flags.c_contiguous
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_what_opencv_takes_it_for(tmp_path, orientation):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(with_exif(encoded(scene(), ".jpg"), exif(orientation)))
+    assert np.array_equal(read_picture(path), cv2.imread(str(path), cv2.IMREAD_COLOR))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_a_senseless_orientation_counts_as_upright(tmp_path, orientation):
+    path = tmp_path / "photo.png"
+    path.write_bytes(with_exif(lossless(scene(), ".png"), exif(orientation)))
+    assert np.array_equal(read_picture(path), scene())
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (101, 33)])
+def test_lossless_formats_come_through_exactly(tmp_path, suffix, size):
+    path = tmp_path / f"张伟 José{suffix}"
+    path.write_bytes(lossless(scene(*size), suffix))
+    assert np.array_equal(read_picture(path), scene(*size))
+
+
+def test_grey_pictures_get_three_channels(tmp_path):
+    grey = np.arange(60, dtype=np.uint8).reshape(6, 10)
+    for suffix in (".png", ".jpg", ".tiff"):
+        path = tmp_path / f"grey{suffix}"
+        path.write_bytes(encoded(grey, suffix, cv2.IMWRITE_JPEG_QUALITY, 100))
+        seen = read_picture(path)
+        assert seen.shape == (6, 10, 3) and seen.dtype == np.uint8
+        assert np.abs(seen.astype(int) - grey[:, :, None]).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_become_8(tmp_path, suffix, channels):
+    deep = np.full((4, 5, channels), 0xC8FF, np.uint16)
+    path = tmp_path / f"deep{suffix}"
+    path.write_bytes(encoded(deep, suffix))
+    seen = read_picture(path)
+    assert seen.shape == (4, 5, 3) and seen.dtype == np.uint8
+    assert np.all(seen == 0xC8)
+
+
+def test_what_is_transparent_becomes_white(tmp_path):
+    image = np.zeros((2, 3, 4), np.uint8)
+    image[0, 0] = (10, 20, 30, 255)
+    image[0, 1] = (0, 0, 0, 128)
+    path = tmp_path / "cut out.png"
+    path.write_bytes(encoded(image, ".png"))
+    seen = read_picture(path)
+    assert seen.shape == (2, 3, 3)
+    assert seen[0, 0].tolist() == [10, 20, 30]
+    assert seen[0, 1].tolist() == [127, 127, 127]
+    assert seen[1, 2].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", *LOSSLESS])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path, suffix, share):
+    noise = np.random.RandomState(0).randint(0, 256, (80, 90, 3)).astype(np.uint8)
+    data = lossless(noise, suffix)
+    path = tmp_path / f"half{suffix}"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(SourceError, match="half"):
+        read_picture(path)
+
+
+def test_a_cut_off_jpeg_is_not_saved_by_the_end_of_its_thumbnail(tmp_path):
+    photo = encoded(np.random.RandomState(0).randint(0, 256, (80, 90, 3)).astype(np.uint8), ".jpg")
+    whole = with_exif(photo, exif(1) + encoded(scene(), ".jpg"))
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    assert read_picture(tmp_path / "whole.jpg").shape == (80, 90, 3)
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"half\.jpg: the JPEG file is cut off"):
+        read_picture(tmp_path / "half.jpg")
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path, progressive):
+    data = encoded(scene(300, 410), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(data + b"a film that the phone put here" * 99)
+    assert read_picture(path).shape == (300, 410, 3)
+
+
+def test_a_damaged_png_is_refused(tmp_path):
+    data = bytearray(lossless(scene(), ".png"))
+    data[60] ^= 0xFF
+    (tmp_path / "bad.png").write_bytes(bytes(data))
+    with pytest.raises(SourceError, match=r"bad\.png: the PNG picture cannot be decoded"):
+        read_picture(tmp_path / "bad.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", *LOSSLESS])
+def test_the_header_tells_the_size_without_decoding(suffix):
+    header = read_header(lossless(scene(33, 71), suffix))
+    assert (header.width, header.height, header.complete) == (71, 33, True)
+
+
+def huge_pictures():
+    jpeg = bytearray(encoded(scene(), ".jpg"))
+    at = jpeg.index(b"\xff\xc0")
+    jpeg[at + 5 : at + 9] = struct.pack(">HH", 20000, 30000)
+    png = bytearray(lossless(scene(), ".png"))
+    png[16:24] = struct.pack(">II", 100000, 100000)
+    bmp = bytearray(lossless(scene(), ".bmp"))
+    bmp[18:26] = struct.pack("<ii", 20000, -20000)
+    webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\0" * 4 + b"\xff\xff\0" * 2
+    tiff = b"II*\0" + struct.pack("<IHHHIIHHII", 8, 2, 256, 4, 1, 60000, 257, 4, 1, 60000)
+    return {
+        "jpg": bytes(jpeg),
+        "png": bytes(png),
+        "bmp": bytes(bmp),
+        "webp": webp,
+        "tiff": tiff,
+        "ppm": b"P6 50000 9999\n255\n",
+    }
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tiff", "ppm"])
+def test_a_picture_beyond_100_megapixels_is_refused_before_it_is_decoded(tmp_path, suffix, monkeypatch):
+    def decode(*_):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(cv2, "imdecode", decode)
+    path = tmp_path / f"huge.{suffix}"
+    path.write_bytes(huge_pictures()[suffix])
+    with pytest.raises(SourceError, match=r"huge.* pixels are more than the 100 megapixels"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty"), (b"I am text", "not a picture"), (b"\xff\xd8\xff\xe0", "not a picture")]
+)
+def test_what_is_no_picture_says_so(tmp_path, content, said):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=rf"x\.jpg: .*{said}"):
+        read_picture(path)
+
+
+def test_a_picture_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(SourceError, match=r"gone\.jpg: cannot be read: No such file"):
+        read_picture(tmp_path / "gone.jpg")
+
+
+@settings(deadline=None)
+@given(st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm"]), st.data())
+def test_no_garbled_header_raises(suffix, data):
+    picture = bytearray(
+        with_exif(lossless(scene(), suffix), exif(6)) if suffix in (".jpg", ".png") else lossless(scene(), suffix)
+    )
+    for at in data.draw(st.lists(st.integers(4, min(200, len(picture) - 1)), max_size=8)):
+        picture[at] = data.draw(st.integers(0, 255))
+    read_header(bytes(picture[: data.draw(st.integers(0, len(picture)))]))
+
+
+def test_the_pictures_of_a_folder_come_in_the_order_people_count(tmp_path):
+    for name in ("10.jpg", "2.jpg", "1.PNG", "a10.webp", "A9.webp", "notes.txt", ".hidden.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    names = ["1.PNG", "2.jpg", "10.jpg", "A9.webp", "a10.webp"]
+    assert [path.name for path in picture_files(tmp_path)] == names
+    assert [path.name for path in picture_files(f"{tmp_path}/*.jpg")] == ["2.jpg", "10.jpg"]
+    assert picture_files(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+
+
+def test_no_pictures_is_an_error_that_names_the_place(tmp_path):
+    with pytest.raises(SourceError, match="no pictures in this folder"):
+        picture_files(tmp_path)
+    with pytest.raises(SourceError, match=r"\*\.jpg: no such folder"):
+        picture_files(f"{tmp_path}/*.jpg")

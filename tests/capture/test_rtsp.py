@@ -1,0 +1,94 @@
+"""A real RTSP server, killed, frozen and started again; a real password."""
+
+import pytest
+from real_sources import until
+
+from app.capture.capture import Channels
+from app.capture.channel import ChannelState
+from app.capture.opening import open_reader
+from app.capture.uri import Source, SourceKind, parse_source
+from app.errors import SourceError
+from app.settings import CaptureSettings
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = CaptureSettings(open_timeout_s=3.0, read_timeout_s=2.0, retry_first_s=0.05, retry_most_s=0.2)
+USER, PASSWORD = "me@home", 'p@s:s/w#o?r d%é"!'
+
+
+def camera(url):
+    return [Source("cam", SourceKind.RTSP, url)]
+
+
+def with_password(url, password=PASSWORD):
+    return url.replace("://", f"://{USER}:{password}@")
+
+
+def test_frames_come_and_are_dropped_while_nobody_takes_them(rtsp_server):
+    with Channels(camera(rtsp_server().url), SETTINGS) as channels:
+        taken = [channels.take(30), channels.take(30)]
+        until(lambda: channels.status()[0].counters.dropped >= 10)
+        taken.append(channels.take(30))
+        (status,) = channels.status()
+    assert taken[0].image.shape == (240, 320, 3)
+    assert taken[0].index < taken[1].index < taken[2].index - 9
+    assert taken[0].position is None
+    assert (status.live, status.fps, status.total_frames) == (True, 25.0, None)
+
+
+def test_a_killed_server_that_comes_back_is_found_again(rtsp_server):
+    server = rtsp_server()
+    with Channels(camera(server.url), SETTINGS) as channels:
+        before = channels.take(30)
+        server.kill()
+        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
+        until(lambda: "Nobody listens" in (channels.status()[0].last_error or ""))
+        while channels.take(0) is not None:
+            pass
+        server.start()
+        after = channels.take(30)
+        (status,) = channels.status()
+    assert after.index > before.index
+    assert (status.state, status.counters.reconnects, status.counters.stalls) == (ChannelState.RUNNING, 1, 0)
+
+
+def test_a_frozen_server_is_noticed_given_up_and_found_again(rtsp_server):
+    server = rtsp_server()
+    with Channels(camera(server.url), SETTINGS) as channels:
+        assert channels.take(30) is not None
+        server.freeze()
+        until(lambda: channels.status()[0].state is ChannelState.STALLED)
+        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
+        while channels.take(0) is not None:
+            pass
+        server.thaw()
+        assert channels.take(60) is not None
+        (status,) = channels.status()
+    assert status.state is ChannelState.RUNNING
+    assert status.counters.stalls >= 1 and status.counters.reconnects >= 1
+
+
+@pytest.mark.parametrize("method", ["basic", "digest"])
+def test_a_password_of_special_characters_works_and_is_seen_nowhere(rtsp_server, method, caplog, capfd):
+    server = rtsp_server(method, USER, PASSWORD)
+    caplog.set_level("DEBUG")
+    with Channels(camera(with_password(server.url)), SETTINGS) as channels:
+        assert channels.take(30) is not None
+        server.kill()
+        until(lambda: "Nobody listens" in (channels.status()[0].last_error or ""))
+        told = [caplog.text, str(channels.status()), *capfd.readouterr()]
+    for text in told:
+        assert "p@s:s" not in text and "p%40s" not in text and "w#o?r" not in text
+
+
+@pytest.mark.parametrize("method", ["basic", "digest"])
+def test_why_a_camera_refuses_is_told(rtsp_server, method):
+    server = rtsp_server(method, USER, PASSWORD)
+    for url, said in (
+        (server.url, r"It asks for a password \(401\)"),
+        (with_password(server.url, "wrong"), r"It refuses the user or the password \(401\)"),
+        (with_password(server.url).replace("/cam", "/garden"), r"knows no such path \(404\)"),
+    ):
+        with pytest.raises(SourceError, match=said) as caught:
+            open_reader(parse_source(url), SETTINGS)
+        assert "p@s:s" not in str(caught.value) and "wrong@" not in str(caught.value)

@@ -1,0 +1,68 @@
+"""The gallery from the command line."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def gallery(tmp_path, people_gallery):
+    folder = tmp_path / "gallery"
+    shutil.copytree(people_gallery, folder)
+    return folder
+
+
+def test_the_list_counts_photos_by_person(completed, gallery):
+    code, out, _ = completed("people", "list")
+    assert code == 0
+    assert ["Eileen", "Collins", "2"] in [line.split() for line in out.splitlines()]
+
+
+def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, people_gallery):
+    code, out, err = completed("people", "add", "José García", people_gallery / "Grace Hopper_1.jpg")
+    assert code == 0, err
+    assert (gallery / "José García" / "Grace Hopper_1.jpg").is_file()
+    assert "added as" in out
+
+
+def test_a_useless_photo_is_not_added_and_the_reason_is_said(completed, gallery, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    code, out, _ = completed("people", "add", "Ann", tmp_path / "broken.jpg")
+    assert code == 1
+    assert "refused" in out and not (gallery / "Ann").exists()
+
+
+def test_a_person_is_removed_with_everything_that_was_computed(completed, gallery):
+    completed("people", "check")
+    size_before = (gallery / ".embeddings.cache").stat().st_size
+    code, out, err = completed("people", "remove", "Grace Hopper", "--yes")
+    assert code == 0, err
+    assert out.count("deleted") == 2
+    assert sorted(path.name for path in gallery.glob("*.jpg")) == ["Eileen Collins_1.jpg", "Eileen Collins_2.jpg"]
+    assert (gallery / ".embeddings.cache").stat().st_size < size_before
+
+
+def test_nobody_is_removed_without_being_asked(completed, gallery):
+    code, _, err = completed("people", "remove", "Grace Hopper")
+    assert code == 2 and "--yes" in err
+    assert len(list(gallery.glob("Grace*"))) == 2
+
+
+def test_a_misspelt_person_is_answered_with_the_nearest(completed, gallery):
+    code, _, err = completed("people", "remove", "Grace Hoper", "--yes")
+    assert code == 2 and "did you mean 'Grace Hopper'" in err
+
+
+def test_the_check_passes_a_good_gallery(completed, gallery):
+    code, out, err = completed("people", "check")
+    assert code == 0, err
+    assert "4 photos: 4 kept, 0 refused" in out
+
+
+def test_the_check_names_each_refused_photo_and_fails(completed, gallery):
+    (gallery / "Ann.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    code, out, _ = completed("people", "check")
+    assert code == 1
+    assert "5 photos: 4 kept, 1 refused" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("Ann.jpg")]
+    assert "unreadable" in line

@@ -1,0 +1,192 @@
+"""The whole program on a recording, started as a user starts it, and its results read back."""
+
+import json
+import shutil
+import signal
+
+import cv2
+import numpy as np
+import pytest
+
+
+def events_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def frames_of(path):
+    film = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        there, frame = film.read()
+        if not there:
+            return frames, film.get(cv2.CAP_PROP_FPS)
+        frames.append(frame)
+
+
+def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, people_film, people_gallery, tmp_path):
+    code, out, err = completed(
+        "--video", people_film, "--gallery", people_gallery, "--save", "out.mp4", "--events", "out.jsonl"
+    )
+    assert code == 0, err
+    frames, fps = frames_of(tmp_path / "out.mp4")
+    assert (len(frames), round(fps)) == (40, 25)
+    original, _ = frames_of(people_film)
+    assert frames[20].shape == original[20].shape
+    # Something was drawn, but only around the faces and in the corner.
+    changed = np.abs(frames[20].astype(int) - original[20]).max(axis=2) > 60
+    assert 0.001 < changed.mean() < 0.2
+
+    events = events_of(tmp_path / "out.jsonl")
+    named = {event["name"] for event in events if event["event"] == "identified"}
+    assert named == {"Eileen Collins", "Grace Hopper"}
+    assert [event["event"] for event in events].count("enter") == 3
+    assert [event["event"] for event in events].count("left") == 3
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    stranger = {event["track"] for event in events} - {event["track"] for event in events if event["name"]}
+    assert len(stranger) == 1
+
+    assert "40 frames" in out
+    assert "Eileen Collins" in out and "Grace Hopper" in out
+    assert "no window" in err
+
+
+def test_settled_faces_are_not_embedded_again_and_keep_their_names(completed, people_film, people_gallery, tmp_path):
+    completed("--video", people_film, "--gallery", people_gallery, "--events", "out.jsonl")
+    left = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "left"]
+    assert sorted(str(event["name"]) for event in left) == ["Eileen Collins", "Grace Hopper", "None"]
+
+
+def test_an_empty_gallery_makes_everyone_unknown_and_says_so_once(completed, people_film, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, out, err = completed("--video", people_film, "--gallery", "empty", "--max-frames", "10")
+    assert code == 0
+    assert err.count("nobody is enrolled") == 1
+    assert "3 visits of unknown people" in out
+
+
+def test_a_folder_of_pictures_is_run_through_whatever_is_in_it(completed, portraits, people_gallery, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    cv2.imwrite(str(album / "1 collins.jpg"), portraits[0].image)
+    (album / "2 broken.jpg").write_bytes(b"\xff\xd8\xff this is no picture")
+    cv2.imwrite(str(album / "10 hopper.png"), portraits[1].image[: 333 * 2 - 1 : 1, :509])
+    cv2.imwrite(str(album / "11 grey.png"), portraits[2].image[:, :, 0])
+    code, out, err = completed("--images", "album", "--gallery", people_gallery, "--events", "out.jsonl")
+    assert code == 0, err
+    assert "2 broken.jpg" in err
+    assert "3 frames" in out
+    events = events_of(tmp_path / "out.jsonl")
+    assert [event["name"] for event in events if event["event"] == "enter"] == ["Eileen Collins", "Grace Hopper", None]
+
+
+def test_a_source_that_does_not_open_is_named_and_the_others_go_on(completed, people_film, people_gallery):
+    code, out, err = completed(
+        "--video",
+        f"good={people_film}",
+        "--video",
+        "bad=nowhere.mp4",
+        "--gallery",
+        people_gallery,
+        "--max-frames",
+        "60",
+    )
+    assert code == 2
+    assert "nowhere.mp4" in err
+    assert "40 frames" in out
+
+
+def test_a_source_that_wants_a_password_never_shows_it(completed):
+    code, out, err = completed("--rtsp", "door=rtsp://admin:s3cr@t/#@127.0.0.1:9/stream")
+    assert code == 2
+    assert "127.0.0.1:9" in err
+    assert "s3cr" not in out + err
+
+
+def test_two_channels_write_a_film_each(completed, people_film, people_gallery, tmp_path):
+    code, _, err = completed(
+        "--video",
+        f"left={people_film}",
+        "--video",
+        f"right={people_film}",
+        "--gallery",
+        people_gallery,
+        "--save",
+        "out.mp4",
+    )
+    assert code == 0, err
+    assert [len(frames_of(tmp_path / f"out-{name}.mp4")[0]) for name in ("left", "right")] == [40, 40]
+
+
+def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, people_film, people_gallery, tmp_path):
+    (tmp_path / "out.mp4").write_bytes(b"precious")
+    words = ("--video", people_film, "--gallery", people_gallery, "--save", "out.mp4")
+    code, _, err = completed(*words)
+    assert code == 2 and "--overwrite" in err
+    assert (tmp_path / "out.mp4").read_bytes() == b"precious"
+    code, _, _ = completed(*words, "--overwrite")
+    assert code == 0
+    assert len(frames_of(tmp_path / "out.mp4")[0]) == 40
+
+
+def test_limits_end_the_run(completed, people_film, people_gallery):
+    code, out, _ = completed("--video", people_film, "--gallery", people_gallery, "--max-frames", "7")
+    assert code == 0 and "7 frames in" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly(program, people_film, people_gallery, tmp_path, number):
+    process = program(
+        *(word for _ in range(30) for word in ("--video", people_film)),
+        "--gallery", people_gallery, "--save", "out.mp4", "--events", "out.jsonl", "--log-level", "info",
+    )  # fmt: skip
+    # The first event says that frames are being worked on; the signal then comes in the middle.
+    events = tmp_path / "out.jsonl"
+    while process.poll() is None and not (events.is_file() and events.read_text(encoding="utf-8")):
+        pass
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "frames in" in out and "Traceback" not in err
+    films = sorted(tmp_path.glob("out-*.mp4"))
+    assert films and len(frames_of(films[0])[0]) > 0
+    assert {event["reason"] for event in events_of(events) if event["event"] == "left"} >= {"run_ended"}
+
+
+def test_without_a_source_it_says_how_to_name_one(completed):
+    code, _, err = completed()
+    assert code == 2
+    assert "--camera 0" in err and "python -m app demo" in err
+
+
+def test_settings_are_shown_with_their_origin(completed, tmp_path):
+    code, out, _ = completed("--threshold", "0.5", "--rtsp", "rtsp://u:pw@host/1", "--show-settings")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert ["recognition.threshold", "0.5", "--threshold"] in rows
+    assert any(row[0] == "models.catalog" and row[-1].endswith("test.yaml:2") for row in rows)
+    assert "pw@" not in out
+
+
+@pytest.mark.slow
+def test_the_demo_recognises_two_people_and_leaves_the_stranger_unknown(completed, tmp_path):
+    code, out, err = completed("demo", timeout_s=300)
+    assert code == 0, out + err
+    assert "Both were recognised and the stranger was not" in out
+    frames, fps = frames_of(tmp_path / "demo.mp4")
+    assert (len(frames), round(fps)) == (300, 25)
+    assert {event["name"] for event in events_of(tmp_path / "demo.events.jsonl")} == {
+        "Eileen Collins",
+        "Grace Hopper",
+        None,
+    }
+
+
+def test_the_demo_says_which_model_is_missing(program, tmp_path):
+    catalog = tmp_path / "engines" / "catalog.yaml"
+    catalog.parent.mkdir()
+    shutil.copy(tmp_path.joinpath("test.yaml").read_text(encoding="utf-8").split()[-1], catalog)
+    (tmp_path / "test.yaml").write_text(f"models:\n  catalog: {catalog}\n", encoding="utf-8")
+    process = program("demo")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "'retinaface_mnet025' is missing" in err and "git checkout -- engines" in err

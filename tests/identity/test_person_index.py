@@ -1,0 +1,88 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.identity.gallery import Gallery
+from app.identity.index import PersonIndex
+
+
+def slow_search(gallery, query):
+    """Best person and runner-up by looking at everyone in turn."""
+    best = {}
+    for photo, row in zip(gallery.row_photos, gallery.embeddings):
+        score = float(row.astype(np.float64) @ query)
+        if score > best.get(photo.person, (-2, ""))[0]:
+            best[photo.person] = (score, photo.path)
+    return sorted(((score, person, path) for person, (score, path) in best.items()), reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    photos=st.lists(st.integers(0, 5), min_size=1, max_size=30),
+    queries=st.integers(1, 25),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_search_agrees_with_looking_at_everyone_in_turn(gallery_of, photos, queries, seed):
+    rng = np.random.default_rng(seed)
+    gallery = gallery_of(*((f"person {number}", rng.normal(size=8)) for number in photos))
+    faces = rng.normal(size=(queries, 8)).astype(np.float32)
+    faces /= np.linalg.norm(faces, axis=1, keepdims=True)
+    for face, found in zip(faces, PersonIndex(gallery).search(faces)):
+        (score, person, path), *others = slow_search(gallery, face)
+        assert (found.person, found.photo) == (person, path)
+        assert found.similarity == pytest.approx(score, abs=1e-5)
+        assert found.runner_up == (others[0][1] if others else None)
+        assert found.runner_up_similarity == pytest.approx(others[0][0] if others else 0, abs=1e-5)
+
+
+def test_a_runner_up_is_found_behind_all_photos_of_a_person_with_many(gallery_of):
+    rng = np.random.default_rng(3)
+    many = [("Ann", [1, 0, *rng.normal(0, 0.01, 2)]) for _ in range(50)]
+    (found,) = PersonIndex(gallery_of(*many, ("Bob", [0, 1, 0, 0]))).search(np.eye(4, dtype=np.float32)[:1])
+    assert (found.person, found.runner_up) == ("Ann", "Bob")
+
+
+def test_an_empty_gallery_answers_nobody():
+    index = PersonIndex(Gallery())
+    (found,) = index.search(np.ones((1, 128), np.float32))
+    assert len(index) == 0
+    assert (found.person, found.runner_up, found.similarity) == (None, None, 0.0)
+
+
+def test_no_faces_give_no_answers(gallery_of):
+    assert PersonIndex(gallery_of(("Ann", [1, 0]))).search(np.empty((0, 2), np.float32)) == []
+
+
+def test_a_face_without_embedding_is_nobody_and_does_not_disturb_its_neighbours(gallery_of):
+    faces = np.array([[np.nan, np.nan], [1, 0], [np.inf, 0]], np.float32)
+    found = PersonIndex(gallery_of(("Ann", [1, 0]))).search(faces)
+    assert [answer.person for answer in found] == [None, "Ann", None]
+    assert np.isnan(found[0].similarity)
+    assert np.isnan(found[2].similarity)
+
+
+def test_embeddings_of_another_model_are_refused_with_both_sizes(gallery_of):
+    with pytest.raises(ValueError, match="3 columns like the gallery's, not 2"):
+        PersonIndex(gallery_of(("Ann", [1, 0, 0]))).search(np.ones((1, 2), np.float32))
+
+
+def test_threads_may_search_at_once(gallery_of):
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(200, 32)).astype(np.float32)
+    index = PersonIndex(gallery_of(*((f"p{n}", row) for n, row in enumerate(rows))))
+    faces = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    wrong = []
+
+    def search():
+        for _ in range(20):
+            wrong.extend(n for n, found in enumerate(index.search(faces)) if found.person != f"p{n}")
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,259 @@
+"""A track's life, step by step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.identity.tracker import TrackerState, afresh, iou, step
+from app.settings import TrackingSettings
+from app.types import NO_TRACK
+
+TRACKING = TrackingSettings(min_iou=0.3, min_hits=2, forget_after_s=1.0)
+
+
+def box(x, y=100.0, size=80.0):
+    return [x, y, x + size, y + size]
+
+
+class Film:
+    """Steps a tracker through frames and keeps what it said."""
+
+    def __init__(self, tracking=TRACKING, fps=10.0):
+        self.state = TrackerState()
+        self.tracking = tracking
+        self.interval = 1 / fps
+        self.time = 1000.0
+        self.returned = []
+
+    def show(self, *boxes, after=None):
+        """The ids of the faces at `boxes` in the next frame."""
+        self.time += self.interval if after is None else after
+        self.state, assignment = step(self.state, np.array(boxes, np.float32), self.time, self.tracking)
+        self.returned = assignment.returned.tolist()
+        return self.state.ids[assignment.rows].tolist()
+
+    @property
+    def alive(self):
+        return [number for number in self.state.ids.tolist() if number != NO_TRACK]
+
+
+def test_a_face_gets_its_id_when_it_was_seen_often_enough():
+    film = Film(TrackingSettings(min_hits=3))
+    assert [film.show(box(100)) for _ in range(4)] == [[NO_TRACK], [NO_TRACK], [1], [1]]
+
+
+def test_a_face_seen_once_leaves_nothing_behind():
+    film = Film()
+    film.show(box(100))
+    film.show()
+    assert len(film.state) == 0
+    assert film.show(box(100)) == [NO_TRACK]
+
+
+def test_a_face_not_yet_confirmed_may_miss_as_many_frames_as_it_has_in_hand():
+    film = Film(TrackingSettings(min_hits=3))
+    for shown in (True, True, False, True):
+        film.show(*[box(100)] * shown)
+    assert film.show(box(100)) == [1]
+
+
+def test_a_hidden_face_keeps_its_id_and_is_announced_when_it_returns():
+    film = Film()
+    film.show(box(100))
+    film.show(box(100))
+    assert film.returned == [False]
+    for _ in range(5):
+        film.show()
+        assert film.alive == [1]
+    assert film.show(box(105)) == [1]
+    assert film.returned == [True]
+    film.show(box(105))
+    assert film.returned == [False]
+
+
+def test_a_face_unseen_for_too_long_has_left_and_its_id_is_never_used_again():
+    film = Film()
+    film.show(box(100))
+    film.show(box(100))
+    for _ in range(11):
+        film.show()
+    assert film.alive == []
+    film.show(box(100))
+    assert film.show(box(100)) == [2]
+
+
+def test_a_face_that_moves_keeps_its_id():
+    film = Film()
+    ids = [film.show(box(100 + 20 * n)) for n in range(30)]
+    assert ids == [[NO_TRACK]] + [[1]] * 29
+
+
+def test_a_face_too_fast_for_its_last_place_alone_is_followed_by_its_speed():
+    film = Film()
+    x = 0.0
+    for speed in range(0, 60, 4):
+        x += speed
+        film.show(box(x))
+    for _ in range(10):
+        x += 60
+        assert film.show(box(x)) == [1]
+    assert iou(np.array([box(0)]), np.array([box(60)]))[0, 0] < TRACKING.min_iou
+
+
+def test_a_fast_face_that_stops_at_once_keeps_its_id():
+    film = Film()
+    x = 0.0
+    for speed in range(0, 64, 4):
+        x += speed
+        film.show(box(x))
+    assert [film.show(box(x)) for _ in range(5)] == [[1]] * 5
+
+
+def test_crossing_faces_keep_their_ids():
+    film = Film(fps=25)
+    for n in range(41):
+        ids = film.show(box(100 + 10 * n, 100), box(500 - 10 * n, 120))
+    assert ids == [1, 2]
+
+
+def test_a_face_walking_behind_another_comes_out_as_itself():
+    film = Film(fps=25)
+    for n in range(61):
+        walking, standing = box(10 * n, 100), box(300, 110)
+        hidden = 27 <= n <= 33
+        ids = film.show(standing) if hidden else film.show(standing, walking)
+    assert ids == [1, 2]
+
+
+def test_the_order_of_the_faces_does_not_matter():
+    film = Film()
+    film.show(box(100), box(400))
+    assert film.show(box(100), box(400)) == [1, 2]
+    assert film.show(box(400), box(100)) == [2, 1]
+
+
+def test_two_boxes_on_one_face_do_not_share_a_track():
+    film = Film()
+    film.show(box(100))
+    film.show(box(100))
+    assert film.show(box(104), box(101)) == [NO_TRACK, 1]
+
+
+def test_no_faces_at_all_are_no_tracks():
+    film = Film()
+    assert [film.show() for _ in range(3)] == [[], [], []]
+    assert len(film.state) == 0
+
+
+def test_a_hundred_trembling_faces_keep_their_ids():
+    rng = np.random.default_rng(1)
+    places = np.array([box(200 * (n % 10), 200 * (n // 10)) for n in range(100)])
+    film = Film()
+    for _ in range(20):
+        ids = film.show(*(places + rng.normal(0, 4, places.shape)))
+    assert ids == list(range(1, 101))
+
+
+@pytest.mark.parametrize("fps", [0.2, 0.5, 1, 2, 5, 120])
+def test_a_still_face_is_followed_at_any_frame_rate(fps):
+    film = Film(fps=fps)
+    ids = [film.show(box(100)) for _ in range(8)]
+    assert ids[-3:] == [ids[-1]] * 3
+    assert ids[-1] != [NO_TRACK]
+
+
+def test_a_gap_in_the_stream_ends_the_tracks():
+    film = Film()
+    for _ in range(5):
+        film.show(box(100))
+    assert film.show(box(100), after=60) == [NO_TRACK]
+    assert film.show(box(100)) == [2]
+
+
+def test_a_clock_that_jumps_back_loses_no_face_and_leaves_no_ghost():
+    film = Film()
+    for _ in range(3):
+        film.show(box(100), box(500))
+    assert film.show(box(100), after=-900) == [1]
+    assert film.state.last_seen.max() <= film.time
+    assert film.state.first_seen.max() <= film.time
+    for _ in range(12):
+        film.show(box(100))
+    assert film.alive == [1]
+
+
+def test_two_frames_of_one_time_are_borne():
+    film = Film()
+    film.show(box(100))
+    assert film.show(box(102), after=0) == [1]
+    assert np.isfinite(film.state.velocities).all()
+
+
+def test_boxes_that_are_empty_or_no_numbers_are_nobodys():
+    film = Film()
+    film.show(box(100))
+    assert film.show(box(100), [5, 5, 5, 5], [np.nan] * 4) == [1, NO_TRACK, NO_TRACK]
+    assert film.show(box(100)) == [1]
+
+
+def test_an_unrelated_picture_starts_afresh_with_new_numbers():
+    film = Film()
+    film.show(box(100))
+    film.show(box(100))
+    film.state = afresh(film.state)
+    film.show(box(100))
+    assert film.show(box(100)) == [2]
+
+
+def test_a_step_leaves_the_state_before_it_as_it_was():
+    film = Film()
+    film.show(box(100), box(300))
+    film.show(box(101), box(300))
+    before = film.state
+    copies = {name: value.copy() for name, value in vars(before).items() if isinstance(value, np.ndarray)}
+    film.show(box(103))
+    film.show(box(500), box(103))
+    for name, copy in copies.items():
+        np.testing.assert_array_equal(getattr(before, name), copy)
+
+
+def slow_iou(one, other):
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+corner = st.integers(0, 60)
+side = st.integers(1, 40)
+any_box = st.builds(lambda x, y, w, h: [float(x), float(y), float(x + w), float(y + h)], corner, corner, side, side)
+
+
+@given(st.lists(any_box, min_size=1, max_size=6), st.lists(any_box, min_size=1, max_size=6))
+def test_overlaps_are_those_of_the_definition(boxes, others):
+    expected = [[slow_iou(one, other) for other in others] for one in boxes]
+    np.testing.assert_allclose(iou(np.array(boxes), np.array(others)), expected, atol=1e-12)
+
+
+film_frames = st.lists(st.tuples(st.lists(any_box, max_size=5), st.floats(-3, 3)), max_size=25)
+
+
+@settings(max_examples=80, deadline=None)
+@given(film_frames, st.integers(1, 4))
+def test_whatever_happens_ids_are_unique_never_reused_and_without_gaps(frames, min_hits):
+    film = Film(TrackingSettings(min_hits=min_hits))
+    given_out, departed = [], set()
+    for boxes, after in frames:
+        before = set(film.alive)
+        ids = [number for number in film.show(*boxes, after=after) if number != NO_TRACK]
+        assert len(ids) == len(set(ids))
+        assert set(ids) <= set(film.alive)
+        departed |= before - set(film.alive)
+        assert departed.isdisjoint(film.alive)
+        given_out += [number for number in film.alive if number not in given_out]
+        assert len(set(film.state.keys.tolist())) == len(film.state)
+        assert (film.state.last_seen <= film.time).all()
+    assert sorted(given_out) == list(range(1, len(given_out) + 1))

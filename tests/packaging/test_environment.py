@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment() -> Any:
+    spec = importlib.util.spec_from_file_location("environment", str(ROOT / "install" / "environment.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["environment"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_system_opencv_with_gstreamer_is_taken(environment: Any) -> None:
+    own = environment.SystemOpenCV(version="4.5.4", has_gstreamer=True, numpy_version="1.21.5")
+    assert environment.choose_opencv("auto", own) == "system"
+    assert environment.choose_opencv("headless", own) == "headless"
+
+
+def test_numpy_2_is_kept_away_from_an_opencv_built_for_numpy_1(environment: Any) -> None:
+    old = environment.SystemOpenCV(version="4.5.4", has_gstreamer=True, numpy_version="1.21.5")
+    new = environment.SystemOpenCV(version="4.10.0", has_gstreamer=True, numpy_version="2.2.4")
+    assert environment.pinned_versions("system", old) == environment.PINNED_NUMPY_1
+    assert environment.pinned_versions("system", new) == environment.PINNED
+    assert environment.pinned_versions("window", old) == environment.PINNED
+    assert "numpy==2" not in (ROOT / environment.PINNED_NUMPY_1).read_text(encoding="utf-8")
+
+
+def test_asking_for_a_system_opencv_that_is_not_there(environment: Any) -> None:
+    with pytest.raises(SystemExit, match="apt install python3-opencv"):
+        environment.choose_opencv("system", None)
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(environment: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not delete")
+    with pytest.raises(SystemExit, match="no virtual environment"):
+        environment.prepare(tmp_path, environment.Recipe(python="python3", opencv="window"))
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_an_environment_is_made_once_and_made_anew_for_another_opencv(environment: Any, tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    headless = environment.Recipe(python=environment.this_python(), opencv="headless")
+    python = environment.prepare(venv, headless)
+    (venv / "kept").touch()
+    assert environment.prepare(venv, headless) == python
+    assert (venv / "kept").exists()
+    environment.prepare(venv, environment.Recipe(python=environment.this_python(), opencv="system"))
+    assert not (venv / "kept").exists()
+    assert "include-system-site-packages = true" in (venv / "pyvenv.cfg").read_text()

@@ -1,0 +1,177 @@
+"""The script is run for real, as a dry run, on the files of pretended boards."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import List
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODES = "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< POWER_MODEL ID=1 NAME=MAXN >\n"
+
+
+def pretend(root: Path, release: str, model: str, memory_gb: int = 8, swap_gb: int = 0, modes: str = MODES) -> Path:
+    files = {
+        "etc/nv_tegra_release": f"{release}, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n",
+        "etc/nvpmodel.conf": modes,
+        "proc/device-tree/model": model + "\0",
+        "proc/meminfo": f"MemTotal:       {memory_gb * 970000} kB\nMemFree: 1 kB\n",
+        "proc/swaps": "Filename Type Size Used Priority\n/dev/zram0 partition 9000000 0 5\n"
+        + (f"/mnt/8GB.swap file {swap_gb * 1048576} 0 -2\n" if swap_gb else ""),
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def set_up(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(ROOT / "jetson_setup.sh"), *arguments],
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "JETSON_ROOT": str(root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+def commands(output: str) -> List[str]:
+    lines = (line.strip() for line in output.splitlines())
+    return [line[1:].strip().replace("sudo ", "") for line in lines if line.startswith("+")]
+
+
+NANO = ("# R32 (release), REVISION: 7.4", "NVIDIA Jetson Nano Developer Kit")
+XAVIER = ("# R35 (release), REVISION: 4.1", "NVIDIA Jetson Xavier NX Developer Kit")
+ORIN_NANO = ("# R36 (release), REVISION: 4.3", "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super")
+ORIN_7 = ("# R39 (release), REVISION: 2.0", "NVIDIA Jetson AGX Orin Developer Kit")
+THOR = ("# R38 (release), REVISION: 2.0", "NVIDIA Jetson AGX Thor Developer Kit")
+
+
+@pytest.mark.parametrize(
+    ("board", "jetpack", "cuda_package"),
+    [(XAVIER, 5, "pycuda"), (ORIN_NANO, 6, "cuda-python~=12.6"), (ORIN_7, 7, "~=13.0"), (THOR, 7, "~=13.0")],
+)
+def test_boards_with_tensorrt(tmp_path: Path, board: tuple[str, str], jetpack: int, cuda_package: str) -> None:
+    done = set_up(pretend(tmp_path, *board), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"= JetPack {jetpack}\n" in done.stdout
+    steps = commands(done.stdout)
+    assert any("install/environment.py .venv" in step and "--opencv system" in step for step in steps)
+    assert any("pip install" in step and cuda_package in step for step in steps)
+    assert any("apt-get install" in step and "python3-libnvinfer" in step for step in steps)
+    for step in steps:
+        if "pip install" in step:
+            assert "tensorrt" not in step and "opencv" not in step
+
+
+def test_pycuda_is_built_against_jetpacks_cuda(tmp_path: Path) -> None:
+    steps = commands(set_up(pretend(tmp_path, *XAVIER), "--dry-run").stdout)
+    (build,) = [step for step in steps if "pycuda" in step]
+    assert "CUDA_ROOT=/usr/local/cuda " in build
+    assert "numpy<2" in build
+
+
+def test_nano_runs_on_the_cpu_and_is_told_so(tmp_path: Path) -> None:
+    done = set_up(pretend(tmp_path, *NANO, memory_gb=4), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "JetPack 4" in done.stdout
+    assert "models run on the CPU" in done.stdout
+    steps = commands(done.stdout)
+    assert any(step.startswith("python3.8 install/environment.py") and "headless" in step for step in steps)
+    assert not any("cuda" in step for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "expected"),
+    [
+        ("# R36 (release), REVISION: 4.3", "Raspberry Pi 5 Model B Rev 1.0", "unknown board: 'Raspberry Pi 5"),
+        ("# R99 (release), REVISION: 1.0", "NVIDIA Jetson AGX Orin Developer Kit", "L4T 99.1.0"),
+        ("# R32 (release), REVISION: 4.4", "NVIDIA Jetson Nano Developer Kit", "L4T 32.4.4"),
+        ("# R38 (release), REVISION: 2.0", "NVIDIA Jetson AGX Orin Developer Kit", "runs on Thor only"),
+        ("# R36 (release), REVISION: 4.3", "NVIDIA Jetson Xavier NX Developer Kit", "does not exist for this board"),
+        ("something else", "NVIDIA Jetson AGX Orin Developer Kit", "something else"),
+    ],
+)
+def test_unknown_boards_and_releases_stop_it(tmp_path: Path, release: str, model: str, expected: str) -> None:
+    done = set_up(pretend(tmp_path, release, model), "--dry-run")
+    assert done.returncode == 3
+    assert expected in done.stderr
+    assert commands(done.stdout) == []
+
+
+def test_a_computer_that_is_no_jetson(tmp_path: Path) -> None:
+    done = set_up(tmp_path, "--yes")
+    assert done.returncode == 3
+    assert "no Jetson" in done.stderr and "make demo" in done.stderr
+
+
+def test_a_foreign_carrier_board_can_be_named(tmp_path: Path) -> None:
+    root = pretend(tmp_path, ORIN_NANO[0], "Some Maker's Board")
+    assert set_up(root, "--dry-run").returncode == 3
+    assert set_up(root, "--dry-run", "--board", "orin").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "swap_gb", "makes_swap"), [(4, 0, True), (8, 0, True), (8, 8, False), (16, 0, False), (64, 0, False)]
+)
+def test_swap_for_small_boards_only(tmp_path: Path, memory_gb: int, swap_gb: int, makes_swap: bool) -> None:
+    root = pretend(tmp_path, *ORIN_NANO, memory_gb=memory_gb, swap_gb=swap_gb)
+    steps = commands(set_up(root, "--dry-run").stdout)
+    assert any("fallocate" in step for step in steps) == makes_swap
+    assert any("nvzramconfig" in step for step in steps) == makes_swap
+
+
+@pytest.mark.parametrize(
+    ("modes", "command"),
+    [
+        (MODES, "nvpmodel -m 2"),
+        ("< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=5W >\n", "nvpmodel -m 0"),
+        ("< POWER_MODEL ID=0 NAME=15W >\n", None),
+    ],
+)
+def test_power_mode_is_read_from_the_boards_own_list(tmp_path: Path, modes: str, command: str) -> None:
+    done = set_up(pretend(tmp_path, *ORIN_NANO, modes=modes), "--dry-run")
+    chosen = [step for step in commands(done.stdout) if step.startswith("nvpmodel -m")]
+    assert chosen == ([command] if command else [])
+    assert command or "15W" in done.stdout
+
+
+def test_steps_can_be_left_out(tmp_path: Path) -> None:
+    root = pretend(tmp_path, *ORIN_NANO)
+    skips = ["--skip", "packages", "--skip", "swap", "--skip", "power", "--skip", "python"]
+    done = set_up(root, "--dry-run", *skips)
+    assert done.returncode == 0
+    assert commands(done.stdout) == []
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    root = pretend(tmp_path / "board", *ORIN_NANO)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    set_up(root, "--dry-run")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_it_asks_before_it_starts(tmp_path: Path) -> None:
+    done = set_up(pretend(tmp_path, *ORIN_NANO))
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert commands(done.stdout) == []
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["--skip"], ["--skip", "lunch"], ["--board", "toaster"]])
+def test_wrong_usage(tmp_path: Path, arguments: List[str]) -> None:
+    done = set_up(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+
+
+def test_help() -> None:
+    done = set_up(Path("/nowhere"), "--help")
+    assert done.returncode == 0
+    for option in ("--dry-run", "--yes", "--skip", "--board"):
+        assert option in done.stdout

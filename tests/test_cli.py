@@ -1,0 +1,51 @@
+"""The command line explains itself, and mistakes on it are answered with what was meant."""
+
+import pytest
+
+from app.cli import COMMANDS, main
+
+
+def output(capsys, *words):
+    try:
+        code = main(list(words))
+    except SystemExit as end:
+        code = end.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_without_a_command_names_the_commands_and_the_sources(capsys):
+    code, out, _ = output(capsys, "--help")
+    assert code == 0
+    assert all(name in out for name in COMMANDS)
+    assert "--rtsp" in out and "--threshold" in out and "config.yaml" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(capsys, name):
+    code, out, _ = output(capsys, name, "--help")
+    assert code == 0
+    assert f"python -m app {name}" in out
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
+    code, _, err = output(capsys, "pepole")
+    assert code == 2
+    assert "no command 'pepole'; did you mean 'people'?" in err
+
+
+def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(capsys):
+    code, _, err = output(capsys, "--threshold", "high")
+    assert code == 2
+    assert "--threshold" in err and "a number from -1 to 1" in err
+
+
+def test_a_value_out_of_bounds_names_the_option(capsys):
+    code, _, err = output(capsys, "--camera", "0", "--threshold", "3")
+    assert code == 2
+    assert "--threshold: recognition.threshold = 3.0: expected a number from -1 to 1" in err
+
+
+def test_the_version_is_printed(capsys):
+    code, out, _ = output(capsys, "--version")
+    assert code == 0 and out.strip()
