@@ -50,8 +50,8 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	  else echo "==> $$1 could not be installed here: skipped"; fi; \
 	}; \
 	PATH="$(abspath $(VENV))/bin:$$PATH"; \
-	check ruff check .; \
-	check ruff format --check .; \
+	check ruff check --extend-exclude '.venv*' .; \
+	check ruff format --check --extend-exclude '.venv*' .; \
 	check mypy --strict app; \
 	check_if_there shellcheck $(SHELL_SCRIPTS); \
 	check_if_there hadolint Dockerfile.l4t; \

@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "see it work without a camera: makes a short film and recognises two people in it",
     "people": "list, add, remove and check the people in the gallery",
     "bench": "measure how fast this machine does it, stage by stage",
+    "evaluate": "measure how good the networks are, on labelled pictures",
 }
 
 USER_ERROR = 2

@@ -13,7 +13,7 @@ LEVELS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"demo", "benchmark"},
+    {"demo", "benchmark", "evaluation"},
     {"service"},
     {"assembly"},
     {"pipeline"},

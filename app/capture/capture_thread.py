@@ -279,6 +279,7 @@ class CaptureThread:
                 self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
                 if len(self._abandoned) < MOST_ABANDONED:
                     return True
+                log.warning("%s: %d of its readers hang; waiting for one to return", self.source, len(self._abandoned))
                 until = time.monotonic() + self._settings.retry_most_s
             return False
 

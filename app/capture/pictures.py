@@ -108,7 +108,8 @@ def _as_8_bits(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint16:
         return (image >> 8).astype(np.uint8)
     scale = 255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max
-    return np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round().astype(np.uint8)
+    scaled: np.ndarray = np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round()
+    return scaled.astype(np.uint8)
 
 
 def _on_white(image: np.ndarray) -> np.ndarray:

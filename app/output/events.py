@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from app.errors import OutputError
+from app.output.paths import claim_file
 from app.types import FrameResult, Reason, Track
 
 SCHEMA = 1
@@ -71,18 +72,12 @@ class EventLog:
         self._path = path
         self._sequence = 0
         self._last: Dict[str, _Moment] = {}
+        claim_file(path, overwrite)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             # A name may hold bytes that are no text (from a file's name): they stay visible as \udcXX.
             self._file = path.open("w" if overwrite else "x", encoding="utf-8", errors="backslashreplace", newline="\n")
-        except FileExistsError as error:
-            raise OutputError(
-                f"{path} exists already; pass --overwrite to replace it, or choose another name"
-            ) from error
         except OSError as error:
-            raise OutputError(
-                f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
-            ) from error
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
     def handle(self, result: FrameResult) -> None:
         frame = result.frame

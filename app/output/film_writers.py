@@ -56,7 +56,9 @@ class PyAvWriter:
         self._av = av
         self._path = path
         try:
-            self._container = av.open(str(path), "w", format="mp4", options=_CONTAINER)
+            # A file of our own, unbuffered: PyAV would keep its one open, and a full disk full, after a failure.
+            self._file = path.open("wb", buffering=0)
+            self._container = av.open(self._file, "w", format="mp4", options=_CONTAINER)
             self._stream = self._open_stream(size, crf)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
@@ -100,6 +102,8 @@ class PyAvWriter:
             self._container.close()
         except (self._av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
+        finally:
+            self._file.close()
 
     def _mux_held(self, until: int) -> None:
         """How long a frame lasts is known when the next one comes, so each packet waits for that."""

@@ -40,7 +40,7 @@ def grid_cells(sizes: Sequence[Size], max_size: Size) -> Tuple[Size, List[Cell]]
     """Size of the grid and the cell of each image: the number of columns that shows the pictures largest."""
     count = len(sizes)
     aspect = float(np.median([width / height for width, height in sizes]))
-    columns = max(range(1, count + 1), key=lambda n: (_cell_size(n, count, aspect, max_size), -n))
+    columns = max(range(1, count + 1), key=lambda n: (_cell_size(n, count, aspect, max_size), n))
     rows = math.ceil(count / columns)
     width, height = _cell_size(columns, count, aspect, max_size)
     cells = [(i % columns * width, i // columns * height, width, height) for i in range(count)]

@@ -97,7 +97,7 @@ class Window:
     def poll(self, wait_ms: int = 1) -> KeyAction:
         """Draws, waits for a key at most this long (longer while paused), and does what the key asks for.
 
-        Raises OutputError when the display is gone.
+        Raises OutputError when the display is gone; if it goes in the moment in which Qt draws, Qt ends the process.
         """
         if self.closed:
             return KeyAction.QUIT
@@ -143,8 +143,9 @@ class Window:
             self._save_snapshots()
 
     def _show(self) -> None:
-        for channel in self._stale:
-            self._pictures[channel] = self._annotator.annotate(self._results[channel], self._fps[channel])
+        for channel, result in self._results.items():
+            if channel in self._stale:
+                self._pictures[channel] = self._annotator.annotate(result, self._fps[channel])
         self._stale.clear()
         pictures: List[np.ndarray] = list(self._pictures.values())
         whole = grid(pictures, self._max_size)
@@ -163,7 +164,10 @@ class Window:
                 logger.info("saved %s", path)
 
     def _was_closed_by_hand(self) -> bool:
-        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        try:
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:
+            visible = False  # with Qt, nobody is left to ask once the last window is closed
         # Some of OpenCV's toolkits never report a window as visible: those do not tell of its closing either.
         if visible:
             self._was_visible = True

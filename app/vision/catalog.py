@@ -8,13 +8,29 @@ from __future__ import annotations
 import difflib
 import hashlib
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import yaml
 
 from app.errors import ModelError
 from app.vision.preprocessing import Preprocessing
+
+TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "quality")
+
+FAMILIES_WITH_ANCHORS = ("retinaface",)
+"""Families whose boxes are counted from anchors that differ from model to model."""
+
+_HASH_BLOCK = 1 << 20
+
+
+class FileState(Enum):
+    """What lies where a model's file should be."""
+
+    RIGHT = "right"
+    MISSING = "missing"
+    WRONG_HASH = "wrong hash"
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class ModelEntry:
 
     name: str
     task: str
-    """`detection` or `embedding`."""
+    """`detection`, `embedding`, or one of those that only look at a face that was found already."""
     family: str
     """Which class reads its outputs; see `app/vision/loading.py`."""
     file: Path
@@ -33,14 +49,35 @@ class ModelEntry:
     source: str
     """Where the weights come from, in words."""
     min_sizes: Tuple[Tuple[int, ...], ...] = ()
-    """Detection: the anchors' side lengths for each stride."""
-    crop: Tuple[int, int] = (112, 112)
-    """Embedding: width and height of the aligned crop."""
+    """RetinaFace: the anchors' side lengths for each stride."""
+    crop: Tuple[int, int] = (0, 0)
+    """All but detection: width and height of the picture of one face that it takes; zeros where that is not said."""
     dimensions: int = 0
     """Embedding: length of the vector."""
     threshold: float = 0.0
     """Embedding: the cosine from which two faces count as the same person, unless the user says otherwise."""
     notes: str = ""
+    built_in: bool = False
+    """Comes with this program; what is not and has no `url` was put there by the user."""
+    url: str = ""
+    """Where `engines pull` gets it; empty for models that are not on the net."""
+    size_bytes: Optional[int] = None
+    commercial_use: bool = True
+    """False: its terms allow non-commercial use only, which `engines pull` makes the user accept."""
+    figures: Mapping[str, str] = field(default_factory=dict)
+    """What others or we measured, as text by name."""
+    card: str = ""
+    """The document that tells how it was made."""
+
+    @property
+    def licence_text(self) -> str:
+        return self.licence if self.commercial_use else f"{self.licence}: NON-COMMERCIAL use only"
+
+    def file_state(self) -> FileState:
+        """Reads the whole file where there is one."""
+        if not self.file.is_file():
+            return FileState.MISSING
+        return FileState.RIGHT if sha256_of(self.file) == self.sha256 else FileState.WRONG_HASH
 
     def verified_file(self) -> Path:
         """The network's file, proved to be the one that the catalogue means."""
@@ -48,17 +85,25 @@ class ModelEntry:
             raise ModelError(
                 f"model {self.name!r} is missing: there is no file {self.file}\n"
                 f"  source: {self.source}\n"
-                "  models that come with this program are restored by: git checkout -- engines"
+                f"  {self.how_to_get}"
             )
-        found = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        found = sha256_of(self.file)
         if found != self.sha256:
             raise ModelError(
                 f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
                 f"  expected SHA-256 {self.sha256}\n"
                 f"  found    SHA-256 {found}\n"
-                "  fetch it again; for a model of your own, write the found hash into the catalogue"
+                f"  {self.how_to_get}; for a model of your own, write the found hash into the catalogue"
             )
         return self.file
+
+    @property
+    def how_to_get(self) -> str:
+        if self.built_in:
+            return "models that come with this program are restored by: git checkout -- engines"
+        if self.url:
+            return f"get it with: python -m app engines pull {self.name}"
+        return f"the catalogue knows no address for it: put the file there as {self.file}"
 
 
 @dataclass(frozen=True)
@@ -77,9 +122,32 @@ class Catalog:
             raise ModelError(
                 f"model {name!r} is for {self.entries[name].task}, not for {task}; choose {_either(suitable)}"
             )
-        near = difflib.get_close_matches(name, suitable, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose {_either(suitable)}"
-        raise ModelError(f"{self.path} has no model {name!r} for {task}; {hint}")
+        raise ModelError(f"{self.path} has no model {name!r} for {task}; {_nearest(name, suitable)}")
+
+    def named(self, name: str) -> ModelEntry:
+        """The entry with this name, whatever it is for."""
+        if name not in self.entries:
+            raise ModelError(f"{self.path} has no model {name!r}; {_nearest(name, sorted(self.entries))}")
+        return self.entries[name]
+
+    def engines_built_from(self, entry: ModelEntry) -> List[Path]:
+        """The engines on this device: files `NAME*.engine` beside the model, unless a longer name claims them."""
+        stems = [other.file.stem for other in self.entries.values()]
+
+        def owner(path: Path) -> str:
+            return max((stem for stem in stems if path.name.startswith(stem)), key=len, default="")
+
+        found = entry.file.parent.glob(f"{entry.file.stem}*.engine")
+        return sorted(path for path in found if owner(path) == entry.file.stem)
+
+
+def sha256_of(path: Path) -> str:
+    """The file's hash as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(_HASH_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -108,39 +176,63 @@ class _EntryReader:
         self.facts: Dict[str, Any] = dict(facts)
 
     def read(self) -> ModelEntry:
-        task = self._take("task", str)
-        if task not in ("detection", "embedding"):
-            raise self._error(f"task must be detection or embedding, not {task!r}")
-        own: Dict[str, Any] = {}
-        if task == "detection":
-            own["min_sizes"] = self._min_sizes()
-        else:
-            width, height = self._numbers("crop", 2)
-            own = {
-                "crop": (int(width), int(height)),
-                "dimensions": self._take("dimensions", int),
-                "threshold": float(self._take("threshold", (int, float))),
-            }
+        task = self._one_of("task", TASKS)
+        family = self._take("family", str)
         entry = ModelEntry(
             name=self.name,
             task=task,
-            family=self._take("family", str),
+            family=family,
             file=self.path.parent / self._take("file", str),
-            sha256=self._take("sha256", str).lower(),
+            sha256=self._hash(),
             preprocessing=self._preprocessing(),
             licence=self._take("licence", str),
             source=self._take("source", str),
             notes=self._take("notes", str, default=""),
-            **own,
+            built_in=self._take("built_in", bool, default=False),
+            url=self._take("url", str, default=""),
+            size_bytes=self._size(),
+            commercial_use=self._take("commercial_use", bool, default=True),
+            figures=self._figures(),
+            card=self._take("card", str, default=""),
+            **self._facts_of_task(task, family),
         )
         if self.facts:
-            raise self._error(f"unknown: {', '.join(self.facts)}")
+            raise self._error(f"unknown: {', '.join(map(str, self.facts))}")
         return entry
 
+    def _facts_of_task(self, task: str, family: str) -> Dict[str, Any]:
+        if task == "detection":
+            return {"min_sizes": self._min_sizes()} if family in FAMILIES_WITH_ANCHORS else {}
+        if task == "embedding":
+            return {
+                "crop": self._crop(),
+                "dimensions": self._take("dimensions", int),
+                "threshold": float(self._take("threshold", (int, float))),
+            }
+        return {"crop": self._crop()} if "crop" in self.facts else {}
+
+    def _hash(self) -> str:
+        text = self._take("sha256", str).lower()
+        if len(text) != 64 or set(text) - set("0123456789abcdef"):
+            raise self._error(f"sha256 must be 64 hexadecimal digits, as sha256sum prints them, not {text!r}")
+        return str(text)
+
+    def _size(self) -> Optional[int]:
+        if "size_bytes" not in self.facts:
+            return None
+        size: int = self._take("size_bytes", int)
+        if size <= 0:
+            raise self._error(f"size_bytes must be a number of bytes, not {size}")
+        return size
+
+    def _figures(self) -> Dict[str, str]:
+        figures = self._take("figures", dict, default={})
+        if not all(isinstance(value, str) for item in figures.items() for value in item):
+            raise self._error(f"figures must be lines 'what: text', not {figures!r}")
+        return dict(figures)
+
     def _preprocessing(self) -> Preprocessing:
-        channels = self._take("channels", str)
-        if channels not in ("bgr", "rgb"):
-            raise self._error(f"channels must be bgr or rgb, not {channels!r}")
+        channels = self._one_of("channels", ("bgr", "rgb"))
         first, second, third = self._numbers("mean", 3)
         divisor = self._take("divisor", (int, float))
         if divisor == 0:
@@ -153,17 +245,28 @@ class _EntryReader:
             raise self._error(f"min_sizes must be lists of whole numbers, one list a stride, not {levels!r}")
         return tuple(tuple(sides) for sides in levels)
 
+    def _crop(self) -> Tuple[int, int]:
+        width, height = self._numbers("crop", 2)
+        return int(width), int(height)
+
     def _numbers(self, key: str, count: int) -> Tuple[float, ...]:
         values = self._take(key, list)
         if len(values) != count or not all(isinstance(value, (int, float)) for value in values):
             raise self._error(f"{key} must be {count} numbers, not {values!r}")
         return tuple(float(value) for value in values)
 
+    def _one_of(self, key: str, choices: Tuple[str, ...]) -> str:
+        value = self._take(key, str)
+        if value not in choices:
+            raise self._error(f"{key} must be {_either(choices)}, not {value!r}")
+        return str(value)
+
     def _take(self, key: str, kind: Any, default: Optional[Any] = None) -> Any:
         value = self.facts.pop(key, default)
         if value is None:
             raise self._error(f"{key} is missing")
-        if not isinstance(value, kind):
+        # A bool is an int to Python, but nobody means one where a number is asked for.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self._error(f"{key} must not be {value!r}")
         return value
 
@@ -171,5 +274,10 @@ class _EntryReader:
         return ModelError(f"{self.path}: model {self.name!r}: {what}")
 
 
-def _either(names: Any) -> str:
-    return " or ".join(names) if names else "none: the catalogue has no such model"
+def _nearest(name: str, names: List[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"choose {_either(names)}"
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(names) or "none: the catalogue has no such model"

@@ -314,7 +314,7 @@ def test_a_source_whose_first_opening_hangs_has_failed_and_is_released_when_it_c
         assert late.reads == 0
 
 
-def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate):
+def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate, caplog):
     hangs = [gate() for _ in range(MOST_ABANDONED + 1)]
     clock = Clock()
     readers = [ScriptedReader(1, hang) for hang in hangs]
@@ -324,6 +324,7 @@ def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate):
             until(lambda number=number: readers[number].reads == 2)
             clock.advance(60)
             channels.look_after_all()
+        until(lambda: f"{MOST_ABANDONED} of its readers hang" in caplog.text)
         assert channels.status()[0].state is ChannelState.RECONNECTING
         assert opener.opened == MOST_ABANDONED
         hangs[0].set()

@@ -1,11 +1,15 @@
 """A real RTSP server, killed, frozen and started again; a real password."""
 
+import re
+
+import cv2
 import pytest
 from real_sources import until
 
 from app.capture.capture import Channels
 from app.capture.channel import ChannelState
 from app.capture.opening import open_reader
+from app.capture.readers import StallError
 from app.capture.uri import Source, SourceKind, parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
@@ -27,11 +31,12 @@ def with_password(url, password=PASSWORD):
 def test_frames_come_and_are_dropped_while_nobody_takes_them(rtsp_server):
     with Channels(camera(rtsp_server().url), SETTINGS) as channels:
         taken = [channels.take(30), channels.take(30)]
-        until(lambda: channels.status()[0].counters.dropped >= 10)
+        before = channels.status()[0].counters.dropped
+        until(lambda: channels.status()[0].counters.dropped >= before + 10)
         taken.append(channels.take(30))
         (status,) = channels.status()
     assert taken[0].image.shape == (240, 320, 3)
-    assert taken[0].index < taken[1].index < taken[2].index - 9
+    assert taken[0].index < taken[1].index < taken[2].index - 8
     assert taken[0].position is None
     assert (status.live, status.fps, status.total_frames) == (True, 25.0, None)
 
@@ -66,6 +71,20 @@ def test_a_frozen_server_is_noticed_given_up_and_found_again(rtsp_server):
         (status,) = channels.status()
     assert status.state is ChannelState.RUNNING
     assert status.counters.stalls >= 1 and status.counters.reconnects >= 1
+
+
+@pytest.mark.skipif(not hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC"), reason="this OpenCV has no read time-out")
+def test_a_reader_of_a_frozen_server_ends_by_itself_after_its_time_out(rtsp_server):
+    server = rtsp_server()
+    reader = open_reader(parse_source(server.url), SETTINGS)
+    assert reader.read() is not None
+    server.freeze()
+    with pytest.raises(StallError) as caught:
+        while True:
+            reader.read()
+    reader.close()
+    silent_s = float(re.search(r"no frame for ([\d.]+) s", str(caught.value)).group(1))
+    assert silent_s < 20, "FFmpeg's own limit is 30 s"
 
 
 @pytest.mark.parametrize("method", ["basic", "digest"])

@@ -47,13 +47,16 @@ def test_a_folder_that_is_no_environment_is_left_alone(environment: Any, tmp_pat
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_an_environment_is_made_once_and_made_anew_for_another_opencv(environment: Any, tmp_path: Path) -> None:
-    venv = tmp_path / "venv"
-    headless = environment.Recipe(python=environment.this_python(), opencv="headless")
-    python = environment.prepare(venv, headless)
-    (venv / "kept").touch()
-    assert environment.prepare(venv, headless) == python
-    assert (venv / "kept").exists()
-    environment.prepare(venv, environment.Recipe(python=environment.this_python(), opencv="system"))
-    assert not (venv / "kept").exists()
-    assert "include-system-site-packages = true" in (venv / "pyvenv.cfg").read_text()
+def test_an_environment_made_in_another_way_is_made_anew_and_then_kept(environment: Any, tmp_path: Path) -> None:
+    (tmp_path / "pyvenv.cfg").touch()
+    (tmp_path / "from the old one").touch()
+    environment.remember(tmp_path, environment.Recipe(python=environment.this_python(), opencv="headless"))
+    recipe = environment.Recipe(python=environment.this_python(), opencv="system")
+
+    python = environment.prepare(tmp_path, recipe)
+    assert not (tmp_path / "from the old one").exists()
+    assert "include-system-site-packages = true" in (tmp_path / "pyvenv.cfg").read_text()
+
+    (tmp_path / "from the new one").touch()
+    assert environment.prepare(tmp_path, recipe) == python
+    assert (tmp_path / "from the new one").exists()

@@ -1,0 +1,272 @@
+"""How good the networks are, on pictures whose truth is known."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import OutputError
+from app.output.progress import Progress
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.evaluation.labels import LabelledPicture
+
+DESCRIPTION = """Measures the networks on pictures whose truth is known: whether faces of one person are told from
+faces of two, and which faces are found."""
+
+EXAMPLES = """examples:
+  python -m app evaluate verification --images lfw/ --pairs pairs.txt --plots plots/
+  python -m app evaluate detection --images WIDER_val/images --labels wider_face_val_bbx_gt.txt
+  python -m app evaluate detection --images landscapes/ --without-faces
+  python -m app evaluate label --images photos/ --detector NAME --out labels.txt
+what the figures mean: docs/evaluate.md"""
+
+CURVE_MIN_SCORE = 0.02
+"""Detections this poor still belong to the curve from which AP is taken."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="verification|detection|label", required=True)
+    purposes = {
+        "verification": "how well faces of one person are told from faces of two, on labelled pairs",
+        "detection": "which faces are found and what is taken for one, on labelled pictures",
+        "label": "write the faces that a detector finds as labels, to compare another one with it",
+    }
+    for name, purpose in purposes.items():
+        action = actions.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        action.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the pictures")
+        {"verification": _add_verification, "detection": _add_detection, "label": _add_label}[name](action)
+        action.add_argument(
+            "--input-size", metavar="PX", type=_input_size, help="longer side of a picture inside the detector"
+        )
+        add_settings_options(action, sections=("models",))
+
+
+def _add_verification(action: argparse.ArgumentParser) -> None:
+    pairs_help = "LFW's pairs.txt or pairsDev*.txt, or CSV: image_a,image_b,same"
+    action.add_argument("--pairs", metavar="FILE", type=Path, required=True, help=pairs_help)
+    _add_outputs(action, "ROC curve and histogram of the scores")
+
+
+def _add_detection(action: argparse.ArgumentParser) -> None:
+    truth = action.add_mutually_exclusive_group(required=True)
+    truth.add_argument(
+        "--labels", metavar="FILE", type=Path, help="faces in WIDER's or RetinaFace's text format, or COCO's (.json)"
+    )
+    truth.add_argument("--without-faces", action="store_true", help="no picture in the folder has a face")
+    action.add_argument(
+        "--iou", metavar="X", type=_share, default=0.5, help="least overlap with a label (default: 0.5)"
+    )
+    action.add_argument(
+        "--min-score",
+        metavar="X",
+        type=_share,
+        help="least score of a face for all figures but AP (default: detection.min_score)",
+    )
+    action.add_argument(
+        "--min-label-px",
+        metavar="PX",
+        type=_pixels,
+        default=0,
+        help="labels whose shorter side is less are ignored: neither found nor missed",
+    )
+    _add_outputs(action, "precision-recall curve")
+
+
+def _add_label(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--out", metavar="FILE", type=Path, required=True, help="the labels, in RetinaFace's format")
+    action.add_argument(
+        "--min-score", metavar="X", type=_share, help="least score of a face (default: detection.min_score)"
+    )
+
+
+def _add_outputs(action: argparse.ArgumentParser, curves: str) -> None:
+    action.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    action.add_argument("--plots", metavar="DIR", type=Path, help=f"write PNG files here: {curves}")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    settings = _with_detection(effective_settings(arguments).settings, arguments)
+    progress = configure_logging(settings.run.log_level)
+    for path in (getattr(arguments, "json", None), getattr(arguments, "out", None)):
+        _check_writable(path)
+    if getattr(arguments, "plots", None) is not None:
+        from app.evaluation.plots import require_matplotlib
+
+        require_matplotlib()
+    actions = {"verification": _verification, "detection": _detection, "label": _label}
+    actions[arguments.action](arguments, settings, progress)
+    return 0
+
+
+def _verification(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    # Only now, so that --help and a wrong option are answered at once.
+    from app.assembly import networks
+    from app.evaluation.looking import embed_main_faces, pair_scores
+    from app.evaluation.pairs import find_pictures, read_pairs
+    from app.evaluation.report import verification_json, verification_text
+    from app.evaluation.verification import balanced_folds, measure_verification
+    from app.vision.loading import embedder_entry
+
+    pairs = read_pairs(arguments.pairs)
+    files = find_pictures(pairs, arguments.images)
+    threshold = settings.recognition.threshold
+    if threshold is None:
+        threshold = embedder_entry(settings.models).threshold
+    with networks(settings) as (detector, embedder):
+        faces = embed_main_faces(files, detector, embedder, progress.counter("embedding faces"))
+    scores = pair_scores(pairs.pairs, faces)
+    folds = balanced_folds(pairs.same) if pairs.folds is None else pairs.folds
+    figures = measure_verification(scores, pairs.same, folds, threshold)
+    models = [settings.models.detector, settings.models.embedder]
+    print(_heading(settings, models))
+    print(verification_text(pairs, faces, figures))
+    if arguments.plots is not None:
+        from app.evaluation.plots import plot_verification
+
+        print("\ncurves:", *plot_verification(scores, pairs.same, figures, models[1], arguments.plots))
+    _write_json(arguments.json, models, settings, verification_json(pairs, faces, scores, figures))
+
+
+def _detection(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.evaluation.detection import match_faces, measure_detection, precision_curve
+    from app.evaluation.looking import detect_all
+    from app.evaluation.report import detection_json, detection_text, mistakes_json
+
+    pictures = _labelled_pictures(arguments)
+    min_score = settings.detection.min_score
+    searching = _replaced_detection(settings, min_score=min(CURVE_MIN_SCORE, min_score))
+    with _detector(searching) as detector:
+        found, per_s = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    matches = [match_faces(picture, faces, arguments.iou) for picture, faces in zip(pictures, found)]
+    figures = measure_detection(pictures, matches, min_score)
+    models = [settings.models.detector]
+    print(_heading(settings, models))
+    print(detection_text(figures, len(pictures), per_s, arguments.iou, min_score))
+    if arguments.plots is not None:
+        from app.evaluation.plots import plot_precision
+
+        print("\ncurve:", plot_precision(precision_curve(pictures, matches), models[0], arguments.plots))
+    facts = {
+        "iou": arguments.iou,
+        "min_label_px": arguments.min_label_px,
+        **detection_json(figures, per_s),
+        "mistakes": mistakes_json(pictures, matches, min_score),
+    }
+    _write_json(arguments.json, models, settings, facts)
+
+
+def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
+    from app.evaluation.coco import read_coco
+    from app.evaluation.detection import ignore_small
+    from app.evaluation.labels import check_files, pictures_without_faces, read_text_labels
+    from app.evaluation.looking import pictures_below
+
+    if arguments.without_faces:
+        return pictures_without_faces(pictures_below(arguments.images))
+    read = read_coco if arguments.labels.suffix.lower() == ".json" else read_text_labels
+    pictures = [ignore_small(picture, arguments.min_label_px) for picture in read(arguments.labels)]
+    check_files(pictures, arguments.images)
+    return pictures
+
+
+def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.evaluation.labels import pictures_without_faces, retinaface_lines
+    from app.evaluation.looking import detect_all, pictures_below
+
+    pictures = pictures_without_faces(pictures_below(arguments.images))
+    with _detector(settings) as detector:
+        found, _ = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    lines = [line for picture, faces in zip(pictures, found) for line in retinaface_lines(picture.file, faces)]
+    _write(arguments.out, "\n".join(lines) + "\n")
+    print(
+        f"{arguments.out}: {sum(map(len, found))} faces in {len(found)} pictures, "
+        f"{sum(not len(faces) for faces in found)} pictures without a face; "
+        f"{settings.models.detector} from score {settings.detection.min_score:g} on"
+    )
+
+
+def _with_detection(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    chosen = {
+        "input_size": getattr(arguments, "input_size", None),
+        "min_score": getattr(arguments, "min_score", None),
+    }
+    return _replaced_detection(settings, **{key: value for key, value in chosen.items() if value is not None})
+
+
+def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
+    return dataclasses.replace(settings, detection=dataclasses.replace(settings.detection, **changes))
+
+
+def _detector(settings: Settings) -> Any:
+    from app.vision.loading import leave_cores_to_networks, load_detector
+
+    leave_cores_to_networks()
+    return contextlib.closing(load_detector(settings.models, settings.detection))
+
+
+def _heading(settings: Settings, models: List[str]) -> str:
+    from app.benchmark import machine
+
+    return f"{machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check_writable(path: Optional[Path]) -> None:
+    """Told before the networks run for an hour, not after."""
+    if path is not None and not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
+    if path is None:
+        return
+    from app.benchmark import machine
+
+    facts = {
+        "machine": machine(),
+        "models": models,
+        "detection": dataclasses.asdict(settings.detection),
+        **figures,
+    }
+    _write(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0 and at most 1")
+    return value
+
+
+def _input_size(text: str) -> int:
+    if not text.isdigit() or not 64 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 64 to 4096")
+    return int(text)
+
+
+def _pixels(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of pixels")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None

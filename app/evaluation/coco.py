@@ -1,0 +1,92 @@
+"""Face labels in COCO's JSON: images, annotations with `bbox`, and five keypoints where there are some."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from app.errors import SourceError
+from app.evaluation.labels import LabelledFace, LabelledPicture, labelled_picture
+
+FIVE_KEYPOINTS = 5 * 3
+
+
+def read_coco(path: Path) -> List[LabelledPicture]:
+    """`iscrowd` and `ignore` boxes are ignored. Where there are several categories, one must be called `face`."""
+    content = _load(path)
+    wanted = _face_category(path, content)
+    faces: Dict[Any, List[LabelledFace]] = defaultdict(list)
+    known = {image["id"] for image in _rows(path, content, "images", ("id", "file_name"))}
+    for number, row in enumerate(_rows(path, content, "annotations", ("image_id", "bbox")), 1):
+        where = f"{path}: annotation {row.get('id', f'number {number}')}"
+        if row["image_id"] not in known:
+            raise SourceError(f"{where}: there is no image with the id {row['image_id']!r}")
+        if wanted is None or row.get("category_id") == wanted:
+            faces[row["image_id"]].append(_face(row, where))
+    return [
+        labelled_picture(str(image["file_name"]), faces[image["id"]], f"{path}: image {image['id']}")
+        for image in content["images"]
+    ]
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not a text in UTF-8: {error.reason} at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{path}:{error.lineno}: this is not valid JSON: {error.msg}") from error
+    if not isinstance(content, dict):
+        raise SourceError(f"{path}: expected COCO's object with images and annotations")
+    return content
+
+
+def _rows(path: Path, content: Dict[str, Any], key: str, needed: Tuple[str, ...]) -> List[Dict[str, Any]]:
+    rows = content.get(key)
+    if not isinstance(rows, list):
+        raise SourceError(f"{path}: expected a list {key!r}, as in COCO's format")
+    for number, row in enumerate(rows, 1):
+        missing = [name for name in needed if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise SourceError(f"{path}: {key}, number {number}: {', '.join(missing)} is missing")
+    return rows
+
+
+def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:
+    """The id of the category that faces have, or None where all annotations are faces."""
+    if not content.get("categories"):
+        return None
+    categories = _rows(path, content, "categories", ("id", "name"))
+    if len(categories) == 1:
+        return None
+    for category in categories:
+        if str(category["name"]).lower() == "face":
+            return category["id"]
+    names = ", ".join(str(category["name"]) for category in categories)
+    raise SourceError(f"{path}: which category are the faces? None of these is called 'face': {names}")
+
+
+def _face(row: Dict[str, Any], where: str) -> LabelledFace:
+    x, y, width, height = _numbers(row["bbox"], 4, f"{where}: bbox")
+    keypoints = row.get("keypoints") or []
+    landmarks = None
+    # Other numbers of keypoints are a body's or a whole face mesh, which detectors here do not find.
+    if len(keypoints) == FIVE_KEYPOINTS:
+        points = np.reshape(_numbers(keypoints, FIVE_KEYPOINTS, f"{where}: keypoints"), (5, 3))
+        if (points[:, 2] > 0).all():
+            landmarks = [(float(px), float(py)) for px, py, _ in points]
+    ignored, crowd = bool(row.get("ignore")), bool(row.get("iscrowd"))
+    return LabelledFace(x, y, width, height, ignored=ignored, crowd=crowd, landmarks=landmarks)
+
+
+def _numbers(values: Any, count: int, what: str) -> List[float]:
+    fits = isinstance(values, list) and len(values) == count
+    if not fits or not all(isinstance(value, (int, float)) and np.isfinite(value) for value in values):
+        raise SourceError(f"{what}: expected {count} numbers, not {values!r}")
+    return [float(value) for value in values]

@@ -1,0 +1,153 @@
+"""Lists of picture pairs: LFW's own `pairs.txt`, and CSV."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.capture.uri import PICTURE_SUFFIXES
+from app.errors import SourceError
+
+CSV_HEADER = ("image_a", "image_b", "same")
+TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures by their names in the list, and whether they show one person."""
+
+    first: str
+    second: str
+    same: bool
+    line: int
+    """Where it stands in the list."""
+
+
+@dataclass(frozen=True)
+class PairList:
+    """A whole list. `folds` says for each pair which fold the list puts it into, where it does."""
+
+    path: Path
+    pairs: Tuple[Pair, ...]
+    folds: Optional[np.ndarray] = None
+
+    @property
+    def same(self) -> np.ndarray:
+        return np.array([pair.same for pair in self.pairs], bool)
+
+
+def read_pairs(path: Path) -> PairList:
+    """A list of either kind, told apart by its first line. It must hold both kinds of pairs."""
+    lines = read_lines(path)
+    content = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not content:
+        raise SourceError(f"{path}: the list of pairs is empty")
+    first = content[0][1]
+    found = _read_csv(path, content) if "," in first else _read_lfw(path, content)
+    if not found.same.any() or found.same.all():
+        kind = "one person twice" if found.same.all() else "two different people"
+        raise SourceError(f"{path}: every pair shows {kind}; both kinds are needed to measure anything")
+    return found
+
+
+def read_lines(path: Path) -> List[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not a text in UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def find_pictures(pairs: PairList, folder: Path) -> Dict[str, Path]:
+    """The file of every picture in the list. All that are missing are told at once."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder}: there is no such folder of pictures")
+    found: Dict[str, Path] = {}
+    missing: List[str] = []
+    for pair in pairs.pairs:
+        for name in (pair.first, pair.second):
+            if name not in found:
+                path = _find(name, folder)
+                if path is None:
+                    missing.append(f"{pairs.path}:{pair.line}: there is no picture {name!r} in {folder}")
+                else:
+                    found[name] = path
+    if missing:
+        unique = list(dict.fromkeys(missing))
+        more = f"\n  and {len(unique) - 5} more" if len(unique) > 5 else ""
+        raise SourceError(
+            "\n  ".join(unique[:5]) + more + "\n  looked for NAME, NAME.jpg and PERSON/NAME.jpg (or another suffix)"
+        )
+    return found
+
+
+def _find(name: str, folder: Path) -> Optional[Path]:
+    person = name.rpartition("_")[0]
+    return next((path for path in _places(name, person, folder) if path.is_file()), None)
+
+
+def _places(name: str, person: str, folder: Path) -> Iterator[Path]:
+    yield folder / name
+    for suffix in PICTURE_SUFFIXES:
+        yield folder / f"{name}{suffix}"
+        if person:
+            yield folder / person / f"{name}{suffix}"
+
+
+def _read_csv(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
+    pairs = []
+    for number, line in content:
+        (cells,) = csv.reader([line])
+        cells = [cell.strip() for cell in cells]
+        if number == content[0][0] and tuple(cells) == CSV_HEADER:
+            continue
+        if len(cells) != 3 or not cells[0] or not cells[1]:
+            raise SourceError(f"{path}:{number}: expected {','.join(CSV_HEADER)}, not {line!r}")
+        if cells[2].lower() not in TRUTHS:
+            raise SourceError(f"{path}:{number}: the third value must be 1 (same person) or 0, not {cells[2]!r}")
+        pairs.append(Pair(cells[0], cells[1], TRUTHS[cells[2].lower()], number))
+    if not pairs:
+        raise SourceError(f"{path}: the list has a header and no pairs")
+    return PairList(path, tuple(pairs))
+
+
+def _read_lfw(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
+    """`pairs.txt` begins with the number of folds and of pairs of each kind in one; `pairsDev*.txt` with the latter."""
+    number, header = content[0]
+    words = header.split()
+    if len(words) not in (1, 2) or not all(word.isdigit() and int(word) > 0 for word in words):
+        raise SourceError(
+            f"{path}:{number}: expected LFW's header (folds and pairs, or pairs alone) or a CSV line "
+            f"{','.join(CSV_HEADER)}, not {header!r}"
+        )
+    folds, each = (int(words[0]), int(words[1])) if len(words) == 2 else (1, int(words[0]))
+    rows = content[1:]
+    if len(rows) != folds * each * 2:
+        raise SourceError(
+            f"{path}: the header promises {folds} x {each} pairs of each kind, {folds * each * 2} lines in all; "
+            f"there are {len(rows)}"
+        )
+    pairs = tuple(_lfw_pair(path, line, text) for line, text in rows)
+    for position, pair in enumerate(pairs):
+        if pair.same != (position % (2 * each) < each):
+            wanted = "NAME N N (one person)" if not pair.same else "NAME N NAME N (two people)"
+            raise SourceError(
+                f"{path}:{pair.line}: expected {wanted} here: each fold has {each} of both, in this order"
+            )
+    return PairList(path, pairs, np.arange(len(pairs)) // (2 * each) if folds > 1 else None)
+
+
+def _lfw_pair(path: Path, line: int, text: str) -> Pair:
+    words = text.split("\t") if "\t" in text else text.split()
+    words = [word.strip() for word in words]
+    numbers = words[1:] if len(words) == 3 else words[1::2]
+    if len(words) not in (3, 4) or not all(word.isdigit() for word in numbers):
+        raise SourceError(f"{path}:{line}: expected NAME N N or NAME N NAME N, not {text!r}")
+    first = f"{words[0]}_{int(words[1]):04d}"
+    second = f"{words[0]}_{int(words[2]):04d}" if len(words) == 3 else f"{words[2]}_{int(words[3]):04d}"
+    return Pair(first, second, len(words) == 3, line)

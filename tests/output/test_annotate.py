@@ -1,0 +1,106 @@
+"""Drawing on a copy of the frame."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_results import ANN, STRANGER, frame, picture, result
+
+from app.output.annotate import KNOWN, NOT_COMPARED, UNKNOWN, Annotator, label_texts, place_label, status_texts
+from app.types import NOT_COMPARED_YET, Match, Reason
+
+BOX = (100, 60, 160, 130)
+
+
+def has_colour(image, colour):
+    return bool((image == np.array(colour, np.uint8)).all(axis=2).any())
+
+
+def test_the_frame_itself_stays_as_it_is():
+    made = frame()
+    before = made.image.copy()
+    annotated = Annotator(landmarks=True).annotate(result(made, [BOX], [ANN]), fps=25.0)
+    assert np.array_equal(made.image, before)
+    assert not np.shares_memory(annotated, made.image)
+    assert annotated.shape == before.shape and annotated.dtype == np.uint8
+    assert not np.array_equal(annotated, before)
+
+
+@pytest.mark.parametrize(
+    ("match", "style"),
+    [
+        (ANN, KNOWN),
+        (STRANGER, UNKNOWN),
+        (Match(None, Reason.NOBODY_ENROLLED), UNKNOWN),
+        (Match(None, Reason.TOO_CLOSE_TO_RUNNER_UP, 0.6), UNKNOWN),
+        (NOT_COMPARED_YET, NOT_COMPARED),
+        (Match(None, Reason.TOO_SMALL), NOT_COMPARED),
+    ],
+)
+def test_known_unknown_and_not_compared_have_their_own_colours(match, style):
+    annotated = Annotator().annotate(result(frame(), [BOX], [match]))
+    assert [has_colour(annotated, each.line) for each in (KNOWN, UNKNOWN, NOT_COMPARED)] == [
+        each is style for each in (KNOWN, UNKNOWN, NOT_COMPARED)
+    ]
+
+
+def test_words_say_what_colours_say():
+    assert label_texts(ANN) == ("Ann", "0.67")
+    assert label_texts(STRANGER) == ("unknown", "")
+    assert label_texts(Match(None, Reason.TOO_SMALL))[0] == "too small"
+    assert len(label_texts(Match("x" * 300, Reason.MATCHED, 0.5))[0]) == 40
+
+
+def test_the_corner_tells_channel_rate_and_delay():
+    assert status_texts(result(frame(source="front"), latency_s=0.0431), 24.83) == ["front", "24.8 fps", "43 ms"]
+    assert status_texts(result(frame(source="front"), latency_s=12.0), None) == ["front", "12 s"]
+    image = Annotator().annotate(result(), fps=24.8)
+    assert image[:40, :200].max() == 255 and (image[100:] == 90).all()
+
+
+def test_landmarks_are_drawn_when_asked_for_and_can_be_switched():
+    annotator = Annotator()
+    without = annotator.annotate(result(frame(), [BOX], [ANN]))
+    annotator.landmarks = True
+    drawn = annotator.annotate(result(frame(), [BOX], [ANN]))
+    assert (without[95, 130] == 90).all() and (drawn[95, 130] == 255).all()
+
+
+def test_letters_and_lines_grow_with_the_frame():
+    def label_rows(width, height):
+        scale = height / 180
+        box = [side * scale for side in BOX]
+        image = Annotator().annotate(result(frame(image=picture(width, height)), [box], [ANN]))
+        column = image[: int(60 * scale), int(105 * scale)]
+        return (column == np.array(KNOWN.line)).all(axis=1).sum()
+
+    assert label_rows(2560, 1440) > 2.5 * label_rows(640, 360)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (40, 2), (8, 8), (33, 17)])
+def test_tiny_frames_and_boxes_outside_the_frame_do_no_harm(size):
+    boxes = [(-50, -50, 500, 500), (1000, 1000, 1100, 1100), (3, 3, 3, 3), (-90, -90, -20, -20)]
+    image = Annotator(landmarks=True).annotate(
+        result(frame(image=picture(*size)), boxes, [ANN, STRANGER, NOT_COMPARED_YET, ANN]), fps=1.0
+    )
+    assert image.shape == (size[1], size[0], 3)
+
+
+@given(
+    box=st.tuples(*[st.integers(-200, 900)] * 4),
+    label=st.tuples(st.integers(1, 400), st.integers(1, 80)),
+    frame_size=st.tuples(st.integers(1, 800), st.integers(1, 600)),
+)
+def test_a_label_stays_inside_the_picture(box, label, frame_size):
+    x, y = place_label(box, label, frame_size)
+    assert x >= 0 and y >= 0
+    for at, length, room in zip((x, y), label, frame_size):
+        assert at + length <= room or (length > room and at == 0)
+
+
+def test_a_label_stands_on_the_box_or_beneath_or_within_it():
+    size, label = (320, 180), (80, 20)
+    assert place_label((100, 60, 160, 130), label, size) == (100, 40)
+    assert place_label((100, 5, 160, 130), label, size) == (100, 130)
+    assert place_label((100, 5, 160, 175), label, size) == (100, 5)
+    assert place_label((300, 60, 318, 130), label, size) == (240, 40), "moved in from the right"

@@ -1,0 +1,81 @@
+"""Is there a screen? Asked without opening a window, since Qt would end the process."""
+
+import struct
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from app.errors import OutputError
+from app.output.display import DisplayAddress, DisplayConnection, display_available, gui_toolkit, parse_display
+
+has_windows = gui_toolkit(cv2.getBuildInformation()) is not None
+needs_windows = pytest.mark.skipif(not has_windows, reason="this OpenCV has no windows (opencv-python-headless)")
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 is asked on Linux alone")
+
+
+def test_the_toolkit_is_told_from_the_build_information():
+    assert gui_toolkit("\n  GUI:                           QT5\n    QT:  YES (ver 5.15)\n") == "QT5"
+    assert gui_toolkit("\n  GUI:                           NONE\n\n  Media I/O:\n") is None
+    jetpack_4 = "\n  GUI: \n    QT:    NO\n    GTK+:   YES (ver 3.22)\n\n"
+    assert gui_toolkit(jetpack_4) == "GTK+"
+    assert gui_toolkit("\n  GUI: \n    QT:    NO\n    GTK+:   NO\n\n    GTK+:  YES") is None
+    assert gui_toolkit("nothing") is None
+
+
+def test_displays_are_understood():
+    assert parse_display(":0") == DisplayAddress("", 0)
+    assert parse_display("localhost:10.0") == DisplayAddress("localhost", 10)
+    assert parse_display("unix:2.1") == DisplayAddress("unix", 2)
+    with pytest.raises(OutputError, match="DISPLAY"):
+        parse_display("nonsense")
+
+
+@needs_windows
+@on_linux
+def test_no_display_is_said():
+    assert display_available({}) == (False, "there is no display (DISPLAY is not set)")
+
+
+@needs_windows
+@on_linux
+@pytest.mark.parametrize("display", [":987", "nonsense", "localhost:987"])
+def test_a_display_that_cannot_be_reached_is_said_and_ends_nothing(display):
+    available, reason = display_available({"DISPLAY": display})
+    assert not available and display in reason
+
+
+@needs_windows
+@on_linux
+def test_wayland_alone_needs_a_socket_that_answers(tmp_path):
+    available, reason = display_available({"WAYLAND_DISPLAY": "wayland-9", "XDG_RUNTIME_DIR": str(tmp_path)})
+    assert not available and reason
+
+
+@on_linux
+def test_a_display_that_refuses_us_is_given_its_cookie_and_quoted(tmp_path):
+    """A server that wants another cookie, as after `sudo`: it gets the one from the user's file, then a blank one."""
+    entry = b"".join(
+        struct.pack(">H", len(part)) + part for part in (b"host", b"7007", b"MIT-MAGIC-COOKIE-1", b"k" * 16)
+    )
+    path = "\0/tmp/.X11-unix/X7007"
+    script = f"""
+import socket, struct
+listener = socket.socket(socket.AF_UNIX); listener.bind({path!r}); listener.listen(); print("up", flush=True)
+for _ in range(2):
+    client, _ = listener.accept(); request = client.recv(4096); print(request.count(b"k" * 16), flush=True)
+    reason = b"No protocol specified\\n"; padded = reason + b"\\0" * (-len(reason) % 4)
+    client.sendall(struct.pack("<BBHHH", 0, len(reason), 11, 0, len(padded) // 4) + padded); client.close()
+"""
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout.readline() == b"up\n"
+        (tmp_path / "authority").write_bytes(b"\1\0" + entry)
+        with pytest.raises(OutputError, match="No protocol specified"):
+            DisplayConnection({"DISPLAY": ":7007", "XAUTHORITY": str(tmp_path / "authority")})
+        assert server.stdout.read().split() == [b"1", b"0"]
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()

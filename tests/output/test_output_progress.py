@@ -1,0 +1,108 @@
+"""The line that says how far it is."""
+
+import io
+import logging
+
+from made_results import ANN, frame, result
+
+from app.output.progress import (
+    ChannelFacts,
+    ChannelProgress,
+    Progress,
+    ProgressAwareHandler,
+    duration,
+    live_line,
+    recording_line,
+    shortened,
+)
+from app.output.rate import RateMeter
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_recording_tells_how_much_is_done_and_how_long_it_will_take():
+    assert recording_line(320, 900, 84.06, 641) == "frame 320 of 900 (35 %) | 84.1 fps | 7 s left | 641 faces"
+    assert recording_line(950, 900, 50.0, 1) == "frame 950 of 900 (100 %) | 50.0 fps | 0 s left | 1 face"
+    assert recording_line(7, None, 50.0, 0) == "frame 7 | 50.0 fps | 0 faces"
+    assert recording_line(0, 900, None, 0) == "frame 0 of 900 (0 %) | 0 faces"
+
+
+def test_live_channels_tell_their_state_or_their_numbers():
+    running = ChannelProgress(done=9, faces_now=2, fps=24.83, latency_s=0.0431)
+    channels = {"front": running, "yard": ChannelProgress(state="reconnecting"), "gate": ChannelProgress()}
+    assert live_line(channels) == "front 24.8 fps 43 ms 2 faces | yard reconnecting | gate waiting for a frame"
+
+
+def test_durations_read_like_durations():
+    assert [duration(s) for s in (0.4, 59, 65, 3600 * 3 + 1200)] == ["0 s", "59 s", "1 min 05 s", "3 h 20 min"]
+
+
+def test_a_line_fits_the_terminal_also_with_wide_letters():
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdefg", 6) == "abc..."
+    assert shortened("张伟张伟", 6) == "..."
+
+
+def test_a_terminal_gets_one_line_that_is_written_over_and_cleared_at_the_end():
+    stream, clock = Terminal(), Clock()
+    progress = Progress(stream, lambda: [ChannelFacts("front", 100, "")], clock=clock)
+    for i in range(10):
+        clock.now += 0.1
+        progress.handle(result(frame(i, position=i / 25), [(1, 1, 9, 9)], [ANN]))
+    drawn = stream.getvalue()
+    assert "\n" not in drawn and drawn.startswith("\r")
+    assert 3 <= drawn.count("\r") <= 6, "not more often than needed"
+    assert "of 100 (" in drawn and "10.0 fps" in drawn
+    progress.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_elsewhere_a_log_line_comes_now_and_then(caplog):
+    caplog.set_level(logging.INFO)
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(stream, lambda: [ChannelFacts("front", None, "")], clock=clock)
+    for i in range(250):
+        clock.now += 0.1
+        progress.handle(result(frame(i)))
+    progress.close()
+    assert stream.getvalue() == ""
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["front 10.0 fps 10 ms 0 faces"] * 2
+
+
+def test_a_silent_source_is_still_told_of():
+    stream, clock = Terminal(), Clock()
+    progress = Progress(stream, lambda: [ChannelFacts("front", None, "reconnecting")], clock=clock)
+    clock.now += 1
+    progress.tick()
+    assert "front reconnecting" in stream.getvalue()
+
+
+def test_log_messages_do_not_run_into_the_line():
+    stream, clock = Terminal(), Clock()
+    progress = Progress(stream, lambda: [ChannelFacts("front", None, "starting")], clock=clock)
+    clock.now += 1
+    progress.tick()
+    handler = ProgressAwareHandler(stream, progress)
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "hello", None, None))
+    assert stream.getvalue().endswith("\r\x1b[Khello\n")
+
+
+def test_the_rate_is_that_of_the_last_moments():
+    meter = RateMeter(window_s=1.0)
+    assert meter.tick(0.0) is None
+    rates = [meter.tick(i / 10) for i in range(1, 30)]
+    assert all(abs(rate - 10) < 1e-6 for rate in rates)
+    assert meter.tick(-5.0) is None, "a clock that was put back starts anew"
+    assert meter.rate(100.0) is None

@@ -1,0 +1,158 @@
+"""Outputs are independent, bounded, and fail alone."""
+
+import logging
+import threading
+
+import pytest
+from made_results import frame, result
+
+from app.errors import OutputError
+from app.output.outputs import Outputs, OutputThread
+
+
+class Collector:
+    """An output that keeps what it gets; `gate` holds it up, `fails_at` makes it raise."""
+
+    name = "collector"
+
+    def __init__(self, fails_at=None, error=None):
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.seen = []
+        self.closed = 0
+        self._fails_at = fails_at
+        self._error = error
+
+    def handle(self, handed):
+        self.entered.set()
+        self.gate.wait(10)
+        if handed.frame.index == self._fails_at:
+            raise self._error
+        self.seen.append(handed.frame.index)
+
+    def close(self):
+        self.closed += 1
+
+
+def recording(count):
+    return [result(frame(i, position=i / 25)) for i in range(count)]
+
+
+def live(count):
+    return [result(frame(i)) for i in range(count)]
+
+
+def errors(caplog):
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_recording_is_handed_on_completely_and_in_order():
+    collector = Collector()
+    thread = OutputThread(collector, queue_frames=2)
+    for handed in recording(200):
+        thread.handle(handed)
+    thread.close()
+    assert collector.seen == list(range(200))
+    assert (thread.written, thread.skipped, thread.failed) == (200, 0, 0)
+    assert collector.closed == 1
+
+
+def test_a_full_queue_holds_up_a_recording():
+    collector = Collector()
+    collector.gate.clear()
+    thread = OutputThread(collector, queue_frames=2)
+    producer = threading.Thread(target=lambda: [thread.handle(handed) for handed in recording(6)])
+    producer.start()
+    collector.entered.wait(10)
+    producer.join(0.3)
+    assert producer.is_alive()
+    collector.gate.set()
+    producer.join(10)
+    thread.close()
+    assert collector.seen == list(range(6))
+
+
+def test_pictures_are_not_skipped_either():
+    collector = Collector()
+    thread = OutputThread(collector, queue_frames=1)
+    for i in range(50):
+        thread.handle(result(frame(i, continues=False)))
+    thread.close()
+    assert collector.seen == list(range(50))
+
+
+def test_a_live_source_is_never_held_up_and_what_is_skipped_is_counted():
+    collector = Collector()
+    collector.gate.clear()
+    thread = OutputThread(collector, queue_frames=2)
+    frames = live(10)
+    thread.handle(frames[0])
+    collector.entered.wait(10)
+    for handed in frames[1:]:
+        thread.handle(handed)
+    collector.gate.set()
+    thread.close()
+    assert collector.seen == [0, 1, 2]
+    assert (thread.written, thread.skipped, thread.failed) == (3, 7, 0)
+
+
+@pytest.mark.parametrize("error", [OutputError("no space left"), OSError(28, "no space left"), ValueError("odd")])
+def test_an_output_that_fails_is_dropped_with_one_error_and_the_run_goes_on(error, caplog):
+    good, bad = Collector(), Collector(fails_at=3, error=error)
+    bad.name = "film OUT.mp4"
+    threads = [OutputThread(good, 2), OutputThread(bad, 2)]
+    with Outputs(threads) as outputs:
+        for handed in recording(50):
+            outputs.handle(handed)
+    assert good.seen == list(range(50))
+    assert bad.seen == [0, 1, 2] and bad.closed == 1
+    assert threads[1].written == 3 and threads[1].failed == 47
+    (only,) = errors(caplog)
+    assert "film OUT.mp4" in only.getMessage() and str(error) in only.getMessage()
+    assert bool(only.exc_info) == isinstance(error, ValueError), "only the unexpected comes with a traceback"
+
+
+def test_an_output_that_cannot_be_closed_is_said_so_once(caplog):
+    class Unclosable(Collector):
+        def close(self):
+            raise OutputError("disk gone")
+
+    thread = OutputThread(Unclosable())
+    thread.handle(result())
+    thread.close()
+    (only,) = errors(caplog)
+    assert "disk gone" in only.getMessage()
+
+
+def test_an_output_that_hangs_is_given_up(caplog):
+    collector = Collector()
+    collector.gate.clear()
+    thread = OutputThread(collector, queue_frames=1, stuck_after_s=0.2)
+    for handed in recording(5):
+        thread.handle(handed)
+    assert "took nothing" in str(thread.error)
+    assert thread.failed == 4
+    thread.close()
+    assert len(errors(caplog)) == 1
+    collector.gate.set()
+
+
+def test_a_thread_for_one_channel_takes_no_other():
+    collector = Collector()
+    thread = OutputThread(collector, channel="yard")
+    thread.handle(result(frame(1, source="front")))
+    thread.handle(result(frame(2, source="yard")))
+    thread.close()
+    assert collector.seen == [2]
+
+
+def test_an_output_without_thread_is_dropped_as_well_when_it_fails(caplog):
+    good, bad = Collector(), Collector(fails_at=1, error=OutputError("gone"))
+    with Outputs([bad]) as outputs:
+        outputs.add(good)
+        for handed in live(4):
+            outputs.handle(handed)
+    assert good.seen == [0, 1, 2, 3] and bad.seen == [0]
+    assert bad.closed == good.closed == 1
+    assert len(errors(caplog)) == 1

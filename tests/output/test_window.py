@@ -1,0 +1,213 @@
+"""The window on a real X server, with keys that are really pressed.
+
+The program runs in a process of its own: what Qt does when its display goes is to end it.
+"""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from app.output.display import gui_toolkit
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs an X server without a screen (Debian's xvfb)"),
+    pytest.mark.skipif(not shutil.which("xdotool"), reason="needs something that presses keys (Debian's xdotool)"),
+    pytest.mark.skipif(
+        gui_toolkit(cv2.getBuildInformation()) is None, reason="this OpenCV has no windows (opencv-python-headless)"
+    ),
+]
+
+WAIT_S = 20
+
+PROGRAM = """
+    import logging, sys, time
+    from pathlib import Path
+    from made_results import ANN, frame, picture, result
+    from app.errors import OutputError
+    from app.output.annotate import Annotator
+    from app.output.window import KeyAction, Window
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    annotator = Annotator()
+    window = Window(annotator, Path(sys.argv[1]), title="faces under test")
+    number, started = 0, time.monotonic()
+    try:
+        while not window.closed and time.monotonic() - started < 60:
+            if not window.paused:
+                for source in ("front", "yard"):
+                    image = picture(640, 360, 90 if source == "front" else 160)
+                    window.handle(result(frame(number, source=source, image=image), [(200, 120, 320, 260)], [ANN]))
+                number += 1
+            if (Path(sys.argv[1]) / "hold").exists():
+                print("held", flush=True)
+                sys.stdin.readline()
+            action = window.poll(10)
+            if number == 3:
+                print("shown", flush=True)
+            if action is not KeyAction.NONE:
+                print(action.value, window.paused, annotator.landmarks, window.closed, flush=True)
+    except OutputError as error:
+        print("error:", error, flush=True)
+    window.close()
+    print("ended", flush=True)
+"""
+
+
+class Screen:
+    def __init__(self, folder):
+        self._folder = folder
+        reading, writing = os.pipe()
+        self.server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1600x1000x24", "-noreset", "-nolisten", "tcp"],
+            pass_fds=[writing],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            self.environment = {**os.environ, "DISPLAY": f":{answer.readline().strip()}"}
+        self.environment.pop("WAYLAND_DISPLAY", None)
+        self.program = None
+
+    def start(self, snapshots):
+        paths = [path for path in sys.path if path]
+        source = f"import sys; sys.path[:0] = {paths!r}\n" + textwrap.dedent(PROGRAM)
+        self.program = subprocess.Popen(
+            [sys.executable, "-c", source, str(snapshots)],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self._folder / "stderr").open("wb"),
+            text=True,
+        )
+        self.expect("shown")
+
+    def xdotool(self, *arguments):
+        return subprocess.run(
+            ["xdotool", *arguments], env=self.environment, check=True, capture_output=True, text=True, timeout=WAIT_S
+        ).stdout.split()
+
+    def press(self, key):
+        """There is no window manager, so the window under the mouse is the one that hears."""
+        self.xdotool("mousemove", "300", "200", "key", key)
+
+    def expect(self, beginning):
+        """The program's next line that begins so."""
+        seen = []
+        for line in self.program.stdout:
+            seen.append(line)
+            if line.startswith(beginning):
+                return line.strip()
+        raise AssertionError(f"{beginning!r} not in {seen}; {(self._folder / 'stderr').read_text()}")
+
+    def picture(self, path):
+        grab = pytest.importorskip("PIL.ImageGrab", reason="Pillow takes the screenshot")
+        try:
+            image = grab.grab(xdisplay=self.environment["DISPLAY"])
+        except OSError as error:
+            pytest.skip(f"Pillow cannot take screenshots here: {error}")
+        image.save(path)
+        return np.array(image.convert("RGB"))[..., ::-1]
+
+    def close(self):
+        for process in (self.program, self.server):
+            if process is not None:
+                process.kill()
+                process.wait()
+        if self.program is not None:
+            self.program.stdout.close()
+            self.program.stdin.close()
+
+
+def ask_to_close(display, window):
+    """Sends WM_DELETE_WINDOW in X11's own words."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(f"/tmp/.X11-unix/X{display[1:]}")
+        server.sendall(struct.pack("<BxHHHHxx", 0x6C, 11, 0, 0, 0))
+        greeting = server.recv(8, socket.MSG_WAITALL)
+        server.recv(4 * struct.unpack("<H", greeting[6:8])[0], socket.MSG_WAITALL)
+        protocols, delete = (atom(server, name) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+        message = struct.pack("<BBHII5I", 33, 32, 0, window, protocols, delete, 0, 0, 0, 0)
+        server.sendall(struct.pack("<BBHII", 25, 0, 11, window, 0) + message)
+        atom(server, b"WM_PROTOCOLS")  # an answer to this means that the message is through
+
+
+def atom(server, name):
+    padded = name + b"\0" * (-len(name) % 4)
+    server.sendall(struct.pack("<BBHHH", 16, 0, 2 + len(padded) // 4, len(name), 0) + padded)
+    return struct.unpack("<I", server.recv(32, socket.MSG_WAITALL)[8:12])[0]
+
+
+@pytest.fixture
+def screen(tmp_path):
+    screen = Screen(tmp_path)
+    yield screen
+    screen.close()
+
+
+def test_keys_do_what_they_say(screen, tmp_path):
+    screen.start(tmp_path / "snapshots")
+    screen.press("l")
+    assert screen.expect("landmarks") == "landmarks False True False"
+    screen.press("s")
+    assert "front_" in screen.expect("saved") and "yard_" in screen.expect("saved")
+    assert len(list((tmp_path / "snapshots").glob("*.jpg"))) == 2
+    screen.press("space")
+    assert screen.expect("pause") == "pause True True False"
+    screen.press("l")
+    assert screen.expect("landmarks") == "landmarks True False False", "also while it is paused"
+    screen.press("space")
+    assert screen.expect("pause") == "pause False False False"
+    screen.press("q")
+    assert screen.expect("quit") == "quit False False True"
+    screen.expect("ended")
+    assert screen.program.wait(WAIT_S) == 0
+
+
+def both_are_shown(screenshot):
+    teal = np.abs(screenshot.astype(int) - (108, 124, 0)).max(axis=2) < 30
+    greys = [(np.abs(screenshot.astype(int) - grey).max(axis=2) < 3).sum() for grey in (90, 160)]
+    return min(greys) > 50_000 and teal.sum() > 1_000
+
+
+def test_both_channels_are_on_the_screen_beside_each_other(screen, tmp_path):
+    screen.start(tmp_path)
+    deadline = time.monotonic() + WAIT_S
+    while not both_are_shown(screen.picture(tmp_path / "screen.png")):
+        assert time.monotonic() < deadline, "see screen.png in this test's folder"
+        time.sleep(0.2)
+    screen.press("Escape")
+    assert screen.expect("quit").endswith("True")
+    assert screen.program.wait(WAIT_S) == 0
+
+
+def test_the_windows_own_button_ends_the_run(screen, tmp_path):
+    """Closing is a message from the window manager, of which there is none here: it is sent by hand."""
+    screen.start(tmp_path)
+    (window,) = screen.xdotool("search", "--name", "^faces under test$")[-1:]
+    ask_to_close(screen.environment["DISPLAY"], int(window))
+    assert screen.expect("quit").endswith("True")
+    screen.expect("ended")
+    assert screen.program.wait(WAIT_S) == 0
+
+
+def test_a_display_that_goes_is_an_error_of_the_window_and_not_the_end_of_the_process(screen, tmp_path):
+    """Between two polls, that is: if it goes while Qt itself is at work, Qt has the last word."""
+    screen.start(tmp_path)
+    (tmp_path / "hold").touch()
+    screen.expect("held")
+    screen.server.kill()
+    screen.server.wait()
+    screen.program.stdin.write("go on\n")
+    screen.program.stdin.flush()
+    assert "display" in screen.expect("error:")
+    screen.expect("ended")

@@ -1,0 +1,72 @@
+"""A training set of the smallest kind: drawn heads instead of people, labelled by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import cv2
+import numpy as np
+import pytest
+
+POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+"""Eyes, nose and corners of the mouth as shares of a face's box."""
+
+
+def drawn_head(side: int, seed: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture with one drawn face: image, box, landmarks."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 120, (side, side, 3)).astype(np.uint8)
+    box = np.array([0.25, 0.2, 0.75, 0.8]) * side
+    landmarks = box[:2] + POINTS * (box[2:] - box[:2])
+    middle = tuple(int(v) for v in (box[:2] + box[2:]) / 2)
+    cv2.ellipse(image, middle, (side // 4, int(side * 0.3)), 0, 0, 360, (150, 170, 220), -1)
+    for x, y in landmarks:
+        cv2.circle(image, (int(x), int(y)), max(side // 40, 1), (40, 30, 30), -1)
+    return image, box, landmarks
+
+
+def write_source(data: Path, work: Path, source: str, names: Dict[str, bool], side: int) -> None:
+    """Pictures of one source and their label table; `names` says which of them shows a face."""
+    paths: List[str] = []
+    boxes: List[np.ndarray] = []
+    landmarks: List[np.ndarray] = []
+    first = [0]
+    for seed, (name, has_face) in enumerate(names.items()):
+        image, box, points = drawn_head(side, seed)
+        if has_face:
+            boxes.append(box)
+            landmarks.append(points)
+        else:
+            image[:] = seed * 20
+        first.append(len(boxes))
+        paths.append(f"{source}/{name}.jpg")
+        (data / source).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(data / paths[-1]), image)
+    target = work / "labels" / f"{source}.npz"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        target,
+        paths=np.array(paths),
+        sizes=np.full((len(paths), 2), side, np.int32),
+        first=np.array(first),
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.full(len(boxes), 0.99, np.float32),
+        landmarks=np.array(landmarks, np.float32).reshape(-1, 5, 2),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Tuple[Path, Path]:
+    """Folders as `--data` and `--work`: pictures with labels, and aligned crops."""
+    data, work = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("work")
+    for source in ("faces_utk", "faces_lfw_train", "faces_lfw_dev"):
+        write_source(data, work, source, {f"face{number}": True for number in range(4)}, 120)
+        crops = np.stack([cv2.resize(drawn_head(120, seed)[0], (144, 144)) for seed in range(4)])
+        (work / "crops").mkdir(exist_ok=True)
+        np.save(work / "crops" / f"{source}.npy", crops)
+        np.save(work / "crops" / f"{source}_index.npy", np.arange(4, dtype=np.int32))
+    scenes = {"0058_people": True, "0003_empty": False, "0060_people_held_out": True, "0002_empty_held_out": False}
+    write_source(data, work, "scenes", scenes, 200)
+    write_source(data, work, "scenes_doubled", scenes, 400)
+    return data, work

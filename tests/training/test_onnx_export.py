@@ -1,0 +1,96 @@
+"""The exported file computes what the network computes, on every runtime, and the network can be read back from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+
+from training.export import export_detector, export_embedder, run_onnxruntime  # noqa: E402
+from training.networks import mobilefacenet, retinaface  # noqa: E402
+from training.restart import load_onnx_weights  # noqa: E402
+
+
+def seasoned_embedder(seed: int, act: str = "relu") -> mobilefacenet.MobileFaceNet:
+    """An embedder whose normalisations have seen data, as after training."""
+    torch.manual_seed(seed)
+    network = mobilefacenet.MobileFaceNet(act)
+    mobilefacenet.initialise(network, seed)
+    network.train()
+    network(torch.rand(4, 3, 112, 112) * 2 - 1)
+    return network.eval()
+
+
+def seasoned_detector(seed: int) -> retinaface.RetinaFace:
+    torch.manual_seed(seed)
+    network = retinaface.RetinaFace()
+    retinaface.initialise(network, seed)
+    network.train()
+    network((torch.rand(2, 3, 96, 96) - 0.5) * 200)
+    return network.eval()
+
+
+@pytest.mark.parametrize("act", ["relu", "hardswish"])
+def test_embedder_on_every_runtime(act: str, tmp_path: Path) -> None:
+    path = tmp_path / "embedder.onnx"
+    differences = export_embedder(seasoned_embedder(1, act), path, {"seed": "1"})
+    assert max(differences.values()) < 1e-4 and set(differences) == {"onnxruntime", "opencv"}
+    assert path.stat().st_size < 5_000_000
+    for count in (1, 5):
+        (embedding,) = run_onnxruntime(path, np.zeros((count, 3, 112, 112), np.float32))
+        assert embedding.shape == (count, 128)
+
+
+def test_detector_on_every_runtime_at_any_size(tmp_path: Path) -> None:
+    path = tmp_path / "detector.onnx"
+    differences = export_detector(seasoned_detector(1), path, {})
+    assert max(differences.values()) < 1e-4
+    assert path.stat().st_size < 2_000_000
+    for count, height, width in ((1, 32, 32), (2, 64, 224), (1, 480, 640)):
+        loc, conf, landms = run_onnxruntime(path, np.zeros((count, 3, height, width), np.float32))
+        anchors = sum(2 * (height // stride) * (width // stride) for stride in (8, 16, 32))
+        assert loc.shape == (count, anchors, 4)
+        assert conf.shape == (count, anchors, 2) and landms.shape == (count, anchors, 10)
+        np.testing.assert_allclose(conf.sum(axis=2), 1, atol=1e-5)
+
+
+def test_the_detectors_graph_computes_no_shapes(tmp_path: Path) -> None:
+    export_detector(seasoned_detector(1), tmp_path / "detector.onnx", {})
+    model = onnx.load(str(tmp_path / "detector.onnx"))
+    operators = {node.op_type for node in model.graph.node}
+    assert not operators & {"Shape", "Gather", "Unsqueeze", "PRelu", "BatchNormalization"}
+    assert model.opset_import[0].version <= 13
+
+
+def test_training_can_go_on_from_the_exported_embedder(tmp_path: Path) -> None:
+    first = seasoned_embedder(1)
+    export_embedder(first, tmp_path / "embedder.onnx", {})
+    second = mobilefacenet.MobileFaceNet()
+    images = torch.rand(6, 3, 112, 112) * 2 - 1
+    load_onnx_weights(second, tmp_path / "embedder.onnx", images)
+    with torch.no_grad():
+        torch.testing.assert_close(second.eval()(images), first(images), atol=1e-4, rtol=1e-3)
+        # In training the statistics of the batch take over: on these very images nothing may change.
+        torch.testing.assert_close(second.train()(images), first(images), atol=1e-3, rtol=1e-2)
+
+
+def test_training_can_go_on_from_the_exported_detector(tmp_path: Path) -> None:
+    first = seasoned_detector(1)
+    export_detector(first, tmp_path / "detector.onnx", {})
+    second = retinaface.RetinaFace()
+    images = (torch.rand(3, 3, 96, 64) - 0.5) * 200
+    load_onnx_weights(second, tmp_path / "detector.onnx", images)
+    with torch.no_grad():
+        for ours, theirs in zip(second.eval()(images), first(images)):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    export_detector(seasoned_detector(1), tmp_path / "detector.onnx", {})
+    with pytest.raises(SystemExit, match="not a model of this architecture"):
+        load_onnx_weights(mobilefacenet.MobileFaceNet(), tmp_path / "detector.onnx", torch.zeros(2, 3, 112, 112))

@@ -1,0 +1,1 @@
+"""How the built-in models were made. Needs the extra `[train]`; `app` never imports anything from here."""

@@ -1,0 +1,49 @@
+"""The detector's loss: which anchors are faces, where exactly, and where eyes, nose and mouth are."""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.matching import BACKGROUND, FACE
+
+NEGATIVES_PER_FACE = 7
+MIN_NEGATIVES = 32
+"""Hard negatives per picture at least, so that batches with few faces still teach what is none."""
+BOX_WEIGHT = 2.0
+BEND = 0.2
+"""Where smooth-L1 turns from square to straight, in tenths of an anchor. At 1, the paper's value, errors of a few
+hundredths of a face hardly pull any more, and landmarks stay blurred."""
+
+
+def classification_loss(scores: Tensor, kinds: Tensor) -> Tensor:
+    """Cross-entropy over the faces and the background anchors that look most like one (OHEM), per face."""
+    grade = functional.cross_entropy(scores.flatten(0, 1), kinds.clamp_min(0).flatten(), reduction="none").view_as(
+        kinds
+    )
+    is_face, is_background = kinds == FACE, kinds == BACKGROUND
+    faces = int(is_face.sum())
+    wanted = max(NEGATIVES_PER_FACE * faces, MIN_NEGATIVES * len(kinds))
+    hardness = torch.where(is_background, grade, grade.new_full((), -1.0)).flatten()
+    hardest = hardness.topk(min(wanted, int(is_background.sum()))).values
+    return (grade[is_face].sum() + hardest.sum()) / max(faces, MIN_NEGATIVES)
+
+
+def detection_loss(
+    outputs: Tuple[Tensor, Tensor, Tensor], kinds: Tensor, boxes: Tensor, landmarks: Tensor
+) -> Tuple[Tensor, Dict[str, float]]:
+    """The weighted sum and its parts; `outputs` as the network gives them while training (logits)."""
+    box_outputs, scores, landmark_outputs = (output.float() for output in outputs)
+    is_face = kinds == FACE
+    count = max(int(is_face.sum()), 1)
+    score_part = classification_loss(scores, kinds)
+    box_part = functional.smooth_l1_loss(box_outputs[is_face], boxes[is_face], reduction="sum", beta=BEND) / count
+    landmark_part = (
+        functional.smooth_l1_loss(landmark_outputs[is_face], landmarks[is_face], reduction="sum", beta=BEND) / count
+    )
+    total = score_part + BOX_WEIGHT * box_part + landmark_part
+    parts = {"score": score_part.item(), "box": box_part.item(), "landmarks": landmark_part.item()}
+    return total, parts

@@ -1,0 +1,200 @@
+"""Trains the built-in detector from scratch on scenes composed of pictures that a teacher has labelled.
+
+    python -m training.labels   --data DIR --teacher retinaface.onnx --work DIR
+    python -m training.detector --data DIR --work DIR --steps 20000
+
+Again with --resume after any interruption; --start-from engines/retinaface_mnet025.onnx begins a new schedule with
+shipped weights.
+Scenes and development pictures named in training/scene_list.py and faces_lfw_dev are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.ahead import DrawnAhead
+from training.checkpoint import StopRequest, WeightAverage, load_checkpoint, save_checkpoint
+from training.detection_figures import all_figures
+from training.detection_loss import detection_loss
+from training.export import export_detector
+from training.matching import Targets, match_batch
+from training.networks.retinaface import RetinaFace, initialise
+from training.progress import Progress, append_to_curve, learning_rate
+from training.restart import load_onnx_weights
+from training.scenes import PictureShelf, draw_batch
+from training.teacher_detector import MEAN_BGR
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes the result; two runs with the same recipe give the same weights."""
+
+    steps: int
+    seed: int = 1
+    sides: Tuple[int, ...] = (256, 320, 320, 320, 448)
+    """Scenes of a batch are squares of one of these sides; their number keeps the pixels of a batch about equal."""
+    pixels_per_batch: int = 16 * 320 * 320
+    peak_rate: float = 4e-3
+    weight_decay: float = 5e-4
+    warmup_steps: int = 200
+    average_decay: float = 0.998
+
+    def layout(self, step: int) -> Tuple[int, int]:
+        """Side and number of the scenes of a batch."""
+        rng = np.random.default_rng([self.seed, step, 1])
+        side = int(rng.choice(self.sides))
+        return side, max(self.pixels_per_batch // (side * side), 1)
+
+
+def draw_step(shelf: PictureShelf, recipe: Recipe, step: int) -> Tuple[Tensor, Targets]:
+    """Network input and targets of one step; the same for the same seed and step."""
+    side, count = recipe.layout(step)
+    images, faces = draw_batch(shelf, (recipe.seed, step), count, side)
+    pixels = torch.from_numpy(images.astype(np.float32) - MEAN_BGR).permute(0, 3, 1, 2)
+    return pixels, match_batch(faces, side)
+
+
+class DetectorTraining:
+    """One run: network, its average, optimiser and place in the schedule."""
+
+    def __init__(self, recipe: Recipe, shelf: PictureShelf, device: torch.device) -> None:
+        self.recipe, self._device = recipe, device
+        self._batches = DrawnAhead(lambda step: draw_step(shelf, recipe, step))
+        network = RetinaFace()
+        initialise(network, recipe.seed)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = WeightAverage(self.network, recipe.average_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
+        )
+        self.step = 0
+
+    def start_from(self, weights: Path) -> None:
+        """Takes shipped ONNX weights as the starting point of a new schedule."""
+        images, _ = self._batches.take(0)
+        load_onnx_weights(self.network, weights, images)
+        self.average = WeightAverage(self.network, self.recipe.average_decay)
+
+    def resume(self, path: Path) -> None:
+        self.step = int(load_checkpoint(path, self.network, self.average, self.optimiser)["step"])
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(path, self.network, self.average, self.optimiser, {"step": self.step})
+
+    def train_step(self) -> Dict[str, float]:
+        recipe = self.recipe
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_steps)
+        images, targets = self._batches.take(self.step)
+        self.network.train()
+        with torch.autocast(self._device.type, torch.bfloat16):
+            outputs = self.network(images.to(self._device))
+        kinds, boxes, landmarks = (
+            torch.from_numpy(part).to(self._device) for part in (targets.kinds, targets.boxes, targets.landmarks)
+        )
+        loss, parts = detection_loss(outputs, kinds, boxes, landmarks)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+        self.optimiser.step()
+        self.average.update(self.network, self.step)
+        self.step += 1
+        return parts
+
+
+def export_average(training: DetectorTraining, path: Path) -> None:
+    network = RetinaFace()
+    network.load_state_dict(training.average.network.state_dict())
+    notes = {"steps": str(training.step), "seed": str(training.recipe.seed)}
+    log.info("exported, largest differences %s", export_detector(network, path, notes))
+
+
+def run(
+    training: DetectorTraining, data: Path, work: Path, folder: Path, every: int, save_every_s: float, portraits: int
+) -> None:
+    """Trains to the end of the schedule; saves by the clock, exports and measures every `every` steps."""
+    recipe = training.recipe
+    progress = Progress(training.step * 16, recipe.steps * 16)
+    recent: List[Dict[str, float]] = []
+    saved_at = time.monotonic()
+    stop = StopRequest()
+    while training.step < recipe.steps and not stop.made:
+        recent.append(training.train_step())
+        last = training.step == recipe.steps
+        if training.step % 50 == 0:
+            means = {name: float(np.mean([parts[name] for parts in recent])) for name in recent[0]}
+            log.info(progress.describe(training.step * 16, means))
+            recent = []
+        if last or time.monotonic() - saved_at > save_every_s:
+            training.save(folder / "detector.pt")
+            saved_at = time.monotonic()
+        if every and (last or training.step % every == 0):
+            model = folder / "retinaface_mnet025.onnx"
+            export_average(training, model)
+            figures = all_figures(model, data, work, portraits)
+            log.info("figures: %s", figures)
+            append_to_curve(folder / "detector_curve.jsonl", {"steps": training.step, **figures})
+    if stop.made:
+        training.save(folder / "detector.pt")
+        log.info("stopped on request; --resume goes on from step %d", training.step)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.detector", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with the pictures")
+    parser.add_argument("--work", type=Path, required=True, help="folder in which training.labels has written")
+    parser.add_argument("--run", default="detector", help="name of the run: its folder below --work")
+    parser.add_argument("--steps", type=int, default=20_000, help="length of the schedule: batches of 16 scenes")
+    parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
+    parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with")
+    parser.add_argument("--measure-every", type=int, default=1000, metavar="STEPS", help="0: never")
+    parser.add_argument("--portraits", type=int, default=400, help="development portraits for the curve")
+    parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    recipe = Recipe(steps=arguments.steps, seed=arguments.seed, peak_rate=arguments.rate)
+    shelf = PictureShelf(arguments.data, arguments.work)
+    training = DetectorTraining(recipe, shelf, torch.device(arguments.device))
+    folder = arguments.work / arguments.run
+    if arguments.resume and (folder / "detector.pt").exists():
+        training.resume(folder / "detector.pt")
+        log.info("resumed at step %d", training.step)
+    elif arguments.start_from:
+        training.start_from(arguments.start_from)
+    run(
+        training,
+        arguments.data,
+        arguments.work,
+        folder,
+        arguments.measure_every,
+        arguments.save_every,
+        arguments.portraits,
+    )
+
+
+if __name__ == "__main__":
+    main()

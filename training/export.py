@@ -1,0 +1,206 @@
+"""Writes the trained networks as ONNX that every runtime from TensorRT 8.2 on builds, and proves that they agree.
+
+python -m training.export embedder --checkpoint DIR/embedder/embedder.pt --out engines/mobilefacenet.onnx
+python -m training.export detector --checkpoint DIR/detector/detector.pt --out engines/retinaface_mnet025.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import helper, numpy_helper
+from torch import nn
+
+from training.files import replace_atomically
+from training.networks.mobilefacenet import MobileFaceNet
+from training.networks.retinaface import RetinaFace
+
+log = logging.getLogger(__name__)
+
+OPSET = 13
+PLAIN_OPERATORS = {
+    *("Conv", "Relu", "Add", "Mul", "Concat", "Slice", "Resize", "Transpose", "Reshape", "Flatten", "Softmax"),
+    *("Constant", "HardSigmoid", "Clip"),
+}
+EMBEDDER_OUTPUTS = ("embedding",)
+DETECTOR_OUTPUTS = ("loc", "conf", "landms")
+TOLERANCE = 1e-3
+
+
+def trace(
+    network: nn.Module, example: torch.Tensor, outputs: Sequence[str], dynamic: Dict[int, str]
+) -> onnx.ModelProto:
+    """The network as a graph with named, dynamic input axes; normalisations are folded into convolutions."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (example,),
+            stream,
+            input_names=["input"],
+            output_names=list(outputs),
+            dynamic_axes={"input": dynamic, **{name: {0: "batch"} for name in outputs}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load_from_string(stream.getvalue())
+    inline_identities(model.graph)
+    return model
+
+
+def make_reshapes_constant(model: onnx.ModelProto, values: Dict[str, int]) -> None:
+    """Replaces computed shapes by `[0, -1, values]` (batch as it comes, the rest as it fits).
+
+    PyTorch writes Shape, Gather and Concat in front of each Reshape; TensorRT 8.2 stumbles over such chains, and
+    nothing has to be computed. `values` says how many numbers an anchor has, by the output that a Reshape leads to.
+    """
+    graph = model.graph
+    producers = {name: node for node in graph.node for name in node.output}
+    for output, count in values.items():
+        constant = numpy_helper.from_array(np.array([0, -1, count], np.int64), f"{output}_shape")
+        graph.initializer.append(constant)
+        pending = [output]
+        while pending:
+            node = producers.get(pending.pop())
+            if node is None:
+                continue
+            if node.op_type == "Reshape":
+                node.input[1] = constant.name
+            elif node.op_type in ("Concat", "Softmax"):
+                pending.extend(node.input)
+    drop_unused(graph)
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Removes nodes and initialisers that lead to no output."""
+    wanted = {output.name for output in graph.output}
+    kept: List[onnx.NodeProto] = []
+    for node in reversed(list(graph.node)):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    initialisers = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(initialisers)
+
+
+def inline_identities(graph: onnx.GraphProto) -> None:
+    """PyTorch stores equal tensors once and passes them on through Identity; they are read directly instead."""
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = source.get(name, name)
+    drop_unused(graph)
+
+
+def name_output_axes(model: onnx.ModelProto, axes: Dict[str, Tuple[object, ...]]) -> None:
+    """States the output shapes: `batch` and `anchors` by name, the rest as numbers."""
+    for output in model.graph.output:
+        output.CopyFrom(helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, axes[output.name]))
+    del model.graph.value_info[:]
+
+
+def embedder_model(network: MobileFaceNet) -> onnx.ModelProto:
+    model = trace(network, torch.zeros(2, 3, 112, 112), EMBEDDER_OUTPUTS, {0: "batch"})
+    name_output_axes(model, {"embedding": ("batch", 128)})
+    return model
+
+
+def detector_model(network: RetinaFace) -> onnx.ModelProto:
+    model = trace(network, torch.zeros(2, 3, 64, 96), DETECTOR_OUTPUTS, {0: "batch", 2: "height", 3: "width"})
+    make_reshapes_constant(model, {"loc": 4, "conf": 2, "landms": 10})
+    name_output_axes(model, {name: ("batch", "anchors", count) for name, count in zip(DETECTOR_OUTPUTS, (4, 2, 10))})
+    return model
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model)
+    strange = {node.op_type for node in model.graph.node} - PLAIN_OPERATORS
+    if strange:
+        raise SystemExit(f"operators that older runtimes may not know: {', '.join(sorted(strange))}")
+
+
+def run_onnxruntime(path: Path, images: np.ndarray) -> List[np.ndarray]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [np.asarray(output) for output in session.run(None, {"input": images})]
+
+
+def run_opencv(path: Path, images: np.ndarray, outputs: Sequence[str]) -> List[np.ndarray]:
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(images)
+    return [np.asarray(output) for output in network.forward(list(outputs))]
+
+
+def parity(path: Path, network: nn.Module, shape: Tuple[int, ...], outputs: Sequence[str]) -> Dict[str, float]:
+    """Largest difference between PyTorch and each runtime on random pictures of one shape."""
+    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    if len(outputs) > 1:
+        images *= 100  # the detector sees pixel values
+    with torch.no_grad():
+        answer = network.eval()(torch.from_numpy(images))
+    expected = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+    differences = {}
+    for name, actual in (("onnxruntime", run_onnxruntime(path, images)), ("opencv", run_opencv(path, images, outputs))):
+        differences[name] = max(float(np.abs(a - b).max()) for a, b in zip(actual, expected))
+    return differences
+
+
+def write_model(model: onnx.ModelProto, path: Path, notes: Dict[str, str]) -> None:
+    check_operators(model)
+    model.producer_name, model.producer_version = "training.export", ""
+    helper.set_model_props(model, notes)
+    with replace_atomically(path) as stream:
+        stream.write(model.SerializeToString())
+
+
+def export_embedder(network: MobileFaceNet, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
+    write_model(embedder_model(network), path, notes)
+    return parity(path, network, (3, 3, 112, 112), EMBEDDER_OUTPUTS)
+
+
+def export_detector(network: RetinaFace, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
+    write_model(detector_model(network), path, notes)
+    return parity(path, network, (2, 3, 96, 160), DETECTOR_OUTPUTS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", choices=("embedder", "detector"))
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the run's .pt file; its average is exported")
+    parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write (replaced atomically)")
+    parser.add_argument("--activation", default="relu", help="the embedder's activation")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stored = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+    notes = {"steps": str(stored["counters"]["step"])}
+    if arguments.model == "embedder":
+        embedder = MobileFaceNet(arguments.activation)
+        embedder.load_state_dict(stored["average"])
+        differences = export_embedder(embedder, arguments.out, notes)
+    else:
+        detector = RetinaFace()
+        detector.load_state_dict(stored["average"])
+        differences = export_detector(detector, arguments.out, notes)
+    log.info(
+        "%s: %d bytes, largest difference from PyTorch %s", arguments.out, arguments.out.stat().st_size, differences
+    )
+    if max(differences.values()) > TOLERANCE:
+        raise SystemExit("the exported file does not compute what the network computes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Which of the ordinary pictures train the detector and which only measure it, by name and for good.
+
+Looked through by eye: the teacher takes fruit, dogs and bears for faces, so in pictures without people its boxes are
+background, whatever their score.
+"""
+
+from __future__ import annotations
+
+from typing import FrozenSet, Iterable, List
+
+
+def numbers(text: str) -> FrozenSet[str]:
+    return frozenset(text.split())
+
+
+PEOPLE = numbers(
+    "0014 0016 0017 0018 0054 0057 0058 0059 0060 0061 0062 0063 0064 0065 0066 0068 0073 0074 0079 0080 0081 0082"
+    " 0083 0108 0109 0110 0111 0117"
+)
+"""Pictures with people; the number is the beginning of the file's name."""
+
+UNCLEAR = numbers("0021 0118")
+"""Neither trained on nor measured with: a man and a dog whose face the teacher marks too, and a crowd over which
+somebody has drawn boxes (0117 is the same crowd without them)."""
+
+HELD_OUT = numbers(
+    # with people: two street scenes, sport, portraits, a meeting, a parade of 87 faces
+    "0016 0060 0063 0066 0073 0080 0082 0108 0110"
+    # without people; pictures that the set holds twice are on the same side both times
+    " 0002 0007 0009 0011 0013 0020 0024 0026 0027 0034 0037 0098 0040 0044 0048 0052 0056 0070 0075 0084 0087 0091"
+    " 0094 0096 0101 0105 0113 0116"
+)
+"""Never trained on, in no form: recall on scenes and false alarms are measured here."""
+
+
+def number_of(path: str) -> str:
+    return path.rsplit("/", 1)[-1][:4]
+
+
+def training_people(paths: Iterable[str]) -> List[str]:
+    return [path for path in paths if number_of(path) in PEOPLE - HELD_OUT]
+
+
+def training_empty(paths: Iterable[str]) -> List[str]:
+    return [path for path in paths if number_of(path) not in PEOPLE | HELD_OUT | UNCLEAR]
+
+
+def held_out_people(paths: Iterable[str]) -> List[str]:
+    return [path for path in paths if number_of(path) in PEOPLE & HELD_OUT]
+
+
+def held_out_empty(paths: Iterable[str]) -> List[str]:
+    return [path for path in paths if number_of(path) in HELD_OUT - PEOPLE]
