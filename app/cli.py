@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
     "demo": "see it work without a camera: makes a short film and recognises two people in it",
     "people": "list, add, remove and check the people in the gallery",
+    "engines": "list the models, and download more of them",
     "bench": "measure how fast this machine does it, stage by stage",
     "evaluate": "measure how good the networks are, on labelled pictures",
 }

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_sources import RtspServer, server_missing
 
 from app.settings import ModelSettings, Settings
 
@@ -40,6 +41,22 @@ def people_film(tmp_path_factory, portraits):
     path = tmp_path_factory.mktemp("film") / "people.mp4"
     make_crowd(path, portraits, faces=3, frames=40)
     return path
+
+
+@pytest.fixture
+def rtsp_server():
+    """Makes servers; whatever is made is gone after the test."""
+    if server_missing():
+        pytest.skip(server_missing())
+    made = []
+
+    def make(*words):
+        made.append(RtspServer(*words))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()
 
 
 @pytest.fixture

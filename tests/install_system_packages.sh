@@ -6,7 +6,9 @@ set -euo pipefail
 packages=(
   fonts-dejavu-core # labels in Latin, Greek and Cyrillic letters
   fonts-wqy-zenhei  # labels in Chinese letters
-  gir1.2-gst-rtsp-server-1.0 # the RTSP camera that tests read from, with the next five
+  gir1.2-gst-rtsp-server-1.0 # the RTSP camera that tests read from, with the next seven
+  gstreamer1.0-libav
+  gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-base
   gstreamer1.0-plugins-good
   gstreamer1.0-plugins-ugly

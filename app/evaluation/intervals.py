@@ -88,8 +88,9 @@ def poisson(events: int) -> Tuple[float, float]:
 
 def _mean_with_tail(events: int, probability: float) -> float:
     """The mean of the Poisson distribution that stays at or below `events` with this probability."""
-    low, high = 0.0, events + 10 * math.sqrt(events + 1) + 10
-    for _ in range(100):
+    reach = 10 * math.sqrt(events + 1)
+    low, high = max(0.0, events - reach), events + reach
+    for _ in range(60):
         middle = (low + high) / 2
         if _poisson_cdf(events, middle) > probability:
             low = middle
@@ -102,6 +103,6 @@ def _poisson_cdf(events: int, mean: float) -> float:
     if mean <= 0:
         return 1.0
     # Terms far below the mean vanish; leaving them out keeps large counts fast.
-    first = max(0, int(mean - 40 * math.sqrt(mean) - 40))
+    first = max(0, int(mean - 12 * math.sqrt(mean) - 12))
     logarithm = math.log(mean)
     return math.fsum(math.exp(k * logarithm - mean - math.lgamma(k + 1)) for k in range(first, events + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, TypeVar
+from typing import Callable, Dict, Mapping, Tuple, TypeVar
 
 import cv2
 
@@ -29,6 +29,9 @@ def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
 DETECTORS: Dict[str, Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]] = {"retinaface": _retinaface}
 EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
 
+FAMILIES: Mapping[str, Tuple[str, ...]] = {"detection": tuple(DETECTORS), "embedding": tuple(EMBEDDERS)}
+"""By task: the families whose models can be run."""
+
 
 def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDetector:
     """The chosen detector, opened; whoever asked closes it."""
@@ -53,6 +56,20 @@ def embedder_entry(models: ModelSettings) -> ModelEntry:
     return read_catalog(models.catalog).entry(models.embedder, "embedding")
 
 
+def can_run(entry: ModelEntry) -> bool:
+    """Whether there is a class that reads this model's outputs."""
+    return entry.family in FAMILIES.get(entry.task, ())
+
+
+def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """The network's inputs and outputs as they stand in its file, each as `name shape type`."""
+    engine = OnnxEngine(entry.verified_file(), threads=1)
+    try:
+        return tuple(map(str, engine.inputs)), tuple(map(str, engine.outputs))
+    finally:
+        engine.close()
+
+
 def leave_cores_to_networks() -> None:
     """Keeps OpenCV to one thread: its own pool beside the networks' workers on the same cores slows both."""
     cv2.setNumThreads(1)
@@ -61,6 +78,8 @@ def leave_cores_to_networks() -> None:
 def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:
     if entry.family not in families:
         raise ModelError(
-            f"model {entry.name!r}: there is no family {entry.family!r} for {entry.task}; known: {', '.join(families)}"
+            f"model {entry.name!r} is of the family {entry.family!r}, which this version cannot run; "
+            f"families for {entry.task} that work: {', '.join(families)}\n"
+            "  python -m app engines list shows the models"
         )
     return families[entry.family]

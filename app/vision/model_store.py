@@ -41,7 +41,7 @@ class Patience:
     """Before the second attempt; doubled for each one after it."""
 
 
-class CutOff(Exception):
+class CutOffError(Exception):
     """The connection broke after the file had begun to come: worth another try from there."""
 
 
@@ -115,7 +115,7 @@ class Download:
             try:
                 self._fetch()
                 return
-            except CutOff as error:
+            except CutOffError as error:
                 have = megabytes(self.part.size)
                 if attempt == self._patience.attempts:
                     raise ModelError(
@@ -137,11 +137,11 @@ class Download:
                 if not block:
                     break
                 self.part.append(block)
-                self._check_size(self.part.size, at_the_end=False)
+                self._check_size(self.part.size, is_whole=False)
                 if total is not None:
                     self._progress(self.part.size, total)
         if total is not None and self.part.size < total:
-            raise CutOff(f"the connection ended after {megabytes(self.part.size)} of {megabytes(total)}")
+            raise CutOffError(f"the connection ended after {megabytes(self.part.size)} of {megabytes(total)}")
 
     def _ask(self) -> HTTPResponse:
         have = self.part.size
@@ -150,7 +150,7 @@ class Download:
         except (OSError, HTTPException) as error:
             # A server that vanishes between two pieces is as broken a connection as one that vanishes within one.
             if self._has_begun:
-                raise CutOff(str(error)) from error
+                raise CutOffError(str(error)) from error
             kept = f"\n  {megabytes(have)} are kept; the same command goes on from there" if have else ""
             raise ModelError(
                 f"{self.entry.name} cannot be downloaded from {self.address}: {error}{kept}\n{by_hand(self.entry)}"
@@ -163,15 +163,16 @@ class Download:
         if response.status == 206:
             if _first_byte(response) != self.part.size:
                 self.part.clear()
-                raise CutOff("the server sent another piece than was asked for")
+                raise CutOffError("the server sent another piece than was asked for")
             self.is_patchwork = True
         else:
             self.part.start(self.address, _version(response))
+            self.is_patchwork = False
         length = response.headers.get("Content-Length")
         if length is None or not length.isdigit():
             return None
         total = self.part.size + int(length)
-        self._check_size(total, at_the_end=True)
+        self._check_size(total, is_whole=True)
         free = shutil.disk_usage(self.part.path.parent).free
         if free < int(length):
             raise ModelError(
@@ -184,12 +185,12 @@ class Download:
         try:
             return response.read(_BLOCK)
         except (OSError, HTTPException) as error:
-            raise CutOff(str(error) or type(error).__name__) from error
+            raise CutOffError(str(error) or type(error).__name__) from error
 
-    def _check_size(self, size: int, at_the_end: bool) -> None:
+    def _check_size(self, size: int, is_whole: bool) -> None:
         expected = self.entry.size_bytes
         least, most = (expected // 2, expected * 2) if expected else (1, MOST_BYTES)
-        if size > most or (at_the_end and size < least):
+        if size > most or (is_whole and size < least):
             self.part.clear()
             raise ModelError(
                 f"{self.entry.name}: what {self.address} sends is not the model: it has {size} bytes"

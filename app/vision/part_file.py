@@ -11,8 +11,10 @@ from app.errors import ModelError
 
 try:
     import fcntl
+
+    CAN_LOCK = True
 except ImportError:  # Windows: two downloads of one model at once are not kept apart there
-    fcntl = None  # type: ignore[assignment]
+    CAN_LOCK = False
 
 
 class PartFile:
@@ -38,11 +40,15 @@ class PartFile:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if self._file is not None and not self._file.closed:
-            is_empty = not self.size
-            if is_empty:
-                self._remove()
-            self._file.close()
+        if self._open_file.closed:
+            return
+        is_empty = not self.size
+        self._close_where_names_are_locked()
+        if is_empty:
+            for path in (self.path, self._origin):
+                if path.exists():
+                    path.unlink()
+        self._open_file.close()
 
     @property
     def size(self) -> int:
@@ -80,8 +86,9 @@ class PartFile:
         """Gives the complete file its final name, at once and for good, even if the power fails right after."""
         try:
             os.fsync(self._open_file.fileno())
+            self._close_where_names_are_locked()
+            self.path.replace(self._target)
             self._open_file.close()
-            os.replace(self.path, self._target)
             if self._origin.exists():
                 self._origin.unlink()
         except OSError as error:
@@ -94,7 +101,7 @@ class PartFile:
 
     def _lock(self) -> bool:
         """False if another program works on it."""
-        if fcntl is None:
+        if not CAN_LOCK:
             return True
         try:
             fcntl.flock(self._open_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,10 +110,10 @@ class PartFile:
         # The other one may have finished in this moment: then this is already the target under its old name.
         return self.path.exists() and os.path.samestat(os.fstat(self._open_file.fileno()), self.path.stat())
 
-    def _remove(self) -> None:
-        for path in (self.path, self._origin):
-            if path.exists():
-                path.unlink()
+    def _close_where_names_are_locked(self) -> None:
+        """Windows neither renames nor removes an open file; elsewhere the lock is held until that is done."""
+        if not CAN_LOCK:
+            self._open_file.close()
 
     def _cannot_write(self, error: OSError) -> ModelError:
         return ModelError(f"{self._target} cannot be written: {error.strerror}")

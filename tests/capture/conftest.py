@@ -1,25 +1,8 @@
-"""Real things to read from: an RTSP server, and recordings made on the spot."""
+"""Recordings made on the spot."""
 
 import cv2
 import numpy as np
 import pytest
-from real_sources import RtspServer, server_missing
-
-
-@pytest.fixture
-def rtsp_server():
-    """Makes servers; whatever is made is gone after the test."""
-    if server_missing():
-        pytest.skip(server_missing())
-    made = []
-
-    def make(*auth):
-        made.append(RtspServer(*auth))
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.kill()
 
 
 @pytest.fixture

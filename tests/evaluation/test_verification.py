@@ -51,7 +51,7 @@ def test_the_best_threshold_lies_in_the_middle_of_the_gap():
 def test_true_accepts_at_a_false_accept_rate(pairs, rate):
     scores, same = pairs
     found = at_false_accept_rate(scores, same, rate)
-    allowed = int(round(rate * (~same).sum() * 1000)) // 1000
+    allowed = round(rate * (~same).sum() * 1000) // 1000
     if allowed == 0:
         assert found is None
         return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Outputs = Tuple[Tensor, Tensor, Tensor]
 
 PYRAMID_CHANNELS = 64
 ANCHORS_PER_CELL = 2
@@ -48,10 +50,9 @@ class Backbone(nn.Module):
         self.stage2 = nn.Sequential(separable(64, 128, 2), *[separable(128, 128, 1) for _ in range(5)])
         self.stage3 = nn.Sequential(separable(128, 256, 2), separable(256, 256, 1))
 
-    def forward(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        fine = self.stage1(images)
-        middle = self.stage2(fine)
-        return fine, middle, self.stage3(middle)
+    def sections(self) -> List[nn.Sequential]:
+        """The backbone in five pieces; the second, fourth and last end at strides 8, 16 and 32."""
+        return [self.stage1[:3], self.stage1[3:], self.stage2[:3], self.stage2[3:], self.stage3]
 
 
 class Pyramid(nn.Module):
@@ -108,12 +109,28 @@ class RetinaFace(nn.Module):
     def _heads(values: int) -> nn.ModuleList:
         return nn.ModuleList(nn.Conv2d(PYRAMID_CHANNELS, ANCHORS_PER_CELL * values, 1) for _ in range(3))
 
-    def forward(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        maps = [context(level) for context, level in zip(self.context, self.fpn(self.body(images)))]
-        boxes = self._flatten(self.box_heads, maps, 4)
-        scores = self._flatten(self.score_heads, maps, 2)
-        landmarks = self._flatten(self.landmark_heads, maps, 10)
-        return boxes, scores if self.training else functional.softmax(scores, dim=-1), landmarks
+    def forward(self, images: Tensor) -> Outputs:
+        return self.stages(images)[0]
+
+    def stages(self, images: Tensor, given: Optional[Sequence[Tensor]] = None) -> Tuple[Outputs, List[Tensor]]:
+        """The outputs, and the feature maps after each backbone section and after the pyramid.
+
+        Where `given` holds a teacher's maps, every part begins with the teacher's instead of its own predecessor's:
+        all parts then learn at once, none waits for those before it.
+        """
+        maps: List[Tensor] = []
+        present = images
+        for number, section in enumerate(self.body.sections()):
+            maps.append(section(present))
+            present = maps[-1] if given is None else given[number]
+        backbone = maps if given is None else given
+        maps.extend(self.fpn((backbone[1], backbone[3], backbone[4])))
+        pyramid = (maps if given is None else given)[5:]
+        levels = [context(level) for context, level in zip(self.context, pyramid)]
+        boxes = self._flatten(self.box_heads, levels, 4)
+        scores = self._flatten(self.score_heads, levels, 2)
+        landmarks = self._flatten(self.landmark_heads, levels, 10)
+        return (boxes, scores if self.training else functional.softmax(scores, dim=-1), landmarks), maps
 
     @staticmethod
     def _flatten(heads: nn.ModuleList, maps: List[Tensor], values: int) -> Tensor:
@@ -139,3 +156,33 @@ def initialise(network: RetinaFace, seed: int, face_share: float = 0.01) -> None
     for head in network.score_heads:
         with torch.no_grad():
             head.bias.copy_(torch.tensor([logit / 2, -logit / 2] * ANCHORS_PER_CELL))
+
+
+PUBLIC_NAMES = (
+    ("conv3X3.", "near."),
+    ("conv5X5_1.", "shared."),
+    ("conv5X5_2.", "wide."),
+    ("conv7X7_2.", "wider.0."),
+    ("conv7x7_3.", "wider.1."),
+    ("ssh1.", "context.0."),
+    ("ssh2.", "context.1."),
+    ("ssh3.", "context.2."),
+    ("ClassHead.", "score_heads."),
+    ("BboxHead.", "box_heads."),
+    ("LandmarkHead.", "landmark_heads."),
+    ("conv1x1.", ""),
+)
+"""What the widespread public checkpoints call the parts of the same network."""
+
+
+def load_public_teacher(stored: Dict[str, Tensor]) -> RetinaFace:
+    """A teacher from a public PyTorch checkpoint with ReLU."""
+    renamed = {}
+    for name, value in stored.items():
+        name = name[len("module.") :] if name.startswith("module.") else name
+        for theirs, ours in PUBLIC_NAMES:
+            name = name.replace(theirs, ours)
+        renamed[name] = value
+    teacher = RetinaFace()
+    teacher.load_state_dict(renamed)
+    return teacher.eval().requires_grad_(False)

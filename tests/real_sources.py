@@ -54,9 +54,10 @@ def free_port():
 class RtspServer:
     """The server as a process that can be killed, frozen and started again at the same port."""
 
-    def __init__(self, *auth):
+    def __init__(self, *words):
+        """`words` go to the server as they are; see rtsp_server.py."""
         self.port = free_port()
-        self.auth = auth
+        self.words = words
         self.process = None
         self.start()
 
@@ -66,7 +67,7 @@ class RtspServer:
 
     def start(self):
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SERVER), str(self.port), *self.auth], stdout=subprocess.PIPE, env=_environment()
+            [SYSTEM_PYTHON, str(SERVER), str(self.port), *self.words], stdout=subprocess.PIPE, env=_environment()
         )
         assert self.process.stdout.readline() == b"ready\n", "the RTSP server did not start"
 

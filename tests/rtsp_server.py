@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """An RTSP server for tests, run as a program of its own: a moving ball in H.264, 320 x 240, 25 frames a second.
 
-    rtsp_server.py PORT [basic|digest USER PASSWORD]
+    rtsp_server.py PORT [--picture FILE.jpg] [basic|digest USER PASSWORD]
 
-Prints `ready` once it listens. With a user and a password it asks for them.
+Prints `ready` once it listens. With a user and a password it asks for them; with a picture it shows that.
 Needs Debian's packages (see `SERVER_PACKAGES` in real_sources.py) and therefore the system's own Python.
 """
 
@@ -20,6 +20,12 @@ BALL = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1 ! "
     "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 ! h264parse ! "
     "rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+
+STILL = (
+    '( filesrc location="{}" ! jpegdec ! imagefreeze is-live=true ! videoconvert ! '
+    "video/x-raw,format=I420,framerate=25/1 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 ! "
+    "h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 
 
@@ -39,14 +45,16 @@ def ask_for_password(server, factory, method, user, password):
     factory.set_permissions(permissions)
 
 
-def main(port, *credentials):
+def main(port, *words):
     Gst.init(None)
+    picture = words[1] if words[:1] == ("--picture",) else None
+    credentials = words[2:] if picture else words
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_shared(True)
-    factory.set_launch(BALL)
+    factory.set_launch(STILL.format(picture) if picture else BALL)
     if credentials:
         ask_for_password(server, factory, *credentials)
     server.get_mount_points().add_factory("/cam", factory)

@@ -1,0 +1,57 @@
+"""The whole program on a live RTSP camera: a real server that shows the demo's people, is killed and comes back."""
+
+import json
+import signal
+from datetime import datetime
+
+import cv2
+import pytest
+from real_sources import until
+
+
+@pytest.fixture
+def camera(rtsp_server, people_film, tmp_path):
+    film = cv2.VideoCapture(str(people_film))
+    _, picture = film.read()
+    path = tmp_path / "people.jpg"
+    cv2.imwrite(str(path), cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA))
+    return rtsp_server("--picture", str(path))
+
+
+def events_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def last_moment_s(path):
+    film = cv2.VideoCapture(str(path))
+    moment_s = 0.0
+    while film.read()[0]:
+        moment_s = film.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return moment_s
+
+
+@pytest.mark.slow
+def test_people_before_a_camera_are_named_again_after_it_came_back(program, camera, people_gallery, tmp_path):
+    events = tmp_path / "visits.jsonl"
+    process = program(
+        "--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--save", "door.mp4", "--events", events,
+    )  # fmt: skip
+
+    def visits_of(name):
+        assert process.poll() is None, process.stderr.read()
+        return len({event["track"] for event in events_of(events) if event["name"] == name})
+
+    until(lambda: visits_of("Grace Hopper") == 1, within_s=60)
+    camera.kill()
+    camera.start()
+    until(lambda: visits_of("Grace Hopper") == 2, within_s=60)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    assert "reconnecting" in err or "again" in err
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("Grace Hopper")]
+    assert row[-2] == "2", "two visits"
+    # The film runs by the clock: the seconds without a camera are in it.
+    first, last = (datetime.fromisoformat(events_of(events)[at]["time"][:-1]) for at in (0, -1))
+    assert last_moment_s(tmp_path / "door.mp4") == pytest.approx((last - first).total_seconds(), abs=1.5)

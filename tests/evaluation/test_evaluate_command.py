@@ -1,0 +1,140 @@
+"""`python -m app evaluate` from end to end, with the built-in networks."""
+
+import json
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from app.cli import main
+
+PAIRS = """2\t3
+Eileen_Collins\t1\t2
+Grace_Hopper\t1\t3
+A_Stranger\t1\t2
+Eileen_Collins\t1\tGrace_Hopper\t1
+Eileen_Collins\t2\tA_Stranger\t1
+Grace_Hopper\t2\tA_Stranger\t4
+Eileen_Collins\t3\t4
+Grace_Hopper\t2\t4
+A_Stranger\t1\t3
+Eileen_Collins\t3\tGrace_Hopper\t3
+Eileen_Collins\t4\tA_Stranger\t3
+Grace_Hopper\t4\tA_Stranger\t2
+"""
+
+
+def size_of(path):
+    return cv2.imread(str(path)).shape
+
+
+def test_verification(completed, lfw_folder, tmp_path):
+    (tmp_path / "pairs.txt").write_text(PAIRS)
+    words = ("--images", lfw_folder, "--pairs", "pairs.txt", "--json", "out.json", "--plots", "plots")
+    code, out, err = completed("evaluate", "verification", *words)
+    assert code == 0, err
+    assert "12 pairs (6 of one person, 6 of two) of 12 pictures" in out
+    assert "over 2 folds (the list's own)" in out
+    assert "too few pairs: 10000 are needed" in out
+    assert "the program's threshold" in out
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["models"] == ["retinaface_mnet025", "mobilefacenet"]
+    assert facts["accuracy"]["of"] == 12 and facts["accuracy"]["folds"] == "given"
+    # Whatever the networks are worth: cuts of one picture are more alike than two people.
+    assert facts["scores_of_one_person"]["mean"] > facts["scores_of_two_people"]["mean"] + 0.2
+    assert facts["scores"][0] == {
+        "a": "Eileen_Collins_0001",
+        "b": "Eileen_Collins_0002",
+        "same": True,
+        "score": pytest.approx(facts["scores"][0]["score"]),
+    }
+    for name in ("roc.png", "scores.png"):
+        assert size_of(tmp_path / "plots" / name)[:2] == (576, 768)
+
+
+def test_pictures_without_a_face_are_named_and_their_pairs_are_wrong(completed, lfw_folder, tmp_path):
+    lines = ["image_a,image_b,same", "Eileen_Collins_0001,Eileen_Collins_0002,1", "Grace_Hopper_0001,Nobody_0001,0"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    code, out, err = completed(
+        "evaluate", "verification", "--images", lfw_folder, "--pairs", "pairs.csv", "--json", "out.json"
+    )
+    assert code == 0, err
+    assert "no face found in 1 pictures: Nobody_0001" in out
+    assert "1 pairs could not be compared; a pair with such a picture counts as wrong" in out
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["pictures_without_face"] == ["Nobody_0001"]
+    assert (facts["accuracy"]["hits"], facts["accuracy"]["of"]) == (1, 2)
+    assert facts["scores"][1]["score"] is None
+
+
+def test_a_detector_finds_what_it_labelled_itself(completed, lfw_folder, tmp_path):
+    code, out, err = completed("evaluate", "label", "--images", lfw_folder, "--out", "labels.txt")
+    assert code == 0, err
+    assert "13 pictures, 1 pictures without a face" in out
+    words = ("--images", lfw_folder, "--labels", "labels.txt", "--json", "out.json", "--plots", "plots")
+    code, out, err = completed("evaluate", "detection", *words)
+    assert code == 0, err
+    assert "pictures without a face: 1" in out
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["found"]["value"] == facts["precise"]["value"] == 1
+    assert facts["found"]["of"] >= 12
+    assert facts["average_precision"] == 1
+    assert facts["landmark_error"]["mean"] < 0.001
+    assert facts["mistakes"] == {"missed": [], "false": []}
+    assert size_of(tmp_path / "plots" / "precision.png")[:2] == (576, 768)
+
+
+def test_coco_labels_and_what_was_missed(completed, lfw_folder, tmp_path):
+    content = {
+        "images": [{"id": 1, "file_name": "Nobody/Nobody_0001.jpg"}],
+        "annotations": [{"image_id": 1, "bbox": [10, 20, 30, 40]}],
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    code, out, err = completed(
+        "evaluate", "detection", "--images", lfw_folder, "--labels", "labels.json", "--json", "out.json"
+    )
+    assert code == 0, err
+    assert "0 of 1" in out
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["mistakes"]["missed"] == [{"file": "Nobody/Nobody_0001.jpg", "box": [10.0, 20.0, 40.0, 60.0]}]
+
+
+def test_a_folder_without_faces(completed, tmp_path):
+    (tmp_path / "plain" / "deeper").mkdir(parents=True)
+    for place in ("one.png", "deeper/two.png"):
+        assert cv2.imwrite(str(tmp_path / "plain" / place), np.full((64, 96, 3), 90, np.uint8))
+    code, out, err = completed("evaluate", "detection", "--images", "plain", "--without-faces")
+    assert code == 0, err
+    assert "pictures without a face: 2" in out
+    assert "0.0000 [0.0000, 1.8444], 0 in 2 pictures" in out
+
+
+@pytest.fixture
+def log_as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("verification", "--pairs", "none.txt"), "none.txt cannot be read: No such file"),
+        (("detection", "--labels", "none.json"), "none.json cannot be read: No such file"),
+        (("detection", "--without-faces", "--json", "no/out.json"), "there is no folder no"),
+        (("detection", "--without-faces", "--iou", "7"), "expected a number above 0 and at most 1"),
+        (("detection",), "one of the arguments --labels --without-faces is required"),
+        (("label", "--out", "x.txt", "--input-size", "3"), "expected a whole number from 64 to 4096"),
+    ],
+)
+def test_mistakes_are_told_at_once(capsys, tmp_path, monkeypatch, log_as_before, words, message):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["evaluate", *words, "--images", str(tmp_path)])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    assert message in capsys.readouterr().err
