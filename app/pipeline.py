@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -27,8 +26,6 @@ from app.types import Faces, Frame, FrameResult, Match
 from app.vision.align import align_faces
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-
-logger = logging.getLogger(__name__)
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it looks after keys, the gallery and the limits again."""

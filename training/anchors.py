@@ -11,9 +11,10 @@ from typing import Sequence, Tuple
 import numpy as np
 
 STRIDES = (8, 16, 32)
-MIN_SIZES = ((16, 32), (64, 128), (256, 512))
-SMALL_MIN_SIZES = ((10, 20), (32, 64), (128, 256))
-"""Anchor sizes of the detector teacher; ours uses MIN_SIZES, the widespread ones."""
+MIN_SIZES = ((10, 20), (32, 64), (128, 256))
+"""The built-in detector's anchors, and its teacher's."""
+LARGE_MIN_SIZES = ((16, 32), (64, 128), (256, 512))
+"""The anchors of the widespread original, for another teacher."""
 VARIANCES = (0.1, 0.2)
 
 

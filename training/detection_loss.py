@@ -1,4 +1,4 @@
-"""The detector's loss: which anchors are faces, where exactly, and where eyes, nose and mouth are."""
+"""What the detector is graded by: the labels of a scene, and the teacher's answer to the same scene."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ def detection_loss(
     total = score_part + BOX_WEIGHT * box_part + landmark_part
     parts = {"score": score_part.item(), "box": box_part.item(), "landmarks": landmark_part.item()}
     return total, parts
+
+
+CONFLICT_SCORE = 0.3
+"""Where the label says background and the teacher sees a face with at least this score, the label is right."""
+
+
+def imitation_loss(
+    outputs: Tuple[Tensor, Tensor, Tensor], teacher: Tuple[Tensor, Tensor, Tensor], kinds: Tensor
+) -> Tuple[Tensor, Dict[str, float]]:
+    """How far the answer is from the teacher's at every anchor; places only where the teacher sees a face.
+
+    `teacher` as a network in evaluation mode gives it (probabilities).
+    """
+    box_outputs, scores, landmark_outputs = (output.float() for output in outputs)
+    box_goals, probabilities, landmark_goals = (output.float() for output in teacher)
+    chance = probabilities[..., 1]
+    sees_face = chance >= CONFLICT_SCORE
+    trusted = ~(sees_face & (kinds == BACKGROUND))
+    sees_face = sees_face & trusted
+    count = max(int(sees_face.sum()), MIN_NEGATIVES)
+    margin = scores[..., 1] - scores[..., 0]
+    score_part = functional.binary_cross_entropy_with_logits(margin[trusted], chance[trusted], reduction="sum") / count
+    box_part = (
+        functional.smooth_l1_loss(box_outputs[sees_face], box_goals[sees_face], reduction="sum", beta=BEND) / count
+    )
+    landmark_part = (
+        functional.smooth_l1_loss(landmark_outputs[sees_face], landmark_goals[sees_face], reduction="sum", beta=BEND)
+        / count
+    )
+    total = score_part + BOX_WEIGHT * box_part + landmark_part
+    return total, {"as_teacher": total.item(), "landmarks_as_teacher": landmark_part.item()}

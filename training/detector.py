@@ -1,7 +1,10 @@
-"""Trains the built-in detector from scratch on scenes composed of pictures that a teacher has labelled.
+"""Trains the built-in detector: a RetinaFace student learns from composed scenes and from a teacher network.
+
+Scenes are made of pictures that the teacher has labelled once, so that labels are known through any distortion; and the
+teacher looks at every scene too, so that its answers and feature maps can be imitated.
 
     python -m training.labels   --data DIR --teacher retinaface.onnx --work DIR
-    python -m training.detector --data DIR --work DIR --steps 20000
+    python -m training.detector --data DIR --work DIR --teacher retinaface.pth --steps 20000
 
 Again with --resume after any interruption; --start-from engines/retinaface_mnet025.onnx begins a new schedule with
 shipped weights.
@@ -25,10 +28,11 @@ from torch import Tensor, nn
 from training.ahead import DrawnAhead
 from training.checkpoint import StopRequest, WeightAverage, load_checkpoint, save_checkpoint
 from training.detection_figures import all_figures
-from training.detection_loss import detection_loss
+from training.detection_loss import detection_loss, imitation_loss
+from training.distillation import hint_loss
 from training.export import export_detector
 from training.matching import Targets, match_batch
-from training.networks.retinaface import RetinaFace, initialise
+from training.networks.retinaface import RetinaFace, initialise, load_public_teacher
 from training.progress import Progress, append_to_curve, learning_rate
 from training.restart import load_onnx_weights
 from training.scenes import PictureShelf, draw_batch
@@ -50,6 +54,9 @@ class Recipe:
     weight_decay: float = 5e-4
     warmup_steps: int = 200
     average_decay: float = 0.998
+    sectioned_steps: int = 700
+    """For so many steps at the start, every part of the student is fed with the teacher's feature maps."""
+    hint_weight: float = 2.0
 
     def layout(self, step: int) -> Tuple[int, int]:
         """Side and number of the scenes of a batch."""
@@ -69,9 +76,10 @@ def draw_step(shelf: PictureShelf, recipe: Recipe, step: int) -> Tuple[Tensor, T
 class DetectorTraining:
     """One run: network, its average, optimiser and place in the schedule."""
 
-    def __init__(self, recipe: Recipe, shelf: PictureShelf, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, shelf: PictureShelf, teacher: RetinaFace, device: torch.device) -> None:
         self.recipe, self._device = recipe, device
         self._batches = DrawnAhead(lambda step: draw_step(shelf, recipe, step))
+        self._teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = RetinaFace()
         initialise(network, recipe.seed)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -99,12 +107,7 @@ class DetectorTraining:
             group["lr"] = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_steps)
         images, targets = self._batches.take(self.step)
         self.network.train()
-        with torch.autocast(self._device.type, torch.bfloat16):
-            outputs = self.network(images.to(self._device))
-        kinds, boxes, landmarks = (
-            torch.from_numpy(part).to(self._device) for part in (targets.kinds, targets.boxes, targets.landmarks)
-        )
-        loss, parts = detection_loss(outputs, kinds, boxes, landmarks)
+        loss, parts = self._grade(images.to(self._device), targets)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
@@ -112,6 +115,21 @@ class DetectorTraining:
         self.average.update(self.network, self.step)
         self.step += 1
         return parts
+
+    def _grade(self, images: Tensor, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
+        """Labels, the teacher's answer and its feature maps: the loss of one batch, and its parts for the log."""
+        with torch.autocast(self._device.type, torch.bfloat16):
+            with torch.no_grad():
+                answer, goal_maps = self._teacher.stages(images)
+            sectioned = self.step < self.recipe.sectioned_steps
+            outputs, maps = self.network.stages(images, goal_maps if sectioned else None)
+        kinds, boxes, landmarks = (
+            torch.from_numpy(part).to(self._device) for part in (targets.kinds, targets.boxes, targets.landmarks)
+        )
+        labelled, parts = detection_loss(outputs, kinds, boxes, landmarks)
+        imitated, more_parts = imitation_loss(outputs, answer, kinds)
+        hint = hint_loss(maps, goal_maps)
+        return labelled + imitated + self.recipe.hint_weight * hint, {**parts, **more_parts, "hint": hint.item()}
 
 
 def export_average(training: DetectorTraining, path: Path) -> None:
@@ -157,9 +175,19 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the pictures")
     parser.add_argument("--work", type=Path, required=True, help="folder in which training.labels has written")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="RetinaFace MobileNet-0.25 PyTorch checkpoint (ReLU)"
+    )
     parser.add_argument("--run", default="detector", help="name of the run: its folder below --work")
     parser.add_argument("--steps", type=int, default=20_000, help="length of the schedule: batches of 16 scenes")
     parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate")
+    parser.add_argument(
+        "--sectioned",
+        type=int,
+        default=Recipe.sectioned_steps,
+        metavar="STEPS",
+        help="steps during which every part learns from the teacher's feature maps",
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
     parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with")
@@ -176,9 +204,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    recipe = Recipe(steps=arguments.steps, seed=arguments.seed, peak_rate=arguments.rate)
+    recipe = Recipe(
+        steps=arguments.steps, seed=arguments.seed, peak_rate=arguments.rate, sectioned_steps=arguments.sectioned
+    )
     shelf = PictureShelf(arguments.data, arguments.work)
-    training = DetectorTraining(recipe, shelf, torch.device(arguments.device))
+    teacher = load_public_teacher(torch.load(arguments.teacher, map_location="cpu", weights_only=True))
+    training = DetectorTraining(recipe, shelf, teacher, torch.device(arguments.device))
     folder = arguments.work / arguments.run
     if arguments.resume and (folder / "detector.pt").exists():
         training.resume(folder / "detector.pt")

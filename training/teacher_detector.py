@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 
 from training.anchors import (
+    LARGE_MIN_SIZES,
     MIN_SIZES,
-    SMALL_MIN_SIZES,
     anchor_grid,
     decode_boxes,
     decode_landmarks,
@@ -19,7 +19,7 @@ from training.anchors import (
 )
 
 MEAN_BGR = np.array([104, 117, 123], np.float32)
-ANCHOR_SETS = {"16": MIN_SIZES, "10": SMALL_MIN_SIZES}
+ANCHOR_SETS = {"10": MIN_SIZES, "16": LARGE_MIN_SIZES}
 """Names for the command line: the smallest anchor's size says which set a model was trained with."""
 
 

@@ -24,9 +24,9 @@ EXAMPLES = """examples:
   python -m app --detector retinaface_mv2 --camera 0       # use it
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 
-PULL_EXAMPLES = """Licence and source are told before the first byte. Models for non-commercial use only are not downloaded unless
-you say --accept-licence. Every file is checked against the SHA-256 in the catalogue; a download that breaks off
-goes on where it stopped when the same command is given again.
+PULL_EXAMPLES = """Licence and source are told before the first byte. Models for non-commercial use only are not
+downloaded unless you say --accept-licence. Every file is checked against the SHA-256 in the catalogue; a download
+that breaks off goes on where it stopped when the same command is given again.
 
 examples:
   python -m app engines pull retinaface_mv2 sface_2021dec
@@ -100,11 +100,11 @@ def _table(entries: Iterable[ModelEntry], models: ModelSettings) -> str:
             entry.licence + ("" if entry.commercial_use else " (NC)"),
             _size(entry),
             _state(entry),
-            "in use" if _is_chosen(entry, models) else "",
+            "yes" if _is_chosen(entry, models) else "",
         )
         for entry in entries
     ]
-    return table(("name", "task", "family", "licence", "size", "state", ""), rows)
+    return table(("name", "task", "family", "licence", "size", "state", "in use"), rows)
 
 
 def _state(entry: ModelEntry) -> str:
@@ -168,11 +168,11 @@ def _network_facts(entry: ModelEntry) -> Iterator[Tuple[str, str]]:
     """Of the file itself, where the right one is here."""
     from app.vision.loading import describe_network
 
-    state = entry.file_state()
-    if state is FileState.WRONG_HASH or (state is FileState.MISSING and not entry.built_in):
-        yield "to get it", entry.how_to_get
+    if entry.file_state() is not FileState.RIGHT:
+        yield "", entry.how_to_get
+        return
     try:
-        inputs, outputs = describe_network(entry) if state is FileState.RIGHT else ((), ())
+        inputs, outputs = describe_network(entry)
     except ModelError as error:
         yield "network", str(error)
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def _accepted_by_threshold(scores: np.ndarray, same: np.ndarray) -> Tuple[np.nda
     return ordered[last_of_value], np.cumsum(kinds)[last_of_value], np.cumsum(~kinds)[last_of_value]
 
 
-def _spread(scores: Sequence[float]) -> ScoreSpread:
+def _spread(scores: np.ndarray) -> ScoreSpread:
     if not len(scores):
         return ScoreSpread(0, math.nan, math.nan)
     return ScoreSpread(len(scores), float(np.mean(scores)), float(np.std(scores)))

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 MOST_BYTES = 2 << 30
 """Where the catalogue does not say how large a model is: more than any face network, less than a full disk."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
+"""What is lost at most when a connection falls silent or the program is stopped."""
 
 CountProgress = Callable[[int, int], None]
 

@@ -32,12 +32,11 @@ def test_poisson(events, low, high):
 
 
 @pytest.mark.parametrize("events", [2_000, 20_000])
-def test_poisson_of_many_events_is_nearly_normal(events):
-    low, high = poisson(events)
-    half = 1.96 * math.sqrt(events)
-    assert low == pytest.approx(events - half, abs=0.02 * half) and high == pytest.approx(
-        events + half, abs=0.02 * half
-    )
+def test_poisson_of_many_events_is_what_wilson_and_hilferty_approximate(events):
+    def bound(count, deviations):
+        return count * (1 - 1 / (9 * count) + deviations / (3 * math.sqrt(count))) ** 3
+
+    assert poisson(events) == pytest.approx((bound(events, -1.959964), bound(events + 1, 1.959964)), rel=1e-5)
 
 
 @given(st.integers(1, 5000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))

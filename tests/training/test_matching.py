@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 from app.vision.retinaface import RetinaFaceAnchors, anchor_boxes, decode  # noqa: E402
 from training.anchors import MIN_SIZES, VARIANCES, anchor_grid, pairwise_iou, suppress  # noqa: E402
 from training.composition import SceneFaces  # noqa: E402
-from training.detection_loss import detection_loss  # noqa: E402
+from training.detection_loss import detection_loss, imitation_loss  # noqa: E402
 from training.matching import BACKGROUND, FACE, IGNORED, match_batch  # noqa: E402
 
 BOXES = np.array([[20.0, 30, 60, 80], [100, 10, 114, 27], [0, 90, 128, 250]])
@@ -60,6 +60,20 @@ def test_a_perfect_answer_costs_nothing() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-4)
     wrong, _ = detection_loss((boxes + 1, -sure, landmarks + 1), kinds, boxes, landmarks)
     assert wrong.item() > 1 and set(parts) == {"score", "box", "landmarks"}
+
+
+def test_imitating_the_teacher_costs_nothing_but_its_own_doubt() -> None:
+    kinds = torch.zeros(1, 6, dtype=torch.int64)
+    kinds[0, 0] = FACE
+    boxes, landmarks = torch.randn(1, 6, 4), torch.randn(1, 6, 10)
+    chance = torch.tensor([[1.0, 0, 0, 0, 0, 0.9]])
+    teacher = (boxes, torch.stack([1 - chance, chance], dim=2), landmarks)
+    margin = torch.tensor([[30.0, -30, -30, -30, -30, -30]])
+    scores = torch.stack([-margin / 2, margin / 2], dim=2)
+    loss, _ = imitation_loss((boxes, scores, landmarks), teacher, kinds)
+    assert loss.item() == pytest.approx(0, abs=1e-4), "the last anchor is background by its label: no grade there"
+    worse, _ = imitation_loss((boxes + 1, scores, landmarks + 1), teacher, kinds)
+    assert worse.item() > 0.1
 
 
 def test_doubtful_anchors_are_not_graded() -> None:

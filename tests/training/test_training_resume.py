@@ -12,24 +12,30 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
 from training import detector, embedder  # noqa: E402
-from training.networks.mobilefacenet import MobileFaceNet, initialise  # noqa: E402
+from training.networks import mobilefacenet, retinaface  # noqa: E402
 from training.progress import learning_rate  # noqa: E402
 from training.scenes import PictureShelf  # noqa: E402
 
 Training = Union[detector.DetectorTraining, embedder.EmbedderTraining]
 
 
+def frozen(teacher):  # type: ignore[no-untyped-def]
+    return teacher.eval().requires_grad_(False)
+
+
 def new_detector_training(tiny_set: Tuple[Path, Path]) -> detector.DetectorTraining:
-    recipe = detector.Recipe(steps=4, sides=(64, 96), pixels_per_batch=2 * 96 * 96, warmup_steps=2)
-    return detector.DetectorTraining(recipe, PictureShelf(*tiny_set), torch.device("cpu"))
+    recipe = detector.Recipe(steps=4, sides=(64, 96), pixels_per_batch=2 * 96 * 96, warmup_steps=2, sectioned_steps=1)
+    teacher = retinaface.RetinaFace()
+    retinaface.initialise(teacher, 9)
+    return detector.DetectorTraining(recipe, PictureShelf(*tiny_set), frozen(teacher), torch.device("cpu"))
 
 
 def new_embedder_training(tiny_set: Tuple[Path, Path]) -> embedder.EmbedderTraining:
     recipe = embedder.Recipe(images=16, batch=4, warmup_images=8, sectioned_images=4, plain_share=0.3)
-    teacher = MobileFaceNet("prelu")
-    initialise(teacher, 9)
+    teacher = mobilefacenet.MobileFaceNet("prelu")
+    mobilefacenet.initialise(teacher, 9)
     sampler = embedder.FaceSampler(tiny_set[1], recipe)
-    return embedder.EmbedderTraining(recipe, teacher.eval().requires_grad_(False), sampler, "relu", torch.device("cpu"))
+    return embedder.EmbedderTraining(recipe, frozen(teacher), sampler, "relu", torch.device("cpu"))
 
 
 def weights(training: Training) -> np.ndarray:

@@ -1,12 +1,18 @@
 """The catalogue: what it accepts, and what it says to what it does not."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import yaml
 
 from app.errors import ModelError
-from app.vision.catalog import read_catalog
+from app.settings import DetectionSettings, ModelSettings
+from app.vision.catalog import FileState, read_catalog
+from app.vision.http_get import check_address
+from app.vision.loading import can_run, describe_network, load_detector, load_embedder
+
+SHIPPED = Path(__file__).parents[2] / "engines" / "catalog.yaml"
 
 DETECTOR = {
     "task": "detection",
@@ -29,6 +35,11 @@ EMBEDDER = {
     "dimensions": 128,
     "threshold": 0.4,
 }
+ATTRIBUTES = {
+    **{key: DETECTOR[key] for key in ("file", "sha256", "channels", "mean", "divisor", "licence", "source")},
+    "task": "attributes",
+    "family": "genderage",
+}
 
 
 def catalog(folder, **entries):
@@ -45,6 +56,35 @@ def test_entries_are_read_with_their_files_beside_the_catalogue(tmp_path):
     teller = found.entry("teller", "embedding")
     assert (teller.crop, teller.dimensions, teller.threshold) == ((96, 112), 128, 0.4)
     assert teller.preprocessing.channels == "rgb"
+    assert finder.commercial_use and not finder.built_in
+    assert (finder.url, finder.size_bytes, finder.figures, finder.card) == ("", None, {}, "")
+
+
+def test_what_else_is_known_of_a_model_is_read(tmp_path):
+    more = {
+        "url": "https://example.org/net.onnx",
+        "size_bytes": 7,
+        "commercial_use": False,
+        "figures": {"LFW": "99 %"},
+        "card": "docs/models.md",
+        "notes": "small",
+        "built_in": True,
+    }
+    finder = catalog(tmp_path, finder={**DETECTOR, **more}).named("finder")
+    assert {key: getattr(finder, key) for key in more} == more
+    assert finder.licence_text == "Apache-2.0: NON-COMMERCIAL use only"
+
+
+def test_models_of_other_tasks_and_families_need_only_what_all_have(tmp_path):
+    found = catalog(
+        tmp_path,
+        guesser=ATTRIBUTES,
+        cropper={**ATTRIBUTES, "task": "quality", "crop": [112, 112]},
+        finder={**{key: value for key, value in DETECTOR.items() if key != "min_sizes"}, "family": "argus"},
+    )
+    assert found.named("guesser").crop == (0, 0)
+    assert found.named("cropper").crop == (112, 112)
+    assert found.named("finder").min_sizes == ()
 
 
 def test_a_file_with_the_right_hash_is_accepted(tmp_path):
@@ -61,13 +101,22 @@ def test_a_file_with_another_hash_is_refused_with_both_hashes(tmp_path):
 
 
 def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
-    with pytest.raises(ModelError, match=r"'finder' is missing.*net\.onnx\n.*trained for this test\n.*git checkout"):
-        catalog(tmp_path, finder=DETECTOR).entry("finder", "detection").verified_file()
+    ways = {"git checkout": {"built_in": True}, "engines pull finder": {"url": "https://a.org/b"}, "put the file": {}}
+    for way, more in ways.items():
+        entry = catalog(tmp_path, finder={**DETECTOR, **more}).entry("finder", "detection")
+        assert entry.file_state() is FileState.MISSING
+        with pytest.raises(ModelError, match=rf"'finder' is missing.*net\.onnx\n.*trained for this test\n.*{way}"):
+            entry.verified_file()
 
 
 def test_an_unknown_name_gets_the_nearest_one_for_the_task(tmp_path):
     with pytest.raises(ModelError, match="no model 'findr' for detection; did you mean 'finder'"):
         catalog(tmp_path, finder=DETECTOR, teller=EMBEDDER).entry("findr", "detection")
+
+
+def test_an_unknown_name_for_any_task_gets_the_nearest_one(tmp_path):
+    with pytest.raises(ModelError, match="no model 'teler'; did you mean 'teller'"):
+        catalog(tmp_path, finder=DETECTOR, teller=EMBEDDER).named("teler")
 
 
 def test_a_model_for_another_task_is_not_accepted(tmp_path):
@@ -82,11 +131,18 @@ def test_a_model_for_another_task_is_not_accepted(tmp_path):
         ({"colour": "red"}, "unknown: colour"),
         ({"mean": [1, 2]}, "mean must be 3 numbers"),
         ({"channels": "gray"}, "channels must be bgr or rgb, not 'gray'"),
-        ({"task": "guess"}, "task must be detection or embedding, not 'guess'"),
+        ({"task": "guess"}, "task must be detection or embedding or .* or quality, not 'guess'"),
         ({"divisor": "one"}, "divisor must not be 'one'"),
         ({"min_sizes": 16}, "min_sizes must not be 16"),
         ({"min_sizes": [["a"]]}, "min_sizes must be lists of whole numbers"),
         ({"divisor": 0}, "divisor must not be 0"),
+        ({"divisor": True}, "divisor must not be True"),
+        ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits"),
+        ({"size_bytes": -1}, "size_bytes must be a number of bytes, not -1"),
+        ({"size_bytes": "1 MB"}, "size_bytes must not be '1 MB'"),
+        ({"commercial_use": "no"}, "commercial_use must not be 'no'"),
+        ({"figures": {"LFW": 99}}, "figures must be lines 'what: text'"),
+        ({"crop": [1, 1]}, "unknown: crop"),
     ],
     ids=str,
 )
@@ -106,3 +162,53 @@ def test_a_file_that_is_no_catalogue_is_refused(tmp_path, content):
 def test_a_missing_catalogue_says_where_to_start_the_program(tmp_path):
     with pytest.raises(ModelError, match="start the program in its own folder"):
         read_catalog(tmp_path / "nowhere.yaml")
+
+
+def test_engines_of_a_model_are_told_from_those_of_a_longer_name(tmp_path):
+    found = catalog(tmp_path, net={**DETECTOR, "file": "net.onnx"}, net_large={**DETECTOR, "file": "net_large.onnx"})
+    for name in ("net.fp16.engine", "net_b8.engine", "net_large.fp16.engine", "other.engine", "net.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net.fp16.engine", "net_b8.engine"]
+    assert [path.name for path in found.engines_built_from(found.named("net_large"))] == ["net_large.fp16.engine"]
+
+
+@pytest.mark.parametrize("entry", read_catalog(SHIPPED).entries.values(), ids=lambda entry: entry.name)
+def test_every_model_of_the_catalogue_can_be_had(entry):
+    if entry.built_in:
+        assert entry.file_state() is FileState.RIGHT
+        assert (SHIPPED.parent.parent / entry.card).is_file()
+    else:
+        assert entry.file == SHIPPED.parent / f"{entry.name}.onnx"
+        check_address(entry.url)
+    assert entry.commercial_use or "InsightFace" in entry.licence
+
+
+def test_every_file_and_hash_of_the_catalogue_is_another():
+    entries = list(read_catalog(SHIPPED).entries.values())
+    for values in (
+        [entry.file for entry in entries],
+        [entry.sha256 for entry in entries],
+        [e.url for e in entries[2:]],
+    ):
+        assert len(set(values)) == len(values)
+
+
+def test_the_models_that_come_with_the_program_are_the_default_and_say_what_they_take():
+    found, models = read_catalog(SHIPPED), ModelSettings()
+    inputs, outputs = describe_network(found.entry(models.detector, "detection"))
+    assert inputs == ("input ? x 3 x ? x ? float32",) and len(outputs) == 3
+    inputs, outputs = describe_network(found.entry(models.embedder, "embedding"))
+    assert (inputs, outputs) == (("input ? x 3 x 112 x 112 float32",), ("embedding ? x 128 float32",))
+
+
+def test_a_model_that_cannot_be_run_yet_names_the_families_that_can(tmp_path):
+    unheard_of = {"finder": {**DETECTOR, "family": "argus"}, "teller": {**EMBEDDER, "family": "delphi"}}
+    for entry in unheard_of.values():
+        entry.pop("min_sizes", None)
+    found = catalog(tmp_path, **unheard_of)
+    assert not any(can_run(entry) for entry in found.entries.values())
+    models = ModelSettings(catalog=found.path, detector="finder", embedder="teller")
+    with pytest.raises(ModelError, match=r"family 'argus', which this version cannot run; .* that work: .*retinaface"):
+        load_detector(models, DetectionSettings())
+    with pytest.raises(ModelError, match=r"family 'delphi', which this version cannot run; .* that work: .*arcface"):
+        load_embedder(models)

@@ -1,0 +1,299 @@
+"""The models from the command line: what is listed and told, and what must be said before something is downloaded."""
+
+import functools
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.cli import main
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = bytes(range(256)) * 2000
+COMMON = {"sha256": hashlib.sha256(WEIGHTS).hexdigest(), "mean": [0, 0, 0], "divisor": 1, "source": "drawn by lot"}
+MODELS = {
+    "finder": {
+        **COMMON,
+        "task": "detection",
+        "family": "retinaface",
+        "file": "finder.onnx",
+        "channels": "bgr",
+        "min_sizes": [[16, 32], [64, 128], [256, 512]],
+        "licence": "MIT",
+        "size_bytes": len(WEIGHTS),
+        "figures": {"WIDER": "90 %"},
+    },
+    "teller": {
+        **COMMON,
+        "task": "embedding",
+        "family": "arcface",
+        "file": "teller.onnx",
+        "channels": "rgb",
+        "crop": [112, 112],
+        "dimensions": 512,
+        "threshold": 0.4,
+        "licence": "research only",
+        "commercial_use": False,
+        "notes": "ask first",
+    },
+    "guesser": {
+        **COMMON,
+        "task": "attributes",
+        "family": "oracle",
+        "file": "guesser.onnx",
+        "channels": "rgb",
+        "licence": "MIT",
+    },
+}
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    """No proxies; and the log as it was before the command set it up."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def serve(handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    return server
+
+
+@pytest.fixture
+def engines(tmp_path):
+    """A folder with a catalogue, whose models lie on a server on this machine."""
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    server = serve(functools.partial(QuietFiles, directory=str(remote)))
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    address = f"http://127.0.0.1:{server.server_port}"
+    entries = {name: {**facts, "url": f"{address}/{name}.onnx"} for name, facts in MODELS.items()}
+    for name in entries:
+        (remote / f"{name}.onnx").write_bytes(WEIGHTS)
+    write_catalog(folder, entries)
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def write_catalog(folder, entries):
+    (folder / "catalog.yaml").write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+    settings = {"models": {"catalog": str(folder / "catalog.yaml"), "detector": "finder", "embedder": "mobilefacenet"}}
+    config(folder).write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def config(folder):
+    return folder.parent / "test.yaml"
+
+
+@pytest.fixture
+def command(engines, capsys):
+    """Runs `python -m app engines` with that catalogue: exit code, standard output, standard error."""
+
+    def run(*words):
+        code = main(["engines", *map(str, words), "--config", str(config(engines))])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def row(out, name):
+    return " ".join(next(line for line in out.splitlines() if line.startswith(name)).split())
+
+
+def test_the_list_says_what_each_model_is_and_whether_it_is_here(command, engines):
+    (engines / "teller.onnx").write_bytes(b"something else")
+    code, out, _ = command("list")
+    assert code == 0
+    assert row(out, "finder") == "finder detection retinaface MIT 0.5 MB not downloaded yes"
+    assert row(out, "teller") == "teller embedding arcface research only (NC) 0.0 MB wrong hash"
+    assert row(out, "guesser") == "guesser attributes oracle (*) MIT - not downloaded"
+
+
+def test_the_list_knows_what_is_installed_and_what_is_built_in(command, engines):
+    write_catalog(
+        engines,
+        {
+            "own": {**MODELS["finder"], "file": "here.onnx"},
+            "ours": {**MODELS["finder"], "file": "here.onnx", "built_in": True},
+            "lost": MODELS["finder"],
+        },
+    )
+    (engines / "here.onnx").write_bytes(WEIGHTS)
+    _, out, _ = command("list")
+    assert "installed" in row(out, "own")
+    assert "built in" in row(out, "ours")
+    assert "missing" in row(out, "lost")
+
+
+def test_a_model_is_told_of_at_length(command, engines):
+    (engines / "finder.fp16.engine").write_bytes(b"")
+    code, out, _ = command("show", "finder")
+    assert code == 0
+    for fact in (
+        *("--detector finder", "in use", "BGR, (pixel - (0, 0, 0)) / 1", "16/32, 64/128, 256/512", "MIT"),
+        *("drawn by lot", "http://127.0.0.1", "WIDER: 90 %", "not downloaded", "engines pull finder"),
+        *(COMMON["sha256"], "finder.fp16.engine"),
+    ):
+        assert fact in out
+    _, out, _ = command("show", "teller")
+    for fact in ("NON-COMMERCIAL", "512 numbers", "cosine of 0.4", "112 x 112", "none built here", "ask first"):
+        assert fact in out
+    _, out, _ = command("show", "guesser")
+    assert "oracle; cannot be run yet (for attributes: none)" in out
+
+
+def test_a_built_in_model_tells_its_inputs_and_outputs(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["engines", "show", "mobilefacenet"]) == 0
+    out = capsys.readouterr().out
+    assert "input ? x 3 x 112 x 112 float32" in out and "embedding ? x 128 float32" in out and "built in" in out
+
+
+def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command, engines):
+    (engines / "finder.onnx").write_bytes(WEIGHTS)
+    code, out, _ = command("show", "finder")
+    assert code == 0
+    assert "cannot load this network" in out
+
+
+def test_an_unknown_model_is_answered_with_the_nearest(command):
+    for action in ("show", "pull"):
+        code, _, err = command(action, "fnder")
+        assert code == 2 and "no model 'fnder'; did you mean 'finder'?" in err
+
+
+def test_licence_and_source_are_told_before_the_download(command, engines):
+    code, out, _ = command("pull", "finder")
+    assert code == 0
+    told, _, done = out.partition("finder: installed as")
+    assert "licence  MIT" in told and "source   drawn by lot" in told and "from     http://127.0.0.1" in told
+    assert "--detector finder" in done
+    assert (engines / "finder.onnx").read_bytes() == WEIGHTS
+
+
+def test_the_licence_is_told_even_if_nothing_can_be_downloaded(command, tmp_path):
+    (tmp_path / "remote" / "finder.onnx").unlink()
+    code, out, err = command("pull", "finder")
+    assert code == 2
+    assert "licence  MIT" in out
+    assert "404" in err and "--from FILE" in err
+
+
+def test_a_model_that_is_there_is_not_downloaded_again(command, engines):
+    (engines / "teller.onnx").write_bytes(WEIGHTS)
+    code, out, _ = command("pull", "teller")
+    assert code == 0 and "is there already" in out
+
+
+def test_another_file_in_its_place_is_replaced_and_that_is_said(command, engines):
+    (engines / "finder.onnx").write_bytes(b"an older model")
+    code, out, _ = command("pull", "finder")
+    assert code == 0 and "another SHA-256 and will be replaced" in out
+    assert (engines / "finder.onnx").read_bytes() == WEIGHTS
+
+
+def test_non_commercial_models_need_a_word_and_hold_up_the_others(command, engines):
+    code, out, err = command("pull", "finder", "teller")
+    assert code == 2
+    assert "research only: NON-COMMERCIAL use only" in out and "ask first" in out
+    assert "engines pull teller --accept-licence" in err and "Nothing was downloaded" in err
+    assert not list(engines.glob("*.onnx"))
+    code, out, _ = command("pull", "finder", "teller", "--accept-licence")
+    assert code == 0
+    assert sorted(path.name for path in engines.glob("*.onnx")) == ["finder.onnx", "teller.onnx"]
+    assert "--embedder teller" in out
+
+
+def test_a_model_that_cannot_be_run_yet_is_pulled_with_that_remark(command):
+    code, out, _ = command("pull", "guesser")
+    assert code == 0 and "this version cannot run its family, oracle, yet" in out
+
+
+def test_a_model_is_installed_from_a_file_or_a_mirror(command, engines, tmp_path):
+    (tmp_path / "downloaded.onnx").write_bytes(WEIGHTS)
+    code, out, _ = command("pull", "finder", "--from", tmp_path / "downloaded.onnx")
+    assert code == 0 and f"from     {tmp_path / 'downloaded.onnx'}" in out
+    mirror = yaml.safe_load((engines / "catalog.yaml").read_text())["guesser"]["url"]
+    code, _, _ = command("pull", "teller", "--accept-licence", "--from", mirror)
+    assert code == 0
+    assert (engines / "finder.onnx").read_bytes() == (engines / "teller.onnx").read_bytes() == WEIGHTS
+
+
+def test_what_can_be_pulled_is_listed(command, engines):
+    write_catalog(engines, {"finder": {**MODELS["finder"], "url": "https://example.org/a"}, "own": MODELS["finder"]})
+    code, out, _ = command("pull", "--list")
+    assert code == 0 and row(out, "finder")
+    assert not any(line.startswith("own") for line in out.splitlines())
+
+
+def test_pulling_nothing_or_several_from_one_file_is_a_mistake(command):
+    code, _, err = command("pull")
+    assert code == 2 and "pull --list" in err
+    code, _, err = command("pull", "finder", "guesser", "--from", "a.onnx")
+    assert code == 2 and "--from is for one model" in err
+
+
+def test_ctrl_c_says_that_the_download_goes_on_another_time(engines):
+    stalled, end = threading.Event(), threading.Event()
+
+    class Stalling(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(WEIGHTS)))
+            self.end_headers()
+            self.wfile.write(WEIGHTS[:1000])
+            stalled.set()
+            end.wait()
+
+        def log_message(self, *words):
+            pass
+
+    server = serve(Stalling)
+    # A shell that runs the tests in the background has them ignore Ctrl-C, which the program would inherit.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from app.cli import main; "
+    words = ["engines", "pull", "finder", "--from", f"http://127.0.0.1:{server.server_port}/a"]
+    words += ["--config", str(config(engines))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{program} sys.exit(main({words!r}))"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert stalled.wait(timeout=60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        end.set()
+        server.shutdown()
+        server.server_close()
+    assert process.returncode == 2
+    assert "interrupted" in err and "goes on from there" in err and "Traceback" not in err
+    assert not (engines / "finder.onnx").exists()
