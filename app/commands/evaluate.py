@@ -77,6 +77,11 @@ def _add_detection(action: argparse.ArgumentParser) -> None:
         default=0,
         help="labels whose shorter side is less are ignored: neither found nor missed",
     )
+    action.add_argument(
+        "--main-face",
+        action="store_true",
+        help="portraits: only the face that a picture is of counts, others are ignored",
+    )
     _add_outputs(action, "precision-recall curve")
 
 
@@ -136,7 +141,7 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
 
 
 def _detection(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
-    from app.evaluation.detection import match_faces, measure_detection, precision_curve
+    from app.evaluation.detection import match_faces, measure_detection, only_main_face, precision_curve
     from app.evaluation.looking import detect_all
     from app.evaluation.report import detection_json, detection_text, mistakes_json
 
@@ -144,12 +149,14 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
     min_score = settings.detection.min_score
     searching = _replaced_detection(settings, min_score=min(CURVE_MIN_SCORE, min_score))
     with _detector(searching) as detector:
-        found, per_s = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
-    matches = [match_faces(picture, faces, arguments.iou) for picture, faces in zip(pictures, found)]
+        found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    if arguments.main_face:
+        pictures = [only_main_face(picture, size) for picture, size in zip(pictures, found.picture_sizes)]
+    matches = [match_faces(picture, faces, arguments.iou) for picture, faces in zip(pictures, found.faces)]
     figures = measure_detection(pictures, matches, min_score)
     models = [settings.models.detector]
     print(_heading(settings, models))
-    print(detection_text(figures, len(pictures), per_s, arguments.iou, min_score))
+    print(detection_text(figures, len(pictures), found.pictures_per_s, arguments.iou, min_score))
     if arguments.plots is not None:
         from app.evaluation.plots import plot_precision
 
@@ -157,7 +164,8 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
     facts = {
         "iou": arguments.iou,
         "min_label_px": arguments.min_label_px,
-        **detection_json(figures, per_s),
+        "main_face_only": arguments.main_face,
+        **detection_json(figures, found.pictures_per_s),
         "mistakes": mistakes_json(pictures, matches, min_score),
     }
     _write_json(arguments.json, models, settings, facts)
@@ -183,12 +191,12 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
 
     pictures = pictures_without_faces(pictures_below(arguments.images))
     with _detector(settings) as detector:
-        found, _ = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
-    lines = [line for picture, faces in zip(pictures, found) for line in retinaface_lines(picture.file, faces)]
+        found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    lines = [line for picture, faces in zip(pictures, found.faces) for line in retinaface_lines(picture.file, faces)]
     _write(arguments.out, "\n".join(lines) + "\n")
     print(
-        f"{arguments.out}: {sum(map(len, found))} faces in {len(found)} pictures, "
-        f"{sum(not len(faces) for faces in found)} pictures without a face; "
+        f"{arguments.out}: {sum(map(len, found.faces))} faces in {len(pictures)} pictures, "
+        f"{sum(not len(faces) for faces in found.faces)} pictures without a face; "
         f"{settings.models.detector} from score {settings.detection.min_score:g} on"
     )
 

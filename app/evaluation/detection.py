@@ -17,6 +17,7 @@ import numpy as np
 from app.evaluation.intervals import NORMAL_95, Rate, Share
 from app.evaluation.labels import LabelledPicture
 from app.types import Faces
+from app.vision.quality import main_face
 
 SIZE_BOUNDS_PX = (0.0, 16.0, 32.0, 64.0, 128.0, math.inf)
 """Faces are counted by the shorter side of their label, in the picture's own pixels."""
@@ -120,6 +121,19 @@ def measure_detection(
 def ignore_small(picture: LabelledPicture, min_px: float) -> LabelledPicture:
     """The same picture, whose labels with a shorter side below `min_px` are ignored."""
     return dataclasses.replace(picture, ignored=picture.ignored | (_sizes(picture.boxes) < min_px))
+
+
+def only_main_face(picture: LabelledPicture, size: Tuple[int, int]) -> LabelledPicture:
+    """The same picture of this width and height, whose labels are all ignored but that of the face it is of."""
+    counted = np.flatnonzero(~picture.ignored)
+    if not len(counted):
+        return picture
+    count = len(counted)
+    boxes = picture.boxes[counted].astype(np.float32)
+    main = main_face(Faces(boxes, np.ones(count, np.float32), np.zeros((count, 5, 2), np.float32)), size)
+    ignored = np.ones(len(picture.boxes), bool)
+    ignored[counted[main]] = False
+    return dataclasses.replace(picture, ignored=ignored)
 
 
 def match_faces(picture: LabelledPicture, faces: Faces, iou: float) -> PictureMatch:

@@ -44,6 +44,17 @@ class MainFaces:
         return self.pictures / self.seconds if self.seconds else 0.0
 
 
+@dataclass
+class FoundFaces:
+    """What a detector found in each picture."""
+
+    faces: List[Faces] = field(default_factory=list)
+    picture_sizes: List[Tuple[int, int]] = field(default_factory=list)
+    """Width and height."""
+    pictures_per_s: float = 0.0
+    """Reading them included."""
+
+
 def embed_main_faces(
     files: Mapping[str, Path], detector: FaceDetector, embedder: FaceEmbedder, count: Count
 ) -> MainFaces:
@@ -83,17 +94,17 @@ def pair_scores(pairs: Sequence[Pair], faces: MainFaces) -> np.ndarray:
     )
 
 
-def detect_all(
-    pictures: Sequence[LabelledPicture], folder: Path, detector: FaceDetector, count: Count
-) -> Tuple[List[Faces], float]:
-    """The faces of each picture, and the pictures a second that this took, reading them included."""
-    found: List[Faces] = []
+def detect_all(pictures: Sequence[LabelledPicture], folder: Path, detector: FaceDetector, count: Count) -> FoundFaces:
+    result = FoundFaces()
     started = time.monotonic()
-    for picture in pictures:
-        (faces,) = detector.detect([read_picture(folder / picture.file)])
-        found.append(faces)
-        count(len(found), len(pictures))
-    return found, len(found) / max(time.monotonic() - started, 1e-9)
+    for done, labelled in enumerate(pictures, 1):
+        picture = read_picture(folder / labelled.file)
+        (faces,) = detector.detect([picture])
+        result.faces.append(faces)
+        result.picture_sizes.append((picture.shape[1], picture.shape[0]))
+        count(done, len(pictures))
+    result.pictures_per_s = len(pictures) / max(time.monotonic() - started, 1e-9)
+    return result
 
 
 def pictures_below(folder: Path) -> List[str]:

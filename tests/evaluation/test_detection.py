@@ -15,10 +15,12 @@ from app.evaluation.detection import (
     landmark_errors,
     match_faces,
     measure_detection,
+    only_main_face,
     precision_curve,
 )
 from app.evaluation.intervals import Rate, Share
 from app.evaluation.labels import LabelledFace, labelled_picture
+from app.evaluation.report import mistakes_json
 from app.types import Faces
 
 
@@ -86,11 +88,42 @@ def test_small_labels_can_be_ignored():
     assert not scene.has_no_face
 
 
+def test_of_a_portrait_only_the_main_face_can_count():
+    # The largest is ignored already; of the two others the one in the middle of the picture is meant.
+    large = LabelledFace(0, 0, 60, 60, ignored=True)
+    scene = only_main_face(picture((0, 0, 30, 30), large, (85, 85, 29, 29)), (200, 200))
+    assert scene.ignored.tolist() == [True, True, False]
+    result = figures([scene], [detected((0, 0, 30, 30, 0.9), (85, 85, 29, 29, 0.8))])
+    assert result.found == result.precise == Share(1, 1)
+    assert only_main_face(picture(large), (200, 200)).ignored.tolist() == [True]
+
+
 def test_average_precision_by_hand():
     # Right, wrong, right; three faces: precision 1 up to recall 1/3, 2/3 up to 2/3, nothing beyond.
     scene = picture((0, 0, 10, 10), (20, 0, 10, 10), (40, 0, 10, 10))
     found = detected((0, 0, 10, 10, 0.9), (80, 0, 10, 10, 0.8), (20, 0, 10, 10, 0.7))
     assert figures([scene], [found]).average_precision == pytest.approx(1 / 3 + 2 / 3 / 3)
+
+
+def test_a_mistake_with_the_highest_score_costs_only_what_no_threshold_mends():
+    # Wrong, right, right: at recall 1/2 precision 2/3 can be had, by going on to recall 1.
+    scene = picture((0, 0, 10, 10), (20, 0, 10, 10))
+    found = detected((80, 0, 10, 10, 0.9), (0, 0, 10, 10, 0.8), (20, 0, 10, 10, 0.7))
+    assert figures([scene], [found]).average_precision == pytest.approx(2 / 3)
+
+
+def test_each_face_is_of_one_size():
+    sizes = figures([picture((0, 0, 16, 99), (0, 0, 32, 32), (0, 0, 99, 64), (0, 0, 128, 128))], [detected()]).by_size
+    assert [size.found.of for size in sizes] == [0, 1, 1, 1, 1]
+
+
+def test_mistakes_are_listed_for_looking_at():
+    scene = picture((0, 0, 10, 10), (20, 0, 10, 10), LabelledFace(40, 0, 10, 10, ignored=True))
+    found = detected((80, 0, 10, 10, 0.9), (0, 0, 10, 10, 0.8), (20, 0, 10, 10, 0.4), (60, 0, 10, 10, 0.3))
+    assert mistakes_json([scene], [match_faces(scene, found, 0.5)], 0.5) == {
+        "missed": [{"file": "a.jpg", "box": [20.0, 0.0, 30.0, 10.0]}],
+        "false": [{"file": "a.jpg", "box": [80.0, 0.0, 90.0, 10.0], "score": 0.9}],
+    }
 
 
 def test_figures_at_a_least_score():

@@ -47,6 +47,17 @@ def test_the_best_threshold_lies_in_the_middle_of_the_gap():
     assert best_threshold(np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])) == pytest.approx(0.4)
 
 
+def test_of_equally_good_thresholds_the_middle_one_is_taken():
+    scores = np.array([0.1, 0.2, 0.4, 0.5, 0.7, 0.8])
+    assert best_threshold(scores, np.array([False, True] * 3)) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("lower", [0.25, float(np.nextafter(0.25, 1))])
+def test_neighbouring_floats_are_told_apart(lower):
+    scores, same = np.array([lower, np.nextafter(lower, 1)]), np.array([False, True])
+    assert right(scores, same, best_threshold(scores, same)) == 2
+
+
 @given(labelled_scores(st.one_of(SCORES, st.just(NOT_COMPARED))), st.sampled_from([0.01, 0.1, 0.25, 0.5, 1.0]))
 def test_true_accepts_at_a_false_accept_rate(pairs, rate):
     scores, same = pairs

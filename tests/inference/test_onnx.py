@@ -1,0 +1,75 @@
+"""Networks on ONNX Runtime: opened, described, run in batches of any size, closed, and refused with a reason."""
+
+import numpy as np
+import pytest
+from conftest import CATALOG
+
+from app.errors import ModelError
+from app.inference.batching import run_in_batches
+from app.inference.engine import TensorSpec
+from app.inference.onnx import OnnxEngine
+
+EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
+
+
+@pytest.fixture
+def embedder():
+    engine = OnnxEngine(EMBEDDER, threads=1)
+    yield engine
+    engine.close()
+
+
+def test_inputs_and_outputs_are_described(embedder):
+    assert embedder.inputs == (TensorSpec("input", (None, 3, 112, 112), np.dtype(np.float32)),)
+    assert embedder.outputs == (TensorSpec("embedding", (None, 128), np.dtype(np.float32)),)
+    assert str(embedder.inputs[0]) == "input ? x 3 x 112 x 112 float32"
+
+
+def test_a_batch_gives_what_each_item_gives_alone(embedder):
+    crops = np.random.default_rng(0).normal(0, 0.5, (5, 3, 112, 112)).astype(np.float32)
+    together = run_in_batches(embedder, crops)["embedding"]
+    alone = np.concatenate([run_in_batches(embedder, crop[None])["embedding"] for crop in crops])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_results_stay_valid_after_the_next_run(embedder):
+    first = embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})["embedding"]
+    kept = first.copy()
+    embedder.run({"input": np.ones((1, 3, 112, 112), np.float32)})
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_closed_network_says_so(embedder):
+    embedder.close()
+    with pytest.raises(ModelError, match="closed"):
+        embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"this is no network", EMBEDDER.read_bytes()[:1000]], ids=["empty", "text", "cut"]
+)
+def test_a_file_that_is_no_network_is_refused_with_its_name(tmp_path, content):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.onnx: ONNX Runtime cannot load this network"):
+        OnnxEngine(path)
+
+
+class FixedBatchEngine:
+    """Doubles its input, four items at a time, and refuses anything else."""
+
+    inputs = (TensorSpec("items", (4, 2), np.dtype(np.float32)),)
+    outputs = (TensorSpec("doubled", (4, 2), np.dtype(np.float32)),)
+
+    def run(self, feeds):
+        assert feeds["items"].shape == (4, 2)
+        return {"doubled": feeds["items"] * 2}
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 11])
+def test_a_network_built_for_four_takes_any_number(count):
+    items = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
+    np.testing.assert_array_equal(run_in_batches(FixedBatchEngine(), items)["doubled"], items * 2)
