@@ -131,11 +131,13 @@ def moment(seconds: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by their widest cell; all but the first are numbers or short words and stand to the right."""
-    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
-    lines = []
-    for line in [header, *rows]:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    """Columns as wide as their widest cell, numbers to the right, words to the left."""
+    columns = [[line[at] for line in rows] for at in range(len(header))]
+    widths = [max(map(len, [title, *cells])) for title, cells in zip(header, columns)]
+    numeric = [bool(cells) and all(cell[:1].isdigit() for cell in cells) for cells in columns]
+
+    def laid_out(line: Sequence[str]) -> str:
+        cells = (cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric))
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([laid_out(header), laid_out(["-" * width for width in widths]), *map(laid_out, rows)])

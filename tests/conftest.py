@@ -4,15 +4,12 @@ import dataclasses
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from real_sources import RtspServer, server_missing
+from shipped import CATALOG, ROOT
 
 from app.settings import ModelSettings, Settings
-
-ROOT = Path(__file__).parent.parent
-CATALOG = ROOT / "engines" / "catalog.yaml"
 
 
 @pytest.fixture(scope="session")

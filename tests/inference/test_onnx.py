@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CATALOG
+from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.batching import run_in_batches

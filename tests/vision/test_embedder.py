@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import CATALOG
+from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
