@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
 from app.capture.capture import Channels
 from app.capture.channel import ChannelState, ChannelStatus
-from app.capture.uri import Source
+from app.capture.uri import Source, SourceKind
 from app.enrolment import Enrolment
 from app.errors import OutputError
 from app.output.annotate import Annotator
@@ -43,6 +45,8 @@ class RunReport:
 
     summary: RunSummary
     channels: Tuple[ChannelStatus, ...]
+    lost: Tuple[str, ...]
+    """Outputs that are not complete, and why."""
 
     @property
     def failed(self) -> Tuple[ChannelStatus, ...]:
@@ -50,18 +54,17 @@ class RunReport:
         return tuple(channel for channel in self.channels if channel.state is ChannelState.FAILED)
 
     def text(self) -> str:
-        return self.summary.text(
-            [
-                ChannelCount(
-                    channel.name,
-                    channel.counters.read,
-                    self.summary.processed[channel.name],
-                    channel.counters.dropped,
-                    channel.state.value,
-                )
-                for channel in self.channels
-            ]
-        )
+        counts = [
+            ChannelCount(
+                channel.name,
+                channel.counters.read,
+                self.summary.processed[channel.name],
+                channel.counters.dropped,
+                str(channel.state) if channel.state.over else "stopped",
+            )
+            for channel in self.channels
+        ]
+        return "\n".join([self.summary.text(counts), *(f"\nNOT COMPLETE: {lost}" for lost in self.lost)])
 
 
 def run(
@@ -74,7 +77,10 @@ def run(
     """Runs until the sources end, a limit is reached, the window is closed or `stop` is set."""
     # What can fail cheaply comes first: a film that exists already is told before a camera is opened.
     with contextlib.ExitStack() as stack:
-        outputs = stack.enter_context(open_outputs(settings.output, [source.name for source in sources]))
+        recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
+        outputs = stack.enter_context(
+            open_outputs(settings.output, [source.name for source in sources], recordings, time.time())
+        )
         detector, embedder = stack.enter_context(networks(settings))
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
         enrolment.enrol_all(progress.counter("looking at photos"))
@@ -90,7 +96,7 @@ def run(
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
         ended = channels.status()
-    return RunReport(summary, ended)
+    return RunReport(summary, ended, outputs.lost)
 
 
 def _facts(status: ChannelStatus) -> ChannelFacts:

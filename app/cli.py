@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from typing import List, Optional, Sequence
 
@@ -29,6 +30,26 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if words == ["--version"]:
         sys.stdout.write(f"{__version__}\n")
         return 0
+    try:
+        return _run(words)
+    except AppError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted")
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing is left to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USER_ERROR
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "app":
+            raise
+        return _complain(
+            f"{sys.executable} has no package {error.name!r}; use the environment that was made for this program, "
+            ".venv/bin/python, or make one: make install"
+        )
+
+
+def _run(words: List[str]) -> int:
     named = bool(words) and not words[0].startswith("-")
     name = words.pop(0) if named else "run"
     if name not in COMMANDS:
@@ -42,12 +63,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    try:
-        return int(command.execute(parser.parse_args(words)))
-    except AppError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        return _complain("interrupted")
+    return int(command.execute(parser.parse_args(words)))
 
 
 def _complain(message: str) -> int:

@@ -26,6 +26,7 @@ from app.photo import examine_photo
 from app.settings import GallerySettings
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
+from app.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Enrolment:
         models: str,
     ) -> None:
         """`models` is the fingerprint of the two networks."""
-        limits = f"{settings.min_face_px} {settings.min_sharpness}"
+        limits = f"{settings.min_face_px} {settings.min_sharpness} {settings.min_score}"
         self._settings = settings
         self._detector = detector
         self._embedder = embedder
@@ -122,7 +123,8 @@ class Enrolment:
 
     def _report(self, before: Gallery, gallery: Gallery) -> None:
         people = {photo.person for photo in gallery.row_photos}
-        logger.info("gallery: %d people, %d photos in use", len(people), len(gallery.row_photos))
+        known = f"{counted(len(people), 'person', 'people')}, {counted(len(gallery.row_photos), 'photo')}"
+        logger.info("gallery: %s in use, threshold %.2f", known, self.known.threshold)
         known_before = {(photo.path, photo.content_hash) for photo in before.photos}
         for photo in gallery.photos:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:

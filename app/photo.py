@@ -25,6 +25,9 @@ BEYOND_DOUBT = 0.95
 lower scores in places where there are none."""
 
 
+NO_FACE = "no face found; use a sharp photo that shows the face from the front"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One way of holding a photo. Tried in turn until a face is beyond doubt."""
@@ -63,11 +66,9 @@ def examine_photo(
 ) -> PhotoFinding:
     """What an upright-made photo is worth. Without a face it is tried with a border and in the other orientations."""
     small = _shrunk(picture)
-    found = _best_attempt(small, detector)
+    found = _best_attempt(small, detector, settings.min_score)
     if found is None:
-        return PhotoFinding(
-            PhotoStatus.NO_FACE, message="no face found; use a photo that shows the face from the front"
-        )
+        return PhotoFinding(PhotoStatus.NO_FACE, message=NO_FACE)
     attempt, held, faces = found
     chosen = main_face(faces, (held.shape[1], held.shape[0]))
     face = faces[chosen]
@@ -77,6 +78,9 @@ def examine_photo(
     crop = align_faces(held, face.landmarks, embedder.crop_size)
     sharp = sharpness(crop[0])
     status, message = _verdict(len(faces), face_px, sharp, settings)
+    if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL:
+        left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / (held.shape[1], held.shape[0])
+        message += f" ({left:.0%} from the left, {top:.0%} from the top)"
     return PhotoFinding(
         status=status,
         embedding=embedder.embed(crop)[0] if status.kept else None,
@@ -88,12 +92,15 @@ def examine_photo(
     )
 
 
-def _best_attempt(picture: np.ndarray, detector: FaceDetector) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
+def _best_attempt(
+    picture: np.ndarray, detector: FaceDetector, min_score: float
+) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
     """The first way of holding the photo in which a face is beyond doubt, or else the one with the surest face."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
     for attempt in ATTEMPTS:
         held = attempt.hold(picture)
         (faces,) = detector.detect([held])
+        faces = faces[np.flatnonzero(faces.scores >= min_score)]
         if len(faces) and (best is None or faces.scores.max() > best[2].scores.max()):
             best = (attempt, held, faces)
             if faces.scores.max() >= BEYOND_DOUBT:

@@ -103,6 +103,12 @@ class GallerySettings:
         2.0, "how often the folder is looked at for changes; 0 = never", minimum=0, maximum=3600
     )
     min_face_px: float = setting(40.0, "least width and height of a face in a photo", minimum=1, maximum=1000)
+    min_score: float = setting(
+        0.8,
+        "least score of a face in a photo: what a person is known by should be a face beyond doubt",
+        minimum=0.01,
+        maximum=1,
+    )
     min_sharpness: float = setting(
         20.0, "least sharpness of a face in a photo (variance of its Laplacian)", minimum=0, maximum=10000
     )
@@ -144,13 +150,17 @@ class OutputSettings:
 
     save: Optional[Path] = setting(
         None,
-        "write the annotated film; with several channels one file each, OUT-CHANNEL.mp4",
+        "write the annotated film; with several channels one file each, OUT-CHANNEL.mp4; {date} and {time} in the "
+        "name are filled in",
         flag="--save",
         metavar="OUT.mp4",
     )
     overwrite: bool = setting(False, "replace files that exist", flag="--overwrite")
     events: Optional[Path] = setting(
-        None, "write who came and went, one JSON object a line", flag="--events", metavar="OUT.jsonl"
+        None,
+        "write who came and went, one JSON object a line; {date} and {time} as above",
+        flag="--events",
+        metavar="OUT.jsonl",
     )
     window: Optional[bool] = setting(None, "show a window; default: when there is a display", flag="--window")
     landmarks: bool = setting(False, "draw the five landmarks (key l in the window)", flag="--landmarks")
@@ -166,7 +176,11 @@ class RunSettings:
     """How long it runs, and how much it tells."""
 
     max_frames: Optional[int] = setting(
-        None, "stop after this many processed frames", flag="--max-frames", metavar="N", minimum=1
+        None,
+        "stop after this many processed frames of all channels together",
+        flag="--max-frames",
+        metavar="N",
+        minimum=1,
     )
     duration_s: Optional[float] = setting(
         None, "stop after this many seconds", flag="--duration", metavar="S", minimum=0.001

@@ -127,10 +127,18 @@ def read_file(path: Path) -> Layer:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: this is not valid YAML: {error}") from error
+        raise SettingsError(_not_yaml(path, error)) from error
     if root is None:
         return Layer()
     return _FileReader(path).read(root)
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+    problem = getattr(error, "problem", None) or str(error)
+    hint = "; indent with spaces, not with tabs" if "\\t" in problem else ""
+    return f"{place}: this is not valid YAML: {problem}{hint}"
 
 
 class _FileReader:
@@ -179,6 +187,12 @@ class _FileReader:
     def _unknown(self, key: str, key_node: yaml.Node, known: List[str]) -> SettingsError:
         # The same name in another section is a better guess than a similar name in this one.
         name = key.rpartition(".")[2]
+        if key == name and any(other.endswith(f".{key}") for other in self.leaves):
+            section = next(other for other in self.leaves if other.endswith(f".{key}")).partition(".")[0]
+            return SettingsError(
+                f"{self._place(key_node)}: {key!r} belongs into the section {section!r}: "
+                f"the line '{section}:' above it must be there too, and {key!r} be indented"
+            )
         near = [other for other in known if other.rpartition(".")[2] == name] or difflib.get_close_matches(
             key, known, n=1, cutoff=0.0
         )
@@ -199,15 +213,17 @@ class _FileReader:
         return f"{self.path}:{node.start_mark.line + 1}"
 
 
-def show(effective: EffectiveSettings, masked_sources: Iterable[str]) -> str:
-    """The table of `--show-settings`: key, value, origin."""
+def show(effective: EffectiveSettings, masked_sources: Iterable[str], meanings: Mapping[str, str]) -> str:
+    """The table of `--show-settings`: key, value, origin. `meanings` tells what values left open come to, by key."""
     rows = [("sources", ", ".join(masked_sources) or "(none)", effective.origins["sources"])]
     for section in fields(Settings):
         part = getattr(effective.settings, section.name)
         if is_dataclass(part):
             for declared in fields(part):
                 key = f"{section.name}.{declared.name}"
-                rows.append((key, _as_yaml(getattr(part, declared.name)), effective.origins[key]))
+                value = _as_yaml(getattr(part, declared.name))
+                meaning = f" ({meanings[key]})" if value == "null" and key in meanings else ""
+                rows.append((key, value + meaning, effective.origins[key]))
     key_width = max(len(key) for key, _, _ in rows)
     value_width = max(len(value) for _, value, _ in rows)
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {origin}" for key, value, origin in rows)

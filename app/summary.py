@@ -10,6 +10,7 @@ from typing import Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from app.types import NO_TRACK, FrameResult
+from app.wording import counted
 
 TIMINGS_KEPT = 10_000
 """A run may last for months; its percentiles are those of its latest frames."""
@@ -49,6 +50,7 @@ class RunSummary:
         self._unknown_gone = 0
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
+        self._latencies_ms: Deque[float] = deque(maxlen=TIMINGS_KEPT)
         self._started = time.monotonic()
         self._cpu_at_start = time.process_time()
 
@@ -59,7 +61,7 @@ class RunSummary:
         for stage, spent in result.timings_ms.items():
             self._timings[stage].append(spent)
         if frame.position is None:
-            self._timings["arrival to result"].append(result.latency_s * 1000)
+            self._latencies_ms.append(result.latency_s * 1000)
         now = frame.captured_at if frame.position is None else frame.position
         present = self._names[frame.source]
         for track in set(present) - {track.id for track in result.tracks}:
@@ -99,8 +101,8 @@ class RunSummary:
         """The tables printed at the end of a run."""
         seconds = max(self.elapsed_s, 1e-9)
         blocks = [
-            f"{self.frames} frames in {seconds:.1f} s ({self.frames / seconds:.1f} frames/s), {self.faces} faces, "
-            f"{self.unknown_visits} visits of unknown people",
+            f"{counted(self.frames, 'frame')} in {seconds:.1f} s ({self.frames / seconds:.1f} frames/s), "
+            f"{counted(self.faces, 'face')}, {counted(self.unknown_visits, 'visit')} of unknown people",
             table(
                 ("channel", "read", "processed", "dropped", "ended"),
                 [(c.name, str(c.read), str(c.processed), str(c.dropped), c.end) for c in channels],
@@ -111,7 +113,8 @@ class RunSummary:
         if self._timings:
             rows = [
                 (stage, f"{np.percentile(spent, 50):.2f}", f"{np.percentile(spent, 95):.2f}")
-                for stage, spent in self._timings.items()
+                for stage, spent in [*self._timings.items(), ("arrival to result", self._latencies_ms)]
+                if spent
             ]
             blocks.append(table(("stage", "p50 ms", "p95 ms"), rows))
         return "\n\n".join(blocks)

@@ -28,6 +28,8 @@ class Frame:
     """Seconds into a recording; None for a live source."""
     continues: bool = True
     """False for a picture that has nothing to do with the one before it (a folder of photos)."""
+    file: Optional[str] = None
+    """The picture's own file, for a folder of photos."""
 
     def __post_init__(self) -> None:
         _check_shape("Frame.image", self.image, (None, None, 3))

@@ -22,7 +22,7 @@ LEVELS = [
     {"capture", "vision", "identity", "output"},
     {"inference"},
     {"settings_reader"},
-    {"settings", "types", "errors"},
+    {"settings", "types", "errors", "wording"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -100,7 +100,15 @@ def test_settings_that_contradict_each_other_are_refused(config):
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_place(config):
-    assert "line 3" in complaint(config("run:\n  max_frames: [\n"))
+    path = config("run:\n  max_frames: [\n")
+    assert complaint(path).startswith(f"{path}:3: this is not valid YAML")
+    path = config("run:\n\tmax_frames: 1\n")
+    assert complaint(path).startswith(f"{path}:2: ") and "not with tabs" in complaint(path)
+
+
+def test_a_setting_without_its_section_is_told_where_it_belongs(config):
+    path = config("threshold: 0.4\n")
+    assert complaint(path).startswith(f"{path}:1: 'threshold' belongs into the section 'recognition'")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -109,9 +117,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_the_table_shows_values_and_where_they_come_from(config):
     path = config("recognition:\n  threshold: 0.4\n")
-    lines = show(resolve([read_file(path)]), ["rtsp://***@door/1"]).splitlines()
+    lines = show(resolve([read_file(path)]), ["rtsp://***@door/1"], {"output.window": "as it comes"}).splitlines()
     assert any(line.split() == ["recognition.threshold", "0.4", f"{path}:2"] for line in lines)
-    assert any(line.split() == ["output.window", "null", "default"] for line in lines)
+    assert any(line.split() == ["output.window", "null", "(as", "it", "comes)", "default"] for line in lines)
     assert "rtsp://***@door/1" in lines[0]
     assert len(lines) == 1 + len(list(leaves()))
 

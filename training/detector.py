@@ -33,6 +33,7 @@ from training.distillation import hint_loss
 from training.export import export_detector
 from training.matching import Targets, match_batch
 from training.networks.retinaface import RetinaFace, initialise, load_public_teacher
+from training.normalisation import freeze_statistics, measure_statistics
 from training.progress import Progress, append_to_curve, learning_rate
 from training.restart import load_onnx_weights
 from training.scenes import PictureShelf, draw_batch
@@ -54,9 +55,12 @@ class Recipe:
     weight_decay: float = 5e-4
     warmup_steps: int = 200
     average_decay: float = 0.998
-    sectioned_steps: int = 700
+    sectioned_steps: int = 600
     """For so many steps at the start, every part of the student is fed with the teacher's feature maps."""
-    hint_weight: float = 2.0
+    hint_weight: float = 20.0
+    settle_step: int = 2400
+    """From here on normalisation statistics are measured once and frozen (see training/normalisation.py)."""
+    settle_batches: int = 16
 
     def layout(self, step: int) -> Tuple[int, int]:
         """Side and number of the scenes of a batch."""
@@ -88,6 +92,7 @@ class DetectorTraining:
             self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
         )
         self.step = 0
+        self._settled = False
 
     def start_from(self, weights: Path) -> None:
         """Takes shipped ONNX weights as the starting point of a new schedule."""
@@ -96,10 +101,11 @@ class DetectorTraining:
         self.average = WeightAverage(self.network, self.recipe.average_decay)
 
     def resume(self, path: Path) -> None:
-        self.step = int(load_checkpoint(path, self.network, self.average, self.optimiser)["step"])
+        counters = load_checkpoint(path, self.network, self.average, self.optimiser)
+        self.step, self._settled = int(counters["step"]), bool(counters.get("settled"))
 
     def save(self, path: Path) -> None:
-        save_checkpoint(path, self.network, self.average, self.optimiser, {"step": self.step})
+        save_checkpoint(path, self.network, self.average, self.optimiser, {"step": self.step, "settled": self._settled})
 
     def train_step(self) -> Dict[str, float]:
         recipe = self.recipe
@@ -107,6 +113,8 @@ class DetectorTraining:
             group["lr"] = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_steps)
         images, targets = self._batches.take(self.step)
         self.network.train()
+        if self.step >= recipe.settle_step:
+            self._settle()
         loss, parts = self._grade(images.to(self._device), targets)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -115,6 +123,15 @@ class DetectorTraining:
         self.average.update(self.network, self.step)
         self.step += 1
         return parts
+
+    def _settle(self) -> None:
+        """Measures the statistics when the time has come, and keeps them frozen from then on."""
+        if not self._settled:
+            drawn = (self._batches.take(self.step + ahead)[0] for ahead in range(1, self.recipe.settle_batches + 1))
+            measure_statistics(self.network, (images.to(self._device) for images in drawn))
+            self.average.network.load_state_dict(self.network.state_dict())
+            self._settled = True
+        freeze_statistics(self.network)
 
     def _grade(self, images: Tensor, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
         """Labels, the teacher's answer and its feature maps: the loss of one batch, and its parts for the log."""
@@ -188,6 +205,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="STEPS",
         help="steps during which every part learns from the teacher's feature maps",
     )
+    parser.add_argument(
+        "--settle-at", type=int, default=Recipe.settle_step, metavar="STEP", help="freeze normalisation from here on"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
     parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with")
@@ -205,7 +225,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     recipe = Recipe(
-        steps=arguments.steps, seed=arguments.seed, peak_rate=arguments.rate, sectioned_steps=arguments.sectioned
+        steps=arguments.steps,
+        seed=arguments.seed,
+        peak_rate=arguments.rate,
+        sectioned_steps=arguments.sectioned,
+        settle_step=arguments.settle_at,
     )
     shelf = PictureShelf(arguments.data, arguments.work)
     teacher = load_public_teacher(torch.load(arguments.teacher, map_location="cpu", weights_only=True))

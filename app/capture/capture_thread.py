@@ -222,6 +222,7 @@ class CaptureThread:
                 captured_at=captured_at,
                 position=raw.position,
                 continues=raw.continues,
+                file=raw.file,
             )
             self._counters.read += 1
             if self._live:

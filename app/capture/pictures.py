@@ -28,6 +28,8 @@ def read_picture(path: Union[str, Path]) -> np.ndarray:
 
 def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
     """The same from a file's bytes; `name` is what errors call it."""
+    if not data:
+        raise SourceError(f"{name}: the file is empty.")
     header = read_header(data)
     if header is None:
         raise SourceError(f"{name}: not a picture of a kind that is read here (JPEG, PNG, WebP, BMP, TIFF, PPM).")
@@ -73,8 +75,6 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if not data:
-        raise SourceError(f"{path}: the file is empty.")
     return data
 
 

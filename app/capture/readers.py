@@ -37,6 +37,8 @@ class RawFrame:
     """Seconds into a recording; None for a live source."""
     continues: bool = True
     """False for a picture that has nothing to do with the one before it."""
+    file: Optional[str] = None
+    """Where such a picture was read."""
 
 
 class StallError(SourceError):
@@ -167,7 +169,7 @@ class PicturesReader:
             path = self._files[self._next]
             self._next += 1
             try:
-                return RawFrame(read_picture(path), continues=False)
+                return RawFrame(read_picture(path), continues=False, file=str(path))
             except SourceError as error:
                 self.unreadable += 1
                 if self.unreadable == len(self._files):

@@ -33,9 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=range(9),
         help="faces a frame of the recording that is made, 0 to 8 (default: 8)",
     )
-    parser.add_argument("--frames", metavar="N", type=int, default=200, help="frames to measure (default: 200)")
+    parser.add_argument(
+        "--frames", metavar="N", type=_at_least_one, default=200, help="frames to measure (default: 200)"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
     add_settings_options(parser, sections=("models", "gallery", "run"))
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, at least 1")
+    return number
 
 
 def execute(arguments: argparse.Namespace) -> int:

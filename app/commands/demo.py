@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+import sys
 from pathlib import Path
 
 from app.capture.uri import parse_source
@@ -27,8 +28,8 @@ FAILED = 1
 NEXT = """
 Now with your own camera:
   cp ~/pictures/ann.jpg gallery/Ann.jpg
-  python -m app people check
-  python -m app --camera 0          or: --rtsp rtsp://user:password@address/path"""
+  {python} -m app people check
+  {python} -m app --camera 0          or: --rtsp rtsp://user:password@address/path"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     print(
         f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
     )
-    print(NEXT)
+    print(NEXT.format(python=_this_python()))
     return 0
 
 
@@ -86,3 +87,9 @@ def _demo_settings(settings: Settings) -> Settings:
             window=False,
         ),
     )
+
+
+def _this_python() -> str:
+    """The interpreter as one would type it here."""
+    python = Path(sys.executable)
+    return str(python.relative_to(Path.cwd())) if Path.cwd() in python.parents else str(python)

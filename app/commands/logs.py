@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from app.capture.passwords import masked
@@ -17,7 +18,13 @@ class MaskingFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> Progress:
-    """Log lines and one progress line on standard error, which do not write over each other."""
+    """Log lines and one progress line on standard error, which do not write over each other.
+
+    Called before OpenCV is loaded, whose own chatter is wanted only by who hunts a fault.
+    """
+    if level != "debug":
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     progress = Progress(sys.stderr)
     handler = ProgressAwareHandler(sys.stderr, progress)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))

@@ -25,7 +25,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sources (repeatable and mixable; NAME=… names the channel)")
     for flag, metavar, prefix, help_text in SOURCE_OPTIONS:
         group.add_argument(
-            flag, metavar=metavar, help=help_text, dest="sources", action="append", type=_source_type(prefix)
+            flag, metavar=metavar, help=help_text, dest="sources", action="append", type=_source_type(flag, prefix)
         )
 
 
@@ -54,9 +54,11 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     return resolve(layers)
 
 
-def _source_type(prefix: str) -> Any:
+def _source_type(flag: str, prefix: str) -> Any:
     def source(text: str) -> Tuple[Optional[str], str]:
         name, address = parse_named(text)
+        if flag == "--rtsp" and not address.startswith(("rtsp://", "rtsps://")):
+            raise argparse.ArgumentTypeError(f"{address}: an RTSP address begins with rtsp://")
         return name, prefix + address
 
     return source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
-    configure_logging("warning")
+    configure_logging("error")
     action = {"list": _list, "add": _add, "remove": _remove, "check": _check}[arguments.action]
     return action(arguments, settings)
 
@@ -69,11 +70,18 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
 
     refused = 0
     with gallery_enrolment(settings) as enrolment:
+        enrolment.enrol_all()
+        known = {photo.content_hash: photo.path for photo in enrolment.gallery.photos}
         for photo in arguments.photos:
             try:
-                finding = enrolment.examine(photo.read_bytes())
+                data = photo.read_bytes()
             except OSError as error:
                 raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
+            content_hash = hashlib.sha256(data).hexdigest()
+            if content_hash in known:
+                print(f"{photo}: is in the gallery already, as {known[content_hash]}")
+                continue
+            finding = enrolment.examine(data)
             if finding.status.kept:
                 target = add_photo(settings.gallery.folder, arguments.name, photo)
                 print(f"{photo}: added as {target}{_remark(finding.message)}")

@@ -12,6 +12,7 @@ from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import SettingsError
+from app.settings import Settings
 from app.settings_reader import show
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
@@ -30,6 +31,10 @@ NO_SOURCE = """no source is given: name at least one, for example
 or write them into config.yaml under 'sources:'. To see it work without a camera: python -m app demo"""
 
 
+USER_ERROR = 2
+INCOMPLETE = 1
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_options(parser)
     add_settings_options(parser)
@@ -42,7 +47,8 @@ def execute(arguments: argparse.Namespace) -> int:
     effective = effective_settings(arguments)
     sources = name_sources(effective.settings.sources)
     if arguments.show_settings:
-        print(show(effective, [f"{source.name}={source.masked_address}" for source in sources]))
+        addresses = [f"{source.name}={source.masked_address}" for source in sources]
+        print(show(effective, addresses, {"recognition.threshold": _default_threshold(effective.settings)}))
         return 0
     if not sources:
         raise SettingsError(NO_SOURCE)
@@ -51,8 +57,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.assembly import run
 
     report = run(effective.settings, sources, stop_on_signals(), progress)
-    print(report.text())
-    return 2 if report.failed else 0
+    if len(report.failed) < len(sources):
+        print(report.text())
+    if report.failed:
+        return USER_ERROR
+    return INCOMPLETE if report.lost else 0
 
 
 def stop_on_signals() -> threading.Event:
@@ -67,3 +76,10 @@ def stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
     return stop
+
+
+def _default_threshold(settings: Settings) -> str:
+    from app.vision.loading import embedder_entry
+
+    entry = embedder_entry(settings.models)
+    return f"{entry.threshold:.2f}, {entry.name}'s own"

@@ -17,6 +17,7 @@ Fields of every event, always in this order:
     frame        index of the frame with which it was noticed
     time         when that frame arrived, ISO 8601 in UTC with milliseconds
     position     seconds into the recording, or null for a live source
+    file         only for pictures: the picture's file
     track        the track's number; unique within a channel and a run
     name         the person, or null for unknown. In `left`: the name it had in the end
     similarity   cosine of the best photo, also when it did not suffice for a name; null when not compared
@@ -55,12 +56,13 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Moment:
+class Moment:
     """What is kept of a channel's last result: not its picture."""
 
     frame: int
     captured_at: float
     position: Optional[float]
+    file: Optional[str]
     tracks: Tuple[Track, ...]
 
 
@@ -71,7 +73,7 @@ class EventLog:
         self.name = f"events {path}"
         self._path = path
         self._sequence = 0
-        self._last: Dict[str, _Moment] = {}
+        self._last: Dict[str, Moment] = {}
         claim_file(path, overwrite)
         try:
             # A name may hold bytes that are no text (from a file's name): they stay visible as \udcXX.
@@ -82,7 +84,7 @@ class EventLog:
     def handle(self, result: FrameResult) -> None:
         frame = result.frame
         previous = self._last.get(frame.source)
-        moment = _Moment(frame.index, frame.captured_at, frame.position, result.tracks)
+        moment = Moment(frame.index, frame.captured_at, frame.position, frame.file, result.tracks)
         self._last[frame.source] = moment
         self._write(frame.source, moment, changes(previous.tracks if previous else (), result.tracks))
 
@@ -94,10 +96,10 @@ class EventLog:
             self._last = {}
             self._file.close()
 
-    def _write(self, channel: str, moment: _Moment, happened: Iterator[Change]) -> None:
+    def _write(self, channel: str, moment: Moment, happened: Iterator[Change]) -> None:
         for change in happened:
             self._sequence += 1
-            record = event_record(self._sequence, channel, moment.frame, moment.captured_at, moment.position, change)
+            record = event_record(self._sequence, channel, moment, change)
             try:
                 self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 self._file.flush()
@@ -122,9 +124,7 @@ def changes(previous: Sequence[Track], current: Sequence[Track]) -> Iterator[Cha
             yield Change(IDENTIFIED, track, reason, previous_name)
 
 
-def event_record(
-    sequence: int, channel: str, frame: int, captured_at: float, position: Optional[float], change: Change
-) -> Dict[str, Any]:
+def event_record(sequence: int, channel: str, moment: Moment, change: Change) -> Dict[str, Any]:
     """The event as it stands in the file."""
     track, match = change.track, change.track.match
     compared = match.reason not in (Reason.NOT_COMPARED_YET, Reason.TOO_SMALL) and math.isfinite(match.similarity)
@@ -133,9 +133,10 @@ def event_record(
         "sequence": sequence,
         "event": change.event,
         "channel": channel,
-        "frame": frame,
-        "time": iso_time(captured_at),
-        "position": None if position is None else round(position, 3),
+        "frame": moment.frame,
+        "time": iso_time(moment.captured_at),
+        "position": None if moment.position is None else round(moment.position, 3),
+        **({} if moment.file is None else {"file": moment.file}),
         "track": track.id,
         "name": match.name,
         "similarity": round(float(match.similarity), 4) if compared else None,

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import List, Optional, Sequence
 
+from app.errors import OutputError
 from app.output.annotate import Annotator
 from app.output.events import EventLog
 from app.output.lettering import Lettering
 from app.output.outputs import Outputs, OutputThread
-from app.output.paths import channel_path
+from app.output.paths import channel_path, dated, refuse_collisions
 from app.output.video import VideoOutput
 from app.settings import OutputSettings
 
 
-def open_outputs(settings: OutputSettings, channels: Sequence[str], lettering: Optional[Lettering] = None) -> Outputs:
+def open_outputs(
+    settings: OutputSettings,
+    channels: Sequence[str],
+    reading: Sequence[Path] = (),
+    moment: float = 0.0,
+    lettering: Optional[Lettering] = None,
+) -> Outputs:
     """The films and the event log that the settings ask for, each in its own thread.
 
-    The window and the progress line belong to the main thread and are not among them. Raises OutputError when one of
-    the files may not be written; nothing is left open then, since films are opened with their first frame and the
-    event log comes last.
+    `reading` are the recordings that the run reads, which are never written over; `moment` is what `{date}` and
+    `{time}` in a name stand for. The window and the progress line belong to the main thread and are not among the
+    outputs. Raises OutputError when one of the files may not be written; nothing is left open then, since films are
+    opened with their first frame and the event log comes last.
     """
     lettering = lettering or Lettering()
-    films: List[Tuple[VideoOutput, str]] = []
-    if settings.save is not None:
-        for channel in channels:
-            film = VideoOutput(
-                channel_path(settings.save, channel, channels),
-                Annotator(settings.landmarks, lettering),
-                crf=settings.video_crf,
-                overwrite=settings.overwrite,
-            )
-            films.append((film, channel))
-    log = None if settings.events is None else EventLog(settings.events, settings.overwrite)
-    threads = [OutputThread(film, settings.queue_frames, channel=channel) for film, channel in films]
+    film_paths = [] if settings.save is None else _film_paths(dated(settings.save, moment), channels)
+    events_path = None if settings.events is None else dated(settings.events, moment)
+    refuse_collisions([*film_paths, *([] if events_path is None else [events_path])], reading)
+    films = [
+        VideoOutput(
+            path, Annotator(settings.landmarks, lettering), crf=settings.video_crf, overwrite=settings.overwrite
+        )
+        for path in film_paths
+    ]
+    log = None if events_path is None else EventLog(events_path, settings.overwrite)
+    threads = [OutputThread(film, settings.queue_frames, channel=channel) for film, channel in zip(films, channels)]
     if log is not None:
         threads.append(OutputThread(log, settings.queue_frames))
     return Outputs(threads)
+
+
+def _film_paths(path: Path, channels: Sequence[str]) -> List[Path]:
+    if path.suffix.lower() != ".mp4":
+        raise OutputError(f"{path}: films are MP4; choose a name that ends in .mp4")
+    return [channel_path(path, channel, channels) for channel in channels]

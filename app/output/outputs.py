@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Deque, List, Optional, Protocol, Sequence, Type
+from typing import Deque, List, Optional, Protocol, Sequence, Tuple, Type
 
 from app.errors import OutputError
 from app.types import Frame, FrameResult
@@ -182,6 +182,7 @@ class Outputs:
     def __init__(self, outputs: Sequence[Output] = ()) -> None:
         self._outputs: List[Output] = list(outputs)
         self._working: List[Output] = list(outputs)
+        self._dropped: List[str] = []
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -208,6 +209,7 @@ class Outputs:
     def drop(self, output: Output, error: Exception) -> None:
         """Hands nothing more to an output that cannot go on."""
         self._working.remove(output)
+        self._dropped.append(f"{output.name}: {error}")
         logger.error("%s is dropped, the run goes on without it: %s", output.name, error)
 
     def close(self) -> None:
@@ -217,4 +219,13 @@ class Outputs:
             try:
                 output.close()
             except (OutputError, OSError) as error:
+                self._dropped.append(f"{output.name}: {error}")
                 logger.error("%s could not be finished: %s", output.name, error)
+        self._dropped.extend(
+            f"{output.name}: {output.error}" for output in outputs if isinstance(output, OutputThread) and output.error
+        )
+
+    @property
+    def lost(self) -> Tuple[str, ...]:
+        """The outputs that are not complete, with the reason; complete itself once they are closed."""
+        return tuple(self._dropped)
