@@ -1,6 +1,11 @@
 """The command line explains itself, and mistakes on it are answered with what was meant."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+from shipped import ROOT
 
 from app.cli import COMMANDS, main
 
@@ -44,6 +49,17 @@ def test_a_value_out_of_bounds_names_the_option(capsys):
     code, _, err = output(capsys, "--camera", "0", "--threshold", "3")
     assert code == 2
     assert "--threshold: recognition.threshold = 3.0: expected a number from -1 to 1" in err
+
+
+def test_an_interpreter_without_the_packages_is_told_which_one_to_use(tmp_path):
+    (tmp_path / "cv2.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')", encoding="utf-8"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "app", "--camera", "0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no package 'cv2'" in done.stderr and "make install" in done.stderr
 
 
 def test_the_version_is_printed(capsys):

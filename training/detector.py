@@ -205,6 +205,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="STEPS",
         help="steps during which every part learns from the teacher's feature maps",
     )
+    parser.add_argument("--hints", type=float, default=Recipe.hint_weight, help="weight of the feature-map loss")
     parser.add_argument(
         "--settle-at", type=int, default=Recipe.settle_step, metavar="STEP", help="freeze normalisation from here on"
     )
@@ -230,6 +231,7 @@ def main() -> None:
         peak_rate=arguments.rate,
         sectioned_steps=arguments.sectioned,
         settle_step=arguments.settle_at,
+        hint_weight=arguments.hints,
     )
     shelf = PictureShelf(arguments.data, arguments.work)
     teacher = load_public_teacher(torch.load(arguments.teacher, map_location="cpu", weights_only=True))

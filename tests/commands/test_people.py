@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import pytest
 
 
@@ -18,11 +19,19 @@ def test_the_list_counts_photos_by_person(completed, gallery):
     assert ["Eileen", "Collins", "2"] in [line.split() for line in out.splitlines()]
 
 
-def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, people_gallery):
-    code, out, err = completed("people", "add", "José García", people_gallery / "Grace Hopper_1.jpg")
+def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, portraits, tmp_path):
+    photo = tmp_path / "new.png"
+    cv2.imwrite(str(photo), portraits[1].image)
+    code, out, err = completed("people", "add", "José García", photo)
     assert code == 0, err
-    assert (gallery / "José García" / "Grace Hopper_1.jpg").is_file()
+    assert (gallery / "José García" / "new.png").is_file()
     assert "added as" in out
+
+
+def test_a_photo_that_is_there_already_is_not_added_again(completed, gallery, people_gallery):
+    code, out, _ = completed("people", "add", "Grace Hopper", people_gallery / "Grace Hopper_1.jpg")
+    assert code == 0 and "is in the gallery already, as Grace Hopper_1.jpg" in out
+    assert not (gallery / "Grace Hopper").exists()
 
 
 def test_a_useless_photo_is_not_added_and_the_reason_is_said(completed, gallery, tmp_path):

@@ -76,7 +76,12 @@ def test_a_folder_of_pictures_is_run_through_whatever_is_in_it(completed, portra
     assert "2 broken.jpg" in err
     assert "3 frames" in out
     events = events_of(tmp_path / "out.jsonl")
-    assert [event["name"] for event in events if event["event"] == "enter"] == ["Eileen Collins", "Grace Hopper", None]
+    entered = [(event["file"], event["name"]) for event in events if event["event"] == "enter"]
+    assert entered == [
+        ("album/1 collins.jpg", "Eileen Collins"),
+        ("album/10 hopper.png", "Grace Hopper"),
+        ("album/11 grey.png", None),
+    ]
 
 
 def test_a_source_that_does_not_open_is_named_and_the_others_go_on(completed, people_film, people_gallery):
@@ -127,6 +132,15 @@ def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, p
     code, _, _ = completed(*words, "--overwrite")
     assert code == 0
     assert len(frames_of(tmp_path / "out.mp4")[0]) == 40
+
+
+def test_an_output_that_fails_is_told_at_the_end_and_by_the_exit_code(completed, people_film, people_gallery):
+    code, out, err = completed(
+        "--video", people_film, "--gallery", people_gallery, "--events", "/dev/full", "--overwrite"
+    )
+    assert code == 1
+    assert "40 frames" in out and "NOT COMPLETE: events /dev/full" in out
+    assert err.count("is dropped") == 1
 
 
 def test_limits_end_the_run(completed, people_film, people_gallery):
