@@ -58,7 +58,7 @@ def test_every_dependency_is_pinned_for_ci() -> None:
 
 
 @pytest.mark.parametrize("path", PUBLIC, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_path_or_host_of_one_machine(path: Path) -> None:
+def test_no_path_of_one_machine(path: Path) -> None:
     if not path.is_file():
         pytest.skip(f"{path.name} is not there yet")
     text = path.read_text(encoding="utf-8")
