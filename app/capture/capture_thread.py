@@ -111,7 +111,7 @@ class CaptureThread:
 
     def look_after(self, now: float) -> None:
         """Notice that the reader is silent; give up on it when it hangs."""
-        if self._busy_since is None or self.state.over or self._closing:
+        if self._busy_since is None or self._closing:
             return
         silent_s = now - self._busy_since
         if self.state is ChannelState.RUNNING and silent_s > self._settings.read_timeout_s / 2:
@@ -196,6 +196,8 @@ class CaptureThread:
             self._busy_since = None
             self._first_frame_at = None
             self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
+            if self.state is ChannelState.FAILED:
+                self.state = ChannelState.OPENING
             if not self._was_open:
                 log.info("%s: open", self.source)
             self._was_open = True
@@ -260,6 +262,9 @@ class CaptureThread:
                     self._stalled()
                 self._reconnecting(cause)
                 return True
+            if self.source.live:
+                self._missing(cause)
+                return True
         return self._fail(generation, cause)
 
     def _fail(self, generation: int, cause: str) -> bool:
@@ -311,6 +316,15 @@ class CaptureThread:
         self.state = ChannelState.RECONNECTING
         log.warning("%s; opening it again in %.3g s", cause, self._peek_pause_s())
 
+    def _missing(self, cause: str) -> None:
+        """A camera that is not there at the start is told once and awaited as long as others keep the run going."""
+        if self.state is ChannelState.FAILED:
+            self._busy_since = None
+            log.debug("%s", cause)
+            return
+        self._failed(cause)
+        log.info("%s: tried again as long as the run lasts", self.source.name)
+
     def _failed(self, cause: str) -> None:
         self._busy_since = None
         self._last_error = cause
@@ -321,12 +335,16 @@ class CaptureThread:
     def _abandon(self, silent_s: float) -> None:
         stuck = self._thread
         self._generation += 1
-        if not (self._live and self._was_open):
-            self._failed(f"{self.source} does not open: no answer within {silent_s:.1f} s. Is it on, and reachable?")
-            return
         if stuck is not None:
             self._abandoned.append(stuck)
-        self._reconnecting(f"{self.source}: its reader has hung for {silent_s:.1f} s and is abandoned")
+        no_answer = f"{self.source} does not open: no answer within {silent_s:.1f} s. Is it on, and reachable?"
+        if self._live and self._was_open:
+            self._reconnecting(f"{self.source}: its reader has hung for {silent_s:.1f} s and is abandoned")
+        elif self.source.live:
+            self._missing(no_answer)
+        else:
+            self._failed(no_answer)
+            return
         self.start()
 
     def _peek_pause_s(self) -> float:

@@ -18,14 +18,14 @@ class ChannelState(str, enum.Enum):
     """A live source broke; it is being opened again, or waits for that."""
     ENDED = "ended"
     FAILED = "failed"
-    """It did not open the first time, or a recording cannot be read."""
+    """It did not open the first time, or a recording cannot be read. A live source may still come up."""
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def over(self) -> bool:
-        """Whether no further frame will come."""
+        """Whether no further frame is to be expected: a run of which all channels are over ends."""
         return self in (ChannelState.ENDED, ChannelState.FAILED)
 
 

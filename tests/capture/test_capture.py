@@ -218,6 +218,26 @@ def test_a_source_that_does_not_open_fails_and_the_others_go_on(caplog):
     assert "bad: not there" in caplog.text
 
 
+def test_a_camera_that_is_off_at_the_start_is_told_once_and_taken_in_when_it_comes_up(gate, caplog):
+    hold, watching = gate(), gate()
+    opener = Opener(cam=[*[SourceError("cam: off")] * 3, ScriptedReader(7, hold)], other=[ScriptedReader(1, watching)])
+    with Channels(cameras("cam", "other"), FAST, opener) as channels:
+        frames = {}
+        while "cam" not in frames:
+            frame = channels.take(PATIENT_S)
+            assert frame is not None
+            frames[frame.source] = frame
+        assert values([frames["cam"]]) == [7]
+        assert channels.status()[0].state is ChannelState.RUNNING
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["cam: off"]
+
+
+def test_a_run_of_which_every_source_failed_is_finished_even_while_cameras_are_tried_again():
+    with Channels(cameras("cam"), FAST, Opener(cam=[SourceError("cam: off")] * 1000)) as channels:
+        assert take_all(channels) == []
+        assert channels.finished
+
+
 def test_a_recording_without_a_frame_has_failed():
     with Channels(films("a"), FAST, Opener(a=[ScriptedReader(live=False)])) as channels:
         assert take_all(channels) == []
