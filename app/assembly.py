@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Callable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def run(
         )
         detector, embedder = stack.enter_context(networks(settings))
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
-        enrolment.enrol_all(progress.counter("looking at photos"))
+        enrolment.enrol_all(_unless_stopped(stop, progress.counter("looking at photos")))
         enrolment.watch()
         window = _window(settings.output)
         summary = RunSummary()
@@ -97,6 +97,17 @@ def run(
         run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
         ended = channels.status()
     return RunReport(summary, ended, outputs.lost)
+
+
+def _unless_stopped(stop: threading.Event, count: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Ctrl-C also ends the reading of a thousand photos; what was found so far is kept for the next start."""
+
+    def counted(done: int, total: int) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        count(done, total)
+
+    return counted
 
 
 def _facts(status: ChannelStatus) -> ChannelFacts:
