@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Callable, Optional, Tuple
 
@@ -21,8 +22,8 @@ LONGEST_SIDE_PX = 1600
 
 
 BEYOND_DOUBT = 0.95
-"""Score from which no other way of holding the photo is tried. On a photo lying on its side a detector sees faces of
-lower scores in places where there are none."""
+"""Score from which no last resort is tried. On a photo lying on its side a detector sees faces of lower scores, also in
+places where there are none."""
 
 
 NO_FACE = "no face found; use a sharp photo that shows the face from the front"
@@ -30,7 +31,7 @@ NO_FACE = "no face found; use a sharp photo that shows the face from the front"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way of holding a photo. Tried in turn until a face is beyond doubt."""
+    """One way of holding a photo."""
 
     description: str
     hold: Callable[[np.ndarray], np.ndarray]
@@ -48,13 +49,21 @@ def _turned(code: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda picture: np.asarray(cv2.rotate(picture, code))
 
 
-ATTEMPTS = (
+UPRIGHT_OR_NOT = (
     Attempt("as it is", lambda picture: picture),
+    Attempt("turned upside down", _turned(cv2.ROTATE_180), turned=True),
+)
+"""Always both: a detector finds faces that stand on their heads too, only with a somewhat lower score."""
+
+LAST_RESORTS = (
     Attempt("with a border around it", _with_border),
     Attempt("turned clockwise", _turned(cv2.ROTATE_90_CLOCKWISE), turned=True),
     Attempt("turned anticlockwise", _turned(cv2.ROTATE_90_COUNTERCLOCKWISE), turned=True),
-    Attempt("turned upside down", _turned(cv2.ROTATE_180), turned=True),
 )
+"""Tried when no face is beyond doubt."""
+
+TURNING_NEEDS = 1.0
+"""How much surer, in log odds, a face must be for the photo to be turned: as a rule photos are upright."""
 
 
 def examine_photo(
@@ -95,17 +104,25 @@ def examine_photo(
 def _best_attempt(
     picture: np.ndarray, detector: FaceDetector, min_score: float
 ) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
-    """The first way of holding the photo in which a face is beyond doubt, or else the one with the surest face."""
+    """The way of holding the photo in which its face is surest."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
-    for attempt in ATTEMPTS:
+    best_sureness = -np.inf
+    for attempt in (*UPRIGHT_OR_NOT, *LAST_RESORTS):
+        if best is not None and attempt in LAST_RESORTS and best[2].scores.max() >= BEYOND_DOUBT:
+            break
         held = attempt.hold(picture)
         (faces,) = detector.detect([held])
         faces = faces[np.flatnonzero(faces.scores >= min_score)]
-        if len(faces) and (best is None or faces.scores.max() > best[2].scores.max()):
-            best = (attempt, held, faces)
-            if faces.scores.max() >= BEYOND_DOUBT:
-                break
+        if len(faces):
+            sureness = _log_odds(float(faces.scores.max())) - (TURNING_NEEDS if attempt.turned else 0)
+            if sureness > best_sureness:
+                best, best_sureness = (attempt, held, faces), sureness
     return best
+
+
+def _log_odds(score: float) -> float:
+    share = min(max(score, 1e-6), 1 - 1e-6)
+    return math.log(share / (1 - share))
 
 
 def _verdict(faces: int, face_px: float, sharp: float, settings: GallerySettings) -> Tuple[PhotoStatus, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
@@ -110,6 +111,17 @@ def all_figures(model: Path, data: Path, work: Path, portraits: int = 0, threads
     }
 
 
+def write_held_out(data: Path, work: Path, target: Path) -> None:
+    """The pictures behind two of the figures as files, for `python -m app evaluate detection`."""
+    table = load_table(work, "scenes")
+    for folder in ("empty", "people"):
+        (target / folder).mkdir(parents=True, exist_ok=True)
+    for name, picture in empty_pictures(data, table):
+        cv2.imwrite(str(target / "empty" / f"{Path(name).name.replace('#', '_').replace('.jpg', '')}.png"), picture)
+    for path in held_out_people(str(path) for path in table.paths):
+        shutil.copy(data / path, target / "people")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.detection_figures",
@@ -119,8 +131,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder in which training.labels has written")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--write-held-out", type=Path, metavar="DIR", help="write the held-out pictures there, too")
     parser.add_argument("--portraits", type=int, default=0, help="at most so many development portraits (0: all)")
     arguments = parser.parse_args()
+    if arguments.write_held_out:
+        write_held_out(arguments.data, arguments.work, arguments.write_held_out)
     print(json.dumps(all_figures(arguments.model, arguments.data, arguments.work, arguments.portraits), indent=1))
 
 

@@ -58,9 +58,11 @@ class Recipe:
     sectioned_steps: int = 600
     """For so many steps at the start, every part of the student is fed with the teacher's feature maps."""
     hint_weight: float = 20.0
-    settle_step: int = 2400
-    """From here on normalisation statistics are measured once and frozen (see training/normalisation.py)."""
+    settle_share: float = 0.7
+    """After this share of the run, normalisation is measured once and frozen (see training/normalisation.py)."""
     settle_batches: int = 16
+    plain_share: float = 0.12
+    """The last share of the run: less turned, covered and degraded, so that the end looks like the use."""
 
     def layout(self, step: int) -> Tuple[int, int]:
         """Side and number of the scenes of a batch."""
@@ -72,7 +74,8 @@ class Recipe:
 def draw_step(shelf: PictureShelf, recipe: Recipe, step: int) -> Tuple[Tensor, Targets]:
     """Network input and targets of one step; the same for the same seed and step."""
     side, count = recipe.layout(step)
-    images, faces = draw_batch(shelf, (recipe.seed, step), count, side)
+    strength = 0.4 if step >= (1 - recipe.plain_share) * recipe.steps else 1.0
+    images, faces = draw_batch(shelf, (recipe.seed, step), count, side, strength)
     pixels = torch.from_numpy(images.astype(np.float32) - MEAN_BGR).permute(0, 3, 1, 2)
     return pixels, match_batch(faces, side)
 
@@ -113,7 +116,7 @@ class DetectorTraining:
             group["lr"] = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_steps)
         images, targets = self._batches.take(self.step)
         self.network.train()
-        if self.step >= recipe.settle_step:
+        if self.step >= recipe.settle_share * recipe.steps:
             self._settle()
         loss, parts = self._grade(images.to(self._device), targets)
         self.optimiser.zero_grad(set_to_none=True)
@@ -207,11 +210,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--hints", type=float, default=Recipe.hint_weight, help="weight of the feature-map loss")
     parser.add_argument(
-        "--settle-at", type=int, default=Recipe.settle_step, metavar="STEP", help="freeze normalisation from here on"
+        "--settle-at",
+        type=float,
+        default=Recipe.settle_share,
+        metavar="SHARE",
+        help="freeze normalisation from here on",
     )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
-    parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with")
+    parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with (no sections then)")
     parser.add_argument("--measure-every", type=int, default=1000, metavar="STEPS", help="0: never")
     parser.add_argument("--portraits", type=int, default=400, help="development portraits for the curve")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
@@ -229,8 +236,8 @@ def main() -> None:
         steps=arguments.steps,
         seed=arguments.seed,
         peak_rate=arguments.rate,
-        sectioned_steps=arguments.sectioned,
-        settle_step=arguments.settle_at,
+        sectioned_steps=0 if arguments.start_from else arguments.sectioned,
+        settle_share=arguments.settle_at,
         hint_weight=arguments.hints,
     )
     shelf = PictureShelf(arguments.data, arguments.work)

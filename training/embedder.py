@@ -56,7 +56,7 @@ class Recipe:
     plain_share: float = 0.15
     """The last share of the run: no mix-up, mild augmentation, no hints, so that the end looks like the use."""
     hint_weight: float = 1.0
-    sectioned_images: int = 32_000
+    sectioned_images: int = 19_200
     """For so many images at the start, every section of the student is fed with the teacher's feature maps."""
     resemblance_weight: float = 4.0
 
@@ -224,7 +224,7 @@ def parse_arguments() -> argparse.Namespace:
         help="PReLU trains at half the speed and ONNX Runtime runs it badly",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
-    parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with")
+    parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with (no sections then)")
     parser.add_argument("--measure-every", type=int, default=20_000, metavar="IMAGES")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
     parser.add_argument("--threads", type=int, default=2)
@@ -242,7 +242,7 @@ def main() -> None:
         seed=arguments.seed,
         peak_rate=arguments.rate,
         hint_weight=arguments.hints,
-        sectioned_images=arguments.sectioned,
+        sectioned_images=0 if arguments.start_from else arguments.sectioned,
     )
     teacher = load_public_teacher(torch.load(arguments.teacher, map_location="cpu", weights_only=True))
     training = EmbedderTraining(

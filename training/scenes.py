@@ -66,14 +66,14 @@ def face_length(rng: np.random.Generator, smallest: float, largest: float) -> fl
 
 
 def paste_face(
-    canvas: Canvas, shelf: PictureShelf, rng: np.random.Generator, centre: np.ndarray, length: float
+    canvas: Canvas, shelf: PictureShelf, rng: np.random.Generator, centre: np.ndarray, length: float, strength: float
 ) -> None:
     """One face picture with its main face at `centre`, `length` pixels long, turned a little or a lot."""
     picture, faces, main = shelf.face_picture(rng)
     box = faces.boxes[main]
     scale = length / max(float((box[2:] - box[:2]).max()), 1.0)
-    angle = rng.normal(0, np.deg2rad(12)) if rng.random() < 0.85 else rng.normal(0, np.deg2rad(40))
-    narrowing = float(np.exp(-abs(rng.normal(0, 0.12))))
+    angle = strength * rng.normal(0, np.deg2rad(12 if rng.random() < 0.85 else 40))
+    narrowing = float(np.exp(-abs(rng.normal(0, 0.12) * strength)))
     transform = placing_transform((box[:2] + box[2:]) / 2, centre, scale, angle, bool(rng.random() < 0.5), narrowing)
     if rng.random() < 0.5:
         picture = vary_light(picture, rng, 1.0)
@@ -98,16 +98,16 @@ def cover_partly(canvas: Canvas, shelf: PictureShelf, rng: np.random.Generator) 
         canvas.paste(picture, NO_FACES, transform, outline, rng.uniform(0, 1.5))
 
 
-def scattered_faces(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Canvas:
+def scattered_faces(shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float) -> Canvas:
     """A few faces of any size on a picture without faces."""
     canvas = Canvas(empty_view(shelf.empty, rng, side))
     count = 1 + int(rng.poisson(2.5))
     for length in sorted((face_length(rng, 11, 0.9 * side / np.sqrt(count)) for _ in range(count)), reverse=True):
-        paste_face(canvas, shelf, rng, rng.uniform(0.05, 0.95, 2) * side, length)
+        paste_face(canvas, shelf, rng, rng.uniform(0.05, 0.95, 2) * side, length, strength)
     return canvas
 
 
-def rows_of_faces(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Canvas:
+def rows_of_faces(shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float) -> Canvas:
     """Faces in rows, as in groups and crowds; the back rows are pasted first."""
     canvas = Canvas(empty_view(shelf.empty, rng, side))
     columns = int(rng.integers(2, 7))
@@ -117,11 +117,11 @@ def rows_of_faces(shelf: PictureShelf, rng: np.random.Generator, side: int) -> C
             if rng.random() < 0.2:
                 continue
             centre = (np.array([column, row]) + 0.5 + rng.normal(0, 0.12, 2)) * cell
-            paste_face(canvas, shelf, rng, centre, max(cell * rng.uniform(0.3, 0.8), 11))
+            paste_face(canvas, shelf, rng, centre, max(cell * rng.uniform(0.3, 0.8), 11), strength)
     return canvas
 
 
-def real_scene(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Canvas:
+def real_scene(shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float) -> Canvas:
     """A window of an ordinary picture with people, about one of its faces, at a drawn size."""
     picture, faces = shelf.people[int(rng.integers(len(shelf.people)))]
     chosen = int(rng.integers(len(faces))) if len(faces) else -1
@@ -141,37 +141,41 @@ def real_scene(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Canv
     return canvas
 
 
-def empty_scene(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Canvas:
+def empty_scene(shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float) -> Canvas:
     return Canvas(empty_view(shelf.empty, rng, side))
 
 
-SCENE_KINDS = ((scattered_faces, 0.42), (rows_of_faces, 0.16), (real_scene, 0.20), (empty_scene, 0.22))
+SCENE_KINDS = ((scattered_faces, 0.28), (rows_of_faces, 0.12), (real_scene, 0.38), (empty_scene, 0.22))
 
 
-def vary_scene(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_scene(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Light, blur, grain and compression over the whole scene; places stay."""
-    image = vary_light(image, rng, 1.0)
-    if rng.random() < 0.2:
+    image = vary_light(image, rng, strength)
+    if rng.random() < 0.2 * strength:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * strength:
         grain = rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
         image = np.clip(image + grain, 0, 255).astype(np.uint8)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * strength:
         image = compress(image, rng)
     return image
 
 
-def draw_scene(shelf: PictureShelf, rng: np.random.Generator, side: int) -> Tuple[np.ndarray, SceneFaces]:
+def draw_scene(
+    shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float
+) -> Tuple[np.ndarray, SceneFaces]:
     """A square BGR scene and its faces."""
     makers, shares = zip(*SCENE_KINDS)
-    canvas = makers[int(rng.choice(len(makers), p=shares))](shelf, rng, side)
-    if rng.random() < 0.4:
+    canvas = makers[int(rng.choice(len(makers), p=shares))](shelf, rng, side, strength)
+    if rng.random() < 0.4 * strength:
         cover_partly(canvas, shelf, rng)
-    return vary_scene(canvas.image, rng), canvas.faces()
+    return vary_scene(canvas.image, rng, strength), canvas.faces()
 
 
-def draw_batch(shelf: PictureShelf, seed: Sequence[int], count: int, side: int) -> Tuple[np.ndarray, List[SceneFaces]]:
-    """`count` scenes as N×side×side×3 BGR, with the faces of each."""
+def draw_batch(
+    shelf: PictureShelf, seed: Sequence[int], count: int, side: int, strength: float = 1.0
+) -> Tuple[np.ndarray, List[SceneFaces]]:
+    """`count` scenes as N×side×side×3 BGR, with the faces of each; with less `strength` they are plainer."""
     rng = np.random.default_rng(list(seed))
-    scenes = [draw_scene(shelf, rng, side) for _ in range(count)]
+    scenes = [draw_scene(shelf, rng, side, strength) for _ in range(count)]
     return np.stack([image for image, _ in scenes]), [faces for _, faces in scenes]

@@ -100,7 +100,7 @@ def test_scenes_repeat_for_a_seed_and_keep_held_out_pictures_out(tiny_set: Tuple
 def test_every_kind_of_scene_can_be_drawn(tiny_set: Tuple[Path, Path]) -> None:
     shelf = scenes.PictureShelf(*tiny_set)
     for maker, _ in scenes.SCENE_KINDS:
-        drawn = maker(shelf, np.random.default_rng(3), 160)
+        drawn = maker(shelf, np.random.default_rng(3), 160, 1.0)
         faces = drawn.faces()
         assert drawn.image.shape == (160, 160, 3)
         inside = faces.landmarks[faces.certain]
