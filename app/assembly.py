@@ -139,12 +139,15 @@ def gallery_enrolment(settings: Settings) -> Iterator[Enrolment]:
 @contextlib.contextmanager
 def open_enrolment(settings: Settings, detector: FaceDetector, embedder: FaceEmbedder) -> Iterator[Enrolment]:
     """The gallery of these settings, on these networks."""
-    entry = embedder_entry(settings.models)
+    finder, teller = detector_entry(settings.models), embedder_entry(settings.models)
     threshold = settings.recognition.threshold
     if threshold is None:
-        threshold = entry.threshold
-    models = f"{detector_entry(settings.models).sha256} {entry.sha256}"
-    with contextlib.closing(Enrolment(settings.gallery, detector, embedder, threshold, models)) as enrolment:
+        threshold = teller.threshold
+    # Everything besides the gallery's own limits that a verdict on a photo depends on.
+    finding = (settings.detection, finder.sha256, finder.preprocessing, finder.min_sizes)
+    telling = (teller.sha256, teller.preprocessing, teller.crop)
+    examiner = repr((finding, telling))
+    with contextlib.closing(Enrolment(settings.gallery, detector, embedder, threshold, examiner)) as enrolment:
         yield enrolment
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import importlib.metadata
+import importlib
 import os
 import platform
 import resource
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -21,6 +21,7 @@ import numpy as np
 from app.assembly import networks, open_enrolment, run
 from app.capture.opening import open_reader
 from app.capture.uri import Source, parse_source
+from app.errors import SourceError
 from app.output.annotate import Annotator
 from app.output.film_encoders import open_film
 from app.output.progress import Progress
@@ -57,7 +58,7 @@ class Benchmark:
 
     recording: str
     faces_per_frame: float = 0.0
-    stages_ms: Dict[str, List[float]] = field(default_factory=lambda: defaultdict(list))
+    stages_ms: Dict[str, List[float]] = field(default_factory=dict)
     loops: List[LoopSpeed] = field(default_factory=list)
     peak_memory_mb: float = 0.0
 
@@ -72,8 +73,8 @@ class Benchmark:
         rows = [
             (stage, f"{np.percentile(spent, 50):.2f}", f"{np.percentile(spent, 95):.2f}")
             for stage in STAGES
+            if stage in self.stages_ms
             for spent in [self.stages_ms[stage]]
-            if spent
         ]
         loops = [(loop.description, f"{loop.frames_per_s:.1f}", f"{loop.cpu_ms_per_frame:.1f}") for loop in self.loops]
         return "\n\n".join(
@@ -118,15 +119,16 @@ def measure(settings: Settings, recording: Path, frames: int, progress: Progress
 
 
 def _measure_stages(settings: Settings, source: Source, frames: int, result: Benchmark, progress: Progress) -> None:
-    reader = open_reader(source, settings.capture)
     count = progress.counter("measuring stages")
     faces = 0
-    with tempfile.TemporaryDirectory() as folder, networks(settings) as (detector, embedder), open_enrolment(
-        settings, detector, embedder
-    ) as enrolment:
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(contextlib.closing(open_reader(source, settings.capture)))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        detector, embedder = stack.enter_context(networks(settings))
+        enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
         enrolment.enrol_all()
         pipeline = Pipeline(detector, embedder, enrolment, settings)
-        annotator = Annotator()
+        annotator = Annotator(settings.output.landmarks)
         film = None
         for index in range(WARM_UP_FRAMES + frames):
             spent, raw = _timed(reader.read)
@@ -135,7 +137,9 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             frame = Frame(raw.image, source.name, index, time.time(), raw.position)
             (answer,) = pipeline.process([frame])
             draw_ms, picture = _timed(annotator.annotate, answer)
-            film = film or open_film(Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), 23, reader.fps)
+            film = film or open_film(
+                Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
+            )
             encode_ms, _ = _timed(film.write, picture, index / (reader.fps or 25))
             count(index + 1, WARM_UP_FRAMES + frames)
             if index < WARM_UP_FRAMES:
@@ -143,11 +147,12 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             faces += len(answer.faces)
             timings = {"decode": spent, **answer.timings_ms, "draw": draw_ms, "encode": encode_ms}
             for stage, milliseconds in timings.items():
-                result.stages_ms[stage].append(milliseconds)
+                result.stages_ms.setdefault(stage, []).append(milliseconds)
         if film is not None:
             film.close(0.04)
-    reader.close()
-    result.faces_per_frame = faces / max(1, len(result.stages_ms["decode"]))
+    if not result.stages_ms:
+        raise SourceError(f"{source} is too short to measure: it needs more than {WARM_UP_FRAMES} frames")
+    result.faces_per_frame = faces / len(result.stages_ms["decode"])
 
 
 def _measure_loop(description: str, settings: Settings, source: Source, progress: Progress) -> LoopSpeed:
@@ -174,5 +179,5 @@ def machine() -> str:
         processor = names[0] if names else processor
     return (
         f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"OpenCV {cv2.__version__}, ONNX Runtime {importlib.metadata.version('onnxruntime')}"
+        f"OpenCV {cv2.__version__}, ONNX Runtime {importlib.import_module('onnxruntime').__version__}"
     )

@@ -55,14 +55,15 @@ class Enrolment:
         detector: FaceDetector,
         embedder: FaceEmbedder,
         threshold: float,
-        models: str,
+        examiner: str,
     ) -> None:
-        """`models` is the fingerprint of the two networks."""
+        """`examiner` is the fingerprint of the networks and of how they are used: with another one, photos found good
+        or bad before are looked at again."""
         limits = f"{settings.min_face_px} {settings.min_sharpness} {settings.min_score}"
         self._settings = settings
         self._detector = detector
         self._embedder = embedder
-        self._folder = GalleryFolder(settings.folder, f"{FINDINGS_VERSION} {models} {limits}", self._judge)
+        self._folder = GalleryFolder(settings.folder, f"{FINDINGS_VERSION} {examiner} {limits}", self._judge)
         self._errands = Errands()
         self._closing = threading.Event()
         self._watcher: Optional[threading.Thread] = None
@@ -111,7 +112,9 @@ class Enrolment:
             except AppError as error:
                 self._tell(logging.ERROR, str(error))
             except Exception:  # the root of a thread; the run goes on with the gallery that it has
-                logger.exception("the gallery could not be read again")
+                if "fault" not in self._told:
+                    self._told.add("fault")
+                    logger.exception("the gallery could not be read again")
 
     def _refresh(self, progress: Optional[Progress] = None) -> None:
         gallery = self._folder.refresh(time.time(), progress)
@@ -182,6 +185,9 @@ class Errands:
             answer.set_result(work())
         except Exception as error:  # noqa: BLE001 - raised at the root of a thread, the asker's
             answer.set_exception(error)
+        except BaseException:
+            answer.set_exception(ErrandRefusedError())
+            raise
 
     def close(self) -> None:
         """Refuses everything that waits or is still to come."""

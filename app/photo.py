@@ -33,7 +33,6 @@ NO_FACE = "no face found; use a sharp photo that shows the face from the front"
 class Attempt:
     """One way of holding a photo."""
 
-    description: str
     hold: Callable[[np.ndarray], np.ndarray]
     turned: bool = False
 
@@ -49,16 +48,18 @@ def _turned(code: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda picture: np.asarray(cv2.rotate(picture, code))
 
 
+AS_IT_IS = Attempt(lambda picture: picture)
+
 UPRIGHT_OR_NOT = (
-    Attempt("as it is", lambda picture: picture),
-    Attempt("turned upside down", _turned(cv2.ROTATE_180), turned=True),
+    AS_IT_IS,
+    Attempt(_turned(cv2.ROTATE_180), turned=True),
 )
 """Always both: a detector finds faces that stand on their heads too, only with a somewhat lower score."""
 
 LAST_RESORTS = (
-    Attempt("with a border around it", _with_border),
-    Attempt("turned clockwise", _turned(cv2.ROTATE_90_CLOCKWISE), turned=True),
-    Attempt("turned anticlockwise", _turned(cv2.ROTATE_90_COUNTERCLOCKWISE), turned=True),
+    Attempt(_with_border),
+    Attempt(_turned(cv2.ROTATE_90_CLOCKWISE), turned=True),
+    Attempt(_turned(cv2.ROTATE_90_COUNTERCLOCKWISE), turned=True),
 )
 """Tried when no face is beyond doubt."""
 
@@ -73,7 +74,7 @@ def examine_photo(
     settings: GallerySettings,
     turned_by_exif: bool = False,
 ) -> PhotoFinding:
-    """What an upright-made photo is worth. Without a face it is tried with a border and in the other orientations."""
+    """What a photo is worth. It is tried upside down too, and without a sure face in further ways."""
     small = _shrunk(picture)
     found = _best_attempt(small, detector, settings.min_score)
     if found is None:
@@ -87,7 +88,7 @@ def examine_photo(
     crop = align_faces(held, face.landmarks, embedder.crop_size)
     sharp = sharpness(crop[0])
     status, message = _verdict(len(faces), face_px, sharp, settings)
-    if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL:
+    if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL and attempt is AS_IT_IS:
         left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / (held.shape[1], held.shape[0])
         message += f" ({left:.0%} from the left, {top:.0%} from the top)"
     return PhotoFinding(

@@ -60,14 +60,14 @@ def run_loop(
 ) -> None:
     """Until the sources have ended, a limit is reached or the window is closed."""
     while not limits.reached(summary):
+        enrolment.keep_up()
+        progress.tick()
         if window is not None:
             window = _look_after(window, outputs)
             if window is not None and window.closed:
                 return
             if window is not None and window.paused:
                 continue
-        enrolment.keep_up()
-        progress.tick()
         frame = channels.take(FRAME_WAIT_S)
         if frame is None:
             if channels.finished:

@@ -171,6 +171,8 @@ class _FileReader:
             raise SettingsError(f"{self._place(node)}: {what} must consist of lines 'key: value'")
         seen: Dict[str, yaml.Node] = {}
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SettingsError(f"{self._place(key_node)}: {what} must consist of lines 'key: value'")
             if key_node.value in seen:
                 first = seen[key_node.value].start_mark.line + 1
                 raise SettingsError(
@@ -199,7 +201,12 @@ class _FileReader:
         return SettingsError(f"{self._place(key_node)}: there is no setting {key!r}; did you mean {near[0]!r}?")
 
     def _value(self, leaf: Leaf, node: yaml.Node) -> Any:
-        value = yaml.SafeLoader("").construct_object(node, deep=True)
+        try:
+            value = yaml.SafeLoader("").construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError) as error:
+            raise SettingsError(
+                f"{self._place(node)}: {leaf.key}: this value is not understood; expected {expectation(leaf)}"
+            ) from error
         if leaf.kind is Path and isinstance(value, str) and value:
             return self.path.parent / value
         return value

@@ -74,6 +74,7 @@ class RunSummary:
         if name is None:
             return
         presence = self.people.setdefault(name, Presence(now, now))
+        presence.first_s = min(presence.first_s, now)
         presence.last_s = max(presence.last_s, now)
         presence.frames += 1
         presence.visits += name not in names_of_track
@@ -130,7 +131,8 @@ def moment(seconds: float) -> str:
     """A time of day for a live source's seconds since the epoch; minutes and seconds into a recording."""
     if seconds > 1e8:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    return f"{int(seconds) // 60:d}:{seconds % 60:04.1f}"
+    tenths = round(seconds * 10)
+    return f"{tenths // 600:d}:{tenths % 600 / 10:04.1f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -21,7 +21,7 @@ def enrolment(networks, settings):
 
     def open_enrolment(**changes):
         gallery = dataclasses.replace(settings.gallery, **changes)
-        made.append(Enrolment(gallery, *networks, threshold=0.4, models="test"))
+        made.append(Enrolment(gallery, *networks, threshold=0.4, examiner="test"))
         return made[-1]
 
     yield open_enrolment
@@ -75,7 +75,7 @@ def test_the_networks_are_used_by_the_loops_thread_alone(networks, people_galler
             return getattr(self._network, name)
 
     gallery = dataclasses.replace(settings.gallery, reload_every_s=0.02)
-    with contextlib.closing(Enrolment(gallery, *map(Spy, networks), threshold=0.4, models="test")) as people:
+    with contextlib.closing(Enrolment(gallery, *map(Spy, networks), threshold=0.4, examiner="test")) as people:
         people.enrol_all()
         people.watch()
         shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / "Grace.jpg")
@@ -89,11 +89,22 @@ def test_photos_seen_before_are_not_embedded_again(networks, people_gallery, set
             raise AssertionError("a network was asked")
 
     shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
-    first = Enrolment(settings.gallery, *networks, threshold=0.4, models="test")
+    first = Enrolment(settings.gallery, *networks, threshold=0.4, examiner="test")
     first.enrol_all()
-    again = Enrolment(settings.gallery, Refusing(), Refusing(), threshold=0.4, models="test")
+    again = Enrolment(settings.gallery, Refusing(), Refusing(), threshold=0.4, examiner="test")
     again.enrol_all()
     assert names(again) == names(first)
+
+
+def test_nothing_of_a_removed_person_stays_behind_in_a_cache_of_other_limits(enrolment, people_gallery, settings):
+    photo = settings.gallery.folder / "Grace.jpg"
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", photo)
+    enrolment().enrol_all()
+    cache = settings.gallery.folder / ".embeddings.cache"
+    before = cache.read_bytes()
+    photo.unlink()
+    enrolment(min_face_px=30.0).enrol_all()
+    assert len(cache.read_bytes()) < len(before)
 
 
 def test_refused_photos_and_doubtful_people_are_told_once(enrolment, people_gallery, settings, caplog):

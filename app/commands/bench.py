@@ -12,7 +12,7 @@ from typing import Optional
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import OutputError
-from app.settings import Settings
+from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
 program does when reading, recognising and writing overlap. Without a recording it makes one of 1280 x 720 pixels."""
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", metavar="N", type=_at_least_one, default=200, help="frames to measure (default: 200)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
-    add_settings_options(parser, sections=("models", "gallery", "run"))
+    add_settings_options(parser, sections=("models", "gallery"))
 
 
 def _at_least_one(text: str) -> int:
@@ -48,7 +48,7 @@ def _at_least_one(text: str) -> int:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    settings = effective_settings(arguments).settings
+    settings = dataclasses.replace(effective_settings(arguments).settings, run=RunSettings())
     progress = configure_logging("warning")
     from app.benchmark import machine, measure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from app.capture.uri import parse_source
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.run import stop_on_signals
-from app.settings import Settings
+from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Makes a short film in which a camera passes portraits of Eileen Collins, Grace Hopper and a stranger,
 enrols the two women by other cuts of their pictures, and runs the program on the film as on any other recording.
@@ -33,7 +32,7 @@ Now with your own camera:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_settings_options(parser, sections=("models", "run"))
+    add_settings_options(parser, sections=("models",))
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -50,7 +49,6 @@ def execute(arguments: argparse.Namespace) -> int:
     detector_entry(settings.models).verified_file()
     embedder_entry(settings.models).verified_file()
     folder = settings.gallery.folder.parent
-    shutil.rmtree(settings.gallery.folder, ignore_errors=True)
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)
     print("making the film ...", flush=True)
@@ -78,6 +76,7 @@ def _demo_settings(settings: Settings) -> Settings:
     folder = Path("demo")
     return dataclasses.replace(
         settings,
+        run=dataclasses.replace(RunSettings(), log_level=settings.run.log_level),
         gallery=dataclasses.replace(settings.gallery, folder=folder / "gallery", reload_every_s=0.0),
         output=dataclasses.replace(
             settings.output,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Tuple
 
+from app.capture.passwords import masked
 from app.capture.uri import parse_named
 from app.settings import Leaf, leaves
 from app.settings_reader import Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
@@ -57,8 +58,8 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
 def _source_type(flag: str, prefix: str) -> Any:
     def source(text: str) -> Tuple[Optional[str], str]:
         name, address = parse_named(text)
-        if flag == "--rtsp" and not address.startswith(("rtsp://", "rtsps://")):
-            raise argparse.ArgumentTypeError(f"{address}: an RTSP address begins with rtsp://")
+        if flag == "--rtsp" and not address.lower().startswith(("rtsp://", "rtsps://")):
+            raise argparse.ArgumentTypeError(f"{masked(address)}: an RTSP address begins with rtsp://")
         return name, prefix + address
 
     return source

@@ -84,6 +84,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
             finding = enrolment.examine(data)
             if finding.status.kept:
                 target = add_photo(settings.gallery.folder, arguments.name, photo)
+                known[content_hash] = str(target)
                 print(f"{photo}: added as {target}{_remark(finding.message)}")
             else:
                 refused += 1

@@ -11,7 +11,7 @@ from typing import Optional
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
-from app.errors import SettingsError
+from app.errors import ModelError, SettingsError
 from app.settings import Settings
 from app.settings_reader import show
 
@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.assembly import run
 
     report = run(effective.settings, sources, stop_on_signals(), progress)
-    if len(report.failed) < len(sources):
+    if report.summary.frames or report.lost or len(report.failed) < len(sources):
         print(report.text())
     if report.failed:
         return USER_ERROR
@@ -81,5 +81,8 @@ def stop_on_signals() -> threading.Event:
 def _default_threshold(settings: Settings) -> str:
     from app.vision.loading import embedder_entry
 
-    entry = embedder_entry(settings.models)
+    try:
+        entry = embedder_entry(settings.models)
+    except ModelError:
+        return "the embedder's own; models.catalog has no such embedder"
     return f"{entry.threshold:.2f}, {entry.name}'s own"

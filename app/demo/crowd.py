@@ -13,7 +13,6 @@ from app.demo.portraits import Portrait
 from app.output.film_encoders import open_film
 
 COLUMNS, ROWS = 4, 2
-MOST_FACES = COLUMNS * ROWS
 
 
 def make_crowd(path: Path, portraits: Sequence[Portrait], faces: int, frames: int) -> None:
@@ -21,17 +20,23 @@ def make_crowd(path: Path, portraits: Sequence[Portrait], faces: int, frames: in
     cell_width, cell_height = WIDTH // COLUMNS, HEIGHT // ROWS
     heads = [_head(portrait, cell_width, cell_height) for portrait in portraits]
     film = open_film(path, (WIDTH, HEIGHT), 23, FPS)
-    for index in range(frames):
-        picture = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
-        for cell in range(faces):
-            left, top = cell % COLUMNS * cell_width, cell // COLUMNS * cell_height
-            sway = np.array([[1, 0, 8 * np.sin(index / 9 + cell)], [0, 1, 6 * np.cos(index / 7 + 2 * cell)]])
-            head = cv2.warpAffine(
-                heads[cell % len(heads)], sway, (cell_width, cell_height), borderMode=cv2.BORDER_REFLECT
-            )
-            picture[top : top + cell_height, left : left + cell_width] = head
-        film.write(picture, index / FPS)
-    film.close(1 / FPS)
+    try:
+        for index in range(frames):
+            film.write(_picture(heads, faces, index), index / FPS)
+    finally:
+        film.close(1 / FPS)
+
+
+def _picture(heads: Sequence[np.ndarray], faces: int, index: int) -> np.ndarray:
+    cell_height, cell_width = heads[0].shape[:2]
+    picture = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
+    for cell in range(faces):
+        left, top = cell % COLUMNS * cell_width, cell // COLUMNS * cell_height
+        sway = np.array([[1, 0, 8 * np.sin(index / 9 + cell)], [0, 1, 6 * np.cos(index / 7 + 2 * cell)]])
+        head = heads[cell % len(heads)]
+        head = cv2.warpAffine(head, sway, (cell_width, cell_height), borderMode=cv2.BORDER_REFLECT)
+        picture[top : top + cell_height, left : left + cell_width] = head
+    return picture
 
 
 def _head(portrait: Portrait, width: int, height: int) -> np.ndarray:

@@ -46,12 +46,17 @@ def load_backdrops() -> Tuple[np.ndarray, ...]:
 
 def write_enrolment_photos(folder: Path, portraits: Tuple[Portrait, ...]) -> None:
     """Two photos a known person, `NAME_1.jpg` and `NAME_2.jpg`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for portrait in portraits:
-        if portrait.enrolled:
-            for number, photo in enumerate(_enrolment_cuts(portrait), 1):
-                encoded = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-                (folder / f"{portrait.name}_{number}.jpg").write_bytes(encoded.tobytes())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for portrait in portraits:
+            if portrait.enrolled:
+                for number, photo in enumerate(_enrolment_cuts(portrait), 1):
+                    encoded = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+                    (folder / f"{portrait.name}_{number}.jpg").write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise AppError(
+            f"the demo cannot write into {folder}: {error.strerror}; start it in a folder of yours"
+        ) from error
 
 
 def _enrolment_cuts(portrait: Portrait) -> Tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,9 @@ class EmbeddingCache:
         self._model = model
         self._told_unwritable = False
 
+    def exists(self) -> bool:
+        return self._path.is_file()
+
     def load(self) -> Dict[str, PhotoFinding]:
         """Findings by content hash; empty when there are none for this model."""
         try:

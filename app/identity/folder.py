@@ -199,7 +199,9 @@ class GalleryFolder:
         return content_hash, self._judge(data)
 
     def _keep(self, findings: Dict[str, PhotoFinding]) -> None:
-        if self._cached is None or findings.keys() != self._cached.keys():
+        # A file that holds nothing usable is replaced too: nobody's embeddings stay behind in it.
+        left_over = not self._cached and self._cache.exists()
+        if self._cached is None or left_over or findings.keys() != self._cached.keys():
             self._cache.save(findings)
         self._cached = findings
 

@@ -41,7 +41,7 @@ class PhotoFinding:
     """The lesser of width and height of the face that counts."""
     sharpness: float = 0.0
     rotation_fixed: bool = False
-    """The photo lay on its side and said so (EXIF)."""
+    """The photo was turned, because it said so (EXIF) or because its face stands upright only then."""
     message: str = ""
     """For people: why it was refused, or what to know about it."""
 

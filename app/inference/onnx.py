@@ -1,4 +1,4 @@
-"""Networks on ONNX Runtime: the backend of every machine without TensorRT."""
+"""Networks on ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -51,9 +51,7 @@ class FaceDetector(ABC):
         self._preprocessing = preprocessing
         self._settings = settings
         self._buffer = np.empty((0, 3, 0, 0), np.float32)
-        (network_input,) = engine.inputs
-        _, _, height, width = network_input.shape
-        self._fixed_size = None if width is None or height is None else (width, height)
+        self._fixed_size = _fixed_size(engine)
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Faces]:
         """The faces of each image, best first, in the image's own pixels."""
@@ -146,6 +144,21 @@ def find_output(engine: Engine, family: str, name: str, channels: int) -> str:
     raise ModelError(
         f"this is not a {family} network: expected an output {name!r} with {channels} values an anchor, found {found}; "
         "check the model's family in the catalogue"
+    )
+
+
+def _fixed_size(engine: Engine) -> Optional[Tuple[int, int]]:
+    """Width and height that the network was built for; None for one that takes any."""
+    shapes = [tensor.shape for tensor in engine.inputs]
+    if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and engine.inputs[0].dtype == np.float32:
+        height, width = shapes[0][2:]
+        if height is not None and width is not None:
+            return width, height
+        if height is None and width is None:
+            return None
+    raise ModelError(
+        f"this is not a face detector: expected one input N x 3 x height x width of float32, "
+        f"found {', '.join(map(str, engine.inputs))}; check the model's entry in the catalogue"
     )
 
 

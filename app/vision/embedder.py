@@ -46,7 +46,8 @@ class FaceEmbedder:
 
 def _check(engine: Engine, expected_input: Tuple[object, ...], expected_output: Tuple[object, ...]) -> None:
     found = [*engine.inputs, *engine.outputs]
-    fits = len(engine.inputs) == len(engine.outputs) == 1 and all(
+    fits = len(engine.inputs) == len(engine.outputs) == 1 and all(tensor.dtype == np.float32 for tensor in found)
+    fits = fits and all(
         len(tensor.shape) == len(expected)
         and all(a is None or b is None or a == b for a, b in zip(tensor.shape, expected))
         for tensor, expected in zip(found, (expected_input, expected_output))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Mapping, Tuple, TypeVar
+import contextlib
+from typing import Callable, Dict, Iterator, Mapping, Tuple, TypeVar
 
 import cv2
 
@@ -37,15 +38,16 @@ def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDe
     """The chosen detector, opened; whoever asked closes it."""
     entry = detector_entry(models)
     factory = _family(DETECTORS, entry)
-    engine = OnnxEngine(entry.verified_file(), models.threads)
-    return factory(engine, entry, detection)
+    with _closed_on_error(OnnxEngine(entry.verified_file(), models.threads)) as engine:
+        return factory(engine, entry, detection)
 
 
 def load_embedder(models: ModelSettings) -> FaceEmbedder:
     """The chosen embedder, opened; whoever asked closes it."""
     entry = embedder_entry(models)
     factory = _family(EMBEDDERS, entry)
-    return factory(OnnxEngine(entry.verified_file(), models.threads), entry)
+    with _closed_on_error(OnnxEngine(entry.verified_file(), models.threads)) as engine:
+        return factory(engine, entry)
 
 
 def detector_entry(models: ModelSettings) -> ModelEntry:
@@ -73,6 +75,16 @@ def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...
 def leave_cores_to_networks() -> None:
     """Keeps OpenCV to one thread: its own pool beside the networks' workers on the same cores slows both."""
     cv2.setNumThreads(1)
+
+
+@contextlib.contextmanager
+def _closed_on_error(engine: OnnxEngine) -> Iterator[OnnxEngine]:
+    """Whoever takes the engine over owns it; when nobody does, it is closed."""
+    try:
+        yield engine
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:

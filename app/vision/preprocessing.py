@@ -1,4 +1,4 @@
-"""What a network wants its pixels to look like: data from the catalogue, and the one way to apply it."""
+"""What a network wants its pixels to look like: data from the catalogue, and a fast way to apply it to a frame."""
 
 from __future__ import annotations
 

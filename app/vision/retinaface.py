@@ -12,6 +12,7 @@ from typing import Mapping, Tuple
 
 import numpy as np
 
+from app.errors import ModelError
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
@@ -36,6 +37,8 @@ class RetinaFace(FaceDetector):
         self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings, anchors: RetinaFaceAnchors
     ) -> None:
         super().__init__(engine, preprocessing, settings)
+        if len(anchors.min_sizes) != len(anchors.strides):
+            raise ModelError(f"min_sizes must have one list for each of the strides {anchors.strides}")
         self._anchors = anchors
         self._loc = find_output(engine, "RetinaFace", "loc", 4)
         self._conf = find_output(engine, "RetinaFace", "conf", 2)
@@ -45,7 +48,13 @@ class RetinaFace(FaceDetector):
         scores = outputs[self._conf][:, 1]
         # Nine anchors in ten thousand survive: decoding those alone costs a hundredth of decoding all.
         rows = np.flatnonzero(scores >= self._settings.min_score)
-        priors = anchor_boxes(input_size, self._anchors)[rows]
+        anchors = anchor_boxes(input_size, self._anchors)
+        if len(anchors) != len(scores):
+            raise ModelError(
+                f"the network has {len(scores)} anchors, min_sizes {self._anchors.min_sizes} make {len(anchors)}; "
+                "check min_sizes in the model's catalogue entry"
+            )
+        priors = anchors[rows]
         boxes, landmarks = decode(
             outputs[self._loc][rows], outputs[self._landms][rows], priors, self._anchors.variances
         )

@@ -7,6 +7,7 @@ import signal
 import cv2
 import numpy as np
 import pytest
+from real_sources import until
 
 
 def events_of(path):
@@ -50,7 +51,7 @@ def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, p
     assert "no window" in err
 
 
-def test_settled_faces_are_not_embedded_again_and_keep_their_names(completed, people_film, people_gallery, tmp_path):
+def test_settled_faces_keep_their_names_to_the_end(completed, people_film, people_gallery, tmp_path):
     completed("--video", people_film, "--gallery", people_gallery, "--events", "out.jsonl")
     left = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "left"]
     assert sorted(str(event["name"]) for event in left) == ["Eileen Collins", "Grace Hopper", "None"]
@@ -156,8 +157,7 @@ def test_a_signal_ends_the_run_cleanly(program, people_film, people_gallery, tmp
     )  # fmt: skip
     # The first event says that frames are being worked on; the signal then comes in the middle.
     events = tmp_path / "out.jsonl"
-    while process.poll() is None and not (events.is_file() and events.read_text(encoding="utf-8")):
-        pass
+    until(lambda: process.poll() is not None or (events.is_file() and events.read_text(encoding="utf-8")), within_s=60)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
