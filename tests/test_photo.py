@@ -41,7 +41,7 @@ def test_a_face_that_fills_its_picture_is_found(examine, portraits):
 def test_a_large_photo_is_measured_in_its_own_pixels(examine, portraits):
     small = examine(portraits[0].image)
     large = examine(cv2.resize(portraits[0].image, None, fx=5, fy=5))
-    assert large.face_px == pytest.approx(5 * small.face_px, rel=0.05)
+    assert large.face_px == pytest.approx(5 * small.face_px, rel=0.15)
 
 
 def test_a_picture_without_a_face_is_refused(examine):
