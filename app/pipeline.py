@@ -132,7 +132,7 @@ class Pipeline:
         watch = Stopwatch()
         known = self._people.known
         tracker = self._trackers[frame.source]
-        now = frame.captured_at if frame.position is None else frame.position
+        now = frame.source_time
         with watch.stage("track"):
             tracker.update(faces.boxes, now, frame.continues)
             rows = tracker.faces_to_look_at(known.generation)

@@ -62,7 +62,7 @@ class RunSummary:
             self._timings[stage].append(spent)
         if frame.position is None:
             self._latencies_ms.append(result.latency_s * 1000)
-        now = frame.captured_at if frame.position is None else frame.position
+        now = frame.source_time
         present = self._names[frame.source]
         for track in set(present) - {track.id for track in result.tracks}:
             self._unknown_gone += not present.pop(track)

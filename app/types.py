@@ -36,6 +36,11 @@ class Frame:
         if self.image.dtype != np.uint8:
             raise ValueError(f"Frame.image must be uint8, not {self.image.dtype}")
 
+    @property
+    def source_time(self) -> float:
+        """Seconds by the source's own clock: into a recording, or else since the epoch."""
+        return self.captured_at if self.position is None else self.position
+
 
 @dataclass(frozen=True)
 class Faces:

@@ -51,6 +51,12 @@ def test_a_frame_must_be_a_colour_picture_in_bytes():
         Frame(np.zeros((4, 4, 3)), "door", 0, 0.0)
 
 
+def test_a_frame_is_timed_by_its_recording_or_else_by_its_arrival():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    assert Frame(picture, "door", 0, 1.7e9).source_time == 1.7e9
+    assert Frame(picture, "tape", 0, 1.7e9, position=0.0).source_time == 0.0
+
+
 def test_a_result_has_one_match_a_face():
     frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
     with pytest.raises(ValueError, match="matches must have one entry a face: expected 2, got 0"):

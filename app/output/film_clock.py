@@ -32,7 +32,7 @@ class FilmClock:
 
     def seconds(self, frame: Frame) -> float:
         """When this frame, the next one, is shown."""
-        source_s = frame.captured_at if frame.position is None else frame.position
+        source_s = frame.source_time
         if self._shown_s is None:
             self._shown_s = 0.0
             if not frame.continues:
