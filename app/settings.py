@@ -75,6 +75,18 @@ class ModelSettings:
     embedder: str = setting(
         "mobilefacenet", "tells them apart; a name from the catalogue", flag="--embedder", metavar="NAME"
     )
+    backend: str = setting(
+        "auto",
+        "what runs the networks; auto takes the fastest that works here and says why",
+        flag="--backend",
+        choices=("auto", "tensorrt", "openvino", "onnx"),
+    )
+    precision: str = setting(
+        "auto",
+        "arithmetic of the networks; auto is the fastest that keeps the accuracy",
+        flag="--precision",
+        choices=("auto", "fp32", "fp16", "bf16", "int8"),
+    )
     threads: int = setting(0, "CPU threads a network may use; 0 = as many as there are cores", minimum=0, maximum=256)
 
 

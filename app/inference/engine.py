@@ -30,6 +30,11 @@ class Engine(Protocol):
     @property
     def outputs(self) -> Tuple[TensorSpec, ...]: ...
 
+    @property
+    def max_batch(self) -> Optional[int]:
+        """The largest batch of one run where the batch size is free; None: any."""
+        ...
+
     def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """The outputs by name, as arrays that stay valid after the next run."""
         ...

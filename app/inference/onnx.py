@@ -26,6 +26,8 @@ _DTYPES = {
 class OnnxEngine:
     """One ONNX file, loaded."""
 
+    max_batch: Optional[int] = None
+
     def __init__(self, path: Path, threads: int = 0) -> None:
         """`threads` 0 takes as many as there are cores."""
         self._session: Optional[Any] = _open_session(path, threads or available_cores())

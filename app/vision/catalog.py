@@ -41,7 +41,7 @@ class ModelEntry:
     task: str
     """`detection`, `embedding`, or one of those that only look at a face that was found already."""
     family: str
-    """Which class reads its outputs; see `app/vision/loading.py`."""
+    """Which class reads its outputs; see `app/vision/families.py`."""
     file: Path
     sha256: str
     preprocessing: Preprocessing

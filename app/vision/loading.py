@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Dict, Iterator, Mapping, Tuple, TypeVar
+from typing import Dict, Iterator, Tuple, TypeVar
 
 import cv2
 
 from app.errors import ModelError
+from app.inference.choice import open_network
 from app.inference.engine import Engine
+from app.inference.network import Network
 from app.inference.onnx import OnnxEngine
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.catalog import ModelEntry, read_catalog
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
+from app.vision.families import DETECTORS, EMBEDDERS
 
 Factory = TypeVar("Factory")
 
-
-def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
-    return RetinaFace(engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes))
-
-
-def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
-    return FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
-
-
-DETECTORS: Dict[str, Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]] = {"retinaface": _retinaface}
-EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
-
-FAMILIES: Mapping[str, Tuple[str, ...]] = {"detection": tuple(DETECTORS), "embedding": tuple(EMBEDDERS)}
-"""By task: the families whose models can be run."""
+MOST_FRAMES_AT_ONCE = 1
+MOST_FACES_AT_ONCE = 16
+"""What engines with a limited batch are built for; more than that is run in several goes."""
 
 
 def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDetector:
     """The chosen detector, opened; whoever asked closes it."""
     entry = detector_entry(models)
     factory = _family(DETECTORS, entry)
-    with _closed_on_error(OnnxEngine(entry.verified_file(), models.threads)) as engine:
+    side = detection.input_size
+    with _opened(entry, models, (MOST_FRAMES_AT_ONCE, 3, side, side)) as engine:
         return factory(engine, entry, detection)
 
 
@@ -46,7 +38,8 @@ def load_embedder(models: ModelSettings) -> FaceEmbedder:
     """The chosen embedder, opened; whoever asked closes it."""
     entry = embedder_entry(models)
     factory = _family(EMBEDDERS, entry)
-    with _closed_on_error(OnnxEngine(entry.verified_file(), models.threads)) as engine:
+    width, height = entry.crop
+    with _opened(entry, models, (MOST_FACES_AT_ONCE, 3, height, width)) as engine:
         return factory(engine, entry)
 
 
@@ -56,11 +49,6 @@ def detector_entry(models: ModelSettings) -> ModelEntry:
 
 def embedder_entry(models: ModelSettings) -> ModelEntry:
     return read_catalog(models.catalog).entry(models.embedder, "embedding")
-
-
-def can_run(entry: ModelEntry) -> bool:
-    """Whether there is a class that reads this model's outputs."""
-    return entry.family in FAMILIES.get(entry.task, ())
 
 
 def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -78,8 +66,10 @@ def leave_cores_to_networks() -> None:
 
 
 @contextlib.contextmanager
-def _closed_on_error(engine: OnnxEngine) -> Iterator[OnnxEngine]:
+def _opened(entry: ModelEntry, models: ModelSettings, largest_input: Tuple[int, int, int, int]) -> Iterator[Engine]:
     """Whoever takes the engine over owns it; when nobody does, it is closed."""
+    network = Network(entry.name, entry.verified_file(), entry.sha256, largest_input, models.precision, models.threads)
+    engine = open_network(network, models.backend).engine
     try:
         yield engine
     except BaseException:

@@ -9,8 +9,9 @@ import yaml
 from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.catalog import FileState, read_catalog
+from app.vision.families import can_run
 from app.vision.http_get import check_address
-from app.vision.loading import can_run, describe_network, load_detector, load_embedder
+from app.vision.loading import describe_network, load_detector, load_embedder
 
 SHIPPED = Path(__file__).parents[2] / "engines" / "catalog.yaml"
 

@@ -60,6 +60,8 @@ class PlantedEngine:
 
     inputs = (TensorSpec("input", (None, 3, None, None), np.dtype(np.float32)),)
 
+    max_batch = None
+
     def __init__(self, loc, conf, landms, names=("loc", "conf", "landms")):
         self._answers = dict(zip(names, (loc, conf, landms)))
         self.outputs = tuple(

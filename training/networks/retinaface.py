@@ -12,6 +12,8 @@ Outputs = Tuple[Tensor, Tensor, Tensor]
 
 PYRAMID_CHANNELS = 64
 ANCHORS_PER_CELL = 2
+STRIDE_ENDS = (5, 11, 13)
+"""Which blocks of the backbone feed the pyramid."""
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, act: bool = True) -> nn.Sequential:
@@ -50,9 +52,9 @@ class Backbone(nn.Module):
         self.stage2 = nn.Sequential(separable(64, 128, 2), *[separable(128, 128, 1) for _ in range(5)])
         self.stage3 = nn.Sequential(separable(128, 256, 2), separable(256, 256, 1))
 
-    def sections(self) -> List[nn.Sequential]:
-        """The backbone in five pieces; the second, fourth and last end at strides 8, 16 and 32."""
-        return [self.stage1[:3], self.stage1[3:], self.stage2[:3], self.stage2[3:], self.stage3]
+    def sections(self) -> List[nn.Module]:
+        """The backbone block by block; those at `STRIDE_ENDS` end at strides 8, 16 and 32."""
+        return [*self.stage1, *self.stage2, *self.stage3]
 
 
 class Pyramid(nn.Module):
@@ -113,7 +115,7 @@ class RetinaFace(nn.Module):
         return self.stages(images)[0]
 
     def stages(self, images: Tensor, given: Optional[Sequence[Tensor]] = None) -> Tuple[Outputs, List[Tensor]]:
-        """The outputs, and the feature maps after each backbone section and after the pyramid.
+        """The outputs, and the feature maps after each backbone block, after the pyramid and after the context.
 
         Where `given` holds a teacher's maps, every part begins with the teacher's instead of its own predecessor's:
         all parts then learn at once, none waits for those before it.
@@ -123,10 +125,12 @@ class RetinaFace(nn.Module):
         for number, section in enumerate(self.body.sections()):
             maps.append(section(present))
             present = maps[-1] if given is None else given[number]
-        backbone = maps if given is None else given
-        maps.extend(self.fpn((backbone[1], backbone[3], backbone[4])))
-        pyramid = (maps if given is None else given)[5:]
-        levels = [context(level) for context, level in zip(self.context, pyramid)]
+        begun = maps if given is None else given
+        fine, middle, coarse = (begun[number] for number in STRIDE_ENDS)
+        maps.extend(self.fpn((fine, middle, coarse)))
+        begun = maps if given is None else given
+        maps.extend(context(level) for context, level in zip(self.context, begun[len(maps) - 3 :]))
+        levels = maps[-3:] if given is None else list(given[-3:])
         boxes = self._flatten(self.box_heads, levels, 4)
         scores = self._flatten(self.score_heads, levels, 2)
         landmarks = self._flatten(self.landmark_heads, levels, 10)

@@ -1,0 +1,48 @@
+"""The models: which there are, what is known of them, and everything that is done to them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Any
+
+DESCRIPTION = """Lists the models of the catalogue (engines/catalog.yaml), tells what is known of each, and downloads
+those that do not come with the program. Two are built in and need no download."""
+
+EXAMPLES = """examples:
+  python -m app engines list
+  python -m app engines show retinaface_mv2
+  python -m app engines pull --list                        # what can be downloaded
+  python -m app engines pull retinaface_mv2
+  python -m app --detector retinaface_mv2 --camera 0       # use it
+  python -m app engines pull --help                        # licences, mirrors, machines without a network"""
+
+ACTIONS = {
+    "list": ("listing", "all models: what for, under which licence, whether they are here, and which are in use"),
+    "show": ("showing", "everything that is known of one model"),
+    "pull": ("pulling", "download models"),
+}
+"""By name: the file in this folder, and what it is for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="|".join(ACTIONS), required=True)
+    for name, (_, purpose) in ACTIONS.items():
+        module = _module(name)
+        action = actions.add_parser(
+            name,
+            help=purpose,
+            description=module.DESCRIPTION or purpose,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(action)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    return int(_module(arguments.action).execute(arguments))
+
+
+def _module(action: str) -> Any:
+    return importlib.import_module(f"app.commands.engines.{ACTIONS[action][0]}")

@@ -1,0 +1,64 @@
+"""`engines list`: one line a model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Iterable
+
+from app.commands.options import add_settings_options, effective_settings
+from app.settings import ModelSettings
+from app.summary import table
+from app.vision.catalog import FileState, ModelEntry, read_catalog
+
+DESCRIPTION = EXAMPLES = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings_options(parser, sections=("models",))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    models = effective_settings(arguments).settings.models
+    print(models_table(read_catalog(models.catalog).entries.values(), models))
+    print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
+    return 0
+
+
+def models_table(entries: Iterable[ModelEntry], models: ModelSettings) -> str:
+    from app.vision.families import can_run
+
+    rows = [
+        (
+            entry.name,
+            entry.task,
+            entry.family + ("" if can_run(entry) else " (*)"),
+            entry.licence + ("" if entry.commercial_use else " (NC)"),
+            size_text(entry),
+            state_text(entry),
+            "yes" if is_chosen(entry, models) else "",
+        )
+        for entry in entries
+    ]
+    return table(("name", "task", "family", "licence", "size", "state", "in use"), rows)
+
+
+def state_text(entry: ModelEntry) -> str:
+    state = entry.file_state()
+    if state is FileState.RIGHT:
+        return "built in" if entry.built_in else "installed"
+    if state is FileState.MISSING:
+        return "not downloaded" if entry.url else "missing"
+    return str(state.value)
+
+
+def size_text(entry: ModelEntry) -> str:
+    from app.vision.http_get import megabytes
+
+    if entry.file.is_file():
+        return megabytes(entry.file.stat().st_size)
+    return megabytes(entry.size_bytes) if entry.size_bytes else entry.figures.get("download", "-")
+
+
+def is_chosen(entry: ModelEntry, models: ModelSettings) -> bool:
+    chosen = {"detection": models.detector, "embedding": models.embedder}
+    return chosen.get(entry.task) == entry.name

@@ -1,0 +1,102 @@
+"""`engines pull`: public weights, checked and put in their place."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Dict, List
+
+from app.commands.engines.listing import models_table
+from app.commands.engines.showing import OPTION
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ModelError, SettingsError
+from app.vision.catalog import FileState, ModelEntry, read_catalog
+
+DESCRIPTION = ""
+
+EXAMPLES = """Licence and source are told before the first byte. Models for non-commercial use only are not
+downloaded unless you say --accept-licence. Every file is checked against the SHA-256 in the catalogue; a download
+that breaks off goes on where it stopped when the same command is given again.
+
+examples:
+  python -m app engines pull retinaface_mv2 sface_2021dec
+  python -m app engines pull w600k_mbf --accept-licence    # non-commercial use only
+  python -m app engines pull retinaface_mv2 --from https://mirror.example.org/retinaface_mv2.onnx
+  python -m app engines pull retinaface_mv2 --from ~/Downloads/retinaface_mv2.onnx"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="models of the catalogue")
+    parser.add_argument("--list", action="store_true", help="only list the models that can be downloaded")
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="I keep to the terms of models for non-commercial use only"
+    )
+    parser.add_argument(
+        "--from",
+        dest="origin",
+        metavar="URL_OR_FILE",
+        default="",
+        help="take it from a mirror or from a file downloaded before; the hash must be the same",
+    )
+    add_settings_options(parser, sections=("models",))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from app.vision.model_store import require_acceptance
+
+    models = effective_settings(arguments).settings.models
+    catalog = read_catalog(models.catalog)
+    if arguments.list:
+        print(models_table([entry for entry in catalog.entries.values() if entry.url], models))
+        return 0
+    if not arguments.names:
+        raise SettingsError("name the models to download; python -m app engines pull --list shows them")
+    if arguments.origin and len(arguments.names) != 1:
+        raise SettingsError("--from is for one model: name one")
+    wanted: Dict[str, ModelEntry] = {name: catalog.named(name) for name in arguments.names}
+    missing: List[ModelEntry] = []
+    for entry in wanted.values():
+        state = entry.file_state()
+        if state is FileState.RIGHT:
+            print(f"{entry.name}: is there already, {entry.file}, and its SHA-256 is right")
+            continue
+        if state is FileState.WRONG_HASH:
+            print(f"{entry.name}: {entry.file} has another SHA-256 and will be replaced")
+        _print_terms(entry, arguments.origin)
+        require_acceptance(entry, arguments.accept_licence)
+        missing.append(entry)
+    for entry in missing:
+        _install(entry, arguments.origin)
+    return 0
+
+
+def _print_terms(entry: ModelEntry, origin: str) -> None:
+    print(f"{entry.name}: {entry.task}, {entry.family}")
+    print(f"  licence  {entry.licence_text}")
+    print(f"  source   {entry.source}")
+    if entry.notes:
+        print(f"  notes    {entry.notes}")
+    print(f"  from     {origin or entry.url or '-'}", flush=True)
+
+
+def _install(entry: ModelEntry, origin: str) -> None:
+    from app.vision.families import can_run
+    from app.vision.model_store import install
+
+    progress = configure_logging("info")
+    count = progress.counter(f"{entry.name}, kB")
+    if "://" not in origin and origin:
+        origin = str(Path(origin).expanduser())
+    try:
+        install(entry, origin, progress=lambda done, total: count(done // 1000, total // 1000))
+    except KeyboardInterrupt:
+        raise ModelError(
+            f"{entry.name}: interrupted; what has arrived is kept, and the same command goes on from there"
+        ) from None
+    finally:
+        progress.clear()
+    option = OPTION.get(entry.task)
+    use = f"; use it: python -m app {option} {entry.name}" if option and can_run(entry) else ""
+    remark = "" if can_run(entry) else f"; this version cannot run its family, {entry.family}, yet"
+    print(f"{entry.name}: installed as {entry.file}, SHA-256 verified{use}{remark}")

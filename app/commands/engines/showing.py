@@ -1,0 +1,91 @@
+"""`engines show`: everything that is known of one model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Iterable, Iterator, Tuple
+
+from app.commands.engines.listing import is_chosen, size_text, state_text
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ModelError
+from app.settings import ModelSettings
+from app.vision.catalog import Catalog, FileState, ModelEntry, read_catalog
+
+DESCRIPTION = EXAMPLES = ""
+
+OPTION = {"detection": "--detector", "embedding": "--embedder"}
+"""By task: how `python -m app` is told to use a model."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a model of the catalogue")
+    add_settings_options(parser, sections=("models",))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    models = effective_settings(arguments).settings.models
+    catalog = read_catalog(models.catalog)
+    entry = catalog.named(arguments.name)
+    print(entry.name)
+    for what, text in _facts(entry, catalog, models):
+        print(f"  {what:<11}{text}")
+    return 0
+
+
+def _facts(entry: ModelEntry, catalog: Catalog, models: ModelSettings) -> Iterator[Tuple[str, str]]:
+    """What is known, as pairs of a heading and a line; the heading is empty for further lines."""
+    from app.vision.families import FAMILIES, can_run
+
+    option = OPTION.get(entry.task)
+    usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) else ""
+    yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, models) else ''}"
+    working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
+    yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
+    yield "input", _input_text(entry)
+    if entry.task == "embedding":
+        yield "output", f"{entry.dimensions} numbers; the same person from a cosine of {entry.threshold:g} on"
+    yield "licence", entry.licence_text
+    yield "source", entry.source
+    if entry.url:
+        yield "address", entry.url
+    if entry.card:
+        yield "card", entry.card
+    yield from _under("figures", [f"{what}: {text}" for what, text in entry.figures.items()])
+    if entry.notes:
+        yield "notes", entry.notes
+    yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
+    yield "SHA-256", f"{entry.sha256} expected"
+    yield from _network_facts(entry)
+    yield from _under("engines", [str(path) for path in catalog.engines_built_from(entry)] or ["none built here"])
+
+
+def _network_facts(entry: ModelEntry) -> Iterator[Tuple[str, str]]:
+    """Of the file itself, where the right one is here."""
+    from app.vision.loading import describe_network
+
+    if entry.file_state() is not FileState.RIGHT:
+        yield "", entry.how_to_get
+        return
+    try:
+        inputs, outputs = describe_network(entry)
+    except ModelError as error:
+        yield "network", str(error)
+        return
+    yield from _under("inputs", inputs)
+    yield from _under("outputs", outputs)
+
+
+def _under(heading: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
+    for line in lines:
+        yield heading, line
+        heading = ""
+
+
+def _input_text(entry: ModelEntry) -> str:
+    pixels = entry.preprocessing
+    size = f"{entry.crop[0]} x {entry.crop[1]} pixels, " if all(entry.crop) else ""
+    mean = ", ".join(f"{value:g}" for value in pixels.mean)
+    anchors = (
+        f"; anchors {', '.join('/'.join(map(str, sides)) for sides in entry.min_sizes)}" if entry.min_sizes else ""
+    )
+    return f"{size}{pixels.channels.upper()}, (pixel - ({mean})) / {pixels.divisor:g}{anchors}"
