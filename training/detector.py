@@ -32,7 +32,7 @@ from training.detection_loss import detection_loss, imitation_loss
 from training.distillation import hint_loss
 from training.export import export_detector
 from training.matching import Targets, match_batch
-from training.networks.retinaface import RetinaFace, initialise, load_public_teacher
+from training.networks.retinaface import Outputs, RetinaFace, initialise, load_public_teacher
 from training.normalisation import freeze_statistics, measure_statistics
 from training.progress import Progress, append_to_curve, learning_rate
 from training.restart import load_onnx_weights
@@ -43,32 +43,64 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of the run with a learning rate that rises and falls of its own."""
+
+    steps: int
+    rate: float
+    joined: int = 0
+    """Blocks in a row that feed one another; the next section begins with the teacher's feature map. 0: all."""
+    share_of_pixels: float = 1.0
+
+
+SECTIONED = (
+    Phase(steps=4000, rate=4e-3, joined=1, share_of_pixels=0.25),
+    Phase(steps=1200, rate=2e-3, joined=4, share_of_pixels=0.5),
+)
+"""The beginning from nothing. A block is a few layers whose every pixel is a lesson: small batches teach it as well as
+large ones. Longer sections then learn to live with the errors of their own first blocks."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that shapes the result; two runs with the same recipe give the same weights."""
 
     steps: int
     seed: int = 1
+    sectioned: Tuple[Phase, ...] = SECTIONED
     sides: Tuple[int, ...] = (256, 320, 320, 320, 448)
     """Scenes of a batch are squares of one of these sides; their number keeps the pixels of a batch about equal."""
     pixels_per_batch: int = 16 * 320 * 320
-    peak_rate: float = 4e-3
+    peak_rate: float = 1.5e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 200
     average_decay: float = 0.998
-    sectioned_steps: int = 600
-    """For so many steps at the start, every part of the student is fed with the teacher's feature maps."""
     hint_weight: float = 20.0
-    settle_share: float = 0.7
-    """After this share of the run, normalisation is measured once and frozen (see training/normalisation.py)."""
+    settle_step: int = 300
+    """From here on normalisation is frozen (see training/normalisation.py): the teacher's is, and a student whose
+    statistics jump from batch to batch cannot follow it."""
     settle_batches: int = 16
     plain_share: float = 0.12
     """The last share of the run: less turned, covered and degraded, so that the end looks like the use."""
+
+    def phase_at(self, step: int) -> Tuple[Phase, int]:
+        """The phase that this step belongs to, and the step's number in it."""
+        for phase in self.sectioned:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        return Phase(self.steps - sum(phase.steps for phase in self.sectioned), self.peak_rate), step
 
     def layout(self, step: int) -> Tuple[int, int]:
         """Side and number of the scenes of a batch."""
         rng = np.random.default_rng([self.seed, step, 1])
         side = int(rng.choice(self.sides))
-        return side, max(self.pixels_per_batch // (side * side), 1)
+        pixels = self.pixels_per_batch * self.phase_at(step)[0].share_of_pixels
+        return side, max(int(pixels) // (side * side), 1)
+
+    def rate(self, step: int) -> float:
+        phase, number = self.phase_at(step)
+        return learning_rate(phase.rate, number, phase.steps, self.warmup_steps)
 
 
 def draw_step(shelf: PictureShelf, recipe: Recipe, step: int) -> Tuple[Tensor, Targets]:
@@ -113,10 +145,10 @@ class DetectorTraining:
     def train_step(self) -> Dict[str, float]:
         recipe = self.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_steps)
+            group["lr"] = recipe.rate(self.step)
         images, targets = self._batches.take(self.step)
         self.network.train()
-        if self.step >= recipe.settle_share * recipe.steps:
+        if self.step >= recipe.settle_step:
             self._settle()
         loss, parts = self._grade(images.to(self._device), targets)
         self.optimiser.zero_grad(set_to_none=True)
@@ -131,18 +163,23 @@ class DetectorTraining:
         """Measures the statistics when the time has come, and keeps them frozen from then on."""
         if not self._settled:
             drawn = (self._batches.take(self.step + ahead)[0] for ahead in range(1, self.recipe.settle_batches + 1))
-            measure_statistics(self.network, (images.to(self._device) for images in drawn))
+            measure_statistics(self.network, (images.to(self._device) for images in drawn), self._run)
             self.average.network.load_state_dict(self.network.state_dict())
             self._settled = True
         freeze_statistics(self.network)
 
+    def _run(self, images: Tensor) -> Tuple[Outputs, List[Tensor], Outputs, List[Tensor]]:
+        """The student's outputs and feature maps, and the teacher's."""
+        with torch.no_grad():
+            answer, goal_maps = self._teacher.stages(images)
+        joined = self.recipe.phase_at(self.step)[0].joined
+        outputs, maps = self.network.stages(images, goal_maps if joined else None, joined)
+        return outputs, maps, answer, goal_maps
+
     def _grade(self, images: Tensor, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
         """Labels, the teacher's answer and its feature maps: the loss of one batch, and its parts for the log."""
         with torch.autocast(self._device.type, torch.bfloat16):
-            with torch.no_grad():
-                answer, goal_maps = self._teacher.stages(images)
-            sectioned = self.step < self.recipe.sectioned_steps
-            outputs, maps = self.network.stages(images, goal_maps if sectioned else None)
+            outputs, maps, answer, goal_maps = self._run(images)
         kinds, boxes, landmarks = (
             torch.from_numpy(part).to(self._device) for part in (targets.kinds, targets.boxes, targets.landmarks)
         )
@@ -164,7 +201,7 @@ def run(
 ) -> None:
     """Trains to the end of the schedule; saves by the clock, exports and measures every `every` steps."""
     recipe = training.recipe
-    progress = Progress(training.step * 16, recipe.steps * 16)
+    progress = Progress(training.step, recipe.steps, "steps")
     recent: List[Dict[str, float]] = []
     saved_at = time.monotonic()
     stop = StopRequest()
@@ -173,7 +210,7 @@ def run(
         last = training.step == recipe.steps
         if training.step % 50 == 0:
             means = {name: float(np.mean([parts[name] for parts in recent])) for name in recent[0]}
-            log.info(progress.describe(training.step * 16, means))
+            log.info(progress.describe(training.step, means))
             recent = []
         if last or time.monotonic() - saved_at > save_every_s:
             training.save(folder / "detector.pt")
@@ -199,23 +236,9 @@ def parse_arguments() -> argparse.Namespace:
         "--teacher", type=Path, required=True, help="RetinaFace MobileNet-0.25 PyTorch checkpoint (ReLU)"
     )
     parser.add_argument("--run", default="detector", help="name of the run: its folder below --work")
-    parser.add_argument("--steps", type=int, default=20_000, help="length of the schedule: batches of 16 scenes")
-    parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate")
-    parser.add_argument(
-        "--sectioned",
-        type=int,
-        default=Recipe.sectioned_steps,
-        metavar="STEPS",
-        help="steps during which every part learns from the teacher's feature maps",
-    )
+    parser.add_argument("--steps", type=int, default=24_000, help="length of the schedule, the sectioned part included")
+    parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate of the joined network")
     parser.add_argument("--hints", type=float, default=Recipe.hint_weight, help="weight of the feature-map loss")
-    parser.add_argument(
-        "--settle-at",
-        type=float,
-        default=Recipe.settle_share,
-        metavar="SHARE",
-        help="freeze normalisation from here on",
-    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
     parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with (no sections then)")
@@ -236,8 +259,7 @@ def main() -> None:
         steps=arguments.steps,
         seed=arguments.seed,
         peak_rate=arguments.rate,
-        sectioned_steps=0 if arguments.start_from else arguments.sectioned,
-        settle_share=arguments.settle_at,
+        sectioned=() if arguments.start_from else SECTIONED,
         hint_weight=arguments.hints,
     )
     shelf = PictureShelf(arguments.data, arguments.work)

@@ -174,7 +174,7 @@ def run(
 ) -> None:
     """Trains to the end of the schedule; saves by the clock, measures every `every` images."""
     recipe = training.recipe
-    progress = Progress(training.step * recipe.batch, recipe.images)
+    progress = Progress(training.step * recipe.batch, recipe.images, "images")
     recent: List[Dict[str, float]] = []
     saved_at = time.monotonic()
     stop = StopRequest()

@@ -6,15 +6,18 @@ become sharp: every feature moves with the company it happens to be in.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 
 @torch.no_grad()
-def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Sets the running statistics to the plain mean over `batches`, with the weights as they are."""
+def measure_statistics(network: nn.Module, batches: Iterable[Tensor], run: Callable[[Tensor], object]) -> None:
+    """Sets the running statistics to the plain mean over `batches`, with the weights as they are.
+
+    `run` runs the network on a batch in the way in which it is trained.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -22,7 +25,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None  # PyTorch's word for a plain mean
     network.train()
     for images in batches:
-        network(images)
+        run(images)
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
 

@@ -18,17 +18,17 @@ def learning_rate(peak: float, step: int, total_steps: int, warmup_steps: int) -
 
 
 class Progress:
-    """Speed and time left, from the images seen since this process started."""
+    """Speed and time left, from what was done since this process started."""
 
-    def __init__(self, seen: int, total: int) -> None:
-        self._start_seen, self._total = seen, total
+    def __init__(self, seen: int, total: int, unit: str) -> None:
+        self._start_seen, self._total, self._unit = seen, total, unit
         self._started = time.monotonic()
 
     def describe(self, seen: int, values: Dict[str, float]) -> str:
         rate = (seen - self._start_seen) / max(time.monotonic() - self._started, 1e-9)
         minutes_left = (self._total - seen) / max(rate, 1e-9) / 60
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        return f"{seen}/{self._total} images  {rate:.1f}/s  {minutes_left:.0f} min left  {shown}"
+        return f"{seen}/{self._total} {self._unit}  {rate:.1f}/s  {minutes_left:.0f} min left  {shown}"
 
 
 def append_to_curve(path: Path, record: Dict[str, Union[int, float, str]]) -> None:

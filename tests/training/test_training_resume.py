@@ -25,7 +25,12 @@ def frozen(teacher):  # type: ignore[no-untyped-def]
 
 def new_detector_training(tiny_set: Tuple[Path, Path]) -> detector.DetectorTraining:
     recipe = detector.Recipe(
-        steps=4, sides=(64, 96), pixels_per_batch=2 * 96 * 96, warmup_steps=2, sectioned_steps=1, settle_share=0.5
+        steps=4,
+        sides=(64, 96),
+        pixels_per_batch=2 * 96 * 96,
+        warmup_steps=2,
+        sectioned=(detector.Phase(1, 1e-3, joined=2),),
+        settle_step=2,
     )
     teacher = retinaface.RetinaFace()
     retinaface.initialise(teacher, 9)

@@ -114,17 +114,19 @@ class RetinaFace(nn.Module):
     def forward(self, images: Tensor) -> Outputs:
         return self.stages(images)[0]
 
-    def stages(self, images: Tensor, given: Optional[Sequence[Tensor]] = None) -> Tuple[Outputs, List[Tensor]]:
+    def stages(
+        self, images: Tensor, given: Optional[Sequence[Tensor]] = None, joined: int = 0
+    ) -> Tuple[Outputs, List[Tensor]]:
         """The outputs, and the feature maps after each backbone block, after the pyramid and after the context.
 
-        Where `given` holds a teacher's maps, every part begins with the teacher's instead of its own predecessor's:
-        all parts then learn at once, none waits for those before it.
+        Where `given` holds a teacher's maps, each section of `joined` blocks begins with the teacher's map instead of
+        its own predecessor's: all sections then learn at once, none waits for those before it.
         """
         maps: List[Tensor] = []
         present = images
         for number, section in enumerate(self.body.sections()):
             maps.append(section(present))
-            present = maps[-1] if given is None else given[number]
+            present = maps[-1] if given is None or (number + 1) % joined else given[number]
         begun = maps if given is None else given
         fine, middle, coarse = (begun[number] for number in STRIDE_ENDS)
         maps.extend(self.fpn((fine, middle, coarse)))
