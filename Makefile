@@ -18,11 +18,11 @@ LINT_ALL ?=
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-py38 lint lock clean
+.PHONY: help install demo test test-py38 test-tensorrt lint lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
-	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 install: $(VENV)/ready-demo ## install what the program and its demo need
 
@@ -40,6 +40,10 @@ test-py38: ## run all tests on Python 3.8, the oldest supported, where there is 
 	else \
 	  echo "==> no Python 3.8 on this machine: its tests are skipped"; \
 	fi
+
+test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDIA's real bindings, 8.6 to 11.4
+	@$(VENV)/bin/python tests/tensorrt_api/environments.py build/tensorrt-api
+	@$(VENV)/bin/python -m pytest tests/tensorrt_api $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import statistics
+import time
 from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Dict, List, Sequence, Tuple, Union
 
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.cuda import NoGpuError, probe_gpu
 from app.inference.engine import Engine
 from app.inference.network import Network
-from app.inference.onnx import OnnxEngine
+from app.inference.onnx import OnnxEngine, onnx_providers, provider_label
+from app.inference.openvino import OpenVinoEngine, openvino_devices
+
+logger = logging.getLogger(__name__)
+
+LEAST_GAIN = 0.1
+"""A later candidate must save this share of an earlier one's time: of two that are alike, noise would choose, and
+another one with every start."""
+
+MOST_ROUNDS = 9
+TIME_TO_MEASURE_S = 0.4
+
+NAMES = {"tensorrt": "TensorRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+PACKAGES = {"tensorrt": "tensorrt", "onnx": "onnxruntime", "openvino": "openvino"}
 
 
 @dataclass(frozen=True)
@@ -18,8 +41,153 @@ class Choice:
     precision: str
     reason: str
     """In words, for the user."""
+    label: str
+    """The backend in words, with what it computes on where that is not the processor."""
+
+    def __str__(self) -> str:
+        return f"{self.label}, {self.precision}: {self.reason}"
 
 
-def open_network(network: Network, backend: str = "auto") -> Choice:
-    """The network, opened on the wanted backend, or on the best one that works here."""
-    return Choice(OnnxEngine(network.path, network.threads), "onnx", "fp32", "the only backend there is")
+@dataclass(frozen=True)
+class Runner:
+    """A network that is open and has run once."""
+
+    backend: str
+    label: str
+    engine: Union[OnnxEngine, OpenVinoEngine]
+
+
+def open_network(network: Network, backend: str = "auto", build_missing: bool = True) -> Choice:
+    """The network, opened on the wanted backend, or on the best one that works here.
+
+    That is TensorRT where there is a GPU for it, else the faster of ONNX Runtime and OpenVINO, which is measured.
+    `build_missing` allows TensorRT to build an engine, which takes minutes.
+    """
+    asked = backend != "auto"
+    absent = {} if asked else {name: reason for name in NAMES for reason in [_absence(name)] if reason}
+    wanted = [name for name in ((backend,) if asked else NAMES) if name not in absent]
+    remarks = ["as asked for"] if asked else []
+    failed: List[str] = []
+    if "tensorrt" in wanted:
+        try:
+            return _on_tensorrt(network, build_missing, remarks)
+        except ModelError as error:
+            failed.append(f"TensorRT: {error}")
+    runners = [runner for name in wanted if name != "tensorrt" for runner in _runners(name, network, failed)]
+    if not runners:
+        reasons = "".join(f"\n  {reason}" for reason in (*failed, *absent.values()))
+        raise ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){reasons}")
+    chosen, timings = _fastest_of(runners, network)
+    remarks.extend([timings] if timings else absent.values())
+    return Choice(chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label)
+
+
+def fastest(times: Sequence[float]) -> int:
+    """Which one to take: the first, unless a later one is faster beyond doubt."""
+    best = 0
+    for row, spent in enumerate(times):
+        if spent < times[best] * (1 - LEAST_GAIN):
+            best = row
+    return best
+
+
+def _absence(backend: str) -> str:
+    """Why a backend need not be tried at all; empty when it is worth a try."""
+    if backend == "tensorrt":
+        try:
+            probe_gpu()
+        except NoGpuError as error:
+            logger.debug("TensorRT is out: %s", error)
+            return "no NVIDIA GPU"
+    return "" if importlib.util.find_spec(PACKAGES[backend]) else f"{NAMES[backend]} is not installed"
+
+
+def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) -> Choice:
+    from app.inference.build import open_tensorrt
+
+    engine, precision, reason = open_tensorrt(network, build_missing, logger.info)
+    _try(engine, network)
+    return Choice(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
+
+
+def _runners(backend: str, network: Network, failed: List[str]) -> List[Runner]:
+    """The backend's ways to run the network, open, each after one run; what does not work is added to `failed`."""
+    runners = []
+    try:
+        ways = _ways(backend, network)
+    except ModelError as error:
+        failed.append(str(error))
+        return []
+    for label, open_engine in ways:
+        try:
+            engine = open_engine()
+            _try(engine, network)
+        except ModelError as error:
+            failed.append(str(error))
+        else:
+            runners.append(Runner(backend, label, engine))
+    return runners
+
+
+def _ways(backend: str, network: Network) -> List[Tuple[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]]]:
+    """What the backend can compute on here, in words, and how the network is opened on it."""
+    path, precision, threads = network.path, network.precision, network.threads
+    if backend == "onnx":
+        return [
+            (provider_label(provider), partial(OnnxEngine, path, threads, precision, provider))
+            for provider in onnx_providers()
+        ]
+    return [
+        (
+            "OpenVINO" if device == "CPU" else f"OpenVINO ({device})",
+            partial(OpenVinoEngine, path, threads, precision, device),
+        )
+        for device in openvino_devices()
+    ]
+
+
+def _try(engine: Engine, network: Network) -> None:
+    """Some drivers fail only when something is computed."""
+    try:
+        engine.run(example(engine, network))
+    except ModelError:
+        engine.close()
+        raise
+
+
+def example(engine: Engine, network: Network) -> Dict[str, np.ndarray]:
+    """Something to run it on: one item of the largest size."""
+    noise = np.random.default_rng(0)
+    picture = (1, *network.largest_input[1:])
+    feeds = {}
+    for spec in engine.inputs:
+        free = picture if len(spec.shape) == len(picture) else (1,) * len(spec.shape)
+        shape = [size or chosen for size, chosen in zip(spec.shape, free)]
+        feeds[spec.name] = noise.uniform(0, 1, shape).astype(spec.dtype)
+    return feeds
+
+
+def _fastest_of(runners: Sequence[Runner], network: Network) -> Tuple[Runner, str]:
+    """The one to take, and the figures that say so; the others are closed."""
+    if len(runners) == 1:
+        return runners[0], ""
+    times = median_times_ms([runner.engine for runner in runners], network)
+    best = fastest(times)
+    others = [row for row in range(len(runners)) if row != best]
+    for row in others:
+        runners[row].engine.close()
+    against = " and ".join(f"{times[row]:.1f} ms on {runners[row].label}" for row in others)
+    return runners[best], f"{times[best]:.1f} ms against {against}"
+
+
+def median_times_ms(engines: Sequence[Engine], network: Network) -> List[float]:
+    """Taken in turns, so that whatever else the machine does slows all of them alike."""
+    feeds = [example(engine, network) for engine in engines]
+    spent: List[List[float]] = [[] for _ in engines]
+    end = time.perf_counter() + TIME_TO_MEASURE_S
+    while not spent[0] or (len(spent[0]) < MOST_ROUNDS and time.perf_counter() < end):
+        for engine, given, times in zip(engines, feeds, spent):
+            start = time.perf_counter()
+            engine.run(given)
+            times.append((time.perf_counter() - start) * 1000)
+    return [statistics.median(times) for times in spent]

@@ -1,15 +1,29 @@
-"""Networks on ONNX Runtime."""
+"""Networks on ONNX Runtime: on the processor, or on an accelerator that the installed package was made for."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 import numpy as np
 
 from app.errors import ModelError
+from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
+from app.inference.rewriting import faster_for_onnx_runtime
+
+CPU = "CPUExecutionProvider"
+
+ACCELERATORS = (
+    "CUDAExecutionProvider",
+    "CoreMLExecutionProvider",
+    "DmlExecutionProvider",
+    "OpenVINOExecutionProvider",
+)
+"""ONNX Runtime's providers that are tried where its package has them.
+
+TensorRT's is not among them: our own backend keeps what it has built, with its versions, and says what it does.
+"""
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -27,10 +41,13 @@ class OnnxEngine:
     """One ONNX file, loaded."""
 
     max_batch: Optional[int] = None
+    precision = "fp32"
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """`threads` 0 takes as many as there are cores."""
-        self._session: Optional[Any] = _open_session(path, threads or available_cores())
+    def __init__(self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU) -> None:
+        """`threads` 0 takes as many as there are cores. What the provider cannot do is done on the processor."""
+        if precision not in ("auto", "fp32"):
+            raise ModelError(f"ONNX Runtime computes these networks in fp32 only, not in {precision}")
+        self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [output.name for output in self.outputs]
@@ -38,45 +55,78 @@ class OnnxEngine:
     def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
         if self._session is None:
             raise ModelError("this network has been closed")
-        return dict(zip(self._output_names, self._session.run(self._output_names, dict(feeds))))
+        try:
+            return dict(zip(self._output_names, self._session.run(self._output_names, dict(feeds))))
+        except _failures() as error:
+            raise ModelError(f"ONNX Runtime cannot run this network: {error}") from error
 
     def close(self) -> None:
         self._session = None
 
 
-def available_cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def onnx_providers() -> List[str]:
+    """What this machine's ONNX Runtime was made for, the processor last; whether it starts is another question."""
+    available = _runtime().get_available_providers()
+    return [*(provider for provider in ACCELERATORS if provider in available), CPU]
 
 
-def _open_session(path: Path, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ModelError("ONNX Runtime is missing; install it with: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
+def provider_label(provider: str) -> str:
+    """`ONNX Runtime (CUDA)` for `CUDAExecutionProvider`."""
+    return "ONNX Runtime" if provider == CPU else f"ONNX Runtime ({provider.replace('ExecutionProvider', '')})"
+
+
+def _told(provider: str, threads: int) -> Dict[str, str]:
+    """What a provider has to be told to compute in fp32 and to start quickly."""
+    if provider == "CUDAExecutionProvider":
+        # Else fp32 is silently one of 19 bits, and the first frame of every new size waits until all algorithms
+        # have been tried.
+        return {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    if provider == "CoreMLExecutionProvider":
+        return {"ModelFormat": "MLProgram"}
+    if provider == "OpenVINOExecutionProvider":
+        return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
+    return {}
+
+
+def _open_session(path: Path, threads: int, provider: str) -> Any:
+    runtime = _runtime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # DirectML demands it; elsewhere it saves memory.
+    options.enable_mem_pattern = provider != "DmlExecutionProvider"
     # Workers that spin while they wait starve the decoder, the encoder and the other network's workers: with
     # spinning the whole loop runs at half the speed.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    errors = onnxruntime.capi.onnxruntime_pybind11_state
+    providers: List[Union[str, Tuple[str, Dict[str, str]]]] = [CPU]
+    if provider != CPU:
+        providers.insert(0, (provider, _told(provider, threads)))
+    content = faster_for_onnx_runtime(path) if provider == CPU else None
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (
-        errors.Fail,
-        errors.InvalidArgument,
-        errors.InvalidGraph,
-        errors.InvalidProtobuf,
-        errors.NoSuchFile,
-        errors.NotImplemented,
-        errors.RuntimeException,
-    ) as error:
+        session = runtime.InferenceSession(content or str(path), options, providers=providers, enable_fallback=0)
+    except _failures() as error:
         raise ModelError(f"{path}: ONNX Runtime cannot load this network: {error}") from error
+    if provider not in session.get_providers():
+        raise ModelError(f"{provider_label(provider)} did not start; it says above what is missing")
+    return session
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(f"ONNX Runtime is missing ({error}); install it with: pip install onnxruntime") from error
+    return onnxruntime
+
+
+def _failures() -> Tuple[Type[Exception], ...]:
+    """What ONNX Runtime raises. Its own errors have no common ancestor."""
+    errors = _runtime().capi.onnxruntime_pybind11_state
+    names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    own: List[Type[Exception]] = [getattr(errors, name) for name in (*names, "RuntimeException")]
+    return (*own, RuntimeError, ValueError)
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -1,5 +1,7 @@
 """Networks on ONNX Runtime: opened, described, run in batches of any size, closed, and refused with a reason."""
 
+import sys
+
 import numpy as np
 import pytest
 from shipped import CATALOG
@@ -7,7 +9,7 @@ from shipped import CATALOG
 from app.errors import ModelError
 from app.inference.batching import run_in_batches
 from app.inference.engine import TensorSpec
-from app.inference.onnx import OnnxEngine
+from app.inference.onnx import CPU, OnnxEngine, onnx_providers, provider_label
 
 EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
 
@@ -74,3 +76,39 @@ class FixedBatchEngine:
 def test_a_network_built_for_four_takes_any_number(count):
     items = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
     np.testing.assert_array_equal(run_in_batches(FixedBatchEngine(), items)["doubled"], items * 2)
+
+
+def test_an_arithmetic_other_than_fp32_is_refused():
+    with pytest.raises(ModelError, match="fp32 only, not in fp16"):
+        OnnxEngine(EMBEDDER, precision="fp16")
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [{}, {"input": np.zeros((1, 3, 96, 96), np.float32)}, {"input": np.zeros((1, 3, 112, 112), np.float64)}],
+    ids=["nothing", "another size", "another type"],
+)
+def test_what_it_cannot_run_on_is_refused(embedder, feeds):
+    with pytest.raises(ModelError, match="ONNX Runtime cannot run this network"):
+        embedder.run(feeds)
+
+
+def test_the_processor_is_the_last_provider_to_be_tried():
+    assert onnx_providers()[-1] == CPU
+    assert provider_label(CPU) == "ONNX Runtime"
+    assert provider_label("CUDAExecutionProvider") == "ONNX Runtime (CUDA)"
+
+
+@pytest.mark.parametrize("provider", ["CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider"])
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_start_is_an_error_and_not_silently_the_processor(provider):
+    if provider in onnx_providers():
+        pytest.skip(f"this ONNX Runtime has {provider}")
+    with pytest.raises(ModelError, match=r"ONNX Runtime \(\w+\) did not start"):
+        OnnxEngine(EMBEDDER, provider=provider)
+
+
+def test_without_onnx_runtime_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match="pip install onnxruntime"):
+        OnnxEngine(EMBEDDER)

@@ -1,0 +1,137 @@
+"""The NVIDIA GPU: whether there is one, what it is, and the one way to its memory that all networks share."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any, List, Optional, Tuple
+
+from app.errors import ModelError
+from app.inference.cuda_memory import CudaPythonGpu, Gpu, PycudaGpu
+
+DRIVER_LIBRARY = "libcuda.so.1"
+_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+
+
+class NoGpuError(ModelError):
+    """There is no NVIDIA GPU here that can be used, with the reason."""
+
+
+@dataclass(frozen=True)
+class GpuFacts:
+    """The first GPU, as its driver describes it."""
+
+    name: str
+    compute_capability: Tuple[int, int]
+    memory_bytes: int
+    driver_cuda: Tuple[int, int]
+    """The newest CUDA that the driver can run."""
+
+    def __str__(self) -> str:
+        major, minor = self.compute_capability
+        return f"{self.name} (compute capability {major}.{minor}, {self.memory_bytes / 2**30:.1f} GiB)"
+
+
+def probe_gpu() -> GpuFacts:
+    """Asks the driver alone: TensorRT, when asked without a GPU, takes the whole process down with it.
+
+    Raises NoGpuError.
+    """
+    try:
+        driver = ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError as error:
+        raise NoGpuError(f"no NVIDIA driver: {DRIVER_LIBRARY} is not on this machine ({error})") from error
+    _call(driver, "cuInit", ctypes.c_uint(0))
+    count = ctypes.c_int()
+    _call(driver, "cuDeviceGetCount", ctypes.byref(count))
+    if count.value < 1:
+        raise NoGpuError("the NVIDIA driver is there but sees no GPU; is CUDA_VISIBLE_DEVICES set?")
+    device = ctypes.c_int()
+    _call(driver, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
+    name = ctypes.create_string_buffer(256)
+    _call(driver, "cuDeviceGetName", name, ctypes.c_int(len(name)), device)
+    memory = ctypes.c_size_t()
+    _call(driver, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    version = ctypes.c_int()
+    _call(driver, "cuDriverGetVersion", ctypes.byref(version))
+    return GpuFacts(
+        name=name.value.decode("utf-8", "replace"),
+        compute_capability=(
+            _attribute(driver, device, _COMPUTE_CAPABILITY_MAJOR),
+            _attribute(driver, device, _COMPUTE_CAPABILITY_MINOR),
+        ),
+        memory_bytes=memory.value,
+        driver_cuda=(version.value // 1000, version.value % 1000 // 10),
+    )
+
+
+def _attribute(driver: ctypes.CDLL, device: ctypes.c_int, attribute: int) -> int:
+    value = ctypes.c_int()
+    _call(driver, "cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(attribute), device)
+    return value.value
+
+
+def _call(driver: ctypes.CDLL, function: str, *arguments: Any) -> None:
+    status = getattr(driver, function)(*arguments)
+    if status != 0:
+        text = _error_text(driver, status)
+        raise NoGpuError(f"the NVIDIA driver is there but cannot be used: {function} gave error {status}{text}")
+
+
+def _error_text(driver: ctypes.CDLL, status: int) -> str:
+    text = ctypes.c_char_p()
+    if not hasattr(driver, "cuGetErrorString") or driver.cuGetErrorString(ctypes.c_int(status), ctypes.byref(text)):
+        return ""
+    return f" ({text.value.decode('utf-8', 'replace')})" if text.value else ""
+
+
+class _Shared:
+    gpu: Optional[Gpu] = None
+    users = 0
+
+
+def borrow_gpu() -> Gpu:
+    """The GPU that all networks of this process share. Each borrower gives it back once, after freeing its memory."""
+    if _Shared.gpu is None:
+        _Shared.gpu = open_gpu()
+    _Shared.users += 1
+    return _Shared.gpu
+
+
+def give_back_gpu() -> None:
+    """The last one to give it back closes it."""
+    _Shared.users -= 1
+    if _Shared.users == 0 and _Shared.gpu is not None:
+        gpu, _Shared.gpu = _Shared.gpu, None
+        gpu.close()
+
+
+def open_gpu() -> Gpu:
+    """Through cuda-python where it is installed, else through pycuda."""
+    problems: List[str] = []
+    runtime = _import_cuda_python(problems)
+    if runtime is not None:
+        return CudaPythonGpu(runtime)
+    try:
+        import pycuda.driver
+    except ImportError as error:
+        problems.append(f"pycuda: {error}")
+    else:
+        return PycudaGpu(pycuda.driver)
+    raise ModelError(
+        f"TensorRT needs a package for the GPU's memory, and none can be loaded ({'; '.join(problems)}). Install one: "
+        "JetPack 4 and 5: pip install pycuda; JetPack 6: pip install 'cuda-python~=12.6'; JetPack 7, or a PC with CUDA "
+        "13: pip install 'cuda-python~=13.0' (its first number must be that of CUDA); or run with --backend onnx"
+    )
+
+
+def _import_cuda_python(problems: List[str]) -> Any:
+    try:
+        from cuda.bindings import runtime
+    except ImportError as newer:
+        try:
+            from cuda import cudart as runtime
+        except ImportError:
+            problems.append(f"cuda-python: {newer}")
+            return None
+    return runtime

@@ -1,0 +1,101 @@
+"""Networks on OpenVINO: processors of Intel, AMD and Arm, and Intel's graphics chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.cores import available_cores
+from app.inference.engine import TensorSpec
+
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""Our names for an arithmetic, and OpenVINO's."""
+
+
+class OpenVinoEngine:
+    """One ONNX file, compiled for one device.
+
+    Sizes that are free in the file stay free: a shape that comes for the first time costs a few runs' time and is
+    then as fast as in a network compiled for that shape alone, so nothing is compiled again.
+    """
+
+    max_batch: Optional[int] = None
+
+    def __init__(self, path: Path, threads: int = 0, precision: str = "auto", device: str = "CPU") -> None:
+        """`threads` 0 takes as many as there are cores."""
+        core = _core()
+        self.precision = supported_precision(device, precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+        hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
+        if device == "CPU":
+            hints["INFERENCE_NUM_THREADS"] = threads or available_cores()
+            # A worker tied to a core waits there for the decoder or the encoder, while another core is free.
+            hints["ENABLE_CPU_PINNING"] = False
+        try:
+            network = core.compile_model(core.read_model(path), device, hints)
+            self._request: Optional[Any] = network.create_infer_request()
+        except RuntimeError as error:
+            raise ModelError(f"{path}: OpenVINO cannot load this network: {_last_line(error)}") from error
+        self.inputs = tuple(_spec(port) for port in network.inputs)
+        self.outputs = tuple(_spec(port) for port in network.outputs)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        if self._request is None:
+            raise ModelError("this network has been closed")
+        missing = {spec.name for spec in self.inputs} - set(feeds)
+        if missing:
+            # OpenVINO would compute on what it was given the last time.
+            raise ModelError(f"this network also needs {', '.join(sorted(missing))}")
+        try:
+            results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=False)
+        except (RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in feeds.items())
+            expected = ", ".join(map(str, self.inputs))
+            raise ModelError(
+                f"OpenVINO cannot run this network on {shapes}; it takes {expected}: {_last_line(error)}"
+            ) from error
+        return {spec.name: results[row] for row, spec in enumerate(self.outputs)}
+
+    def close(self) -> None:
+        self._request = None
+
+
+def openvino_devices() -> Tuple[str, ...]:
+    """What OpenVINO can compute on here: the processor, and Intel graphics where there is a driver for it."""
+    return tuple(device for device in _core().available_devices if device.partition(".")[0] in ("CPU", "GPU"))
+
+
+def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -> str:
+    """The arithmetic to take on a device with these capabilities, as OpenVINO spells them.
+
+    `auto` never takes less than what was measured to keep the accuracy: bf16 where the device has it, else fp32.
+    """
+    if wanted == "auto":
+        return "bf16" if "BF16" in capabilities else "fp32"
+    if wanted == "int8":
+        raise ModelError("OpenVINO computes in int8 only what was quantised before, and these networks are not")
+    if wanted.upper() not in capabilities:
+        known = [name for name in _HINTS if name.upper() in capabilities]
+        raise ModelError(f"OpenVINO cannot compute in {wanted} on this {device}, only in {' or '.join(known)}")
+    return wanted
+
+
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(f"OpenVINO is missing ({error}); install it with: pip install openvino") from error
+    return openvino.Core()
+
+
+def _spec(port: Any) -> TensorSpec:
+    shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
+    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO's messages begin with the places in its own source that the error went through."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,113 @@
+"""Reading an engine file, and what TensorRT tells of it. TensorRT itself calls the file a plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from app.errors import ModelError
+from app.inference.cuda import probe_gpu
+from app.inference.tensorrt_api import called, load_tensorrt, make_logger
+from app.inference.tensorrt_tensors import TensorRange, tensor_ranges, tensors_of
+
+_PRECISION = re.compile(
+    r"\b(FP32|FP16|BF16|FP8|FP4|INT64|INT32|INT8|INT4|UINT8|BOOL|Float|Half|BFloat16)\b", re.IGNORECASE
+)
+_OTHER_NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
+
+
+@dataclass(frozen=True)
+class PlanLayer:
+    """One layer as TensorRT built it, often several of the network's in one."""
+
+    name: str
+    kind: str = ""
+    precision: str = ""
+    """Of its first output. Both are empty unless the engine was built to tell more than names."""
+
+
+@dataclass(frozen=True)
+class PlanDescription:
+    """What TensorRT tells of an engine file."""
+
+    tensors: Tuple[TensorRange, ...]
+    profiles: int
+    layers: Tuple[PlanLayer, ...]
+    working_memory_bytes: int
+    """What the layers need on the GPU besides weights, inputs and outputs."""
+
+    @property
+    def layers_by_precision(self) -> Dict[str, int]:
+        return dict(Counter(layer.precision for layer in self.layers if layer.precision).most_common())
+
+
+def describe_plan(path: Path) -> PlanDescription:
+    """Loads the engine on the GPU for a moment. Raises NoGpuError where there is none."""
+    trt = load_tensorrt()
+    probe_gpu()
+    return _describe(trt, read_plan(trt, start_runtime(trt), path))
+
+
+def start_runtime(trt: Any) -> Any:
+    """Only where there is a GPU: without one TensorRT may give back a runtime that takes the process down."""
+    trt_logger = make_logger(trt)
+    return called(trt.Runtime, trt_logger, what="starting its runtime", trt_logger=trt_logger)
+
+
+def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
+    """The engine in that file, on the GPU."""
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        engine = called(runtime.deserialize_cuda_engine, plan, what=f"reading {path}", trt_logger=make_logger(trt))
+    except ModelError as error:
+        raise ModelError(
+            f"{error}. It was built by another TensorRT or for another GPU, or is damaged; "
+            "build it again: python -m app engines build --force"
+        ) from error
+    if getattr(engine, "has_implicit_batch_dimension", False):
+        raise ModelError(f"{path} was built with an implicit batch size; build it from its ONNX file instead")
+    return engine
+
+
+def _describe(trt: Any, engine: Any) -> PlanDescription:
+    return PlanDescription(
+        tensors=tensor_ranges(trt, tensors_of(trt, engine)),
+        profiles=engine.num_optimization_profiles,
+        layers=_layers(trt, engine),
+        working_memory_bytes=working_memory_bytes(engine),
+    )
+
+
+def working_memory_bytes(engine: Any) -> int:
+    """What the layers need on the GPU besides weights, inputs and outputs."""
+    newer = hasattr(engine, "device_memory_size_v2")
+    return int(engine.device_memory_size_v2 if newer else engine.device_memory_size)
+
+
+def _layers(trt: Any, engine: Any) -> Tuple[PlanLayer, ...]:
+    inspector = called(engine.create_engine_inspector, what="opening the engine inspector")
+    texts = (
+        inspector.get_layer_information(index, trt.LayerInformationFormat.JSON) for index in range(engine.num_layers)
+    )
+    return tuple(layer_from_json(text) for text in texts)
+
+
+def layer_from_json(text: str) -> PlanLayer:
+    """One layer as the inspector tells it: its bare name, or a description when the engine was built to keep it."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return PlanLayer(text.strip())
+    if not isinstance(told, dict):
+        return PlanLayer(str(told))
+    outputs = told.get("Outputs") or [{}]
+    found = _PRECISION.search(str(outputs[0].get("Format/Datatype", "")))
+    precision = found.group(1).upper() if found else ""
+    return PlanLayer(str(told.get("Name", "")), str(told.get("LayerType", "")), _OTHER_NAMES.get(precision, precision))

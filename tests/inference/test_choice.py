@@ -1,0 +1,150 @@
+"""Which backend runs a network: what was asked for or a clear no; else the faster one, with the figures that say so."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+from shipped import CATALOG
+
+from app.errors import ModelError
+from app.inference.choice import example, fastest, median_times_ms, open_network
+from app.inference.engine import TensorSpec
+from app.inference.network import Network
+
+has_openvino = importlib.util.find_spec("openvino") is not None
+needs_openvino = pytest.mark.skipif(not has_openvino, reason="OpenVINO is not installed")
+
+
+def network(precision="auto", path=CATALOG.parent / "mobilefacenet.onnx"):
+    return Network("net", path, "", (16, 3, 112, 112), precision, threads=1)
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """Makes packages look as if they were not installed."""
+
+    def hide(*packages):
+        for package in packages:
+            monkeypatch.setitem(sys.modules, package, None)
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("times", "taken"),
+    [
+        ([4.0], 0),
+        ([8.0, 4.0], 1),
+        ([4.0, 8.0], 0),
+        ([4.0, 3.8], 0),
+        ([4.0, 3.5], 1),
+        ([8.0, 4.0, 3.9], 1),
+        ([8.0, 7.5, 4.0], 2),
+    ],
+)
+def test_of_two_that_are_alike_the_first_is_taken_and_else_the_faster(times, taken):
+    assert fastest(times) == taken
+
+
+class CountingEngine:
+    """Writes down when it ran, and on what."""
+
+    outputs = ()
+    max_batch = None
+
+    def __init__(self, name, diary, shape=(None, 3, 4, 4)):
+        self.name, self.diary = name, diary
+        self.inputs = (TensorSpec("picture", shape, np.dtype(np.float32)),)
+
+    def run(self, feeds):
+        self.diary.append((self.name, feeds["picture"].shape))
+        return {}
+
+    def close(self):
+        pass
+
+
+def test_times_are_taken_in_turns():
+    diary = []
+    times = median_times_ms([CountingEngine("a", diary), CountingEngine("b", diary)], network())
+    assert len(times) == 2 and min(times) >= 0
+    assert [name for name, _ in diary] == ["a", "b"] * (len(diary) // 2) and diary
+
+
+@pytest.mark.parametrize(
+    ("declared", "fed"),
+    [
+        ((None, 3, None, None), (1, 3, 112, 112)),
+        ((8, 3, 96, 96), (8, 3, 96, 96)),
+        ((None, 7), (1, 7)),
+    ],
+)
+def test_it_is_tried_on_one_item_of_the_largest_size_unless_the_network_says_otherwise(declared, fed):
+    assert example(CountingEngine("a", [], declared), network())["picture"].shape == fed
+
+
+def test_what_was_asked_for_is_taken_without_measuring():
+    choice = open_network(network(), "onnx")
+    assert (choice.backend, choice.precision, choice.reason) == ("onnx", "fp32", "as asked for")
+    assert str(choice) == "ONNX Runtime, fp32: as asked for"
+    choice.engine.close()
+
+
+def test_without_a_gpu_and_openvino_it_is_onnx_runtime_and_the_reason_says_so(missing):
+    missing("openvino", "tensorrt")
+    choice = open_network(network())
+    assert (choice.backend, choice.precision) == ("onnx", "fp32")
+    assert choice.reason.endswith("OpenVINO is not installed")
+    choice.engine.close()
+
+
+@needs_openvino
+def test_without_onnx_runtime_it_is_openvino(missing):
+    missing("onnxruntime", "tensorrt")
+    choice = open_network(network("fp32"))
+    assert choice.backend == "openvino" and "ONNX Runtime is not installed" in choice.reason
+    assert choice.engine.run({"input": np.zeros((1, 3, 112, 112), np.float32)})["embedding"].shape == (1, 128)
+    choice.engine.close()
+
+
+@needs_openvino
+def test_with_both_the_reason_is_their_times(missing):
+    missing("tensorrt")
+    choice = open_network(network("fp32"))
+    other = {"onnx": "OpenVINO", "openvino": "ONNX Runtime"}[choice.backend]
+    assert f"ms on {other}" in choice.reason
+    assert choice.engine.run({"input": np.zeros((1, 3, 112, 112), np.float32)})["embedding"].shape == (1, 128)
+    choice.engine.close()
+
+
+def test_with_nothing_installed_everything_that_is_missing_is_named(missing):
+    missing("onnxruntime", "openvino", "tensorrt")
+    with pytest.raises(ModelError, match=r"(?s)net cannot run.*ONNX Runtime is not installed.*OpenVINO is not"):
+        open_network(network())
+
+
+def test_an_arithmetic_that_nothing_here_has_is_refused_with_each_reason(missing):
+    missing("tensorrt")
+    with pytest.raises(ModelError, match=r"precision int8\)\n(.*\n)*.*ONNX Runtime computes .* fp32 only, not in int8"):
+        open_network(network("int8"))
+
+
+def test_an_arithmetic_that_the_wanted_backend_has_not_is_refused():
+    with pytest.raises(ModelError, match="fp32 only, not in bf16"):
+        open_network(network("bf16"), "onnx")
+
+
+def test_a_backend_that_is_missing_says_how_to_get_it_when_it_is_asked_for(missing):
+    missing("openvino")
+    with pytest.raises(ModelError, match="pip install openvino"):
+        open_network(network(), "openvino")
+
+
+def test_a_file_that_nobody_can_load_gets_everybodys_reason(tmp_path, missing):
+    missing("tensorrt", *([] if has_openvino else ["openvino"]))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"this is no network")
+    with pytest.raises(ModelError, match=r"net\.onnx: ONNX Runtime cannot load this network") as caught:
+        open_network(network(path=path))
+    assert ("OpenVINO cannot load this network" in str(caught.value)) == has_openvino

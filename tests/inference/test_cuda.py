@@ -1,0 +1,161 @@
+"""The GPU as the driver tells of it, and the one way to its memory that is shared."""
+
+import atexit
+import ctypes
+import shutil
+import subprocess
+import sys
+import threading
+import types
+
+import gpu_double
+import numpy as np
+import pytest
+
+from app.errors import ModelError
+from app.inference import cuda
+from app.inference.cuda import GpuFacts, NoGpuError, borrow_gpu, give_back_gpu, probe_gpu
+
+DRIVER_IN_C = """
+#include <stddef.h>
+#include <string.h>
+int cuInit(unsigned flags) { return flags; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin", length); return device != 7; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 7989788672ul; return device != 7; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;
+  return device != 7;
+}
+int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
+"""
+
+
+def test_the_gpu_is_described(monkeypatch):
+    gpu_double.install_driver(monkeypatch, gpu_double.Driver())
+    facts = probe_gpu()
+    assert facts == GpuFacts("Pretended GPU", (8, 7), 8 << 30, (12, 6))
+    assert str(facts) == "Pretended GPU (compute capability 8.7, 8.0 GiB)"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_the_driver_is_called_as_its_c_interface_wants_it(monkeypatch, tmp_path):
+    library = tmp_path / "driver.so"
+    command = ["gcc", "-shared", "-fPIC", "-xc", "-", "-o", str(library)]
+    subprocess.run(command, input=DRIVER_IN_C, text=True, check=True)
+    gpu_double.install_driver(monkeypatch, ctypes.CDLL(str(library)))
+    assert probe_gpu() == GpuFacts("Orin", (8, 7), 7989788672, (12, 6))
+
+
+@pytest.mark.parametrize(
+    ("driver", "message"),
+    [
+        (None, "no NVIDIA driver: libcuda.so.1 is not on this machine"),
+        (gpu_double.Driver(gpus=0), "sees no GPU; is CUDA_VISIBLE_DEVICES set"),
+        (gpu_double.Driver(status=100), r"cuInit gave error 100 \(no CUDA-capable device is detected\)"),
+    ],
+)
+def test_no_gpu_is_said_with_its_reason(monkeypatch, driver, message):
+    gpu_double.install_driver(monkeypatch, driver)
+    with pytest.raises(NoGpuError, match=message):
+        probe_gpu()
+
+
+@pytest.fixture(params=["cuda-python", "pycuda"])
+def gpu(request, monkeypatch):
+    gpu = gpu_double.Gpu()
+    gpu_double.install_package(monkeypatch, request.param, gpu)
+    return gpu
+
+
+def test_what_went_in_comes_out(gpu):
+    shared = borrow_gpu()
+    host, back = shared.allocate_host(64), shared.allocate_host(64)
+    address = shared.allocate(64)
+    host[:] = np.arange(64)
+    shared.copy_in(address, host[:48].view(np.float32).reshape(3, 4))
+    shared.copy_out(back[:40], address)
+    assert not back.any(), "a copy is only started"
+    shared.synchronize()
+    np.testing.assert_array_equal(back, [*range(40), *[0] * 24])
+    shared.free(address)
+    shared.free_host(host)
+    shared.free_host(back)
+    give_back_gpu()
+    assert gpu.clean
+
+
+def test_all_borrow_the_same_and_the_last_one_closes_it(gpu):
+    first, second = borrow_gpu(), borrow_gpu()
+    assert first is second
+    give_back_gpu()
+    assert gpu.stream_open
+    give_back_gpu()
+    assert gpu.clean and cuda._Shared.gpu is None
+    again = borrow_gpu()
+    assert again is not first and gpu.stream_open
+    give_back_gpu()
+
+
+def test_it_belongs_to_the_thread_that_opened_it(gpu):
+    shared, messages = borrow_gpu(), []
+
+    def use():
+        try:
+            shared.allocate(16)
+        except ModelError as error:
+            messages.append(str(error))
+
+    thread = threading.Thread(target=use, name="webserver")
+    thread.start()
+    thread.join()
+    give_back_gpu()
+    assert messages == [
+        "the GPU belongs to the thread 'MainThread' and was used from 'webserver'; run all networks from one thread"
+    ]
+
+
+def test_cuda_python_before_12_6_is_taken_too(monkeypatch):
+    gpu = gpu_double.Gpu()
+    older = types.ModuleType("cuda")
+    older.cudart = gpu_double.cuda_python(gpu)
+    gpu_double.install_package(monkeypatch, "none", gpu)
+    monkeypatch.setitem(sys.modules, "cuda", older)
+    borrow_gpu()
+    assert gpu.stream_open
+    give_back_gpu()
+    assert gpu.clean
+
+
+def test_pycuda_leaves_its_context_also_when_the_stream_fails(monkeypatch):
+    healthy = gpu_double.Gpu()
+    gpu_double.install_package(monkeypatch, "pycuda", healthy)
+    borrow_gpu()
+    give_back_gpu()
+    failing = gpu_double.Gpu(failing_call=healthy.calls.index("Stream"))
+    gpu_double.install_package(monkeypatch, "pycuda", failing)
+    with pytest.raises(ModelError, match="CUDA: Stream failed"):
+        borrow_gpu()
+    assert failing.clean and failing.calls[-2:] == ["pop", "detach"]
+    assert cuda._Shared.users == 0
+
+
+def test_pycudas_context_is_left_when_the_program_ends_without_closing(monkeypatch):
+    """Else pycuda aborts the process, and what really went wrong is lost."""
+    gpu, at_exit = gpu_double.Gpu(), []
+    gpu_double.install_package(monkeypatch, "pycuda", gpu)
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    left_open = cuda.open_gpu()
+    assert gpu.context_open and left_open.stream
+    (leave,) = at_exit
+    leave()
+    assert gpu.clean
+
+
+def test_pycuda_has_what_stands_for_it():
+    """Where pycuda can be imported, which needs a driver."""
+    driver = pytest.importorskip("pycuda.driver")
+    for owner, names in gpu_double.PYCUDA.items():
+        where = getattr(driver, owner) if owner else driver
+        assert [name for name in names if not hasattr(where, name)] == [], owner

@@ -1,0 +1,129 @@
+"""Networks on OpenVINO: the same answers as on ONNX Runtime, any shape, valid results, and refusals with a reason."""
+
+import sys
+
+import numpy as np
+import pytest
+from shipped import CATALOG
+
+from app.errors import ModelError
+from app.inference.onnx import OnnxEngine
+from app.inference.openvino import OpenVinoEngine, openvino_devices, supported_precision
+
+EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
+DETECTOR = CATALOG.parent / "retinaface_mnet025.onnx"
+
+
+@pytest.fixture
+def embedder():
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    engine = OpenVinoEngine(EMBEDDER, threads=1, precision="fp32")
+    yield engine
+    engine.close()
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
+
+
+def test_inputs_and_outputs_are_those_that_onnx_runtime_sees(embedder):
+    engine = OnnxEngine(EMBEDDER, threads=1)
+    assert (embedder.inputs, embedder.outputs) == (engine.inputs, engine.outputs)
+
+
+@pytest.mark.parametrize(
+    ("network", "shapes"),
+    [
+        (EMBEDDER, [(1, 3, 112, 112), (5, 3, 112, 112), (2, 3, 112, 112)]),
+        (DETECTOR, [(1, 3, 64, 96), (2, 3, 96, 64), (1, 3, 64, 96)]),
+    ],
+    ids=["embedder", "detector"],
+)
+def test_it_computes_what_onnx_runtime_computes_in_whatever_shape_comes(network, shapes):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    engine, reference = OpenVinoEngine(network, 1, "fp32"), OnnxEngine(network, 1)
+    for shape in shapes:
+        expected = reference.run({"input": noise(*shape)})
+        found = engine.run({"input": noise(*shape)})
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_memory_that_is_not_contiguous_is_read_as_what_it_says(embedder):
+    mirrored = noise(4, 3, 112, 112)[::2, :, :, ::-1]
+    expected = embedder.run({"input": np.ascontiguousarray(mirrored)})["embedding"]
+    np.testing.assert_array_equal(embedder.run({"input": mirrored})["embedding"], expected)
+
+
+def test_results_stay_valid_after_the_next_run(embedder):
+    first = embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})["embedding"]
+    kept = first.copy()
+    embedder.run({"input": np.ones((1, 3, 112, 112), np.float32)})
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(embedder):
+    with pytest.raises(ModelError, match=r"input \(1, 3, 96, 96\) float32; it takes input \? x 3 x 112 x 112 float32"):
+        embedder.run({"input": noise(1, 3, 96, 96)})
+
+
+def test_a_forgotten_input_is_not_taken_from_the_last_run(embedder):
+    embedder.run({"input": noise(1, 3, 112, 112)})
+    with pytest.raises(ModelError, match="also needs input"):
+        embedder.run({})
+
+
+def test_a_closed_network_says_so(embedder):
+    embedder.close()
+    with pytest.raises(ModelError, match="closed"):
+        embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"this is no network", EMBEDDER.read_bytes()[:1000]], ids=["empty", "text", "cut"]
+)
+def test_a_file_that_is_no_network_is_refused_with_its_name(tmp_path, content):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.onnx: OpenVINO cannot load this network: \S"):
+        OpenVinoEngine(path)
+
+
+def test_the_processor_is_always_among_the_devices():
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    assert "CPU" in openvino_devices()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capabilities", "taken"),
+    [
+        ("auto", ["FP32", "BF16", "FP16"], "bf16"),
+        ("auto", ["FP32", "FP16", "INT8"], "fp32"),
+        ("auto", ["FP32"], "fp32"),
+        ("fp32", ["FP32", "BF16"], "fp32"),
+        ("fp16", ["FP32", "FP16"], "fp16"),
+        ("bf16", ["FP32", "BF16"], "bf16"),
+    ],
+)
+def test_the_arithmetic_is_the_fastest_whose_accuracy_was_measured_unless_another_is_asked_for(
+    wanted, capabilities, taken
+):
+    assert supported_precision("CPU", wanted, capabilities) == taken
+
+
+def test_an_arithmetic_that_the_device_has_not_is_refused_with_those_it_has():
+    with pytest.raises(ModelError, match="cannot compute in fp16 on this CPU, only in fp32 or bf16"):
+        supported_precision("CPU", "fp16", ["BF16", "WINOGRAD", "FP32", "INT8"])
+
+
+def test_int8_is_refused_even_where_the_processor_has_it():
+    with pytest.raises(ModelError, match="int8"):
+        supported_precision("CPU", "int8", ["FP32", "INT8"])
+
+
+def test_without_openvino_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModelError, match="pip install openvino"):
+        OpenVinoEngine(EMBEDDER)

@@ -1,0 +1,166 @@
+"""Our side of TensorRT against NVIDIA's real Python bindings with empty libraries behind them, and TensorRT-RTX.
+
+`make test-tensorrt` gets them; without it these tests are skipped.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from environments import CUDA_PYTHON, CUDA_SURFACE, ROOT, SURFACES, VERSIONS, common_cuda_surface, relevant, run_in
+from used_names import used_attributes
+
+FOLDER = ROOT / "build" / "tensorrt-api"
+
+
+@pytest.fixture(params=sorted(VERSIONS))
+def bindings(request):
+    """The folder of one version's bindings."""
+    folder = FOLDER / request.param
+    if not (folder / "surface.json").exists():
+        pytest.skip(f"the bindings of TensorRT {request.param} are not here; make test-tensorrt gets them")
+    return folder
+
+
+@pytest.fixture(params=sorted(CUDA_PYTHON))
+def cuda_bindings(request):
+    folder = FOLDER / request.param
+    if not (folder / "surface.json").exists():
+        pytest.skip(f"{request.param} is not here; make test-tensorrt gets it")
+    return folder
+
+
+def load(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def test_the_committed_surface_is_the_real_one(bindings):
+    expected = load(SURFACES / f"{bindings.name}.json")
+    assert relevant(load(bindings / "surface.json")) == {
+        name: sorted(inner) if name else inner for name, inner in expected.items()
+    }
+
+
+def test_our_wrapper_speaks_to_the_real_module(bindings):
+    """The logger is a real subclass, and a constructor that gives nothing becomes our error in its own words."""
+    done = run_in(
+        bindings,
+        """
+import logging, sys, tensorrt_bindings
+sys.modules["tensorrt"] = tensorrt_bindings
+from app.errors import ModelError
+from app.inference.tensorrt_api import called, has_named_tensors, load_tensorrt, make_logger, numpy_dtype
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(levelname)s %(message)s")
+trt = load_tensorrt()
+assert has_named_tensors(trt)
+logger = make_logger(trt)
+assert make_logger(trt) is logger and isinstance(logger, trt.ILogger)
+logger.log(trt.ILogger.Severity.WARNING, "a warning")
+logger.log(trt.ILogger.Severity.ERROR, "what went wrong")
+assert [str(numpy_dtype(trt, dtype)) for dtype in (trt.float32, trt.float16, trt.int8, trt.int32, trt.bool)] == [
+    "float32", "float16", "int8", "int32", "bool"]
+try:
+    numpy_dtype(trt, trt.DataType.FP8)
+except ModelError as error:
+    print("refused:", error)
+assert tuple(trt.Dims((1, -1, 3))) == (1, -1, 3)
+for create in (trt.Runtime, trt.Builder):
+    try:
+        called(create, logger, what=f"making a {create.__name__}", trt_logger=logger)
+    except ModelError as error:
+        print("error:", error)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING TensorRT: a warning" in done.stdout and "ERROR TensorRT: what went wrong" in done.stdout
+    assert "refused: TensorRT's type DataType.FP8" in done.stdout
+    assert "error: TensorRT: making a Runtime failed: pybind11::init()" in done.stdout
+    assert "what went wrong" in done.stdout.split("error:")[1]
+    assert "error: TensorRT: making a Builder failed: pybind11::init()" in done.stdout
+
+
+def test_without_its_libraries_the_module_is_called_broken(bindings):
+    done = run_in(
+        bindings,
+        """
+import importlib.abc, os, sys
+if os.environ.pop("LD_LIBRARY_PATH", None):
+    os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
+""".replace(
+            "PROGRAM",
+            repr(
+                """
+import sys, types
+class Alias:
+    def find_spec(self, name, path, target=None):
+        if name == "tensorrt":
+            import tensorrt_bindings
+sys.meta_path.insert(0, Alias())
+from app.errors import ModelError
+from app.inference.tensorrt_api import load_tensorrt
+try:
+    load_tensorrt()
+except ModelError as error:
+    print(error)
+"""
+            ),
+        ),
+    )
+    assert "cannot be loaded: libnv" in done.stdout, done.stderr
+    assert "JetPack" in done.stdout
+
+
+def test_cuda_python_has_all_that_is_used(cuda_bindings):
+    used = used_attributes("cuda_memory.py", "CudaPythonGpu", receivers=("runtime", "self._cuda"))
+    assert {"cudaMalloc", "cudaMallocHost", "cudaMemcpyAsync", "cudaStreamSynchronize"} <= used
+    assert used <= set(load(cuda_bindings / "surface.json")[""])
+
+
+def test_the_committed_surface_of_cuda_python_is_what_its_versions_share():
+    made = [FOLDER / name / "surface.json" for name in CUDA_PYTHON]
+    if not all(path.exists() for path in made):
+        pytest.skip("not all versions of cuda-python are here; make test-tensorrt gets them")
+    assert common_cuda_surface([load(path) for path in made]) == load(CUDA_SURFACE)
+
+
+def test_cuda_python_without_a_driver_gives_an_error_of_ours(cuda_bindings):
+    done = run_in(
+        cuda_bindings,
+        """
+from app.errors import ModelError
+from app.inference.cuda import NoGpuError, open_gpu, probe_gpu
+try:
+    print("there is a", probe_gpu())
+except NoGpuError:
+    try:
+        open_gpu()
+    except ModelError as error:
+        print(error)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("there is a", "CUDA: cudaSetDevice failed: "))
+
+
+def test_a_file_that_is_no_engine_is_refused_by_the_real_library():
+    folder = FOLDER / "tensorrt-rtx"
+    if not (folder / "surface.json").exists():
+        pytest.skip("TensorRT-RTX is not here; make test-tensorrt gets it")
+    done = run_in(
+        folder,
+        """
+import pathlib, sys, tensorrt_rtx_bindings
+sys.modules["tensorrt"] = tensorrt_rtx_bindings
+from app.errors import ModelError
+from app.inference.tensorrt_api import load_tensorrt
+from app.inference.tensorrt_plan import read_plan, start_runtime
+trt = load_tensorrt()
+try:
+    read_plan(trt, start_runtime(trt), pathlib.Path("README.md"))
+except ModelError as error:
+    print(error)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "TensorRT: reading README.md failed: " in done.stdout and "Serialization" in done.stdout, done.stderr
+    assert "build it again: python -m app engines build" in done.stdout

@@ -1,0 +1,216 @@
+"""Our builder, through its ordinary code path, on NVIDIA's real parser and builder: TensorRT-RTX needs no GPU to build.
+
+`make test-tensorrt` gets it; without it these tests are skipped. Its engines are for RTX cards and run nowhere else.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from environments import ROOT
+
+RTX = ROOT / "build" / "tensorrt-api" / "tensorrt-rtx"
+SHAPES = {"mobilefacenet": (16, 3, 112, 112), "retinaface_mnet025": (1, 3, 640, 640)}
+
+PROGRAM = """
+import hashlib, json, logging, os, sys
+from pathlib import Path
+
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.build import build_engine, find_engine, precisions_for
+from app.inference.build_job import BuildWishes
+from app.inference.network import Network
+from app.inference.place import Place
+from app.inference.tensorrt_plan import read_plan
+
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+here = Place("1.7.1.116", "a GPU", "8.6")
+
+def pictures_like(shape):
+    noise = np.random.default_rng(0)
+    return lambda: iter(noise.normal(0, 1, (4, 1, *shape[1:])).astype(np.float32))
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    path = Path(order["path"])
+    network = Network(
+        path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(order["shape"]), order["precision"]
+    )
+    wishes = {key: tuple(value) if isinstance(value, list) else value for key, value in order["wishes"].items()}
+    steps = []
+    answer = {"steps": steps}
+    try:
+        made = build_engine(
+            network, BuildWishes(**wishes), here=here, gpu_memory=4 << 30, tell=steps.append,
+            pictures=pictures_like(order["shape"]) if order["pictures"] else None,
+        )
+        found, unfit = find_engine(network, precisions_for(network.precision), here)
+        answer.update(path=str(made.path), was_there=made.was_there, remark=made.remark, found=str(found and found.path))
+        if order["read"]:
+            import tensorrt
+            from app.inference.tensorrt_api import called, make_logger
+            runtime = called(tensorrt.Runtime, make_logger(tensorrt), what="starting")
+            read_plan(tensorrt, runtime, made.path)
+    except ModelError as error:
+        answer["error"] = str(error)
+    print("ANSWER" + json.dumps(answer))
+"""
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Builds an ONNX file in another process and tells what came of it."""
+    if not (RTX / "surface.json").exists():
+        pytest.skip("TensorRT-RTX is not here; make test-tensorrt gets it")
+    python = (RTX / "python").read_text(encoding="utf-8").strip()
+    version = [python, "-c", "import sys; print(sys.version_info[:2])"]
+    if subprocess.run(version, capture_output=True, text=True).stdout.strip() != str(sys.version_info[:2]):
+        pytest.skip("TensorRT-RTX is here for another Python")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    places = (ROOT / "tests" / "tensorrt_api" / "as_tensorrt", RTX / "packages", ROOT)
+    environment = dict(os.environ, PYTHONPATH=":".join(map(str, places)))
+
+    def run(path, shape, precision="fp32", pictures=False, read=False, **wishes):
+        order = {"path": str(path), "shape": shape, "precision": precision, "wishes": wishes}
+        order.update(pictures=pictures, read=read)
+        done = subprocess.run(
+            [sys.executable, str(program), json.dumps(order)], env=environment, capture_output=True, text=True
+        )
+        answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+        assert answers, done.stdout + done.stderr
+        return {**json.loads(answers[0][len("ANSWER") :]), "log": done.stdout}
+
+    return run
+
+
+@pytest.fixture(params=sorted(SHAPES))
+def model(request, tmp_path):
+    path = tmp_path / f"{request.param}.onnx"
+    shutil.copy(ROOT / "engines" / path.name, path)
+    return path
+
+
+def card(engine):
+    return json.loads(Path(engine).with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def small_network(path, nodes, shape=("n", 3, "h", "w"), weights=()):
+    onnx = pytest.importorskip("onnx")
+    kinds = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(*node) for node in nodes],
+        "small",
+        [onnx.helper.make_tensor_value_info("input", kinds, shape)],
+        [onnx.helper.make_tensor_value_info("output", kinds, None)],
+        [onnx.numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_built_in_models_are_built(build, model, precision):
+    shape = SHAPES[model.stem]
+    made = build(model, shape, precision)
+    written = card(made["path"])
+    assert Path(made["path"]).stat().st_size == written["file_bytes"] > 1_000_000
+    assert (written["precision"], tuple(written["largest"]), written["instead_of"]) == (precision, shape, {})
+    assert made["found"] == made["path"] and not made["was_there"]
+    assert any(" of " in step for step in made["steps"])
+    again = build(model, shape, precision)
+    assert again["was_there"] and again["path"] == made["path"]
+    assert not build(model, shape, precision, force=True)["was_there"]
+
+
+def test_fp16_halves_the_weights(build, tmp_path):
+    path = tmp_path / "mobilefacenet.onnx"
+    shutil.copy(ROOT / "engines" / path.name, path)
+    sizes = {
+        precision: Path(build(path, SHAPES["mobilefacenet"], precision)["path"]).stat().st_size
+        for precision in ("fp32", "fp16")
+    }
+    assert sizes["fp16"] < 0.6 * sizes["fp32"]
+
+
+def test_int8_goes_through_a_network_with_ranges_which_is_kept(build, model):
+    shape = SHAPES[model.stem]
+    made = build(model, shape, "int8", pictures=True)
+    assert card(made["path"])["precision"] == "int8"
+    (kept,) = model.parent.glob("*.int8.onnx")
+    assert model.stem in kept.name
+    again = build(model, shape, "int8", force=True)
+    assert card(again["path"])["precision"] == "int8", "what was learnt serves later builds without pictures"
+
+
+def test_int8_without_pictures_becomes_fp16_and_says_so(build, tmp_path):
+    path = tmp_path / "mobilefacenet.onnx"
+    shutil.copy(ROOT / "engines" / path.name, path)
+    made = build(path, SHAPES["mobilefacenet"], "int8")
+    written = card(made["path"])
+    assert written["precision"] == "fp16" and "--calibration" in written["instead_of"]["int8"]
+    assert "int8 could not be built" in made["remark"]
+    assert made["found"] == made["path"], "it is not tried again at every start"
+
+
+def test_fixed_size_and_batches(build, tmp_path):
+    path = tmp_path / "retinaface_mnet025.onnx"
+    shutil.copy(ROOT / "engines" / path.name, path)
+    made = build(path, SHAPES["retinaface_mnet025"], size=[640, 480], batch=[1, 2, 4])
+    written = card(made["path"])
+    assert written["least"] == [1, 3, 480, 640] and written["best"] == [2, 3, 480, 640]
+    assert Path(made["path"]).name == "retinaface_mnet025.fp32.b1-2-4.640x480.engine"
+
+
+def test_an_engine_that_cannot_be_read_here_is_an_error(build, model):
+    made = build(model, SHAPES[model.stem], read=True)
+    assert "reading" in made["error"] and "build it again" in made["error"]
+
+
+def test_an_unknown_layer_is_named_in_the_parsers_words(build, tmp_path):
+    path = small_network(tmp_path / "odd.onnx", [("Unheard", ["input"], ["output"])])
+    made = build(path, (1, 3, 64, 64), "auto")
+    assert "Unheard" in made["error"] and "fp16" in made["error"] and "fp32" in made["error"]
+    assert not list(tmp_path.glob("*.engine"))
+
+
+def test_what_is_no_network_is_refused(build, tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"this is no network" * 10)
+    assert "no network or damaged" in build(path, (1, 3, 64, 64))["error"]
+
+
+def test_a_size_that_the_layers_cannot_take_is_an_error(build, tmp_path):
+    nodes = [("Flatten", ["input"], ["flat"]), ("MatMul", ["flat", "weights"], ["output"])]
+    path = small_network(tmp_path / "tight.onnx", nodes, weights=[("weights", np.ones((3 * 48 * 48, 4)))])
+    made = build(path, (1, 3, 640, 640))
+    assert "no engine of tight can be built" in made["error"]
+
+
+def test_a_network_with_a_fixed_size_is_not_built_for_another(build, tmp_path):
+    path = small_network(tmp_path / "fixed.onnx", [("Relu", ["input"], ["output"])], shape=(1, 3, 64, 64))
+    assert "takes pictures 64 pixels high" in build(path, (1, 3, 640, 640), size=[640, 480])["error"]
+    assert "takes 1 at once" in build(path, (1, 3, 640, 640), batch=[1, 2, 4])["error"]
+    assert card(build(path, (1, 3, 640, 640))["path"])["largest"] == [1, 3, 64, 64]
+
+
+def test_an_accelerator_that_is_not_there(build, model):
+    made = build(model, SHAPES[model.stem], "fp16", dla=0)
+    assert "there is no DLA core 0" in made["error"]
+
+
+def test_a_damaged_timing_cache_is_made_anew(build, tmp_path):
+    path = tmp_path / "mobilefacenet.onnx"
+    shutil.copy(ROOT / "engines" / path.name, path)
+    cache = tmp_path / "tensorrt-1.7.1.116-sm86.timing"
+    cache.write_bytes(b"damaged")
+    assert "path" in build(path, SHAPES["mobilefacenet"])
+    assert cache.read_bytes() != b"damaged"
