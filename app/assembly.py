@@ -24,14 +24,19 @@ from app.output.outputs import Output
 from app.output.progress import ChannelFacts, Progress
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
-from app.settings import OutputSettings, Settings
+from app.settings import CaptureSettings, OutputSettings, Settings
 from app.summary import ChannelCount, RunSummary
+from app.types import NO_ATTRIBUTES, Faces
+from app.vision.align import template
+from app.vision.attributes import AttributeReader
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.loading import (
+    MOST_FACES_AT_ONCE,
     detector_entry,
     embedder_entry,
     leave_cores_to_networks,
+    load_attributes,
     load_detector,
     load_embedder,
 )
@@ -82,6 +87,7 @@ def run(
             open_outputs(settings.output, [source.name for source in sources], recordings, time.time())
         )
         detector, embedder = stack.enter_context(networks(settings))
+        attributes = stack.enter_context(attribute_reader(settings))
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
         enrolment.enrol_all(_unless_stopped(stop, progress.counter("looking at photos")))
         enrolment.watch()
@@ -92,7 +98,7 @@ def run(
                 outputs.add(output)
         channels = stack.enter_context(Channels(sources, settings.capture))
         progress.facts = lambda: [_facts(status) for status in channels.status()]
-        pipeline = Pipeline(detector, embedder, enrolment, settings)
+        pipeline = Pipeline(detector, embedder, enrolment, settings, attributes)
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
         ended = channels.status()
@@ -123,10 +129,34 @@ def networks(settings: Settings) -> Iterator[Tuple[FaceDetector, FaceEmbedder]]:
     with contextlib.closing(load_detector(settings.models, settings.detection)) as detector, contextlib.closing(
         load_embedder(settings.models)
     ) as embedder:
-        width, height = embedder.crop_size
-        detector.detect([np.zeros((720, 1280, 3), np.uint8)])
-        embedder.embed(np.zeros((1, height, width, 3), np.uint8))
+        warm_up(detector, embedder, settings.capture)
         yield detector, embedder
+
+
+def warm_up(detector: FaceDetector, embedder: FaceEmbedder, capture: CaptureSettings) -> None:
+    """The first run in a shape takes memory and picks algorithms: done before a camera waits for it."""
+    width, height = embedder.crop_size
+    detector.detect([np.zeros((capture.height, capture.width, 3), np.uint8)])
+    for faces in (1, MOST_FACES_AT_ONCE):
+        embedder.embed(np.zeros((faces, height, width, 3), np.uint8))
+    logger.debug("networks warmed up")
+
+
+@contextlib.contextmanager
+def attribute_reader(settings: Settings) -> Iterator[Optional[AttributeReader]]:
+    """The chosen networks that tell more of a face than who it is, warmed up; None when none is chosen."""
+    reader = load_attributes(settings.models, settings.attributes, settings.recognition.min_face_px)
+    if reader is None:
+        yield None
+        return
+    with contextlib.closing(reader):
+        picture = np.zeros((settings.capture.height, settings.capture.width, 3), np.uint8)
+        for count in (1, MOST_FACES_AT_ONCE):
+            box = np.array([[0, 0, settings.capture.width, settings.capture.height]], np.float32)
+            landmarks = np.repeat(template()[None], count, axis=0)
+            faces = Faces(np.repeat(box, count, axis=0), np.ones(count, np.float32), landmarks)
+            reader.read(picture, faces, list(range(count)), [NO_ATTRIBUTES] * count)
+        yield reader
 
 
 @contextlib.contextmanager

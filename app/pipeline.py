@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.summary import RunSummary
 from app.types import Faces, Frame, FrameResult, Match
 from app.vision.align import align_faces
+from app.vision.attributes import AttributeReader
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 
@@ -105,9 +106,17 @@ class Stopwatch:
 class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
 
-    def __init__(self, detector: FaceDetector, embedder: FaceEmbedder, people: Enrolment, settings: Settings):
+    def __init__(
+        self,
+        detector: FaceDetector,
+        embedder: FaceEmbedder,
+        people: Enrolment,
+        settings: Settings,
+        attributes: Optional[AttributeReader] = None,
+    ) -> None:
         self._detector = detector
         self._embedder = embedder
+        self._attributes = attributes
         self._people = people
         self._settings = settings
         self._trackers: Dict[str, ChannelTracker] = defaultdict(
@@ -141,12 +150,17 @@ class Pipeline:
             with watch.stage("track"):
                 for row, match in zip(rows, matches):
                     tracker.record_look(row, match, known.generation)
+        if self._attributes is not None and len(faces):
+            with watch.stage("attributes"):
+                read = self._attributes.read(frame.image, faces, rows, tracker.attributes())
+            tracker.record_attributes(read)
         return FrameResult(
             frame=frame,
             faces=faces,
             matches=tracker.matches(),
             track_ids=tracker.track_ids(),
             tracks=tracker.tracks(),
+            attributes=() if self._attributes is None else tracker.attributes(),
             timings_ms={**detection_ms, **watch.milliseconds},
             latency_s=max(0.0, time.time() - frame.captured_at),
         )

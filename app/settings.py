@@ -148,6 +148,28 @@ class RecognitionSettings:
 
 
 @dataclass(frozen=True)
+class AttributeSettings:
+    """What is told of a face besides who it is. All off: names of models from the catalogue switch them on."""
+
+    gender_age: Optional[str] = setting(
+        None, "tells gender and age; a model such as genderage", flag="--gender-age", metavar="NAME"
+    )
+    mask: Optional[str] = setting(
+        None, "tells who wears a mask; a model of the family mask", flag="--mask", metavar="NAME"
+    )
+    antispoof: Optional[str] = setting(
+        None, "tells people from photos and screens; a model such as minifasnet_v2", flag="--antispoof", metavar="NAME"
+    )
+    landmarks106: Optional[str] = setting(
+        None,
+        "106 points of each face in every frame; a model such as 2d106det",
+        flag="--landmarks106",
+        metavar="NAME",
+    )
+    head_pose: bool = setting(False, "where each face looks; needs no model", flag="--head-pose")
+
+
+@dataclass(frozen=True)
 class TrackingSettings:
     """How a face is followed from frame to frame."""
 
@@ -212,6 +234,7 @@ class Settings:
     detection: DetectionSettings = DetectionSettings()
     gallery: GallerySettings = GallerySettings()
     recognition: RecognitionSettings = RecognitionSettings()
+    attributes: AttributeSettings = AttributeSettings()
     tracking: TrackingSettings = TrackingSettings()
     output: OutputSettings = OutputSettings()
     run: RunSettings = RunSettings()

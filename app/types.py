@@ -120,6 +120,53 @@ class Match:
 NOT_COMPARED_YET = Match(name=None, reason=Reason.NOT_COMPARED_YET)
 
 
+class Gender(str, enum.Enum):
+    """What a network takes a face for. The values are part of the event format."""
+
+    FEMALE = "female"
+    MALE = "male"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """Which way a head is turned; all zero for a face that looks into the camera."""
+
+    yaw_deg: float
+    """Positive: to the viewer's right."""
+    pitch_deg: float
+    """Positive: up."""
+    roll_deg: float
+    """Positive: leans clockwise, as the viewer sees it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceAttributes:
+    """What is told of a face besides who it is. None: not asked for, or not looked at yet."""
+
+    gender: Optional[Gender] = None
+    age: Optional[float] = None
+    """In years."""
+    mask: Optional[bool] = None
+    """Whether a mask is worn beyond doubt."""
+    mask_probability: Optional[float] = None
+    no_mask_probability: Optional[float] = None
+    live_probability: Optional[float] = None
+    """That it is a person before the camera, and no photo or screen."""
+    pose: Optional[HeadPose] = None
+    landmarks106: Optional[np.ndarray] = None
+    """106 x 2, in the frame's own pixels."""
+
+    def __post_init__(self) -> None:
+        if self.landmarks106 is not None:
+            _check_shape("FaceAttributes.landmarks106", self.landmarks106, (106, 2))
+
+
+NO_ATTRIBUTES = FaceAttributes()
+
+
 @dataclass(frozen=True)
 class Track:
     """One face followed through the frames of one channel."""
@@ -132,6 +179,8 @@ class Track:
     first_seen: float
     """Seconds since the epoch, like `Frame.captured_at`; in a recording, seconds into it."""
     last_seen: float
+    attributes: FaceAttributes = NO_ATTRIBUTES
+    """As they were when they were last looked at."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +199,8 @@ class FrameResult:
     """Milliseconds by stage, in the order in which the stages ran."""
     latency_s: float = 0.0
     """From the frame's arrival to this result."""
+    attributes: Tuple[FaceAttributes, ...] = ()
+    """One a face; empty when nothing but names is asked for."""
 
     def __post_init__(self) -> None:
         for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):
@@ -157,6 +208,11 @@ class FrameResult:
                 raise ValueError(
                     f"FrameResult.{name} must have one entry a face: expected {len(self.faces)}, got {len(values)}"
                 )
+        if self.attributes and len(self.attributes) != len(self.faces):
+            raise ValueError(
+                "FrameResult.attributes must have one entry a face or none at all: "
+                f"expected {len(self.faces)}, got {len(self.attributes)}"
+            )
 
 
 def _check_shape(name: str, array: np.ndarray, expected: Tuple[Optional[int], ...]) -> None:

@@ -11,6 +11,9 @@ from shipped import CATALOG, ROOT
 
 from app.settings import ModelSettings, Settings
 
+MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
+"""A fixed backend: `auto` takes the one that is faster at the moment, and their numbers differ a little."""
+
 
 @pytest.fixture(scope="session")
 def portraits():
@@ -63,7 +66,7 @@ def settings(tmp_path):
     defaults = Settings()
     return dataclasses.replace(
         defaults,
-        models=ModelSettings(catalog=CATALOG),
+        models=MODELS,
         gallery=dataclasses.replace(defaults.gallery, folder=tmp_path / "gallery"),
         output=dataclasses.replace(defaults.output, window=False),
     )
@@ -75,8 +78,7 @@ def networks():
     from app.settings import DetectionSettings
     from app.vision.loading import load_detector, load_embedder
 
-    models = ModelSettings(catalog=CATALOG)
-    detector, embedder = load_detector(models, DetectionSettings()), load_embedder(models)
+    detector, embedder = load_detector(MODELS, DetectionSettings()), load_embedder(MODELS)
     yield detector, embedder
     detector.close()
     embedder.close()
@@ -86,7 +88,7 @@ def networks():
 def program(tmp_path):
     """Starts `python -m app` in an empty folder, as a user would from another one, without a display."""
     config = tmp_path / "test.yaml"
-    config.write_text(f"models:\n  catalog: {CATALOG}\n", encoding="utf-8")
+    config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: {MODELS.backend}\n", encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environment["PYTHONPATH"] = str(ROOT)
     started = []

@@ -9,6 +9,7 @@ import pytest
 from app.assembly import open_enrolment
 from app.pipeline import Pipeline
 from app.types import Frame, Reason
+from app.vision.attributes import AttributeReader
 
 
 class CountingEmbedder:
@@ -85,3 +86,42 @@ def test_no_frames_and_frames_without_faces_are_fine(networks, settings):
 def test_with_nobody_enrolled_everyone_is_unknown_for_that_reason(networks, settings, pictures):
     results, _ = run(networks, settings, pictures[:5], settings.gallery.folder)
     assert {match.reason for match in results[-1].matches} == {Reason.NOBODY_ENROLLED}
+
+
+class CountingReader:
+    """The real reader, and how many faces it was asked to look at closely in each frame."""
+
+    def __init__(self, reader):
+        self._reader = reader
+        self.calls = []
+
+    def read(self, image, faces, rows, before):
+        self.calls.append(len(rows))
+        told = self._reader.read(image, faces, rows, before)
+        return [dataclasses.replace(one, age=30.0) if row in rows else one for row, one in enumerate(told)]
+
+
+def test_attributes_are_asked_for_with_the_looks_and_stay_with_the_face(networks, settings, pictures, people_gallery):
+    detector, embedder = networks
+    reader = CountingReader(AttributeReader(None, None, None, None, head_pose=True, min_face_px=20))
+    settings = dataclasses.replace(
+        settings,
+        gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
+        recognition=dataclasses.replace(settings.recognition, look_again_after_s=100),
+    )
+    with open_enrolment(settings, detector, embedder) as enrolment:
+        enrolment.enrol_all()
+        pipeline = Pipeline(detector, embedder, enrolment, settings, reader)
+        frames = [Frame(picture, "tape", index, 0.0, index * 0.04) for index, picture in enumerate(pictures)]
+        results = [pipeline.process([frame])[0] for frame in frames]
+    last, former = results[-1], results[-2]
+    assert reader.calls[0] == 3 and reader.calls[-1] == 0
+    assert len(last.attributes) == len(last.faces) == 3 and "attributes" in last.timings_ms
+    assert [told.age for told in last.attributes] == [track.attributes.age for track in last.tracks] == [30.0] * 3
+    before = {track: told.pose for track, told in zip(former.track_ids, former.attributes)}
+    assert any(before[track] != told.pose for track, told in zip(last.track_ids, last.attributes))
+
+
+def test_without_a_reader_there_are_no_attributes(networks, settings, pictures, people_gallery):
+    results, _ = run(networks, settings, pictures[:3], people_gallery)
+    assert results[-1].attributes == ()

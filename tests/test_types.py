@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.types import Faces, Frame, FrameResult
+from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, FaceAttributes, Faces, Frame, FrameResult
 
 
 def faces(count):
@@ -61,3 +61,12 @@ def test_a_result_has_one_match_a_face():
     frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
     with pytest.raises(ValueError, match="matches must have one entry a face: expected 2, got 0"):
         FrameResult(frame, faces(2), matches=(), track_ids=(0, 0))
+
+
+def test_attributes_are_for_every_face_or_for_none():
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
+    matches = (NOT_COMPARED_YET, NOT_COMPARED_YET)
+    with pytest.raises(ValueError, match="one entry a face or none at all: expected 2, got 1"):
+        FrameResult(frame, faces(2), matches, (0, 0), attributes=(NO_ATTRIBUTES,))
+    with pytest.raises(ValueError, match="landmarks106 must have the shape 106 x 2, not 68 x 2"):
+        FaceAttributes(landmarks106=np.zeros((68, 2)))

@@ -31,11 +31,11 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings_options(parser: argparse.ArgumentParser, sections: Optional[Iterable[str]] = None) -> None:
-    """An option for every setting that has a flag, in these sections or in all."""
+    """An option for every setting that has a flag: in these sections, which may be single keys, or in all."""
     group = parser.add_argument_group("settings (each is also a key of config.yaml)")
     wanted = None if sections is None else set(sections)
     for leaf in leaves():
-        if leaf.flag is not None and (wanted is None or leaf.section in wanted):
+        if leaf.flag is not None and (wanted is None or wanted & {leaf.section, leaf.key}):
             _add_option(group, leaf)
     group.add_argument(
         "--config", metavar="FILE", type=Path, help=f"settings file (default: {DEFAULT_CONFIG}, where there is one)"

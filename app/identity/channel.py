@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from app.identity.looks import NEVER_LOOKED, TrackLooks, needs_look, record_look
 from app.identity.tracker import Assignment, TrackerState, afresh, step
 from app.settings import RecognitionSettings, TrackingSettings
-from app.types import NO_TRACK, Match, Reason, Track
+from app.types import NO_ATTRIBUTES, NO_TRACK, FaceAttributes, Match, Reason, Track
 
 TOO_SMALL = Match(name=None, reason=Reason.TOO_SMALL)
 
@@ -19,7 +19,7 @@ class ChannelTracker:
     """Follows the faces of one channel and steadies their names. Used by one thread.
 
     For each frame, in this order: `update`, `faces_to_look_at`, `record_look` for each face that was compared, and
-    then the answers: `matches` and `track_ids`, one a face of that frame, and `tracks`.
+    then the answers: `matches`, `track_ids` and `attributes`, one a face of that frame, and `tracks`.
     """
 
     def __init__(self, tracking: TrackingSettings, recognition: RecognitionSettings) -> None:
@@ -29,6 +29,7 @@ class ChannelTracker:
         self._assignment = Assignment(np.empty(0, np.int64), np.empty(0, np.bool_))
         self._small = np.empty(0, np.bool_)
         self._looks: Dict[int, TrackLooks] = {}
+        self._attributes: Dict[int, FaceAttributes] = {}
         self._pictures_continue = True
 
     def update(self, boxes: np.ndarray, time: float, continues: bool = True) -> None:
@@ -46,6 +47,7 @@ class ChannelTracker:
         self._state, self._assignment = step(state, boxes, time, tracking)
         alive = self._state.keys.tolist()
         self._looks = {key: self._looks[key] for key in alive if key in self._looks}
+        self._attributes = {key: self._attributes[key] for key in alive if key in self._attributes}
         self._small = _less_side(self._state.boxes) < self._recognition.min_face_px
 
     def faces_to_look_at(self, generation: int) -> List[int]:
@@ -69,6 +71,16 @@ class ChannelTracker:
         before = self._looks.get(key, NEVER_LOOKED)
         self._looks[key] = record_look(before, match, self._state.time, generation, self._rules())
 
+    def record_attributes(self, attributes: Sequence[FaceAttributes]) -> None:
+        """What was told of each face of this frame."""
+        for key, of_face in zip(self._state.keys[self._assignment.rows].tolist(), attributes):
+            self._attributes[key] = of_face
+
+    def attributes(self) -> Tuple[FaceAttributes, ...]:
+        """What is known of each face of this frame besides who it is."""
+        keys = self._state.keys[self._assignment.rows].tolist()
+        return tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys)
+
     def matches(self) -> Tuple[Match, ...]:
         """Who each face of this frame is, as far as the looks at its track agree."""
         return tuple(self._match(row) for row in self._assignment.rows.tolist())
@@ -87,6 +99,7 @@ class ChannelTracker:
                 match=self._match(row),
                 first_seen=float(state.first_seen[row]),
                 last_seen=float(state.last_seen[row]),
+                attributes=self._attributes.get(int(state.keys[row]), NO_ATTRIBUTES),
             )
             for row in np.flatnonzero(state.ids != NO_TRACK).tolist()
         )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from app.output.lettering import BOLD, REGULAR, Lettering
-from app.types import FrameResult, Match, Reason
+from app.types import NO_ATTRIBUTES, FaceAttributes, FrameResult, Match, Reason
 
 Colour = Tuple[int, int, int]
 
@@ -33,9 +33,15 @@ UNKNOWN = Style(line=(0, 159, 230), text=(24, 24, 24), corners=True)
 NOT_COMPARED = Style(line=(128, 118, 108), text=(255, 255, 255), corners=False)
 
 _SHADOW: Colour = (24, 24, 24)
+_POINTS: Colour = (66, 228, 240)
 _STATUS_SHADE = 0.35
 _LONGEST_NAME = 40
 _CACHED_LABELS = 1024
+_SMALL_TEXT = 0.75
+_LEAST_TEXT_PX = 12
+_LIVE_FROM = 0.5
+_GAZE_LENGTH = 1.5
+"""In distances between the eyes, for a face that looks sideways."""
 _NOT_COMPARED_WORDS = {Reason.TOO_SMALL: "too small", Reason.NOT_COMPARED_YET: "…"}
 
 
@@ -45,7 +51,7 @@ class Annotator:
     def __init__(self, landmarks: bool = False, lettering: Optional[Lettering] = None) -> None:
         self.landmarks = landmarks
         self._lettering = lettering or Lettering()
-        self._labels: OrderedDict[Tuple[str, str, int, Style], np.ndarray] = OrderedDict()
+        self._labels: OrderedDict[Tuple[str, str, str, int, Style], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
     def annotate(self, result: FrameResult, fps: Optional[float] = None) -> np.ndarray:
@@ -59,8 +65,11 @@ class Annotator:
             draw_box(image, box, style, sizes)
         if self.landmarks:
             draw_landmarks(image, result.faces.landmarks, sizes)
-        for box, style, match in zip(corners, styles, result.matches):
-            label = self._label(*label_texts(match), sizes.text_px, style)
+        told = result.attributes or (NO_ATTRIBUTES,) * len(corners)
+        for landmarks, attributes in zip(result.faces.landmarks, told):
+            draw_attributes(image, attributes, landmarks, sizes)
+        for box, style, match, attributes in zip(corners, styles, result.matches, told):
+            label = self._label(*label_texts(match), attributes_text(attributes), sizes.text_px, style)
             self._paste(image, label, box, sizes)
         return image
 
@@ -71,26 +80,37 @@ class Annotator:
         label = label[: frame_size[1] - y, : frame_size[0] - x]
         image[y : y + label.shape[0], x : x + label.shape[1]] = label
 
-    def _label(self, name: str, detail: str, height_px: int, style: Style) -> np.ndarray:
-        key = (name, detail, height_px, style)
+    def _label(self, name: str, detail: str, told: str, height_px: int, style: Style) -> np.ndarray:
+        key = (name, detail, told, height_px, style)
         with self._lock:
             label = self._labels.get(key)
             if label is None:
-                label = self._labels[key] = self._make_label(name, detail, height_px, style)
+                label = self._labels[key] = self._make_label(name, detail, told, height_px, style)
                 if len(self._labels) > _CACHED_LABELS:
                     self._labels.popitem(last=False)
             else:
                 self._labels.move_to_end(key)
         return label
 
-    def _make_label(self, name: str, detail: str, height_px: int, style: Style) -> np.ndarray:
-        padding = np.zeros((height_px, max(2, height_px // 4)), np.uint8)
-        pieces = [padding, self._lettering.mask(name, height_px, BOLD)]
-        if detail:
-            pieces += [padding, self._lettering.mask(detail, height_px, REGULAR)]
-        coverage = np.hstack([*pieces, padding])[..., None].astype(np.float32) / 255
+    def _make_label(self, name: str, detail: str, told: str, height_px: int, style: Style) -> np.ndarray:
+        """The name with its detail, and what else is told of the face in smaller letters in a line beneath."""
+        lines = [self._line([(name, BOLD), (detail, REGULAR)], height_px)]
+        if told:
+            lines.append(self._line([(told, REGULAR)], max(_LEAST_TEXT_PX, round(height_px * _SMALL_TEXT))))
+        width = max(line.shape[1] for line in lines)
+        filled = [np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines]
+        coverage = np.vstack(filled)[..., None].astype(np.float32) / 255
         blended = np.array(style.line) * (1 - coverage) + np.array(style.text) * coverage
         return np.asarray(np.rint(blended), np.uint8)
+
+    def _line(self, texts: List[Tuple[str, int]], height_px: int) -> np.ndarray:
+        """How far the letters of texts, each in its own weight, cover the pixels of one line."""
+        padding = np.zeros((height_px, max(2, height_px // 4)), np.uint8)
+        pieces = [padding]
+        for text, weight in texts:
+            if text:
+                pieces += [self._lettering.mask(text, height_px, weight), padding]
+        return np.hstack(pieces)
 
 
 class Sizes(NamedTuple):
@@ -119,6 +139,18 @@ def label_texts(match: Match) -> Tuple[str, str]:
         return _NOT_COMPARED_WORDS.get(match.reason, "unknown"), ""
     name = match.name if len(match.name) <= _LONGEST_NAME else match.name[: _LONGEST_NAME - 1] + "…"
     return name, f"{match.similarity:.2f}"
+
+
+def attributes_text(attributes: FaceAttributes) -> str:
+    """What is told of a face besides who it is, in a few words; empty when nothing is."""
+    words = []
+    if attributes.gender is not None and attributes.age is not None:
+        words.append(f"{attributes.gender} {attributes.age:.0f}")
+    if attributes.mask is not None:
+        words.append("mask" if attributes.mask else "no mask")
+    if attributes.live_probability is not None:
+        words.append("live" if attributes.live_probability >= _LIVE_FROM else "not live")
+    return ", ".join(words)
 
 
 def status_texts(result: FrameResult, fps: Optional[float]) -> List[str]:
@@ -170,6 +202,20 @@ def draw_landmarks(image: np.ndarray, landmarks: np.ndarray, sizes: Sizes) -> No
     for x, y in np.rint(landmarks).astype(int).reshape(-1, 2).tolist():
         cv2.circle(image, (x, y), radius + 1, _SHADOW, -1, cv2.LINE_AA)
         cv2.circle(image, (x, y), radius, (255, 255, 255), -1, cv2.LINE_AA)
+
+
+def draw_attributes(image: np.ndarray, attributes: FaceAttributes, landmarks: np.ndarray, sizes: Sizes) -> None:
+    """The 106 points, and a line from the nose to where the face looks."""
+    if attributes.landmarks106 is not None:
+        for x, y in np.rint(attributes.landmarks106).astype(int).tolist():
+            cv2.circle(image, (x, y), sizes.line_px, _POINTS, -1, cv2.LINE_AA)
+    if attributes.pose is not None:
+        yaw, pitch = np.radians([attributes.pose.yaw_deg, attributes.pose.pitch_deg])
+        reach = np.linalg.norm(landmarks[1] - landmarks[0]) * _GAZE_LENGTH
+        tip = landmarks[2] + reach * np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
+        (x, y), (tip_x, tip_y) = np.rint([landmarks[2], tip]).astype(int).tolist()
+        cv2.line(image, (x, y), (tip_x, tip_y), _SHADOW, sizes.line_px + 2, cv2.LINE_AA)
+        cv2.line(image, (x, y), (tip_x, tip_y), _POINTS, sizes.line_px, cv2.LINE_AA)
 
 
 def draw_status(image: np.ndarray, texts: List[str], sizes: Sizes, lettering: Lettering) -> None:

@@ -22,6 +22,12 @@ Fields of every event, always in this order:
     name         the person, or null for unknown. In `left`: the name it had in the end
     similarity   cosine of the best photo, also when it did not suffice for a name; null when not compared
     box          [x1, y1, x2, y2] in the frame's pixels, where it was last seen
+    gender       "female" or "male"                                                   ┐ only where a model for it is
+    age          in years                                                             │ installed and chosen, and has
+    mask         true or false; mask_probability and no_mask_probability beside it    │ looked at the face; otherwise
+    live         probability that it is a person, and no photo or screen              │ the fields are absent. See
+    pose         {"yaw", "pitch", "roll"} in degrees                                  │ docs/attributes.md
+    landmarks106 106 points [x, y] in the frame's pixels, where it was last seen      ┘
     reason       enter, identified: why it has, or has not, a name (the values of `app.types.Reason`)
                  left: "gone" or "run_ended"
 
@@ -39,7 +45,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from app.errors import OutputError
 from app.output.paths import claim_file
-from app.types import FrameResult, Reason, Track
+from app.types import FaceAttributes, FrameResult, Reason, Track
 
 SCHEMA = 1
 ENTER, IDENTIFIED, LEFT = "enter", "identified", "left"
@@ -141,6 +147,7 @@ def event_record(sequence: int, channel: str, moment: Moment, change: Change) ->
         "name": match.name,
         "similarity": round(float(match.similarity), 4) if compared else None,
         "box": [round(float(side)) for side in track.box],
+        **attribute_fields(track.attributes),
         "reason": change.reason,
     }
     if change.event == IDENTIFIED:
@@ -148,6 +155,27 @@ def event_record(sequence: int, channel: str, moment: Moment, change: Change) ->
     if change.event == LEFT:
         record["duration_s"] = round(max(0.0, track.last_seen - track.first_seen), 3)
     return record
+
+
+def attribute_fields(attributes: FaceAttributes) -> Dict[str, Any]:
+    """What is known of a face besides who it is; nothing stands for what was not looked at."""
+    pose, points = attributes.pose, attributes.landmarks106
+    angles = pose and {"yaw": pose.yaw_deg, "pitch": pose.pitch_deg, "roll": pose.roll_deg}
+    fields = {
+        "gender": None if attributes.gender is None else str(attributes.gender),
+        "age": _rounded(attributes.age, 1),
+        "mask": attributes.mask,
+        "mask_probability": _rounded(attributes.mask_probability, 4),
+        "no_mask_probability": _rounded(attributes.no_mask_probability, 4),
+        "live": _rounded(attributes.live_probability, 4),
+        "pose": angles and {name: round(degrees, 1) for name, degrees in angles.items()},
+        "landmarks106": None if points is None else [[round(x, 1), round(y, 1)] for x, y in points.tolist()],
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _rounded(value: Optional[float], digits: int) -> Optional[float]:
+    return None if value is None else round(value, digits)
 
 
 def iso_time(seconds: float) -> str:

@@ -140,14 +140,22 @@ class Progress:
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """For long work before the first frame: called with how much is done of how much."""
+        started_at = self._clock()
 
         def count(done: int, total: int) -> None:
             if done == total:
                 self.clear()
             elif self._is_due():
-                self._tell(f"{what}: {done} of {total}")
+                spent_s = self._clock() - started_at
+                left = f"{_SEPARATOR}{duration(spent_s / done * (total - done))} left" if done else ""
+                self._tell(f"{what}: {done} of {total}{left}")
 
         return count
+
+    def status(self, line: str) -> None:
+        """For long work that cannot be counted: the line as of now, shown when it is time to."""
+        if self._is_due():
+            self._tell(line)
 
     def _is_due(self) -> bool:
         now = self._clock()

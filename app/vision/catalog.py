@@ -22,6 +22,15 @@ TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "qual
 FAMILIES_WITH_ANCHORS = ("retinaface",)
 """Families whose boxes are counted from anchors that differ from model to model."""
 
+FAMILIES_WITH_LANDMARK_SCALE = ("retinaface_mxnet",)
+"""Families whose landmark offsets differ by a factor from model to model."""
+
+USUAL_ENLARGEMENT: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks106": 1.5, "antispoof": 2.7}
+"""Families that look at a face that was found, and how much of its surroundings their networks usually see."""
+
+MY_MODELS = "my_models.yaml"
+"""The user's own models, in a file beside the catalogue that updates leave alone."""
+
 _HASH_BLOCK = 1 << 20
 
 
@@ -50,8 +59,13 @@ class ModelEntry:
     """Where the weights come from, in words."""
     min_sizes: Tuple[Tuple[int, ...], ...] = ()
     """RetinaFace: the anchors' side lengths for each stride."""
+    landmark_scale: float = 1.0
+    """RetinaFace for MXNet: what its landmark offsets are multiplied with."""
     crop: Tuple[int, int] = (0, 0)
     """All but detection: width and height of the picture of one face that it takes; zeros where that is not said."""
+    enlarge: float = 0.0
+    """Gender and age, 106 landmarks, anti-spoofing: how many times larger than the face's box the picture is that it
+    takes; 0: the aligned face."""
     dimensions: int = 0
     """Embedding: length of the vector."""
     threshold: float = 0.0
@@ -151,7 +165,17 @@ def sha256_of(path: Path) -> str:
 
 
 def read_catalog(path: Path) -> Catalog:
-    """All entries, checked; file names in it are meant from the catalogue's own folder."""
+    """All entries, checked, and the user's own beside them; file names are meant from the catalogue's own folder."""
+    entries = _read_entries(path)
+    own_file = path.with_name(MY_MODELS)
+    own = _read_entries(own_file) if own_file.is_file() and own_file != path else {}
+    for name in own:
+        if name in entries:
+            raise ModelError(f"{own_file}: {path.name} has a model {name!r} too; give yours another name")
+    return Catalog(path, {**entries, **own})
+
+
+def _read_entries(path: Path) -> Dict[str, ModelEntry]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -161,9 +185,11 @@ def read_catalog(path: Path) -> Catalog:
         ) from error
     except yaml.YAMLError as error:
         raise ModelError(f"{path}: this is not valid YAML: {error}") from error
+    if content is None and path.name == MY_MODELS:
+        return {}
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected one entry a model, found {type(content).__name__}")
-    return Catalog(path, {str(name): _EntryReader(path, str(name), facts).read() for name, facts in content.items()})
+    return {str(name): _EntryReader(path, str(name), facts).read() for name, facts in content.items()}
 
 
 class _EntryReader:
@@ -202,14 +228,31 @@ class _EntryReader:
 
     def _facts_of_task(self, task: str, family: str) -> Dict[str, Any]:
         if task == "detection":
-            return {"min_sizes": self._min_sizes()} if family in FAMILIES_WITH_ANCHORS else {}
+            return self._facts_of_detector(family)
         if task == "embedding":
             return {
                 "crop": self._crop(),
                 "dimensions": self._take("dimensions", int),
                 "threshold": float(self._take("threshold", (int, float))),
             }
+        if family in USUAL_ENLARGEMENT:
+            return {"crop": self._crop(), "enlarge": self._enlargement(family)}
         return {"crop": self._crop()} if "crop" in self.facts else {}
+
+    def _enlargement(self, family: str) -> float:
+        factor = float(self._take("enlarge", (int, float), default=USUAL_ENLARGEMENT[family]))
+        aligned_only, box_only = family == "mask", family in ("landmarks106", "antispoof")
+        if factor < 0 or (aligned_only and factor) or (box_only and not factor):
+            wanted = "0, the aligned face" if aligned_only else "a factor above 0" if box_only else "0 or more"
+            raise self._error(f"enlarge must be {wanted} for the family {family}, not {factor:g}")
+        return factor
+
+    def _facts_of_detector(self, family: str) -> Dict[str, Any]:
+        if family in FAMILIES_WITH_ANCHORS:
+            return {"min_sizes": self._min_sizes()}
+        if family in FAMILIES_WITH_LANDMARK_SCALE:
+            return {"landmark_scale": float(self._take("landmark_scale", (int, float), default=1.0))}
+        return {}
 
     def _hash(self) -> str:
         text = self._take("sha256", str).lower()

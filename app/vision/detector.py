@@ -1,6 +1,7 @@
 """What all face detectors share: frames to network input, survivors of the threshold through NMS, back to the frame.
 
-A model family adds the middle: how its outputs are read (see `app/vision/retinaface.py`).
+A model family adds the middle: how its outputs are read (see `app/vision/retinaface.py`, and
+`app/vision/grid_detector.py` for all others).
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.batching import run_in_batches
+from app.inference.choice import Choice
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
 from app.vision.preprocessing import Preprocessing
+from app.vision.recognising import takes_pictures
 
 SIZE_STEP = 32
 """Networks halve their input five times: its sides must be multiples of this."""
+
+SMALLEST_INPUT = 64
+"""A network fixed to less was exported with a size that nobody means to use."""
 
 MOST_CANDIDATES = 1000
 """Boxes that go into NMS, best first; a picture full of noise must not stop the program."""
@@ -46,12 +52,16 @@ class DetectorInput:
 class FaceDetector(ABC):
     """A network that finds faces. Owns its engine."""
 
+    runs_on: Optional[Choice] = None
+    """What it was opened on and why; None where no choice was made."""
+
     def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:
         self._engine = engine
         self._preprocessing = preprocessing
         self._settings = settings
         self._buffer = np.empty((0, 3, 0, 0), np.float32)
         self._fixed_size = _fixed_size(engine)
+        self._one_at_a_time = _answers_without_batch(engine)
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Faces]:
         """The faces of each image, best first, in the image's own pixels."""
@@ -78,7 +88,14 @@ class FaceDetector(ABC):
         return DetectorInput(tensor, scales, frame_sizes)
 
     def infer(self, prepared: DetectorInput) -> Dict[str, np.ndarray]:
-        return run_in_batches(self._engine, prepared.tensor)
+        """The outputs by name, each with one row a frame, also of a network that cannot tell frames apart."""
+        if not self._one_at_a_time:
+            return run_in_batches(self._engine, prepared.tensor)
+        (network_input,) = self._engine.inputs
+        runs = [self._engine.run({network_input.name: frame[None]}) for frame in prepared.tensor]
+        return {
+            name: np.stack([run[name] if run[name].ndim == 2 else run[name][0] for run in runs]) for name in runs[0]
+        }
 
     def decode(self, outputs: Mapping[str, np.ndarray], prepared: DetectorInput) -> List[Faces]:
         faces = []
@@ -130,36 +147,36 @@ def to_frame(faces: Faces, scale: Tuple[float, float], frame_size: Tuple[int, in
     return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))[inside]
 
 
-def find_output(engine: Engine, family: str, name: str, channels: int) -> str:
-    """The output with this name, or else the only one whose last dimension fits.
-
-    Exporters rename outputs; what an output holds shows in its last dimension.
-    """
-    if any(output.name == name for output in engine.outputs):
-        return name
-    fitting = [output.name for output in engine.outputs if output.shape and output.shape[-1] == channels]
-    if len(fitting) == 1:
-        return fitting[0]
-    found = ", ".join(map(str, engine.outputs))
-    raise ModelError(
-        f"this is not a {family} network: expected an output {name!r} with {channels} values an anchor, found {found}; "
-        "check the model's family in the catalogue"
-    )
-
-
 def _fixed_size(engine: Engine) -> Optional[Tuple[int, int]]:
     """Width and height that the network was built for; None for one that takes any."""
-    shapes = [tensor.shape for tensor in engine.inputs]
-    if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and engine.inputs[0].dtype == np.float32:
-        height, width = shapes[0][2:]
-        if height is not None and width is not None:
-            return width, height
-        if height is None and width is None:
-            return None
-    raise ModelError(
-        f"this is not a face detector: expected one input N x 3 x height x width of float32, "
-        f"found {', '.join(map(str, engine.inputs))}; check the model's entry in the catalogue"
-    )
+    found = ", ".join(map(str, engine.inputs))
+    height, width = engine.inputs[0].shape[2:] if takes_pictures(engine.inputs) else (0, 0)
+    if height is None and width is None:
+        return None
+    if not height or not width:
+        raise ModelError(
+            f"this is not a face detector: expected one input N x 3 x height x width of float32, found {found}; "
+            "check the model's entry in the catalogue"
+        )
+    if min(width, height) < SMALLEST_INPUT:
+        raise ModelError(
+            f"this network is fixed to pictures of {width} x {height} pixels, too small to find faces in ({found}); "
+            "it has to be exported with a free height and width, or fixed to a useful size such as 640 x 640"
+        )
+    return width, height
+
+
+def _answers_without_batch(engine: Engine) -> bool:
+    """Whether there is an output with a row an anchor and no dimension for the frame: several cannot be told apart."""
+    if all(len(output.shape) > 2 for output in engine.outputs):
+        return False
+    batch = engine.inputs[0].shape[0]
+    if batch is not None and batch > 1:
+        raise ModelError(
+            f"this network takes {batch} pictures at once, but its outputs do not tell which row belongs to which: "
+            f"{', '.join(map(str, engine.outputs))}; export it for one picture, or with a batch dimension"
+        )
+    return True
 
 
 def _round_up(side: int) -> int:

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Mapping, Tuple
+from typing import Callable, Dict, Mapping, Tuple, Type
 
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.vision.catalog import ModelEntry
+from app.vision.centerface import CenterFace
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
+from app.vision.grid_detector import GridDetector
 from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
+from app.vision.retinaface_mxnet import RetinaFaceMXNet
+from app.vision.scrfd import SCRFD
+from app.vision.yunet import YuNet
+
+DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]
 
 
 def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
     return RetinaFace(engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes))
 
 
+def _retinaface_mxnet(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
+    return RetinaFaceMXNet(engine, entry.preprocessing, settings, entry.landmark_scale)
+
+
+def _plain(detector: Type[GridDetector]) -> DetectorFactory:
+    """For a family that needs to know nothing but what all detectors do."""
+    return lambda engine, entry, settings: detector(engine, entry.preprocessing, settings)
+
+
 def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
     return FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
 
 
-DETECTORS: Dict[str, Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]] = {"retinaface": _retinaface}
+DETECTORS: Dict[str, DetectorFactory] = {
+    "retinaface": _retinaface,
+    "retinaface_mxnet": _retinaface_mxnet,
+    "scrfd": _plain(SCRFD),
+    "centerface": _plain(CenterFace),
+    "yunet": _plain(YuNet),
+}
 EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
 
-FAMILIES: Mapping[str, Tuple[str, ...]] = {"detection": tuple(DETECTORS), "embedding": tuple(EMBEDDERS)}
+FAMILIES: Mapping[str, Tuple[str, ...]] = {
+    "detection": tuple(DETECTORS),
+    "embedding": tuple(EMBEDDERS),
+    "attributes": ("gender_age", "mask"),
+    "landmarks": ("landmarks106",),
+    "antispoof": ("antispoof",),
+}
 """By task: the families whose models can be run."""
 
 

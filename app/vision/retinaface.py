@@ -16,8 +16,9 @@ from app.errors import ModelError
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector, find_output
+from app.vision.detector import FaceDetector
 from app.vision.preprocessing import Preprocessing
+from app.vision.recognising import bind_outputs
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ class RetinaFace(FaceDetector):
         if len(anchors.min_sizes) != len(anchors.strides):
             raise ModelError(f"min_sizes must have one list for each of the strides {anchors.strides}")
         self._anchors = anchors
-        self._loc = find_output(engine, "RetinaFace", "loc", 4)
-        self._conf = find_output(engine, "RetinaFace", "conf", 2)
-        self._landms = find_output(engine, "RetinaFace", "landms", 10)
+        binding = bind_outputs("retinaface", engine)
+        (self._loc,), (self._conf,), (self._landms,) = binding["loc"], binding["conf"], binding["landms"]
 
     def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
         scores = outputs[self._conf][:, 1]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from real_sources import until
+from shipped import CATALOG
 
 
 def events_of(path):
@@ -55,6 +56,17 @@ def test_settled_faces_keep_their_names_to_the_end(completed, people_film, peopl
     completed("--video", people_film, "--gallery", people_gallery, "--events", "out.jsonl")
     left = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "left"]
     assert sorted(str(event["name"]) for event in left) == ["Eileen Collins", "Grace Hopper", "None"]
+
+
+def test_the_pose_of_each_face_is_told_when_it_is_asked_for(completed, people_film, people_gallery, tmp_path):
+    code, _, err = completed(
+        "--video", people_film, "--gallery", people_gallery, "--head-pose", "--save", "out.mp4", "--events", "out.jsonl"
+    )
+    assert code == 0, err
+    entered = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "enter"]
+    yaw = {event["name"]: event["pose"]["yaw"] for event in entered}
+    assert abs(yaw["Eileen Collins"]) < 20 and abs(yaw["Grace Hopper"]) < 20
+    assert yaw[None] > 40, "he looks to the right, into his camera"
 
 
 def test_an_empty_gallery_makes_everyone_unknown_and_says_so_once(completed, people_film, tmp_path):
@@ -199,7 +211,7 @@ def test_the_demo_recognises_two_people_and_leaves_the_stranger_unknown(complete
 def test_the_demo_says_which_model_is_missing(program, tmp_path):
     catalog = tmp_path / "engines" / "catalog.yaml"
     catalog.parent.mkdir()
-    shutil.copy(tmp_path.joinpath("test.yaml").read_text(encoding="utf-8").split()[-1], catalog)
+    shutil.copy(CATALOG, catalog)
     (tmp_path / "test.yaml").write_text(f"models:\n  catalog: {catalog}\n", encoding="utf-8")
     process = program("demo")
     _, err = process.communicate(timeout=60)

@@ -5,7 +5,7 @@ import pytest
 
 from app.identity.channel import ChannelTracker
 from app.settings import RecognitionSettings, TrackingSettings
-from app.types import NO_TRACK, Match, Reason
+from app.types import NO_ATTRIBUTES, NO_TRACK, FaceAttributes, Match, Reason
 
 ANN = Match("Ann", Reason.MATCHED, 0.7, "Ann")
 BOB = Match("Bob", Reason.MATCHED, 0.6, "Bob")
@@ -184,6 +184,20 @@ def test_a_track_that_left_takes_its_looks_with_it():
     assert channel.tracks == {}
     channel.show((LEFT, UNKNOWN))
     assert channel.names == [None]
+
+
+def test_attributes_stay_with_the_face_wherever_it_goes_and_leave_with_it():
+    channel = Channel()
+    channel.show((LEFT, ANN), (RIGHT, BOB))
+    old, young = FaceAttributes(age=70.0), FaceAttributes(age=20.0)
+    channel.tracker.record_attributes([old, young])
+    channel.show((RIGHT, BOB), (LEFT, ANN))
+    assert channel.tracker.attributes() == (young, old)
+    assert [track.attributes for track in channel.tracker.tracks()] == [old, young]
+    for _ in range(15):
+        channel.show()
+    channel.show((LEFT, ANN))
+    assert channel.tracker.attributes() == (NO_ATTRIBUTES,)
 
 
 def test_tracks_tell_when_and_where_the_face_was_seen():

@@ -1,13 +1,24 @@
 """Drawing on a copy of the frame."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_results import ANN, STRANGER, frame, picture, result
 
-from app.output.annotate import KNOWN, NOT_COMPARED, UNKNOWN, Annotator, label_texts, place_label, status_texts
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.output.annotate import (
+    KNOWN,
+    NOT_COMPARED,
+    UNKNOWN,
+    Annotator,
+    attributes_text,
+    label_texts,
+    place_label,
+    status_texts,
+)
+from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, FaceAttributes, Faces, Gender, HeadPose, Match, Reason
 
 BOX = (100, 60, 160, 130)
 
@@ -104,3 +115,41 @@ def test_a_label_stands_on_the_box_or_beneath_or_within_it():
     assert place_label((100, 5, 160, 130), label, size) == (100, 130)
     assert place_label((100, 5, 160, 175), label, size) == (100, 5)
     assert place_label((300, 60, 318, 130), label, size) == (240, 40), "moved in from the right"
+
+
+def test_attributes_are_told_in_a_few_words():
+    all_told = FaceAttributes(gender=Gender.MALE, age=34.4, mask=True, live_probability=0.2)
+    assert attributes_text(all_told) == "male 34, mask, not live"
+    assert attributes_text(FaceAttributes(mask=False, live_probability=0.7)) == "no mask, live"
+    assert attributes_text(NO_ATTRIBUTES) == ""
+
+
+def drawn(attributes):
+    made = result(boxes=[(100, 60, 180, 150)], matches=[ANN])
+    return Annotator().annotate(dataclasses.replace(made, attributes=attributes))
+
+
+def test_attributes_make_the_label_higher_and_points_and_pose_are_drawn():
+    plain = drawn(())
+    np.testing.assert_array_equal(drawn((NO_ATTRIBUTES,)), plain)
+
+    def changed_rows(image):
+        return np.flatnonzero((image != plain).any(axis=(1, 2)))
+
+    assert len(changed_rows(drawn((FaceAttributes(gender=Gender.FEMALE, age=30),)))) > 10
+    points = np.full((106, 2), (120, 170), np.float32)
+    assert set(changed_rows(drawn((FaceAttributes(landmarks106=points),)))) <= set(range(167, 174))
+
+
+def test_the_line_of_the_pose_points_where_the_face_looks():
+    boxes = np.array([[100, 40, 180, 140]], np.float32)
+    eyes_apart = np.array([[[120, 80], [160, 80], [140, 95], [125, 115], [155, 115]]], np.float32)
+    made = dataclasses.replace(
+        result(boxes=boxes, matches=[ANN]), faces=Faces(boxes, np.ones(1, np.float32), eyes_apart)
+    )
+    plain = Annotator().annotate(made)
+    for pose, right, up in ((HeadPose(60, 0, 0), 1, 0), (HeadPose(-60, 0, 0), -1, 0), (HeadPose(0, 60, 0), 0, 1)):
+        told = dataclasses.replace(made, attributes=(FaceAttributes(pose=pose),))
+        rows, columns = np.nonzero((Annotator().annotate(told) != plain).any(axis=2))
+        assert np.sign(np.round((columns.mean() - 140) / 10)) == right
+        assert np.sign(np.round((95 - rows.mean()) / 10)) == up

@@ -1,15 +1,17 @@
 """The event log: who came, who it was, who went."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_results import ANN, STRANGER, frame, result, track
 
 from app.errors import OutputError
 from app.output.events import EventLog, changes
 from app.output.outputs import OutputThread
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.types import NOT_COMPARED_YET, FaceAttributes, Gender, HeadPose, Match, Reason
 
 
 def told(previous, current):
@@ -140,3 +142,38 @@ def test_a_full_disk_drops_the_log_and_not_the_run(caplog):
     thread.close()
     assert "No space left on device" in str(thread.error)
     assert sum("is dropped" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_what_is_told_of_a_face_is_written_and_what_is_not_is_left_out(tmp_path):
+    told = FaceAttributes(
+        gender=Gender.FEMALE,
+        age=33.62,
+        mask=False,
+        mask_probability=0.123456,
+        no_mask_probability=0.876544,
+        live_probability=0.99,
+        pose=HeadPose(12.34, -5.0, 1.0),
+        landmarks106=np.full((106, 2), 7.25, np.float32),
+    )
+    seen = dataclasses.replace(track(1), attributes=told)
+    (enter, _) = log_of(tmp_path / "all.jsonl", [result(tracks=[seen])])
+    assert {key: enter[key] for key in ("gender", "age", "mask", "live")} == {
+        "gender": "female",
+        "age": 33.6,
+        "mask": False,
+        "live": 0.99,
+    }
+    assert (enter["mask_probability"], enter["no_mask_probability"]) == (0.1235, 0.8765)
+    assert enter["pose"] == {"yaw": 12.3, "pitch": -5.0, "roll": 1.0}
+    assert enter["landmarks106"] == [[7.2, 7.2]] * 106
+    (plain, _) = log_of(tmp_path / "none.jsonl", [result(tracks=[track(1)])])
+    assert set(enter) - set(plain) == {
+        "gender",
+        "age",
+        "mask",
+        "mask_probability",
+        "no_mask_probability",
+        "live",
+        "pose",
+        "landmarks106",
+    }

@@ -106,3 +106,13 @@ def test_the_rate_is_that_of_the_last_moments():
     assert all(abs(rate - 10) < 1e-6 for rate in rates)
     assert meter.tick(-5.0) is None, "a clock that was put back starts anew"
     assert meter.rate(100.0) is None
+
+
+def test_a_counter_tells_how_much_is_done_and_how_long_it_will_take():
+    stream, clock = Terminal(), Clock()
+    count = Progress(stream, clock=clock).counter("measuring")
+    for done, now in ((0, 1001.0), (1, 1010.0), (4, 1040.0), (5, 1050.0)):
+        clock.now = now
+        count(done, 5)
+    shown = [line for line in stream.getvalue().split("\r\x1b[K") if line]
+    assert shown == ["measuring: 0 of 5", "measuring: 1 of 5 | 40 s left", "measuring: 4 of 5 | 10 s left"]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.settings import DetectionSettings
 from app.types import Faces
@@ -125,3 +126,9 @@ def test_pixels_are_prepared_as_the_formula_says(channels):
     expected = (ordered.astype(np.float64) - (10, 20, 30)) / 128
     np.testing.assert_allclose(planes[:, :40, :50], expected.transpose(2, 0, 1), atol=1e-6)
     assert (planes[:, 40:] == -1).all() and (planes[:, :, 50:] == -1).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, None), (None, 640)])
+def test_a_network_with_one_side_fixed_is_refused(height, width):
+    with pytest.raises(ModelError, match="expected one input N x 3 x height x width"):
+        BrightSpotDetector(PassingEngine(1, height, width), PLAIN, DetectionSettings())

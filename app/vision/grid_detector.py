@@ -1,0 +1,130 @@
+"""Detectors whose networks answer for every cell of one or more grids that lie over the picture.
+
+What differs between their families, the meaning of the numbers, is a class of its own each; what they share is here:
+which row belongs to which cell, whether outputs come flattened or as maps, and that only what passes the score is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Iterator, Mapping, Tuple
+
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.engine import Engine
+from app.settings import DetectionSettings
+from app.types import Faces
+from app.vision.detector import FaceDetector
+from app.vision.preprocessing import Preprocessing
+from app.vision.recognising import DETECTOR_FAMILIES, bind_outputs
+
+logger = logging.getLogger(__name__)
+
+AVERAGE_LANDMARKS = np.array([[0.28, 0.39], [0.72, 0.39], [0.5, 0.57], [0.32, 0.74], [0.68, 0.74]], np.float32)
+"""Left eye, right eye, nose, corners of the mouth, as fractions of the box: the mean of 631 faces found by SCRFD."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One frame's outputs at one stride, by role."""
+
+    stride: int
+    columns: int
+    rows: int
+    anchors: int
+    """Rows of numbers that each cell has."""
+    outputs: Mapping[str, np.ndarray]
+    """Each cells * anchors x values (rows in the order row, column, anchor), or anchors * values x rows x columns."""
+
+    def values(self, role: str) -> np.ndarray:
+        """The only number of each row, of all rows."""
+        return flattened(self.outputs[role])
+
+    def picked(self, role: str, rows: np.ndarray) -> np.ndarray:
+        """All numbers of the chosen rows: len(rows) x values."""
+        output = self.outputs[role]
+        if output.ndim == 2:
+            return np.asarray(output[rows])
+        by_anchor = output.reshape(self.anchors, -1, output.shape[1] * output.shape[2])
+        return np.asarray(by_anchor[rows % self.anchors, :, rows // self.anchors])
+
+    def cells(self, rows: np.ndarray) -> np.ndarray:
+        """Column and row of the chosen rows' cells: len(rows) x 2."""
+        cells = rows // self.anchors
+        return np.stack([cells % self.columns, cells // self.columns], axis=1).astype(np.float32)
+
+
+class GridDetector(FaceDetector):
+    """Reads only the rows that pass the score; a family says how."""
+
+    family: ClassVar[str]
+    strides: ClassVar[Tuple[int, ...]] = (8, 16, 32)
+    anchors: ClassVar[int] = 1
+
+    def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:
+        super().__init__(engine, preprocessing, settings)
+        self._names = bind_outputs(self.family, engine)
+        self._has_landmarks = "landmarks" in self._names
+        if not self._has_landmarks:
+            logger.warning(
+                "this %s network gives boxes without landmarks: they are guessed from the box, which is enough to "
+                "find faces, but makes recognition much worse; to tell people apart choose a detector with landmarks",
+                DETECTOR_FAMILIES[self.family].title,
+            )
+
+    @abstractmethod
+    def scores(self, grid: Grid) -> np.ndarray:
+        """How sure the network is of each row."""
+
+    @abstractmethod
+    def boxes(self, grid: Grid, rows: np.ndarray) -> np.ndarray:
+        """Corners of the chosen rows: N x 4."""
+
+    @abstractmethod
+    def landmarks(self, grid: Grid, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """The chosen rows' five points, N x 5 x 2; asked only of networks that give them."""
+
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
+        boxes, scores, landmarks = [], [], []
+        for grid in self._grids(outputs, input_size):
+            certainty = self.scores(grid)
+            if len(certainty) != grid.columns * grid.rows * self.anchors:
+                raise ModelError(
+                    f"the network gives {len(certainty)} answers at stride {grid.stride}, expected "
+                    f"{grid.columns} x {grid.rows} cells with {self.anchors} each for an input of "
+                    f"{input_size[0]} x {input_size[1]}; check the family in the model's catalogue entry"
+                )
+            chosen = np.flatnonzero(certainty >= self._settings.min_score)
+            if not len(chosen):
+                continue
+            found = self.boxes(grid, chosen)
+            boxes.append(found)
+            scores.append(certainty[chosen])
+            landmarks.append(self.landmarks(grid, chosen, found) if self._has_landmarks else guessed_landmarks(found))
+        if not boxes:
+            return Faces.empty()
+        return Faces(*(np.concatenate(parts).astype(np.float32) for parts in (boxes, scores, landmarks)))
+
+    def _grids(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Iterator[Grid]:
+        """A finer grid has more cells: that tells the strides apart whatever the outputs are called."""
+        finest_first = {
+            role: sorted((outputs[name] for name in names), key=lambda output: -output.size)
+            for role, names in self._names.items()
+        }
+        for level, stride in enumerate(self.strides):
+            columns, rows = (-(-side // stride) for side in input_size)
+            by_role = {role: arrays[level] for role, arrays in finest_first.items()}
+            yield Grid(stride, columns, rows, self.anchors, by_role)
+
+
+def flattened(output: np.ndarray) -> np.ndarray:
+    """The values in the order row, column, anchor of an output that has one value a row, or of maps one an anchor."""
+    return output.reshape(-1) if output.ndim == 2 else output.transpose(1, 2, 0).reshape(-1)
+
+
+def guessed_landmarks(boxes: np.ndarray) -> np.ndarray:
+    """Where an upright face that looks at the camera has its five points, by its box."""
+    return np.asarray(boxes[:, None, :2] + AVERAGE_LANDMARKS * (boxes[:, 2:] - boxes[:, :2])[:, None])

@@ -1,0 +1,241 @@
+"""Which family a network belongs to, told by the names and shapes of its inputs and outputs alone.
+
+Exporters rename outputs and drop or keep the batch dimension; how many outputs there are and how many numbers each
+gives for an anchor stays. `bind_outputs` tells a family's class which output is which, `looks_like` whoever has a file
+and does not know what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.errors import ModelError
+from app.inference.engine import Engine, TensorSpec
+
+FLAT = (2, 3)
+"""Ranks of outputs with a row an anchor: with or without batch dimension."""
+MAPS = (4,)
+"""Rank of outputs with a channel a number: batch x channels x rows x columns."""
+
+Binding = Dict[str, Tuple[str, ...]]
+"""By role: the names of its outputs, one a stride, in no particular order."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a family's outputs come."""
+
+    ranks: Tuple[int, ...]
+    channels: Mapping[str, int]
+    """By role, in the order in which the network gives them: how many numbers an anchor (maps: a cell) has."""
+
+
+@dataclass(frozen=True)
+class DetectorFamily:
+    """What the networks of one family have in common."""
+
+    title: str
+    expected: str
+    """Its outputs in words, for error messages."""
+    strides: int
+    layouts: Tuple[Layout, ...]
+    patterns: Mapping[str, str]
+    """By role: what its outputs' names contain, where exporters keep them."""
+    facts: Mapping[str, Any]
+    """What its networks usually want, in the catalogue's own keys."""
+    unsure: Tuple[str, ...] = ()
+    """Facts in which networks of this family differ, though their outputs look the same."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A family to which a network may belong."""
+
+    task: str
+    family: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Ready for the catalogue, in its own keys."""
+    unsure: Tuple[str, ...] = ()
+    """Facts that the shapes do not prove and in which such networks differ: to be checked by whoever knows the file."""
+    input_size: Optional[Tuple[int, int]] = None
+    """Width and height that the network is fixed to; None: any."""
+
+
+_RGB = {"channels": "rgb", "mean": [127.5, 127.5, 127.5], "divisor": 128}
+_RAW_RGB = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}
+_RAW_BGR = {"channels": "bgr", "mean": [0, 0, 0], "divisor": 1}
+
+DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
+    "retinaface": DetectorFamily(
+        title="RetinaFace (PyTorch)",
+        expected="loc, conf and landms with 4, 2 and 10 values an anchor",
+        strides=1,
+        layouts=(Layout(FLAT, {"loc": 4, "conf": 2, "landms": 10}),),
+        patterns={"loc": r"^loc|bbox", "conf": r"^conf|^cls", "landms": r"^land|^ldm"},
+        facts={
+            "channels": "bgr",
+            "mean": [104, 117, 123],
+            "divisor": 1,
+            "min_sizes": [[16, 32], [64, 128], [256, 512]],
+        },
+        unsure=("min_sizes",),
+    ),
+    "retinaface_mxnet": DetectorFamily(
+        title="RetinaFace (MXNet)",
+        expected="cls_prob, bbox_pred and landmark_pred (and type_prob for masks) with 4, 8 and 20 (and 6) channels "
+        "for each of three strides",
+        strides=3,
+        layouts=(
+            Layout(MAPS, {"score": 4, "box": 8, "landmarks": 20}),
+            Layout(MAPS, {"score": 4, "box": 8, "landmarks": 20, "mask": 6}),
+        ),
+        patterns={"score": "cls_prob", "box": "bbox_pred", "landmarks": "landmark_pred", "mask": "type_prob"},
+        facts={**_RAW_RGB, "landmark_scale": 1.0},
+        unsure=("landmark_scale",),
+    ),
+    "scrfd": DetectorFamily(
+        title="SCRFD",
+        expected="score, bbox and, with landmarks, kps with 1, 4 and 10 values an anchor for each of three strides "
+        "(or as maps with 2, 8 and 20 channels)",
+        strides=3,
+        layouts=(
+            Layout(FLAT, {"score": 1, "box": 4, "landmarks": 10}),
+            Layout(FLAT, {"score": 1, "box": 4}),
+            Layout(MAPS, {"score": 2, "box": 8, "landmarks": 20}),
+            Layout(MAPS, {"score": 2, "box": 8}),
+        ),
+        patterns={"score": "^score", "box": "^bbox", "landmarks": "^kps"},
+        facts=_RGB,
+    ),
+    "centerface": DetectorFamily(
+        title="CenterFace",
+        expected="heat map, scale, offset and, with landmarks, landmarks as maps with 1, 2, 2 and 10 channels",
+        strides=1,
+        layouts=(
+            Layout(MAPS, {"score": 1, "scale": 2, "offset": 2, "landmarks": 10}),
+            Layout(MAPS, {"score": 1, "scale": 2, "offset": 2}),
+        ),
+        patterns={"score": "heat", "scale": "scale", "offset": "offset", "landmarks": "landmark"},
+        facts=_RAW_RGB,
+    ),
+    "yunet": DetectorFamily(
+        title="YuNet",
+        expected="cls, obj, bbox and kps with 1, 1, 4 and 10 values a cell for each of three strides",
+        strides=3,
+        layouts=(Layout(FLAT, {"score": 1, "objectness": 1, "box": 4, "landmarks": 10}),),
+        patterns={"score": "^cls", "objectness": "^obj", "box": "^bbox", "landmarks": "^kps"},
+        facts=_RAW_BGR,
+    ),
+}
+
+_SMALLEST_EMBEDDING = 64
+
+
+def looks_like(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[Likeness, ...]:
+    """The families whose networks look like this; empty for a network that this program has no use for."""
+    if not takes_pictures(inputs):
+        return ()
+    height, width = inputs[0].shape[2:]
+    size = (width, height) if width and height else None
+    found = []
+    for name, family in DETECTOR_FAMILIES.items():
+        binding = _bind(family, outputs)
+        if binding is not None:
+            facts = dict(family.facts)
+            if "mask" in binding:
+                facts["landmark_scale"] = 0.2
+            found.append(Likeness("detection", name, facts, family.unsure, size))
+    return tuple(found) or _like_an_embedder(size, outputs)
+
+
+def bind_outputs(name: str, engine: Engine) -> Binding:
+    """Which output is which for the class of this family, or why the network is none of it."""
+    family = DETECTOR_FAMILIES[name]
+    binding = _bind(family, engine.outputs)
+    if binding is not None:
+        return binding
+    likely = " or ".join(likeness.family for likeness in looks_like(engine.inputs, engine.outputs))
+    advice = f"it looks like family {likely}" if likely else "no family that this program knows looks like that"
+    raise ModelError(
+        f"this is not a {family.title} network: expected {family.expected},\n"
+        f"  found {', '.join(map(str, engine.outputs))};\n"
+        f"  {advice}: check the family in the model's catalogue entry"
+    )
+
+
+def takes_pictures(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether a network has one input, N x 3 x height x width of float32."""
+    shapes = [tensor.shape for tensor in inputs]
+    return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and inputs[0].dtype == np.float32
+
+
+def _bind(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+    for layout in family.layouts:
+        for choose in (_by_name, _by_channels):
+            binding = choose(family, layout, outputs)
+            if binding is not None:
+                return binding
+    return None
+
+
+def _by_name(family: DetectorFamily, layout: Layout, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+    """Names decide, as long as no known shape contradicts; also where the exporter left every shape open."""
+    binding: Binding = {}
+    for role, pattern in family.patterns.items():
+        named = [output for output in outputs if re.search(pattern, output.name, re.IGNORECASE)]
+        if len(named) != (family.strides if role in layout.channels else 0):
+            return None
+        if not all(_may_have(output, layout, role) for output in named):
+            return None
+        if named:
+            binding[role] = tuple(output.name for output in named)
+    return binding
+
+
+def _by_channels(family: DetectorFamily, layout: Layout, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+    """Where two roles have the same number of channels, the order of the outputs tells them apart."""
+    waiting: Dict[int, List[str]] = {}
+    for output in outputs:
+        channels = _channels(output)
+        if channels is None or len(output.shape) not in layout.ranks:
+            return None
+        waiting.setdefault(channels, []).append(output.name)
+    binding: Binding = {}
+    for role, channels in layout.channels.items():
+        names = waiting.get(channels, [])
+        binding[role], waiting[channels] = tuple(names[: family.strides]), names[family.strides :]
+        if len(binding[role]) != family.strides:
+            return None
+    return None if any(waiting.values()) else binding
+
+
+def _may_have(output: TensorSpec, layout: Layout, role: str) -> bool:
+    rank_fits = not output.shape or len(output.shape) in layout.ranks
+    return rank_fits and _channels(output) in (None, layout.channels[role])
+
+
+def _channels(output: TensorSpec) -> Optional[int]:
+    """How many numbers an output has for each anchor or cell; None where the file does not say."""
+    if not output.shape:
+        return None
+    return output.shape[1 if len(output.shape) in MAPS else -1] or None
+
+
+def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorSpec]) -> Tuple[Likeness, ...]:
+    if size is None or len(outputs) != 1:
+        return ()
+    dimensions = [side for side in outputs[0].shape[1:] if side != 1]
+    if len(dimensions) != 1 or dimensions[0] is None or dimensions[0] < _SMALLEST_EMBEDDING or min(size) > 128:
+        return ()
+    facts = {
+        "channels": "rgb",
+        "mean": [127.5, 127.5, 127.5],
+        "divisor": 127.5,
+        "crop": list(size),
+        "dimensions": dimensions[0],
+    }
+    return (Likeness("embedding", "arcface", facts, ("channels", "mean", "divisor"), size),)

@@ -1,0 +1,93 @@
+"""What a run has done before it opens its sources."""
+
+import dataclasses
+import io
+import logging
+import shutil
+import socketserver
+import threading
+
+import pytest
+from shipped import CATALOG
+
+from app.assembly import attribute_reader, run, warm_up
+from app.capture.uri import parse_source
+from app.errors import ModelError
+from app.inference.onnx import OnnxEngine
+from app.output.progress import Progress
+from app.settings import AttributeSettings, CaptureSettings, DetectionSettings
+from app.vision.catalog import read_catalog
+from app.vision.families import DETECTORS, EMBEDDERS
+
+
+@pytest.fixture
+def visited(caplog):
+    """The address of a recording on a server, and what the log held whenever somebody came for it."""
+    logs = []
+
+    class Visit(socketserver.BaseRequestHandler):
+        def handle(self):
+            logs.append(caplog.text)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Visit) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/film.mp4", logs
+        server.shutdown()
+        thread.join()
+
+
+def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visited, caplog):
+    address, logs = visited
+    caplog.set_level(logging.DEBUG, logger="app")
+    settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=1.0))
+    run(settings, [parse_source(address, "far")], threading.Event(), Progress(io.StringIO()))
+    assert logs, "nobody came for the recording"
+    for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as asked for", "mobilefacenet runs on", "warmed up"):
+        assert told in logs[0]
+
+
+class ShapeKeeper:
+    """A real engine that also keeps the shapes it was run on."""
+
+    def __init__(self, path):
+        self._engine = OnnxEngine(path, threads=1)
+        self.inputs, self.outputs, self.max_batch = self._engine.inputs, self._engine.outputs, None
+        self.shapes = set()
+
+    def run(self, feeds):
+        self.shapes.update(value.shape for value in feeds.values())
+        return self._engine.run(feeds)
+
+    def close(self):
+        self._engine.close()
+
+
+def test_networks_are_warmed_up_in_the_shapes_that_will_come():
+    entries = read_catalog(CATALOG).entries
+    finder, teller = entries["retinaface_mnet025"], entries["mobilefacenet"]
+    engines = [ShapeKeeper(finder.file), ShapeKeeper(teller.file)]
+    detector = DETECTORS[finder.family](engines[0], finder, DetectionSettings(input_size=320))
+    embedder = EMBEDDERS[teller.family](engines[1], teller)
+    warm_up(detector, embedder, CaptureSettings(width=640, height=480))
+    assert engines[0].shapes == {(1, 3, 256, 320)}
+    assert engines[1].shapes == {(1, 3, 112, 112), (16, 3, 112, 112)}
+
+
+def test_attributes_are_read_only_when_they_are_asked_for(settings):
+    with attribute_reader(settings) as reader:
+        assert reader is None
+    asking = dataclasses.replace(settings, attributes=AttributeSettings(head_pose=True))
+    with attribute_reader(asking) as reader:
+        assert reader.head_pose and reader.gender_age is None
+        assert reader.min_face_px == settings.recognition.min_face_px
+
+
+def test_a_model_for_attributes_that_is_not_there_is_named_before_a_source_is_opened(settings, visited, tmp_path):
+    address, logs = visited
+    shutil.copytree(CATALOG.parent, tmp_path / "engines", ignore=shutil.ignore_patterns("minifasnet*", "*.engine"))
+    models = dataclasses.replace(settings.models, catalog=tmp_path / "engines" / CATALOG.name)
+    settings = dataclasses.replace(settings, models=models, attributes=AttributeSettings(antispoof="minifasnet_v2"))
+    with pytest.raises(ModelError, match="engines pull minifasnet_v2"):
+        run(settings, [parse_source(address, "far")], threading.Event(), Progress(io.StringIO()))
+    assert not logs

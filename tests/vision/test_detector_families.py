@@ -1,0 +1,172 @@
+"""Each family of detectors finds what was planted in its outputs, whatever layout they come in."""
+
+import logging
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the networks of these tests are built with the package onnx")
+
+from planted import CASES, Case, open_file, open_planted, picture
+from shipped import ROOT
+from slow_decoders import Scrfd, empty_answers, plant_faces, read_all
+
+from app.errors import ModelError
+from app.settings import DetectionSettings
+from app.vision.recognising import DETECTOR_FAMILIES
+
+SIZES = {"any size": ((None, None), (192, 160)), "fixed, odd": ((200, 136), (200, 136))}
+"""By title: what the network is fixed to, and the size of its input in the test."""
+
+
+def planted_faces(number, size):
+    """Three faces, one a stride, elsewhere in every picture: box, points, stride, anchor."""
+    width, height = size
+    faces = []
+    for stride, anchor, side, x, y in (
+        (8, 0, 21.5, 14.3 + 9 * number, 12.7),
+        (16, 1, 52.2, width - 70.4, 20.1 + 5 * number),
+        (32, 0, 70.8, 8.6 + 6 * number, height - 90.3),
+    ):
+        box = (x, y, x + side, y + 1.2 * side)
+        points = [
+            (x + side * px, y + side * py) for px, py in ((0.3, 0.4), (0.72, 0.42), (0.5, 0.6), (0.3, 0.9), (0.7, 1))
+        ]
+        faces.append((box, points, stride, anchor))
+    return faces
+
+
+def answers_with_faces(case, count, size):
+    random = np.random.default_rng(count)
+    answers = [empty_answers(case.family, size, random) for _ in range(count)]
+    for number, answer in enumerate(answers):
+        faces = planted_faces(number, size)
+        if len(case.strides) == 1:
+            faces = [(box, points, case.strides[0], 0) for box, points, _, _ in faces]
+        plant_faces(case.family, case.meaning, answer, faces)
+    return answers
+
+
+def assert_found(faces, expected, scale=1):
+    assert len(faces) == len(expected)
+    for box, points, *_ in expected:
+        row = np.abs(faces.boxes - np.array(box) * scale).max(axis=1).argmin()
+        np.testing.assert_allclose(faces.boxes[row], np.array(box) * scale, atol=0.01)
+        np.testing.assert_allclose(faces.landmarks[row], np.array(points) * scale, atol=0.01)
+        assert faces.scores[row] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_planted_faces_come_back(tmp_path, case, size):
+    fixed, size = SIZES[size]
+    answers = answers_with_faces(case, 3, size)
+    detector = open_planted(tmp_path, case, answers, fixed, batch=1 if case.without_batch else None)
+    together = detector.detect([picture(number, size) for number in range(3)])
+    for number, faces in enumerate(together):
+        assert_found(faces, planted_faces(number, size))
+        (alone,) = detector.detect([picture(number, size)])
+        np.testing.assert_array_equal(alone.boxes, faces.boxes)
+        np.testing.assert_array_equal(alone.landmarks, faces.landmarks)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("case", [case for case in CASES if not case.without_batch], ids=str)
+def test_a_network_with_a_fixed_batch_takes_any_number_of_frames(tmp_path, case, batch):
+    size = (192, 160)
+    detector = open_planted(tmp_path, case, answers_with_faces(case, 3, size), size, batch)
+    for number, faces in enumerate(detector.detect([picture(number, size) for number in range(3)])):
+        assert_found(faces, planted_faces(number, size))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_larger_frame_is_shrunk_and_its_faces_come_back_in_its_own_pixels(tmp_path, case):
+    size = (200, 136)
+    detector = open_planted(tmp_path, case, answers_with_faces(case, 1, size), size, 1)
+    (faces,) = detector.detect([picture(0, (400, 272))])
+    assert_found(faces, planted_faces(0, size), scale=2)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (200, 136)], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_candidates_are_what_the_slow_decoder_reads(tmp_path, case, size):
+    random = np.random.default_rng(7)
+    answers = empty_answers(case.family, size, random)
+    for (role, _), values in answers.items():
+        if role in ("score", "objectness", "conf"):
+            values[random.uniform(0, 1, values.shape) < 0.2] = 0.95
+    detector = open_planted(tmp_path, case, [answers], size, settings=DetectionSettings(min_score=0.5), batch=1)
+    prepared = detector.prepare([picture(0, size)])
+    outputs = {name: value[0] for name, value in detector.infer(prepared).items()}
+    found = detector.candidates(outputs, prepared.size)
+    expected = read_all(case.family, case.meaning, answers, 0.5)
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes, [box for _, box, _ in expected], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.landmarks, [points for _, _, points in expected], rtol=1e-5, atol=1e-4)
+
+
+def one_case_a_family():
+    return list({case.family: case for case in CASES}.values())
+
+
+@pytest.mark.parametrize("wanted", DETECTOR_FAMILIES)
+@pytest.mark.parametrize("case", one_case_a_family(), ids=str)
+def test_a_model_of_another_family_is_named_as_what_it_is(tmp_path, case, wanted):
+    if wanted == case.family:
+        return
+    answers = answers_with_faces(case, 1, (192, 160))
+    with pytest.raises(ModelError) as error:
+        open_planted(tmp_path, case, answers, batch=1, family=wanted)
+    message = str(error.value)
+    assert f"not a {DETECTOR_FAMILIES[wanted].title} network: expected {DETECTOR_FAMILIES[wanted].expected}" in message
+    assert f"looks like family {case.family}:" in message
+    assert all(f"{name} " in message for name in case.outputs(answers[0]))
+
+
+def test_an_embedder_is_no_detector(tmp_path):
+    copy = tmp_path / "embedder.onnx"
+    copy.write_bytes((ROOT / "engines" / "mobilefacenet.onnx").read_bytes())
+    with pytest.raises(ModelError, match="looks like family arcface"):
+        open_file(copy, "scrfd", {})
+
+
+BOXES_ALONE = Case("scrfd without landmarks", "scrfd", Scrfd(), ("9{}", "8{}"), ("score", "box"))
+
+
+def test_boxes_without_landmarks_get_likely_ones_and_a_warning(tmp_path, caplog):
+    size = (192, 160)
+    with caplog.at_level(logging.WARNING):
+        detector = open_planted(tmp_path, BOXES_ALONE, answers_with_faces(BOXES_ALONE, 1, size), size, 1)
+        for _ in range(2):
+            (faces,) = detector.detect([picture(0, size)])
+    assert [record.message for record in caplog.records if "without landmarks" in record.message] == [
+        "this SCRFD network gives boxes without landmarks: they are guessed from the box, which is enough to find "
+        "faces, but makes recognition much worse; to tell people apart choose a detector with landmarks"
+    ]
+    assert len(faces) == 3
+    left_eye, right_eye, nose, left_mouth, right_mouth = faces.landmarks.transpose(1, 0, 2)
+    assert (faces.boxes[:, 0] < left_eye[:, 0]).all() and (left_eye[:, 0] < nose[:, 0]).all()
+    assert (nose[:, 0] < right_eye[:, 0]).all() and (right_eye[:, 0] < faces.boxes[:, 2]).all()
+    assert (left_eye[:, 1] < nose[:, 1]).all() and (nose[:, 1] < left_mouth[:, 1]).all()
+    assert (left_mouth[:, 0] < right_mouth[:, 0]).all() and (right_mouth[:, 1] < faces.boxes[:, 3]).all()
+
+
+def test_pictures_that_cannot_be_told_apart_in_the_answer_are_refused(tmp_path):
+    case = next(case for case in CASES if case.without_batch)
+    with pytest.raises(ModelError, match="takes 4 pictures at once"):
+        open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)), (192, 160), batch=4)
+
+
+def test_a_network_fixed_to_a_size_without_use_is_refused(tmp_path):
+    case = next(case for case in CASES if case.family == "centerface")
+    answers = empty_answers("centerface", (32, 32), np.random.default_rng(0))
+    with pytest.raises(ModelError, match="fixed to pictures of 32 x 32 pixels, too small"):
+        open_planted(tmp_path, case, [answers], (32, 32), batch=10)
+
+
+def test_answers_for_another_size_are_noticed(tmp_path):
+    case = next(case for case in CASES if case.title == "scrfd")
+    detector = open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)))
+    with pytest.raises(ModelError, match="gives 960 answers at stride 8, expected 12 x 12 cells with 2 each"):
+        detector.detect([picture(0, (96, 96))])
