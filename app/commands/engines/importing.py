@@ -1,0 +1,118 @@
+"""`engines import`: checkpoints, `.wts` files, ONNX networks and packs that people have."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Tuple
+
+from app.commands.engines.showing import OPTION
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ModelError
+
+if TYPE_CHECKING:
+    from app.importing.importer import Imported, Skipped
+
+DESCRIPTION = """Makes a model that can be chosen by name out of what you have: a PyTorch checkpoint (.pth, .ckpt,
+.pt), a .wts text file, an ONNX network, or an InsightFace pack (zip). The family is recognised from names and shapes,
+the answers are compared with the original's, and only then is it installed beside the other models and entered in
+engines/my_models.yaml, which is yours: updates of the program leave it alone. docs/import.md tells what is accepted."""
+
+EXAMPLES = """Everything needs the package onnx, checkpoints PyTorch as well: pip install onnx torch. Only weights are
+read from a checkpoint; code in it is never run.
+
+examples:
+  python -m app engines import mobilenet0.25_Final.pth --name my_detector --licence MIT
+  python -m app --detector my_detector --camera 0          # use it
+  python -m app engines import buffalo_sc.zip              # all networks of a pack that can be used
+  python -m app engines import retinaface.wts --size 640x480 --batch 1
+  python -m app engines import backbone.pth --name mine --replace"""
+
+ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help=".pth, .ckpt, .pt, .wts, .onnx or .zip")
+    parser.add_argument("--name", default="", help="what the model is called from now on (default: the file's name)")
+    parser.add_argument("--family", default="", help="of an ONNX network that can be of several")
+    parser.add_argument(
+        "--activation",
+        choices=tuple(ACTIVATIONS),
+        help="of a RetinaFace on MobileNet, whose weights do not name it (default: measured)",
+    )
+    parser.add_argument(
+        "--batch", type=_batch, metavar="N|dynamic", help="pictures in one run, or any number (default: as it is)"
+    )
+    parser.add_argument("--size", type=_size, metavar="WxH", help="fix a free input to this size, such as 640x480")
+    parser.add_argument(
+        "--licence", default="unknown, yours to know", help="under which terms you have it, as a note to yourself"
+    )
+    parser.add_argument("--replace", action="store_true", help="in place of your model of the same name")
+    add_settings_options(parser, sections=("models",))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from app.importing.drafts import Wishes
+    from app.importing.importer import import_file, import_pack, kind_of
+
+    models = effective_settings(arguments).settings.models
+    wishes = Wishes(
+        name=arguments.name,
+        family=arguments.family,
+        slope=None if arguments.activation is None else ACTIVATIONS[arguments.activation],
+        batch=arguments.batch,
+        size=arguments.size,
+        licence=arguments.licence,
+        replace=arguments.replace,
+    )
+    path = arguments.file.expanduser()
+    imported: List[Imported] = []
+    skipped: List[Skipped] = []
+    try:
+        if kind_of(path) == "pack":
+            imported, skipped = import_pack(path, models.catalog, wishes, _report)
+        else:
+            imported = [import_file(path, models.catalog, wishes, _report)]
+    except KeyboardInterrupt:
+        raise ModelError(f"{path}: interrupted; of what was being imported nothing was installed") from None
+    for model in imported:
+        _print_imported(model)
+    for network in skipped:
+        print(f"{network.file}: left out: {network.reason}")
+    if not imported:
+        raise ModelError(f"{path}: none of its networks can be used")
+    return 0
+
+
+def _report(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def _print_imported(model: Imported) -> None:
+    from app.vision.families import can_run
+
+    entry = model.entry
+    option = OPTION.get(entry.task) or OPTION.get(entry.family)
+    print(f"{entry.name}: installed as {entry.file}, licence: {entry.licence_text}")
+    for remark in model.remarks:
+        print(f"  note: {remark}")
+    if not can_run(entry):
+        print(f"  this version cannot run its family, {entry.family}, yet")
+    elif option:
+        print(f"  use it: python -m app {option} {entry.name}")
+
+
+def _batch(text: str) -> int:
+    if text == "dynamic":
+        return 0
+    if not text.isdigit() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 256, or the word dynamic")
+    return int(text)
+
+
+def _size(text: str) -> Tuple[int, int]:
+    sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    if sides is None or min(int(sides[1]), int(sides[2])) < 16:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height such as 640x480")
+    return int(sides[1]), int(sides[2])

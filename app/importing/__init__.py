@@ -1,0 +1,1 @@
+"""Models that people bring: their weights become ONNX files and entries of the catalogue."""

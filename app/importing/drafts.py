@@ -1,0 +1,207 @@
+"""What a file is going to become: a network, what the catalogue will say of it, and what it has to agree with."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from app.errors import ModelError
+from app.importing.architectures import Architecture, retinaface_on_mobilenet
+from app.importing.checkpoint import read_checkpoint
+from app.importing.fitting import fitting_architecture
+from app.importing.measuring import fit_of_statistics, fitting_better
+from app.importing.numpy_reference import numpy_outputs
+from app.importing.onnx_file import facts_for, input_shape, load_onnx, onnx_package, with_named_sides, with_old_opset
+from app.importing.onnx_writer import write_onnx
+from app.importing.torch_reference import torch_outputs
+from app.importing.weights import Weights
+from app.importing.wts import MXNET_DIVISOR, MXNET_EPSILON, is_mxnet, named_as_in_pytorch, read_wts
+from app.inference.engine import TensorSpec
+from app.inference.onnx import OnnxEngine
+from app.vision.recognising import Likeness, looks_like
+
+Report = Callable[[str], None]
+
+WIDESPREAD_SLOPE = 0.1
+"""Of the implementation from which most RetinaFace checkpoints descend."""
+
+COMPARED_SIZE = (128, 96)
+"""Width and height of the pictures on which networks of any size are compared."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for beyond what the file says."""
+
+    name: str = ""
+    family: str = ""
+    slope: Optional[float] = None
+    """Of RetinaFace's activation; None: measured."""
+    batch: Optional[int] = None
+    """`onnx_file.FREE`, a number, or None: as the file has it."""
+    size: Optional[Tuple[int, int]] = None
+    licence: str = "unknown, yours to know"
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    title: str
+    content: bytes
+    """The network as ONNX."""
+    task: str
+    family: str
+    facts: Dict[str, Any]
+    """Of the catalogue entry, in its own keys."""
+    compared_with: str
+    reference: Optional[Callable[[np.ndarray], Mapping[str, np.ndarray]]]
+    """What the original answers; None for ONNX files, which are compared with themselves as they were."""
+    remarks: List[str] = field(default_factory=list)
+
+
+def draft_from_checkpoint(path: Path, wishes: Wishes, report: Report) -> Draft:
+    onnx_package()
+    arrays = read_checkpoint(path)
+    architecture = _settled(fitting_architecture(path, arrays), arrays, wishes, report)
+
+    def reference(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return torch_outputs(architecture, Weights(arrays), images)
+
+    return _draft(architecture, arrays, "PyTorch", reference)
+
+
+def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
+    onnx_package()
+    arrays = read_wts(path)
+    from_mxnet = is_mxnet(arrays)
+    if from_mxnet:
+        arrays = named_as_in_pytorch(path, arrays)
+    architecture = _settled(fitting_architecture(path, arrays), arrays, wishes, report)
+    if from_mxnet:
+        architecture = dataclasses.replace(architecture, epsilon=MXNET_EPSILON, divisor=MXNET_DIVISOR)
+
+    def reference(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return numpy_outputs(architecture, Weights(arrays), images)
+
+    return _draft(architecture, arrays, "the same weights in NumPy", reference)
+
+
+def _settled(
+    architecture: Architecture, arrays: Mapping[str, np.ndarray], wishes: Wishes, report: Report
+) -> Architecture:
+    """With the activation decided, where the weights' names leave it open."""
+    if architecture.name != "retinaface_mnet025":
+        if wishes.slope is not None:
+            raise ModelError(f"--activation is for RetinaFace on MobileNet; this is {architecture.title}")
+        return architecture
+    if wishes.slope is not None:
+        return retinaface_on_mobilenet(wishes.slope)
+    fits = {slope: fit_of_statistics(retinaface_on_mobilenet(slope), arrays) for slope in (0.0, WIDESPREAD_SLOPE)}
+    figures = f"ReLU {fits[0.0]:.2f}, LeakyReLU {fits[WIDESPREAD_SLOPE]:.2f}; the smaller, the better"
+    slope = fitting_better(fits)
+    if slope is None:
+        report(
+            f"activation: what the normalisations remember of the training does not decide it ({figures}); LeakyReLU "
+            "0.1, the usual one, is taken. If the network finds no faces: --activation relu"
+        )
+        return retinaface_on_mobilenet(WIDESPREAD_SLOPE)
+    chosen = "ReLU" if slope == 0 else "LeakyReLU 0.1"
+    report(f"activation: {chosen}, by what the normalisations remember of the training ({figures})")
+    return retinaface_on_mobilenet(slope)
+
+
+def _draft(
+    architecture: Architecture,
+    arrays: Mapping[str, np.ndarray],
+    compared_with: str,
+    reference: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+) -> Draft:
+    facts: Dict[str, Any] = {
+        "channels": architecture.channels,
+        "mean": [_plain(value) for value in architecture.mean],
+        "divisor": _plain(architecture.divisor),
+    }
+    if architecture.crop is not None:
+        facts.update(crop=list(architecture.crop), dimensions=architecture.dimensions)
+    content = write_onnx(architecture, Weights(arrays)).SerializeToString()
+    return Draft(architecture.title, content, architecture.task, architecture.family, facts, compared_with, reference)
+
+
+def _plain(value: float) -> float:
+    """104 instead of 104.0, as one would write it."""
+    return int(value) if value == int(value) else value
+
+
+def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
+    model = load_onnx(path)
+    input_shape(model)
+    converted, remark = with_old_opset(model)
+    converted = with_named_sides(converted)
+    content = path.read_bytes() if converted is model else converted.SerializeToString()
+    engine = OnnxEngine(path)
+    engine.close()
+    likeness = _one_likeness(path, _with_size(engine.inputs, wishes.size), engine.outputs, wishes.family)
+    facts = facts_for(model, likeness.facts)
+    remarks = [remark] if remark else []
+    unsure = [key for key in likeness.unsure if key != "min_sizes" and facts[key] == likeness.facts[key]]
+    if unsure:
+        values = ", ".join(f"{key} {facts[key]}" for key in unsure)
+        remarks.append(f"usual values, which the file does not prove: {values}; if you know better, change them there")
+    return Draft(
+        f"{likeness.family} ({likeness.task})",
+        content,
+        likeness.task,
+        likeness.family,
+        facts,
+        "the file as it was",
+        None,
+        remarks,
+    )
+
+
+def _with_size(inputs: Tuple[TensorSpec, ...], size: Optional[Tuple[int, int]]) -> Tuple[TensorSpec, ...]:
+    """The inputs as they will be once the picture's size is fixed."""
+    if size is None or len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return inputs
+    return (dataclasses.replace(inputs[0], shape=(*inputs[0].shape[:2], size[1], size[0])),)
+
+
+_RAW = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}
+_BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], Likeness] = {
+    (96, 3): Likeness("attributes", "gender_age", {**_RAW, "crop": [96, 96]}),
+    (192, 212): Likeness("landmarks", "landmarks106", {**_RAW, "crop": [192, 192]}),
+    (80, 3): Likeness("antispoof", "antispoof", {**_RAW, "channels": "bgr", "crop": [80, 80]}),
+}
+"""Networks that look at a face that was found: by the input's side and the length of the only output."""
+
+_KNOWN_BUT_NOT_USED = {(192, 3309): "68 landmarks in three dimensions, which this program has no use for"}
+
+
+def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[TensorSpec, ...], family: str) -> Likeness:
+    """The only family that it can be, or the one that the user says."""
+    found = list(looks_like(inputs, outputs))
+    if not found and len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
+        sizes = (inputs[0].shape[3], outputs[0].shape[-1] if outputs[0].shape else None)
+        if sizes in _KNOWN_BUT_NOT_USED:
+            raise ModelError(f"{path}: {_KNOWN_BUT_NOT_USED[sizes]}")
+        found = [_BY_SIZES[sizes]] if sizes in _BY_SIZES else []
+    fitting = [likeness for likeness in found if family in ("", likeness.family)]
+    if len(fitting) == 1:
+        return fitting[0]
+    shapes = f"inputs {', '.join(map(str, inputs))}; outputs {', '.join(map(str, outputs))}"
+    if fitting:
+        raise ModelError(
+            f"{path}: this can be one of {', '.join(likeness.family for likeness in fitting)}: say which with --family"
+            f"\n  {shapes}"
+        )
+    if found:
+        likely = " or ".join(likeness.family for likeness in found)
+        raise ModelError(f"{path}: this is no {family} network, it looks like {likely}\n  {shapes}")
+    raise ModelError(
+        f"{path}: this network is of no family that this program knows (docs/families.md)\n  {shapes}\n"
+        "  an embedder whose input size is free is recognised when it is given one: --size 112x112"
+    )

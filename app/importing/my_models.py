@@ -1,0 +1,106 @@
+"""The user's own models: a catalogue beside the shipped one, which `git pull` never touches."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Mapping
+
+import yaml
+
+from app.errors import ModelError
+from app.vision.catalog import MY_MODELS, Catalog
+from app.vision.http_get import megabytes
+
+HEADING = """# Your own models: what `python -m app engines import` has written, and what you add by hand.
+# The same keys as in catalog.yaml, which explains them. This file is yours: updates leave it alone.
+"""
+
+
+def name_for(stem: str, catalog: Catalog) -> str:
+    """A name for the catalogue from a file's name; `my_` in front where a shipped model has it already."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "model"
+    return f"my_{name}" if name in shipped_names(catalog) else name
+
+
+def check_name(name: str, catalog: Catalog, replace: bool) -> None:
+    """Raises unless a model may be installed under this name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ModelError(f"{name!r} cannot be a model's name: letters, digits, _ and - are allowed")
+    if name in shipped_names(catalog):
+        raise ModelError(f"{catalog.path.name} has a model {name!r} already: choose another name with --name")
+    target = model_file(catalog, name)
+    if not replace and (name in catalog.entries or target.exists()):
+        raise ModelError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
+
+
+def shipped_names(catalog: Catalog) -> List[str]:
+    path = my_models_file(catalog)
+    mine = _parsed(path, path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [name for name in catalog.entries if name not in mine]
+
+
+def my_models_file(catalog: Catalog) -> Path:
+    return catalog.path.with_name(MY_MODELS)
+
+
+def model_file(catalog: Catalog, name: str) -> Path:
+    return catalog.path.with_name(f"{name}.onnx")
+
+
+def require_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ModelError(f"{folder.resolve()} has {megabytes(free)} free, {megabytes(size)} are needed")
+
+
+def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str, Any]) -> None:
+    """Moves the network's file into its place and writes its entry, instead of an older one of this name.
+
+    Everything else in the file of entries stays as it is, comments too.
+    """
+    path = my_models_file(catalog)
+    text = path.read_text(encoding="utf-8") if path.is_file() else HEADING
+    entry = yaml.safe_dump({name: dict(facts)}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    extended = f"{_without(text, name).rstrip()}\n\n{entry}"
+    if name not in _parsed(path, extended):
+        raise ModelError(f"{path}: an entry cannot be added at its end; are all its lines 'name:' with indented ones?")
+    network.replace(model_file(catalog, name))
+    write_whole(path, extended.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """All of it or nothing, even if the power fails."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
+def _without(text: str, name: str) -> str:
+    """The file without the entry of this name: from its line up to the next one that is not indented."""
+    kept, is_inside = [], False
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            is_inside = line.startswith((f"{name}:", f'"{name}":', f"'{name}':"))
+        if not is_inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def _parsed(path: Path, text: str) -> Dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ModelError(f"{path}: with the new entry this would not be valid YAML: {error}") from error
+    return content if isinstance(content, dict) else {}

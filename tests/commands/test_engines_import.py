@@ -1,0 +1,70 @@
+"""`python -m app engines import`: what is printed, and how it ends."""
+
+import binascii
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from app.importing.architectures import public_mobilefacenet
+from app.importing.weights import RandomWeights
+
+pytest.importorskip("onnx")
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs the command with a catalogue of its own: exit code, standard output, standard error."""
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    (folder / "catalog.yaml").write_text("{}\n", encoding="utf-8")
+    config = tmp_path / "test.yaml"
+    config.write_text(f"models:\n  catalog: {folder / 'catalog.yaml'}\n", encoding="utf-8")
+
+    def command(*words):
+        code = main(["engines", *map(str, words), "--config", str(config)])
+        return (code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def wts(tmp_path):
+    weights = RandomWeights(0)
+    lines = []
+    for name, shape in public_mobilefacenet(64).weight_shapes().items():
+        digits = binascii.hexlify(np.asarray(weights.take(name, shape), ">f4").tobytes()).decode()
+        lines.append(f"{name} {len(digits) // 8} {' '.join(digits[at : at + 8] for at in range(0, len(digits), 8))}")
+    path = tmp_path / "my net.wts"
+    path.write_text("\n".join([str(len(lines)), *lines]), encoding="ascii")
+    return path
+
+
+def test_an_import_tells_what_it_does_and_how_to_use_the_model(run, wts):
+    code, out, _ = run("import", wts, "--licence", "MIT")
+    assert code == 0
+    assert "recognised: MobileFaceNet for crops of 112 x 112" in out
+    assert "compared with the same weights in NumPy: largest difference" in out
+    assert "my_net: installed as" in out and "licence: MIT" in out
+    assert "python -m app --embedder my_net" in out
+    listed = run("list")[1]
+    assert "my_net" in listed and "installed" in listed
+
+
+def test_a_second_import_asks_for_replace(run, wts):
+    assert run("import", wts)[0] == 0
+    code, _, err = run("import", wts)
+    assert code == 2 and "--replace" in err
+    assert run("import", wts, "--replace")[0] == 0
+
+
+def test_a_file_that_is_not_there_is_one_line_and_exit_code_two(run, tmp_path):
+    code, out, err = run("import", tmp_path / "none.pth")
+    assert (code, out) == (2, "") and "none.pth cannot be read: No such file" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [("--batch", "0"), ("--batch", "many"), ("--size", "640"), ("--size", "0x640")])
+def test_a_wish_that_cannot_be_is_refused(run, wts, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        run("import", wts, *words)
+    assert end.value.code == 2 and words[1] in capsys.readouterr().err

@@ -1,0 +1,251 @@
+"""From a file to a model that runs: what is installed, and that nothing is when something is wrong."""
+
+import shutil
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from made_networks import graph, random_arrays, run_onnx, small_embedder, write_wts
+from shipped import ROOT
+
+from app.errors import ModelError
+from app.importing.architectures import public_mobilefacenet, retinaface_on_mobilenet
+from app.importing.comparing import largest_difference, require_equal
+from app.importing.drafts import Wishes
+from app.importing.drawn_pictures import face
+from app.importing.importer import import_file, import_pack, kind_of
+from app.importing.numpy_reference import numpy_outputs
+from app.importing.onnx_file import FREE
+from app.importing.weights import Weights
+from app.settings import DetectionSettings, ModelSettings
+from app.vision.catalog import read_catalog
+from app.vision.loading import load_detector, load_embedder
+
+onnx = pytest.importorskip("onnx")
+
+DETECTOR = ROOT / "engines" / "retinaface_mnet025.onnx"
+
+
+def saved(model, path):
+    onnx.save(model, str(path))
+    return path
+
+
+def looking_at_faces(side, numbers):
+    """A crop of this side to so many numbers, as networks for age or landmarks have them."""
+    weight = np.ones((numbers, 3, 1, 1), np.float32)
+    nodes = [("Conv", ["data", "weight"], ["maps"], {"strides": [side, side]}), ("Flatten", ["maps"], ["fc1"], {})]
+    return graph(nodes, {"data": [1, 3, side, side]}, {"fc1": [1, numbers]}, {"weight": weight})
+
+
+def files_beside(catalog_path):
+    return sorted(path.name for path in catalog_path.parent.iterdir())
+
+
+def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, catalog_path, told):
+    architecture = public_mobilefacenet(64, 6)
+    arrays = random_arrays(architecture)
+    model = import_file(write_wts(tmp_path / "mine.wts", arrays), catalog_path, Wishes(licence="MIT"), told.append)
+    entry = model.entry
+    assert (entry.name, entry.task, entry.family, entry.licence) == ("mine", "embedding", "arcface", "MIT")
+    assert (entry.crop, entry.dimensions, entry.preprocessing.divisor) == ((96, 112), 64, 128)
+    assert any("threshold is not known" in remark for remark in model.remarks)
+    assert any("largest difference" in line for line in told)
+    images = np.random.default_rng(4).uniform(-1, 1, (2, 3, 112, 96)).astype(np.float32)
+    expected = numpy_outputs(architecture, Weights(arrays), images)
+    assert largest_difference(expected, run_onnx(entry.verified_file().read_bytes(), images)) < 1e-5
+    embedder = load_embedder(ModelSettings(catalog=catalog_path, embedder="mine", backend="onnx"))
+    assert embedder.embed(np.zeros((3, 112, 96, 3), np.uint8)).shape == (3, 64)
+    embedder.close()
+
+
+def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told):
+    model = import_file(DETECTOR, catalog_path, Wishes(name="found", batch=FREE, size=(320, 320)), told.append)
+    assert model.entry.min_sizes == ((10, 20), (32, 64), (128, 256))
+    assert any(line.startswith("anchors: 10/20, 32/64, 128/256, measured") for line in told)
+    detector = load_detector(ModelSettings(catalog=catalog_path, detector="found", backend="onnx"), DetectionSettings())
+    found = detector.detect([face((640, 480), side) for side in (120, 240)])
+    assert [len(faces) for faces in found] == [1, 1]
+    detector.close()
+
+
+def test_a_detector_whose_faces_nothing_tells_gets_the_usual_anchors_and_a_warning(tmp_path, catalog_path, told):
+    path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
+    model = import_file(path, catalog_path, Wishes(slope=0.0), told.append)
+    assert model.entry.min_sizes == ((16, 32), (64, 128), (256, 512))
+    assert any("drawn faces do not decide" in line for line in told)
+
+
+def test_a_size_that_the_network_cannot_have_is_refused(catalog_path, told):
+    with pytest.raises(ModelError, match=r"does not run on 2 pictures of 200 x 200 pixels[\s\S]*multiples of 32"):
+        import_file(DETECTOR, catalog_path, Wishes(name="small", size=(200, 200)), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+@pytest.mark.parametrize(("slope", "operator"), [(0.0, "Relu"), (0.1, "LeakyRelu")])
+def test_the_activation_can_be_said(tmp_path, catalog_path, told, slope, operator):
+    path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
+    entry = import_file(path, catalog_path, Wishes(slope=slope), told.append).entry
+    kinds = [node.op_type for node in onnx.load(str(entry.file)).graph.node]
+    assert (operator == "LeakyRelu") == ("LeakyRelu" in kinds)
+
+
+def test_an_activation_for_a_network_that_has_its_own_is_refused(tmp_path, catalog_path, told):
+    path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
+    with pytest.raises(ModelError, match="--activation is for RetinaFace on MobileNet"):
+        import_file(path, catalog_path, Wishes(slope=0.1), told.append)
+
+
+def test_a_checkpoint_is_compared_with_pytorch(tmp_path, catalog_path, told):
+    torch = pytest.importorskip("torch")
+    arrays = random_arrays(public_mobilefacenet(64))
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    torch.save({"epoch": 3, "net_state_dict": state}, tmp_path / "net.ckpt")
+    entry = import_file(tmp_path / "net.ckpt", catalog_path, Wishes(), told.append).entry
+    assert entry.crop == (112, 112) and "PyTorch" in entry.notes
+
+
+def test_an_onnx_file_that_needs_no_change_is_taken_byte_for_byte(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    model = import_file(path, catalog_path, Wishes(), told.append)
+    assert model.entry.file.read_bytes() == path.read_bytes()
+    assert any("does not prove: channels rgb" in remark for remark in model.remarks)
+
+
+def test_a_network_that_scales_inside_is_given_plain_pixels(tmp_path, catalog_path, told):
+    inner = small_embedder()
+    nodes = [("Sub", ["pixels", "mean"], ["centred"], {}), ("Mul", ["centred", "factor"], ["input"], {})]
+    constants = {"mean": np.float32(127.5), "factor": np.float32(1 / 128)}
+    outer = graph(nodes, {"pixels": [1, 3, 112, 112]}, {"input": [1, 3, 112, 112]}, constants)
+    joined = onnx.compose.merge_models(outer, inner, io_map=[("input", "input")])
+    entry = import_file(saved(joined, tmp_path / "raw.onnx"), catalog_path, Wishes(), told.append).entry
+    assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
+
+
+def test_a_file_that_the_catalogue_knows_is_installed_as_what_it_is(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "downloaded.onnx")
+    import_file(path, catalog_path, Wishes(name="temporary"), told.append)
+    mine = catalog_path.with_name("my_models.yaml")
+    known = mine.read_text().replace("temporary", "w600k") + "  url: https://example.org/w600k.onnx\n"
+    mine.unlink()
+    catalog_path.write_text(known, encoding="utf-8")
+    model = import_file(path, catalog_path, Wishes(), told.append)
+    assert model.entry.name == "w600k" and model.entry.verified_file().name == "w600k.onnx"
+    assert not mine.exists()
+
+
+def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path, told):
+    three_dimensional = looking_at_faces(192, 3309)
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        archive.write(saved(small_embedder(), tmp_path / "a.onnx"), "buffalo/w600k_mbf.onnx")
+        archive.write(saved(three_dimensional, tmp_path / "b.onnx"), "buffalo/1k3d68.onnx")
+        archive.writestr("buffalo/broken.onnx", b"nothing")
+    imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), told.append)
+    assert [model.entry.name for model in imported] == ["w600k_mbf"]
+    assert {network.file for network in skipped} == {"1k3d68.onnx", "broken.onnx"}
+    assert any("68 landmarks in three dimensions" in network.reason for network in skipped)
+    assert imported[0].entry.source == "w600k_mbf.onnx of pack.zip"
+
+
+@pytest.mark.parametrize(
+    ("side", "numbers", "task"), [(96, 3, "attributes"), (192, 212, "landmarks"), (80, 3, "antispoof")]
+)
+def test_networks_that_look_at_a_found_face_are_recognised(tmp_path, catalog_path, told, side, numbers, task):
+    model = looking_at_faces(side, numbers)
+    entry = import_file(saved(model, tmp_path / "net.onnx"), catalog_path, Wishes(), told.append).entry
+    assert (entry.task, entry.crop) == (task, (side, side))
+
+
+def test_a_network_of_no_family_is_refused_with_its_shapes(tmp_path, catalog_path, told):
+    model = graph([("Relu", ["input"], ["x"], {})], {"input": [1, 5]}, {"x": [1, 5]})
+    with pytest.raises(ModelError, match=r"no family that this program knows[\s\S]*x 1 x 5"):
+        import_file(saved(model, tmp_path / "net.onnx"), catalog_path, Wishes(), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_wrong_family_is_contradicted(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="this is no scrfd network, it looks like arcface"):
+        import_file(path, catalog_path, Wishes(family="scrfd"), told.append)
+
+
+def test_a_free_embedder_is_recognised_when_it_is_given_a_size(tmp_path, catalog_path, told):
+    path = saved(small_embedder("n", "side"), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="--size 112x112"):
+        import_file(path, catalog_path, Wishes(), told.append)
+    entry = import_file(path, catalog_path, Wishes(size=(112, 112)), told.append).entry
+    assert (entry.crop, entry.dimensions) == ((112, 112), 64)
+
+
+def test_a_difference_above_the_tolerance_is_refused():
+    expected = {"embedding": np.array([100.0, 1.0])}
+    require_equal("net", largest_difference(expected, {"embedding": np.array([100.009, 1.0])}))
+    with pytest.raises(ModelError, match="Nothing was installed"):
+        require_equal("net", largest_difference(expected, {"embedding": np.array([100.02, 1.0])}))
+    with pytest.raises(ModelError, match="Nothing was installed"):
+        require_equal("net", largest_difference(expected, {"embedding": np.array([np.nan, 1.0])}))
+    with pytest.raises(ModelError, match="should have the shape"):
+        largest_difference(expected, {"embedding": np.zeros(3)})
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path, catalog_path):
+    def interrupt(line):
+        if line.startswith("compared"):
+            raise KeyboardInterrupt
+
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    with pytest.raises(KeyboardInterrupt):
+        import_file(path, catalog_path, Wishes(), interrupt)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_disk_that_is_too_full_is_told_before_anything_is_written(tmp_path, catalog_path, told, monkeypatch):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    with pytest.raises(ModelError, match="are needed"):
+        import_file(path, catalog_path, Wishes(), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, told, monkeypatch):
+    path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ModelError, match="pip install onnx"):
+        import_file(path, catalog_path, Wishes(), told.append)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.txt", b"hello", "neither a PyTorch checkpoint"),
+        ("a.bin", b"", "it is empty"),
+        ("a.zip", b"PK\x03\x04cut", "whose end is missing"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, content, complaint):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=complaint):
+        kind_of(tmp_path / name)
+
+
+def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
+    write_wts(tmp_path / "weights.dat", {"a": np.zeros(1)})
+    (tmp_path / "old").write_bytes(b"\x80\x02}q\x00.")
+    with zipfile.ZipFile(tmp_path / "new", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.txt", b"")
+    kinds = {name: kind_of(tmp_path / name) for name in ("weights.dat", "old", "new")}
+    assert kinds == {"weights.dat": "wts", "old": "checkpoint", "new": "checkpoint"}
+    with pytest.raises(ModelError, match="neither ONNX networks nor a PyTorch checkpoint"):
+        kind_of(tmp_path / "other.zip")
+    with pytest.raises(ModelError, match="cannot be read"):
+        kind_of(tmp_path)
+
+
+def test_what_was_imported_stands_in_the_users_own_catalogue(tmp_path, catalog_path, told):
+    import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, Wishes(), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx"]
+    assert catalog_path.read_text() == "{}\n" and "net" in read_catalog(catalog_path).entries

@@ -1,0 +1,125 @@
+"""The user's own catalogue: beside the shipped one, and never lost."""
+
+import subprocess
+
+import pytest
+import yaml
+from shipped import ROOT
+
+from app.errors import ModelError
+from app.importing.my_models import check_name, install_model, name_for, write_whole
+from app.vision.catalog import MY_MODELS, read_catalog
+
+FACTS = {
+    "task": "detection",
+    "family": "scrfd",
+    "sha256": "0" * 64,
+    "channels": "rgb",
+    "mean": [127.5, 127.5, 127.5],
+    "divisor": 128,
+    "licence": "unknown",
+    "source": "net.onnx",
+}
+
+
+@pytest.fixture
+def install(tmp_path, catalog_path):
+    def run(name, **more):
+        network = tmp_path / "made.onnx"
+        network.write_bytes(name.encode())
+        install_model(read_catalog(catalog_path), name, network, {**FACTS, "file": f"{name}.onnx", **more})
+        return catalog_path.with_name(MY_MODELS)
+
+    return run
+
+
+def test_an_installed_model_is_found_by_its_name(install, catalog_path):
+    install("mine")
+    entry = read_catalog(catalog_path).entry("mine", "detection")
+    assert entry.file == catalog_path.with_name("mine.onnx") and entry.file.read_bytes() == b"mine"
+    assert (entry.licence, entry.built_in, entry.url) == ("unknown", False, "")
+
+
+def test_a_new_version_replaces_its_own_entry_alone(install, catalog_path):
+    install("first")
+    path = install("second", source="old")
+    path.write_text(path.read_text() + "\n# mine to keep\nthird:\n  " + "\n  ".join(lines_of(FACTS)) + "\n")
+    install("second", source="new")
+    assert {name: entry.source for name, entry in read_catalog(catalog_path).entries.items()} == {
+        "first": "net.onnx",
+        "second": "new",
+        "third": "net.onnx",
+    }
+    assert "# mine to keep" in path.read_text() and path.read_text().count("second:") == 1
+
+
+def lines_of(facts):
+    return yaml.safe_dump({**facts, "file": "third.onnx"}).splitlines()
+
+
+def test_a_name_of_both_catalogues_is_refused(install, catalog_path):
+    install("mine")
+    catalog_path.write_text(yaml.safe_dump({"mine": {**FACTS, "file": "other.onnx"}}))
+    with pytest.raises(ModelError, match=r"my_models\.yaml: catalog\.yaml has a model 'mine' too"):
+        read_catalog(catalog_path)
+
+
+def test_an_empty_file_of_entries_is_none(catalog_path):
+    catalog_path.with_name(MY_MODELS).write_text("# nothing yet\n")
+    assert not read_catalog(catalog_path).entries
+
+
+def test_a_file_that_cannot_be_extended_stays_as_it_is(install, catalog_path):
+    path = catalog_path.with_name(MY_MODELS)
+    path.write_text("{}\n")
+    with pytest.raises(ModelError, match=r"my_models\.yaml"):
+        install("mine")
+    assert path.read_text() == "{}\n" and not catalog_path.with_name("mine.onnx").exists()
+
+
+def test_names_are_made_of_file_names(catalog_path):
+    catalog = read_catalog(catalog_path)
+    assert name_for("mobilenet0.25 Final", catalog) == "mobilenet0_25_Final"
+    assert name_for("...", catalog) == "model"
+
+
+def test_a_shipped_name_is_not_taken(catalog_path):
+    catalog_path.write_text(yaml.safe_dump({"w600k": {**FACTS, "file": "w600k.onnx"}}))
+    catalog = read_catalog(catalog_path)
+    assert name_for("w600k", catalog) == "my_w600k"
+    with pytest.raises(ModelError, match="has a model 'w600k' already"):
+        check_name("w600k", catalog, replace=True)
+
+
+@pytest.mark.parametrize("name", ["../net", "a b", "", "-x", "net.onnx"])
+def test_a_name_that_could_be_a_path_is_refused(catalog_path, name):
+    with pytest.raises(ModelError, match="cannot be a model's name"):
+        check_name(name, read_catalog(catalog_path), replace=False)
+
+
+def test_a_model_is_replaced_only_when_that_is_said(install, catalog_path):
+    install("mine")
+    catalog = read_catalog(catalog_path)
+    with pytest.raises(ModelError, match="--replace"):
+        check_name("mine", catalog, replace=False)
+    check_name("mine", catalog, replace=True)
+
+
+def test_a_file_that_is_in_the_way_is_not_overwritten(catalog_path):
+    catalog_path.with_name("net.onnx").write_bytes(b"somebody's")
+    with pytest.raises(ModelError, match="already"):
+        check_name("net", read_catalog(catalog_path), replace=False)
+
+
+def test_nothing_half_written_survives(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ModelError, match="cannot be written"):
+        write_whole(tmp_path / "folder", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_git_leaves_users_models_alone():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    for name in (MY_MODELS, "mine.onnx"):
+        assert subprocess.run(["git", "check-ignore", "-q", f"engines/{name}"], cwd=ROOT).returncode == 0
