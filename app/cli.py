@@ -18,6 +18,7 @@ COMMANDS = {
     "people": "list, add, remove and check the people in the gallery",
     "engines": "list the models, and download more of them",
     "bench": "measure how fast this machine does it, stage by stage",
+    "doctor": "check whether this machine has what the program needs, and say what to do",
     "evaluate": "measure how good the networks are, on labelled pictures",
 }
 

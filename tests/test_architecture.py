@@ -13,7 +13,9 @@ LEVELS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"demo", "benchmark", "evaluation"},
+    {"doctor"},
+    {"demo", "benchmark", "comparison", "evaluation", "inspection"},
+    {"importing"},
     {"service"},
     {"assembly"},
     {"pipeline"},
@@ -27,10 +29,14 @@ LEVELS = [
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "photo", "demo", "benchmark"},
+    "cv2": {"capture", "vision", "output", "photo", "demo", "benchmark", "importing"},
     "onnxruntime": {"inference"},
+    "openvino": {"inference"},
     "tensorrt": {"inference"},
     "pycuda": {"inference"},
+    "cuda": {"inference"},
+    "onnx": {"inference", "importing"},
+    "torch": {"importing"},
     "faiss": {"identity"},
     "av": {"output"},
 }
@@ -61,9 +67,9 @@ def test_imports_point_down(path):
             pytest.fail("training is never imported by app")
 
 
-def test_only_vision_talks_to_inference():
+def test_only_vision_and_the_tools_around_engines_talk_to_inference():
     for path in MODULES:
-        if room(path) not in ("vision", "inference"):
+        if room(path) not in ("vision", "inference", "benchmark", "inspection", "doctor", "importing"):
             assert not any(name.startswith("app.inference") for name in imports(path)), path
 
 

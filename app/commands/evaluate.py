@@ -221,7 +221,7 @@ def _detector(settings: Settings) -> Any:
 
 
 def _heading(settings: Settings, models: List[str]) -> str:
-    from app.benchmark import machine
+    from app.benchmark.machine import machine
 
     return f"{machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
 
@@ -242,7 +242,7 @@ def _check_writable(path: Optional[Path]) -> None:
 def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
     if path is None:
         return
-    from app.benchmark import machine
+    from app.benchmark.machine import machine
 
     facts = {
         "machine": machine(),

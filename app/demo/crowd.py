@@ -27,6 +27,11 @@ def make_crowd(path: Path, portraits: Sequence[Portrait], faces: int, frames: in
         film.close(1 / FPS)
 
 
+def crowd_picture(portraits: Sequence[Portrait], faces: int) -> np.ndarray:
+    """The recording's first picture by itself."""
+    return _picture([_head(portrait, WIDTH // COLUMNS, HEIGHT // ROWS) for portrait in portraits], faces, 0)
+
+
 def _picture(heads: Sequence[np.ndarray], faces: int, index: int) -> np.ndarray:
     cell_height, cell_width = heads[0].shape[:2]
     picture = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)

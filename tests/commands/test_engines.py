@@ -163,7 +163,7 @@ def test_a_model_is_told_of_at_length(command, engines):
     for fact in ("NON-COMMERCIAL", "512 numbers", "cosine of 0.4", "112 x 112", "none built here", "ask first"):
         assert fact in out
     _, out, _ = command("show", "guesser")
-    assert "oracle; cannot be run yet (for attributes: none)" in out
+    assert "oracle; cannot be run yet (for attributes: gender_age, mask)" in out
 
 
 def test_a_built_in_model_tells_its_inputs_and_outputs(capsys, monkeypatch):

@@ -15,12 +15,17 @@ EXAMPLES = """examples:
   python -m app engines pull --list                        # what can be downloaded
   python -m app engines pull retinaface_mv2
   python -m app --detector retinaface_mv2 --camera 0       # use it
+  python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 
 ACTIONS = {
     "list": ("listing", "all models: what for, under which licence, whether they are here, and which are in use"),
     "show": ("showing", "everything that is known of one model"),
     "pull": ("pulling", "download models"),
+    "import": ("importing", "make a model of what you have: .pth, .ckpt, .wts, .onnx, or a pack (zip)"),
+    "build": ("building", "build engines for TensorRT on this device: faster, once and for all"),
+    "compare": ("comparing", "one model on two backends: how far their answers lie apart, and whether it matters"),
+    "inspect": ("inspecting", "take a network's file apart: inputs, outputs, precision, layers, memory"),
 }
 """By name: the file in this folder, and what it is for."""
 

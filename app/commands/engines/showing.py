@@ -8,13 +8,20 @@ from typing import Iterable, Iterator, Tuple
 from app.commands.engines.listing import is_chosen, size_text, state_text
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.settings import ModelSettings
+from app.settings import Settings
 from app.vision.catalog import Catalog, FileState, ModelEntry, read_catalog
 
 DESCRIPTION = EXAMPLES = ""
 
-OPTION = {"detection": "--detector", "embedding": "--embedder"}
-"""By task: how `python -m app` is told to use a model."""
+OPTION = {
+    "detection": "--detector",
+    "embedding": "--embedder",
+    "gender_age": "--gender-age",
+    "mask": "--mask",
+    "antispoof": "--antispoof",
+    "landmarks106": "--landmarks106",
+}
+"""By task or family: how `python -m app` is told to use a model."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    models = effective_settings(arguments).settings.models
-    catalog = read_catalog(models.catalog)
+    settings = effective_settings(arguments).settings
+    catalog = read_catalog(settings.models.catalog)
     entry = catalog.named(arguments.name)
     print(entry.name)
-    for what, text in _facts(entry, catalog, models):
+    for what, text in _facts(entry, catalog, settings):
         print(f"  {what:<11}{text}")
     return 0
 
 
-def _facts(entry: ModelEntry, catalog: Catalog, models: ModelSettings) -> Iterator[Tuple[str, str]]:
+def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[Tuple[str, str]]:
     """What is known, as pairs of a heading and a line; the heading is empty for further lines."""
     from app.vision.families import FAMILIES, can_run
 
-    option = OPTION.get(entry.task)
+    option = OPTION.get(entry.task) or OPTION.get(entry.family)
     usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) else ""
-    yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, models) else ''}"
+    yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings.models) else ''}"
     working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
     yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
     yield "input", _input_text(entry)
@@ -55,24 +62,28 @@ def _facts(entry: ModelEntry, catalog: Catalog, models: ModelSettings) -> Iterat
         yield "notes", entry.notes
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
     yield "SHA-256", f"{entry.sha256} expected"
-    yield from _network_facts(entry)
+    yield from _network_facts(entry, settings)
     yield from _under("engines", [str(path) for path in catalog.engines_built_from(entry)] or ["none built here"])
 
 
-def _network_facts(entry: ModelEntry) -> Iterator[Tuple[str, str]]:
+def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
     """Of the file itself, where the right one is here."""
-    from app.vision.loading import describe_network
+    from app.vision.families import can_run
+    from app.vision.loading import describe_network, would_run_on
 
     if entry.file_state() is not FileState.RIGHT:
         yield "", entry.how_to_get
         return
     try:
         inputs, outputs = describe_network(entry)
+        runs_on = would_run_on(entry, settings.models, settings.detection) if can_run(entry) else ""
     except ModelError as error:
         yield "network", str(error)
         return
     yield from _under("inputs", inputs)
     yield from _under("outputs", outputs)
+    if runs_on:
+        yield "runs on", runs_on
 
 
 def _under(heading: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
@@ -88,4 +99,5 @@ def _input_text(entry: ModelEntry) -> str:
     anchors = (
         f"; anchors {', '.join('/'.join(map(str, sides)) for sides in entry.min_sizes)}" if entry.min_sizes else ""
     )
-    return f"{size}{pixels.channels.upper()}, (pixel - ({mean})) / {pixels.divisor:g}{anchors}"
+    view = f"; the face's box enlarged {entry.enlarge:g} times" if entry.enlarge else ""
+    return f"{size}{pixels.channels.upper()}, (pixel - ({mean})) / {pixels.divisor:g}{anchors}{view}"

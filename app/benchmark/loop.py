@@ -1,12 +1,9 @@
-"""How fast this machine does it: every stage by itself, and the whole loop with its threads."""
+"""How fast the program runs on this machine: every stage by itself, and the whole loop with its threads."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import os
-import platform
 import resource
 import tempfile
 import threading
@@ -15,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-import cv2
 import numpy as np
 
 from app.assembly import networks, open_enrolment, run
@@ -58,6 +54,8 @@ class Benchmark:
 
     recording: str
     faces_per_frame: float = 0.0
+    runs_on: Dict[str, str] = field(default_factory=dict)
+    """By network: the backend, and why."""
     stages_ms: Dict[str, List[float]] = field(default_factory=dict)
     loops: List[LoopSpeed] = field(default_factory=list)
     peak_memory_mb: float = 0.0
@@ -77,9 +75,10 @@ class Benchmark:
             for spent in [self.stages_ms[stage]]
         ]
         loops = [(loop.description, f"{loop.frames_per_s:.1f}", f"{loop.cpu_ms_per_frame:.1f}") for loop in self.loops]
+        networks_used = [f"{name} runs on {backend}" for name, backend in self.runs_on.items()]
         return "\n\n".join(
             [
-                f"{self.recording}: {self.faces_per_frame:.1f} faces a frame",
+                "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces a frame"]),
                 table(("stage, one after the other", "p50 ms", "p95 ms"), rows),
                 f"neither network nor codec: {self.own_share:.1%} of a frame's time",
                 table(("whole loop, film written", "frames/s", "CPU ms/frame"), loops),
@@ -91,6 +90,7 @@ class Benchmark:
         return {
             "recording": self.recording,
             "faces_per_frame": self.faces_per_frame,
+            "runs_on": self.runs_on,
             "stages_ms": {
                 stage: {"p50": float(np.percentile(spent, 50)), "p95": float(np.percentile(spent, 95))}
                 for stage, spent in self.stages_ms.items()
@@ -125,6 +125,8 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
         reader = stack.enter_context(contextlib.closing(open_reader(source, settings.capture)))
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         detector, embedder = stack.enter_context(networks(settings))
+        models = settings.models
+        result.runs_on = {models.detector: str(detector.runs_on), models.embedder: str(embedder.runs_on)}
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
         enrolment.enrol_all()
         pipeline = Pipeline(detector, embedder, enrolment, settings)
@@ -168,16 +170,3 @@ def _timed(work: Callable[..., Any], *arguments: Any) -> Tuple[float, Any]:
     start = time.perf_counter()
     value = work(*arguments)
     return (time.perf_counter() - start) * 1000, value
-
-
-def machine() -> str:
-    """Processor, cores and versions: what a figure is worth nothing without."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    return (
-        f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"OpenCV {cv2.__version__}, ONNX Runtime {importlib.import_module('onnxruntime').__version__}"
-    )

@@ -1,4 +1,4 @@
-"""How fast this machine does it."""
+"""`bench`: the whole program, stage by stage and with its threads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
+from app.commands.files import check_writable, write_whole
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import OutputError
 from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
@@ -48,9 +48,11 @@ def _at_least_one(text: str) -> int:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.json)
     settings = dataclasses.replace(effective_settings(arguments).settings, run=RunSettings())
     progress = configure_logging("warning")
-    from app.benchmark import machine, measure
+    from app.benchmark.loop import measure
+    from app.benchmark.machine import machine
 
     with tempfile.TemporaryDirectory() as folder:
         recording: Optional[Path] = arguments.video
@@ -66,10 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "models": [settings.models.detector, settings.models.embedder],
             **result.as_json(),
         }
-        try:
-            arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{arguments.json} cannot be written: {error.strerror}") from error
+        write_whole(arguments.json, json.dumps(facts, indent=1) + "\n")
     return 0
 
 

@@ -1,0 +1,253 @@
+"""`bench engines`: the networks alone, by backend, precision and batch, and beside what others publish."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from app.commands.files import check_writable, write_whole
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import AppError, SettingsError
+from app.settings import ModelSettings, leaves
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from app.benchmark.claims import Claim
+    from app.benchmark.networks import Demand, Outcome
+    from app.benchmark.published import MakeRandom, Plan
+    from app.benchmark.subjects import Size, Subject
+    from app.vision.catalog import ModelEntry
+
+DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
+network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
+that a machine whose speed wavers treats them alike. Ctrl-C prints what has been measured so far.
+
+--published measures what comparable programs publish, the same networks at the same sizes, and prints the figures of
+this machine beside theirs. Where weights are not installed, the right architecture with random weights takes their
+place if it is known: the speed is the same. Large networks take minutes on a small machine, and TensorRT first builds
+an engine for each network and size."""
+
+EXAMPLES = """examples:
+  python -m app bench engines                                      # the chosen detector and embedder
+  python -m app bench engines mobilefacenet --batch 1,8
+  python -m app bench engines --backend onnx,openvino --precision fp32,bf16
+  python -m app bench engines retinaface_mnet025 --size 640x480,1280x736
+  python -m app bench engines --published --markdown speed.md --json speed.json
+  python -m app bench engines --published --batch 1                # on a small board"""
+
+DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
+DEFAULT_SIZES = ((640, 640),)
+SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+FACES = 8
+INTERRUPTED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="names from the catalogue; default: the chosen ones")
+    parser.add_argument(
+        "--batch",
+        dest="batches",
+        metavar="N,…",
+        type=_batches,
+        help="pictures a run (default: 1,2,4,8,16,32; with --published those of the tables)",
+    )
+    for flag, key in (("--backend", "models.backend"), ("--precision", "models.precision")):
+        parser.add_argument(
+            flag,
+            dest=f"{flag[2:]}s",
+            metavar="NAME,…",
+            type=_choices(key),
+            help=f"one or several, measured in turns: {', '.join(_allowed(key))} (default: the setting {key})",
+        )
+    parser.add_argument(
+        "--size",
+        dest="sizes",
+        metavar="WxH,…",
+        type=_sizes,
+        default=DEFAULT_SIZES,
+        help="size of the pictures that detectors see (default: 640x640); embedders have their own",
+    )
+    parser.add_argument(
+        "--seconds", metavar="S", type=float, default=3.0, help="most time for one figure (default: 3); 3 runs at least"
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="measure what comparable programs publish, and print it beside"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables here as well")
+    add_settings_options(parser, sections=())
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    if arguments.published and arguments.models:
+        raise SettingsError("--published measures the networks of the published tables; leave the names out")
+    check_writable(arguments.json, arguments.markdown)
+    models = effective_settings(arguments).settings.models
+    progress = configure_logging("warning")
+    from app.benchmark.networks import Demand, measure_networks
+    from app.vision.loading import leave_cores_to_networks
+
+    leave_cores_to_networks()
+    demand = Demand(
+        batches=arguments.batches or DEFAULT_BATCHES,
+        backends=arguments.backends or (models.backend,),
+        precisions=arguments.precisions or (models.precision,),
+        threads=models.threads,
+        seconds=arguments.seconds,
+    )
+    picture, shown = _picture()
+    with tempfile.TemporaryDirectory() as folder:
+        work = _published_work(arguments, models, demand, Path(folder)) if arguments.published else None
+        subjects = work.planned.subjects if work else _chosen_subjects(arguments, models, demand)
+        outcomes, interrupted = collected(measure_networks(subjects, picture, progress.counter("measuring networks")))
+    progress.clear()
+    _tell(arguments, outcomes, work, shown)
+    if interrupted:
+        print("\ninterrupted: this is what had been measured")
+    return INTERRUPTED if interrupted else 0
+
+
+def collected(measuring: Iterator[Outcome]) -> Tuple[List[Outcome], bool]:
+    """What came until the end or until Ctrl-C, and whether it was that."""
+    outcomes: List[Outcome] = []
+    try:
+        for outcome in measuring:
+            outcomes.append(outcome)
+    except KeyboardInterrupt:
+        return outcomes, True
+    return outcomes, False
+
+
+class _PublishedWork(NamedTuple):
+    claims: Sequence[Claim]
+    planned: Plan
+
+
+def _published_work(
+    arguments: argparse.Namespace, models: ModelSettings, demand: Demand, folder: Path
+) -> _PublishedWork:
+    from app.benchmark.claims import CLAIMS
+    from app.benchmark.published import plan
+    from app.vision.catalog import read_catalog
+
+    claims = [claim for claim in CLAIMS if not arguments.batches or claim.batch in arguments.batches]
+    if not claims:
+        published = sorted({claim.batch for claim in CLAIMS})
+        raise SettingsError(f"--batch: nothing is published for these; there is {', '.join(map(str, published))}")
+    return _PublishedWork(claims, plan(claims, read_catalog(models.catalog), demand, _random_networks(folder)))
+
+
+def _random_networks(folder: Path) -> MakeRandom:
+    """Writes networks with random weights into the folder, which is gone afterwards."""
+    from app.benchmark.subjects import ARCHITECTURES, random_weights_entry
+    from app.importing.onnx_writer import write_architecture
+
+    def make(name: str) -> Optional[ModelEntry]:
+        if name not in ARCHITECTURES:
+            return None
+        path = folder / f"{name}.onnx"
+        if not path.is_file():
+            write_architecture(name, path, seed=0)
+        return random_weights_entry(name, path)
+
+    return make
+
+
+def _chosen_subjects(
+    arguments: argparse.Namespace, models: ModelSettings, demand: Demand
+) -> List[Tuple[Subject, Demand]]:
+    from app.benchmark.subjects import subject_of
+    from app.vision.catalog import read_catalog
+
+    catalog = read_catalog(models.catalog)
+    entries = [catalog.named(name) for name in arguments.models or (models.detector, models.embedder)]
+    subjects = [subject_of(entry, size) for entry in entries for size in arguments.sizes]
+    # An embedder comes once for every size, and has only one.
+    return [
+        (subject, demand) for subject in {(subject.entry.name, subject.size): subject for subject in subjects}.values()
+    ]
+
+
+def _picture() -> Tuple[np.ndarray, str]:
+    """What detectors are shown, and what that is."""
+    import numpy as np
+
+    from app.demo.crowd import crowd_picture
+    from app.demo.portraits import load_portraits
+
+    try:
+        return crowd_picture(load_portraits(), FACES), f"the demo's picture of {FACES} faces, cut to size"
+    except AppError as error:
+        return np.full((720, 1280, 3), 96, np.uint8), f"a grey picture without faces ({error})"
+
+
+def _tell(
+    arguments: argparse.Namespace, outcomes: Sequence[Outcome], work: Optional[_PublishedWork], shown: str
+) -> None:
+    from app.benchmark.machine import machine
+    from app.benchmark.network_report import markdown_table, published_report, report_json, speed_report
+    from app.benchmark.power import PowerMeter
+    from app.benchmark.published import rows
+    from app.summary import table
+
+    place, power = machine(), PowerMeter().source
+    beside = rows(work.claims, work.planned, outcomes) if work else []
+    for as_table, write in ((table, print), (markdown_table, _file_writer(arguments.markdown))):
+        parts = [speed_report(place, shown, power, outcomes, as_table)]
+        parts += [published_report(beside, as_table)] if work else []
+        write("\n\n".join(parts))
+    if arguments.json is not None:
+        write_whole(arguments.json, json.dumps(report_json(place, outcomes, beside), indent=1) + "\n")
+
+
+def _file_writer(path: Optional[Path]) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        if path is not None:
+            write_whole(path, text + "\n")
+
+    return write
+
+
+def _batches(text: str) -> Tuple[int, ...]:
+    try:
+        batches = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        batches = (0,)
+    if min(batches) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers from 1 on, such as 1,8,32")
+    return batches
+
+
+def _sizes(text: str) -> Tuple[Size, ...]:
+    try:
+        sizes = tuple((int(width), int(height)) for width, height in (part.split("x") for part in text.split(",")))
+    except ValueError:
+        sizes = ((0, 0),)
+    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for size in sizes for side in size):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected width x height, such as 640x480, each from {SMALLEST_SIDE} to {LARGEST_SIDE}"
+        )
+    return sizes
+
+
+def _choices(key: str) -> Callable[[str], Tuple[str, ...]]:
+    """Several of what the setting of this key takes one of."""
+    allowed = _allowed(key)
+
+    def read(text: str) -> Tuple[str, ...]:
+        chosen = tuple(dict.fromkeys(text.split(",")))
+        unknown = [name for name in chosen if name not in allowed]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected of {', '.join(allowed)} one or several")
+        return chosen
+
+    return read
+
+
+def _allowed(key: str) -> Sequence[str]:
+    return next(leaf.choices or () for leaf in leaves() if leaf.key == key)

@@ -1,0 +1,124 @@
+"""`engines compare`: whether another backend or arithmetic gives the same answers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional
+
+import numpy as np
+
+from app.commands.files import write_whole
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ModelError, OutputError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.comparison import Comparison
+
+DESCRIPTION = """Runs a model on two backends with the same pictures: a, the reference, in fp32, and b, in the
+arithmetic that --precision says. Prints how far their outputs lie apart and what that does: to the faces that a
+detector finds, or to an embedder's embeddings. Without --images it takes the demo's pictures."""
+
+EXAMPLES = """examples:
+  python -m app engines compare retinaface_mnet025 --b openvino
+  python -m app engines compare mobilefacenet --b trt --precision fp16 --images photos/
+  python -m app engines compare mobilefacenet --a openvino --b openvino --precision bf16 --json bf16.json
+  python -m app engines compare retinaface_mnet025                     # what the program takes, against onnx
+
+Differences divided by rms(a), the root mean square of a's values: 1e-2 is one per cent of a usual value. A cosine
+of 1 means that both embeddings are the same. What a difference costs in recognition is measured by
+python -m app evaluate verification --backend NAME --precision NAME"""
+
+BACKENDS = ("onnx", "openvino", "tensorrt", "auto")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a detector or embedder of the catalogue")
+    for side, default, meaning in (("a", "onnx", "the reference"), ("b", "auto", "what is compared with it")):
+        parser.add_argument(
+            f"--{side}",
+            metavar="BACKEND",
+            type=_backend,
+            default=default,
+            help=f"{meaning}: {', '.join(BACKENDS)} (default: {default}); trt is short for tensorrt",
+        )
+    parser.add_argument("--images", metavar="DIR", help="pictures with faces (default: the demo's)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    add_settings_options(parser, sections=("models.detector", "models.precision"))
+
+
+def _backend(text: str) -> str:
+    name = {"trt": "tensorrt"}.get(text, text)
+    if name not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(BACKENDS)}")
+    return name
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    settings = effective_settings(arguments).settings
+    progress = configure_logging("warning")
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        raise OutputError(f"{arguments.json} cannot be written: there is no folder {arguments.json.parent}")
+    from app.vision.loading import leave_cores_to_networks
+
+    leave_cores_to_networks()
+    pictures = _pictures(arguments.images, progress.counter("comparing, picture"))
+    result = _compare(arguments.model, settings, arguments.a, arguments.b, pictures)
+    progress.clear()
+    print(result.text())
+    if arguments.json is not None:
+        write_whole(arguments.json, json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
+    return 0
+
+
+def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[np.ndarray]) -> Comparison:
+    from app.comparison import compare_detectors, compare_embedders
+    from app.vision.catalog import read_catalog
+    from app.vision.loading import load_detector, load_embedder
+
+    models, detection = settings.models, settings.detection
+    task = read_catalog(models.catalog).named(model).task
+    if task not in ("detection", "embedding"):
+        raise ModelError(f"{model} is for {task}; compared are detectors and embedders")
+    chosen = (
+        dataclasses.replace(models, detector=model)
+        if task == "detection"
+        else dataclasses.replace(models, embedder=model)
+    )
+    models_a = dataclasses.replace(chosen, backend=a, precision="fp32")
+    models_b = dataclasses.replace(chosen, backend=b)
+    with contextlib.ExitStack() as stack:
+        if task == "detection":
+            detector_a = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
+            detector_b = stack.enter_context(contextlib.closing(load_detector(models_b, detection)))
+            return compare_detectors(model, pictures, detector_a, detector_b)
+        finder = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
+        embedder_a = stack.enter_context(contextlib.closing(load_embedder(models_a)))
+        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b)))
+        return compare_embedders(model, pictures, finder, embedder_a, embedder_b)
+
+
+def _pictures(folder: Optional[str], count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
+    """Read one by one: a folder may hold thousands."""
+    from app.capture.pictures import picture_files, read_picture
+
+    made = _demo_pictures() if folder is None else []
+    files = [] if folder is None else picture_files(folder)
+    total = len(made) + len(files)
+    for done, picture in enumerate(chain(made, map(read_picture, files)), 1):
+        yield picture
+        count(done, total)
+
+
+def _demo_pictures() -> List[np.ndarray]:
+    from app.demo.crowd import crowd_picture
+    from app.demo.portraits import load_portraits
+
+    portraits = load_portraits()
+    return [*(portrait.image for portrait in portraits), *(crowd_picture(portraits, faces) for faces in (2, 8))]

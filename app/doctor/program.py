@@ -1,0 +1,120 @@
+"""The program's own things: settings, networks and what runs them, engines, gallery, display."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+from app.doctor.findings import Finding, note, ok, problem, warning
+from app.errors import GalleryError, ModelError
+from app.identity.folder import scan
+from app.identity.roster import photos_by_person
+from app.inference.build import precisions_for
+from app.inference.choice import open_network
+from app.inference.engine_card import EngineDemand, card_of, stale_reason
+from app.inference.network import Network
+from app.inference.place import place_here
+from app.output.display import display_available
+from app.settings import Settings
+from app.vision.catalog import FileState, ModelEntry, read_catalog
+from app.vision.families import can_run
+from app.vision.loading import largest_input_of
+from app.wording import counted
+
+
+def check_settings(error: Optional[str], origin: str) -> List[Finding]:
+    """`error` is what is wrong with them, if anything is."""
+    if error:
+        return [problem(error, "mend it; what follows holds for the built-in settings")]
+    return [ok(f"settings are valid ({origin})")]
+
+
+def check_networks(settings: Settings) -> List[Finding]:
+    """Whether the chosen networks are here, whole, and what runs them. Nothing is built for this."""
+    findings: List[Finding] = []
+    catalog = read_catalog(settings.models.catalog)
+    for name, task in ((settings.models.detector, "detection"), (settings.models.embedder, "embedding")):
+        try:
+            entry = catalog.entry(name, task)
+        except ModelError as error:
+            findings.append(problem(str(error), "python -m app engines list"))
+        else:
+            findings += _network(entry, settings)
+    return findings
+
+
+def network_of(entry: ModelEntry, settings: Settings) -> Network:
+    """The network as the program asks for it."""
+    largest, models = largest_input_of(entry, settings.detection), settings.models
+    return Network(entry.name, entry.file, entry.sha256, largest, models.precision, models.threads)
+
+
+def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
+    state = entry.file_state()
+    if state is not FileState.RIGHT:
+        yield problem(
+            f"{entry.name}: {entry.file} is {'missing' if state is FileState.MISSING else 'altered'}", entry.how_to_get
+        )
+        return
+    if not can_run(entry):
+        yield problem(
+            f"{entry.name}: no class reads networks of the family {entry.family!r}", "python -m app engines list"
+        )
+        return
+    yield ok(f"{entry.name}: {entry.file}, SHA-256 is right")
+    try:
+        choice = open_network(network_of(entry, settings), settings.models.backend, build_missing=False)
+    except ModelError as error:
+        yield problem(str(error))
+        return
+    with contextlib.closing(choice.engine):
+        yield ok(f"{entry.name} runs on {choice}")
+
+
+def check_engines(settings: Settings) -> List[Finding]:
+    """The engines that were built on this device for the chosen networks, and whether they still fit."""
+    catalog = read_catalog(settings.models.catalog)
+    chosen = (settings.models.detector, settings.models.embedder)
+    findings = [
+        _engine(path, network_of(entry, settings))
+        for entry in catalog.entries.values()
+        if entry.name in chosen
+        for path in catalog.engines_built_from(entry)
+    ]
+    return findings or [note("none was built for the chosen networks; TensorRT needs them, nothing else does")]
+
+
+def _engine(path: Path, network: Network) -> Finding:
+    card = card_of(path)
+    text = f"{path.name}: " + (
+        f"{card.precision}, built {card.built_at}, TensorRT {card.tensorrt}" if card else "no card"
+    )
+    try:
+        here, _ = place_here()
+        reason = stale_reason(card, EngineDemand.of(network, precisions_for(network.precision)), here)
+    except ModelError as error:
+        return note(f"{text}; whether it fits cannot be told here: {error}")
+    if reason:
+        return warning(f"{text}; it is not used: {reason}", f"python -m app engines build {network.name}")
+    return ok(f"{text}, fits")
+
+
+def check_gallery(folder: Path) -> List[Finding]:
+    """Counted only; whether each photo is good enough is told by `people check`."""
+    try:
+        people, problems = photos_by_person(folder), scan(folder).problems
+    except GalleryError as error:
+        return [warning(str(error), "python -m app people add NAME PHOTO")]
+    photos = sum(map(len, people.values()))
+    if not photos:
+        return [note("nobody is enrolled: everyone will be unknown", "python -m app people add NAME PHOTO")]
+    text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
+    if problems:
+        return [warning(f"{text}; {counted(len(problems), 'thing')} not read", "python -m app people check")]
+    return [ok(text)]
+
+
+def check_display() -> List[Finding]:
+    available, reason = display_available()
+    return [ok("a window can be shown") if available else note(f"no window: {reason}")]

@@ -1,0 +1,56 @@
+"""`bench engines` measures what it is asked to, writes it down, and keeps what there is when it is interrupted."""
+
+import json
+
+import pytest
+
+from app.commands.bench.engines import collected
+
+
+def test_figures_in_three_forms(completed, tmp_path):
+    code, out, err = completed(
+        *("bench", "engines", "mobilefacenet", "--batch", "1,2", "--backend", "onnx", "--seconds", "0.01"),
+        *("--json", tmp_path / "speed.json", "--markdown", tmp_path / "speed.md"),
+    )
+    assert code == 0, err
+    assert "Faces in one batch against one call a face" in out
+    facts = json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))
+    assert [(row["model"], row["batch"]) for row in facts["measured"]] == [("mobilefacenet", 1), ("mobilefacenet", 2)]
+    assert facts["machine"] in out
+    assert "| mobilefacenet | 112x112 | ONNX Runtime, fp32 | 1 |" in (tmp_path / "speed.md").read_text(encoding="utf-8")
+
+
+def test_detector_by_size(completed):
+    words = ("bench", "engines", "retinaface_mnet025", "--batch", "1", "--backend", "onnx", "--seconds", "0.01")
+    code, out, err = completed(*words, "--size", "96x64,64x64")
+    assert code == 0, err
+    assert "96x64" in out and "64x64" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("--batch", "0"), "expected whole numbers from 1 on"),
+        (("--batch", "two"), "expected whole numbers from 1 on"),
+        (("--size", "640"), "expected width x height"),
+        (("--size", "10x10"), "expected width x height"),
+        (("--backend", "onnx,abacus"), "'abacus'"),
+        (("nobody",), "has no model 'nobody'"),
+        (("genderage",), "detectors and embedders can be measured"),
+        (("mobilefacenet", "--published"), "leave the names out"),
+        (("--published", "--batch", "7"), "nothing is published"),
+    ],
+)
+def test_wrong_words(completed, words, answer):
+    code, _, err = completed("bench", "engines", *words)
+    assert code == 2 and answer in err
+
+
+def test_what_was_measured_before_ctrl_c_is_kept():
+    def measuring():
+        yield "first"
+        yield "second"
+        raise KeyboardInterrupt
+
+    assert collected(measuring()) == (["first", "second"], True)
+    assert collected(iter(["all"])) == (["all"], False)

@@ -1,0 +1,59 @@
+"""`engines compare` from the command line."""
+
+import importlib.util
+import json
+
+import cv2
+import pytest
+
+needs_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
+
+
+def compared(completed, tmp_path, *words):
+    code, out, err = completed("engines", "compare", *words, "--json", tmp_path / "figures.json")
+    assert code == 0, err
+    return out, json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+
+
+def test_a_detector_on_the_same_backend_twice_does_not_differ(completed, tmp_path):
+    out, figures = compared(completed, tmp_path, "retinaface_mnet025", "--b", "onnx")
+    assert figures["a"] == figures["b"] == "ONNX Runtime, fp32"
+    assert set(figures["outputs"]) == {"loc", "conf", "landms"}
+    assert all(output["worst"] == 0 for output in figures["outputs"].values())
+    assert figures["effect"]["found_by_both"] > 3 and figures["effect"]["only_by_a"] == 0
+    assert "found by both" in out
+
+
+def test_an_embedder_is_shown_the_faces_of_a_folder_of_pictures(completed, tmp_path, portraits):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, portrait in enumerate(portraits[:2]):
+        cv2.imwrite(str(folder / f"{number}.png"), portrait.image)
+    _, figures = compared(completed, tmp_path, "mobilefacenet", "--b", "onnx", "--images", folder)
+    assert figures["pictures"] == 2
+    assert figures["effect"]["faces"] == 2
+    assert figures["effect"]["cosine_least"] == pytest.approx(1, abs=1e-6)
+
+
+@needs_openvino
+def test_openvino_in_fp32_gives_what_onnx_runtime_gives(completed, tmp_path):
+    _, figures = compared(completed, tmp_path, "mobilefacenet", "--b", "openvino", "--precision", "fp32")
+    assert figures["b"] == "OpenVINO, fp32"
+    assert figures["effect"]["cosine_least"] > 0.9999
+    assert 0 < figures["outputs"]["embedding"]["worst_relative"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("minifasnet_v2",), "is for antispoof; compared are detectors and embedders"),
+        (("retinaface_mnet025", "--b", "abacus"), "'abacus': expected one of onnx, openvino, tensorrt, auto"),
+        (("retinaface_mnet025", "--images", "nowhere"), "no such folder"),
+        (("retinaface_mnet025", "--json", "nowhere/figures.json"), "there is no folder nowhere"),
+        (("retinaface_mnet025", "--b", "onnx", "--precision", "int8"), "fp32 only, not in int8"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(completed, words, message):
+    code, _, err = completed("engines", "compare", *words)
+    assert code == 2
+    assert message in err

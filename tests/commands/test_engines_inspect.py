@@ -1,0 +1,79 @@
+"""`engines inspect` takes files and names, as text and as JSON."""
+
+import json
+
+import pytest
+from shipped import CATALOG, ROOT
+
+from app.cli import main
+
+ENGINES = ROOT / "engines"
+
+
+@pytest.fixture
+def said(tmp_path, capsys):
+    """Runs `engines inspect`: exit code, standard output, standard error."""
+    config = tmp_path / "test.yaml"
+    config.write_text(f"models:\n  catalog: {CATALOG}\n", encoding="utf-8")
+
+    def run(*words):
+        code = main(["engines", "inspect", *map(str, words), "--config", str(config)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_model_of_the_catalogue(said):
+    pytest.importorskip("onnx")
+    code, out, _ = said("mobilefacenet")
+    assert code == 0
+    assert "embedding ? x 128 float32" in out
+    assert "0.98 million" in out and "50 Conv" in out
+
+
+def test_layers_are_listed_when_asked_for(said):
+    pytest.importorskip("onnx")
+    short = said(ENGINES / "mobilefacenet.onnx")[1]
+    long = said(ENGINES / "mobilefacenet.onnx", "--layers")[1]
+    assert "Flatten   /Flatten" not in short
+    assert "Flatten   /Flatten" in long
+
+
+def test_json_holds_everything(said):
+    pytest.importorskip("onnx")
+    (facts,) = json.loads(said("mobilefacenet", "--json")[1])
+    assert facts["file"].endswith("mobilefacenet.onnx")
+    assert facts["precision"] == "fp32"
+    assert len(facts["layers"]) == sum(facts["operators"].values())
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("mobilefacenett", "did you mean 'mobilefacenet'"),
+        ("gone.onnx", "there is no file gone.onnx"),
+        ("some/where", "there is no file some/where"),
+        (CATALOG, "only .onnx and .engine files"),
+    ],
+)
+def test_what_cannot_be_inspected(said, word, answer):
+    code, _, err = said(word)
+    assert code == 2 and answer in err
+
+
+def test_engine_without_tensorrt_shows_its_card(said, tmp_path):
+    engine = tmp_path / "finder.engine"
+    engine.write_bytes(b"engine")
+    engine.with_suffix(".json").write_text('{"precision": "fp16", "gpu": "Orin"}', encoding="utf-8")
+    code, out, _ = said(engine)
+    assert code == 0
+    assert "precision: fp16" in out and "gpu: Orin" in out
+
+
+def test_engine_with_a_broken_card(said, tmp_path):
+    engine = tmp_path / "finder.engine"
+    engine.write_bytes(b"engine")
+    engine.with_suffix(".json").write_text("{", encoding="utf-8")
+    code, _, err = said(engine)
+    assert code == 2 and "engines build" in err

@@ -1,0 +1,119 @@
+"""The checks are made in their order, and one that cannot be made leaves the others alone."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from shipped import CATALOG
+
+from app.doctor.checkup import examine
+from app.doctor.findings import Finding, Section, Status, can_run, section_text, verdict
+from app.doctor.packages import check_packages
+from app.inference.engine_card import EngineCard, keep_engine
+
+
+def by_title(settings, error=None):
+    return {section.title: section for section in examine(settings, error, "a file")}
+
+
+def statuses(section):
+    return [finding.status for finding in section.findings]
+
+
+def with_onnx(settings, **models):
+    return dataclasses.replace(settings, models=dataclasses.replace(settings.models, backend="onnx", **models))
+
+
+def test_program_can_run_here(settings):
+    sections = by_title(with_onnx(settings))
+    assert next(iter(sections)) == "Settings" and len(sections) == 12
+    assert can_run(sections.values())
+    assert any("mobilefacenet runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
+
+
+def test_wrong_settings_are_a_problem_and_the_rest_is_looked_at(settings):
+    sections = by_title(with_onnx(settings), error="config.yaml:3: wrong")
+    assert statuses(sections["Settings"]) == [Status.PROBLEM]
+    assert Status.OK in statuses(sections["Networks"])
+    assert not can_run(sections.values())
+
+
+def test_missing_catalogue_costs_only_its_own_sections(settings):
+    sections = by_title(with_onnx(settings, catalog=Path("gone.yaml")))
+    assert statuses(sections["Networks"]) == [Status.PROBLEM]
+    assert "gone.yaml" in sections["Networks"].findings[0].text
+    assert Status.PROBLEM not in statuses(sections["Cameras"])
+
+
+def test_unknown_model_is_told_beside_the_known_one(settings):
+    networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
+    assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
+
+
+def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tmp_path):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    shapes = dict.fromkeys(("least", "best", "largest"), (1, 3, 112, 112))
+    card = EngineCard(
+        tensorrt="8.0.1.6",
+        gpu="a board that is not this one",
+        compute_capability="5.3",
+        precision="fp16",
+        onnx_sha256="0" * 64,
+        file_bytes=6,
+        build_seconds=1.0,
+        program="0",
+        built_at="2026-01-31T12:00:00+00:00",
+        **shapes,
+    )
+    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
+    (tmp_path / "retinaface_mnet025.engine").write_bytes(b"engine")
+    engines = by_title(with_onnx(settings, catalog=catalog))["Engines"].findings
+    texts = sorted(finding.text for finding in engines)
+    assert texts[0].startswith("mobilefacenet.fp16.engine: fp16, built 2026-01-31")
+    assert texts[1].startswith("retinaface_mnet025.engine: no card")
+    assert {finding.status for finding in engines} <= {Status.NOTE, Status.WARNING}
+
+
+def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):
+    gallery = dataclasses.replace(settings.gallery, folder=tmp_path / "gone")
+    sections = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))
+    assert statuses(sections["Gallery"]) == [Status.WARNING]
+
+
+def test_gallery_is_counted_and_nobody_is_named(settings, people_gallery):
+    gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
+    (finding,) = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))["Gallery"].findings
+    assert finding.text == "2 people in 4 photos"
+
+
+def test_package_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = {finding.text.split()[0]: finding for finding in check_packages(is_jetson=False)}
+    assert found["FAISS"].status is Status.PROBLEM
+    assert found["OpenVINO"].status is Status.NOTE
+
+
+def test_opencv_without_gstreamer_matters_on_a_jetson_only():
+    import cv2
+
+    from app.capture.gstreamer import opencv_has_gstreamer
+
+    has = opencv_has_gstreamer(cv2.getBuildInformation())
+    for is_jetson in (False, True):
+        (finding,) = [found for found in check_packages(is_jetson) if "GStreamer" in found.text]
+        expected = Status.OK if has else Status.WARNING if is_jetson else Status.NOTE
+        assert finding.status is expected
+
+
+def test_text_gives_the_advice_under_the_finding():
+    section = Section("GPU", (Finding(Status.WARNING, "two\nlines", "do this"), Finding(Status.OK, "fine")))
+    assert section_text(section).splitlines() == [
+        "GPU",
+        "  warning  two",
+        "           lines",
+        "           -> do this",
+        "  OK       fine",
+    ]
+    assert verdict([section]) == "The program can run. 1 could be better, marked warning."
