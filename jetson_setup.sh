@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a Jetson ready: packages, swap, a virtual environment that sees JetPack's TensorRT and OpenCV, power mode.
+# Makes a Jetson ready: packages, swap, a virtual environment that sees JetPack's TensorRT and OpenCV, power mode, engines.
 # Run it in the project's folder, as often as you like: what is done already is left alone.
 # What is true of which JetPack stands in docs/jetson.md.
 set -euo pipefail
@@ -23,7 +23,7 @@ usage: ./jetson_setup.sh [--dry-run] [--yes] [--skip STEP]... [--board FAMILY]
 
   --dry-run       print the steps and change nothing
   --yes           do not ask before starting
-  --skip STEP     leave a step out: packages, swap, python or power
+  --skip STEP     leave a step out: packages, swap, python, power or engines
   --board FAMILY  what this board is, when its name says nothing (a carrier board of another maker):
                   nano, tx2, xavier, orin-nano, orin or thor
   --help          this text
@@ -91,7 +91,7 @@ read_arguments() {
     --skip | --board)
       [ $# -ge 2 ] || give_up 2 "$1 needs a value; see --help"
       if [ "$1" = --skip ]; then
-        case "$2" in packages | swap | python | power) ;; *) give_up 2 "there is no step '$2'; see --help" ;; esac
+        case "$2" in packages | swap | python | power | engines) ;; *) give_up 2 "there is no step '$2'; see --help" ;; esac
         skipped="$skipped$2 "
       else
         case "$2" in nano | tx2 | xavier | orin-nano | orin | thor) ;; *) give_up 2 "there is no family '$2'; see --help" ;; esac
@@ -274,6 +274,18 @@ set_power() {
   run_as_root systemctl enable "$(basename "$CLOCKS_UNIT")"
 }
 
+# An engine that is there and fits is left alone by the program itself.
+build_engines() {
+  wanted engines "Engines for TensorRT" || return 0
+  if [ "$generation" = 4 ]; then
+    note "not on JetPack 4, where the models run on the CPU"
+    return
+  fi
+  note "Built out of the networks on this very board, once; it takes some minutes."
+  run .venv/bin/python -m app engines build ||
+    note "That failed, for the reason above; the program tries again when it starts, and else runs on the CPU."
+}
+
 ask() {
   if $dry_run || $assume_yes; then return; fi
   [ -t 0 ] || give_up 2 "nobody is here to ask; add --yes to go on, or --dry-run to look first"
@@ -294,6 +306,7 @@ main() {
   add_swap
   make_environment
   set_power
+  build_engines
   say "Done. Next:"
   note "make demo                                     see it work, without a camera"
   note ".venv/bin/python -m app --csi 0               the camera on the board"

@@ -105,7 +105,7 @@ def _absence(backend: str) -> str:
 def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) -> Choice:
     from app.inference.build import open_tensorrt
 
-    engine, precision, reason = open_tensorrt(network, build_missing, logger.info)
+    engine, precision, reason = open_tensorrt(network, build_missing, logger.warning)
     _try(engine, network)
     return Choice(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
 

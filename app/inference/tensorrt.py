@@ -33,10 +33,11 @@ class TensorRTEngine:
     _tensors: Any
     _context: Any
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dla: Optional[int] = None) -> None:
+        """`dla`: the number of the accelerator that it was built for, if any."""
         trt = load_tensorrt()
         probe_gpu()
-        self._path = path
+        self._path, self._dla = path, dla
         self._trt_logger = make_logger(trt)
         self._shapes: Dict[str, Shape] = {}
         with ExitStack() as releases:
@@ -81,7 +82,7 @@ class TensorRTEngine:
 
     def _load(self, trt: Any, releases: ExitStack) -> None:
         """TensorRT frees an object with its last reference, so that these are kept nowhere else."""
-        self._runtime = start_runtime(trt)
+        self._runtime = start_runtime(trt, self._dla)
         releases.callback(setattr, self, "_runtime", None)
         self._engine = read_plan(trt, self._runtime, self._path)
         releases.callback(setattr, self, "_engine", None)

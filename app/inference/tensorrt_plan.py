@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from app.errors import ModelError
 from app.inference.cuda import probe_gpu
@@ -18,6 +18,10 @@ _PRECISION = re.compile(
     r"\b(FP32|FP16|BF16|FP8|FP4|INT64|INT32|INT8|INT4|UINT8|BOOL|Float|Half|BFloat16)\b", re.IGNORECASE
 )
 _OTHER_NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
+
+
+class UnreadablePlanError(ModelError):
+    """TensorRT does not take this file for an engine of its own; another one can be built."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,16 @@ def describe_plan(path: Path) -> PlanDescription:
     return _describe(trt, read_plan(trt, start_runtime(trt), path))
 
 
-def start_runtime(trt: Any) -> Any:
-    """Only where there is a GPU: without one TensorRT may give back a runtime that takes the process down."""
+def start_runtime(trt: Any, dla: Optional[int] = None) -> Any:
+    """`dla`: the accelerator that engines will run on which were built for one.
+
+    Only where there is a GPU: without one TensorRT may give back a runtime that takes the process down.
+    """
     trt_logger = make_logger(trt)
-    return called(trt.Runtime, trt_logger, what="starting its runtime", trt_logger=trt_logger)
+    runtime = called(trt.Runtime, trt_logger, what="starting its runtime", trt_logger=trt_logger)
+    if dla is not None:
+        runtime.DLA_core = dla
+    return runtime
 
 
 def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
@@ -67,7 +77,7 @@ def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
     try:
         engine = called(runtime.deserialize_cuda_engine, plan, what=f"reading {path}", trt_logger=make_logger(trt))
     except ModelError as error:
-        raise ModelError(
+        raise UnreadablePlanError(
             f"{error}. It was built by another TensorRT or for another GPU, or is damaged; "
             "build it again: python -m app engines build --force"
         ) from error

@@ -144,9 +144,16 @@ def test_power_mode_is_read_from_the_boards_own_list(tmp_path: Path, modes: str,
 def test_steps_can_be_left_out(tmp_path: Path) -> None:
     root = pretend(tmp_path, *ORIN_NANO)
     skips = ["--skip", "packages", "--skip", "swap", "--skip", "power", "--skip", "python"]
+    skips += ["--skip", "engines"]
     done = set_up(root, "--dry-run", *skips)
     assert done.returncode == 0
     assert commands(done.stdout) == []
+
+
+@pytest.mark.parametrize(("board", "builds"), [(NANO, False), (XAVIER, True), (ORIN_NANO, True), (THOR, True)])
+def test_engines_are_built_last_where_there_is_tensorrt(tmp_path: Path, board: tuple[str, str], builds: bool) -> None:
+    steps = commands(set_up(pretend(tmp_path, *board), "--dry-run").stdout)
+    assert (steps[-1] == ".venv/bin/python -m app engines build") == builds
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:

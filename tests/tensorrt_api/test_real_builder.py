@@ -52,7 +52,8 @@ if __name__ == "__main__":
             pictures=pictures_like(order["shape"]) if order["pictures"] else None,
         )
         found, unfit = find_engine(network, precisions_for(network.precision), here)
-        answer.update(path=str(made.path), was_there=made.was_there, remark=made.remark, found=str(found and found.path))
+        answer.update(path=str(made.path), was_there=made.was_there, remark=made.remark)
+        answer.update(found=str(found and found.path))
         if order["read"]:
             import tensorrt
             from app.inference.tensorrt_api import called, make_logger
@@ -64,19 +65,39 @@ if __name__ == "__main__":
 """
 
 
+COMMAND = """
+import ctypes, sys
+import gpu_double
+
+real = ctypes.CDLL
+ctypes.CDLL = lambda name, *rest, **more: gpu_double.Driver() if name == "libcuda.so.1" else real(name, *rest, **more)
+
+from app.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture
-def build(tmp_path):
-    """Builds an ONNX file in another process and tells what came of it."""
+def environment():
+    """Where `import tensorrt` gives TensorRT-RTX."""
     if not (RTX / "surface.json").exists():
         pytest.skip("TensorRT-RTX is not here; make test-tensorrt gets it")
     python = (RTX / "python").read_text(encoding="utf-8").strip()
     version = [python, "-c", "import sys; print(sys.version_info[:2])"]
     if subprocess.run(version, capture_output=True, text=True).stdout.strip() != str(sys.version_info[:2]):
         pytest.skip("TensorRT-RTX is here for another Python")
+    tests = ROOT / "tests"
+    places = (tests / "tensorrt_api" / "as_tensorrt", RTX / "packages", tests / "inference", ROOT)
+    return dict(os.environ, PYTHONPATH=":".join(map(str, places)))
+
+
+@pytest.fixture
+def build(tmp_path, environment):
+    """Builds an ONNX file in another process and tells what came of it."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
-    places = (ROOT / "tests" / "tensorrt_api" / "as_tensorrt", RTX / "packages", ROOT)
-    environment = dict(os.environ, PYTHONPATH=":".join(map(str, places)))
 
     def run(path, shape, precision="fp32", pictures=False, read=False, **wishes):
         order = {"path": str(path), "shape": shape, "precision": precision, "wishes": wishes}
@@ -214,3 +235,64 @@ def test_a_damaged_timing_cache_is_made_anew(build, tmp_path):
     cache.write_bytes(b"damaged")
     assert "path" in build(path, SHAPES["mobilefacenet"])
     assert cache.read_bytes() != b"damaged"
+
+
+@pytest.fixture
+def command(tmp_path, environment):
+    """`python -m app engines build` on a machine whose driver says that there is a GPU, with its own catalogue."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("catalog.yaml", "mobilefacenet.onnx", "retinaface_mnet025.onnx"):
+        shutil.copy(ROOT / "engines" / name, folder / name)
+    (tmp_path / "config.yaml").write_text(f"models:\n  catalog: {folder / 'catalog.yaml'}\n", encoding="utf-8")
+    program = tmp_path / "command.py"
+    program.write_text(COMMAND, encoding="utf-8")
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, str(program), "engines", "build", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    run.folder = folder
+    return run
+
+
+def test_the_command_builds_what_is_in_use_and_leaves_it_alone_the_second_time(command):
+    first = command()
+    assert first.returncode == 0, first.stderr
+    names = sorted(path.name for path in command.folder.glob("*.engine"))
+    assert names == ["mobilefacenet.fp16.b16.112x112.engine", "retinaface_mnet025.fp16.b1.upto640x640.engine"]
+    assert "retinaface_mnet025.fp16.b1.upto640x640.engine, built now" in first.stdout
+    written = card(command.folder / names[0])
+    assert (written["gpu"], written["compute_capability"]) == ("Pretended GPU", "8.7")
+    assert command().stdout.count("built on this device before") == 2
+
+
+def test_the_command_with_every_wish(command):
+    done = command(
+        *("retinaface_mnet025", "--precision", "fp32", "--batch", "1,2,4", "--size", "640x480", "--workspace", "128"),
+        "--force",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (command.folder / "retinaface_mnet025.fp32.b1-2-4.640x480.engine").is_file()
+
+
+def test_the_command_learns_int8_from_the_pictures_given(command, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    photos = tmp_path / "photos" / "of somebody"
+    photos.mkdir(parents=True)
+    cv2.imwrite(str(photos / "a.png"), np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8))
+    done = command("retinaface_mnet025", "--precision", "int8", "--calibration", str(photos.parent))
+    assert done.returncode == 0, done.stderr
+    assert (command.folder / "retinaface_mnet025.int8.b1.upto640x640.engine").is_file()
+    faceless = command("mobilefacenet", "--precision", "int8", "--calibration", str(photos.parent))
+    assert faceless.returncode == 0 and "int8 could not be built" in faceless.stdout
+
+
+def test_the_command_names_what_is_not_there(command):
+    done = command("--precision", "fp16", "--dla", "0")
+    assert done.returncode == 2 and "there is no DLA core 0" in done.stderr

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   python -m app engines pull --list                        # what can be downloaded
   python -m app engines pull retinaface_mv2
   python -m app --detector retinaface_mv2 --camera 0       # use it
+  python -m app engines build                              # for TensorRT, on the device that runs them
   python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 

@@ -1,0 +1,162 @@
+"""`engines build`: engines for TensorRT, made on the device that runs them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ModelError, SettingsError, SourceError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.vision.catalog import ModelEntry
+    from app.vision.engine_building import BuildWishes
+
+DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on the device that will run them: an engine
+works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
+detector and the embedder in use. What is there and still fits is left alone."""
+
+EXAMPLES = """python -m app builds by itself what is missing; this command does it beforehand, or otherwise.
+
+examples:
+  python -m app engines build                                  # detector and embedder, in fp16 where that pays
+  python -m app engines build retinaface_mnet025 --size 640x480  # fixed to one size: the fastest for one camera
+  python -m app engines build mobilefacenet --batch 1,8,32     # for crowds: tuned for 8 faces, up to 32 at once
+  python -m app engines build --precision int8 --calibration photos/
+  python -m app engines build --precision fp16 --dla 0         # on a deep learning accelerator (Xavier, Orin NX, AGX)
+  python -m app engines build --force                          # again, whatever is there
+
+int8 is found out with pictures: those of --calibration, else those of the gallery; some hundred, like those of later
+use. Afterwards see what it costs: python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
+
+MOST_PICTURES = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="models of the catalogue (default: those in use)")
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        metavar="N|LEAST,BEST,MOST",
+        help="how many at once: at most N, or from LEAST to MOST and tuned for BEST (default: 1 frame, 16 faces)",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="fix a detector to one size such as 640x480 (default: any up to detection.input_size)",
+    )
+    parser.add_argument(
+        "--workspace",
+        type=_megabytes,
+        metavar="MB",
+        help="memory that one layer may use while it computes (default: a sixteenth of the GPU's, 256 to 2048)",
+    )
+    parser.add_argument("--dla", type=_core, metavar="N", help="for this deep learning accelerator, with sizes fixed")
+    parser.add_argument("--calibration", metavar="DIR", help="pictures for int8 (default: the gallery's)")
+    parser.add_argument("--force", action="store_true", help="build also what is there and fits")
+    add_settings_options(parser, sections=("models.detector", "models.embedder", "models.precision", "gallery.folder"))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from app.vision.engine_building import build_for
+    from app.vision.loading import leave_cores_to_networks
+
+    settings = effective_settings(arguments).settings
+    progress = configure_logging("warning")
+    leave_cores_to_networks()
+    pictures = _pictures(arguments.calibration, settings)
+    for entry in _entries(arguments, settings):
+        try:
+            wishes = _wishes(arguments, entry)
+            built = build_for(entry, wishes, settings.models, settings.detection, pictures, progress.status)
+        except KeyboardInterrupt:
+            raise ModelError(f"{entry.name}: interrupted; no half engine was left behind") from None
+        finally:
+            progress.clear()
+        print(f"{entry.name}: {built.path.parent / built.remark}", flush=True)
+    return 0
+
+
+def _entries(arguments: argparse.Namespace, settings: Settings) -> List[ModelEntry]:
+    from app.vision.catalog import read_catalog
+    from app.vision.families import can_run
+
+    catalog = read_catalog(settings.models.catalog)
+    chosen = arguments.models or [settings.models.detector, settings.models.embedder]
+    entries = [catalog.named(name) for name in dict.fromkeys(chosen)]
+    for entry in entries:
+        if not can_run(entry):
+            raise ModelError(f"{entry.name}: this version cannot run its family, {entry.family}")
+    if arguments.size and not any(entry.task == "detection" for entry in entries):
+        raise SettingsError("--size is for detectors, and none of these models is one")
+    return entries
+
+
+def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
+    from app.vision.engine_building import BuildWishes
+
+    return BuildWishes(
+        batch=arguments.batch,
+        size=arguments.size if entry.task == "detection" else None,
+        workspace_mb=arguments.workspace,
+        dla=arguments.dla,
+        force=arguments.force,
+    )
+
+
+def _pictures(folder: Optional[str], settings: Settings) -> Optional[Callable[[], Iterable[np.ndarray]]]:
+    """None where no pictures are named and the gallery has none: what was learnt from earlier ones may be there."""
+    from app.capture.pictures import picture_files, read_picture
+
+    if settings.models.precision != "int8":
+        return None
+    where = Path(folder) if folder is not None else settings.gallery.folder
+    try:
+        files = picture_files(where / "**" / "*" if where.is_dir() else where)
+    except SourceError:
+        if folder is not None:
+            raise
+        return None
+
+    def read() -> Iterator[np.ndarray]:
+        return map(read_picture, files[:: max(1, len(files) // MOST_PICTURES)][:MOST_PICTURES])
+
+    return read
+
+
+def _batch(text: str) -> Tuple[int, int, int]:
+    numbers = re.fullmatch(r"(\d{1,3})(?:,(\d{1,3}),(\d{1,3}))?", text)
+    if numbers is not None:
+        first = int(numbers[1])
+        least, best, most = (first, int(numbers[2]), int(numbers[3])) if numbers[2] else (1, max(1, first // 4), first)
+        if 1 <= least <= best <= most <= 256:
+            return least, best, most
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 256, or three that grow, such as 1,8,16")
+
+
+def _size(text: str) -> Tuple[int, int]:
+    sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if sides is None or any(not 64 <= int(side) <= 4096 or int(side) % 32 for side in sides.groups()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected width and height such as 640x480, each a multiple of 32 from 64 to 4096"
+        )
+    return int(sides[1]), int(sides[2])
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65536:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected megabytes, from 1 to 65536")
+    return int(text)
+
+
+def _core(text: str) -> int:
+    if not text.isdigit() or int(text) > 7:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the number of an accelerator: 0, or 1 for the second")
+    return int(text)

@@ -1,0 +1,239 @@
+"""Engines for TensorRT: found where they were built before, built where they are missing, kept beside the ONNX file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from app import __version__
+from app.errors import ModelError
+from app.inference.build_job import MEBIBYTE, BuildJob, BuildWishes, Built, default_workspace_bytes
+from app.inference.build_process import run_builder
+from app.inference.cuda import borrow_gpu, give_back_gpu
+from app.inference.engine_card import (
+    CannotKeepError,
+    EngineCard,
+    EngineDemand,
+    card_of,
+    keep_engine,
+    stale_reason,
+    write_whole,
+)
+from app.inference.network import Network
+from app.inference.place import Place, place_here
+from app.inference.tensorrt import TensorRTEngine
+from app.inference.tensorrt_plan import UnreadablePlanError
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[str], None]
+
+LOWER = {"auto": ("fp16", "fp32"), "int8": ("int8", "fp16", "fp32"), "fp16": ("fp16", "fp32"), "fp32": ("fp32",)}
+"""By what is asked for: the precisions that are tried, one after the other."""
+
+TELL_EVERY_S = 15.0
+
+
+@dataclass(frozen=True)
+class KeptEngine:
+    """An engine that lies on the disk and fits."""
+
+    path: Path
+    card: EngineCard
+    was_there: bool
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of it, besides that it is there."""
+        refused = "".join(f"; {precision} could not be built: {why}" for precision, why in self.card.instead_of.items())
+        made = "built on this device before" if self.was_there else f"built now in {self.card.build_seconds:.0f} s"
+        return f"{self.path.name}, {made}{refused}"
+
+
+def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, str, str]:
+    """The network on TensorRT, its precision, and how that came about: from an engine that fits, else one is built.
+
+    Raises ModelError with all reasons when there is no way.
+    """
+    precisions = precisions_for(network.precision)
+    here, gpu = place_here()
+    found, unfit = find_engine(network, precisions, here)
+    if found is not None:
+        try:
+            return TensorRTEngine(found.path, found.card.dla), found.card.precision, found.remark
+        except UnreadablePlanError as error:
+            unfit.append(str(error))
+    why = "; ".join(unfit) or "there is none yet"
+    if not build_missing:
+        raise ModelError(f"no engine for {network.name}: {why}; build one: python -m app engines build {network.name}")
+    # What would keep a new engine from running is found out before minutes are spent on it.
+    borrow_gpu()
+    give_back_gpu()
+    report(
+        f"{network.name}: building an engine for TensorRT on {gpu.name}, once, since {why}; this takes minutes "
+        "(--backend onnx starts at once)"
+    )
+    made = build_engine(
+        network, BuildWishes(force=True), here=here, gpu_memory=gpu.memory_bytes, tell=_now_and_then(network, report)
+    )
+    report(f"{network.name}: {made.remark}")
+    return TensorRTEngine(made.path, made.card.dla), made.card.precision, made.remark
+
+
+def precisions_for(asked: str) -> Tuple[str, ...]:
+    if asked not in LOWER:
+        raise ModelError(f"TensorRT engines compute in fp32, fp16 or int8, not in {asked}")
+    return LOWER[asked]
+
+
+def find_engine(network: Network, precisions: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], List[str]]:
+    """The engine beside the network that fits, of several the one built last; and why others do not.
+
+    A precision that is asked for outright is not silently exchanged for another.
+    """
+    wanted = precisions if network.precision == "auto" else precisions[:1]
+    demand = EngineDemand.of(network, wanted)
+    fitting: List[KeptEngine] = []
+    unfit: List[str] = []
+    for path in sorted(network.path.parent.glob(f"{network.path.stem}.*.engine")):
+        card = card_of(path)
+        reason = stale_reason(card, demand, here)
+        if reason is None and card is not None:
+            fitting.append(KeptEngine(path, card, was_there=True))
+        else:
+            unfit.append(f"{path.name} cannot be used: {reason}")
+
+    def rank(engine: KeptEngine) -> Tuple[int, str]:
+        precision = engine.card.precision
+        return -wanted.index(precision) if precision in wanted else -len(wanted), engine.card.built_at
+
+    return (max(fitting, key=rank) if fitting else None), unfit
+
+
+def build_engine(
+    network: Network,
+    wishes: BuildWishes,
+    *,
+    here: Place,
+    gpu_memory: int,
+    pictures: Optional[Callable[[], Iterator[np.ndarray]]] = None,
+    tell: Report,
+) -> KeptEngine:
+    """The engine, in the wanted precision or the next that can be built; `tell` hears what is being done.
+
+    `pictures` gives network inputs to find the ranges of int8 with. Raises ModelError with all reasons.
+    """
+    _check_folder(network.path)
+    refused: Dict[str, str] = {}
+    for precision in precisions_for(network.precision):
+        job = _job(network, precision, wishes, here, gpu_memory, has_pictures=pictures is not None)
+        try:
+            return _built(job, pictures, refused, tell)
+        except CannotKeepError:
+            raise
+        except ModelError as error:
+            logger.warning("%s: no engine in %s: %s", network.name, precision, error)
+            refused[precision] = str(error)
+    reasons = "".join(f"\n  {precision}: {reason}" for precision, reason in refused.items())
+    raise ModelError(f"no engine of {network.name} can be built with {here}{reasons}")
+
+
+def _built(
+    job: BuildJob, pictures: Optional[Callable[[], Iterator[np.ndarray]]], refused: Dict[str, str], tell: Report
+) -> KeptEngine:
+    def tell_all(step: str) -> None:
+        tell(f"building {job.name} in {job.precision}, {_minutes(time.monotonic() - start)}{step and ': ' + step}")
+
+    start = time.monotonic()
+    built = run_builder(job, pictures() if pictures is not None and job.precision == "int8" else None, tell_all)
+    _keep_by_products(built)
+    if built.plan is None:
+        card = card_of(built.engine)
+        if card is None:
+            raise ModelError(f"{built.engine} has vanished while it was looked at")
+        return KeptEngine(built.engine, card, was_there=True)
+    least, best, largest = built.shapes
+    card = EngineCard(
+        tensorrt=job.here.tensorrt,
+        gpu=job.here.gpu,
+        compute_capability=job.here.compute_capability,
+        precision=job.precision,
+        least=least,
+        best=best,
+        largest=largest,
+        onnx_sha256=job.sha256,
+        file_bytes=len(built.plan),
+        build_seconds=round(time.monotonic() - start, 1),
+        program=__version__,
+        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dla=job.wishes.dla,
+        instead_of=dict(refused),
+    )
+    keep_engine(built.engine, built.plan, card)
+    return KeptEngine(built.engine, card, was_there=False)
+
+
+def _job(
+    network: Network, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int, *, has_pictures: bool
+) -> BuildJob:
+    workspace = wishes.workspace_mb
+    return BuildJob(
+        name=network.name,
+        onnx=network.path,
+        sha256=network.sha256,
+        precision=precision,
+        only_if_fast=network.precision == "auto",
+        largest_input=network.largest_input,
+        workspace_bytes=workspace * MEBIBYTE if workspace else default_workspace_bytes(gpu_memory),
+        here=here,
+        wishes=wishes,
+        has_pictures=has_pictures,
+        log_level=logger.getEffectiveLevel(),
+    )
+
+
+def _check_folder(onnx: Path) -> None:
+    """Before minutes are spent on what could not be kept."""
+    folder = onnx.parent
+    if not os.access(folder, os.W_OK):
+        raise CannotKeepError(f"engines are kept in {folder}, which cannot be written to")
+    room = shutil.disk_usage(folder).free
+    needed = 2 * onnx.stat().st_size
+    if room < needed:
+        raise CannotKeepError(
+            f"engines are kept in {folder}, where {room // MEBIBYTE} MB are free: about {needed // MEBIBYTE + 1} MB "
+            "are needed"
+        )
+
+
+def _keep_by_products(built: Built) -> None:
+    for path, content in built.by_products.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            logger.warning("%s cannot be kept, so that the next build takes longer: %s", path, error.strerror)
+
+
+def _now_and_then(network: Network, report: Report) -> Report:
+    told_at = time.monotonic()
+
+    def tell(line: str) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= TELL_EVERY_S:
+            told_at = time.monotonic()
+            report(line)
+
+    return tell
+
+
+def _minutes(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"

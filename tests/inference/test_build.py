@@ -1,0 +1,200 @@
+"""Building, as far as it goes without TensorRT: what is found, what is tried in which order, and how a builder ends."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.errors import ModelError
+from app.inference.build import build_engine, find_engine, precisions_for
+from app.inference.build_job import BuildWishes
+from app.inference.engine_card import CannotKeepError, EngineCard, keep_engine
+from app.inference.network import Network
+from app.inference.place import Place
+
+ROOT = Path(__file__).parent.parent.parent
+HERE = Place("10.3.0", "Orin", "8.7")
+MEMORY = 4 << 30
+
+
+@pytest.fixture
+def network(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"network")
+    return Network("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 640, 640))
+
+
+def put_engine(network, name, **facts):
+    card = EngineCard(
+        tensorrt=HERE.tensorrt,
+        gpu=HERE.gpu,
+        compute_capability=HERE.compute_capability,
+        precision="fp16",
+        least=(1, 3, 32, 32),
+        best=(1, 3, 640, 640),
+        largest=(1, 3, 640, 640),
+        onnx_sha256=network.sha256,
+        file_bytes=4,
+        build_seconds=1,
+        program="0.1.0",
+        built_at="2026-01-31T12:00:00+00:00",
+    )
+    path = network.path.with_name(name)
+    keep_engine(path, b"plan", dataclasses.replace(card, **facts))
+    return path
+
+
+def found(network, precision):
+    asked = dataclasses.replace(network, precision=precision)
+    return find_engine(asked, precisions_for(precision), HERE)
+
+
+def test_the_precision_that_is_liked_best_is_taken_then_the_engine_built_last(network):
+    put_engine(network, "net.fp32.engine", precision="fp32", built_at="2026-03-01T00:00:00+00:00")
+    put_engine(network, "net.fp16.old.engine", built_at="2026-01-01T00:00:00+00:00")
+    newest = put_engine(network, "net.fp16.new.engine", built_at="2026-02-01T00:00:00+00:00")
+    engine, unfit = found(network, "auto")
+    assert engine.path == newest and not unfit
+
+
+def test_int8_is_taken_only_when_it_is_asked_for(network):
+    path = put_engine(network, "net.int8.engine", precision="int8")
+    engine, unfit = found(network, "auto")
+    assert engine is None and "computes in int8" in unfit[0]
+    assert found(network, "int8")[0].path == path
+
+
+def test_a_precision_that_is_asked_for_is_not_exchanged_unless_it_could_not_be_built(network):
+    put_engine(network, "net.fp32.engine", precision="fp32")
+    assert found(network, "fp16")[0] is None
+    put_engine(network, "net.fp32.engine", precision="fp32", instead_of={"fp16": "the parser"})
+    engine, _ = found(network, "fp16")
+    assert engine.card.precision == "fp32" and "fp16 could not be built: the parser" in engine.remark
+
+
+def test_engines_of_other_models_are_not_looked_at(network):
+    put_engine(network, "network_two.fp16.engine")
+    assert found(network, "auto") == (None, [])
+
+
+def test_bf16_is_not_for_tensorrt():
+    with pytest.raises(ModelError, match="fp32, fp16 or int8, not in bf16"):
+        precisions_for("bf16")
+
+
+def test_all_reasons_are_told_when_nothing_can_be_built(network):
+    """TensorRT is not installed where the tests run, or has no GPU: either way the builder, a process of its own, says
+    so for each precision."""
+    steps = []
+    with pytest.raises(ModelError) as refusal:
+        build_engine(network, BuildWishes(), here=HERE, gpu_memory=MEMORY, tell=steps.append)
+    assert [line.split(":")[0].strip() for line in str(refusal.value).splitlines()[1:3]] == ["fp16", "fp32"]
+    assert sorted(path.name for path in network.path.parent.iterdir()) == ["net.onnx"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_refused_before_building(network):
+    folder = network.path.parent
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        with pytest.raises(CannotKeepError, match="cannot be written"):
+            build_engine(network, BuildWishes(), here=HERE, gpu_memory=MEMORY, tell=print)
+    finally:
+        folder.chmod(0o755)
+
+
+PROGRAM = """
+import hashlib, json, logging, sys
+from pathlib import Path
+from app.errors import ModelError
+from app.inference.build import build_engine
+from app.inference.build_job import BuildWishes
+from app.inference.network import Network
+from app.inference.place import Place
+
+if __name__ == "__main__":
+    logging.basicConfig(stream=sys.stdout)
+    path = Path(sys.argv[1])
+    network = Network("net", path, hashlib.sha256(path.read_bytes()).hexdigest(), (1, 3, 640, 640), "fp32")
+    try:
+        build_engine(network, BuildWishes(), here=Place("1", "a GPU", "8.6"), gpu_memory=1 << 30, tell=print)
+    except ModelError as error:
+        print(error)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.fixture
+def start(network, tmp_path):
+    """Starts a build where importing `tensorrt` does what is given."""
+
+    def starter(installed_tensorrt):
+        package = tmp_path / "site" / "tensorrt"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(installed_tensorrt, encoding="utf-8")
+        program = tmp_path / "program.py"
+        program.write_text(PROGRAM, encoding="utf-8")
+        environment = dict(os.environ, PYTHONPATH=f"{package.parent}:{ROOT}")
+        return subprocess.Popen(
+            [sys.executable, str(program), str(network.path)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return starter
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "lack of memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "by signal 11"),
+        ("import os; os._exit(7)", "with exit code 7"),
+        ("raise ImportError('libnvinfer.so.10 is missing')", "libnvinfer.so.10 is missing"),
+        ("raise ValueError('odd')", "with exit code 1"),
+    ],
+)
+def test_a_builder_that_dies_is_an_error_and_not_the_end(start, fate, reason):
+    with start(fate) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "no engine of net can be built" in output and reason in output
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9 of the parent"])
+def test_the_builder_ends_with_whoever_asked_for_it(start, network, tmp_path, how):
+    """The builder tells its number over a pipe and then never comes back, as C++ that hears no signal."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    waiting = f"import os, threading\nwith open({str(pipe)!r}, 'w') as pipe: pipe.write(str(os.getpid()))\n"
+    with start(waiting + "threading.Event().wait()") as process:
+        builder = int(pipe.read_text())
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+            assert "interrupted" in process.communicate(timeout=60)[0]
+        else:
+            process.kill()
+            process.communicate(timeout=60)  # ends when the builder, too, has closed its output
+    assert not Path(f"/proc/{builder}").exists() or not is_running(builder)
+    assert not [*network.path.parent.glob("*.engine"), *network.path.parent.glob(".*.part")]
+
+
+def is_running(process_id):
+    state = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    return state != "Z"
+
+
+def test_what_is_written_on_a_card_is_plain_json(network):
+    path = put_engine(network, "net.fp16.engine")
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["tensorrt"] == "10.3.0" and card["largest"] == [1, 3, 640, 640]

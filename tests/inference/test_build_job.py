@@ -1,0 +1,52 @@
+"""From what a network declares and what is asked of it to the shapes that an engine is built for."""
+
+import pytest
+
+from app.errors import ModelError
+from app.inference.build_job import MEBIBYTE, BuildWishes, default_workspace_bytes, shapes_for
+
+FREE = (-1, 3, -1, -1)
+CROPS = (-1, 3, 112, 112)
+FRAME = (1, 3, 640, 640)
+FACES = (16, 3, 112, 112)
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked", "wishes", "expected"),
+    [
+        (FREE, FRAME, {}, ((1, 3, 32, 32), (1, 3, 640, 640), (1, 3, 640, 640))),
+        (FREE, FRAME, {"size": (640, 480)}, ((1, 3, 480, 640),) * 3),
+        (FREE, FRAME, {"batch": (1, 2, 4)}, ((1, 3, 32, 32), (2, 3, 640, 640), (4, 3, 640, 640))),
+        (CROPS, FACES, {}, ((1, 3, 112, 112), (4, 3, 112, 112), (16, 3, 112, 112))),
+        (CROPS, FACES, {"batch": (1, 8, 32)}, ((1, 3, 112, 112), (8, 3, 112, 112), (32, 3, 112, 112))),
+        (CROPS, FACES, {"dla": 0}, ((16, 3, 112, 112),) * 3),
+        ((1, 3, 640, 640), FRAME, {}, ((1, 3, 640, 640),) * 3),
+        ((1, 3, 640, 640), (1, 3, 960, 960), {"size": (640, 640)}, ((1, 3, 640, 640),) * 3),
+        ((8, 3, 112, 112), FACES, {"batch": (8, 8, 8)}, ((8, 3, 112, 112),) * 3),
+        ((-1, 112, 112, 3), FACES, {}, ((1, 112, 112, 3), (4, 112, 112, 3), (16, 112, 112, 3))),
+        (FREE, (1, 3, 16, 16), {}, ((1, 3, 16, 16),) * 3),
+    ],
+)
+def test_shapes(declared, asked, wishes, expected):
+    assert shapes_for("net", declared, asked, BuildWishes(**wishes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "wishes", "message"),
+    [
+        ((1, 3, 640, 640), {"size": (640, 480)}, "640 pixels high and no others"),
+        ((1, 3, 640, 640), {"batch": (1, 2, 4)}, "takes 1 at once"),
+        ((-1, -1, 640, 640), {}, "one input N x 3"),
+        ((-1, 512), {}, "one input N x 3"),
+    ],
+)
+def test_what_a_network_cannot_be_built_for(declared, wishes, message):
+    with pytest.raises(ModelError, match=message):
+        shapes_for("net", declared, FRAME, BuildWishes(**wishes))
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "expected_mb"), [(2, 256), (4, 256), (8, 512), (16, 1024), (32, 2048), (140, 2048)]
+)
+def test_the_workspace_grows_with_the_memory(memory_gb, expected_mb):
+    assert default_workspace_bytes(memory_gb << 30) == expected_mb * MEBIBYTE
