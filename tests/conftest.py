@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,9 @@ from real_sources import RtspServer, server_missing
 from shipped import CATALOG, ROOT
 
 from app.settings import ModelSettings, Settings
+
+# A shell that starts the suite in the background leaves Ctrl-C ignored, here and in every program that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 """A fixed backend: `auto` takes the one that is faster at the moment, and their numbers differ a little."""
