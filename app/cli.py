@@ -16,7 +16,7 @@ COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
     "demo": "see it work without a camera: makes a short film and recognises two people in it",
     "people": "list, add, remove and check the people in the gallery",
-    "engines": "list the models, and download more of them",
+    "engines": "the models: list, download, import your own, build them for TensorRT, compare",
     "bench": "measure how fast this machine does it, stage by stage",
     "doctor": "check whether this machine has what the program needs, and say what to do",
     "evaluate": "measure how good the networks are, on labelled pictures",

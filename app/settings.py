@@ -168,6 +168,17 @@ class AttributeSettings:
     )
     head_pose: bool = setting(False, "where each face looks; needs no model", flag="--head-pose")
 
+    @property
+    def models(self) -> Dict[str, str]:
+        """By family: the names of the models that were chosen."""
+        chosen = {
+            "gender_age": self.gender_age,
+            "mask": self.mask,
+            "antispoof": self.antispoof,
+            "landmarks106": self.landmarks106,
+        }
+        return {family: name for family, name in chosen.items() if name is not None}
+
 
 @dataclass(frozen=True)
 class TrackingSettings:

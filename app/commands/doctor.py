@@ -15,10 +15,11 @@ from app.settings import ModelSettings, Settings
 
 DESCRIPTION = """Looks at everything that the program needs: Python and its packages, the board and its JetPack, the
 GPU, power and memory, the networks and what will run them, the gallery, the display and the cameras. Says of each
-whether it is all right and what to do where it is not. Exit code 0: the program can run.
+whether it is all right and what to do where it is not. Exit code 0: the program can run. Nothing is changed or built.
 
 --jetson-report writes one file to send to the project: it makes these checks, builds the engines, inspects and compares
-them, and measures speed. It holds no passwords, no names of people or machines, and no pictures."""
+them, and measures speed. It holds no passwords, no names of people or machines, and no pictures. Exit code 0: all of
+that was done."""
 
 EXAMPLES = """examples:
   python -m app doctor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional
 
 from app.doctor.findings import Finding, note, ok, problem, warning
 from app.errors import GalleryError, ModelError
@@ -19,7 +20,7 @@ from app.output.display import display_available
 from app.settings import Settings
 from app.vision.catalog import FileState, ModelEntry, read_catalog
 from app.vision.families import can_run
-from app.vision.loading import largest_input_of
+from app.vision.loading import attribute_entry, largest_input_of
 from app.wording import counted
 
 
@@ -34,9 +35,14 @@ def check_networks(settings: Settings) -> List[Finding]:
     """Whether the chosen networks are here, whole, and what runs them. Nothing is built for this."""
     findings: List[Finding] = []
     catalog = read_catalog(settings.models.catalog)
-    for name, task in ((settings.models.detector, "detection"), (settings.models.embedder, "embedding")):
+    lookups: List[Callable[[], ModelEntry]] = [
+        partial(catalog.entry, settings.models.detector, "detection"),
+        partial(catalog.entry, settings.models.embedder, "embedding"),
+        *(partial(attribute_entry, catalog, name, family) for family, name in settings.attributes.models.items()),
+    ]
+    for look_up in lookups:
         try:
-            entry = catalog.entry(name, task)
+            entry = look_up()
         except ModelError as error:
             findings.append(problem(str(error), "python -m app engines list"))
         else:
@@ -75,7 +81,7 @@ def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
 def check_engines(settings: Settings) -> List[Finding]:
     """The engines that were built on this device for the chosen networks, and whether they still fit."""
     catalog = read_catalog(settings.models.catalog)
-    chosen = (settings.models.detector, settings.models.embedder)
+    chosen = (settings.models.detector, settings.models.embedder, *settings.attributes.models.values())
     findings = [
         _engine(path, network_of(entry, settings))
         for entry in catalog.entries.values()

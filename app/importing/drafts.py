@@ -15,13 +15,22 @@ from app.importing.checkpoint import read_checkpoint
 from app.importing.fitting import fitting_architecture
 from app.importing.measuring import fit_of_statistics, fitting_better
 from app.importing.numpy_reference import numpy_outputs
-from app.importing.onnx_file import facts_for, input_shape, load_onnx, onnx_package, with_named_sides, with_old_opset
+from app.importing.onnx_file import (
+    FREE_SIZE,
+    facts_for,
+    input_shape,
+    load_onnx,
+    onnx_package,
+    with_named_sides,
+    with_old_opset,
+)
 from app.importing.onnx_writer import write_onnx
 from app.importing.torch_reference import torch_outputs
 from app.importing.weights import Weights
 from app.importing.wts import MXNET_DIVISOR, MXNET_EPSILON, is_mxnet, named_as_in_pytorch, read_wts
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
+from app.vision.detector import SMALLEST_INPUT
 from app.vision.recognising import Likeness, looks_like
 
 Report = Callable[[str], None]
@@ -44,6 +53,7 @@ class Wishes:
     batch: Optional[int] = None
     """`onnx_file.FREE`, a number, or None: as the file has it."""
     size: Optional[Tuple[int, int]] = None
+    """Width and height, `onnx_file.FREE_SIZE`, or None: as the file has it."""
     licence: str = "unknown, yours to know"
     replace: bool = False
 
@@ -145,6 +155,8 @@ def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
     engine = OnnxEngine(path)
     engine.close()
     likeness = _one_likeness(path, _with_size(engine.inputs, wishes.size), engine.outputs, wishes.family)
+    if likeness.task == "detection":
+        _require_useful_size(path, wishes.size or engine.inputs[0].shape[:1:-1])
     facts = facts_for(model, likeness.facts)
     remarks = [remark] if remark else []
     unsure = [key for key in likeness.unsure if key != "min_sizes" and facts[key] == likeness.facts[key]]
@@ -165,9 +177,17 @@ def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
 
 def _with_size(inputs: Tuple[TensorSpec, ...], size: Optional[Tuple[int, int]]) -> Tuple[TensorSpec, ...]:
     """The inputs as they will be once the picture's size is fixed."""
-    if size is None or len(inputs) != 1 or len(inputs[0].shape) != 4:
+    if size in (None, FREE_SIZE) or len(inputs) != 1 or len(inputs[0].shape) != 4:
         return inputs
     return (dataclasses.replace(inputs[0], shape=(*inputs[0].shape[:2], size[1], size[0])),)
+
+
+def _require_useful_size(path: Path, size: Tuple[Optional[int], ...]) -> None:
+    if any(side and side < SMALLEST_INPUT for side in size):
+        raise ModelError(
+            f"{path}: this detector would be fixed to pictures of {' x '.join(map(str, size))} pixels, too small to "
+            "find faces in; import it for pictures of any size: --size free --batch dynamic"
+        )
 
 
 _RAW = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}

@@ -24,8 +24,9 @@ from app.importing.drafts import (
 )
 from app.importing.measuring import KNOWN_ANCHORS, known_anchors, measured_anchors, network_input
 from app.importing.my_models import check_name, install_model, name_for, require_space
+from app.importing.onnx_file import FREE_SIZE
 from app.importing.pack import is_pack, unpacked
-from app.importing.reshaping import answers, reshaped
+from app.importing.reshaping import answers, is_fixed_to_another, reshaped, with_free_size
 from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
 from app.vision.catalog import Catalog, ModelEntry, read_catalog, sha256_of
@@ -164,6 +165,10 @@ def _install(
             difference = _difference(draft, engine, first, wishes.size)
             require_equal(source, difference)
             report(f"compared with {draft.compared_with}: largest difference {difference:.1g}")
+            if is_fixed_to_another(engine, wishes.size):
+                made = with_free_size(made, place / "free.onnx", engine)
+                report("size: taken out of the network, which answers at its own size as before")
+        with _opened(made) as engine:
             if wishes.batch is not None or wishes.size is not None:
                 made = reshaped(made, place / "reshaped.onnx", engine, wishes.batch, wishes.size)
                 report("batch and size: as wished; pictures together get the answers that they get one by one")
@@ -199,7 +204,8 @@ def _opened(path: Path) -> Iterator[OnnxEngine]:
 def _difference(draft: Draft, engine: OnnxEngine, first: OnnxEngine, size: Optional[Tuple[int, int]]) -> float:
     """Largest difference between what was made and what it was made from, on two pictures drawn by lot."""
     shape = first.inputs[0].shape
-    width, height = size if size is not None and draft.reference is None else COMPARED_SIZE
+    wished = None if size == FREE_SIZE or draft.reference else size
+    width, height = wished or COMPARED_SIZE
     lengths = (shape[0] or 2, 3, shape[2] or height, shape[3] or width)
     images = np.random.default_rng(0).uniform(-1, 1, lengths).astype(np.float32)
     if draft.task == "detection":

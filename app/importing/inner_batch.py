@@ -1,8 +1,8 @@
-"""Batch sizes that exporters have written into the middle of a graph, where a new one at its input changes nothing."""
+"""Batches and sizes that exporters wrote into the middle of a graph, where new ones at its input change nothing."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -12,26 +12,45 @@ _CELLS_FIRST, _PICTURES_FIRST = [2, 3, 0, 1], [0, 2, 3, 1]
 
 def free_inner_batch(model: Any, batch: int) -> None:
     """Takes the fixed `batch` out of constant shapes, as far as they are understood; the caller proves the result."""
+    resize_by_factors(model)
     constants = _constants(model)
-    shapes = _known_shapes(model)
     producers = {name: node for node in model.graph.node for name in node.output}
     for node in list(model.graph.node):
-        place = {"Reshape": 1, "Resize": 3}.get(node.op_type)
-        if place is None or len(node.input) <= place or node.input[place] not in constants:
+        if node.op_type != "Reshape" or node.input[1] not in constants:
             continue
-        lengths = constants[node.input[place]]
-        source = node.input[0]
-        if node.op_type == "Reshape" and lengths.size == 2 and lengths[0] == -1:
-            _keep_pictures_apart(model, node, producers.get(source), lengths)
-        elif not lengths.size or lengths[0] != batch:
+        lengths = constants[node.input[1]]
+        if lengths.size == 2 and lengths[0] == -1:
+            _keep_pictures_apart(model, node, producers.get(node.input[0]), lengths)
+        elif lengths.size and lengths[0] == batch:
+            node.input[1] = _added(model, node, np.array([0, *lengths[1:]], np.int64))
+
+
+def resize_by_factors(model: Any) -> None:
+    """Enlarges maps by how much they grow instead of to constant sides, which hold for one size only.
+
+    To a shape that is constant as a whole it would, besides, silently drop all pictures of a batch but the first.
+    """
+    constants = _constants(model)
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for node in list(model.graph.node):
+        if node.op_type != "Resize" or len(node.input) < 4:
             continue
-        elif node.op_type == "Reshape":
-            node.input[place] = _added(model, node, np.array([0, *lengths[1:]], np.int64))
-        elif source in shapes:
-            # To a constant shape it would silently drop all pictures but the first.
-            factors = np.array([1, *(lengths[1:] / np.array(shapes[source][1:]))], np.float32)
-            del node.input[place]
-            node.input[place - 1] = _added(model, node, factors)
+        sides = _constant_sides(node.input[3], constants, producers)
+        before = _known_shapes(model).get(node.input[0])
+        if sides is not None and before is not None:
+            factors = np.array([1, 1, *(sides / before[2:])], np.float32)
+            del node.input[3]
+            node.input[2] = _added(model, node, factors)
+
+
+def _constant_sides(
+    shape: str, constants: Mapping[str, np.ndarray], producers: Mapping[str, Any]
+) -> Optional[np.ndarray]:
+    """Height and width of a shape that is a constant, or that ends in one."""
+    if shape not in constants and shape in producers and producers[shape].op_type == "Concat":
+        shape = producers[shape].input[-1]
+    lengths = constants.get(shape)
+    return lengths[-2:] if lengths is not None and lengths.size >= 2 else None
 
 
 def _keep_pictures_apart(model: Any, reshape: Any, transpose: Optional[Any], lengths: np.ndarray) -> None:

@@ -8,11 +8,14 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from app.errors import ModelError
-from app.importing.inner_batch import free_inner_batch
+from app.importing.inner_batch import free_inner_batch, resize_by_factors
 from app.importing.onnx_writer import IR_VERSION, OPSET
 
 FREE = 0
 """A batch of any size."""
+
+FREE_SIZE = (FREE, FREE)
+"""Pictures of any size."""
 
 _FIRST_NODES = 8
 
@@ -111,26 +114,23 @@ def input_shape(model: Any) -> Tuple[Optional[int], ...]:
 def set_input_shape(model: Any, batch: Optional[int], size: Optional[Tuple[int, int]]) -> Any:
     """A copy that takes batches of this many (FREE: any) and pictures of this size; None leaves each as it is.
 
-    What the outputs' shapes become is not known yet: see `state_output_shapes`.
+    Whether it still answers the same is not known yet, nor what the outputs' shapes become: see `state_output_shapes`.
     """
     onnx = onnx_package()
     before = input_shape(model)
     if len(before) != 4:
         raise ModelError(f"expected one input N x 3 x height x width, found one of {len(before)} dimensions")
-    if size is not None and any(old is not None and old != new for old, new in zip(before[2:], size[::-1])):
-        raise ModelError(
-            f"the network is fixed to {before[3]} x {before[2]} pixels and cannot be given another size; "
-            "export it with a free height and width, or leave --size out"
-        )
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     if batch is not None and before[0] is not None and batch != before[0]:
         free_inner_batch(changed, before[0])
+    if size is not None:
+        resize_by_factors(changed)
     dims = network_inputs(changed)[0].type.tensor_type.shape.dim
     if batch is not None:
         _set(dims[0], batch or "batch")
-    for dim, length in zip(dims[2:], size[::-1] if size else ()):
-        _set(dim, length)
+    for dim, length, side in zip(dims[2:], size[::-1] if size else (), ("height", "width")):
+        _set(dim, length or side)
     del changed.graph.value_info[:]
     return changed
 

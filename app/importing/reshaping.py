@@ -1,15 +1,22 @@
-"""Giving a network another batch or a fixed size, with proof that it still answers the same."""
+"""Giving a network another batch or size, with proof that it still answers the same."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from app.errors import ModelError
 from app.importing.comparing import largest_difference, require_equal
-from app.importing.onnx_file import forget_output_shapes, load_onnx, set_input_shape, state_output_shapes
+from app.importing.onnx_file import (
+    FREE_SIZE,
+    forget_output_shapes,
+    load_onnx,
+    set_input_shape,
+    state_output_shapes,
+)
 from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
 from app.vision.detector import SIZE_STEP
@@ -17,19 +24,70 @@ from app.vision.detector import SIZE_STEP
 _FREE_SIZES = ((160, 128), (128, 96))
 _FREE_BATCHES = (1, 2, 3)
 
+Answers = Dict[str, np.ndarray]
+"""A network's outputs by name."""
+
 
 def reshaped(
     path: Path, target: Path, original: OnnxEngine, batch: Optional[int], size: Optional[Tuple[int, int]]
 ) -> Path:
     """Writes the network with this batch and size to `target`, if it can have them; None leaves each as it is."""
+
+    def proved(engine: OnnxEngine) -> List[Answers]:
+        return [_proved(images, original, engine) for images in _images(engine.inputs[0].shape)]
+
+    return _written(set_input_shape(load_onnx(path), batch, size), target, proved)
+
+
+def is_fixed_to_another(engine: OnnxEngine, size: Optional[Tuple[int, int]]) -> bool:
+    """Whether the network has a height or width of its own that is not the wished one."""
+    sides = engine.inputs[0].shape[2:]
+    return size is not None and any(own not in (None, wished) for own, wished in zip(sides, size[::-1]))
+
+
+def with_free_size(path: Path, target: Path, original: OnnxEngine) -> Path:
+    """Writes a network that is fixed to one size to `target` as one that takes any.
+
+    On larger pictures the original gives no answers to compare with. So the new network must answer like it at its
+    own size, and give so many more answers on larger pictures as these have more pixels: one that gathers a picture
+    into an answer, such as an embedder, does not, and would answer something else.
+    """
+    shape = original.inputs[0].shape
+
+    def proved(engine: OnnxEngine) -> List[Answers]:
+        own = _images(shape)[0]
+        runs = [_proved(own, original, engine)]
+        expected = _answers_a_pixel(runs[0], own)
+        for images in _images((shape[0], 3, None, None)):
+            runs.append(answers(engine, images))
+            found = _answers_a_pixel(runs[-1], images)
+            other = [name for name in expected if found[name] != expected[name]]
+            if other:
+                raise ModelError(f"its output {other[0]!r} does not grow with the picture")
+        return runs
+
+    try:
+        return _written(set_input_shape(load_onnx(path), None, FREE_SIZE), target, proved)
+    except ModelError as error:
+        raise ModelError(
+            f"the network is fixed to {shape[3] or '?'} x {shape[2] or '?'} pixels and cannot be given another size: "
+            f"{error}\n  export it with a free height and width, or leave --size out"
+        ) from error
+
+
+def _answers_a_pixel(outputs: Answers, images: np.ndarray) -> Dict[str, Fraction]:
+    return {name: Fraction(values.size, images[:, 0].size) for name, values in outputs.items()}
+
+
+def _written(model: Any, target: Path, runs_of: Callable[[OnnxEngine], List[Answers]]) -> Path:
+    """Saves it with the outputs' shapes that show when it is run."""
     import onnx
 
-    model = set_input_shape(load_onnx(path), batch, size)
     forget_output_shapes(model)
     onnx.save(model, str(target))
     engine = OnnxEngine(target)
     try:
-        runs = [_proved(images, original, engine) for images in _images(engine.inputs[0].shape)]
+        runs = runs_of(engine)
     finally:
         engine.close()
     state_output_shapes(model, runs)
@@ -37,7 +95,7 @@ def reshaped(
     return target
 
 
-def answers(engine: OnnxEngine, images: np.ndarray) -> Dict[str, np.ndarray]:
+def answers(engine: OnnxEngine, images: np.ndarray) -> Answers:
     """The outputs for these pictures, or why there are none."""
     try:
         return run_in_batches(engine, images)
@@ -58,7 +116,7 @@ def _images(shape: Tuple[Optional[int], ...]) -> List[np.ndarray]:
     return [generator.uniform(-1, 1, (count, 3, height, width)).astype(np.float32) for count, height, width in lengths]
 
 
-def _proved(images: np.ndarray, original: OnnxEngine, engine: OnnxEngine) -> Dict[str, np.ndarray]:
+def _proved(images: np.ndarray, original: OnnxEngine, engine: OnnxEngine) -> Answers:
     """The answers to these pictures at once, which are those that the original gives one by one."""
     together = answers(engine, images)
     for name, values in together.items():

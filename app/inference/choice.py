@@ -64,7 +64,7 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
     `build_missing` allows TensorRT to build an engine, which takes minutes.
     """
     asked = backend != "auto"
-    absent = {} if asked else {name: reason for name in NAMES for reason in [_absence(name)] if reason}
+    absent = {} if asked else {name: reason for name in NAMES for reason in [absence(name)] if reason}
     wanted = [name for name in ((backend,) if asked else NAMES) if name not in absent]
     remarks = ["as asked for"] if asked else []
     failed: List[str] = []
@@ -91,7 +91,7 @@ def fastest(times: Sequence[float]) -> int:
     return best
 
 
-def _absence(backend: str) -> str:
+def absence(backend: str) -> str:
     """Why a backend need not be tried at all; empty when it is worth a try."""
     if backend == "tensorrt":
         try:

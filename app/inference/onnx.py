@@ -14,6 +14,10 @@ from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"
 
+MOST_AT_ONCE = 4
+"""Items in one run on the processor. A run of many is slower than several of few: what one layer leaves for the next
+no longer fits into the processor's caches."""
+
 ACCELERATORS = (
     "CUDAExecutionProvider",
     "CoreMLExecutionProvider",
@@ -40,13 +44,13 @@ _DTYPES = {
 class OnnxEngine:
     """One ONNX file, loaded."""
 
-    max_batch: Optional[int] = None
     precision = "fp32"
 
     def __init__(self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU) -> None:
         """`threads` 0 takes as many as there are cores. What the provider cannot do is done on the processor."""
         if precision not in ("auto", "fp32"):
             raise ModelError(f"ONNX Runtime computes these networks in fp32 only, not in {precision}")
+        self.max_batch: Optional[int] = MOST_AT_ONCE if provider == CPU else None
         self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())

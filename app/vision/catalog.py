@@ -71,6 +71,8 @@ class ModelEntry:
     threshold: float = 0.0
     """Embedding: the cosine from which two faces count as the same person, unless the user says otherwise."""
     notes: str = ""
+    described_in: Path = Path("catalog.yaml")
+    """The file that holds this entry."""
     built_in: bool = False
     """Comes with this program; what is not and has no `url` was put there by the user."""
     url: str = ""
@@ -214,6 +216,7 @@ class _EntryReader:
             licence=self._take("licence", str),
             source=self._take("source", str),
             notes=self._take("notes", str, default=""),
+            described_in=self.path,
             built_in=self._take("built_in", bool, default=False),
             url=self._take("url", str, default=""),
             size_bytes=self._size(),

@@ -160,8 +160,8 @@ def _fixed_size(engine: Engine) -> Optional[Tuple[int, int]]:
         )
     if min(width, height) < SMALLEST_INPUT:
         raise ModelError(
-            f"this network is fixed to pictures of {width} x {height} pixels, too small to find faces in ({found}); "
-            "it has to be exported with a free height and width, or fixed to a useful size such as 640 x 640"
+            f"this network is fixed to pictures of {width} x {height} pixels, too small to find faces in ({found});\n"
+            "  make one of it that takes any: python -m app engines import FILE --name NAME --size free --batch dynamic"
         )
     return width, height
 

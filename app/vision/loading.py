@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Callable, Dict, Iterator, Optional, Tuple, TypeVar
+from typing import Callable, Dict, Optional, Tuple, TypeVar, Union
 
 import cv2
 
 from app.errors import ModelError
-from app.inference.choice import Choice, open_network
+from app.inference.choice import absence, open_network
 from app.inference.engine import Engine
 from app.inference.network import Network
 from app.inference.onnx import OnnxEngine
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings
 from app.vision.attributes import AttributeReader
-from app.vision.catalog import ModelEntry, read_catalog
+from app.vision.catalog import Catalog, ModelEntry, read_catalog
 from app.vision.detector import SIZE_STEP, FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.face_network import FaceNetwork
 from app.vision.face_readers import GenderAge, Landmarks106, LivenessReader, MaskReader
-from app.vision.families import DETECTORS, EMBEDDERS
+from app.vision.families import DETECTORS, EMBEDDERS, FAMILIES
 
 logger = logging.getLogger(__name__)
 
 Factory = TypeVar("Factory")
+Opened = TypeVar("Opened", bound=Union[FaceDetector, FaceNetwork])
 Reader = TypeVar("Reader", bound=FaceNetwork)
 
 MOST_FRAMES_AT_ONCE = 1
@@ -36,20 +37,14 @@ def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDe
     """The chosen detector, opened; whoever asked closes it."""
     entry = detector_entry(models)
     factory = _family(DETECTORS, entry)
-    with _opened(entry, models, largest_input_of(entry, detection)) as choice:
-        detector = factory(choice.engine, entry, detection)
-    detector.runs_on = choice
-    return detector
+    return _opened(entry, models, detection, lambda engine: factory(engine, entry, detection))
 
 
 def load_embedder(models: ModelSettings) -> FaceEmbedder:
     """The chosen embedder, opened; whoever asked closes it."""
     entry = embedder_entry(models)
     factory = _family(EMBEDDERS, entry)
-    with _opened(entry, models, largest_input_of(entry, DetectionSettings())) as choice:
-        embedder = factory(choice.engine, entry)
-    embedder.runs_on = choice
-    return embedder
+    return _opened(entry, models, DetectionSettings(), lambda engine: factory(engine, entry))
 
 
 def load_attributes(models: ModelSettings, wanted: AttributeSettings, min_face_px: float) -> Optional[AttributeReader]:
@@ -58,10 +53,10 @@ def load_attributes(models: ModelSettings, wanted: AttributeSettings, min_face_p
         return None
     with contextlib.ExitStack() as opened:
         reader = AttributeReader(
-            gender_age=_reader(models, wanted.gender_age, "attributes", "gender_age", GenderAge, opened),
-            mask=_reader(models, wanted.mask, "attributes", "mask", MaskReader, opened),
-            antispoof=_reader(models, wanted.antispoof, "antispoof", "antispoof", LivenessReader, opened),
-            landmarks106=_reader(models, wanted.landmarks106, "landmarks", "landmarks106", Landmarks106, opened),
+            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAge, opened),
+            mask=_reader(models, wanted.mask, "mask", MaskReader, opened),
+            antispoof=_reader(models, wanted.antispoof, "antispoof", LivenessReader, opened),
+            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106, opened),
             head_pose=wanted.head_pose,
             min_face_px=min_face_px,
         )
@@ -75,6 +70,15 @@ def detector_entry(models: ModelSettings) -> ModelEntry:
 
 def embedder_entry(models: ModelSettings) -> ModelEntry:
     return read_catalog(models.catalog).entry(models.embedder, "embedding")
+
+
+def attribute_entry(catalog: Catalog, name: str, family: str) -> ModelEntry:
+    """The model that `attributes.FAMILY` names."""
+    task = next(task for task, families in FAMILIES.items() if family in families)
+    entry = catalog.entry(name, task)
+    if entry.family != family:
+        raise ModelError(f"model {name!r} is of the family {entry.family!r}, but attributes.{family} takes {family!r}")
+    return entry
 
 
 def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -111,7 +115,6 @@ def largest_input_of(entry: ModelEntry, detection: DetectionSettings) -> Tuple[i
 def _reader(
     models: ModelSettings,
     name: Optional[str],
-    task: str,
     family: str,
     factory: Callable[[Engine, ModelEntry], Reader],
     opened: contextlib.ExitStack,
@@ -119,26 +122,44 @@ def _reader(
     """The network with this name, if any; `opened` closes it should one after it fail."""
     if name is None:
         return None
-    entry = read_catalog(models.catalog).entry(name, task)
-    if entry.family != family:
-        raise ModelError(f"model {name!r} is of the family {entry.family!r}, but attributes.{family} takes {family!r}")
-    with _opened(entry, models, largest_input_of(entry, DetectionSettings())) as choice:
-        reader = factory(choice.engine, entry)
-    reader.runs_on = choice
+    entry = attribute_entry(read_catalog(models.catalog), name, family)
+    reader = _opened(entry, models, DetectionSettings(), lambda engine: factory(engine, entry))
     opened.callback(reader.close)
     return reader
 
 
-@contextlib.contextmanager
-def _opened(entry: ModelEntry, models: ModelSettings, largest_input: Tuple[int, int, int, int]) -> Iterator[Choice]:
-    """Whoever takes the engine over owns it; when nobody does, it is closed."""
-    choice = open_network(network_of(entry, models, largest_input), models.backend)
+def _opened(
+    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings, make: Callable[[Engine], Opened]
+) -> Opened:
+    """What `make` makes of the network once it is open. It owns the engine; when it refuses, the engine is closed."""
+    network = network_of(entry, models, largest_input_of(entry, detection))
+    if _would_be_built(entry, models):
+        _read_by(make, OnnxEngine(network.path, threads=1), entry).close()
+    choice = open_network(network, models.backend)
     logger.info("%s runs on %s", entry.name, choice)
+    made = _read_by(make, choice.engine, entry)
+    made.runs_on = choice
+    return made
+
+
+def _would_be_built(entry: ModelEntry, models: ModelSettings) -> bool:
+    """Whether TensorRT would spend minutes on a network before anybody sees that its entry is wrong.
+
+    Where ONNX Runtime is missing this cannot be found out beforehand, and is found out afterwards.
+    """
+    if models.backend not in ("auto", "tensorrt") or absence("tensorrt") or absence("onnx"):
+        return False
+    return not read_catalog(models.catalog).engines_built_from(entry)
+
+
+def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry) -> Opened:
     try:
-        yield choice
-    except BaseException:
-        choice.engine.close()
-        raise
+        return make(engine)
+    except BaseException as error:
+        engine.close()
+        if not isinstance(error, ModelError):
+            raise
+        raise ModelError(f"model {entry.name!r} ({entry.file}, described in {entry.described_in}): {error}") from error
 
 
 def network_of(entry: ModelEntry, models: ModelSettings, largest_input: Tuple[int, int, int, int]) -> Network:

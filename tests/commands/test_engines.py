@@ -133,6 +133,19 @@ def test_the_list_says_what_each_model_is_and_whether_it_is_here(command, engine
     assert row(out, "guesser") == "guesser attributes oracle (*) MIT - not downloaded"
 
 
+def test_models_that_tell_attributes_are_in_use_as_well(command, engines):
+    _, out, _ = command("show", "guesser")
+    assert "in use" not in out
+    with config(engines).open("a", encoding="utf-8") as file:
+        file.write("attributes:\n  gender_age: guesser\n")
+    _, out, _ = command("list")
+    assert row(out, "guesser").endswith("not downloaded yes") and not row(out, "teller").endswith("yes")
+    _, out, _ = command("pull", "--list")
+    assert row(out, "guesser").endswith("not downloaded yes")
+    _, out, _ = command("show", "guesser")
+    assert "in use" in out
+
+
 def test_the_list_knows_what_is_installed_and_what_is_built_in(command, engines):
     write_catalog(
         engines,

@@ -4,12 +4,15 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
 from shipped import CATALOG
 
 from app.doctor.checkup import examine
 from app.doctor.findings import Finding, Section, Status, can_run, section_text, verdict
 from app.doctor.packages import check_packages
 from app.inference.engine_card import EngineCard, keep_engine
+from app.vision.catalog import sha256_of
 
 
 def by_title(settings, error=None):
@@ -48,6 +51,56 @@ def test_missing_catalogue_costs_only_its_own_sections(settings):
 def test_unknown_model_is_told_beside_the_known_one(settings):
     networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
     assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
+
+
+def with_attributes(settings, tmp_path, **names):
+    """With the shipped models in a folder of their own, and one for attributes beside them."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["means"]), helper.make_node("Flatten", ["means"], ["out"])]
+    shapes = {"in": (None, 3, 96, 96), "out": (None, 3)}
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    model = helper.make_model(helper.make_graph(nodes, "ages", values[:1], values[1:]), ir_version=7)
+    model.opset_import[0].version = 13
+    onnx.save(model, str(tmp_path / "ages.onnx"))
+    facts = {
+        "task": "attributes",
+        "family": "gender_age",
+        "file": "ages.onnx",
+        "sha256": sha256_of(tmp_path / "ages.onnx"),
+        "channels": "rgb",
+        "mean": [0, 0, 0],
+        "divisor": 1,
+        "crop": [96, 96],
+        "licence": "none",
+        "source": "a test",
+    }
+    for file in CATALOG.parent.glob("*.onnx"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(CATALOG.read_text(encoding="utf-8") + yaml.safe_dump({"ages": facts}), encoding="utf-8")
+    chosen = dataclasses.replace(settings.attributes, **names)
+    return dataclasses.replace(with_onnx(settings, catalog=catalog), attributes=chosen)
+
+
+def test_models_that_tell_attributes_are_looked_at_like_the_others(settings, tmp_path):
+    chosen = with_attributes(settings, tmp_path, gender_age="ages")
+    (tmp_path / "ages.fp16.engine").write_bytes(b"engine")
+    sections = by_title(chosen)
+    assert statuses(sections["Networks"]) == [Status.OK] * 6
+    assert any("ages runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
+    assert [finding.text[:16] for finding in sections["Engines"].findings] == ["ages.fp16.engine"]
+    (tmp_path / "ages.onnx").unlink()
+    networks = by_title(chosen)["Networks"]
+    assert statuses(networks) == [Status.OK] * 4 + [Status.PROBLEM]
+    assert "ages.onnx is missing" in networks.findings[-1].text
+
+
+def test_a_model_for_another_attribute_is_a_problem(settings, tmp_path):
+    networks = by_title(with_attributes(settings, tmp_path, mask="ages", antispoof="mobilefacenet"))["Networks"]
+    assert statuses(networks) == [Status.OK] * 4 + [Status.PROBLEM] * 2
+    assert "attributes.mask takes 'mask'" in networks.findings[4].text
+    assert "for embedding, not for antispoof" in networks.findings[5].text
 
 
 def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tmp_path):

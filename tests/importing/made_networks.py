@@ -49,6 +49,51 @@ def graph(nodes, inputs, outputs, constants=(), opset=13):
     return model
 
 
+def small_centerface(batch=10, sides=(32, 32), enlarged_by="weights"):
+    """CenterFace in little: a map at stride 4, one at stride 8 enlarged and added, and the four outputs.
+
+    Like the published file, which is fixed to ten pictures of 32 x 32 pixels, it names all lengths. Maps are enlarged
+    by `weights`, or to a shape that is `constant` or `half constant`: the batch asked for, the sides constant.
+    """
+    generator = np.random.default_rng(0)
+    shapes = {"stem": (8, 3, 4, 4), "deep": (8, 8, 2, 2), "up": (8, 8, 2, 2)}
+    channels = {"537": 1, "538": 2, "539": 2, "540": 10}
+    shapes.update({f"head {name}": (count, 8, 1, 1) for name, count in channels.items()})
+    constants = {name: generator.standard_normal(shape).astype(np.float32) / 16 for name, shape in shapes.items()}
+    height, width = sides
+    enlarge = ("ConvTranspose", ["half", "up"], ["large"], {"strides": [2, 2]})
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    sizes = {
+        "first": [0],
+        "second": [2],
+        "sides": [height // 4, width // 4],
+        "sizes": [batch, 8, height // 4, width // 4],
+    }
+    ask = []
+    if enlarged_by != "weights":
+        enlarge = ("Resize", ["half", "", "", "sizes"], ["large"], how)
+        constants.update({name: np.array(lengths, np.int64) for name, lengths in sizes.items()})
+    if enlarged_by == "half constant":
+        del constants["sizes"]
+        ask = [
+            ("Shape", ["half"], ["shape"], {}),
+            ("Slice", ["shape", "first", "second"], ["start"], {}),
+            ("Concat", ["start", "sides"], ["sizes"], {"axis": 0}),
+        ]
+    nodes = [
+        ("Conv", ["input.1", "stem"], ["fine"], {"strides": [4, 4]}),
+        ("Conv", ["fine", "deep"], ["half"], {"strides": [2, 2]}),
+        *ask,
+        enlarge,
+        ("Add", ["fine", "large"], ["map"], {}),
+        *(("Conv", ["map", f"head {name}"], [f"raw {name}"], {}) for name in channels),
+        ("Sigmoid", ["raw 537"], ["537"], {}),
+        *(("Identity", [f"raw {name}"], [name], {}) for name in ("538", "539", "540")),
+    ]
+    outputs = {name: [batch, count, height // 4, width // 4] for name, count in channels.items()}
+    return graph(nodes, {"input.1": [batch, 3, height, width]}, outputs, constants)
+
+
 def small_embedder(batch=1, side=112, inner_batch=None):
     """A convolution and a mean of everything: 64 numbers. `inner_batch` is written into a Reshape."""
     weight = np.random.default_rng(0).standard_normal((64, 3, 8, 8)).astype(np.float32)

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from made_networks import graph, random_arrays, run_onnx, small_embedder, write_wts
+from made_networks import graph, random_arrays, run_onnx, small_centerface, small_embedder, write_wts
 from shipped import ROOT
 
 from app.errors import ModelError
@@ -16,7 +16,7 @@ from app.importing.drafts import Wishes
 from app.importing.drawn_pictures import face
 from app.importing.importer import import_file, import_pack, kind_of
 from app.importing.numpy_reference import numpy_outputs
-from app.importing.onnx_file import FREE
+from app.importing.onnx_file import FREE, FREE_SIZE
 from app.importing.weights import Weights
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.catalog import read_catalog
@@ -80,6 +80,34 @@ def test_a_detector_whose_faces_nothing_tells_gets_the_usual_anchors_and_a_warni
 def test_a_size_that_the_network_cannot_have_is_refused(catalog_path, told):
     with pytest.raises(ModelError, match=r"does not run on 2 pictures of 200 x 200 pixels[\s\S]*multiples of 32"):
         import_file(DETECTOR, catalog_path, Wishes(name="small", size=(200, 200)), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_size(tmp_path, catalog_path, told):
+    path = saved(small_centerface(), tmp_path / "centerface.onnx")
+    entry = import_file(path, catalog_path, Wishes(batch=FREE, size=FREE_SIZE), told.append).entry
+    assert (entry.task, entry.family) == ("detection", "centerface")
+    shape = onnx.load(str(entry.file)).graph.output[3].type.tensor_type.shape
+    assert [dim.dim_value or dim.dim_param for dim in shape.dim] == ["batch", 10, "540_2", "540_3"]
+    models = ModelSettings(catalog=catalog_path, detector="centerface", backend="onnx")
+    detector = load_detector(models, DetectionSettings(min_score=0.01))
+    found = detector.detect([face((640, 480), 200), face((320, 240), 100)])
+    assert len(found) == 2 and len(found[0])
+    detector.close()
+
+
+@pytest.mark.parametrize("wishes", [Wishes(), Wishes(batch=FREE), Wishes(size=(48, 48))])
+def test_a_detector_that_sees_too_little_is_refused_with_the_way_out(tmp_path, catalog_path, told, wishes):
+    path = saved(small_centerface(), tmp_path / "centerface.onnx")
+    with pytest.raises(ModelError, match=r"too small to find faces in; import it .*: --size free --batch dynamic"):
+        import_file(path, catalog_path, wishes, told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_size_that_an_embedder_cannot_have_is_refused(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="fixed to 112 x 112 pixels and cannot be given another size"):
+        import_file(path, catalog_path, Wishes(size=FREE_SIZE), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
-from made_networks import graph, small_embedder
+from made_networks import graph, run_onnx, small_centerface, small_embedder
 
 from app.errors import ModelError
-from app.importing.onnx_file import FREE, input_shape, load_onnx, scales_inside, with_named_sides, with_old_opset
-from app.importing.reshaping import reshaped
+from app.importing.onnx_file import (
+    FREE,
+    FREE_SIZE,
+    input_shape,
+    load_onnx,
+    scales_inside,
+    with_named_sides,
+    with_old_opset,
+)
+from app.importing.reshaping import is_fixed_to_another, reshaped, with_free_size
 from app.inference.onnx import OnnxEngine
 
 onnx = pytest.importorskip("onnx")
@@ -20,6 +28,10 @@ def saved(model, path):
 def changed(model, folder, batch=None, size=None):
     source = saved(model, folder / "given.onnx")
     original = OnnxEngine(source)
+    if is_fixed_to_another(original, size):
+        source = with_free_size(source, folder / "free.onnx", original)
+        original.close()
+        original = OnnxEngine(source)
     target = reshaped(source, folder / "made.onnx", original, batch, size)
     original.close()
     return OnnxEngine(target)
@@ -101,9 +113,41 @@ def test_a_free_size_is_fixed(tmp_path):
     assert shapes(engine) == ((1, 3, 4, 6), {"rows": (24, 3)})
 
 
-def test_a_fixed_size_stays(tmp_path):
-    with pytest.raises(ModelError, match="fixed to 32 x 32 pixels"):
+@pytest.mark.parametrize("enlarged_by", ["weights", "constant", "half constant"])
+def test_a_fixed_size_becomes_free_where_every_cell_is_computed_alike(tmp_path, enlarged_by):
+    model = small_centerface(enlarged_by=enlarged_by)
+    engine = changed(model, tmp_path, batch=FREE, size=FREE_SIZE)
+    maps = {"537": 1, "538": 2, "539": 2, "540": 10}
+    assert shapes(engine) == ((None, 3, None, None), {name: (None, count, None, None) for name, count in maps.items()})
+    wide = small_centerface(2, (64, 96), enlarged_by)
+    images = np.random.default_rng(2).standard_normal((2, 3, 64, 96)).astype(np.float32)
+    expected = run_onnx(wide.SerializeToString(), images)
+    for name, values in engine.run({"input.1": images}).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_fixed_size_becomes_another_one_and_the_batch_stays(tmp_path):
+    engine = changed(small_centerface(2), tmp_path, size=(96, 64))
+    assert engine.inputs[0].shape == (2, 3, 64, 96)
+    assert {output.name: output.shape for output in engine.outputs}["540"] == (2, 10, 16, 24)
+
+
+def test_the_size_that_a_network_has_already_changes_nothing_else(tmp_path):
+    assert shapes(changed(small_embedder(1, 32), tmp_path, size=(32, 32)))[0] == (1, 3, 32, 32)
+
+
+def test_a_size_that_belongs_to_the_answer_stays(tmp_path):
+    """An embedder gives as many numbers for a larger picture, and other ones."""
+    with pytest.raises(ModelError, match=r"fixed to 32 x 32 pixels[\s\S]*'embedding'"):
         changed(small_embedder(1, 32), tmp_path, size=(64, 64))
+
+
+def test_a_size_that_is_written_inside_stays(tmp_path):
+    nodes = [("Flatten", ["input"], ["row"], {}), ("MatMul", ["row", "weight"], ["answer"], {})]
+    weight = np.ones((3 * 32 * 32, 64), np.float32)
+    model = graph(nodes, {"input": [1, 3, 32, 32]}, {"answer": [1, 64]}, {"weight": weight})
+    with pytest.raises(ModelError, match="fixed to 32 x 32 pixels"):
+        changed(model, tmp_path, size=FREE_SIZE)
 
 
 def newer(node, constants=()):

@@ -9,7 +9,7 @@ from shipped import CATALOG
 from app.errors import ModelError
 from app.inference.batching import run_in_batches
 from app.inference.engine import TensorSpec
-from app.inference.onnx import CPU, OnnxEngine, onnx_providers, provider_label
+from app.inference.onnx import CPU, MOST_AT_ONCE, OnnxEngine, onnx_providers, provider_label
 
 EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
 
@@ -32,6 +32,13 @@ def test_a_batch_gives_what_each_item_gives_alone(embedder):
     together = run_in_batches(embedder, crops)["embedding"]
     alone = np.concatenate([run_in_batches(embedder, crop[None])["embedding"] for crop in crops])
     np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_on_the_processor_many_items_are_run_a_few_at_a_time(embedder):
+    assert embedder.max_batch == MOST_AT_ONCE < 16
+    crops = np.random.default_rng(0).normal(0, 0.5, (MOST_AT_ONCE + 1, 3, 112, 112)).astype(np.float32)
+    in_groups = run_in_batches(embedder, crops)["embedding"]
+    np.testing.assert_allclose(in_groups, embedder.run({"input": crops})["embedding"], atol=1e-4)
 
 
 def test_results_stay_valid_after_the_next_run(embedder):

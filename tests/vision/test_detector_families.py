@@ -161,7 +161,9 @@ def test_pictures_that_cannot_be_told_apart_in_the_answer_are_refused(tmp_path):
 def test_a_network_fixed_to_a_size_without_use_is_refused(tmp_path):
     case = next(case for case in CASES if case.family == "centerface")
     answers = empty_answers("centerface", (32, 32), np.random.default_rng(0))
-    with pytest.raises(ModelError, match="fixed to pictures of 32 x 32 pixels, too small"):
+    with pytest.raises(
+        ModelError, match=r"fixed to pictures of 32 x 32 pixels, too small[\s\S]*--size free --batch dynamic"
+    ):
         open_planted(tmp_path, case, [answers], (32, 32), batch=10)
 
 

@@ -6,8 +6,9 @@ import argparse
 import importlib
 from typing import Any
 
-DESCRIPTION = """Lists the models of the catalogue (engines/catalog.yaml), tells what is known of each, and downloads
-those that do not come with the program. Two are built in and need no download."""
+DESCRIPTION = """Everything about the models, the networks that find faces and tell them apart: lists those of the
+catalogue (engines/catalog.yaml), downloads more, takes in your own, builds engines for TensorRT, and shows what is
+inside and what another backend changes. Two models are built in and need no download."""
 
 EXAMPLES = """examples:
   python -m app engines list
@@ -16,6 +17,8 @@ EXAMPLES = """examples:
   python -m app engines pull retinaface_mv2
   python -m app --detector retinaface_mv2 --camera 0       # use it
   python -m app engines build                              # for TensorRT, on the device that runs them
+  python -m app engines import mine.onnx                   # a model of your own
+  python -m app engines build                              # on a Jetson: now instead of at the first start
   python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 
@@ -24,7 +27,7 @@ ACTIONS = {
     "show": ("showing", "everything that is known of one model"),
     "pull": ("pulling", "download models"),
     "import": ("importing", "make a model of what you have: .pth, .ckpt, .wts, .onnx, or a pack (zip)"),
-    "build": ("building", "build engines for TensorRT on this device: faster, once and for all"),
+    "build": ("building", "build engines for TensorRT on this device, once, which run faster"),
     "compare": ("comparing", "one model on two backends: how far their answers lie apart, and whether it matters"),
     "inspect": ("inspecting", "take a network's file apart: inputs, outputs, precision, layers, memory"),
 }

@@ -27,6 +27,7 @@ examples:
   python -m app --detector my_detector --camera 0          # use it
   python -m app engines import buffalo_sc.zip              # all networks of a pack that can be used
   python -m app engines import retinaface.wts --size 640x480 --batch 1
+  python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
   python -m app engines import backbone.pth --name mine --replace"""
 
 ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
@@ -44,12 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=_batch, metavar="N|dynamic", help="pictures in one run, or any number (default: as it is)"
     )
-    parser.add_argument("--size", type=_size, metavar="WxH", help="fix a free input to this size, such as 640x480")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH|free",
+        help="fix the input to this size, such as 640x480, or let it be any (default: as it is)",
+    )
     parser.add_argument(
         "--licence", default="unknown, yours to know", help="under which terms you have it, as a note to yourself"
     )
     parser.add_argument("--replace", action="store_true", help="in place of your model of the same name")
-    add_settings_options(parser, sections=("models",))
+    add_settings_options(parser, sections=())
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -112,7 +118,9 @@ def _batch(text: str) -> int:
 
 
 def _size(text: str) -> Tuple[int, int]:
+    if text == "free":
+        return 0, 0
     sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     if sides is None or min(int(sides[1]), int(sides[2])) < 16:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height such as 640x480")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height such as 640x480, or the word free")
     return int(sides[1]), int(sides[2])

@@ -6,7 +6,7 @@ import argparse
 from typing import Iterable
 
 from app.commands.options import add_settings_options, effective_settings
-from app.settings import ModelSettings
+from app.settings import Settings
 from app.summary import table
 from app.vision.catalog import FileState, ModelEntry, read_catalog
 
@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    models = effective_settings(arguments).settings.models
-    print(models_table(read_catalog(models.catalog).entries.values(), models))
+    settings = effective_settings(arguments).settings
+    print(models_table(read_catalog(settings.models.catalog).entries.values(), settings))
     print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
     return 0
 
 
-def models_table(entries: Iterable[ModelEntry], models: ModelSettings) -> str:
+def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
     from app.vision.families import can_run
 
     rows = [
@@ -35,7 +35,7 @@ def models_table(entries: Iterable[ModelEntry], models: ModelSettings) -> str:
             entry.licence + ("" if entry.commercial_use else " (NC)"),
             size_text(entry),
             state_text(entry),
-            "yes" if is_chosen(entry, models) else "",
+            "yes" if is_chosen(entry, settings) else "",
         )
         for entry in entries
     ]
@@ -59,6 +59,5 @@ def size_text(entry: ModelEntry) -> str:
     return megabytes(entry.size_bytes) if entry.size_bytes else entry.figures.get("download", "-")
 
 
-def is_chosen(entry: ModelEntry, models: ModelSettings) -> bool:
-    chosen = {"detection": models.detector, "embedding": models.embedder}
-    return chosen.get(entry.task) == entry.name
+def is_chosen(entry: ModelEntry, settings: Settings) -> bool:
+    return entry.name in (settings.models.detector, settings.models.embedder, *settings.attributes.models.values())

@@ -13,7 +13,8 @@ from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError, SettingsError
 from app.vision.catalog import FileState, ModelEntry, read_catalog
 
-DESCRIPTION = ""
+DESCRIPTION = """Downloads models of the catalogue whose weights are public. With --list it only tells which there are
+and which of them are here already."""
 
 EXAMPLES = """Licence and source are told before the first byte. Models for non-commercial use only are not
 downloaded unless you say --accept-licence. Every file is checked against the SHA-256 in the catalogue; a download
@@ -39,16 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="take it from a mirror or from a file downloaded before; the hash must be the same",
     )
-    add_settings_options(parser, sections=("models",))
+    add_settings_options(parser, sections=())
 
 
 def execute(arguments: argparse.Namespace) -> int:
     from app.vision.model_store import require_acceptance
 
-    models = effective_settings(arguments).settings.models
-    catalog = read_catalog(models.catalog)
+    settings = effective_settings(arguments).settings
+    catalog = read_catalog(settings.models.catalog)
     if arguments.list:
-        print(models_table([entry for entry in catalog.entries.values() if entry.url], models))
+        print(models_table([entry for entry in catalog.entries.values() if entry.url], settings))
         return 0
     if not arguments.names:
         raise SettingsError("name the models to download; python -m app engines pull --list shows them")

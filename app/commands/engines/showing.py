@@ -45,7 +45,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
 
     option = OPTION.get(entry.task) or OPTION.get(entry.family)
     usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) else ""
-    yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings.models) else ''}"
+    yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings) else ''}"
     working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
     yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
     yield "input", _input_text(entry)
