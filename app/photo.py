@@ -27,6 +27,9 @@ places where there are none."""
 
 
 NO_FACE = "no face found; use a sharp photo that shows the face from the front"
+DOUBTFUL = (
+    "something like a face, but its score is {surest:.2f}, and at least {least:.2f} is needed (gallery.min_score)"
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,15 @@ def examine_photo(
 ) -> PhotoFinding:
     """What a photo is worth. It is tried upside down too, and without a sure face in further ways."""
     small = _shrunk(picture)
-    found = _best_attempt(small, detector, settings.min_score)
+    least_score = detector.photo_score if settings.min_score is None else settings.min_score
+    found = _best_attempt(small, detector, least_score)
     if found is None:
         return PhotoFinding(PhotoStatus.NO_FACE, message=NO_FACE)
     attempt, held, faces = found
+    surest = float(faces.scores.max())
+    if surest < least_score:
+        return PhotoFinding(PhotoStatus.NO_FACE, message=DOUBTFUL.format(surest=surest, least=least_score))
+    faces = faces[np.flatnonzero(faces.scores >= least_score)]
     chosen = main_face(faces, (held.shape[1], held.shape[0]))
     face = faces[chosen]
     # Sizes are told in the photo's own pixels.
@@ -103,21 +111,21 @@ def examine_photo(
 
 
 def _best_attempt(
-    picture: np.ndarray, detector: FaceDetector, min_score: float
+    picture: np.ndarray, detector: FaceDetector, least_score: float
 ) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
-    """The way of holding the photo in which its face is surest."""
+    """The way of holding the photo in which its face is surest; one that shows a sure enough face comes first."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
-    best_sureness = -np.inf
+    best_rank = (False, -np.inf)
     for attempt in (*UPRIGHT_OR_NOT, *LAST_RESORTS):
         if best is not None and attempt in LAST_RESORTS and best[2].scores.max() >= BEYOND_DOUBT:
             break
         held = attempt.hold(picture)
         (faces,) = detector.detect([held])
-        faces = faces[np.flatnonzero(faces.scores >= min_score)]
         if len(faces):
-            sureness = _log_odds(float(faces.scores.max())) - (TURNING_NEEDS if attempt.turned else 0)
-            if sureness > best_sureness:
-                best, best_sureness = (attempt, held, faces), sureness
+            surest = float(faces.scores.max())
+            rank = (surest >= least_score, _log_odds(surest) - (TURNING_NEEDS if attempt.turned else 0))
+            if rank > best_rank:
+                best, best_rank = (attempt, held, faces), rank
     return best
 
 

@@ -115,9 +115,9 @@ class GallerySettings:
         2.0, "how often the folder is looked at for changes; 0 = never", minimum=0, maximum=3600
     )
     min_face_px: float = setting(40.0, "least width and height of a face in a photo", minimum=1, maximum=1000)
-    min_score: float = setting(
-        0.8,
-        "least score of a face in a photo: what a person is known by should be a face beyond doubt",
+    min_score: Optional[float] = setting(
+        None,
+        "least score of a face in a photo, which should be a face beyond doubt; null = the detector's own, mostly 0.8",
         minimum=0.01,
         maximum=1,
     )

@@ -50,6 +50,20 @@ def test_a_picture_without_a_face_is_refused(examine):
     assert "no face found" in finding.message
 
 
+def test_a_doubtful_face_is_refused_with_its_score_and_the_setting(examine, portraits):
+    finding = examine(portraits[0].image, min_score=1)
+    assert finding.status is PhotoStatus.NO_FACE
+    assert "at least 1.00 is needed" in finding.message and "gallery.min_score" in finding.message
+
+
+def test_what_is_beyond_doubt_depends_on_the_detectors_family(portraits, networks, monkeypatch):
+    detector, _ = networks
+    monkeypatch.setattr(detector, "photo_score", 1.0)
+    picture = np.ascontiguousarray(portraits[0].image)
+    assert "score" in examine_photo(picture, *networks, GallerySettings()).message
+    assert examine_photo(picture, *networks, GallerySettings(min_score=0.8)).status.kept
+
+
 def test_a_small_face_is_refused_with_its_size_and_the_setting(examine, portraits):
     finding = examine(portraits[0].image, min_face_px=300)
     assert finding.status is PhotoStatus.TOO_SMALL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Protocol, Tuple, runtime_checkable
@@ -104,15 +105,20 @@ def subject_of(entry: ModelEntry, size: Size, random_weights: bool = False) -> S
 def open_subject(
     subject: Subject, backend: str, precision: str, largest_batch: int, threads: int, picture: np.ndarray
 ) -> OpenedSubject:
-    """Opens it as the program does, for batches up to this; `picture` is what detectors are shown."""
+    """Opens it as the program does, for batches up to this; `picture` is what detectors are shown.
+
+    TensorRT builds an engine for just these batches, apart from those that the program runs on.
+    """
     entry = subject.entry
     width, height = subject.size
     largest = (
         (largest_batch, 3, _padded(height), _padded(width)) if subject.detects else (largest_batch, 3, height, width)
     )
-    choice = open_network(
-        Network(entry.name, entry.verified_file(), entry.sha256, largest, precision, threads), backend
-    )
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for file in (entry.verified_file(), *entry.file.parent.glob("*.timing")):
+            Path(folder, file.name).symlink_to(file.resolve())
+        path = Path(folder, entry.file.name)
+        choice = open_network(Network(entry.name, path, entry.sha256, largest, precision, threads), backend)
     engine = StopwatchEngine(choice.engine)
     try:
         run = _detecting(subject, engine, picture) if subject.detects else _embedding(subject, engine)

@@ -69,7 +69,11 @@ def _converse(line: Any, process: Any, pictures: Optional[Iterator[np.ndarray]],
             step = message.text
             tell(step)
         elif isinstance(message, PictureWanted):
-            line.send(next(pictures, None) if pictures is not None else None)
+            picture = next(pictures, None) if pictures is not None else None
+            try:
+                line.send(picture)
+            except ConnectionError as error:
+                raise ModelError(_end_of(process)) from error
         elif isinstance(message, logging.LogRecord):
             logging.getLogger(message.name).handle(message)
         elif isinstance(message, Failed):
@@ -113,6 +117,9 @@ def _serve(job: BuildJob, line: Any) -> None:
         built = build_plan(job, next_picture, lambda text: send(Step(text)))
     except ModelError as error:
         send(Failed(str(error)))
+    except Exception as error:  # the root of this process's only thread that builds
+        logging.getLogger(__name__).error("building %s failed", job.name, exc_info=True)
+        send(Failed(f"{type(error).__name__}: {error}"))
     else:
         send(built)
 

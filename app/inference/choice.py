@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import statistics
@@ -73,7 +74,12 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
             return _on_tensorrt(network, build_missing, remarks)
         except ModelError as error:
             failed.append(f"TensorRT: {error}")
-    runners = [runner for name in wanted if name != "tensorrt" for runner in _runners(name, network, failed)]
+    others = [name for name in wanted if name != "tensorrt"]
+    runners = [runner for name in others for runner in _runners(name, network, failed)]
+    if not runners and not asked and network.precision != "auto":
+        # What was asked for cannot be had from any of them; the program is to run all the same.
+        network = dataclasses.replace(network, precision="auto")
+        runners = [runner for name in others for runner in _runners(name, network, failed)]
     if not runners:
         reasons = "".join(f"\n  {reason}" for reason in (*failed, *absent.values()))
         raise ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){reasons}")

@@ -112,11 +112,10 @@ def usual_best_batch(largest: int) -> int:
 
 
 def card_of(engine: Path) -> Optional[EngineCard]:
-    """The card beside an engine; None when there is none, or when it is not about the file that lies there now."""
-    facts = read_card(engine)
+    """The card beside an engine; None when there is none that can be read and is about the file that lies there now."""
     try:
-        card = _card_from(facts)
-    except (KeyError, TypeError, ValueError):
+        card = _card_from(read_card(engine))
+    except (ModelError, KeyError, TypeError, ValueError):
         return None
     return card if engine.is_file() and engine.stat().st_size == card.file_bytes else None
 

@@ -88,12 +88,13 @@ def onnx_facts(path: Path) -> OnnxFacts:
     file_bytes = path.stat().st_size
     try:
         import onnx
+        from google.protobuf.message import DecodeError
     except ImportError:
         missing = "operators, weights and layers are told where the package onnx is installed: pip install onnx"
         return OnnxFacts(inputs, outputs, file_bytes, missing=missing)
     try:
         model = onnx.load(str(path))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     tensors = sorted((_weight(onnx, tensor) for tensor in model.graph.initializer), key=lambda t: -t.size_bytes)
     types: Dict[str, int] = {}

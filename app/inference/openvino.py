@@ -14,6 +14,9 @@ from app.inference.engine import TensorSpec
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Our names for an arithmetic, and OpenVINO's."""
 
+_RESULT_SUFFIX = "/sink_port_"
+"""What OpenVINO appends to an output's own name. It knows inner names for the same tensor, too, in no order."""
+
 
 class OpenVinoEngine:
     """One ONNX file, compiled for one device.
@@ -34,12 +37,14 @@ class OpenVinoEngine:
             # A worker tied to a core waits there for the decoder or the encoder, while another core is free.
             hints["ENABLE_CPU_PINNING"] = False
         try:
-            network = core.compile_model(core.read_model(path), device, hints)
+            model = core.read_model(path)
+            names = [result.get_friendly_name().partition(_RESULT_SUFFIX)[0] for result in model.get_results()]
+            network = core.compile_model(model, device, hints)
             self._request: Optional[Any] = network.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"{path}: OpenVINO cannot load this network: {_last_line(error)}") from error
-        self.inputs = tuple(_spec(port) for port in network.inputs)
-        self.outputs = tuple(_spec(port) for port in network.outputs)
+        self.inputs = tuple(_spec(port, port.get_any_name()) for port in network.inputs)
+        self.outputs = tuple(_spec(port, name) for port, name in zip(network.outputs, names))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
         if self._request is None:
@@ -90,9 +95,9 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _spec(port: Any) -> TensorSpec:
+def _spec(port: Any, name: str) -> TensorSpec:
     shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
-    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+    return TensorSpec(name, shape, np.dtype(port.get_element_type().to_dtype()))
 
 
 def _last_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-from app.inference.cuda import GpuFacts, probe_gpu
+from app.inference.cuda import GpuFacts, NoGpuError, probe_gpu
 from app.inference.tensorrt_api import load_tensorrt
 
 
@@ -24,7 +24,10 @@ class Place:
 
 def place_here() -> Tuple[Place, GpuFacts]:
     """What engines depend on, as it is here. Raises ModelError where TensorRT or a GPU is missing."""
+    try:
+        gpu = probe_gpu()
+    except NoGpuError as error:
+        raise NoGpuError(f"TensorRT needs an NVIDIA GPU: {error}") from error
     trt = load_tensorrt()
-    gpu = probe_gpu()
     major, minor = gpu.compute_capability
     return Place(str(trt.__version__), gpu.name, f"{major}.{minor}"), gpu

@@ -17,12 +17,16 @@ def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
         return None
     try:
         import onnx
+        from google.protobuf.message import DecodeError
     except ImportError:
-        logger.info(
+        logger.warning(
             "%s: slow on ONNX Runtime because of its PReLUs; about twice as fast after: pip install onnx", path.name
         )
         return None
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError):
+        return None  # whoever opens the file will tell what is wrong with it
     return bytes(model.SerializeToString()) if rewrite_prelu(model) else None
 
 

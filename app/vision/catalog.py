@@ -31,6 +31,7 @@ USUAL_ENLARGEMENT: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmar
 MY_MODELS = "my_models.yaml"
 """The user's own models, in a file beside the catalogue that updates leave alone."""
 
+MOST_NAMES_TOLD = 4
 _HASH_BLOCK = 1 << 20
 
 
@@ -322,7 +323,9 @@ class _EntryReader:
 
 def _nearest(name: str, names: List[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"choose {_either(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else "python -m app engines list shows all"
 
 
 def _either(names: Iterable[str]) -> str:

@@ -52,6 +52,8 @@ class DetectorInput:
 class FaceDetector(ABC):
     """A network that finds faces. Owns its engine."""
 
+    photo_score = 0.8
+    """From which score on a face in a photo is one beyond doubt; families whose scores run lower have their own."""
     runs_on: Optional[Choice] = None
     """What it was opened on and why; None where no choice was made."""
 

@@ -15,6 +15,7 @@ class SCRFD(GridDetector):
 
     family = "scrfd"
     anchors = 2
+    photo_score = 0.6
 
     def scores(self, grid: Grid) -> np.ndarray:
         return grid.values("score")

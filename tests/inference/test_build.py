@@ -162,7 +162,7 @@ def start(network, tmp_path):
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "by signal 11"),
         ("import os; os._exit(7)", "with exit code 7"),
         ("raise ImportError('libnvinfer.so.10 is missing')", "libnvinfer.so.10 is missing"),
-        ("raise ValueError('odd')", "with exit code 1"),
+        ("raise ValueError('odd')", "ValueError: odd"),
     ],
 )
 def test_a_builder_that_dies_is_an_error_and_not_the_end(start, fate, reason):

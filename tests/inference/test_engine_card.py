@@ -128,7 +128,7 @@ def test_what_is_kept_is_read_back(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.fp16.engine", "net.fp16.json"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"tensorrt": "10.3.0"}', json.dumps({"least": 7})])
+@pytest.mark.parametrize("text", ["{}", "[]", "", "{broken", '{"tensorrt": "10.3.0"}', json.dumps({"least": 7})])
 def test_a_card_that_is_none_counts_as_missing(tmp_path, text):
     engine = tmp_path / "net.engine"
     engine.write_bytes(b"plan")

@@ -31,6 +31,27 @@ def test_inputs_and_outputs_are_those_that_onnx_runtime_sees(embedder):
     assert (embedder.inputs, embedder.outputs) == (engine.inputs, engine.outputs)
 
 
+def test_an_output_has_the_files_name_for_it_though_the_tensor_has_others(tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    onnx = pytest.importorskip("onnx")
+    shape = ["n", 2]
+    halves = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("zz", "aa")]
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["inner"]),
+        onnx.helper.make_node("Identity", ["inner"], ["zz"]),
+        onnx.helper.make_node("Neg", ["inner"], ["made"]),
+        onnx.helper.make_node("Identity", ["made"], ["aa"]),
+    ]
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
+    graph = onnx.helper.make_graph(nodes, "names", [given], halves)
+    path = tmp_path / "names.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7), str(path))
+    engine = OpenVinoEngine(path, threads=1, precision="fp32")
+    assert [output.name for output in engine.outputs] == ["zz", "aa"]
+    np.testing.assert_array_equal(engine.run({"x": np.ones((1, 2), np.float32)})["aa"], [[-1, -1]])
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("network", "shapes"),
     [

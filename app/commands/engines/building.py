@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Tuple
@@ -36,6 +37,8 @@ int8 is found out with pictures: those of --calibration, else those of the galle
 use. Afterwards see what it costs: python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
 
 MOST_PICTURES = 500
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +129,11 @@ def _pictures(folder: Optional[str], settings: Settings) -> Optional[Callable[[]
         return None
 
     def read() -> Iterator[np.ndarray]:
-        return map(read_picture, files[:: max(1, len(files) // MOST_PICTURES)][:MOST_PICTURES])
+        for file in files[:: max(1, len(files) // MOST_PICTURES)][:MOST_PICTURES]:
+            try:
+                yield read_picture(file)
+            except SourceError as error:
+                logger.warning("left out: %s", error)
 
     return read
 
