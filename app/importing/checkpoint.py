@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, Optional
 import numpy as np
 
 from app.errors import ModelError
+from app.importing.packages import require_packages
 
 WRAPPERS = ("state_dict", "net_state_dict", "model_state_dict", "state_dict_backbone", "model", "net", "backbone")
 """Under what the weights lie where a checkpoint holds other things beside them."""
@@ -20,13 +21,9 @@ PREFIXES = ("module.", "model.", "backbone.", "net.", "_orig_mod.")
 
 def read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
     """All weights of the file in float32."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ModelError(
-            f"{path}: PyTorch is needed to read checkpoints; install it with: pip install torch\n"
-            "  (.onnx and .wts files and packs do not need it)"
-        ) from error
+    require_packages("torch")
+    import torch
+
     _refuse_torchscript(path)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)

@@ -20,18 +20,18 @@ from app.importing.onnx_file import (
     facts_for,
     input_shape,
     load_onnx,
-    onnx_package,
     with_named_sides,
     with_old_opset,
 )
 from app.importing.onnx_writer import write_onnx
+from app.importing.packages import require_packages
 from app.importing.torch_reference import torch_outputs
 from app.importing.weights import Weights
 from app.importing.wts import MXNET_DIVISOR, MXNET_EPSILON, is_mxnet, named_as_in_pytorch, read_wts
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
 from app.vision.detector import SMALLEST_INPUT
-from app.vision.recognising import Likeness, looks_like
+from app.vision.recognising import DETECTOR_FAMILIES, Likeness, looks_like
 
 Report = Callable[[str], None]
 
@@ -74,9 +74,9 @@ class Draft:
 
 
 def draft_from_checkpoint(path: Path, wishes: Wishes, report: Report) -> Draft:
-    onnx_package()
+    require_packages("onnx", "torch")
     arrays = read_checkpoint(path)
-    architecture = _settled(fitting_architecture(path, arrays), arrays, wishes, report)
+    architecture = _settled(path, fitting_architecture(path, arrays), arrays, wishes, report)
 
     def reference(images: np.ndarray) -> Mapping[str, np.ndarray]:
         return torch_outputs(architecture, Weights(arrays), images)
@@ -85,12 +85,12 @@ def draft_from_checkpoint(path: Path, wishes: Wishes, report: Report) -> Draft:
 
 
 def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
-    onnx_package()
+    require_packages("onnx")
     arrays = read_wts(path)
     from_mxnet = is_mxnet(arrays)
     if from_mxnet:
         arrays = named_as_in_pytorch(path, arrays)
-    architecture = _settled(fitting_architecture(path, arrays), arrays, wishes, report)
+    architecture = _settled(path, fitting_architecture(path, arrays), arrays, wishes, report)
     if from_mxnet:
         architecture = dataclasses.replace(architecture, epsilon=MXNET_EPSILON, divisor=MXNET_DIVISOR)
 
@@ -100,19 +100,31 @@ def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
     return _draft(architecture, arrays, "the same weights in NumPy", reference)
 
 
+def require_known_family(family: str) -> None:
+    known = (*DETECTOR_FAMILIES, "arcface", *(likeness.family for likeness in _BY_SIZES.values()))
+    if family and family not in known:
+        raise ModelError(f"there is no family {family!r} that can be imported; there are {', '.join(known)}")
+
+
 def _settled(
-    architecture: Architecture, arrays: Mapping[str, np.ndarray], wishes: Wishes, report: Report
+    path: Path, architecture: Architecture, arrays: Mapping[str, np.ndarray], wishes: Wishes, report: Report
 ) -> Architecture:
     """With the activation decided, where the weights' names leave it open."""
+    if wishes.family not in ("", architecture.family):
+        raise ModelError(f"{path}: this is no {wishes.family} network, it is {architecture.family}")
     if architecture.name != "retinaface_mnet025":
         if wishes.slope is not None:
             raise ModelError(f"--activation is for RetinaFace on MobileNet; this is {architecture.title}")
         return architecture
-    if wishes.slope is not None:
-        return retinaface_on_mobilenet(wishes.slope)
     fits = {slope: fit_of_statistics(retinaface_on_mobilenet(slope), arrays) for slope in (0.0, WIDESPREAD_SLOPE)}
     figures = f"ReLU {fits[0.0]:.2f}, LeakyReLU {fits[WIDESPREAD_SLOPE]:.2f}; the smaller, the better"
     slope = fitting_better(fits)
+    if wishes.slope is not None:
+        if slope is not None and slope != wishes.slope:
+            report(
+                f"warning: the activation is taken as you say, but the other one fits the weights better ({figures})"
+            )
+        return retinaface_on_mobilenet(wishes.slope)
     if slope is None:
         report(
             f"activation: what the normalisations remember of the training does not decide it ({figures}); LeakyReLU "
@@ -146,7 +158,8 @@ def _plain(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
+def draft_from_onnx(path: Path, wishes: Wishes, my_models: Path) -> Draft:
+    """`my_models`: the file of entries, for whoever has to correct what the network does not prove."""
     model = load_onnx(path)
     input_shape(model)
     converted, remark = with_old_opset(model)
@@ -162,7 +175,9 @@ def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
     unsure = [key for key in likeness.unsure if key != "min_sizes" and facts[key] == likeness.facts[key]]
     if unsure:
         values = ", ".join(f"{key} {facts[key]}" for key in unsure)
-        remarks.append(f"usual values, which the file does not prove: {values}; if you know better, change them there")
+        remarks.append(
+            f"usual values, which the file does not prove: {values}; if you know better, change them in {my_models}"
+        )
     return Draft(
         f"{likeness.family} ({likeness.task})",
         content,
@@ -186,7 +201,8 @@ def _require_useful_size(path: Path, size: Tuple[Optional[int], ...]) -> None:
     if any(side and side < SMALLEST_INPUT for side in size):
         raise ModelError(
             f"{path}: this detector would be fixed to pictures of {' x '.join(map(str, size))} pixels, too small to "
-            "find faces in; import it for pictures of any size: --size free --batch dynamic"
+            "find faces in; import it for pictures of any size: --size free --batch dynamic, or of at least "
+            f"{SMALLEST_INPUT}x{SMALLEST_INPUT}"
         )
 
 

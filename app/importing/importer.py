@@ -21,15 +21,16 @@ from app.importing.drafts import (
     draft_from_checkpoint,
     draft_from_onnx,
     draft_from_wts,
+    require_known_family,
 )
 from app.importing.measuring import KNOWN_ANCHORS, known_anchors, measured_anchors, network_input
-from app.importing.my_models import check_name, install_model, name_for, require_space
+from app.importing.my_models import NameTakenError, check_name, install_model, name_for, require_space
 from app.importing.onnx_file import FREE_SIZE
-from app.importing.pack import is_pack, unpacked
+from app.importing.pack import WEIGHTS, is_pack, other_files, unpacked
 from app.importing.reshaping import answers, is_fixed_to_another, reshaped, with_free_size
 from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
-from app.vision.catalog import Catalog, ModelEntry, read_catalog, sha256_of
+from app.vision.catalog import MY_MODELS, Catalog, ModelEntry, read_catalog, sha256_of
 from app.vision.http_get import megabytes
 from app.vision.model_store import install
 from app.vision.recognising import bind_outputs
@@ -55,28 +56,49 @@ class Skipped:
 
     file: str
     reason: str
+    is_there: bool = False
+    """A model of its name is installed already."""
+    is_network: bool = True
 
 
 def import_pack(path: Path, catalog_path: Path, wishes: Wishes, report: Report) -> Tuple[List[Imported], List[Skipped]]:
     """Every network of the pack that can be used; what cannot be is told, and does not stop the others."""
     if wishes.name:
         raise ModelError(f"{path} is a pack of several networks, which keep their own names: leave --name out")
+    _require_applicable(path, "pack", wishes)
     imported: List[Imported] = []
     skipped: List[Skipped] = []
     with unpacked(path) as files:
-        for file in files:
+        for number, file in enumerate(files):
             report(f"{file.name}:")
             try:
                 imported.append(_import_onnx(file, f"{file.name} of {path.name}", catalog_path, wishes, report))
+            except KeyboardInterrupt:
+                left = [*(network.file for network in skipped), *(file.name for file in files[number:])]
+                raise ModelError(_interrupted(path, imported, left)) from None
             except ModelError as error:
                 reason = str(error).replace(f"{file}: ", "").replace(str(file), file.name)
-                skipped.append(Skipped(file.name, reason))
-    return imported, skipped
+                if isinstance(error, NameTakenError):
+                    reason = "a model of its name is there already; --replace puts this one in its place"
+                skipped.append(Skipped(file.name, reason, isinstance(error, NameTakenError)))
+    return imported, [*skipped, *map(_other, other_files(path))]
+
+
+def _other(name: str) -> Skipped:
+    if PurePosixPath(name).suffix.lower() in WEIGHTS:
+        return Skipped(name, "of a pack only ONNX networks are taken: unpack it and import it by itself")
+    return Skipped(name, "no network", is_network=False)
+
+
+def _interrupted(path: Path, imported: List[Imported], left: List[str]) -> str:
+    installed = ", ".join(model.entry.name for model in imported) or "nothing"
+    return f"{path}: interrupted; installed: {installed}; not installed: {', '.join(left)}"
 
 
 def import_file(path: Path, catalog_path: Path, wishes: Wishes, report: Report) -> Imported:
     """One checkpoint, `.wts` or ONNX file."""
     kind = kind_of(path)
+    _require_applicable(path, kind, wishes)
     if kind == "onnx":
         return _import_onnx(path, path.name, catalog_path, wishes, report)
     name = _checked_name(path.stem, catalog_path, wishes)
@@ -86,6 +108,13 @@ def import_file(path: Path, catalog_path: Path, wishes: Wishes, report: Report) 
     return _install(draft, None, name, path.name, catalog_path, wishes, report)
 
 
+def _require_applicable(path: Path, kind: str, wishes: Wishes) -> None:
+    """An option that would do nothing is refused, since whoever gives it expects something of it."""
+    require_known_family(wishes.family)
+    if wishes.slope is not None and kind in ("onnx", "pack"):
+        raise ModelError(f"{path}: --activation is for checkpoints and .wts files; an ONNX network names its own")
+
+
 def kind_of(path: Path) -> str:
     """`pack`, `checkpoint`, `wts` or `onnx`, by what is in the file rather than by what it is called."""
     try:
@@ -93,6 +122,8 @@ def kind_of(path: Path) -> str:
             beginning = file.read(64)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if not beginning:
+        raise ModelError(f"{path}: it is empty")
     if zipfile.is_zipfile(path):
         return _kind_of_zip(path)
     if beginning.startswith(_PICKLES):
@@ -105,7 +136,7 @@ def kind_of(path: Path) -> str:
         raise ModelError(f"{path}: this is a zip file or PyTorch checkpoint whose end is missing: is it complete?")
     raise ModelError(
         f"{path}: this is neither a PyTorch checkpoint (.pth, .ckpt, .pt), nor a .wts file, nor an ONNX network, nor a "
-        f"zip file of those{'; it is empty' if not beginning else ''}"
+        "zip file of ONNX networks"
     )
 
 
@@ -115,7 +146,13 @@ def _kind_of_zip(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         if any(PurePosixPath(name).name == "data.pkl" for name in archive.namelist()):
             return "checkpoint"
-    raise ModelError(f"{path}: this zip file holds neither ONNX networks nor a PyTorch checkpoint; unpack it first")
+    others = other_files(path)
+    weights = [name for name in others if PurePosixPath(name).suffix.lower() in WEIGHTS]
+    if weights:
+        raise ModelError(f"{path}: this zip file holds {', '.join(weights)}: unpack it and import that file")
+    if not others:
+        raise ModelError(f"{path}: there are no files in this zip file")
+    raise ModelError(f"{path}: this zip file holds neither ONNX networks nor a PyTorch checkpoint")
 
 
 def _import_onnx(file: Path, source: str, catalog_path: Path, wishes: Wishes, report: Report) -> Imported:
@@ -125,7 +162,7 @@ def _import_onnx(file: Path, source: str, catalog_path: Path, wishes: Wishes, re
         install(known, str(file))
         return Imported(known, known.family, (known.notes,) if known.notes else ())
     name = _checked_name(file.stem, catalog_path, wishes)
-    draft = draft_from_onnx(file, wishes)
+    draft = draft_from_onnx(file, wishes, catalog_path.with_name(MY_MODELS))
     return _install(draft, file, name, source, catalog_path, wishes, report)
 
 
@@ -134,7 +171,11 @@ def _known_by_hash(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[Mod
     if wishes.name or wishes.batch is not None or wishes.size is not None:
         return None
     sha256 = sha256_of(file)
-    entries = [entry for entry in catalog.entries.values() if entry.sha256 == sha256 and entry.url]
+    entries = [
+        entry
+        for entry in catalog.entries.values()
+        if entry.sha256 == sha256 and entry.url and wishes.family in ("", entry.family)
+    ]
     return entries[0] if entries else None
 
 
@@ -172,7 +213,7 @@ def _install(
             if wishes.batch is not None or wishes.size is not None:
                 made = reshaped(made, place / "reshaped.onnx", engine, wishes.batch, wishes.size)
                 report("batch and size: as wished; pictures together get the answers that they get one by one")
-            facts, remarks = _completed_facts(draft, engine, report)
+            facts, remarks = _completed_facts(draft, engine, catalog_path.with_name(MY_MODELS), report)
         identity = {"task": draft.task, "family": draft.family, "file": f"{name}.onnx", "sha256": sha256_of(made)}
         note = f"Imported from {source}; largest difference from {draft.compared_with}: {difference:.1g}."
         provenance = {"licence": wishes.licence, "source": source, "notes": note}
@@ -214,7 +255,9 @@ def _difference(draft: Draft, engine: OnnxEngine, first: OnnxEngine, size: Optio
     return largest_difference(expected, answers(engine, images))
 
 
-def _completed_facts(draft: Draft, engine: OnnxEngine, report: Report) -> Tuple[Dict[str, Any], List[str]]:
+def _completed_facts(
+    draft: Draft, engine: OnnxEngine, my_models: Path, report: Report
+) -> Tuple[Dict[str, Any], List[str]]:
     """The entry's facts, with what only a running network tells, and what the user should know of them."""
     facts, remarks = dict(draft.facts), []
     if draft.family == "retinaface":
@@ -222,8 +265,8 @@ def _completed_facts(draft: Draft, engine: OnnxEngine, report: Report) -> Tuple[
     if draft.task == "embedding":
         facts["threshold"] = CAUTIOUS_THRESHOLD
         remarks.append(
-            f"its threshold is not known: {CAUTIOUS_THRESHOLD} is a cautious guess. Measure it: "
-            "python -m app evaluate verification --help"
+            f"its threshold is not known: {CAUTIOUS_THRESHOLD} is a cautious guess; docs/embedders.md has those of "
+            f"some public networks. Measure it: python -m app evaluate verification --help; change it in {my_models}"
         )
     return facts, remarks
 

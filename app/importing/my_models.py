@@ -25,6 +25,10 @@ def name_for(stem: str, catalog: Catalog) -> str:
     return f"my_{name}" if name in shipped_names(catalog) else name
 
 
+class NameTakenError(ModelError):
+    """There is such a model of the user's already, and no word that it may be replaced."""
+
+
 def check_name(name: str, catalog: Catalog, replace: bool) -> None:
     """Raises unless a model may be installed under this name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
@@ -33,7 +37,7 @@ def check_name(name: str, catalog: Catalog, replace: bool) -> None:
         raise ModelError(f"{catalog.path.name} has a model {name!r} already: choose another name with --name")
     target = model_file(catalog, name)
     if not replace and (name in catalog.entries or target.exists()):
-        raise ModelError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
+        raise NameTakenError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
 
 
 def shipped_names(catalog: Catalog) -> List[str]:

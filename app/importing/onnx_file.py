@@ -10,6 +10,7 @@ import numpy as np
 from app.errors import ModelError
 from app.importing.inner_batch import free_inner_batch, resize_by_factors
 from app.importing.onnx_writer import IR_VERSION, OPSET
+from app.importing.packages import require_packages
 
 FREE = 0
 """A batch of any size."""
@@ -21,10 +22,9 @@ _FIRST_NODES = 8
 
 
 def onnx_package() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ModelError("the package onnx is needed to import models; install it with: pip install onnx") from error
+    require_packages("onnx")
+    import onnx
+
     return onnx
 
 
@@ -35,13 +35,15 @@ def load_onnx(path: Path) -> Any:
 
     try:
         model = onnx.load(str(path), load_external_data=False)
+        if not model.graph.node or not model.graph.input:
+            raise ModelError(f"{path}: this is no ONNX network: it has no operations")
         _refuse_parts_elsewhere(path, model)
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
+    except DecodeError as error:
+        raise ModelError(f"{path}: this is no ONNX file, or a part of it is missing") from error
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
         detail = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise ModelError(f"{path}: this is no complete ONNX file: {detail}") from error
-    if not model.graph.node or not model.graph.input:
-        raise ModelError(f"{path}: this is no ONNX network: it has no operations")
     return model
 
 

@@ -16,6 +16,9 @@ MOST_BYTES = 2 << 30
 """Of one network: more than any for faces has."""
 
 MOST_NETWORKS = 50
+WEIGHTS = (".pth", ".pt", ".ckpt", ".wts")
+"""How files end that can be imported, but one by one."""
+
 _BLOCK = 1 << 20
 
 
@@ -46,17 +49,23 @@ def unpacked(path: Path) -> Iterator[List[Path]]:
         yield files
 
 
+def other_files(path: Path) -> List[str]:
+    """What is in the zip file beside networks, without what systems hide in it."""
+    networks = {member.filename for member in _networks(path)}
+    return [_file_name(member) for member in _files(path) if member.filename not in networks]
+
+
 def _networks(path: Path) -> List[zipfile.ZipInfo]:
+    return [member for member in _files(path) if _file_name(member).lower().endswith(".onnx")]
+
+
+def _files(path: Path) -> List[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise ModelError(f"{path}: this zip file cannot be read: {error}; is it complete?") from error
-    return [
-        member
-        for member in members
-        if _file_name(member).lower().endswith(".onnx") and not _file_name(member).startswith(".")
-    ]
+    return [member for member in members if not _file_name(member).startswith(".")]
 
 
 def _file_name(member: zipfile.ZipInfo) -> str:

@@ -133,6 +133,8 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
 }
 
 _SMALLEST_EMBEDDING = 64
+_PUBLIC_MOBILEFACENET = ((96, 112), 128)
+"""Crop and dimensions of the one usual embedder that is scaled otherwise than the rest."""
 
 
 def looks_like(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[Likeness, ...]:
@@ -234,7 +236,7 @@ def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorS
     facts = {
         "channels": "rgb",
         "mean": [127.5, 127.5, 127.5],
-        "divisor": 127.5,
+        "divisor": 128 if (size, dimensions[0]) == _PUBLIC_MOBILEFACENET else 127.5,
         "crop": list(size),
         "dimensions": dimensions[0],
     }

@@ -1,6 +1,7 @@
 """`python -m app engines import`: what is printed, and how it ends."""
 
 import binascii
+import zipfile
 
 import numpy as np
 import pytest
@@ -68,3 +69,33 @@ def test_a_wish_that_cannot_be_is_refused(run, wts, words, capsys):
     with pytest.raises(SystemExit) as end:
         run("import", wts, *words)
     assert end.value.code == 2 and words[1] in capsys.readouterr().err
+
+
+def test_a_size_that_is_too_small_is_answered_with_the_smallest(run, wts, capsys):
+    with pytest.raises(SystemExit):
+        run("import", wts, "--size", "10x10")
+    assert "too small; at least 16x16" in capsys.readouterr().err
+
+
+def pack_of(path, networks):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in networks.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_pack_is_counted_and_a_second_import_of_it_is_nothing_new(run, wts, tmp_path):
+    run("import", wts, "--name", "good")
+    network = (tmp_path / "engines" / "good.onnx").read_bytes()
+    pack = pack_of(tmp_path / "pack.zip", {"fine.onnx": network, "bad.onnx": b"nothing", "readme.txt": b"text"})
+    code, out, _ = run("import", pack)
+    assert code == 0 and "fine: installed as" in out and "readme.txt: left out: no network" in out
+    assert out.endswith("1 of 2 networks imported\n")
+    code, out, _ = run("import", pack)
+    assert code == 0 and "nothing is new" in out and "--name" not in out
+    assert "fine.onnx: left out: a model of its name is there already; --replace" in out
+
+
+def test_a_pack_of_which_nothing_can_be_used_fails(run, tmp_path):
+    code, out, err = run("import", pack_of(tmp_path / "pack.zip", {"bad.onnx": b"nothing"}))
+    assert code == 2 and "none of its networks can be used" in err and "bad.onnx: left out" in out

@@ -4,13 +4,47 @@ import binascii
 
 import numpy as np
 
-from app.importing.weights import RandomWeights
+from app.importing.architectures import retinaface_on_mobilenet
+from app.importing.drawn_pictures import leaves
+from app.importing.measuring import network_input
+from app.importing.numpy_reference import NumpyOperations
+from app.importing.weights import RandomWeights, Weights
 
 
 def random_arrays(architecture, seed=0):
     """Weights of the right names and shapes."""
     weights = RandomWeights(seed)
     return {name: weights.take(name, shape) for name, shape in architecture.weight_shapes().items()}
+
+
+class Training(NumpyOperations):
+    """Normalises with what it sees, and remembers it under the name of the normalisation."""
+
+    def __init__(self, arrays):
+        super().__init__(Weights(arrays))
+        self.seen = {}
+
+    def _norm_named(self, name, channels):
+        norm = super()._norm_named(name, channels)
+        self.seen[id(norm.mean)] = name
+        self.kept = [*getattr(self, "kept", []), norm]
+        return norm
+
+    def _norm(self, maps, norm):
+        mean, variance = maps.mean(axis=(0, 2, 3)), maps.var(axis=(0, 2, 3))
+        self.seen[self.seen.pop(id(norm.mean))] = (mean, variance)
+        return super()._norm(maps, norm._replace(mean=mean, variance=variance))
+
+
+def trained_arrays(slope):
+    """RetinaFace on MobileNet whose normalisations remember what this activation gave them."""
+    arrays = random_arrays(retinaface_on_mobilenet())
+    training = Training(arrays)
+    retinaface_on_mobilenet(slope).run(training, network_input(leaves((320, 320)), "bgr", (104, 117, 123), 1))
+    for name, (mean, variance) in training.seen.items():
+        arrays[f"{name}.running_mean"] = mean.astype(np.float32)
+        arrays[f"{name}.running_var"] = variance.astype(np.float32)
+    return arrays
 
 
 def write_wts(path, arrays):

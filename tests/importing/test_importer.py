@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from made_networks import graph, random_arrays, run_onnx, small_centerface, small_embedder, write_wts
+from made_networks import graph, random_arrays, run_onnx, small_centerface, small_embedder, trained_arrays, write_wts
 from shipped import ROOT
 
 from app.errors import ModelError
@@ -169,9 +169,13 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
         archive.write(saved(small_embedder(), tmp_path / "a.onnx"), "buffalo/w600k_mbf.onnx")
         archive.write(saved(three_dimensional, tmp_path / "b.onnx"), "buffalo/1k3d68.onnx")
         archive.writestr("buffalo/broken.onnx", b"nothing")
+        archive.writestr("buffalo/more.pth", b"weights")
+        archive.writestr("buffalo/readme.txt", b"text")
     imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), told.append)
     assert [model.entry.name for model in imported] == ["w600k_mbf"]
-    assert {network.file for network in skipped} == {"1k3d68.onnx", "broken.onnx"}
+    assert [network.file for network in skipped if network.is_network] == ["1k3d68.onnx", "broken.onnx", "more.pth"]
+    assert [network.file for network in skipped if not network.is_network] == ["readme.txt"]
+    assert any("unpack it and import it by itself" in network.reason for network in skipped)
     assert any("68 landmarks in three dimensions" in network.reason for network in skipped)
     assert imported[0].entry.source == "w600k_mbf.onnx of pack.zip"
 
@@ -249,6 +253,7 @@ def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, told, monk
     [
         ("a.txt", b"hello", "neither a PyTorch checkpoint"),
         ("a.bin", b"", "it is empty"),
+        ("a.onnx", b"", "it is empty"),
         ("a.zip", b"PK\x03\x04cut", "whose end is missing"),
     ],
 )
@@ -258,17 +263,96 @@ def test_other_files_are_refused(tmp_path, name, content, complaint):
         kind_of(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ((), "no files in this zip file"),
+        (("a/net.pth", "a/readme.txt"), r"holds net\.pth: unpack it and import that file"),
+        (("a.txt",), "neither ONNX networks nor a PyTorch checkpoint"),
+    ],
+)
+def test_zip_files_that_are_no_packs_are_refused(tmp_path, members, complaint):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in members:
+            archive.writestr(name, b"x")
+    with pytest.raises(ModelError, match=complaint):
+        kind_of(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("content", [b"hello, this is no network", b"\x08\x07", bytes(100)])
+def test_an_onnx_file_that_is_none_is_refused_as_such(tmp_path, catalog_path, told, content):
+    (tmp_path / "net.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.onnx: this is no ONNX (file|network)"):
+        import_file(tmp_path / "net.onnx", catalog_path, Wishes(), told.append)
+
+
+def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
+    def interrupt(line):
+        if line == "second.onnx:":
+            told_second.append(line)
+        if told_second and line.startswith("compared"):
+            raise KeyboardInterrupt
+
+    told_second = []
+    network = saved(small_embedder(), tmp_path / "net.onnx")
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        for name in ("first", "second", "third"):
+            archive.write(network, f"{name}.onnx")
+    with pytest.raises(ModelError, match=r"interrupted; installed: first; not installed: second\.onnx, third\.onnx"):
+        import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), interrupt)
+    assert files_beside(catalog_path) == ["catalog.yaml", "first.onnx", "my_models.yaml"]
+
+
+def test_an_activation_for_an_onnx_network_is_refused(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="an ONNX network names its own"):
+        import_file(path, catalog_path, Wishes(slope=0.0), told.append)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_weights_of_another_family_than_is_said_are_refused(tmp_path, catalog_path, told):
+    path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
+    with pytest.raises(ModelError, match="this is no scrfd network, it is arcface"):
+        import_file(path, catalog_path, Wishes(family="scrfd"), told.append)
+
+
+def test_a_family_that_does_not_exist_is_answered_with_those_that_do(tmp_path, catalog_path, told):
+    path = saved(small_embedder(), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"there is no family 'bogus'.*retinaface.*scrfd.*arcface.*antispoof"):
+        import_file(path, catalog_path, Wishes(family="bogus"), told.append)
+
+
+@pytest.mark.parametrize(("slope", "warned"), [(0.0, True), (0.1, False)])
+def test_an_activation_against_the_measurement_is_warned_of(tmp_path, catalog_path, told, slope, warned):
+    path = write_wts(tmp_path / "net.wts", trained_arrays(0.1))
+    import_file(path, catalog_path, Wishes(slope=slope), told.append)
+    assert any(line.startswith("warning: the activation") for line in told) == warned
+
+
+def test_mobilefacenet_is_entered_alike_from_onnx_and_from_weights(tmp_path, catalog_path, told):
+    path = write_wts(tmp_path / "weights.wts", random_arrays(public_mobilefacenet(128, 6)))
+    first = import_file(path, catalog_path, Wishes(), told.append).entry
+    second = import_file(first.file, catalog_path, Wishes(name="again"), told.append)
+    assert second.entry.preprocessing == first.preprocessing and first.preprocessing.divisor == 128
+    assert second.entry.threshold == first.threshold
+    assert any("divisor 128" in remark and str(catalog_path.parent) in remark for remark in second.remarks)
+
+
+def test_all_missing_packages_are_named_at_once(tmp_path, catalog_path, told, monkeypatch):
+    (tmp_path / "net.pth").write_bytes(b"\x80\x02}q\x00.")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelError, match=r"python\S* -m pip install onnx torch\n"):
+        import_file(tmp_path / "net.pth", catalog_path, Wishes(), told.append)
+
+
 def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
     write_wts(tmp_path / "weights.dat", {"a": np.zeros(1)})
     (tmp_path / "old").write_bytes(b"\x80\x02}q\x00.")
     with zipfile.ZipFile(tmp_path / "new", "w") as archive:
         archive.writestr("archive/data.pkl", b"")
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("a.txt", b"")
     kinds = {name: kind_of(tmp_path / name) for name in ("weights.dat", "old", "new")}
     assert kinds == {"weights.dat": "wts", "old": "checkpoint", "new": "checkpoint"}
-    with pytest.raises(ModelError, match="neither ONNX networks nor a PyTorch checkpoint"):
-        kind_of(tmp_path / "other.zip")
     with pytest.raises(ModelError, match="cannot be read"):
         kind_of(tmp_path)
 

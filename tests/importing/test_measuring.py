@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_networks import random_arrays, run_onnx
+from made_networks import run_onnx, trained_arrays
 from shipped import ROOT
 
 from app.importing.architectures import retinaface_on_mobilenet
@@ -15,39 +15,13 @@ from app.importing.measuring import (
     measured_anchors,
     network_input,
 )
-from app.importing.numpy_reference import NumpyOperations
-from app.importing.weights import Weights
 
 BGR_MEAN = (104, 117, 123)
 
 
-class Training(NumpyOperations):
-    """Normalises with what it sees, and remembers it under the name of the normalisation."""
-
-    def __init__(self, arrays):
-        super().__init__(Weights(arrays))
-        self.seen = {}
-
-    def _norm_named(self, name, channels):
-        norm = super()._norm_named(name, channels)
-        self.seen[id(norm.mean)] = name
-        self.kept = [*getattr(self, "kept", []), norm]
-        return norm
-
-    def _norm(self, maps, norm):
-        mean, variance = maps.mean(axis=(0, 2, 3)), maps.var(axis=(0, 2, 3))
-        self.seen[self.seen.pop(id(norm.mean))] = (mean, variance)
-        return super()._norm(maps, norm._replace(mean=mean, variance=variance))
-
-
 @pytest.mark.parametrize("slope", [0.0, 0.1])
 def test_the_activation_is_told_by_what_normalisations_remember(slope):
-    arrays = random_arrays(retinaface_on_mobilenet())
-    training = Training(arrays)
-    retinaface_on_mobilenet(slope).run(training, network_input(leaves((320, 320)), "bgr", BGR_MEAN, 1))
-    for name, (mean, variance) in training.seen.items():
-        arrays[f"{name}.running_mean"] = mean.astype(np.float32)
-        arrays[f"{name}.running_var"] = variance.astype(np.float32)
+    arrays = trained_arrays(slope)
     fits = {guess: fit_of_statistics(retinaface_on_mobilenet(guess), arrays) for guess in (0.0, 0.1)}
     assert fitting_better(fits) == slope, fits
 

@@ -19,8 +19,8 @@ DESCRIPTION = """Makes a model that can be chosen by name out of what you have: 
 the answers are compared with the original's, and only then is it installed beside the other models and entered in
 engines/my_models.yaml, which is yours: updates of the program leave it alone. docs/import.md tells what is accepted."""
 
-EXAMPLES = """Everything needs the package onnx, checkpoints PyTorch as well: pip install onnx torch. Only weights are
-read from a checkpoint; code in it is never run.
+EXAMPLES = """Everything needs the package onnx, checkpoints PyTorch as well: python -m pip install onnx torch.
+Only weights are read from a checkpoint; code in it is never run.
 
 examples:
   python -m app engines import mobilenet0.25_Final.pth --name my_detector --licence MIT
@@ -30,6 +30,7 @@ examples:
   python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
   python -m app engines import backbone.pth --name mine --replace"""
 
+SMALLEST_SIDE = 16
 ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
 
 
@@ -86,8 +87,13 @@ def execute(arguments: argparse.Namespace) -> int:
         _print_imported(model)
     for network in skipped:
         print(f"{network.file}: left out: {network.reason}")
-    if not imported:
+    networks = len(imported) + sum(network.is_network for network in skipped)
+    if imported and len(imported) < networks:
+        print(f"{len(imported)} of {networks} networks imported")
+    if not imported and not any(network.is_there for network in skipped):
         raise ModelError(f"{path}: none of its networks can be used")
+    if not imported:
+        print("nothing is new: what can be used of it is there already")
     return 0
 
 
@@ -121,6 +127,8 @@ def _size(text: str) -> Tuple[int, int]:
     if text == "free":
         return 0, 0
     sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    if sides is None or min(int(sides[1]), int(sides[2])) < 16:
+    if sides is None or 0 in (int(sides[1]), int(sides[2])):
         raise argparse.ArgumentTypeError(f"{text!r}: expected width and height such as 640x480, or the word free")
+    if min(int(sides[1]), int(sides[2])) < SMALLEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text!r}: too small; at least {SMALLEST_SIDE}x{SMALLEST_SIDE}")
     return int(sides[1]), int(sides[2])
