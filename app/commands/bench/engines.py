@@ -29,8 +29,8 @@ that a machine whose speed wavers treats them alike. Ctrl-C prints what has been
 
 --published measures what comparable programs publish, the same networks at the same sizes, and prints the figures of
 this machine beside theirs. Where weights are not installed, the right architecture with random weights takes their
-place if it is known: the speed is the same. Large networks take minutes on a small machine, and TensorRT first builds
-an engine for each network and size."""
+place if it is known: the speed is the same. Large networks take minutes on a small machine. TensorRT first builds an
+engine for each network and for just these batches, which takes minutes, and leaves those of the program alone."""
 
 EXAMPLES = """examples:
   python -m app bench engines                                      # the chosen detector and embedder
