@@ -101,7 +101,7 @@ def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
 
 
 def require_known_family(family: str) -> None:
-    known = (*DETECTOR_FAMILIES, "arcface", *(likeness.family for likeness in _BY_SIZES.values()))
+    known = dict.fromkeys((*DETECTOR_FAMILIES, "arcface", *(likeness.family for likeness in _BY_SIZES.values())))
     if family and family not in known:
         raise ModelError(f"there is no family {family!r} that can be imported; there are {', '.join(known)}")
 
@@ -209,10 +209,12 @@ def _require_useful_size(path: Path, size: Tuple[Optional[int], ...]) -> None:
 _RAW = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}
 _BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], Likeness] = {
     (96, 3): Likeness("attributes", "gender_age", {**_RAW, "crop": [96, 96]}),
+    (112, 202): Likeness("attributes", "gender_age", {**_RAW, "crop": [112, 112], "enlarge": 0}),
     (192, 212): Likeness("landmarks", "landmarks106", {**_RAW, "crop": [192, 192]}),
     (80, 3): Likeness("antispoof", "antispoof", {**_RAW, "channels": "bgr", "crop": [80, 80]}),
 }
-"""Networks that look at a face that was found: by the input's side and the length of the only output."""
+"""Networks that look at a face that was found: by the input's side and the length of the only output. One of them could
+also pass for an embedder, but none of those has that length."""
 
 _KNOWN_BUT_NOT_USED = {(192, 3309): "68 landmarks in three dimensions, which this program has no use for"}
 
@@ -220,11 +222,12 @@ _KNOWN_BUT_NOT_USED = {(192, 3309): "68 landmarks in three dimensions, which thi
 def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[TensorSpec, ...], family: str) -> Likeness:
     """The only family that it can be, or the one that the user says."""
     found = list(looks_like(inputs, outputs))
-    if not found and len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
+    if len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
         sizes = (inputs[0].shape[3], outputs[0].shape[-1] if outputs[0].shape else None)
         if sizes in _KNOWN_BUT_NOT_USED:
             raise ModelError(f"{path}: {_KNOWN_BUT_NOT_USED[sizes]}")
-        found = [_BY_SIZES[sizes]] if sizes in _BY_SIZES else []
+        if sizes in _BY_SIZES:
+            found = [_BY_SIZES[sizes]]
     fitting = [likeness for likeness in found if family in ("", likeness.family)]
     if len(fitting) == 1:
         return fitting[0]

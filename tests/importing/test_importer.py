@@ -181,7 +181,8 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
 
 
 @pytest.mark.parametrize(
-    ("side", "numbers", "task"), [(96, 3, "attributes"), (192, 212, "landmarks"), (80, 3, "antispoof")]
+    ("side", "numbers", "task"),
+    [(96, 3, "attributes"), (112, 202, "attributes"), (192, 212, "landmarks"), (80, 3, "antispoof")],
 )
 def test_networks_that_look_at_a_found_face_are_recognised(tmp_path, catalog_path, told, side, numbers, task):
     model = looking_at_faces(side, numbers)
