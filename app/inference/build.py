@@ -27,6 +27,7 @@ from app.inference.engine_card import (
     stale_reason,
     write_whole,
 )
+from app.inference.failed_build import failed_before, forget_failure, remember_failure
 from app.inference.network import Network
 from app.inference.place import Place, place_here
 from app.inference.tensorrt import TensorRTEngine
@@ -74,6 +75,12 @@ def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tupl
     why = "; ".join(unfit) or "there is none yet"
     if not build_missing:
         raise ModelError(f"no engine for {network.name}: {why}; build one: python -m app engines build {network.name}")
+    known_failure = failed_before(network, here)
+    if known_failure:
+        raise ModelError(
+            f"building an engine for {network.name} failed before; try again with: python -m app engines build "
+            f"{network.name}. The reasons were: {known_failure}"
+        )
     # What would keep a new engine from running is found out before minutes are spent on it.
     borrow_gpu()
     give_back_gpu()
@@ -81,9 +88,14 @@ def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tupl
         f"{network.name}: building an engine for TensorRT on {gpu.name}, once, since {why}; this takes minutes "
         "(--backend onnx starts at once)"
     )
-    made = build_engine(
-        network, BuildWishes(force=True), here=here, gpu_memory=gpu.memory_bytes, tell=_now_and_then(network, report)
-    )
+    tell = _now_and_then(network, report)
+    try:
+        made = build_engine(network, BuildWishes(force=True), here=here, gpu_memory=gpu.memory_bytes, tell=tell)
+    except CannotKeepError:
+        raise
+    except ModelError as error:
+        remember_failure(network, here, str(error))
+        raise
     report(f"{network.name}: {made.remark}")
     return TensorRTEngine(made.path, made.card.dla), made.card.precision, made.remark
 
@@ -136,7 +148,9 @@ def build_engine(
     for precision in precisions_for(network.precision):
         job = _job(network, precision, wishes, here, gpu_memory, has_pictures=pictures is not None)
         try:
-            return _built(job, pictures, refused, tell)
+            made = _built(job, pictures, refused, tell)
+            forget_failure(network)
+            return made
         except CannotKeepError:
             raise
         except ModelError as error:

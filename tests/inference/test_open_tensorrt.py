@@ -124,7 +124,29 @@ def test_all_reasons_when_nothing_works(network, machine):
         opened(network)
     assert "fp16: TensorRT: building net in fp16 failed" in str(refusal.value)
     assert "fp32: TensorRT: building net in fp32 failed" in str(refusal.value)
-    assert list(network.path.parent.iterdir()) == [network.path]
+    assert sorted(path.name for path in network.path.parent.iterdir()) == ["net.build-failed.json", "net.onnx"]
+
+
+def test_what_could_not_be_built_is_not_tried_at_every_start(network, machine):
+    machine(failing="build")
+    said = []
+    for expected in ("can be built with", "failed before; try again with: python -m app engines build net"):
+        with pytest.raises(ModelError, match=expected):
+            open_tensorrt(network, True, said.append)
+    assert len(said) == 1, "it began to build once"
+    machine("10.16.1")
+    assert opened(network)[0] == "fp16", "another TensorRT is another attempt"
+    assert not list(network.path.parent.glob("*failed*"))
+
+
+def test_a_failure_is_forgotten_when_it_was_built_by_hand(network, machine):
+    machine(failing="build")
+    with pytest.raises(ModelError):
+        opened(network)
+    machine()
+    here, gpu = place_here()
+    build_engine(network, BuildWishes(), here=here, gpu_memory=gpu.memory_bytes, tell=lambda line: None)
+    assert opened(network)[1].endswith("built on this device before")
 
 
 def test_nothing_is_built_that_could_not_run_for_want_of_a_package(network, machine, monkeypatch):
