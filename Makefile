@@ -18,7 +18,7 @@ LINT_ALL ?=
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-py38 test-tensorrt test-torch lint lock clean
+.PHONY: help install demo test test-py38 test-tensorrt test-torch test-real lint lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -48,6 +48,11 @@ test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDI
 test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, and importing checkpoints
 	@echo "==> pytest tests/training tests/importing"
 	@$(VENV)/bin/python -m pytest tests/training tests/importing $(PYTEST_ARGS)
+
+test-real: $(VENV)/ready-dev ## hold detectors with published weights against each other: MODELS=DIR PICTURES=DIR
+	@test -n "$(MODELS)" -a -n "$(PICTURES)" || { echo "usage: make test-real MODELS=DIR PICTURES=DIR"; exit 2; }
+	@REAL_MODELS="$(MODELS)" REAL_PICTURES="$(PICTURES)" \
+	  $(VENV)/bin/python -m pytest tests/vision/test_real_detectors.py $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \

@@ -7,16 +7,20 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from app.capture.capture import Channels
 from app.capture.channel import ChannelState, ChannelStatus
+from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.enrolment import Enrolment
-from app.errors import OutputError
+from app.errors import OutputError, SourceError, check_all
+from app.identity.folder import require_folder
+from app.int8_pictures import inputs_for_int8
 from app.output.annotate import Annotator
 from app.output.display import display_available
 from app.output.opening import open_outputs
@@ -39,6 +43,7 @@ from app.vision.loading import (
     load_attributes,
     load_detector,
     load_embedder,
+    model_checks,
 )
 
 logger = logging.getLogger(__name__)
@@ -52,6 +57,8 @@ class RunReport:
     channels: Tuple[ChannelStatus, ...]
     lost: Tuple[str, ...]
     """Outputs that are not complete, and why."""
+    stopped: bool
+    """By a signal, before the end."""
 
     @property
     def failed(self) -> Tuple[ChannelStatus, ...]:
@@ -75,23 +82,31 @@ class RunReport:
 def run(
     settings: Settings,
     sources: Sequence[Source],
-    stop: threading.Event,
+    listen: Callable[[], threading.Event],
     progress: Progress,
     extra_outputs: Sequence[Output] = (),
 ) -> RunReport:
-    """Runs until the sources end, a limit is reached, the window is closed or `stop` is set."""
+    """Runs until the sources end, a limit is reached, the window is closed or the event is set.
+
+    That event is asked for when everything is open: before, there is nothing that Ctrl-C has to end in an orderly way.
+    """
     # What can fail cheaply comes first: a film that exists already is told before a camera is opened.
+    check_all(
+        *model_checks(settings.models, settings.attributes),
+        partial(require_folder, settings.gallery.folder),
+        partial(_require_a_source, sources),
+    )
+    window = _window(settings.output)
     with contextlib.ExitStack() as stack:
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
         outputs = stack.enter_context(
             open_outputs(settings.output, [source.name for source in sources], recordings, time.time())
         )
         detector, embedder = stack.enter_context(networks(settings))
-        attributes = stack.enter_context(attribute_reader(settings))
+        attributes = stack.enter_context(attribute_reader(settings, detector.tells_masks))
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
-        enrolment.enrol_all(_unless_stopped(stop, progress.counter("looking at photos")))
+        enrolment.enrol_all(progress.counter("looking at photos"))
         enrolment.watch()
-        window = _window(settings.output)
         summary = RunSummary()
         for output in (window, *extra_outputs, progress):
             if output is not None:
@@ -99,21 +114,23 @@ def run(
         channels = stack.enter_context(Channels(sources, settings.capture))
         progress.facts = lambda: [_facts(status) for status in channels.status()]
         pipeline = Pipeline(detector, embedder, enrolment, settings, attributes)
+        stop = listen()
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
         ended = channels.status()
-    return RunReport(summary, ended, outputs.lost)
+    return RunReport(summary, ended, outputs.lost, stop.is_set())
 
 
-def _unless_stopped(stop: threading.Event, count: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Ctrl-C also ends the reading of a thousand photos; what was found so far is kept for the next start."""
-
-    def counted(done: int, total: int) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        count(done, total)
-
-    return counted
+def _require_a_source(sources: Sequence[Source]) -> None:
+    """Raises when surely none of them can be opened. With others left, a missing one is told and they go on."""
+    problems: List[str] = []
+    for source in sources:
+        try:
+            check_present(source)
+        except SourceError as error:
+            problems.append(str(error))
+    if problems and len(problems) == len(sources):
+        raise SourceError("\n".join(problems))
 
 
 def _facts(status: ChannelStatus) -> ChannelFacts:
@@ -126,9 +143,10 @@ def _facts(status: ChannelStatus) -> ChannelFacts:
 def networks(settings: Settings) -> Iterator[Tuple[FaceDetector, FaceEmbedder]]:
     """The chosen detector and embedder, warmed up."""
     leave_cores_to_networks()
-    with contextlib.closing(load_detector(settings.models, settings.detection)) as detector, contextlib.closing(
-        load_embedder(settings.models)
-    ) as embedder:
+    inputs_for = inputs_for_int8(settings)
+    with contextlib.closing(
+        load_detector(settings.models, settings.detection, inputs_for)
+    ) as detector, contextlib.closing(load_embedder(settings.models, inputs_for)) as embedder:
         warm_up(detector, embedder, settings.capture)
         yield detector, embedder
 
@@ -143,9 +161,11 @@ def warm_up(detector: FaceDetector, embedder: FaceEmbedder, capture: CaptureSett
 
 
 @contextlib.contextmanager
-def attribute_reader(settings: Settings) -> Iterator[Optional[AttributeReader]]:
-    """The chosen networks that tell more of a face than who it is, warmed up; None when none is chosen."""
-    reader = load_attributes(settings.models, settings.attributes, settings.recognition.min_face_px)
+def attribute_reader(settings: Settings, detector_tells_masks: bool) -> Iterator[Optional[AttributeReader]]:
+    """The chosen networks that tell more of a face than who it is, warmed up; None when there is nothing to tell."""
+    min_face_px = settings.recognition.min_face_px
+    inputs_for = inputs_for_int8(settings)
+    reader = load_attributes(settings.models, settings.attributes, min_face_px, detector_tells_masks, inputs_for)
     if reader is None:
         yield None
         return
@@ -162,6 +182,7 @@ def attribute_reader(settings: Settings) -> Iterator[Optional[AttributeReader]]:
 @contextlib.contextmanager
 def gallery_enrolment(settings: Settings) -> Iterator[Enrolment]:
     """The gallery alone, for commands that look at photos and at no camera."""
+    check_all(*model_checks(settings.models), partial(require_folder, settings.gallery.folder))
     with networks(settings) as (detector, embedder), open_enrolment(settings, detector, embedder) as enrolment:
         yield enrolment
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import List, Optional, Sequence
 
 from app import __version__
+from app.commands.parser import CommandParser, suggestion
 from app.errors import AppError
 
 COMMANDS = {
@@ -23,6 +23,8 @@ COMMANDS = {
 }
 
 USER_ERROR = 2
+INTERRUPTED = 130
+"""What a shell makes of a program that Ctrl-C has ended."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -35,8 +37,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return _run(words)
     except AppError as error:
         return _complain(str(error))
-    except KeyboardInterrupt:
-        return _complain("interrupted")
+    except KeyboardInterrupt as interruption:
+        return _tell(f"interrupted: {interruption}" if interruption.args else "interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing is left to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,26 +58,29 @@ def _run(words: List[str]) -> int:
     if name not in COMMANDS:
         return _complain(_no_such_command(name))
     command = importlib.import_module(f"app.commands.{name}")
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"python -m app {name}" if named else "python -m app",
         description=command.DESCRIPTION,
         epilog=command.EXAMPLES if named else _overview(command.EXAMPLES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     command.add_arguments(parser)
     return int(command.execute(parser.parse_args(words)))
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return USER_ERROR
+    return _tell(f"error: {message}", USER_ERROR)
+
+
+def _tell(message: str, code: int) -> int:
+    """In place of the progress line, where one stands."""
+    sys.stderr.write(f"\r\x1b[K{message}\n" if sys.stderr.isatty() else f"{message}\n")
+    return code
 
 
 def _no_such_command(name: str) -> str:
-    near: List[str] = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"commands are: {', '.join(COMMANDS)}"
-    return f"there is no command {name!r}; {hint}"
+    if "://" in name or Path(name).exists():
+        return "a source needs its option before it: --video FILE, --images DIR, --rtsp URL or --camera N"
+    return f"there is no command {name!r}{suggestion(name, COMMANDS)}"
 
 
 def _overview(examples: str) -> str:

@@ -165,12 +165,19 @@ def _cell(value: Union[int, float, None]) -> str:
 
 
 def compare_detectors(model: str, pictures: Iterable[np.ndarray], a: FaceDetector, b: FaceDetector) -> Comparison:
-    """Both on the same pictures, prepared once."""
+    """Both on the same pictures, prepared once: in the size of the one that takes no other."""
+    if a.fixed_size and b.fixed_size and a.fixed_size != b.fixed_size:
+        sizes = " and ".join(f"{width} x {height}" for width, height in (a.fixed_size, b.fixed_size))
+        raise ModelError(
+            f"{model}: the two take pictures of {sizes} and of no other size, so that they cannot be shown the same; "
+            f"an engine for any size is made by: python -m app engines build {model} --force"
+        )
+    preparing = a if a.fixed_size else b
     effect = FacesEffect()
     result = Comparison(model, _place(a), _place(b), effect)
     for picture in pictures:
         result.pictures += 1
-        prepared = a.prepare([picture])
+        prepared = preparing.prepare([picture])
         outputs_a, outputs_b = a.infer(prepared), b.infer(prepared)
         result.add_outputs(outputs_a, outputs_b)
         effect.add(a.decode(outputs_a, prepared)[0], b.decode(outputs_b, prepared)[0])

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 FINDINGS_VERSION = 1
 """Part of the cache's key; grows when `app/photo.py` judges photos differently."""
 
+MOST_PROBLEMS_TOLD = 5
+"""At once, so that what else a start has to say is not lost among pairs of people who look alike."""
+
 
 @dataclass(frozen=True)
 class KnownPeople:
@@ -133,8 +136,13 @@ class Enrolment:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:
                 level = logging.INFO if photo.finding.status.kept else logging.WARNING
                 logger.log(level, "photo %s: %s", photo.path, photo.finding.message)
-        for problem in self.problems():
+        new = [problem for problem in self.problems() if problem not in self._told]
+        for problem in new[:MOST_PROBLEMS_TOLD]:
             self._tell(logging.WARNING, problem)
+        if len(new) > MOST_PROBLEMS_TOLD:
+            self._told.update(new)
+            more = len(new) - MOST_PROBLEMS_TOLD
+            logger.warning("gallery: and %d more like these; all of them: python -m app people check", more)
 
     def _tell(self, level: int, message: str) -> None:
         """Says everything once."""

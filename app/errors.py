@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Callable, List
+
 
 class AppError(Exception):
     """Anything that the user can mend; shown as one message without a traceback, exit code 2."""
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Makes every check and raises what they complain of as one: who has made three mistakes hears of three."""
+    errors: List[AppError] = []
+    for check in checks:
+        try:
+            check()
+        except AppError as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise AppError("\n".join([f"{len(errors)} things are wrong", *(f"- {error}" for error in errors)]))
+    if errors:
+        raise errors[0]
 
 
 class SettingsError(AppError):

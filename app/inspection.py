@@ -22,6 +22,8 @@ def find_files(text: str, catalog: Catalog) -> List[Path]:
     path = Path(text)
     if path.is_file():
         return [path]
+    if path.is_dir() and text not in catalog.entries:
+        raise ModelError(f"{path} is a folder; name a file in it")
     if text not in catalog.entries and (path.suffix in (".onnx", ".engine") or len(path.parts) > 1):
         raise ModelError(f"there is no file {path}")
     entry = catalog.named(text)

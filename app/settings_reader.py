@@ -122,8 +122,10 @@ def read_file(path: Path) -> Layer:
     """The settings that a YAML file gives. Paths in it are meant from the file's own folder."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: the settings cannot be read: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: the settings cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: the settings cannot be read: this is no UTF-8 text") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:

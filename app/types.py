@@ -54,6 +54,8 @@ class Faces:
     """N x 5 x 2: left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them."""
     embeddings: Optional[np.ndarray] = None
     """N x D, unit length; a row of NaN is a face that was not embedded in this frame. None: no face was."""
+    mask_probabilities: Optional[np.ndarray] = None
+    """N: that the face wears a mask; None: the detector does not tell."""
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -62,6 +64,8 @@ class Faces:
         _check_shape("Faces.landmarks", self.landmarks, (count, 5, 2))
         if self.embeddings is not None:
             _check_shape("Faces.embeddings", self.embeddings, (count, None))
+        if self.mask_probabilities is not None:
+            _check_shape("Faces.mask_probabilities", self.mask_probabilities, (count,))
 
     @classmethod
     def empty(cls) -> Faces:
@@ -83,6 +87,7 @@ class Faces:
             scores=self.scores[rows],
             landmarks=self.landmarks[rows],
             embeddings=None if self.embeddings is None else self.embeddings[rows],
+            mask_probabilities=None if self.mask_probabilities is None else self.mask_probabilities[rows],
         )
 
 

@@ -119,7 +119,7 @@ def program(tmp_path):
 def completed(program):
     """Runs `python -m app` to its end: exit code, standard output, standard error."""
 
-    def run(*words, timeout_s=120):
+    def run(*words, timeout_s=600):
         process = program(*words)
         out, err = process.communicate(timeout=timeout_s)
         return process.returncode, out, err

@@ -93,7 +93,7 @@ def frame_number(image):
     return round((float(image.mean()) - 30) / 10)
 
 
-def until(happened, within_s=30.0):
+def until(happened, within_s=60.0):
     """Wait for something that another process or thread does; the limit is for broken code, not for slow machines."""
     deadline = time.monotonic() + within_s
     while not happened():

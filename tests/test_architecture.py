@@ -20,11 +20,11 @@ LEVELS = [
     {"assembly"},
     {"pipeline"},
     {"enrolment", "summary"},
-    {"photo"},
+    {"photo", "int8_pictures"},
     {"capture", "vision", "identity", "output"},
     {"inference"},
     {"settings_reader"},
-    {"settings", "types", "errors", "wording"},
+    {"settings", "types", "errors", "files", "wording"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -10,9 +10,9 @@ import threading
 import pytest
 from shipped import CATALOG
 
-from app.assembly import attribute_reader, run, warm_up
+from app.assembly import attribute_reader, gallery_enrolment, run, warm_up
 from app.capture.uri import parse_source
-from app.errors import ModelError
+from app.errors import AppError, GalleryError, ModelError, SourceError
 from app.inference.onnx import OnnxEngine
 from app.output.progress import Progress
 from app.settings import AttributeSettings, CaptureSettings, DetectionSettings
@@ -41,7 +41,7 @@ def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visite
     address, logs = visited
     caplog.set_level(logging.DEBUG, logger="app")
     settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=1.0))
-    run(settings, [parse_source(address, "far")], threading.Event(), Progress(io.StringIO()))
+    run(settings, [parse_source(address, "far")], threading.Event, Progress(io.StringIO()))
     assert logs, "nobody came for the recording"
     for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as asked for", "mobilefacenet runs on", "warmed up"):
         assert told in logs[0]
@@ -75,12 +75,14 @@ def test_networks_are_warmed_up_in_the_shapes_that_will_come():
 
 
 def test_attributes_are_read_only_when_they_are_asked_for(settings):
-    with attribute_reader(settings) as reader:
+    with attribute_reader(settings, False) as reader:
         assert reader is None
     asking = dataclasses.replace(settings, attributes=AttributeSettings(head_pose=True))
-    with attribute_reader(asking) as reader:
+    with attribute_reader(asking, False) as reader:
         assert reader.head_pose and reader.gender_age is None
         assert reader.min_face_px == settings.recognition.min_face_px
+    with attribute_reader(settings, detector_tells_masks=True) as reader:
+        assert not reader.head_pose and reader.mask is None
 
 
 def test_a_model_for_attributes_that_is_not_there_is_named_before_a_source_is_opened(settings, visited, tmp_path):
@@ -89,5 +91,35 @@ def test_a_model_for_attributes_that_is_not_there_is_named_before_a_source_is_op
     models = dataclasses.replace(settings.models, catalog=tmp_path / "engines" / CATALOG.name)
     settings = dataclasses.replace(settings, models=models, attributes=AttributeSettings(antispoof="minifasnet_v2"))
     with pytest.raises(ModelError, match="engines pull minifasnet_v2"):
-        run(settings, [parse_source(address, "far")], threading.Event(), Progress(io.StringIO()))
+        run(settings, [parse_source(address, "far")], threading.Event, Progress(io.StringIO()))
     assert not logs
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_before_a_network_is_opened(settings, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, logger="app")
+    models = dataclasses.replace(settings.models, embedder="w600k_r50")
+    gallery = dataclasses.replace(settings.gallery, folder=tmp_path / "galery")
+    attributes = AttributeSettings(antispoof="minifasnet_v9")
+    wrong = dataclasses.replace(settings, models=models, gallery=gallery, attributes=attributes)
+    with pytest.raises(AppError) as refused:
+        run(wrong, [parse_source(f"images:{tmp_path / 'pictuers'}")], threading.Event, Progress(io.StringIO()))
+    told = str(refused.value)
+    assert told.startswith("4 things are wrong")
+    assert all(name in told for name in ("w600k_r50", "minifasnet_v9", "galery", "pictuers"))
+    assert "runs on" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["images:nowhere", "nowhere.mp4", "camera:999"])
+def test_a_source_that_is_not_there_is_told_before_a_network_is_opened(settings, address, caplog):
+    caplog.set_level(logging.DEBUG, logger="app")
+    with pytest.raises(SourceError, match=r"nowhere|video999"):
+        run(settings, [parse_source(address)], threading.Event, Progress(io.StringIO()))
+    assert "runs on" not in caplog.text
+
+
+def test_commands_that_only_look_at_photos_also_check_first(settings, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, logger="app")
+    gone = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, folder=tmp_path / "gone"))
+    with pytest.raises(GalleryError, match="no such folder"), gallery_enrolment(gone):
+        pass
+    assert "runs on" not in caplog.text

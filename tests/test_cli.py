@@ -39,6 +39,48 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
     assert "no command 'pepole'; did you mean 'people'?" in err
 
 
+@pytest.mark.parametrize("group", ["engines", "evaluate", "people"])
+def test_a_missing_action_is_answered_with_the_help(capsys, group):
+    code, out, err = output(capsys, group)
+    assert code == 2 and not out
+    assert f"usage: python -m app {group}" in err and "actions:" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("engines", "lst"), "python -m app engines has no 'lst'; did you mean 'list'?"),
+        (("engines", "paint"), "python -m app engines has no 'paint'; known: list, show, pull"),
+        (("bench", "engins"), "python -m app bench has no 'engins'; did you mean 'engines'?"),
+        (("--thresold", "0.3"), "there is no option --thresold; did you mean '--threshold'?"),
+        (("people", "list", "--galery=x"), "there is no option --galery; did you mean '--gallery'?"),
+        (("engines", "--detector", "x", "list"), "no option --detector; options stand behind the action"),
+        (("evaluate", "verification", "--image", "x", "--pairs", "y"), "no option --image; did you mean '--images'?"),
+        (("people", "list", "everybody"), "not understood: everybody"),
+        (("--log-level", "loud"), "--log-level: 'loud': expected one of debug, info, warning, error"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line_that_leads_to_the_help(capsys, words, answer):
+    code, _, err = output(capsys, *words)
+    told, way_out, *more = err.splitlines()
+    assert code == 2 and not more
+    assert told.startswith("error: ") and answer in told
+    assert way_out.startswith("python -m app") and way_out.endswith(" --help tells more")
+
+
+def test_a_minus_in_front_of_a_number_makes_no_option_of_it(capsys):
+    code, out, err = output(capsys, "--threshold", "-0.2", "--show-settings")
+    assert code == 0, err
+    assert "-0.2" in out
+
+
+@pytest.mark.parametrize("source", ["rtsp://camera/1", str(ROOT / "README.md")])
+def test_a_source_without_its_option_is_answered_with_the_options(capsys, source):
+    code, _, err = output(capsys, source)
+    assert code == 2
+    assert "--video FILE" in err and "--rtsp URL" in err
+
+
 def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(capsys):
     code, _, err = output(capsys, "--threshold", "high")
     assert code == 2

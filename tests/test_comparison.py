@@ -121,6 +121,37 @@ def test_a_planted_error_of_a_detector_is_found(opened, portraits):
     assert "conf" in result.text() and "1.25e-01" in result.text()
 
 
+@pytest.fixture
+def fixed(tmp_path):
+    """Makes the built-in detector from a file that is fixed to one size; None leaves any size to it."""
+    onnx = pytest.importorskip("onnx")
+    entry = read_catalog(CATALOG).entries["retinaface_mnet025"]
+
+    def make(size):
+        path = tmp_path / f"{size}.onnx"
+        model = onnx.load(str(entry.file))
+        sides = model.graph.input[0].type.tensor_type.shape.dim[2:]
+        for dimension, side in zip(sides, (size or ())[::-1]):
+            dimension.dim_value = side
+        onnx.save(model, str(path))
+        return DETECTORS[entry.family](OnnxEngine(path, threads=1), entry, DetectionSettings(input_size=320))
+
+    return make
+
+
+@pytest.mark.parametrize(("size_a", "size_b"), [((320, 256), None), (None, (320, 256)), ((320, 256), (320, 256))])
+def test_a_detector_with_one_size_and_one_for_any_are_shown_the_same(fixed, portraits, size_a, size_b):
+    pictures = [portrait.image for portrait in portraits]
+    report = compare_detectors("net", pictures, fixed(size_a), fixed(size_b)).as_json()
+    assert all(output["worst"] == 0 for output in report["outputs"].values())
+    assert report["effect"]["found_by_both"] >= len(pictures)
+
+
+def test_two_detectors_for_different_sizes_cannot_be_compared(fixed, portraits):
+    with pytest.raises(ModelError, match="pictures of 320 x 256 and 320 x 320 and of no other size"):
+        compare_detectors("net", [portraits[0].image], fixed((320, 256)), fixed((320, 320)))
+
+
 def test_a_planted_error_of_an_embedder_is_found(opened, portraits):
     pictures = [portrait.image for portrait in portraits]
     doubled = opened("mobilefacenet", lambda name, value: value * 2)

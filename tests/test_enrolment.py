@@ -121,6 +121,18 @@ def test_refused_photos_and_doubtful_people_are_told_once(enrolment, people_gall
     assert sum(message.startswith("photo broken.jpg: ") for message in messages) == 1
 
 
+def test_many_people_who_look_alike_do_not_bury_what_else_is_said(enrolment, people_gallery, settings, caplog):
+    for number in range(6):
+        shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / f"Person {'ABCDEF'[number]}.jpg")
+    people = enrolment()
+    with caplog.at_level(logging.WARNING):
+        people.enrol_all()
+    told = [record.message for record in caplog.records if record.message.startswith("gallery: ")]
+    more = len(people.problems()) - 5
+    assert more > 0 and len(told) == 6
+    assert told[-1] == f"gallery: and {more} more like these; all of them: python -m app people check"
+
+
 def test_errands_are_done_by_their_owner_and_refused_after_the_end():
     errands = Errands()
     finding = PhotoFinding(PhotoStatus.NO_FACE)

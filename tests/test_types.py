@@ -1,5 +1,7 @@
 """The data checks itself, and says what it expected."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ def faces(count):
         scores=np.linspace(1, 0.5, count, dtype=np.float32),
         landmarks=np.zeros((count, 5, 2), np.float32),
         embeddings=np.eye(count, 8, dtype=np.float32),
+        mask_probabilities=np.linspace(0, 1, count, dtype=np.float32),
     )
 
 
@@ -22,6 +25,7 @@ def test_rows_are_chosen_by_index_list_mask_and_slice():
     assert len(three[np.array([True, False, True])]) == 2
     assert len(three[1:]) == 2
     assert three[2].embeddings.tolist() == [[0, 0, 1, 0, 0, 0, 0, 0]]
+    assert three[[2, 0]].mask_probabilities.tolist() == [1, 0]
 
 
 def test_no_faces_is_a_value_like_any_other():
@@ -36,12 +40,12 @@ def test_no_faces_is_a_value_like_any_other():
         ("scores", np.zeros(3), "Faces.scores must have the shape 2, not 3"),
         ("landmarks", np.zeros((2, 10)), "Faces.landmarks must have the shape 2 x 5 x 2, not 2 x 10"),
         ("embeddings", np.zeros((1, 8)), "Faces.embeddings must have the shape 2 x any, not 1 x 8"),
+        ("mask_probabilities", np.zeros((2, 2)), "Faces.mask_probabilities must have the shape 2, not 2 x 2"),
     ],
 )
 def test_a_wrong_shape_is_refused_with_both_shapes(field, value, complaint):
-    good = {name: getattr(faces(2), name) for name in ("boxes", "scores", "landmarks", "embeddings")}
     with pytest.raises(ValueError, match=complaint):
-        Faces(**{**good, field: value})
+        dataclasses.replace(faces(2), **{field: value})
 
 
 def test_a_frame_must_be_a_colour_picture_in_bytes():

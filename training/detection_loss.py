@@ -49,6 +49,8 @@ def detection_loss(
     return total, parts
 
 
+EMPTY_WEIGHT = 8.0
+"""What an error in a scene without people costs more: the teacher is often wrong there, and its features mislead."""
 CONFLICT_SCORE = 0.3
 """Where the label says background and the teacher sees a face with at least this score, the label is right."""
 
@@ -58,17 +60,20 @@ def imitation_loss(
 ) -> Tuple[Tensor, Dict[str, float]]:
     """How far the answer is from the teacher's at every anchor; places only where the teacher sees a face.
 
-    `teacher` as a network in evaluation mode gives it (probabilities).
+    `teacher` as a network in evaluation mode gives it (probabilities). In scenes without people its doubts are not
+    imitated: fruit and dogs, which it half takes for faces, are to score nothing.
     """
     box_outputs, scores, landmark_outputs = (output.float() for output in outputs)
     box_goals, probabilities, landmark_goals = (output.float() for output in teacher)
-    chance = probabilities[..., 1]
+    nobody_there = (kinds == BACKGROUND).all(dim=1, keepdim=True)
+    chance = probabilities[..., 1].masked_fill(nobody_there, 0)
     sees_face = chance >= CONFLICT_SCORE
     trusted = ~(sees_face & (kinds == BACKGROUND))
     sees_face = sees_face & trusted
     count = max(int(sees_face.sum()), MIN_NEGATIVES)
     margin = scores[..., 1] - scores[..., 0]
-    score_part = functional.binary_cross_entropy_with_logits(margin[trusted], chance[trusted], reduction="sum") / count
+    weights = trusted * torch.where(nobody_there, EMPTY_WEIGHT, 1.0)
+    score_part = functional.binary_cross_entropy_with_logits(margin, chance, weights, reduction="sum") / count
     box_part = (
         functional.smooth_l1_loss(box_outputs[sees_face], box_goals[sees_face], reduction="sum", beta=BEND) / count
     )

@@ -4,7 +4,7 @@ Scenes are made of pictures that the teacher has labelled once, so that labels a
 teacher looks at every scene too, so that its answers and feature maps can be imitated.
 
     python -m training.labels   --data DIR --teacher retinaface.onnx --work DIR
-    python -m training.detector --data DIR --work DIR --teacher retinaface.pth --steps 20000
+    python -m training.detector --data DIR --work DIR --teacher retinaface.pth --steps 9000
 
 Again with --resume after any interruption; --start-from engines/retinaface_mnet025.onnx begins a new schedule with
 shipped weights.
@@ -34,28 +34,19 @@ from training.export import export_detector
 from training.matching import Targets, match_batch
 from training.networks.retinaface import Outputs, RetinaFace, initialise, load_public_teacher
 from training.normalisation import freeze_statistics, measure_statistics
-from training.progress import Progress, append_to_curve, learning_rate
+from training.phases import Phase, phase_at, rate_at, whole_run
+from training.progress import Progress, append_to_curve
 from training.restart import load_onnx_weights
 from training.scenes import PictureShelf, draw_batch
+from training.soap import Soap
 from training.teacher_detector import MEAN_BGR
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A part of the run with a learning rate that rises and falls of its own."""
-
-    steps: int
-    rate: float
-    joined: int = 0
-    """Blocks in a row that feed one another; the next section begins with the teacher's feature map. 0: all."""
-    share_of_pixels: float = 1.0
-
-
 SECTIONED = (
-    Phase(steps=4000, rate=4e-3, joined=1, share_of_pixels=0.25),
-    Phase(steps=1200, rate=2e-3, joined=4, share_of_pixels=0.5),
+    Phase(steps=2500, rate=3e-2, joined=1, share_of_batch=0.25),
+    Phase(steps=1200, rate=1.5e-2, joined=4, share_of_batch=0.5),
 )
 """The beginning from nothing. A block is a few layers whose every pixel is a lesson: small batches teach it as well as
 large ones. Longer sections then learn to live with the errors of their own first blocks."""
@@ -71,7 +62,7 @@ class Recipe:
     sides: Tuple[int, ...] = (256, 320, 320, 320, 448)
     """Scenes of a batch are squares of one of these sides; their number keeps the pixels of a batch about equal."""
     pixels_per_batch: int = 16 * 320 * 320
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 2e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 200
     average_decay: float = 0.998
@@ -83,24 +74,16 @@ class Recipe:
     plain_share: float = 0.12
     """The last share of the run: less turned, covered and degraded, so that the end looks like the use."""
 
-    def phase_at(self, step: int) -> Tuple[Phase, int]:
-        """The phase that this step belongs to, and the step's number in it."""
-        for phase in self.sectioned:
-            if step < phase.steps:
-                return phase, step
-            step -= phase.steps
-        return Phase(self.steps - sum(phase.steps for phase in self.sectioned), self.peak_rate), step
+    @property
+    def phases(self) -> Tuple[Phase, ...]:
+        return whole_run(self.sectioned, self.steps, self.peak_rate)
 
     def layout(self, step: int) -> Tuple[int, int]:
         """Side and number of the scenes of a batch."""
         rng = np.random.default_rng([self.seed, step, 1])
         side = int(rng.choice(self.sides))
-        pixels = self.pixels_per_batch * self.phase_at(step)[0].share_of_pixels
+        pixels = self.pixels_per_batch * phase_at(self.phases, step)[0].share_of_batch
         return side, max(int(pixels) // (side * side), 1)
-
-    def rate(self, step: int) -> float:
-        phase, number = self.phase_at(step)
-        return learning_rate(phase.rate, number, phase.steps, self.warmup_steps)
 
 
 def draw_step(shelf: PictureShelf, recipe: Recipe, step: int) -> Tuple[Tensor, Targets]:
@@ -123,9 +106,7 @@ class DetectorTraining:
         initialise(network, recipe.seed)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, recipe.average_decay)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = Soap(self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.step = 0
         self._settled = False
 
@@ -145,7 +126,7 @@ class DetectorTraining:
     def train_step(self) -> Dict[str, float]:
         recipe = self.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = recipe.rate(self.step)
+            group["lr"] = rate_at(recipe.phases, self.step, recipe.warmup_steps)
         images, targets = self._batches.take(self.step)
         self.network.train()
         if self.step >= recipe.settle_step:
@@ -172,7 +153,7 @@ class DetectorTraining:
         """The student's outputs and feature maps, and the teacher's."""
         with torch.no_grad():
             answer, goal_maps = self._teacher.stages(images)
-        joined = self.recipe.phase_at(self.step)[0].joined
+        joined = phase_at(self.recipe.phases, self.step)[0].joined
         outputs, maps = self.network.stages(images, goal_maps if joined else None, joined)
         return outputs, maps, answer, goal_maps
 
@@ -236,7 +217,7 @@ def parse_arguments() -> argparse.Namespace:
         "--teacher", type=Path, required=True, help="RetinaFace MobileNet-0.25 PyTorch checkpoint (ReLU)"
     )
     parser.add_argument("--run", default="detector", help="name of the run: its folder below --work")
-    parser.add_argument("--steps", type=int, default=24_000, help="length of the schedule, the sectioned part included")
+    parser.add_argument("--steps", type=int, default=9000, help="length of the schedule, the sectioned part included")
     parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate of the joined network")
     parser.add_argument("--hints", type=float, default=Recipe.hint_weight, help="weight of the feature-map loss")
     parser.add_argument("--seed", type=int, default=Recipe.seed)

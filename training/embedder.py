@@ -8,7 +8,7 @@ faces (mix-up) stretch a small set of pictures a long way. Before the first run:
 
 then, and again with --resume after any interruption:
 
-    python -m training.embedder --work DIR --teacher mobilefacenet.ckpt --pairs lfw_dev_pairs.csv --images 1000000
+    python -m training.embedder --work DIR --teacher mobilefacenet.ckpt --pairs lfw_dev_pairs.csv --steps 1850
 
 A later run can go on from shipped weights with a schedule of its own: --start-from engines/mobilefacenet.onnx.
 """
@@ -27,13 +27,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.ahead import DrawnAhead
 from training.augment import mix_up, network_input, vary_face
 from training.checkpoint import StopRequest, WeightAverage, load_checkpoint, save_checkpoint
 from training.crops import load_crops
 from training.distillation import angle_loss, hint_loss, resemblance_loss
 from training.networks.mobilefacenet import ACTIVATIONS, MobileFaceNet, initialise, load_public_teacher
-from training.progress import Progress, append_to_curve, learning_rate
+from training.normalisation import freeze_statistics, measure_statistics
+from training.phases import Phase, phase_at, rate_at, whole_run
+from training.progress import Progress, append_to_curve
 from training.restart import load_onnx_weights
+from training.soap import Soap
 from training.verification import DevelopmentPairs
 
 log = logging.getLogger(__name__)
@@ -42,27 +46,39 @@ SOURCES = (("faces_utk", 1.0), ("faces_lfw_train", 2.0))
 """Where training faces come from, and how much more often than its size a source is drawn."""
 
 
+SECTIONED = (
+    Phase(steps=1100, rate=3e-2, joined=1, share_of_batch=0.25),
+    Phase(steps=300, rate=1.5e-2, joined=4, share_of_batch=0.5),
+)
+"""The beginning from nothing: single blocks learn on small batches, then sections of four on larger ones."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that shapes the result; two runs with the same recipe give the same weights."""
 
-    images: int
+    steps: int
     seed: int = 1
     batch: int = 64
-    peak_rate: float = 3e-3
-    weight_decay: float = 0.01
-    warmup_images: int = 6400
+    sectioned: Tuple[Phase, ...] = SECTIONED
+    peak_rate: float = 2e-3
+    weight_decay: float = 5e-4
+    warmup_steps: int = 100
     average_decay: float = 0.998
     plain_share: float = 0.15
     """The last share of the run: no mix-up, mild augmentation, no hints, so that the end looks like the use."""
-    hint_weight: float = 1.0
-    sectioned_images: int = 19_200
-    """For so many images at the start, every section of the student is fed with the teacher's feature maps."""
+    hint_weight: float = 4.0
+    settle_step: int = 200
+    """From here on normalisation is frozen, see training/normalisation.py."""
+    settle_batches: int = 16
     resemblance_weight: float = 4.0
 
     @property
-    def steps(self) -> int:
-        return self.images // self.batch
+    def phases(self) -> Tuple[Phase, ...]:
+        return whole_run(self.sectioned, self.steps, self.peak_rate)
+
+    def batch_at(self, step: int) -> int:
+        return int(self.batch * phase_at(self.phases, step)[0].share_of_batch)
 
 
 class FaceSampler:
@@ -81,7 +97,7 @@ class FaceSampler:
         plain = step >= recipe.steps * (1 - recipe.plain_share)
         strength = 0.5 if plain else 1.0
         faces = []
-        for source in rng.choice(len(self._crops), recipe.batch, p=self._shares):
+        for source in rng.choice(len(self._crops), recipe.batch_at(step), p=self._shares):
             crops = self._crops[source]
             faces.append(vary_face(crops[int(rng.integers(len(crops)))], rng, strength))
         images = np.stack(faces)
@@ -91,69 +107,45 @@ class FaceSampler:
         return tensor.to(memory_format=torch.channels_last), plain
 
 
-def distil(
-    student: MobileFaceNet,
-    teacher: nn.Module,
-    images: Tensor,
-    recipe: Recipe,
-    plain: bool = False,
-    sectioned: bool = False,
-) -> Tuple[Tensor, Dict[str, float]]:
-    """The loss of one batch and its parts for the log."""
-    with torch.autocast(images.device.type, torch.bfloat16):
-        with torch.no_grad():
-            goal, goal_maps = teacher.stages(images)  # type: ignore[operator]
-        embedding, maps = student.stages(images, goal_maps if sectioned else None)
-    embedding, goal = embedding.float(), goal.float()
-    angle, resemblance = angle_loss(embedding, goal), resemblance_loss(embedding, goal)
-    total = angle + recipe.resemblance_weight * resemblance
-    parts = {"angle": angle.item(), "resemblance": resemblance.item()}
-    if not plain and recipe.hint_weight:
-        hint = hint_loss(maps, goal_maps)
-        total = total + recipe.hint_weight * hint
-        parts["hint"] = hint.item()
-    return total, parts
-
-
 class EmbedderTraining:
     """One run: student, its average, optimiser and place in the schedule."""
 
     def __init__(
-        self, recipe: Recipe, teacher: nn.Module, sampler: FaceSampler, act: str, device: torch.device
+        self, recipe: Recipe, teacher: MobileFaceNet, sampler: FaceSampler, act: str, device: torch.device
     ) -> None:
-        self.recipe, self._sampler, self._device = recipe, sampler, device
+        self.recipe, self._device = recipe, device
+        self._batches = DrawnAhead(sampler.batch)
         self._teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         student = MobileFaceNet(act)
         initialise(student, recipe.seed)
         self.student = student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.student, recipe.average_decay)
-        self.optimiser = torch.optim.AdamW(
-            self.student.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = Soap(self.student.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.step = 0
+        self._settled = False
 
     def start_from(self, weights: Path) -> None:
         """Takes shipped ONNX weights as the starting point of a new schedule."""
-        images = [self._sampler.batch(number)[0] for number in range(4)]
+        images = [self._batches.take(number)[0] for number in range(4)]
         load_onnx_weights(self.student, weights, torch.cat(images))
         self.average = WeightAverage(self.student, self.recipe.average_decay)
 
     def resume(self, path: Path) -> None:
         counters = load_checkpoint(path, self.student, self.average, self.optimiser)
-        self.step = int(counters["step"])
+        self.step, self._settled = int(counters["step"]), bool(counters["settled"])
 
     def save(self, path: Path) -> None:
-        save_checkpoint(path, self.student, self.average, self.optimiser, {"step": self.step})
+        save_checkpoint(path, self.student, self.average, self.optimiser, {"step": self.step, "settled": self._settled})
 
     def train_step(self) -> Dict[str, float]:
         recipe = self.recipe
-        rate = learning_rate(recipe.peak_rate, self.step, recipe.steps, recipe.warmup_images // recipe.batch)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        images, plain = self._sampler.batch(self.step)
+            group["lr"] = rate_at(recipe.phases, self.step, recipe.warmup_steps)
+        images, plain = self._batches.take(self.step)
         self.student.train()
-        sectioned = self.step * recipe.batch < recipe.sectioned_images
-        loss, parts = distil(self.student, self._teacher, images.to(self._device), recipe, plain, sectioned)
+        if self.step >= recipe.settle_step:
+            self._settle()
+        loss, parts = self._grade(images.to(self._device), plain)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
@@ -161,6 +153,37 @@ class EmbedderTraining:
         self.average.update(self.student, self.step)
         self.step += 1
         return parts
+
+    def _settle(self) -> None:
+        """Measures the statistics when the time has come, and keeps them frozen from then on."""
+        if not self._settled:
+            drawn = (self._batches.take(self.step + ahead)[0] for ahead in range(1, self.recipe.settle_batches + 1))
+            measure_statistics(self.student, (images.to(self._device) for images in drawn), self._run)
+            self.average.network.load_state_dict(self.student.state_dict())
+            self._settled = True
+        freeze_statistics(self.student)
+
+    def _run(self, images: Tensor) -> Tuple[Tensor, List[Tensor], Tensor, List[Tensor]]:
+        """The student's embedding and feature maps, and the teacher's."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            with torch.no_grad():
+                goal, goal_maps = self._teacher.stages(images)
+            joined = phase_at(self.recipe.phases, self.step)[0].joined
+            embedding, maps = self.student.stages(images, goal_maps if joined else None, joined)
+        return embedding.float(), maps, goal.float(), goal_maps
+
+    def _grade(self, images: Tensor, plain: bool) -> Tuple[Tensor, Dict[str, float]]:
+        """The loss of one batch and its parts for the log."""
+        recipe = self.recipe
+        embedding, maps, goal, goal_maps = self._run(images)
+        angle, resemblance = angle_loss(embedding, goal), resemblance_loss(embedding, goal)
+        total = angle + recipe.resemblance_weight * resemblance
+        parts = {"angle": angle.item(), "resemblance": resemblance.item()}
+        if not plain:
+            hint = hint_loss(maps, goal_maps)
+            total = total + recipe.hint_weight * hint
+            parts["hint"] = hint.item()
+        return total, parts
 
     @torch.no_grad()
     def embed(self, batch: np.ndarray) -> np.ndarray:
@@ -172,27 +195,26 @@ class EmbedderTraining:
 def run(
     training: EmbedderTraining, work: Path, pairs: Optional[DevelopmentPairs], every: int, save_every_s: float
 ) -> None:
-    """Trains to the end of the schedule; saves by the clock, measures every `every` images."""
+    """Trains to the end of the schedule; saves by the clock, measures every `every` steps."""
     recipe = training.recipe
-    progress = Progress(training.step * recipe.batch, recipe.images, "images")
+    progress = Progress(training.step, recipe.steps, "steps")
     recent: List[Dict[str, float]] = []
     saved_at = time.monotonic()
     stop = StopRequest()
     while training.step < recipe.steps and not stop.made:
         recent.append(training.train_step())
-        seen = training.step * recipe.batch
         last = training.step == recipe.steps
         if training.step % 50 == 0:
             means = {name: float(np.mean([parts[name] for parts in recent if name in parts])) for name in recent[-1]}
-            log.info(progress.describe(seen, means))
+            log.info(progress.describe(training.step, means))
             recent = recent[-1:]
         if last or time.monotonic() - saved_at > save_every_s:
             training.save(work / "embedder.pt")
             saved_at = time.monotonic()
-        if pairs is not None and (last or seen % every < recipe.batch):
+        if pairs is not None and (last or training.step % every == 0):
             figures = pairs.figures(training.embed)
             log.info("development pairs: %s", figures)
-            append_to_curve(work / "embedder_curve.jsonl", {"images": seen, **figures})
+            append_to_curve(work / "embedder_curve.jsonl", {"steps": training.step, **figures})
     if stop.made:
         training.save(work / "embedder.pt")
         log.info("stopped on request; --resume goes on from step %d", training.step)
@@ -206,26 +228,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--run", default="embedder", help="name of the run: its folder below --work")
     parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet 112×96 PyTorch checkpoint")
     parser.add_argument("--pairs", type=Path, help="development pairs to measure on (never trained on)")
-    parser.add_argument("--images", type=int, default=1_000_000, help="length of the schedule, in images seen")
-    parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate")
+    parser.add_argument("--steps", type=int, default=1850, help="length of the schedule, the sectioned part included")
+    parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate of the joined network")
     parser.add_argument("--hints", type=float, default=Recipe.hint_weight, help="weight of the feature-map loss")
-    parser.add_argument(
-        "--sectioned",
-        type=int,
-        default=Recipe.sectioned_images,
-        metavar="IMAGES",
-        help="images during which every section learns from the teacher's feature maps",
-    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument(
         "--activation",
         choices=sorted(ACTIVATIONS),
-        default="relu",
-        help="PReLU trains at half the speed and ONNX Runtime runs it badly",
+        default="prelu",
+        help="prelu, the teacher's, is exported in a form that ONNX Runtime runs well; relu is a quarter faster there",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint if there is one")
     parser.add_argument("--start-from", type=Path, help="ONNX weights to begin a new schedule with (no sections then)")
-    parser.add_argument("--measure-every", type=int, default=20_000, metavar="IMAGES")
+    parser.add_argument("--measure-every", type=int, default=500, metavar="STEPS")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -238,11 +253,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     recipe = Recipe(
-        images=arguments.images,
+        steps=arguments.steps,
         seed=arguments.seed,
         peak_rate=arguments.rate,
         hint_weight=arguments.hints,
-        sectioned_images=0 if arguments.start_from else arguments.sectioned,
+        sectioned=() if arguments.start_from else SECTIONED,
     )
     teacher = load_public_teacher(torch.load(arguments.teacher, map_location="cpu", weights_only=True))
     training = EmbedderTraining(
@@ -251,7 +266,7 @@ def main() -> None:
     folder = arguments.work / arguments.run
     if arguments.resume and (folder / "embedder.pt").exists():
         training.resume(folder / "embedder.pt")
-        log.info("resumed at %d images", training.step * recipe.batch)
+        log.info("resumed at step %d", training.step)
     elif arguments.start_from:
         training.start_from(arguments.start_from)
     pairs = DevelopmentPairs(arguments.work, arguments.pairs) if arguments.pairs else None

@@ -21,6 +21,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from app.inference.rewriting import rewrite_prelu
 from training.files import replace_atomically
 from training.networks.mobilefacenet import MobileFaceNet
 from training.networks.retinaface import RetinaFace
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 OPSET = 13
 PLAIN_OPERATORS = {
     *("Conv", "Relu", "Add", "Mul", "Concat", "Slice", "Resize", "Transpose", "Reshape", "Flatten", "Softmax"),
-    *("Constant", "HardSigmoid", "Clip"),
+    *("Constant", "HardSigmoid", "Clip", "BatchNormalization"),
 }
 EMBEDDER_OUTPUTS = ("embedding",)
 DETECTOR_OUTPUTS = ("loc", "conf", "landms")
@@ -113,7 +114,9 @@ def name_output_axes(model: onnx.ModelProto, axes: Dict[str, Tuple[object, ...]]
 
 
 def embedder_model(network: MobileFaceNet) -> onnx.ModelProto:
+    """Without PReLU, which ONNX Runtime runs badly: it is written as the difference of two ReLUs."""
     model = trace(network, torch.zeros(2, 3, 112, 112), EMBEDDER_OUTPUTS, {0: "batch"})
+    rewrite_prelu(model)
     name_output_axes(model, {"embedding": ("batch", 128)})
     return model
 
@@ -182,7 +185,7 @@ def main() -> None:
     parser.add_argument("model", choices=("embedder", "detector"))
     parser.add_argument("--checkpoint", type=Path, required=True, help="the run's .pt file; its average is exported")
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write (replaced atomically)")
-    parser.add_argument("--activation", default="relu", help="the embedder's activation")
+    parser.add_argument("--activation", default="prelu", help="the embedder's activation")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     stored = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)

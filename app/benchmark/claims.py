@@ -56,12 +56,12 @@ _FACE: Size = (112, 112)
 
 _RETINAFACE_R50 = ("retinaface_r50",)
 _RETINAFACE_MNET = ("retinaface_mnet025",)
-_ARCFACE_R50 = ("w600k_r50", "arcface_r50")
-_ARCFACE_R100 = ("glintr100", "arcface_r100")
+_ARCFACE_R50 = ("w600k_r50", "arcface_r50_v1", "arcface_r50")
+_ARCFACE_R100 = ("glintr100", "arcface_r100_v1", "arcface_r100")
 _MOBILEFACENET = ("w600k_mbf", "mobilefacenet")
 _SCRFD_500M = ("scrfd_500m_kps",)
-_SCRFD_2500M = ("scrfd_2.5g_kps", "scrfd_25g_kps")
-_SCRFD_10G = ("scrfd_10g_kps",)
+_SCRFD_2500M = ("scrfd_2_5g_bnkps", "scrfd_2.5g")
+_SCRFD_10G = ("scrfd_10g_kps", "scrfd_10g")
 _CENTERFACE = ("centerface",)
 
 _MXNET = "theirs is the MXNet variant of the same backbone"

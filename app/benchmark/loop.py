@@ -160,7 +160,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
 def _measure_loop(description: str, settings: Settings, source: Source, progress: Progress) -> LoopSpeed:
     with tempfile.TemporaryDirectory() as folder:
         output = dataclasses.replace(settings.output, save=Path(folder) / "film.mp4", events=None, window=False)
-        report = run(dataclasses.replace(settings, output=output), [source], threading.Event(), progress)
+        report = run(dataclasses.replace(settings, output=output), [source], threading.Event, progress)
         summary = report.summary
         frames = max(1, summary.frames)
         return LoopSpeed(description, frames, summary.elapsed_s, summary.cpu_s * 1000 / frames)

@@ -43,11 +43,11 @@ PUBLISHED_HEADER = (
     "with",
 )
 
-LEGEND = (
-    "Milliseconds a batch, p50 / p95 / p99; fastest: all of the fastest run. prepare: pixels to the network's input; "
-    "transfer: to the device and back; decode: outputs to boxes or unit vectors. memory: growth of the process since "
-    "before the network was opened. Transfer, GPU memory and power are told where backend and machine tell them."
-)
+LEGEND = """Milliseconds a batch, p50 / p95 / p99; fastest: all of the fastest run.
+batch "8, by 4": of the batch of 8 the backend takes 4 at a time.
+prepare: pixels to the network's input; transfer: to the device and back; decode: outputs to boxes or unit vectors.
+memory: growth of the process since before the network was opened.
+Transfer, GPU memory and power are told where backend and machine tell them."""
 RANDOM = "(random weights)"
 COUNTS = {REQUEST: "request over HTTP", DETECTION: "with preparation and decoding", NETWORK: "network alone"}
 
@@ -60,10 +60,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def speed_report(machine: str, picture: str, power: str, outcomes: Sequence[Outcome], as_table: Table = table) -> str:
     """Everything that was measured, the batches of faces, and what could not be run."""
     speeds = [outcome for outcome in outcomes if isinstance(outcome, NetworkSpeed)]
-    blocks = [machine, LEGEND, f"Detectors were shown {picture}."]
-    if power:
-        blocks.append(f"power: {power}.")
+    blocks = [machine]
     if speeds:
+        notes = [LEGEND]
+        notes += [f"Detectors were shown {picture}."] if any(speed.task == "detection" for speed in speeds) else []
+        notes += [f"power: {power}."] if power else []
+        blocks.append("\n".join(notes))
         blocks.append(_without_empty_columns(SPEED_HEADER, [_speed_row(speed) for speed in speeds], as_table))
     singly = [_singly_row(speed, speed.singly) for speed in speeds if speed.singly is not None]
     if singly:
@@ -124,7 +126,7 @@ def _speed_row(speed: NetworkSpeed) -> Tuple[str, ...]:
         _name(speed),
         size_text(speed.size),
         f"{speed.label}, {speed.precision}",
-        str(speed.batch),
+        _batch(speed),
         f"{speed.images_per_s:.1f}",
         _milliseconds(speed.total.least),
         _spread(speed.prepare),
@@ -142,7 +144,7 @@ def _singly_row(speed: NetworkSpeed, singly: Spread) -> Tuple[str, ...]:
     return (
         _name(speed),
         f"{speed.label}, {speed.precision}",
-        str(speed.batch),
+        _batch(speed),
         _milliseconds(speed.total.p50),
         _milliseconds(speed.total.least),
         _milliseconds(singly.p50),
@@ -201,6 +203,10 @@ def _backends(speeds: Iterable[NetworkSpeed]) -> List[str]:
 
 def _name(speed: NetworkSpeed) -> str:
     return f"{speed.model} {RANDOM}" if speed.random_weights else speed.model
+
+
+def _batch(speed: NetworkSpeed) -> str:
+    return str(speed.batch) if speed.at_once == speed.batch else f"{speed.batch}, by {speed.at_once}"
 
 
 def _spread(spread: Optional[Spread]) -> str:

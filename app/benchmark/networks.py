@@ -19,6 +19,8 @@ from app.benchmark.power import PowerMeter
 from app.benchmark.stopwatch import Sample, Spread
 from app.benchmark.subjects import OpenedSubject, Size, Subject, open_subject
 from app.errors import ModelError
+from app.inference.batching import largest_run
+from app.vision.loading import InputsFor
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class Demand:
     most_runs: int = 100
     seconds: float = 3.0
     """For each figure. Slow networks end here, after FEWEST_RUNS at least."""
+    inputs_for: Optional[InputsFor] = None
+    """What int8 is learnt from."""
 
     @property
     def variants(self) -> List[Tuple[str, str]]:
@@ -58,6 +62,8 @@ class NetworkSpeed:
     """Why the program took this backend; empty where it was asked for."""
     size: Size
     batch: int
+    at_once: int
+    """How many of them the backend takes in one run."""
     prepare: Spread
     transfer: Optional[Spread]
     inference: Spread
@@ -134,7 +140,7 @@ class _Variant:
         self.subject = subject
         self.asked = (backend, precision)
         self.opened: OpenedSubject = open_subject(
-            subject, backend, precision, max(demand.batches), demand.threads, picture
+            subject, backend, precision, max(demand.batches), demand.threads, picture, demand.inputs_for
         )
         stack.callback(self.opened.engine.close)
         self.memory_mb = memory_mb() - before
@@ -171,6 +177,7 @@ class _Variant:
             reason=self.opened.reason if self.asked[0] == "auto" else "",
             size=self.subject.size,
             batch=batch,
+            at_once=min(batch, largest_run(self.opened.engine) or batch),
             prepare=Spread.of([sample.prepare for sample in self.samples]),
             transfer=Spread.of(transfers) if transfers else None,
             inference=Spread.of([sample.inference for sample in self.samples]),

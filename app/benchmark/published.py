@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from app.benchmark.claims import NETWORK, Claim, Part
@@ -129,9 +129,7 @@ def _available(models: Tuple[str, ...], catalog: Catalog, make_random: MakeRando
 
 
 def _with_batches(demand: Demand, batches: Set[int]) -> Demand:
-    return Demand(
-        tuple(sorted(batches)), demand.backends, demand.precisions, demand.threads, demand.most_runs, demand.seconds
-    )
+    return replace(demand, batches=tuple(sorted(batches)))
 
 
 def _key(part: Part) -> Tuple[str, ...]:

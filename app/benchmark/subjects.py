@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Protocol, Tuple, runtime_checkable
 
@@ -16,7 +17,9 @@ from app.inference.choice import open_network
 from app.inference.network import Network
 from app.settings import DetectionSettings
 from app.vision.catalog import ModelEntry, sha256_of
+from app.vision.detector import rounded_up
 from app.vision.families import DETECTORS, EMBEDDERS, can_run
+from app.vision.loading import InputsFor
 from app.vision.preprocessing import Preprocessing
 
 Size = Tuple[int, int]
@@ -34,10 +37,17 @@ LIKE_RETINAFACE = {
     "preprocessing": Preprocessing("bgr", (104, 117, 123), 1),
     "min_sizes": ((16, 32), (64, 128), (256, 512)),
 }
+LIKE_SCRFD = {
+    "task": "detection",
+    "family": "scrfd",
+    "preprocessing": Preprocessing("rgb", (127.5, 127.5, 127.5), 128),
+}
 ARCHITECTURES: Dict[str, Dict[str, Any]] = {
     "retinaface_r50": LIKE_RETINAFACE,
     "arcface_r50": {**LIKE_ARCFACE, "dimensions": 512},
     "arcface_r100": {**LIKE_ARCFACE, "dimensions": 512},
+    "scrfd_2.5g": LIKE_SCRFD,
+    "scrfd_10g": LIKE_SCRFD,
 }
 """Networks whose speed can be measured without their weights, for it does not depend on them."""
 
@@ -103,7 +113,13 @@ def subject_of(entry: ModelEntry, size: Size, random_weights: bool = False) -> S
 
 
 def open_subject(
-    subject: Subject, backend: str, precision: str, largest_batch: int, threads: int, picture: np.ndarray
+    subject: Subject,
+    backend: str,
+    precision: str,
+    largest_batch: int,
+    threads: int,
+    picture: np.ndarray,
+    inputs_for: Optional[InputsFor] = None,
 ) -> OpenedSubject:
     """Opens it as the program does, for batches up to this; `picture` is what detectors are shown.
 
@@ -111,14 +127,16 @@ def open_subject(
     """
     entry = subject.entry
     width, height = subject.size
-    largest = (
-        (largest_batch, 3, _padded(height), _padded(width)) if subject.detects else (largest_batch, 3, height, width)
-    )
+    if subject.detects:
+        width, height = rounded_up(width), rounded_up(height)
+    largest = (largest_batch, 3, height, width)
+    pictures = None if inputs_for is None or subject.random_weights else partial(inputs_for, entry)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for file in (entry.verified_file(), *entry.file.parent.glob("*.timing")):
+        learnt = entry.file.parent.glob(f"{entry.file.stem}.{entry.sha256[:12]}.*")
+        for file in (entry.verified_file(), *entry.file.parent.glob("*.timing"), *learnt):
             Path(folder, file.name).symlink_to(file.resolve())
         path = Path(folder, entry.file.name)
-        choice = open_network(Network(entry.name, path, entry.sha256, largest, precision, threads), backend)
+        choice = open_network(Network(entry.name, path, entry.sha256, largest, precision, threads, pictures), backend)
     engine = StopwatchEngine(choice.engine)
     try:
         run = _detecting(subject, engine, picture) if subject.detects else _embedding(subject, engine)
@@ -161,7 +179,3 @@ def cut_to(picture: np.ndarray, size: Size) -> np.ndarray:
     left, top = (width - part_width) // 2, (height - part_height) // 2
     part = picture[top : top + part_height, left : left + part_width]
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
-
-
-def _padded(side: int) -> int:
-    return -(-side // 32) * 32

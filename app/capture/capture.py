@@ -45,7 +45,8 @@ class Channels:
         self._closed = threading.Event()
         self._turn = 0
         self._threads = [
-            CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock) for source in sources
+            CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock, self._is_finished)
+            for source in sources
         ]
         look_every_s = min(settings.open_timeout_s, settings.read_timeout_s) / 10
         self._watchdog = threading.Thread(

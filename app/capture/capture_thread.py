@@ -53,6 +53,7 @@ class CaptureThread:
         open: OpenReader,
         clock: Clock,
         wall_clock: Clock,
+        run_is_over: Callable[[], bool],
     ) -> None:
         self.source = source
         self.state = ChannelState.OPENING
@@ -62,6 +63,7 @@ class CaptureThread:
         self._open_reader = open
         self._clock = clock
         self._wall_clock = wall_clock
+        self._run_is_over = run_is_over
         self._frames: Deque[Frame] = deque()
         self._counters = ChannelCounters()
         self._last_error: Optional[str] = None
@@ -323,7 +325,8 @@ class CaptureThread:
             log.debug("%s", cause)
             return
         self._failed(cause)
-        log.info("%s: tried again as long as the run lasts", self.source.name)
+        if not self._run_is_over():
+            log.info("%s: tried again as long as the run lasts", self.source.name)
 
     def _failed(self, cause: str) -> None:
         self._busy_since = None

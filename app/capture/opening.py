@@ -51,6 +51,16 @@ def open_reader(source: Source, settings: CaptureSettings) -> Reader:
     return _open_url(source, settings)
 
 
+def check_present(source: Source) -> None:
+    """Raises a SourceError for what is wrong without any opening: a mistyped path, a camera that is not plugged in."""
+    if source.kind is SourceKind.IMAGES:
+        picture_files(source.address)
+    elif source.kind is SourceKind.CAMERA:
+        _check_device(source)
+    elif source.kind is SourceKind.VIDEO and not source.remote:
+        _check_file(source, Path(source.address))
+
+
 def takes_gstreamer(backend: str) -> bool:
     """Whether GStreamer decodes, by the setting and by what this computer has."""
     if backend == "ffmpeg":

@@ -125,6 +125,8 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if not address:
         raise SourceError("a source has an empty address. Give a URL, a file, camera:0, csi:0 or images:FOLDER.")
     scheme = _SCHEME.match(address)
+    if scheme is not None and scheme.end() == len(address):
+        raise SourceError(f"{address}: the address behind it is missing.")
     if scheme is not None:
         return _kind_of_url(scheme.group(1).lower(), address)
     prefix, colon, rest = address.partition(":")
@@ -161,7 +163,7 @@ def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]
         return kind, str(int(numbered.group(1)))
     if kind is SourceKind.CAMERA and rest.startswith("/dev/"):
         return kind, rest
-    raise SourceError(f"{address!r}: behind {kind}: belongs the camera's number, as in {kind}:0.")
+    raise SourceError(f"{rest!r} is no camera: name it by its number, as in {kind}:0.")
 
 
 def _means_pictures(address: str) -> bool:

@@ -11,6 +11,7 @@ from app.capture.uri import parse_source
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.run import stop_on_signals
+from app.errors import check_all
 from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Makes a short film in which a camera passes portraits of Eileen Collins, Grace Hopper and a stranger,
@@ -43,11 +44,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.demo.check import TruthCheck
     from app.demo.film import make_film
     from app.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
-    from app.vision.loading import detector_entry, embedder_entry
+    from app.vision.loading import model_checks
 
     # A missing model is told before the film is made.
-    detector_entry(settings.models).verified_file()
-    embedder_entry(settings.models).verified_file()
+    check_all(*model_checks(settings.models))
     folder = settings.gallery.folder.parent
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)
@@ -55,12 +55,10 @@ def execute(arguments: argparse.Namespace) -> int:
     film = make_film(folder / "film.mp4", portraits, load_backdrops())
     check = TruthCheck(film.truth)
     source = parse_source(str(film.path), "demo")
-    stop = stop_on_signals()
-    report = run(settings, [source], stop, progress, extra_outputs=[check])
+    report = run(settings, [source], stop_on_signals, progress, extra_outputs=[check])
     print(report.text(), check.text(), sep="\n\n")
-    if stop.is_set():
-        print("\ninterrupted before the end; nothing was checked")
-        return FAILED
+    if report.stopped:
+        raise KeyboardInterrupt("before the end; nothing was checked")
     mistakes = check.mistakes()
     if mistakes or report.failed:
         print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the film could not be read"]))

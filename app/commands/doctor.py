@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import List
 
-from app.commands.files import write_whole
+from app.commands.files import write_text
 from app.commands.logs import configure_logging
 from app.commands.options import DEFAULT_CONFIG, add_settings_options, effective_settings
 from app.errors import SettingsError
@@ -67,7 +67,10 @@ def _report(arguments: argparse.Namespace, models: ModelSettings) -> int:
 
     path: Path = arguments.jetson_report
     todo = steps(models.detector, models.embedder)
-    complete = make_report(todo, arguments.config, lambda text: write_whole(path, text), _tell)
+    try:
+        complete = make_report(todo, arguments.config, lambda text: write_text(path, text), _tell)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{path} holds what had been done") from None
     print(f"written: {path}; read it before you send it")
     return 0 if complete else INCOMPLETE
 

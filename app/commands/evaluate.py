@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+from app.commands.files import check_writable, make_folder, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import OutputError
+from app.errors import check_all
 from app.output.progress import Progress
 from app.settings import Settings
 
@@ -28,25 +29,30 @@ EXAMPLES = """examples:
   python -m app evaluate label --images photos/ --detector NAME --out labels.txt
 what the figures mean: docs/evaluate.md"""
 
+DETECTOR_ALONE = ("models.detector", "models.backend", "models.precision")
+
 CURVE_MIN_SCORE = 0.02
 """Detections this poor still belong to the curve from which AP is taken."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="verification|detection|label", required=True)
+    actions = parser.add_subparsers(
+        title="actions", dest="action", metavar="verification|detection|label", required=True
+    )
     purposes = {
         "verification": "how well faces of one person are told from faces of two, on labelled pairs",
         "detection": "which faces are found and what is taken for one, on labelled pictures",
         "label": "write the faces that a detector finds as labels, to compare another one with it",
     }
     for name, purpose in purposes.items():
-        action = actions.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        action = actions.add_parser(name, help=purpose, description=purpose)
         action.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the pictures")
         {"verification": _add_verification, "detection": _add_detection, "label": _add_label}[name](action)
         action.add_argument(
             "--input-size", metavar="PX", type=_input_size, help="longer side of a picture inside the detector"
         )
-        add_settings_options(action, sections=("models",))
+        sections = ("models",) if name == "verification" else DETECTOR_ALONE
+        add_settings_options(action, sections=sections)
 
 
 def _add_verification(action: argparse.ArgumentParser) -> None:
@@ -100,12 +106,12 @@ def _add_outputs(action: argparse.ArgumentParser, curves: str) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = _with_detection(effective_settings(arguments).settings, arguments)
     progress = configure_logging(settings.run.log_level)
-    for path in (getattr(arguments, "json", None), getattr(arguments, "out", None)):
-        _check_writable(path)
+    check_writable(getattr(arguments, "json", None), getattr(arguments, "out", None))
     if getattr(arguments, "plots", None) is not None:
         from app.evaluation.plots import require_matplotlib
 
         require_matplotlib()
+        make_folder(arguments.plots)
     actions = {"verification": _verification, "detection": _detection, "label": _label}
     actions[arguments.action](arguments, settings, progress)
     return 0
@@ -118,10 +124,11 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
     from app.evaluation.pairs import find_pictures, read_pairs
     from app.evaluation.report import verification_json, verification_text
     from app.evaluation.verification import balanced_folds, measure_verification
-    from app.vision.loading import embedder_entry
+    from app.vision.loading import embedder_entry, model_checks
 
     pairs = read_pairs(arguments.pairs)
     files = find_pictures(pairs, arguments.images)
+    check_all(*model_checks(settings.models))
     threshold = settings.recognition.threshold
     if threshold is None:
         threshold = embedder_entry(settings.models).threshold
@@ -193,7 +200,7 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
     with _detector(settings) as detector:
         found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
     lines = [line for picture, faces in zip(pictures, found.faces) for line in retinaface_lines(picture.file, faces)]
-    _write(arguments.out, "\n".join(lines) + "\n")
+    write_text(arguments.out, "\n".join(lines) + "\n")
     print(
         f"{arguments.out}: {sum(map(len, found.faces))} faces in {len(pictures)} pictures, "
         f"{sum(not len(faces) for faces in found.faces)} pictures without a face; "
@@ -214,29 +221,17 @@ def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
 
 
 def _detector(settings: Settings) -> Any:
+    from app.int8_pictures import inputs_for_int8
     from app.vision.loading import leave_cores_to_networks, load_detector
 
     leave_cores_to_networks()
-    return contextlib.closing(load_detector(settings.models, settings.detection))
+    return contextlib.closing(load_detector(settings.models, settings.detection, inputs_for_int8(settings)))
 
 
 def _heading(settings: Settings, models: List[str]) -> str:
     from app.benchmark.machine import machine
 
     return f"{machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _check_writable(path: Optional[Path]) -> None:
-    """Told before the networks run for an hour, not after."""
-    if path is not None and not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
@@ -250,7 +245,7 @@ def _write_json(path: Optional[Path], models: List[str], settings: Settings, fig
         "detection": dataclasses.asdict(settings.detection),
         **figures,
     }
-    _write(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
 
 def _share(text: str) -> float:

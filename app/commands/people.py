@@ -6,15 +6,17 @@ import argparse
 import difflib
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import GalleryError
+from app.errors import GalleryError, check_all
 from app.identity.people import normalised
-from app.identity.roster import add_photo, photos_by_person, remove_person
+from app.identity.roster import add_photo, folder_of, photos_by_person, remove_person, shown_name
 from app.settings import Settings
 from app.summary import table
+from app.wording import counted
 
 DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos;
 what these commands do can as well be done by copying and deleting files."""
@@ -29,14 +31,14 @@ REFUSED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="list|add|remove|check", required=True)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="list|add|remove|check", required=True)
     for name, purpose in (
         ("list", "everybody, with the number of photos"),
         ("add", "copy photos of a person into the gallery"),
         ("remove", "delete a person's photos from the gallery"),
         ("check", "say of every photo what was found in it and whether it is good enough"),
     ):
-        action = actions.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        action = actions.add_parser(name, help=purpose, description=purpose)
         add_settings_options(action, sections=("gallery", "models"))
         if name in ("add", "remove"):
             action.add_argument("name", metavar="NAME", help="the person's name as it will be shown")
@@ -56,41 +58,57 @@ def execute(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     people = photos_by_person(settings.gallery.folder)
     if not people:
-        print(
-            f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: python -m app people add NAME IMG"
-        )
+        print(_nobody(settings))
         return 0
     print(table(("person", "photos"), [(name, str(len(photos))) for name, photos in people.items()]))
     return 0
+
+
+def _nobody(settings: Settings) -> str:
+    return f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: python -m app people add NAME IMG"
 
 
 def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     """Only photos that are good enough are copied."""
     from app.assembly import gallery_enrolment
 
+    folder = settings.gallery.folder
+    check_all(
+        partial(folder_of, folder, arguments.name), *(partial(_require_readable, photo) for photo in arguments.photos)
+    )
     refused = 0
     with gallery_enrolment(settings) as enrolment:
-        enrolment.enrol_all()
-        known = {photo.content_hash: photo.path for photo in enrolment.gallery.photos}
+        enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
+        person = shown_name(folder, arguments.name)
+        known = {photo.content_hash: (photo.person, photo.path) for photo in enrolment.gallery.photos}
         for photo in arguments.photos:
-            try:
-                data = photo.read_bytes()
-            except OSError as error:
-                raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
+            data = photo.read_bytes()
             content_hash = hashlib.sha256(data).hexdigest()
             if content_hash in known:
-                print(f"{photo}: is in the gallery already, as {known[content_hash]}")
+                owner, place = known[content_hash]
+                if owner == person:
+                    print(f"{photo}: is in the gallery already, as {place}")
+                else:
+                    refused += 1
+                    print(f"{photo}: not added: the same photo is already {owner}'s ({place})")
                 continue
             finding = enrolment.examine(data)
             if finding.status.kept:
-                target = add_photo(settings.gallery.folder, arguments.name, photo)
-                known[content_hash] = str(target)
+                target = add_photo(folder, arguments.name, photo)
+                known[content_hash] = (person, str(target))
                 print(f"{photo}: added as {target}{_remark(finding.message)}")
             else:
                 refused += 1
                 print(f"{photo}: refused: {finding.message}")
         enrolment.enrol_all()
     return REFUSED if refused else 0
+
+
+def _require_readable(photo: Path) -> None:
+    try:
+        photo.open("rb").close()
+    except OSError as error:
+        raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
 
 
 def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -115,8 +133,8 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _confirmed(name: str, photos: int) -> bool:
     if not sys.stdin.isatty():
-        raise GalleryError(f"this deletes {photos} photos of {name}; say --yes where nobody can be asked")
-    return input(f"delete {photos} photos of {name}? [y/N] ").strip().lower() in ("y", "yes")
+        raise GalleryError(f"this deletes {counted(photos, 'photo')} of {name}; say --yes where nobody can be asked")
+    return input(f"delete {counted(photos, 'photo')} of {name}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _check(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -142,7 +160,11 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     if rows:
         print(table(("photo", "person", "faces", "px", "sharpness", "turned", "verdict", "remark"), rows))
     refused = sum(not photo.finding.status.kept for photo in photos)
-    print(f"{len(photos)} photos: {len(photos) - refused} kept, {refused} refused")
+    print(
+        f"{counted(len(photos), 'photo')}: {len(photos) - refused} kept, {refused} refused"
+        if photos
+        else _nobody(settings)
+    )
     for problem in problems:
         print(f"warning: {problem}")
     return REFUSED if refused else 0

@@ -22,7 +22,11 @@ EXAMPLES = """examples:
   python -m app --camera desk=0 --rtsp door=rtsp://192.168.1.20/stream1 --events visits.jsonl
   python -m app --video clip.mp4 --save annotated.mp4
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
-in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks"""
+in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks
+Ctrl-C ends a run in good order: films are finished and the summary is printed.
+
+exit codes: 0 done, also when a run was ended by Ctrl-C; 1 a part failed or was refused; 2 a mistake, or a source
+that cannot be opened; 130 anything else that was interrupted by Ctrl-C"""
 
 NO_SOURCE = """no source is given: name at least one, for example
   python -m app --camera 0
@@ -56,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Only now, so that --help and a wrong option are answered at once.
     from app.assembly import run
 
-    report = run(effective.settings, sources, stop_on_signals(), progress)
+    report = run(effective.settings, sources, stop_on_signals, progress)
     if report.summary.frames or report.lost or len(report.failed) < len(sources):
         print(report.text())
     if report.failed:

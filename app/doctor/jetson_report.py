@@ -107,21 +107,18 @@ def make_report(
     done: List[StepResult] = []
     save(report_text(done, len(todo)))
     has_tensorrt = True
-    try:
-        for number, step in enumerate(todo, 1):
-            tell(f"{number} of {len(todo)}: {step.title} …")
-            if step.needs and not has_tensorrt:
-                result = StepResult(step.title, _shown(step.words), None, 0.0, "", "", "left out: no GPU with TensorRT")
-            else:
-                result = run_step(step, config)
-            done.append(result)
-            if number == 1:
-                has_tensorrt = finds_tensorrt(result.data)
-            tell(f"   {result.outcome}, {result.seconds:.0f} s")
-            save(report_text(done, len(todo)))
-    except KeyboardInterrupt:
-        tell("interrupted")
-    return len(done) == len(todo) and not any(result.failed for result in done)
+    for number, step in enumerate(todo, 1):
+        tell(f"{number} of {len(todo)}: {step.title} …")
+        if step.needs and not has_tensorrt:
+            result = StepResult(step.title, _shown(step.words), None, 0.0, "", "", "left out: no GPU with TensorRT")
+        else:
+            result = run_step(step, config)
+        done.append(result)
+        if number == 1:
+            has_tensorrt = finds_tensorrt(result.data)
+        tell(f"   {result.outcome}, {result.seconds:.0f} s")
+        save(report_text(done, len(todo)))
+    return not any(result.failed for result in done)
 
 
 def run_step(step: Step, config: Optional[Path]) -> StepResult:

@@ -7,6 +7,7 @@ import sys
 from typing import Any, Callable, Dict, List, NamedTuple
 
 from app.doctor.findings import Finding, note, ok, problem, warning
+from app.inference.onnx import onnx_providers
 
 OLDEST_PYTHON = (3, 8)
 FROM_INSTALLER = "make install brings it; on a Jetson ./jetson_setup.sh"
@@ -30,8 +31,8 @@ PACKAGES = (
     Package("onnxruntime", "ONNX Runtime", "runs networks on the processor", install="pip install onnxruntime"),
     Package("openvino", "OpenVINO", "runs networks faster on many processors", install="pip install openvino"),
     Package("tensorrt", "TensorRT", "runs networks on NVIDIA GPUs"),
-    Package("cuda.bindings.runtime", "cuda-python", "the GPU's memory, for TensorRT"),
-    Package("pycuda.driver", "pycuda", "the same on JetPack 5"),
+    Package("pycuda.driver", "pycuda", "the GPU's memory, for TensorRT: JetPack 5, and where CUDA is installed"),
+    Package("cuda.bindings.runtime", "cuda-python", "the same: JetPack 6 and newer, PCs"),
     Package("onnx", "onnx", "engines inspect and import", install="pip install onnx"),
     Package("av", "PyAV", "films as H.264", install="pip install av"),
     Package("PIL", "Pillow", "names in every script on the picture", install="pip install pillow"),
@@ -94,7 +95,9 @@ def _opencv(cv2: Any, is_jetson: bool) -> List[Finding]:
 
 
 def _onnxruntime(onnxruntime: Any, is_jetson: bool) -> List[Finding]:
-    return [note("ONNX Runtime computes on: " + ", ".join(onnxruntime.get_available_providers()))]
+    """What the program would try of it: a package also names what needs a service elsewhere."""
+    names = (provider.replace("ExecutionProvider", "") for provider in onnx_providers())
+    return [note("ONNX Runtime computes on: " + ", ".join(names))]
 
 
 DETAILS: Dict[str, Callable[[Any, bool], List[Finding]]] = {"cv2": _opencv, "onnxruntime": _onnxruntime}

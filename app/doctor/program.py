@@ -11,16 +11,17 @@ from app.doctor.findings import Finding, note, ok, problem, warning
 from app.errors import GalleryError, ModelError
 from app.identity.folder import scan
 from app.identity.roster import photos_by_person
-from app.inference.build import precisions_for
+from app.inference.build import find_engine
 from app.inference.choice import open_network
-from app.inference.engine_card import EngineDemand, card_of, stale_reason
+from app.inference.engine_card import card_of
 from app.inference.network import Network
 from app.inference.place import place_here
+from app.int8_pictures import inputs_for_int8
 from app.output.display import display_available
 from app.settings import Settings
 from app.vision.catalog import FileState, ModelEntry, read_catalog
 from app.vision.families import can_run
-from app.vision.loading import attribute_entry, largest_input_of
+from app.vision.loading import attribute_entry, network_of
 from app.wording import counted
 
 
@@ -50,10 +51,9 @@ def check_networks(settings: Settings) -> List[Finding]:
     return findings
 
 
-def network_of(entry: ModelEntry, settings: Settings) -> Network:
-    """The network as the program asks for it."""
-    largest, models = largest_input_of(entry, settings.detection), settings.models
-    return Network(entry.name, entry.file, entry.sha256, largest, models.precision, models.threads)
+def _asked(entry: ModelEntry, settings: Settings) -> Network:
+    """The network as a run asks for it."""
+    return network_of(entry, settings.models, settings.detection, inputs_for_int8(settings))
 
 
 def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
         return
     yield ok(f"{entry.name}: {entry.file}, SHA-256 is right")
     try:
-        choice = open_network(network_of(entry, settings), settings.models.backend, build_missing=False)
+        choice = open_network(_asked(entry, settings), settings.models.backend, build_missing=False)
     except ModelError as error:
         yield problem(str(error))
         return
@@ -83,7 +83,7 @@ def check_engines(settings: Settings) -> List[Finding]:
     catalog = read_catalog(settings.models.catalog)
     chosen = (settings.models.detector, settings.models.embedder, *settings.attributes.models.values())
     findings = [
-        _engine(path, network_of(entry, settings))
+        _engine(path, _asked(entry, settings))
         for entry in catalog.entries.values()
         if entry.name in chosen
         for path in catalog.engines_built_from(entry)
@@ -98,12 +98,14 @@ def _engine(path: Path, network: Network) -> Finding:
     )
     try:
         here, _ = place_here()
-        reason = stale_reason(card, EngineDemand.of(network, precisions_for(network.precision)), here)
+        found, unfit = find_engine(network, here)
     except ModelError as error:
         return note(f"{text}; whether it fits cannot be told here: {error}")
-    if reason:
-        return warning(f"{text}; it is not used: {reason}", f"python -m app engines build {network.name}")
-    return ok(f"{text}, fits")
+    if path.name not in unfit:
+        return ok(f"{text}, fits")
+    if found:
+        return note(f"{text}; it is not used: {unfit[path.name]}")
+    return warning(f"{text}; it is not used: {unfit[path.name]}", network.build_command)
 
 
 def check_gallery(folder: Path) -> List[Finding]:
@@ -118,7 +120,7 @@ def check_gallery(folder: Path) -> List[Finding]:
     text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
     if problems:
         return [warning(f"{text}; {counted(len(problems), 'thing')} not read", "python -m app people check")]
-    return [ok(text)]
+    return [ok(f"{text}; python -m app people check tells whether they are good enough")]
 
 
 def check_display() -> List[Finding]:

@@ -112,4 +112,8 @@ def pictures_below(folder: Path) -> List[str]:
     if not folder.is_dir():
         raise SourceError(f"{folder}: there is no such folder of pictures")
     everywhere = Path(glob.escape(str(folder))) / "**" / "*"
-    return [path.relative_to(folder).as_posix() for path in picture_files(str(everywhere))]
+    try:
+        found = picture_files(str(everywhere))
+    except SourceError:
+        raise SourceError(f"{folder}: no pictures in this folder nor in those within it") from None
+    return [path.relative_to(folder).as_posix() for path in found]

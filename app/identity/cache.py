@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
 import numpy as np
 
+from app.files import write_whole
 from app.identity.gallery import PhotoFinding, PhotoStatus
 
 CACHE_FILE = ".embeddings.cache"
@@ -61,7 +59,8 @@ class EmbeddingCache:
         """Replaces the file, by all of `findings` or not at all. Where nothing can be written, it says so once."""
         payload = _pack(self._model, findings)
         try:
-            _replace_file(self._path, _MAGIC + _checksum(payload) + b"\n" + payload)
+            # Readable by the owner alone: embeddings of faces are nobody else's business.
+            write_whole(self._path, _MAGIC + _checksum(payload) + b"\n" + payload, mode=0o600)
         except OSError as error:
             if not self._told_unwritable:
                 log.warning("%s: cannot be written (%s); every start embeds all photos", self._path, error.strerror)
@@ -119,18 +118,3 @@ def _finding(entry: Mapping[str, Any], embeddings: np.ndarray) -> PhotoFinding:
 
 def _checksum(payload: bytes) -> bytes:
     return hashlib.sha256(payload).hexdigest().encode("ascii")
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    """Readable by the owner alone (as mkstemp makes it): embeddings of faces are nobody else's business."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

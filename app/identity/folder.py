@@ -49,13 +49,17 @@ class Plan:
     gone: Tuple[str, ...]
 
 
+def require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise GalleryError(f"{folder}: no such folder; make it, or name another with --gallery")
+
+
 def scan(folder: Path) -> Scan:
     """A cheap look at the folder: names, sizes and times, no file is opened.
 
     Hidden files, README, the cache and other things that are no pictures are passed over.
     """
-    if not folder.is_dir():
-        raise GalleryError(f"{folder}: no such folder; make it, or name another with --gallery")
+    require_folder(folder)
     photos: Dict[str, FileStamp] = {}
     problems: List[str] = []
     display_names = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Dict, List
@@ -15,9 +16,10 @@ _NOT_IN_FOLDER_NAMES = '/\\:*?"<>|\0'
 
 def photos_by_person(folder: Path) -> Dict[str, List[Path]]:
     """Everybody in the order of the alphabet, with the files of their photos."""
+    photos = scan(folder).photos
     names = read_display_names(folder / DISPLAY_NAMES_FILE)
     people: Dict[str, List[Path]] = {}
-    for path in scan(folder).photos:
+    for path in photos:
         people.setdefault(person_of(PurePosixPath(path), names), []).append(folder / path)
     return dict(sorted(people.items()))
 
@@ -26,20 +28,23 @@ def add_photo(folder: Path, person: str, photo: Path) -> Path:
     """Copies the photo to where it counts as this person's; its new place. No file is ever replaced."""
     if photo.suffix.lower() not in PHOTO_SUFFIXES:
         raise GalleryError(f"{photo}: not a photo that can be enrolled; use {', '.join(PHOTO_SUFFIXES)}")
-    home = folder / _folder_of(folder, person)
+    home = folder / folder_of(folder, person)
     number = 1
     target = home / photo.name
     while target.exists():
         number += 1
         target = home / f"{photo.stem} ({number}){photo.suffix}"
+    # Under a hidden name until it is whole: a running program must not judge half a photo.
+    partial = home / f".{target.name}.part"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        # Under a hidden name until it is whole: a running program must not judge half a photo.
-        partial = home / f".{target.name}.part"
         shutil.copyfile(photo, partial)
         partial.replace(target)
     except OSError as error:
         raise GalleryError(f"{photo} cannot be copied to {home}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return target
 
 
@@ -58,7 +63,13 @@ def remove_person(folder: Path, person: str) -> List[Path]:
     return photos
 
 
-def _folder_of(folder: Path, person: str) -> str:
+def shown_name(folder: Path, person: str) -> str:
+    """The person that photos in `folder_of` this name count as: `people.yaml` may show it as another."""
+    names = read_display_names(folder / DISPLAY_NAMES_FILE)
+    return person_of(PurePosixPath(folder_of(folder, person), "photo"), names)
+
+
+def folder_of(folder: Path, person: str) -> str:
     """The folder that is this person: the one that `people.yaml` gives this name, or else the name itself."""
     name = normalised(person)
     for entry, shown in read_display_names(folder / DISPLAY_NAMES_FILE).items():

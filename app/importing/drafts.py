@@ -10,9 +10,17 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from app.errors import ModelError
-from app.importing.architectures import Architecture, retinaface_on_mobilenet
+from app.importing.architectures import Architecture, as_trained_in_mxnet, retinaface_on_mobilenet
 from app.importing.checkpoint import read_checkpoint
 from app.importing.fitting import fitting_architecture
+from app.importing.known_networks import (
+    Known,
+    contradictions,
+    described_facts,
+    in_words,
+    plain_number,
+    takes_plain_pixels,
+)
 from app.importing.measuring import fit_of_statistics, fitting_better
 from app.importing.numpy_reference import numpy_outputs
 from app.importing.onnx_file import (
@@ -20,6 +28,7 @@ from app.importing.onnx_file import (
     facts_for,
     input_shape,
     load_onnx,
+    scales_inside,
     with_named_sides,
     with_old_opset,
 )
@@ -27,9 +36,11 @@ from app.importing.onnx_writer import write_onnx
 from app.importing.packages import require_packages
 from app.importing.torch_reference import torch_outputs
 from app.importing.weights import Weights
-from app.importing.wts import MXNET_DIVISOR, MXNET_EPSILON, is_mxnet, named_as_in_pytorch, read_wts
+from app.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
+from app.inference.rewriting import rewrite_prelu
+from app.vision.catalog import MY_MODELS, ModelEntry, sha256_of
 from app.vision.detector import SMALLEST_INPUT
 from app.vision.recognising import DETECTOR_FAMILIES, Likeness, looks_like
 
@@ -48,13 +59,15 @@ class Wishes:
 
     name: str = ""
     family: str = ""
+    like: str = ""
+    """The catalogue's entry that tells what the file does not; empty: the one after which the file is called."""
     slope: Optional[float] = None
     """Of RetinaFace's activation; None: measured."""
     batch: Optional[int] = None
     """`onnx_file.FREE`, a number, or None: as the file has it."""
     size: Optional[Tuple[int, int]] = None
     """Width and height, `onnx_file.FREE_SIZE`, or None: as the file has it."""
-    licence: str = "unknown, yours to know"
+    licence: str = ""
     replace: bool = False
 
 
@@ -71,6 +84,47 @@ class Draft:
     reference: Optional[Callable[[np.ndarray], Mapping[str, np.ndarray]]]
     """What the original answers; None for ONNX files, which are compared with themselves as they were."""
     remarks: List[str] = field(default_factory=list)
+    unsure: Tuple[str, ...] = ()
+    """Facts that are only usual."""
+    scales_inside: bool = False
+    """Mean and scale are seen to be part of the network."""
+    known: Optional[ModelEntry] = None
+    """The catalogue's entry from which facts were taken."""
+
+    @property
+    def is_written_here(self) -> bool:
+        """From weights alone, so that mean and scale are not part of it."""
+        return self.reference is not None
+
+
+def with_known_facts(path: Path, draft: Draft, known: Optional[Known], report: Report) -> Draft:
+    """The draft with what the catalogue says of this network, unless the file shows that it is another one."""
+    if known is None:
+        return draft
+    entry = known.entry
+    differences = "; ".join(contradictions(entry, draft.task, draft.family, draft.facts))
+    if differences and known.is_said:
+        raise ModelError(f"{path}: this is not {entry.name}: {differences}")
+    if differences:
+        report(f"it is called like {entry.name} of the catalogue, but {differences}: nothing is taken from there")
+        return draft
+    is_another_file = not known.is_said and bool(entry.sha256) and sha256_of(path) != entry.sha256
+    sure: Tuple[str, ...] = ("mean", "divisor") if draft.scales_inside else ()
+    if draft.is_written_here and (takes_plain_pixels(entry) or not known.is_said):
+        sure = ("channels", "mean", "divisor")
+    facts = {key: value for key, value in described_facts(entry).items() if key not in sure}
+    if is_another_file:
+        facts.pop("threshold", None)
+        told = f"only {in_words(facts)}" if facts else "nothing"
+        report(f"it is called like {entry.name} of the catalogue, but is another file: {told} is taken from there")
+        return dataclasses.replace(draft, facts={**draft.facts, **facts}, unsure=())
+    facts = {**draft.facts, **facts}
+    how = "as you say" if known.is_said else "by its name"
+    is_own = entry.described_in.name == MY_MODELS
+    whose = MY_MODELS if is_own else "the catalogue"
+    report(f"taken for {entry.name} of {whose}, {how}: {in_words(facts)}; {entry.licence_text}")
+    remarks = [*draft.remarks, *([entry.notes] if entry.notes and not is_own else [])]
+    return dataclasses.replace(draft, facts=facts, remarks=remarks, unsure=(), known=entry)
 
 
 def draft_from_checkpoint(path: Path, wishes: Wishes, report: Report) -> Draft:
@@ -92,7 +146,7 @@ def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
         arrays = named_as_in_pytorch(path, arrays)
     architecture = _settled(path, fitting_architecture(path, arrays), arrays, wishes, report)
     if from_mxnet:
-        architecture = dataclasses.replace(architecture, epsilon=MXNET_EPSILON, divisor=MXNET_DIVISOR)
+        architecture = as_trained_in_mxnet(architecture)
 
     def reference(images: np.ndarray) -> Mapping[str, np.ndarray]:
         return numpy_outputs(architecture, Weights(arrays), images)
@@ -101,7 +155,8 @@ def draft_from_wts(path: Path, wishes: Wishes, report: Report) -> Draft:
 
 
 def require_known_family(family: str) -> None:
-    known = dict.fromkeys((*DETECTOR_FAMILIES, "arcface", *(likeness.family for likeness in _BY_SIZES.values())))
+    by_sizes = (likeness.family for likeness in _BY_SIZES.values())
+    known = dict.fromkeys((*DETECTOR_FAMILIES, "arcface", "mask", *by_sizes))
     if family and family not in known:
         raise ModelError(f"there is no family {family!r} that can be imported; there are {', '.join(known)}")
 
@@ -144,49 +199,43 @@ def _draft(
 ) -> Draft:
     facts: Dict[str, Any] = {
         "channels": architecture.channels,
-        "mean": [_plain(value) for value in architecture.mean],
-        "divisor": _plain(architecture.divisor),
+        "mean": [plain_number(value) for value in architecture.mean],
+        "divisor": plain_number(architecture.divisor),
     }
     if architecture.crop is not None:
         facts.update(crop=list(architecture.crop), dimensions=architecture.dimensions)
-    content = write_onnx(architecture, Weights(arrays)).SerializeToString()
+    model = write_onnx(architecture, Weights(arrays))
+    rewrite_prelu(model)
+    content = model.SerializeToString()
     return Draft(architecture.title, content, architecture.task, architecture.family, facts, compared_with, reference)
 
 
-def _plain(value: float) -> float:
-    """104 instead of 104.0, as one would write it."""
-    return int(value) if value == int(value) else value
-
-
-def draft_from_onnx(path: Path, wishes: Wishes, my_models: Path) -> Draft:
-    """`my_models`: the file of entries, for whoever has to correct what the network does not prove."""
+def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
     model = load_onnx(path)
     input_shape(model)
     converted, remark = with_old_opset(model)
     converted = with_named_sides(converted)
-    content = path.read_bytes() if converted is model else converted.SerializeToString()
-    engine = OnnxEngine(path)
+    engine = OnnxEngine(path, as_it_is=True)
     engine.close()
     likeness = _one_likeness(path, _with_size(engine.inputs, wishes.size), engine.outputs, wishes.family)
     if likeness.task == "detection":
         _require_useful_size(path, wishes.size or engine.inputs[0].shape[:1:-1])
     facts = facts_for(model, likeness.facts)
     remarks = [remark] if remark else []
-    unsure = [key for key in likeness.unsure if key != "min_sizes" and facts[key] == likeness.facts[key]]
-    if unsure:
-        values = ", ".join(f"{key} {facts[key]}" for key in unsure)
-        remarks.append(
-            f"usual values, which the file does not prove: {values}; if you know better, change them in {my_models}"
-        )
+    unsure = tuple(key for key in likeness.unsure if key != "min_sizes" and facts[key] == likeness.facts[key])
+    scales = scales_inside(model)
+    is_rewritten = rewrite_prelu(converted) > 0
     return Draft(
         f"{likeness.family} ({likeness.task})",
-        content,
+        converted.SerializeToString() if is_rewritten or converted is not model else path.read_bytes(),
         likeness.task,
         likeness.family,
         facts,
         "the file as it was",
         None,
         remarks,
+        unsure,
+        scales,
     )
 
 
@@ -216,18 +265,29 @@ _BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], Likeness] = {
 """Networks that look at a face that was found: by the input's side and the length of the only output. One of them could
 also pass for an embedder, but none of those has that length."""
 
+_MASK_SIDES = (112, 224)
+_MASK_PIXELS = {"channels": "bgr", "mean": [127.5, 127.5, 127.5], "divisor": 127.5}
+"""Networks that tell masks give two numbers, as any other that tells two kinds apart: so they have to be called so."""
+
 _KNOWN_BUT_NOT_USED = {(192, 3309): "68 landmarks in three dimensions, which this program has no use for"}
 
 
 def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[TensorSpec, ...], family: str) -> Likeness:
     """The only family that it can be, or the one that the user says."""
     found = list(looks_like(inputs, outputs))
+    advice = "an embedder whose input size is free is recognised when it is given one: --size 112x112"
     if len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
-        sizes = (inputs[0].shape[3], outputs[0].shape[-1] if outputs[0].shape else None)
+        sizes = (_side(inputs[0]), outputs[0].shape[-1] if outputs[0].shape else None)
         if sizes in _KNOWN_BUT_NOT_USED:
             raise ModelError(f"{path}: {_KNOWN_BUT_NOT_USED[sizes]}")
         if sizes in _BY_SIZES:
             found = [_BY_SIZES[sizes]]
+        if sizes[0] in _MASK_SIDES and sizes[1] == 2:
+            names = (path.stem, inputs[0].name, outputs[0].name)
+            if family == "mask" or any("mask" in name.lower() for name in names):
+                facts = {**_MASK_PIXELS, "crop": [sizes[0], sizes[0]]}
+                found = [Likeness("attributes", "mask", facts, tuple(_MASK_PIXELS))]
+            advice = "if it tells whether a mask is worn, say so: --family mask"
     fitting = [likeness for likeness in found if family in ("", likeness.family)]
     if len(fitting) == 1:
         return fitting[0]
@@ -241,6 +301,10 @@ def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[Ten
         likely = " or ".join(likeness.family for likeness in found)
         raise ModelError(f"{path}: this is no {family} network, it looks like {likely}\n  {shapes}")
     raise ModelError(
-        f"{path}: this network is of no family that this program knows (docs/families.md)\n  {shapes}\n"
-        "  an embedder whose input size is free is recognised when it is given one: --size 112x112"
+        f"{path}: this network is of no family that this program knows (docs/families.md)\n  {shapes}\n  {advice}"
     )
+
+
+def _side(pictures: TensorSpec) -> Optional[int]:
+    """Of square pictures, whether their three planes come before or after height and width."""
+    return pictures.shape[2 if pictures.shape[3] == 3 else 3]

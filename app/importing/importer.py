@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -22,9 +23,19 @@ from app.importing.drafts import (
     draft_from_onnx,
     draft_from_wts,
     require_known_family,
+    with_known_facts,
 )
+from app.importing.known_networks import Known, known_by_name, terms
 from app.importing.measuring import KNOWN_ANCHORS, known_anchors, measured_anchors, network_input
-from app.importing.my_models import NameTakenError, check_name, install_model, name_for, require_space
+from app.importing.my_models import (
+    NameTakenError,
+    check_name,
+    install_model,
+    is_in_place,
+    name_for,
+    require_space,
+    write_model_file,
+)
 from app.importing.onnx_file import FREE_SIZE
 from app.importing.pack import WEIGHTS, is_pack, other_files, unpacked
 from app.importing.reshaping import answers, is_fixed_to_another, reshaped, with_free_size
@@ -63,8 +74,9 @@ class Skipped:
 
 def import_pack(path: Path, catalog_path: Path, wishes: Wishes, report: Report) -> Tuple[List[Imported], List[Skipped]]:
     """Every network of the pack that can be used; what cannot be is told, and does not stop the others."""
-    if wishes.name:
-        raise ModelError(f"{path} is a pack of several networks, which keep their own names: leave --name out")
+    if wishes.name or wishes.like:
+        option = "--name" if wishes.name else "--like"
+        raise ModelError(f"{path} is a pack of several networks, which keep their own names: leave {option} out")
     _require_applicable(path, "pack", wishes)
     imported: List[Imported] = []
     skipped: List[Skipped] = []
@@ -75,7 +87,7 @@ def import_pack(path: Path, catalog_path: Path, wishes: Wishes, report: Report) 
                 imported.append(_import_onnx(file, f"{file.name} of {path.name}", catalog_path, wishes, report))
             except KeyboardInterrupt:
                 left = [*(network.file for network in skipped), *(file.name for file in files[number:])]
-                raise ModelError(_interrupted(path, imported, left)) from None
+                raise KeyboardInterrupt(_interrupted(path, imported, left)) from None
             except ModelError as error:
                 reason = str(error).replace(f"{file}: ", "").replace(str(file), file.name)
                 if isinstance(error, NameTakenError):
@@ -92,7 +104,7 @@ def _other(name: str) -> Skipped:
 
 def _interrupted(path: Path, imported: List[Imported], left: List[str]) -> str:
     installed = ", ".join(model.entry.name for model in imported) or "nothing"
-    return f"{path}: interrupted; installed: {installed}; not installed: {', '.join(left)}"
+    return f"{path}: installed: {installed}; not installed: {', '.join(left)}"
 
 
 def import_file(path: Path, catalog_path: Path, wishes: Wishes, report: Report) -> Imported:
@@ -101,10 +113,12 @@ def import_file(path: Path, catalog_path: Path, wishes: Wishes, report: Report) 
     _require_applicable(path, kind, wishes)
     if kind == "onnx":
         return _import_onnx(path, path.name, catalog_path, wishes, report)
-    name = _checked_name(path.stem, catalog_path, wishes)
+    name = _checked_name(path.stem, catalog_path, wishes, report)
     report(f"reading {path.name}, {megabytes(path.stat().st_size)}")
     draft_from = draft_from_wts if kind == "wts" else draft_from_checkpoint
-    draft = draft_from(path, wishes, report)
+    known = _known(path, read_catalog(catalog_path), wishes)
+    draft = with_known_facts(path, draft_from(path, wishes, report), known, report)
+    name = _name_of_its_own(name, draft, catalog_path, wishes, report)
     return _install(draft, None, name, path.name, catalog_path, wishes, report)
 
 
@@ -156,19 +170,35 @@ def _kind_of_zip(path: Path) -> str:
 
 
 def _import_onnx(file: Path, source: str, catalog_path: Path, wishes: Wishes, report: Report) -> Imported:
-    known = _known_by_hash(file, read_catalog(catalog_path), wishes)
-    if known is not None:
-        report(f"it is the file that the catalogue calls {known.name!r}: {known.licence_text}")
-        install(known, str(file))
-        return Imported(known, known.family, (known.notes,) if known.notes else ())
-    name = _checked_name(file.stem, catalog_path, wishes)
-    draft = draft_from_onnx(file, wishes, catalog_path.with_name(MY_MODELS))
+    catalog = read_catalog(catalog_path)
+    same = _known_by_hash(file, catalog, wishes)
+    if same is not None:
+        report(f"it is the file that the catalogue calls {same.name!r}: {same.licence_text}")
+        install(same, str(file))
+        return Imported(same, same.family, (same.notes,) if same.notes else ())
+    name = _checked_name(file.stem, catalog_path, wishes, report, file)
+    known = _known(file, catalog, wishes)
+    draft = with_known_facts(file, draft_from_onnx(file, wishes), known, report)
+    name = _name_of_its_own(name, draft, catalog_path, wishes, report)
+    if is_in_place(file, catalog, name):
+        draft = _left_as_it_is(draft, file, wishes)
     return _install(draft, file, name, source, catalog_path, wishes, report)
+
+
+def _left_as_it_is(draft: Draft, file: Path, wishes: Wishes) -> Draft:
+    """Of a file that lies among the models already: it gets an entry, and is never written over."""
+    if wishes.batch is not None or wishes.size is not None:
+        raise ModelError(f"{file}: what is to be made of it would be written over it: choose another name with --name")
+    content = file.read_bytes()
+    if content == draft.content:
+        return draft
+    remark = "the file is left as it is, since it is in its place; under another --name it would be written anew"
+    return dataclasses.replace(draft, content=content, remarks=[*draft.remarks, remark])
 
 
 def _known_by_hash(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[ModelEntry]:
     """The shipped catalogue's own entry for exactly this file, unless it is wanted in another form."""
-    if wishes.name or wishes.batch is not None or wishes.size is not None:
+    if wishes.name or wishes.like or wishes.batch is not None or wishes.size is not None:
         return None
     sha256 = sha256_of(file)
     entries = [
@@ -179,12 +209,36 @@ def _known_by_hash(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[Mod
     return entries[0] if entries else None
 
 
-def _checked_name(stem: str, catalog_path: Path, wishes: Wishes) -> str:
+def _known(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[Known]:
+    """The entry that says what the file does not."""
+    if not wishes.like:
+        return known_by_name(file.stem, catalog)
+    return Known(catalog.to_bring.get(wishes.like) or catalog.described(wishes.like), is_said=True)
+
+
+def _checked_name(stem: str, catalog_path: Path, wishes: Wishes, report: Report, brought: Optional[Path] = None) -> str:
     """Told before the networks run, not after."""
     catalog = read_catalog(catalog_path)
     name = wishes.name or name_for(stem, catalog)
-    check_name(name, catalog, wishes.replace)
+    namesake = catalog.entries.get(name[len("my_") :]) if name not in (wishes.name, stem) else None
+    if namesake is not None:
+        whose = "the built-in model's" if namesake.built_in else "that of another file in the catalogue"
+        report(f"the name {namesake.name} is {whose}, so: {name}")
+    elif name not in (wishes.name, stem):
+        report(f"names are made of letters, digits, _ and - only, so: {name}")
+    check_name(name, catalog, wishes.replace, brought)
     return name
+
+
+def _name_of_its_own(name: str, draft: Draft, catalog_path: Path, wishes: Wishes, report: Report) -> str:
+    """Another name where the catalogue describes another network by this one, unless the user insists."""
+    catalog = read_catalog(catalog_path)
+    is_that_network = draft.known is not None and draft.known.name == name
+    if wishes.name or is_that_network or name not in catalog.to_bring:
+        return name
+    report(f"the name {name} is that of another network in the catalogue, so: my_{name}")
+    check_name(f"my_{name}", catalog, wishes.replace)
+    return f"my_{name}"
 
 
 def _install(
@@ -199,10 +253,11 @@ def _install(
     """`original`: the ONNX file that it was, if it was one."""
     report(f"recognised: {draft.title}")
     require_space(catalog_path.parent, 3 * len(draft.content))
+    my_models = catalog_path.with_name(MY_MODELS)
     with _workplace(catalog_path.parent) as place:
         made = place / "made.onnx"
-        made.write_bytes(draft.content)
-        with _opened(made) as engine, _opened(original or made) as first:
+        write_model_file(made, draft.content)
+        with _opened(made) as engine, _opened(original or made, as_it_is=True) as first:
             difference = _difference(draft, engine, first, wishes.size)
             require_equal(source, difference)
             report(f"compared with {draft.compared_with}: largest difference {difference:.1g}")
@@ -213,13 +268,14 @@ def _install(
             if wishes.batch is not None or wishes.size is not None:
                 made = reshaped(made, place / "reshaped.onnx", engine, wishes.batch, wishes.size)
                 report("batch and size: as wished; pictures together get the answers that they get one by one")
-            facts, remarks = _completed_facts(draft, engine, catalog_path.with_name(MY_MODELS), report)
+            facts, remarks = _completed_facts(draft, engine, wishes.batch, my_models, report)
         identity = {"task": draft.task, "family": draft.family, "file": f"{name}.onnx", "sha256": sha256_of(made)}
         note = f"Imported from {source}; largest difference from {draft.compared_with}: {difference:.1g}."
-        provenance = {"licence": wishes.licence, "source": source, "notes": note}
+        provenance = {**terms(draft.known, wishes.licence, source), "notes": note}
         catalog = read_catalog(catalog_path)
-        check_name(name, catalog, wishes.replace)
-        install_model(catalog, name, made, {**identity, **facts, **provenance})
+        check_name(name, catalog, wishes.replace, original)
+        network = original if original and is_in_place(original, catalog, name) else made
+        install_model(catalog, name, network, {**identity, **facts, **provenance})
     return Imported(read_catalog(catalog_path).named(name), draft.title, (*draft.remarks, *remarks))
 
 
@@ -227,15 +283,16 @@ def _install(
 def _workplace(folder: Path) -> Iterator[Path]:
     """A folder on the same disk as the models, so that the finished file gets its place in one step."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as place:
-            yield Path(place)
+        place = tempfile.TemporaryDirectory(prefix=".import-", dir=folder)
     except OSError as error:
         raise ModelError(f"{folder} cannot be written to: {error.strerror}") from error
+    with place as name:
+        yield Path(name)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[OnnxEngine]:
-    engine = OnnxEngine(path)
+def _opened(path: Path, *, as_it_is: bool = False) -> Iterator[OnnxEngine]:
+    engine = OnnxEngine(path, as_it_is=as_it_is)
     try:
         yield engine
     finally:
@@ -247,7 +304,7 @@ def _difference(draft: Draft, engine: OnnxEngine, first: OnnxEngine, size: Optio
     shape = first.inputs[0].shape
     wished = None if size == FREE_SIZE or draft.reference else size
     width, height = wished or COMPARED_SIZE
-    lengths = (shape[0] or 2, 3, shape[2] or height, shape[3] or width)
+    lengths = (shape[0] or 2, shape[1] or 3, shape[2] or height, shape[3] or width)
     images = np.random.default_rng(0).uniform(-1, 1, lengths).astype(np.float32)
     if draft.task == "detection":
         images *= 100  # detectors see pixel values
@@ -256,13 +313,24 @@ def _difference(draft: Draft, engine: OnnxEngine, first: OnnxEngine, size: Optio
 
 
 def _completed_facts(
-    draft: Draft, engine: OnnxEngine, my_models: Path, report: Report
+    draft: Draft, engine: OnnxEngine, batch: Optional[int], my_models: Path, report: Report
 ) -> Tuple[Dict[str, Any], List[str]]:
     """The entry's facts, with what only a running network tells, and what the user should know of them."""
     facts, remarks = dict(draft.facts), []
+    pictures = (engine.inputs[0].shape[0] if batch is None else batch) or 1
+    if draft.task == "detection" and pictures > 1:
+        remarks.append(
+            f"it always computes {pictures} pictures: with one camera that is {pictures} times the work; "
+            "--batch dynamic takes any number"
+        )
     if draft.family == "retinaface":
         facts["min_sizes"] = [list(sides) for sides in _anchors(draft, engine, report)]
-    if draft.task == "embedding":
+    if draft.unsure:
+        values = ", ".join(f"{key} {facts[key]}" for key in draft.unsure)
+        remarks.append(
+            f"usual values, which the file does not prove: {values}; if you know better, change them in {my_models}"
+        )
+    if draft.task == "embedding" and "threshold" not in facts:
         facts["threshold"] = CAUTIOUS_THRESHOLD
         remarks.append(
             f"its threshold is not known: {CAUTIOUS_THRESHOLD} is a cautious guess; docs/embedders.md has those of "

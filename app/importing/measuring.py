@@ -46,7 +46,7 @@ def fit_of_statistics(architecture: Architecture, arrays: Mapping[str, np.ndarra
 
     A network with the wrong activation is driven far from the means and variances that it was trained with.
     """
-    net = _StatisticsOperations(Weights(arrays), architecture.epsilon)
+    net = _StatisticsOperations(Weights(arrays), architecture.epsilon_of)
     image = leaves((320, 320))
     architecture.run(net, network_input(image, architecture.channels, architecture.mean, architecture.divisor))
     return float(np.mean(np.minimum(net.divergences, 50)))
@@ -61,8 +61,8 @@ def fitting_better(divergences: Mapping[float, float]) -> Optional[float]:
 class _StatisticsOperations(NumpyOperations):
     """Notes, at each normalisation, how unlike its input is to the one that it knows (median over the channels)."""
 
-    def __init__(self, weights: Weights, epsilon: float) -> None:
-        super().__init__(weights, epsilon)
+    def __init__(self, weights: Weights, epsilon_of: Callable[[str], float]) -> None:
+        super().__init__(weights, epsilon_of)
         self.divergences: List[float] = []
 
     def _norm(self, maps: np.ndarray, norm: Norm) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import yaml
 
 from app.errors import ModelError
+from app.files import write_whole
 from app.vision.catalog import MY_MODELS, Catalog
 from app.vision.http_get import megabytes
 
@@ -29,14 +30,20 @@ class NameTakenError(ModelError):
     """There is such a model of the user's already, and no word that it may be replaced."""
 
 
-def check_name(name: str, catalog: Catalog, replace: bool) -> None:
-    """Raises unless a model may be installed under this name."""
+def check_name(name: str, catalog: Catalog, replace: bool, brought: Optional[Path] = None) -> None:
+    """Raises unless a model may be installed under this name; the file that was `brought` is not in its own way."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ModelError(f"{name!r} cannot be a model's name: letters, digits, _ and - are allowed")
     if name in shipped_names(catalog):
         raise ModelError(f"{catalog.path.name} has a model {name!r} already: choose another name with --name")
     target = model_file(catalog, name)
-    if not replace and (name in catalog.entries or target.exists()):
+    is_in_the_way = target.exists() and not is_in_place(brought, catalog, name)
+    if not replace and is_in_the_way and name not in catalog.entries:
+        raise ModelError(
+            f"{target} is there but is no model yet: import that file itself, or --replace overwrites it, or --name "
+            "gives another name"
+        )
+    if not replace and name in catalog.entries:
         raise NameTakenError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
 
 
@@ -54,6 +61,11 @@ def model_file(catalog: Catalog, name: str) -> Path:
     return catalog.path.with_name(f"{name}.onnx")
 
 
+def is_in_place(brought: Optional[Path], catalog: Catalog, name: str) -> bool:
+    """Whether a file lies already where the model of this name belongs."""
+    return brought is not None and brought.resolve() == model_file(catalog, name).resolve()
+
+
 def require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -63,7 +75,9 @@ def require_space(folder: Path, size: int) -> None:
 def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str, Any]) -> None:
     """Moves the network's file into its place and writes its entry, instead of an older one of this name.
 
-    Everything else in the file of entries stays as it is, comments too.
+    Everything else in the file of entries stays as it is, comments too. If the entry cannot be written, the older
+    network is put back. Whoever kills the program between the two finds an entry that does not fit its file; importing
+    again mends that.
     """
     path = my_models_file(catalog)
     text = path.read_text(encoding="utf-8") if path.is_file() else HEADING
@@ -71,24 +85,38 @@ def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str
     extended = f"{_without(text, name).rstrip()}\n\n{entry}"
     if name not in _parsed(path, extended):
         raise ModelError(f"{path}: an entry cannot be added at its end; are all its lines 'name:' with indented ones?")
-    network.replace(model_file(catalog, name))
-    write_whole(path, extended.encode())
+    with _moved_into_place(network, model_file(catalog, name)):
+        write_model_file(path, extended.encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """All of it or nothing, even if the power fails."""
-    partial = path.with_name(f".{path.name}.part")
+@contextlib.contextmanager
+def _moved_into_place(network: Path, target: Path) -> Iterator[None]:
+    """`network` stands in the place of `target` from then on, unless the block fails."""
+    before = target.with_name(f".{target.name}.before")
+    if network.resolve() == target.resolve():
+        yield
+        return
+    before.unlink(missing_ok=True)  # of a program that was killed
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        if target.exists():
+            target.replace(before)
+        network.replace(target)
+        yield
+    except BaseException:
+        if before.exists():
+            before.replace(target)
+        elif not network.exists():
+            target.unlink()
+        raise
+    before.unlink(missing_ok=True)
+
+
+def write_model_file(path: Path, content: bytes) -> None:
+    """All of it or nothing, even if the power fails."""
+    try:
+        write_whole(path, content)
     except OSError as error:
         raise ModelError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
 
 
 def _without(text: str, name: str) -> str:

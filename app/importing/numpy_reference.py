@@ -12,7 +12,7 @@ from app.importing.weights import WeightSource
 
 
 def numpy_outputs(architecture: Architecture, weights: WeightSource, images: np.ndarray) -> Dict[str, np.ndarray]:
-    return architecture.run(NumpyOperations(weights, architecture.epsilon), images)
+    return architecture.run(NumpyOperations(weights, architecture.epsilon_of), images)
 
 
 class NumpyOperations(Operations):
@@ -72,6 +72,9 @@ class NumpyOperations(Operations):
     def max_pool(self, maps: np.ndarray, kernel: int, stride: int, padding: int) -> np.ndarray:
         return np.asarray(_windows(maps, (kernel, kernel), stride, padding, -np.inf).max(axis=(4, 5)))
 
+    def average_pool(self, maps: np.ndarray) -> np.ndarray:
+        return np.asarray(_windows(maps, (2, 2), 2, 0, 0.0).mean(axis=(4, 5)))
+
     def flatten(self, maps: np.ndarray) -> np.ndarray:
         return np.asarray(maps.reshape(len(maps), -1))
 
@@ -81,6 +84,9 @@ class NumpyOperations(Operations):
     def softmax(self, rows: np.ndarray) -> np.ndarray:
         powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+    def sigmoid(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-rows)))
 
 
 def _windows(maps: np.ndarray, kernel: Sequence[int], stride: int, padding: int, border: float) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from app.errors import ModelError
-from app.importing.architectures import ARCHITECTURES, Architecture
-from app.importing.my_models import write_whole
+from app.importing.architectures import ARCHITECTURES, ONLY_MEASURED, Architecture
+from app.importing.my_models import write_model_file
 from app.importing.operations import Norm, Operations
 from app.importing.weights import RandomWeights, WeightSource
 
@@ -23,7 +23,7 @@ def write_onnx(architecture: Architecture, weights: WeightSource) -> Any:
     """The architecture with these weights as an `onnx.ModelProto`; batch, and a detector's size, are left free."""
     from onnx import TensorProto, checker, helper
 
-    net = _OnnxOperations(weights, architecture.epsilon)
+    net = _OnnxOperations(weights, architecture.epsilon_of)
     outputs = architecture.run(net, INPUT)
     height, width = (None, None) if architecture.crop is None else architecture.crop[::-1]
     shapes = {INPUT: ("batch", 3, height or "height", width or "width"), **architecture.output_shapes()}
@@ -40,17 +40,18 @@ def write_onnx(architecture: Architecture, weights: WeightSource) -> Any:
 
 
 def write_architecture(name: str, path: Path, seed: int = 0) -> None:
-    """One of ARCHITECTURES with weights drawn by lot: good for measuring speed, and nothing else."""
-    if name not in ARCHITECTURES:
-        raise ModelError(f"there is no architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}")
-    write_whole(path, write_onnx(ARCHITECTURES[name](), RandomWeights(seed)).SerializeToString())
+    """One of the architectures with weights drawn by lot: good for measuring speed, and nothing else."""
+    known = {**ARCHITECTURES, **ONLY_MEASURED}
+    if name not in known:
+        raise ModelError(f"there is no architecture {name!r}; choose one of {', '.join(known)}")
+    write_model_file(path, write_onnx(known[name](), RandomWeights(seed)).SerializeToString())
 
 
 class _OnnxOperations(Operations):
     """Adds a node for every operation. Normalisations go into the weights before them wherever there are any."""
 
-    def __init__(self, weights: WeightSource, epsilon: float) -> None:
-        super().__init__(weights, epsilon)
+    def __init__(self, weights: WeightSource, epsilon_of: Callable[[str], float]) -> None:
+        super().__init__(weights, epsilon_of)
         self.nodes: List[Any] = []
         self.initializers: List[Any] = []
 
@@ -114,6 +115,9 @@ class _OnnxOperations(Operations):
             "MaxPool", [maps], kernel_shape=[kernel, kernel], strides=[stride, stride], pads=[padding] * 4
         )
 
+    def average_pool(self, maps: str) -> str:
+        return self._node("AveragePool", [maps], kernel_shape=[2, 2], strides=[2, 2])
+
     def flatten(self, maps: str) -> str:
         return self._node("Flatten", [maps], axis=1)
 
@@ -123,6 +127,9 @@ class _OnnxOperations(Operations):
 
     def softmax(self, rows: str) -> str:
         return self._node("Softmax", [rows], axis=-1)
+
+    def sigmoid(self, rows: str) -> str:
+        return self._node("Sigmoid", [rows])
 
     def _node(self, operator: str, inputs: List[str], **attributes: Any) -> str:
         from onnx import helper

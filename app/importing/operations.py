@@ -8,11 +8,14 @@ written twice, and what was written is compared with somebody else's arithmetic.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from app.importing.weights import WeightSource
+
+PYTORCH_EPSILON = 1e-5
+"""Of a normalisation of which nothing else is said."""
 
 
 class Norm(NamedTuple):
@@ -33,9 +36,12 @@ class Norm(NamedTuple):
 class Operations(ABC):
     """Takes weights by name and carries operations out on feature maps, N x C x H x W, of whatever kind."""
 
-    def __init__(self, weights: WeightSource, epsilon: float = 1e-5) -> None:
+    def __init__(
+        self, weights: WeightSource, epsilon_of: Callable[[str], float] = lambda name: PYTORCH_EPSILON
+    ) -> None:
+        """`epsilon_of` a normalisation, by its name."""
         self._weights = weights
-        self._epsilon = epsilon
+        self._epsilon_of = epsilon_of
 
     def conv(
         self,
@@ -75,7 +81,7 @@ class Operations(ABC):
     def _norm_named(self, name: str, channels: int) -> Norm:
         parts = ("weight", "bias", "running_mean", "running_var")
         scale, shift, mean, variance = (self._weights.take(f"{name}.{part}", (channels,)) for part in parts)
-        return Norm(scale, shift, mean, variance, self._epsilon)
+        return Norm(scale, shift, mean, variance, self._epsilon_of(name))
 
     @abstractmethod
     def _conv(
@@ -117,6 +123,10 @@ class Operations(ABC):
     def max_pool(self, maps: Any, kernel: int, stride: int, padding: int) -> Any: ...
 
     @abstractmethod
+    def average_pool(self, maps: Any) -> Any:
+        """Half as wide and high, each pixel the mean of four."""
+
+    @abstractmethod
     def flatten(self, maps: Any) -> Any:
         """N x (C · H · W)."""
 
@@ -128,42 +138,15 @@ class Operations(ABC):
     def softmax(self, rows: Any) -> Any:
         """Over the last axis."""
 
+    @abstractmethod
+    def sigmoid(self, rows: Any) -> Any: ...
+
 
 class Declaration(Operations):
     """Carries nothing out: an architecture run on it only says which weights it wants."""
 
-    def _conv(self, *_: Any) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         return None
 
-    def _norm(self, *_: Any) -> None:
-        return None
-
-    def _prelu(self, *_: Any) -> None:
-        return None
-
-    def _linear(self, *_: Any) -> None:
-        return None
-
-    def relu(self, *_: Any) -> None:
-        return None
-
-    def add(self, *_: Any) -> None:
-        return None
-
-    def concat(self, *_: Any) -> None:
-        return None
-
-    def doubled(self, *_: Any) -> None:
-        return None
-
-    def max_pool(self, *_: Any) -> None:
-        return None
-
-    def flatten(self, *_: Any) -> None:
-        return None
-
-    def rows(self, *_: Any) -> None:
-        return None
-
-    def softmax(self, *_: Any) -> None:
-        return None
+    _conv = _norm = _prelu = _linear = relu = add = concat = doubled = _nothing
+    max_pool = average_pool = flatten = rows = softmax = sigmoid = _nothing

@@ -113,7 +113,8 @@ def _images(shape: Tuple[Optional[int], ...]) -> List[np.ndarray]:
     sizes = [(shape[2] or height, shape[3] or width) for width, height in _FREE_SIZES]
     lengths = [(count, *side) for side in dict.fromkeys(sizes) for count in batches]
     generator = np.random.default_rng(1)
-    return [generator.uniform(-1, 1, (count, 3, height, width)).astype(np.float32) for count, height, width in lengths]
+    planes = shape[1] or 3
+    return [generator.uniform(-1, 1, (count, planes, *side)).astype(np.float32) for count, *side in lengths]
 
 
 def _proved(images: np.ndarray, original: OnnxEngine, engine: OnnxEngine) -> Answers:

@@ -15,7 +15,7 @@ def torch_outputs(architecture: Architecture, weights: WeightSource, images: np.
     import torch
 
     with torch.no_grad():
-        answer = architecture.run(_TorchOperations(weights, architecture.epsilon), torch.from_numpy(images))
+        answer = architecture.run(_TorchOperations(weights, architecture.epsilon_of), torch.from_numpy(images))
     return {name: np.asarray(values.numpy()) for name, values in answer.items()}
 
 
@@ -77,6 +77,11 @@ class _TorchOperations(Operations):
 
         return functional.max_pool2d(maps, kernel, stride, padding)
 
+    def average_pool(self, maps: Any) -> Any:
+        from torch.nn import functional
+
+        return functional.avg_pool2d(maps, 2)
+
     def flatten(self, maps: Any) -> Any:
         return maps.flatten(1)
 
@@ -85,6 +90,9 @@ class _TorchOperations(Operations):
 
     def softmax(self, rows: Any) -> Any:
         return rows.softmax(dim=-1)
+
+    def sigmoid(self, rows: Any) -> Any:
+        return rows.sigmoid()
 
 
 def _tensor(values: np.ndarray) -> Any:

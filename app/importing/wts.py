@@ -11,15 +11,15 @@ import numpy as np
 
 from app.errors import ModelError
 
-_MXNET_PARTS = (
-    ("_gamma", ".weight"),
-    ("_beta", ".bias"),
-    ("_moving_mean", ".running_mean"),
-    ("_moving_var", ".running_var"),
-    ("_weight", ".weight"),
-    ("_bias", ".bias"),
-)
-_MXNET_LAYERS = (
+_MXNET_PARTS = {
+    "_gamma": ".weight",
+    "_beta": ".bias",
+    "_moving_mean": ".running_mean",
+    "_moving_var": ".running_var",
+    "_weight": ".weight",
+    "_bias": ".bias",
+}
+_RESNET_LAYERS = (
     (r"^conv0$", "conv1"),
     (r"^bn0$", "bn1"),
     (r"^relu0$", "prelu"),
@@ -31,9 +31,14 @@ _MXNET_LAYERS = (
     (r"_relu1$", ".prelu"),
     (r"_(bn[123]|conv[12])$", r".\1"),
 )
-MXNET_EPSILON = 2e-5
-MXNET_DIVISOR = 128.0
-"""InsightFace's MXNet networks normalise with this epsilon, and take (pixel - 127.5) / 128."""
+_MOBILEFACENET_LAYERS = {"conv_1": "conv1", "conv_2_dw": "dw_conv1", "conv_6sep": "conv2", "conv_6dw7_7": "linear7"}
+_MOBILEFACENET_BLOCKS = [
+    block
+    for stage, count in (("23", 4), ("34", 6), ("45", 2))
+    for block in (f"dconv_{stage}", *(f"res_{stage[1]}_block{number}" for number in range(count)))
+]
+_BLOCK_PARTS = ("sep", "dw", "proj")
+_LAYER_PARTS = {"conv2d": "conv", "batchnorm": "bn", "relu": "prelu"}
 
 
 def read_wts(path: Path) -> Dict[str, np.ndarray]:
@@ -76,26 +81,41 @@ def is_mxnet(arrays: Dict[str, np.ndarray]) -> bool:
 
 
 def named_as_in_pytorch(path: Path, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """InsightFace's MXNet ResNets for ArcFace under the names of the same network in PyTorch."""
-    if "stage4_unit1_bn1_gamma" not in arrays or "pre_fc1_weight" not in arrays:
+    """InsightFace's MXNet networks for ArcFace under the names of the same network in PyTorch."""
+    if "stage4_unit1_bn1_gamma" in arrays and "pre_fc1_weight" in arrays:
+        renamed = _in_resnet
+    elif "conv_6dw7_7_conv2d_weight" in arrays:
+        renamed = _in_mobilefacenet
+    else:
         raise ModelError(
             f"{path}: these are weights of an MXNet network other than ArcFace's ResNets (conv0, stage1_unit1_bn1 … "
-            "pre_fc1, fc1).\n  its layers cannot be told for certain from their names (for MobileFaceNet even the "
-            "normalisation's epsilon is not in the file): export the network as ONNX and import that"
+            "pre_fc1, fc1) and MobileFaceNet (conv_1, conv_2_dw, dconv_23 … conv_6dw7_7, pre_fc1, fc1): export the "
+            "network as ONNX and import that"
         )
-    return {_renamed(name): values for name, values in arrays.items()}
+    named = {}
+    for name, values in arrays.items():
+        part = next((old for old in _MXNET_PARTS if name.endswith(old)), "")
+        named[renamed(name[: len(name) - len(part)], part) + _MXNET_PARTS.get(part, "")] = values
+    return named
 
 
-def _renamed(name: str) -> str:
-    part = next(((old, new) for old, new in _MXNET_PARTS if name.endswith(old)), None)
-    if part is None:
-        return name
-    layer = name[: -len(part[0])]
-    for pattern, ours in _MXNET_LAYERS:
+def _in_resnet(layer: str, part: str) -> str:
+    for pattern, ours in _RESNET_LAYERS:
         if re.search(pattern, layer):
             layer = re.sub(pattern, ours, layer)
             break
     unit = re.match(r"stage(\d)_unit(\d+)", layer)
-    if unit:
-        layer = f"layer{unit.group(1)}.{int(unit.group(2)) - 1}{layer[unit.end() :]}"
-    return layer + part[1]
+    return f"layer{unit.group(1)}.{int(unit.group(2)) - 1}{layer[unit.end() :]}" if unit else layer
+
+
+def _in_mobilefacenet(layer: str, part: str) -> str:
+    if layer in ("pre_fc1", "fc1"):
+        return "linear1.conv" if layer == "pre_fc1" or part == "_weight" else "linear1.bn"
+    rest, _, kind = layer.rpartition("_")
+    block, _, place = rest.rpartition("_conv_")
+    if kind in _LAYER_PARTS and rest in _MOBILEFACENET_LAYERS:
+        return f"{_MOBILEFACENET_LAYERS[rest]}.{_LAYER_PARTS[kind]}"
+    if kind in _LAYER_PARTS and block in _MOBILEFACENET_BLOCKS and place in _BLOCK_PARTS:
+        number = 3 * _BLOCK_PARTS.index(place) + list(_LAYER_PARTS).index(kind)
+        return f"blocks.{_MOBILEFACENET_BLOCKS.index(block)}.conv.{number}"
+    return layer

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import numpy as np
 
 from app.inference.engine import Engine
+
+
+def largest_run(engine: Engine) -> Optional[int]:
+    """How many items go through in one run: exactly as many where the batch is fixed, at most, or (None) any number."""
+    (network_input,) = engine.inputs
+    fixed = network_input.shape[0] if network_input.shape else None
+    return fixed or engine.max_batch
 
 
 def run_in_batches(engine: Engine, items: np.ndarray) -> Dict[str, np.ndarray]:
@@ -17,7 +24,7 @@ def run_in_batches(engine: Engine, items: np.ndarray) -> Dict[str, np.ndarray]:
     """
     (network_input,) = engine.inputs
     fixed = network_input.shape[0] if network_input.shape else None
-    batch = fixed or engine.max_batch or len(items)
+    batch = largest_run(engine) or len(items)
     if batch == len(items):
         return engine.run({network_input.name: items})
     runs: List[Dict[str, np.ndarray]] = []

@@ -6,26 +6,26 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
-
-import numpy as np
+from typing import Callable, Dict, List, Optional, Tuple
 
 from app import __version__
 from app.errors import ModelError
+from app.files import write_whole
 from app.inference.build_job import MEBIBYTE, BuildJob, BuildWishes, Built, default_workspace_bytes
 from app.inference.build_process import run_builder
+from app.inference.calibration import ranges_file
 from app.inference.cuda import borrow_gpu, give_back_gpu
 from app.inference.engine_card import (
     CannotKeepError,
     EngineCard,
     EngineDemand,
     card_of,
+    engines_beside,
     keep_engine,
     stale_reason,
-    write_whole,
 )
 from app.inference.failed_build import failed_before, forget_failure, remember_failure
 from app.inference.network import Network
@@ -50,13 +50,15 @@ class KeptEngine:
     path: Path
     card: EngineCard
     was_there: bool
+    lack: str = ""
+    """Why it is not in int8, which was asked for and could not be tried."""
 
     @property
     def remark(self) -> str:
         """What is to be said of it, besides that it is there."""
         refused = "".join(f"; {precision} could not be built: {why}" for precision, why in self.card.instead_of.items())
         made = "built on this device before" if self.was_there else f"built now in {self.card.build_seconds:.0f} s"
-        return f"{self.path.name}, {made}{refused}"
+        return f"{self.path.name}, {made}{refused}{self.lack and f'; no int8: {self.lack}'}"
 
 
 def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, str, str]:
@@ -64,22 +66,21 @@ def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tupl
 
     Raises ModelError with all reasons when there is no way.
     """
-    precisions = precisions_for(network.precision)
     here, gpu = place_here()
-    found, unfit = find_engine(network, precisions, here)
+    found, unfit = find_engine(network, here)
     if found is not None:
         try:
-            return TensorRTEngine(found.path, found.card.dla), found.card.precision, found.remark
+            return _opened(found)
         except UnreadablePlanError as error:
-            unfit.append(str(error))
-    why = "; ".join(unfit) or "there is none yet"
+            unfit[found.path.name] = str(error)
+    why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in unfit.items()) or "there is none yet"
     if not build_missing:
-        raise ModelError(f"no engine for {network.name}: {why}; build one: python -m app engines build {network.name}")
+        raise ModelError(f"no engine for {network.name}: {why}; build one: {network.build_command}")
     known_failure = failed_before(network, here)
     if known_failure:
         raise ModelError(
-            f"building an engine for {network.name} failed before; try again with: python -m app engines build "
-            f"{network.name}. The reasons were: {known_failure}"
+            f"building an engine for {network.name} failed before; try again with: {network.build_command}. "
+            f"The reasons were: {known_failure}"
         )
     # What would keep a new engine from running is found out before minutes are spent on it.
     borrow_gpu()
@@ -88,16 +89,33 @@ def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tupl
         f"{network.name}: building an engine for TensorRT on {gpu.name}, once, since {why}; this takes minutes "
         "(--backend onnx starts at once)"
     )
+    made = _built_once(network, here, gpu.memory_bytes, report)
+    try:
+        return _opened(made)
+    except UnreadablePlanError as error:
+        remember_failure(network, here, str(error))
+        raise
+
+
+def _opened(kept: KeptEngine) -> Tuple[TensorRTEngine, str, str]:
+    return TensorRTEngine(kept.path, kept.card.dla), kept.card.precision, kept.remark
+
+
+def _built_once(network: Network, here: Place, gpu_memory: int, report: Report) -> KeptEngine:
+    """A new engine. A failure is remembered."""
+    if _ranges_are_known(network):
+        # Perhaps from better pictures than a run has at hand.
+        network = replace(network, pictures=None)
     tell = _now_and_then(network, report)
     try:
-        made = build_engine(network, BuildWishes(force=True), here=here, gpu_memory=gpu.memory_bytes, tell=tell)
+        made = build_engine(network, BuildWishes(force=True), here=here, gpu_memory=gpu_memory, tell=tell)
     except CannotKeepError:
         raise
     except ModelError as error:
         remember_failure(network, here, str(error))
         raise
     report(f"{network.name}: {made.remark}")
-    return TensorRTEngine(made.path, made.card.dla), made.card.precision, made.remark
+    return made
 
 
 def precisions_for(asked: str) -> Tuple[str, ...]:
@@ -106,22 +124,31 @@ def precisions_for(asked: str) -> Tuple[str, ...]:
     return LOWER[asked]
 
 
-def find_engine(network: Network, precisions: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], List[str]]:
-    """The engine beside the network that fits, of several the one built last; and why others do not.
+def find_engine(network: Network, here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
+    """The engine beside the network that a run takes, of several that fit the one built last; why others do not fit.
 
-    A precision that is asked for outright is not silently exchanged for another.
+    A precision that is asked for outright is exchanged for another only where it could not be built, or is int8 and
+    there is nothing to learn it from.
     """
-    wanted = precisions if network.precision == "auto" else precisions[:1]
+    precisions = precisions_for(network.precision)
+    found, unfit = _find(network, precisions if network.precision == "auto" else precisions[:1], here)
+    lack = "" if found else _lack(network)
+    if lack:
+        found, unfit = find_engine(replace(network, precision="fp16"), here)
+    return found and replace(found, lack=lack), unfit
+
+
+def _find(network: Network, wanted: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
     demand = EngineDemand.of(network, wanted)
     fitting: List[KeptEngine] = []
-    unfit: List[str] = []
-    for path in sorted(network.path.parent.glob(f"{network.path.stem}.*.engine")):
+    unfit: Dict[str, str] = {}
+    for path in engines_beside(network.path):
         card = card_of(path)
         reason = stale_reason(card, demand, here)
         if reason is None and card is not None:
             fitting.append(KeptEngine(path, card, was_there=True))
         else:
-            unfit.append(f"{path.name} cannot be used: {reason}")
+            unfit[path.name] = reason or "it has no card"
 
     def rank(engine: KeptEngine) -> Tuple[int, str]:
         precision = engine.card.precision
@@ -136,19 +163,24 @@ def build_engine(
     *,
     here: Place,
     gpu_memory: int,
-    pictures: Optional[Callable[[], Iterator[np.ndarray]]] = None,
     tell: Report,
 ) -> KeptEngine:
     """The engine, in the wanted precision or the next that can be built; `tell` hears what is being done.
 
-    `pictures` gives network inputs to find the ranges of int8 with. Raises ModelError with all reasons.
+    Raises ModelError with all reasons.
     """
     _check_folder(network.path)
+    lack = _lack(network)
+    if lack:
+        # Not one of the reasons on the engine's card, for which it is taken as long as it lies there.
+        logger.warning("%s: no engine in int8: %s", network.name, lack)
+        lower = replace(network, precision="fp16")
+        return replace(build_engine(lower, wishes, here=here, gpu_memory=gpu_memory, tell=tell), lack=lack)
     refused: Dict[str, str] = {}
     for precision in precisions_for(network.precision):
-        job = _job(network, precision, wishes, here, gpu_memory, has_pictures=pictures is not None)
+        job = _job(network, precision, wishes, here, gpu_memory)
         try:
-            made = _built(job, pictures, refused, tell)
+            made = _built(job, network, refused, tell)
             forget_failure(network)
             return made
         except CannotKeepError:
@@ -160,14 +192,29 @@ def build_engine(
     raise ModelError(f"no engine of {network.name} can be built with {here}{reasons}")
 
 
-def _built(
-    job: BuildJob, pictures: Optional[Callable[[], Iterator[np.ndarray]]], refused: Dict[str, str], tell: Report
-) -> KeptEngine:
+def _lack(network: Network) -> str:
+    """Why int8 cannot even be tried; empty where it can, or is not asked for."""
+    if network.precision != "int8" or _ranges_are_known(network):
+        return ""
+    if network.pictures is None:
+        return "it is learnt from pictures, and here are none"
+    try:
+        network.pictures()
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def _ranges_are_known(network: Network) -> bool:
+    return ranges_file(network.path, network.sha256).is_file()
+
+
+def _built(job: BuildJob, network: Network, refused: Dict[str, str], tell: Report) -> KeptEngine:
     def tell_all(step: str) -> None:
         tell(f"building {job.name} in {job.precision}, {_minutes(time.monotonic() - start)}{step and ': ' + step}")
 
     start = time.monotonic()
-    built = run_builder(job, pictures() if pictures is not None and job.precision == "int8" else None, tell_all)
+    built = run_builder(job, network.pictures() if network.pictures and job.precision == "int8" else None, tell_all)
     _keep_by_products(built)
     if built.plan is None:
         card = card_of(built.engine)
@@ -195,9 +242,7 @@ def _built(
     return KeptEngine(built.engine, card, was_there=False)
 
 
-def _job(
-    network: Network, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int, *, has_pictures: bool
-) -> BuildJob:
+def _job(network: Network, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int) -> BuildJob:
     workspace = wishes.workspace_mb
     return BuildJob(
         name=network.name,
@@ -209,7 +254,7 @@ def _job(
         workspace_bytes=workspace * MEBIBYTE if workspace else default_workspace_bytes(gpu_memory),
         here=here,
         wishes=wishes,
-        has_pictures=has_pictures,
+        has_pictures=network.pictures is not None,
         log_level=logger.getEffectiveLevel(),
     )
 

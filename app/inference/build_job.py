@@ -45,7 +45,7 @@ class BuildJob:
     here: Place
     wishes: BuildWishes
     has_pictures: bool
-    """Whether there are pictures to calibrate int8 with."""
+    """Whether int8 is to be learnt from pictures, rather than to be what was learnt before."""
     log_level: int
 
     @property
@@ -53,10 +53,6 @@ class BuildJob:
         """How fast each way to compute a layer was: makes later builds shorter. It holds for one TensorRT and GPU."""
         capability = self.here.compute_capability.replace(".", "")
         return self.onnx.with_name(f"tensorrt-{self.here.tensorrt}-sm{capability}.timing")
-
-    def calibration_file(self, suffix: str) -> Path:
-        """What was learnt from pictures for int8. It holds for one network."""
-        return self.onnx.with_name(f"{self.onnx.stem}.{self.sha256[:12]}{suffix}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class Built:
 
 
 def default_workspace_bytes(gpu_memory: int) -> int:
-    """A sixteenth of the memory, which a Jetson shares with everything else: 256 MB of a Nano's 4 GB, 2 GB at most."""
+    """A sixteenth of the memory, which a Jetson shares with everything else: 256 MB of 4 GB, 2 GB at most."""
     return max(256 * MEBIBYTE, min(2048 * MEBIBYTE, gpu_memory // 16))
 
 

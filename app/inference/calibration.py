@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, List, Optional, Tuple, Type
 
@@ -11,8 +12,30 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.build_job import BuildJob
 from app.inference.cuda import borrow_gpu, give_back_gpu
+from app.inference.tensorrt_api import load_tensorrt
 
 MOST_AT_ONCE = 8
+NOTHING_SEEN = "none of the pictures to learn int8 from has something for this network to see; name others: "
+"""What follows is `how_to_learn`."""
+
+
+def how_to_learn(model: str) -> str:
+    return f"python -m app engines build {model} --precision int8 --calibration DIR"
+
+
+def calibrates(trt: Any) -> bool:
+    """Whether TensorRT itself finds the ranges for int8 (up to 10), or wants them in the ONNX file (11)."""
+    return hasattr(trt, "IInt8EntropyCalibrator2") and hasattr(trt.BuilderFlag, "INT8")
+
+
+def ranges_file(onnx: Path, sha256: str) -> Path:
+    """Where it is kept what was learnt from pictures for int8. It holds for one network.
+
+    What TensorRT's own calibrator has learnt, only the same version reads.
+    """
+    trt = load_tensorrt()
+    kind = f"{trt.__version__}.calibration" if calibrates(trt) else "int8.onnx"
+    return onnx.with_name(f"{onnx.stem}.{sha256[:12]}.{kind}")
 
 
 class Calibration:
@@ -23,20 +46,15 @@ class Calibration:
     """
 
     def __init__(
-        self, job: BuildJob, largest: Tuple[int, ...], next_picture: Callable[[], Optional[np.ndarray]], suffix: str
+        self, job: BuildJob, largest: Tuple[int, ...], next_picture: Callable[[], Optional[np.ndarray]], ranges: Path
     ) -> None:
-        self.cache_file = job.calibration_file(suffix)
         self.shape = (min(MOST_AT_ONCE, largest[0]), *largest[1:])
         self.learnt: Optional[bytes] = None
         self.failure: Optional[ModelError] = None
+        self._model = job.name
         self._next_picture = next_picture
         self._seen = False
-        self.known = None if job.has_pictures or not self.cache_file.is_file() else self.cache_file.read_bytes()
-        if self.known is None and not job.has_pictures:
-            raise ModelError(
-                f"{job.name}: int8 needs pictures to find its ranges: python -m app engines build {job.name} "
-                "--precision int8 --calibration DIR"
-            )
+        self.known = None if job.has_pictures or not ranges.is_file() else ranges.read_bytes()
 
     def __enter__(self) -> Calibration:
         size = int(np.prod(self.shape)) * np.dtype(np.float32).itemsize
@@ -83,7 +101,7 @@ class Calibration:
             batch = self._host.view(np.float32).reshape(self.shape)
             pictures = fill_batch(batch, self._next_picture)
             if not pictures and not self._seen:
-                raise ModelError("none of the pictures to calibrate int8 with has something for this network to see")
+                raise ModelError(NOTHING_SEEN + how_to_learn(self._model))
             if not pictures:
                 return None
             self._seen = True

@@ -76,7 +76,9 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
             failed.append(f"TensorRT: {error}")
     others = [name for name in wanted if name != "tensorrt"]
     runners = [runner for name in others for runner in _runners(name, network, failed)]
+    unmet = ""
     if not runners and not asked and network.precision != "auto":
+        unmet = network.precision
         # What was asked for cannot be had from any of them; the program is to run all the same.
         network = dataclasses.replace(network, precision="auto")
         runners = [runner for name in others for runner in _runners(name, network, failed)]
@@ -84,6 +86,10 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
         reasons = "".join(f"\n  {reason}" for reason in (*failed, *absent.values()))
         raise ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){reasons}")
     chosen, timings = _fastest_of(runners, network)
+    if unmet:
+        reasons = "; ".join([*absent.values(), *failed])
+        used = f"{chosen.engine.precision} is used for {network.name}"
+        logger.warning("%s was asked for and cannot be had here: %s (%s)", unmet, used, reasons)
     remarks.extend([timings] if timings else absent.values())
     return Choice(chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label)
 

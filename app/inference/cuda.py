@@ -107,21 +107,21 @@ def give_back_gpu() -> None:
 
 
 def open_gpu() -> Gpu:
-    """Through cuda-python where it is installed, else through pycuda."""
+    """Through pycuda where it is installed, since it was built for the CUDA that is here; else through cuda-python."""
     problems: List[str] = []
-    runtime = _import_cuda_python(problems)
-    if runtime is not None:
-        return CudaPythonGpu(runtime)
     try:
         import pycuda.driver
     except ImportError as error:
         problems.append(f"pycuda: {error}")
     else:
         return PycudaGpu(pycuda.driver)
+    runtime = _import_cuda_python(problems)
+    if runtime is not None:
+        return CudaPythonGpu(runtime)
     raise ModelError(
         f"TensorRT needs a package for the GPU's memory, and none can be loaded ({'; '.join(problems)}). Install one: "
-        "JetPack 4 and 5: pip install pycuda; JetPack 6: pip install 'cuda-python~=12.6'; JetPack 7, or a PC with CUDA "
-        "13: pip install 'cuda-python~=13.0' (its first number must be that of CUDA); or run with --backend onnx"
+        "JetPack 5: pip install pycuda; JetPack 6: pip install 'cuda-python~=12.6'; JetPack 7, or a PC with CUDA 13: "
+        "pip install 'cuda-python~=13.0' (its first number must be that of CUDA); or run with --backend onnx"
     )
 
 

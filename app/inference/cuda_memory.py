@@ -1,4 +1,4 @@
-"""Memory on the GPU and the way to it and back, through cuda-python or pycuda."""
+"""Memory on the GPU and the way to it and back, through pycuda or cuda-python."""
 
 from __future__ import annotations
 

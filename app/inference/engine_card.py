@@ -6,14 +6,14 @@ all, so that it is decided by the card, before the engine is touched.
 
 from __future__ import annotations
 
+import glob
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from app.errors import ModelError
+from app.files import write_whole
 from app.inference.engine_facts import read_card
 from app.inference.network import Network
 from app.inference.place import Place
@@ -106,6 +106,11 @@ def engine_path(onnx: Path, precision: str, shapes: ShapeRange, dla: Optional[in
     return onnx.with_name(f"{onnx.stem}.{'.'.join(details)}.engine")
 
 
+def engines_beside(onnx: Path) -> List[Path]:
+    """Whatever lies there under such a name."""
+    return sorted(onnx.parent.glob(f"{glob.escape(onnx.stem)}.*.engine"))
+
+
 def usual_best_batch(largest: int) -> int:
     """The batch that an engine is tuned for unless the user says otherwise: pictures with few faces are the rule."""
     return max(1, largest // 4)
@@ -159,19 +164,3 @@ def keep_engine(path: Path, plan: bytes, card: EngineCard) -> None:
 
 class CannotKeepError(ModelError):
     """What was built cannot be stored, whatever its precision."""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """What stood there before stays until the new content is complete on the disk."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        part.unlink()
-        raise

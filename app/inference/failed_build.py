@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Dict
 
-from app.inference.engine_card import write_whole
+from app.files import write_whole
 from app.inference.network import Network
 from app.inference.place import Place
 

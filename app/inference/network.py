@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Tuple
+from typing import Callable, Iterator, Optional, Tuple
+
+import numpy as np
 
 BACKENDS = ("auto", "tensorrt", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
@@ -12,7 +14,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Network:
-    """One network before it is opened. The file has been checked against its hash."""
+    """One network before it is opened. Whoever opens it has checked the file against its hash."""
 
     name: str
     path: Path
@@ -24,3 +26,13 @@ class Network:
     """One of PRECISIONS; `auto` is what the backend does best without losing accuracy."""
     threads: int = 0
     """CPU threads; 0 = as many as there are cores."""
+    pictures: Optional[Callable[[], Iterator[np.ndarray]]] = None
+    """Inputs like those of later use (1 x 3 x height x width each), for int8 to learn its ranges from.
+
+    Raises ModelError, when called, where there are too few."""
+
+    @property
+    def build_command(self) -> str:
+        """What builds an engine for it as it is asked for."""
+        precision = "" if self.precision == "auto" else f" --precision {self.precision}"
+        return f"python -m app engines build {self.name}{precision}"

@@ -10,6 +10,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
+from app.inference.native_package import importing
 from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"
@@ -46,12 +47,17 @@ class OnnxEngine:
 
     precision = "fp32"
 
-    def __init__(self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU) -> None:
-        """`threads` 0 takes as many as there are cores. What the provider cannot do is done on the processor."""
+    def __init__(
+        self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU, *, as_it_is: bool = False
+    ) -> None:
+        """`threads` 0 takes as many as there are cores. What the provider cannot do is done on the processor.
+
+        `as_it_is`: without the rewriting that makes it faster, to compare with.
+        """
         if precision not in ("auto", "fp32"):
             raise ModelError(f"ONNX Runtime computes these networks in fp32 only, not in {precision}")
         self.max_batch: Optional[int] = MOST_AT_ONCE if provider == CPU else None
-        self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider)
+        self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider, as_it_is)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [output.name for output in self.outputs]
@@ -92,7 +98,7 @@ def _told(provider: str, threads: int) -> Dict[str, str]:
     return {}
 
 
-def _open_session(path: Path, threads: int, provider: str) -> Any:
+def _open_session(path: Path, threads: int, provider: str, as_it_is: bool) -> Any:
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -107,21 +113,19 @@ def _open_session(path: Path, threads: int, provider: str) -> Any:
     providers: List[Union[str, Tuple[str, Dict[str, str]]]] = [CPU]
     if provider != CPU:
         providers.insert(0, (provider, _told(provider, threads)))
-    content = faster_for_onnx_runtime(path) if provider == CPU else None
+    content = faster_for_onnx_runtime(path) if provider == CPU and not as_it_is else None
     try:
         session = runtime.InferenceSession(content or str(path), options, providers=providers, enable_fallback=0)
     except _failures() as error:
-        raise ModelError(f"{path}: ONNX Runtime cannot load this network: {error}") from error
+        raise ModelError(f"{path}: ONNX Runtime cannot load this network: {_cause(error)}") from error
     if provider not in session.get_providers():
         raise ModelError(f"{provider_label(provider)} did not start; it says above what is missing")
     return session
 
 
 def _runtime() -> Any:
-    try:
+    with importing("onnxruntime", "ONNX Runtime"):
         import onnxruntime
-    except ImportError as error:
-        raise ModelError(f"ONNX Runtime is missing ({error}); install it with: pip install onnxruntime") from error
     return onnxruntime
 
 
@@ -131,6 +135,13 @@ def _failures() -> Tuple[Type[Exception], ...]:
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
     own: List[Type[Exception]] = [getattr(errors, name) for name in (*names, "RuntimeException")]
     return (*own, RuntimeError, ValueError)
+
+
+def _cause(error: Exception) -> str:
+    """Why a file could not be loaded."""
+    if isinstance(error, _runtime().capi.onnxruntime_pybind11_state.InvalidProtobuf):
+        return "this is no ONNX file, or a part of it is missing"
+    return str(error)
 
 
 def _spec(node: Any) -> TensorSpec:

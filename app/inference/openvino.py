@@ -10,6 +10,8 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
+from app.inference.native_package import importing
+from app.inference.rewriting import restore_prelu
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Our names for an arithmetic, and OpenVINO's."""
@@ -30,7 +32,7 @@ class OpenVinoEngine:
     def __init__(self, path: Path, threads: int = 0, precision: str = "auto", device: str = "CPU") -> None:
         """`threads` 0 takes as many as there are cores."""
         core = _core()
-        self.precision = supported_precision(device, precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+        self.precision = supported_precision(device, precision, _capabilities(core, device))
         hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
         if device == "CPU":
             hints["INFERENCE_NUM_THREADS"] = threads or available_cores()
@@ -39,6 +41,7 @@ class OpenVinoEngine:
         try:
             model = core.read_model(path)
             names = [result.get_friendly_name().partition(_RESULT_SUFFIX)[0] for result in model.get_results()]
+            restore_prelu(model)
             network = core.compile_model(model, device, hints)
             self._request: Optional[Any] = network.create_infer_request()
         except RuntimeError as error:
@@ -72,6 +75,14 @@ def openvino_devices() -> Tuple[str, ...]:
     return tuple(device for device in _core().available_devices if device.partition(".")[0] in ("CPU", "GPU"))
 
 
+def _capabilities(core: Any, device: str) -> Sequence[str]:
+    try:
+        found: Sequence[str] = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO does not tell what this {device} can do: {_last_line(error)}") from error
+    return found
+
+
 def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -> str:
     """The arithmetic to take on a device with these capabilities, as OpenVINO spells them.
 
@@ -88,10 +99,8 @@ def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -
 
 
 def _core() -> Any:
-    try:
+    with importing("openvino", "OpenVINO"):
         import openvino
-    except ImportError as error:
-        raise ModelError(f"OpenVINO is missing ({error}); install it with: pip install openvino") from error
     return openvino.Core()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 
 from app.errors import ModelError
+from app.inference.calibration import NOTHING_SEEN, how_to_learn
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
 """The operators that int8 is worth it for."""
@@ -34,10 +35,7 @@ def int8_network(name: str, path: Path, next_picture: Callable[[], Optional[np.n
     model = _load(onnx, path)
     first = next_picture()
     if first is None:
-        raise ModelError(
-            f"{name}: int8 needs pictures to find its ranges: python -m app engines build {name} "
-            "--precision int8 --calibration DIR"
-        )
+        raise ModelError(NOTHING_SEEN + how_to_learn(name))
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         pictures = _reader(quantization, model, first, next_picture)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 logger = logging.getLogger(__name__)
+
+_OLDEST_OPSET = 7
+"""Before, batch normalisations were written otherwise."""
+_WITHOUT_INPUTS = 4
+"""The first version of the format that does not list its constants among the inputs."""
 
 
 def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
@@ -33,10 +38,13 @@ def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
 def rewrite_prelu(model: Any) -> int:
     """Turns PReLU(x) into ReLU(x) - slope * ReLU(-x), in the given `onnx.ModelProto`; returns how many there were.
 
-    Bit for bit the same numbers, since one of the two summands is always zero. The factors are written as depthwise
-    convolutions, which ONNX Runtime keeps in its fast memory layout, unlike a multiplication. Only pictures (N x C x
-    H x W, float32) are rewritten, one slope for each channel or one for all; other PReLUs stay.
+    Bit for bit the same numbers, since one of the two summands is always zero. The factors are written as batch
+    normalisations: ONNX Runtime keeps these in its fast memory layout, unlike multiplications, and the others take
+    them for what they are, a factor for each channel, unlike convolutions. Only pictures (N x C x H x W, float32) are
+    rewritten, one slope for each channel or one for all; other PReLUs stay.
     """
+    if any(domain.domain == "" and domain.version < _OLDEST_OPSET for domain in model.opset_import):
+        return 0
     channels = _picture_channels(model)
     constants = _constants(model)
     made: List[Any] = []
@@ -68,29 +76,38 @@ def _one_for_each(channels: int, slope: np.ndarray) -> Optional[np.ndarray]:
 
 
 def _instead_of_prelu(model: Any, node: Any, slopes: np.ndarray) -> List[Any]:
-    import onnx
+    from onnx import helper
 
     (source, _), (result,) = node.input, node.output
     positive, turned, negative, scaled = (f"{result}_{part}" for part in ("positive", "turned", "negative", "scaled"))
 
-    def plain(operation: str, inputs: List[str], output: str) -> Any:
-        return onnx.helper.make_node(operation, inputs, [output], output)
+    def relu(given: str, output: str) -> Any:
+        return helper.make_node("Relu", [given], [output], output)
 
-    def depthwise(factors: np.ndarray, given: str, output: str) -> Any:
-        values = np.ascontiguousarray(factors, np.float32).reshape(-1, 1, 1, 1)
-        weight = onnx.numpy_helper.from_array(values, f"{output}_factors")
-        model.graph.initializer.append(weight)
-        return onnx.helper.make_node(
-            "Conv", [given, weight.name], [output], output, group=len(factors), kernel_shape=[1, 1]
-        )
+    def times(factors: np.ndarray, given: str, output: str) -> Any:
+        zeros, ones = np.zeros(len(factors)), np.ones(len(factors))
+        parts = {"factors": factors, "shift": zeros, "mean": zeros, "variance": ones}
+        stored = [_stored(model, values, f"{output}_{part}") for part, values in parts.items()]
+        return helper.make_node("BatchNormalization", [given, *stored], [output], output, epsilon=0.0)
 
     return [
-        plain("Relu", [source], positive),
-        depthwise(np.full(len(slopes), -1), source, turned),
-        plain("Relu", [turned], negative),
-        depthwise(-slopes, negative, scaled),
-        onnx.helper.make_node("Add", [positive, scaled], [result], node.name),
+        relu(source, positive),
+        times(np.full(len(slopes), -1), source, turned),
+        relu(turned, negative),
+        times(-slopes, negative, scaled),
+        helper.make_node("Add", [positive, scaled], [result], node.name),
     ]
+
+
+def _stored(model: Any, values: np.ndarray, name: str) -> str:
+    """The name under which the values are constants of the network from now on."""
+    import onnx
+
+    tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
+    model.graph.initializer.append(tensor)
+    if model.ir_version < _WITHOUT_INPUTS:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
+    return name
 
 
 def _picture_channels(model: Any) -> Dict[str, int]:
@@ -121,6 +138,59 @@ def _constants(model: Any) -> Dict[str, np.ndarray]:
 def _drop_unused_initializers(model: Any) -> None:
     used = {name for node in model.graph.node for name in node.input}
     used.update(output.name for output in model.graph.output)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    unused = {tensor.name for tensor in model.graph.initializer} - used
+    for values in (model.graph.initializer, model.graph.input):
+        kept = [value for value in values if value.name not in unused]
+        del values[:]
+        values.extend(kept)
+
+
+def restore_prelu(model: Any) -> int:
+    """Turns what `rewrite_prelu` wrote back, in the given `openvino.Model`; returns how many there were.
+
+    OpenVINO has a fast operation of its own for it, and loses up to a tenth of its speed without.
+    """
+    try:
+        from openvino import opset13
+    except ImportError:  # before OpenVINO 2025, the last of which for Python 3.8 is 2024.4
+        from openvino.runtime import opset13
+
+    count = 0
+    for node in model.get_ordered_ops():
+        found = _rewritten_prelu(node)
+        if found is not None:
+            source, slopes = found
+            prelu = opset13.prelu(source, slopes.astype(np.float32))
+            prelu.set_friendly_name(node.get_friendly_name())
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(prelu.output(0))
+            count += 1
+    return count
+
+
+def _rewritten_prelu(node: Any) -> Optional[Tuple[Any, np.ndarray]]:
+    """What went into the PReLU and its slopes, if this is the last node of what `rewrite_prelu` wrote for one."""
+    if node.get_type_name() != "Add":
+        return None
+    positive, scaled = (value.get_node() for value in node.input_values())
+    if (positive.get_type_name(), scaled.get_type_name()) != ("Relu", "BatchNormInference"):
+        return None
+    negative = scaled.input_value(0).get_node()
+    turned = negative.input_value(0).get_node() if negative.get_type_name() == "Relu" else negative
+    factors = _plain_factors(turned), _plain_factors(scaled)
+    source = positive.input_value(0)
+    if factors[0] is None or factors[1] is None or (factors[0] != -1).any() or turned.input_value(0) != source:
+        return None
+    return source, -factors[1]
+
+
+def _plain_factors(node: Any) -> Optional[np.ndarray]:
+    """What a batch normalisation that does nothing else multiplies its channels by."""
+    if node.get_type_name() != "BatchNormInference" or node.get_attributes()["epsilon"] != 0:
+        return None
+    constants = [value.get_node() for value in node.input_values()[1:]]
+    if any(constant.get_type_name() != "Constant" for constant in constants):
+        return None
+    factors, shift, mean, variance = (constant.data for constant in constants)
+    is_plain = not shift.any() and not mean.any() and (variance == 1).all()
+    return np.asarray(factors) if is_plain else None

@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOW_TO_INSTALL = (
-    "JetPack brings it: sudo apt-get install python3-libnvinfer, and make the environment with --system-site-packages "
-    "so that it is seen (jetson_setup.sh does both); on a PC with an NVIDIA GPU: pip install tensorrt. "
-    "Without it, run with --backend onnx"
+    "JetPack 5 and newer bring it: sudo apt-get install python3-libnvinfer, and make the environment with "
+    "--system-site-packages so that it is seen (jetson_setup.sh does both); JetPack 4 has it for Python 3.6 alone, "
+    "which is too old for this program; on a PC with an NVIDIA GPU: pip install tensorrt. Without it, run with "
+    "--backend onnx"
 )
 _NUMPY_NAMES = {
     "FLOAT": "float32",

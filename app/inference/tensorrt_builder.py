@@ -15,7 +15,7 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.build_job import BuildJob, Built, shapes_for
-from app.inference.calibration import Calibration
+from app.inference.calibration import Calibration, calibrates, ranges_file
 from app.inference.engine_card import EngineDemand, card_of, engine_path, stale_reason
 from app.inference.reduced_precision import fp16_network, int8_network
 from app.inference.tensorrt_api import called, checked, load_tensorrt, make_logger
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 NextPicture = Callable[[], Optional[np.ndarray]]
 """The next input (1 x 3 x height x width) to calibrate with; None when there are no more."""
 
-CALIBRATION_TABLE, QUANTISED_NETWORK = ".calibration", ".int8.onnx"
 STEPS_EVERY_S = 0.2
 
 
@@ -36,24 +35,16 @@ def build_plan(job: BuildJob, next_picture: NextPicture, tell: Callable[[str], N
     trt_logger = make_logger(trt)
     builder = called(trt.Builder, trt_logger, what="starting its builder", trt_logger=trt_logger)
     _check_device(trt, builder, job)
-    quantised = None
-    if job.precision == "int8" and not calibrates(trt):
-        tell("finding the ranges of int8")
-        quantised = _quantised(job, next_picture)
-    network = create_network(trt, builder)
-    parser = called(trt.OnnxParser, network, trt_logger, what="starting its parser", trt_logger=trt_logger)
-    _parse(trt, parser, job, quantised)
-    if network.num_inputs != 1:
-        raise ModelError(
-            f"{job.onnx} has {network.num_inputs} inputs; engines are built for networks with one, and a file with "
-            "none is no network or damaged"
-        )
+    network = _parsed(trt, builder, job, _content(job), trt_logger)
     network_input = network.get_input(0)
     shapes = shapes_for(job.name, tuple(network_input.shape), job.largest_input, job.wishes)
     path = engine_path(job.onnx, job.precision, shapes, job.wishes.dla)
-    by_products = {} if quantised is None else {job.calibration_file(QUANTISED_NETWORK): quantised}
     if not job.wishes.force and _is_fresh(job, path, shapes):
-        return Built(path, shapes, None, by_products)
+        return Built(path, shapes, None)
+    ranges = ranges_file(job.onnx, job.sha256)
+    rewritten = _rewritten(trt, job, next_picture, ranges, tell)
+    if rewritten is not None:
+        network = _parsed(trt, builder, job, rewritten, trt_logger)
     config = called(builder.create_builder_config, what="preparing the build", trt_logger=trt_logger)
     timing_cache = _configure(trt, config, job)
     profile = _profile(builder, network_input.name, shapes, trt_logger)
@@ -62,14 +53,14 @@ def build_plan(job: BuildJob, next_picture: NextPicture, tell: Callable[[str], N
         _report_progress(trt, config, tell)
     with ExitStack() as releases:
         table = None
-        if job.precision == "int8" and quantised is None:
-            table = releases.enter_context(Calibration(job, shapes[2], next_picture, CALIBRATION_TABLE))
+        if job.precision == "int8" and rewritten is None:
+            table = releases.enter_context(Calibration(job, shapes[2], next_picture, ranges))
             _calibrate(trt, builder, config, network_input.name, table, trt_logger)
         plan = _build(builder, network, config, job, table, trt_logger)
-    if table is not None and table.learnt is not None:
-        by_products[table.cache_file] = table.learnt
-    if timing_cache is not None:
-        by_products[job.timing_cache] = bytes(timing_cache.serialize())
+    by_products = {job.timing_cache: bytes(timing_cache.serialize())}
+    learnt = rewritten if table is None else table.learnt
+    if job.precision == "int8" and learnt is not None:
+        by_products[ranges] = learnt
     return Built(path, shapes, plan, by_products)
 
 
@@ -78,11 +69,6 @@ def create_network(trt: Any, builder: Any) -> Any:
     flags = trt.NetworkDefinitionCreationFlag
     wanted = 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
     return called(builder.create_network, wanted, what="making an empty network")
-
-
-def calibrates(trt: Any) -> bool:
-    """Whether TensorRT itself finds the ranges for int8 (up to 10), or wants them in the ONNX file (11)."""
-    return hasattr(trt, "IInt8EntropyCalibrator2") and hasattr(trt.BuilderFlag, "INT8")
 
 
 def _check_device(trt: Any, builder: Any, job: BuildJob) -> None:
@@ -103,16 +89,32 @@ def _check_device(trt: Any, builder: Any, job: BuildJob) -> None:
         raise ModelError("this GPU computes int8 no faster than fp16")
 
 
-def _parse(trt: Any, parser: Any, job: BuildJob, quantised: Optional[bytes]) -> None:
-    if quantised is not None:
-        content = quantised
-    elif job.precision == "fp16" and not hasattr(trt.BuilderFlag, "FP16"):
-        content = fp16_network(job.onnx)
-    else:
-        content = _content(job)
+def _rewritten(
+    trt: Any, job: BuildJob, next_picture: NextPicture, ranges: Path, tell: Callable[[str], None]
+) -> Optional[bytes]:
+    """The network in less than fp32, where TensorRT takes that from the ONNX file (11 and later); else None."""
+    if job.precision == "fp16" and not hasattr(trt.BuilderFlag, "FP16"):
+        return fp16_network(job.onnx)
+    if job.precision != "int8" or calibrates(trt):
+        return None
+    if not job.has_pictures and ranges.is_file():
+        return ranges.read_bytes()
+    tell("finding the ranges of int8")
+    return int8_network(job.name, job.onnx, next_picture)
+
+
+def _parsed(trt: Any, builder: Any, job: BuildJob, content: bytes, trt_logger: Any) -> Any:
+    network = create_network(trt, builder)
+    parser = called(trt.OnnxParser, network, trt_logger, what="starting its parser", trt_logger=trt_logger)
     if not parser.parse(content):
         reasons = "; ".join(_reason(parser.get_error(index)) for index in range(parser.num_errors))
         raise ModelError(f"{job.onnx}: TensorRT {trt.__version__} cannot read this network: {reasons}")
+    if network.num_inputs != 1:
+        raise ModelError(
+            f"{job.onnx} has {network.num_inputs} inputs; engines are built for networks with one, and a file with "
+            "none is no network or damaged"
+        )
+    return network
 
 
 def _reason(problem: Any) -> str:
@@ -180,13 +182,6 @@ def _calibrate(trt: Any, builder: Any, config: Any, name: str, calibration: Cali
     config.int8_calibrator = calibration.calibrator(trt)
     profile = _profile(builder, name, (calibration.shape,) * 3, trt_logger)
     checked(config.set_calibration_profile(profile), "setting the shape to calibrate with", trt_logger)
-
-
-def _quantised(job: BuildJob, next_picture: NextPicture) -> bytes:
-    known = job.calibration_file(QUANTISED_NETWORK)
-    if not job.has_pictures and known.is_file():
-        return known.read_bytes()
-    return int8_network(job.name, job.onnx, next_picture)
 
 
 def _build(

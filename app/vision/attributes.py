@@ -13,10 +13,17 @@ from app.vision.face_readers import GenderAge, Landmarks106, LivenessReader, Mas
 from app.vision.head_pose import head_poses
 from app.vision.quality import face_sizes_px
 
+DETECTOR_MASK_FROM = 0.2
+"""A mask that the detector itself tells counts as worn from this probability on, as in the example that InsightFace
+published with mnet_cov2."""
+
 
 @dataclass(frozen=True)
 class AttributeReader:
-    """The chosen networks; None for what nobody asked for. Owns them."""
+    """The chosen networks; None for what nobody asked for. Owns them.
+
+    Masks that the detector tells are taken from it, unless there is a network for them.
+    """
 
     gender_age: Optional[GenderAge]
     mask: Optional[MaskReader]
@@ -51,6 +58,8 @@ class AttributeReader:
             after = [_with_gender_age(old, *found) for old, found in zip(after, self.gender_age.read(image, faces))]
         if self.mask is not None:
             after = [_with_mask(old, *found) for old, found in zip(after, self.mask.read(image, faces))]
+        elif faces.mask_probabilities is not None:
+            after = [_with_detected_mask(old, found) for old, found in zip(after, faces.mask_probabilities.tolist())]
         if self.antispoof is not None:
             live = self.antispoof.read(image, faces)
             after = [dataclasses.replace(old, live_probability=found) for old, found in zip(after, live)]
@@ -78,3 +87,7 @@ def _with_mask(attributes: FaceAttributes, mask: float, no_mask: float) -> FaceA
     return dataclasses.replace(
         attributes, mask=wears_mask(mask, no_mask), mask_probability=mask, no_mask_probability=no_mask
     )
+
+
+def _with_detected_mask(attributes: FaceAttributes, mask: float) -> FaceAttributes:
+    return dataclasses.replace(attributes, mask=mask >= DETECTOR_MASK_FROM, mask_probability=mask)

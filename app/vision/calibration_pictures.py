@@ -8,7 +8,6 @@ from typing import Iterable, Iterator
 
 import numpy as np
 
-from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.align import align_faces
 from app.vision.catalog import ModelEntry
@@ -19,13 +18,10 @@ def calibration_inputs(
     entry: ModelEntry, pictures: Iterable[np.ndarray], models: ModelSettings, detection: DetectionSettings
 ) -> Iterator[np.ndarray]:
     """One network input (1 x 3 x height x width) a frame for a detector, one a face for an embedder."""
-    if entry.task not in ("detection", "embedding"):
-        raise ModelError(f"{entry.name} is for {entry.task}; int8 is offered for detectors and embedders")
     plain = dataclasses.replace(models, backend="onnx", precision="fp32")
     if entry.task == "detection":
-        yield from _frames(pictures, dataclasses.replace(plain, detector=entry.name), detection)
-    else:
-        yield from _faces(pictures, dataclasses.replace(plain, embedder=entry.name), detection)
+        return _frames(pictures, dataclasses.replace(plain, detector=entry.name), detection)
+    return _faces(pictures, dataclasses.replace(plain, embedder=entry.name), detection)
 
 
 def _frames(

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 import yaml
 
 from app.errors import ModelError
+from app.inference.engine_card import engines_beside
 from app.vision.preprocessing import Preprocessing
 
 TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "quality")
@@ -54,6 +55,7 @@ class ModelEntry:
     """Which class reads its outputs; see `app/vision/families.py`."""
     file: Path
     sha256: str
+    """Empty for a network that is only described."""
     preprocessing: Preprocessing
     licence: str
     source: str
@@ -119,8 +121,13 @@ class ModelEntry:
         if self.built_in:
             return "models that come with this program are restored by: git checkout -- engines"
         if self.url:
-            return f"get it with: python -m app engines pull {self.name}"
+            return f"get it with: {self.pull_command}"
         return f"the catalogue knows no address for it: put the file there as {self.file}"
+
+    @property
+    def pull_command(self) -> str:
+        consent = "" if self.commercial_use else " --accept-licence"
+        return f"python -m app engines pull {self.name}{consent}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class Catalog:
 
     path: Path
     entries: Mapping[str, ModelEntry] = field(default_factory=dict)
+    to_bring: Mapping[str, ModelEntry] = field(default_factory=dict)
+    """Networks that are only described: no file, no hash. Whoever has one imports it and need not know the rest."""
 
     def entry(self, name: str, task: str) -> ModelEntry:
         """The entry with this name, which must be for this task."""
@@ -139,23 +148,33 @@ class Catalog:
             raise ModelError(
                 f"model {name!r} is for {self.entries[name].task}, not for {task}; choose {_either(suitable)}"
             )
-        raise ModelError(f"{self.path} has no model {name!r} for {task}; {_nearest(name, suitable)}")
+        if name in self.to_bring:
+            raise _only_described(self.to_bring[name])
+        known = [*suitable, *(entry.name for entry in self.to_bring.values() if entry.task == task)]
+        raise ModelError(f"{self.path} has no model {name!r} for {task}; {_nearest(name, known)}")
 
     def named(self, name: str) -> ModelEntry:
         """The entry with this name, whatever it is for."""
-        if name not in self.entries:
-            raise ModelError(f"{self.path} has no model {name!r}; {_nearest(name, sorted(self.entries))}")
-        return self.entries[name]
+        entry = self.described(name)
+        if not entry.sha256:
+            raise _only_described(entry)
+        return entry
+
+    def described(self, name: str) -> ModelEntry:
+        """What is known of the model with this name, even if there is no file of it."""
+        everything = {**self.to_bring, **self.entries}
+        if name not in everything:
+            raise ModelError(f"{self.path} has no model {name!r}; {_nearest(name, sorted(everything))}")
+        return everything[name]
 
     def engines_built_from(self, entry: ModelEntry) -> List[Path]:
-        """The engines on this device: files `NAME*.engine` beside the model, unless a longer name claims them."""
+        """The engines on this device: those beside the model, unless a longer name claims them."""
         stems = [other.file.stem for other in self.entries.values()]
 
         def owner(path: Path) -> str:
             return max((stem for stem in stems if path.name.startswith(stem)), key=len, default="")
 
-        found = entry.file.parent.glob(f"{entry.file.stem}*.engine")
-        return sorted(path for path in found if owner(path) == entry.file.stem)
+        return [path for path in engines_beside(entry.file) if owner(path) == entry.file.stem]
 
 
 def sha256_of(path: Path) -> str:
@@ -169,21 +188,24 @@ def sha256_of(path: Path) -> str:
 
 def read_catalog(path: Path) -> Catalog:
     """All entries, checked, and the user's own beside them; file names are meant from the catalogue's own folder."""
-    entries = _read_entries(path)
+    everything = _read_entries(path)
+    entries = {name: entry for name, entry in everything.items() if entry.sha256}
+    to_bring = {name: entry for name, entry in everything.items() if not entry.sha256}
     own_file = path.with_name(MY_MODELS)
     own = _read_entries(own_file) if own_file.is_file() and own_file != path else {}
     for name in own:
         if name in entries:
             raise ModelError(f"{own_file}: {path.name} has a model {name!r} too; give yours another name")
-    return Catalog(path, {**entries, **own})
+    return Catalog(path, {**entries, **own}, to_bring)
 
 
 def _read_entries(path: Path) -> Dict[str, ModelEntry]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(
-            f"the catalogue of models cannot be read: {error}\n"
+            f"{path}: the catalogue of models cannot be read: {reason}\n"
             "  start the program in its own folder, or name the file in config.yaml: models.catalog"
         ) from error
     except yaml.YAMLError as error:
@@ -207,12 +229,13 @@ class _EntryReader:
     def read(self) -> ModelEntry:
         task = self._one_of("task", TASKS)
         family = self._take("family", str)
+        is_described_only = self.path.name != MY_MODELS and not {"file", "sha256"} & set(self.facts)
         entry = ModelEntry(
             name=self.name,
             task=task,
             family=family,
-            file=self.path.parent / self._take("file", str),
-            sha256=self._hash(),
+            file=self.path.parent / (f"{self.name}.onnx" if is_described_only else self._take("file", str)),
+            sha256="" if is_described_only else self._hash(),
             preprocessing=self._preprocessing(),
             licence=self._take("licence", str),
             source=self._take("source", str),
@@ -319,6 +342,13 @@ class _EntryReader:
 
     def _error(self, what: str) -> ModelError:
         return ModelError(f"{self.path}: model {self.name!r}: {what}")
+
+
+def _only_described(entry: ModelEntry) -> ModelError:
+    return ModelError(
+        f"model {entry.name!r} is not here, and the catalogue knows no address for it; if you have its file: "
+        f"python -m app engines import FILE --like {entry.name}\n  source: {entry.source}"
+    )
 
 
 def _nearest(name: str, names: List[str]) -> str:

@@ -6,6 +6,7 @@ A model family adds the middle: how its outputs are read (see `app/vision/retina
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
@@ -54,6 +55,8 @@ class FaceDetector(ABC):
 
     photo_score = 0.8
     """From which score on a face in a photo is one beyond doubt; families whose scores run lower have their own."""
+    tells_masks = False
+    """Whether the network says of each face if it wears a mask."""
     runs_on: Optional[Choice] = None
     """What it was opened on and why; None where no choice was made."""
 
@@ -62,7 +65,8 @@ class FaceDetector(ABC):
         self._preprocessing = preprocessing
         self._settings = settings
         self._buffer = np.empty((0, 3, 0, 0), np.float32)
-        self._fixed_size = _fixed_size(engine)
+        self.fixed_size = _fixed_size(engine)
+        """Width and height of the only input that the network takes; None: it takes any."""
         self._one_at_a_time = _answers_without_batch(engine)
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Faces]:
@@ -75,10 +79,10 @@ class FaceDetector(ABC):
     def prepare(self, images: Sequence[np.ndarray]) -> DetectorInput:
         """Shrinks each frame to the input's size, keeping its aspect; the rest (right, below) becomes zeros."""
         frame_sizes = tuple((image.shape[1], image.shape[0]) for image in images)
-        shrunk = [shrunk_size(size, self._settings.input_size, self._fixed_size) for size in frame_sizes]
-        width, height = self._fixed_size or (
-            _round_up(max(size[0] for size in shrunk)),
-            _round_up(max(size[1] for size in shrunk)),
+        shrunk = [shrunk_size(size, self._settings.input_size, self.fixed_size) for size in frame_sizes]
+        width, height = self.fixed_size or (
+            rounded_up(max(size[0] for size in shrunk)),
+            rounded_up(max(size[1] for size in shrunk)),
         )
         tensor = self._tensor((len(images), 3, height, width))
         for planes, image, size in zip(tensor, images, shrunk):
@@ -146,7 +150,7 @@ def to_frame(faces: Faces, scale: Tuple[float, float], frame_size: Tuple[int, in
     boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     landmarks = faces.landmarks / np.array(scale, np.float32)
     inside = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))[inside]
+    return dataclasses.replace(faces, boxes=boxes.astype(np.float32), landmarks=landmarks.astype(np.float32))[inside]
 
 
 def _fixed_size(engine: Engine) -> Optional[Tuple[int, int]]:
@@ -181,5 +185,6 @@ def _answers_without_batch(engine: Engine) -> bool:
     return True
 
 
-def _round_up(side: int) -> int:
+def rounded_up(side: int) -> int:
+    """The smallest side that networks take and that is no smaller than this one."""
     return -(-side // SIZE_STEP) * SIZE_STEP

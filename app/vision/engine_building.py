@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, Optional
-
-import numpy as np
+from typing import Callable, Optional
 
 from app.inference.build import KeptEngine, build_engine
 from app.inference.build_job import BuildWishes as BuildWishes
 from app.inference.place import place_here
 from app.settings import DetectionSettings, ModelSettings
-from app.vision.calibration_pictures import calibration_inputs
 from app.vision.catalog import ModelEntry
-from app.vision.loading import largest_input_of, network_of
+from app.vision.loading import InputsFor, network_of
 
 
 def build_for(
@@ -20,20 +17,11 @@ def build_for(
     wishes: BuildWishes,
     models: ModelSettings,
     detection: DetectionSettings,
-    pictures: Optional[Callable[[], Iterable[np.ndarray]]],
+    inputs_for: Optional[InputsFor],
     tell: Callable[[str], None],
 ) -> KeptEngine:
     """The model's engine for this device, in the precision of the settings or the next that can be built."""
     here, gpu = place_here()
-
-    def inputs(of: Callable[[], Iterable[np.ndarray]]) -> Callable[[], Iterator[np.ndarray]]:
-        return lambda: calibration_inputs(entry, of(), models, detection)
-
-    return build_engine(
-        network_of(entry, models, largest_input_of(entry, detection)),
-        wishes,
-        here=here,
-        gpu_memory=gpu.memory_bytes,
-        pictures=None if pictures is None else inputs(pictures),
-        tell=tell,
-    )
+    entry.verified_file()
+    network = network_of(entry, models, detection, inputs_for)
+    return build_engine(network, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Iterator, Mapping, Tuple
+from typing import ClassVar, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -68,6 +68,7 @@ class GridDetector(FaceDetector):
         super().__init__(engine, preprocessing, settings)
         self._names = bind_outputs(self.family, engine)
         self._has_landmarks = "landmarks" in self._names
+        self.tells_masks = "mask" in self._names
         if not self._has_landmarks:
             logger.warning(
                 "this %s network gives boxes without landmarks: they are guessed from the box, which is enough to "
@@ -87,8 +88,12 @@ class GridDetector(FaceDetector):
     def landmarks(self, grid: Grid, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """The chosen rows' five points, N x 5 x 2; asked only of networks that give them."""
 
+    def mask_probabilities(self, grid: Grid, rows: np.ndarray) -> Optional[np.ndarray]:
+        """How likely the chosen rows' faces wear masks: N; None for networks that do not tell."""
+        return None
+
     def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
-        boxes, scores, landmarks = [], [], []
+        found: List[Faces] = []
         for grid in self._grids(outputs, input_size):
             certainty = self.scores(grid)
             if len(certainty) != grid.columns * grid.rows * self.anchors:
@@ -98,15 +103,14 @@ class GridDetector(FaceDetector):
                     f"{input_size[0]} x {input_size[1]}; check the family in the model's catalogue entry"
                 )
             chosen = np.flatnonzero(certainty >= self._settings.min_score)
-            if not len(chosen):
-                continue
-            found = self.boxes(grid, chosen)
-            boxes.append(found)
-            scores.append(certainty[chosen])
-            landmarks.append(self.landmarks(grid, chosen, found) if self._has_landmarks else guessed_landmarks(found))
-        if not boxes:
-            return Faces.empty()
-        return Faces(*(np.concatenate(parts).astype(np.float32) for parts in (boxes, scores, landmarks)))
+            if len(chosen):
+                found.append(self._faces(grid, chosen, certainty[chosen]))
+        return _joined(found) if found else Faces.empty()
+
+    def _faces(self, grid: Grid, rows: np.ndarray, scores: np.ndarray) -> Faces:
+        boxes = self.boxes(grid, rows)
+        landmarks = self.landmarks(grid, rows, boxes) if self._has_landmarks else guessed_landmarks(boxes)
+        return Faces(boxes, scores, landmarks, mask_probabilities=self.mask_probabilities(grid, rows))
 
     def _grids(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Iterator[Grid]:
         """A finer grid has more cells: that tells the strides apart whatever the outputs are called."""
@@ -118,6 +122,17 @@ class GridDetector(FaceDetector):
             columns, rows = (-(-side // stride) for side in input_size)
             by_role = {role: arrays[level] for role, arrays in finest_first.items()}
             yield Grid(stride, columns, rows, self.anchors, by_role)
+
+
+def _joined(parts: List[Faces]) -> Faces:
+    """All of them in one; either every part tells masks or none does."""
+    masks = [part.mask_probabilities for part in parts if part.mask_probabilities is not None]
+    return Faces(
+        boxes=np.concatenate([part.boxes for part in parts]).astype(np.float32),
+        scores=np.concatenate([part.scores for part in parts]).astype(np.float32),
+        landmarks=np.concatenate([part.landmarks for part in parts]).astype(np.float32),
+        mask_probabilities=np.concatenate(masks).astype(np.float32) if masks else None,
+    )
 
 
 def flattened(output: np.ndarray) -> np.ndarray:

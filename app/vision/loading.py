@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Callable, Dict, Optional, Tuple, TypeVar, Union
+from functools import partial
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, TypeVar, Union
 
 import cv2
+import numpy as np
 
 from app.errors import ModelError
 from app.inference.choice import absence, open_network
@@ -16,7 +18,7 @@ from app.inference.onnx import OnnxEngine
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings
 from app.vision.attributes import AttributeReader
 from app.vision.catalog import Catalog, ModelEntry, read_catalog
-from app.vision.detector import SIZE_STEP, FaceDetector
+from app.vision.detector import FaceDetector, rounded_up
 from app.vision.embedder import FaceEmbedder
 from app.vision.face_network import FaceNetwork
 from app.vision.face_readers import GenderAge, Landmarks106, LivenessReader, MaskReader
@@ -28,40 +30,70 @@ Factory = TypeVar("Factory")
 Opened = TypeVar("Opened", bound=Union[FaceDetector, FaceNetwork])
 Reader = TypeVar("Reader", bound=FaceNetwork)
 
+InputsFor = Callable[[ModelEntry], Iterator[np.ndarray]]
+"""What a network is given at run time, to learn int8 from; raises ModelError where int8 is not offered for it, or
+there are too few pictures."""
+
 MOST_FRAMES_AT_ONCE = 1
 MOST_FACES_AT_ONCE = 16
 """What engines with a limited batch are built for; more than that is run in several goes."""
 
 
-def load_detector(models: ModelSettings, detection: DetectionSettings) -> FaceDetector:
+def load_detector(
+    models: ModelSettings, detection: DetectionSettings, inputs_for: Optional[InputsFor] = None
+) -> FaceDetector:
     """The chosen detector, opened; whoever asked closes it."""
     entry = detector_entry(models)
     factory = _family(DETECTORS, entry)
-    return _opened(entry, models, detection, lambda engine: factory(engine, entry, detection))
+    network = network_of(entry, models, detection, inputs_for)
+    return _opened(entry, models, network, lambda engine: factory(engine, entry, detection))
 
 
-def load_embedder(models: ModelSettings) -> FaceEmbedder:
+def load_embedder(models: ModelSettings, inputs_for: Optional[InputsFor] = None) -> FaceEmbedder:
     """The chosen embedder, opened; whoever asked closes it."""
     entry = embedder_entry(models)
     factory = _family(EMBEDDERS, entry)
-    return _opened(entry, models, DetectionSettings(), lambda engine: factory(engine, entry))
+    network = network_of(entry, models, inputs_for=inputs_for)
+    return _opened(entry, models, network, lambda engine: factory(engine, entry))
 
 
-def load_attributes(models: ModelSettings, wanted: AttributeSettings, min_face_px: float) -> Optional[AttributeReader]:
-    """The networks for attributes that were chosen, opened; whoever asked closes them. None when there are none."""
-    if wanted == AttributeSettings():
+def load_attributes(
+    models: ModelSettings,
+    wanted: AttributeSettings,
+    min_face_px: float,
+    detector_tells_masks: bool = False,
+    inputs_for: Optional[InputsFor] = None,
+) -> Optional[AttributeReader]:
+    """The networks for attributes that were chosen, opened; whoever asked closes them.
+
+    None when nothing is chosen and the detector tells nothing by itself.
+    """
+    if wanted == AttributeSettings() and not detector_tells_masks:
         return None
     with contextlib.ExitStack() as opened:
         reader = AttributeReader(
-            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAge, opened),
-            mask=_reader(models, wanted.mask, "mask", MaskReader, opened),
-            antispoof=_reader(models, wanted.antispoof, "antispoof", LivenessReader, opened),
-            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106, opened),
+            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAge, inputs_for, opened),
+            mask=_reader(models, wanted.mask, "mask", MaskReader, inputs_for, opened),
+            antispoof=_reader(models, wanted.antispoof, "antispoof", LivenessReader, inputs_for, opened),
+            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106, inputs_for, opened),
             head_pose=wanted.head_pose,
             min_face_px=min_face_px,
         )
         opened.pop_all()
     return reader
+
+
+def model_checks(models: ModelSettings, attributes: Optional[AttributeSettings] = None) -> List[Callable[[], object]]:
+    """One check for each chosen model, whether it is here and can be run: opening even one of them may take minutes."""
+    catalog = read_catalog(models.catalog)
+    return [
+        lambda: _usable(detector_entry(models), DETECTORS),
+        lambda: _usable(embedder_entry(models), EMBEDDERS),
+        *(
+            partial(lambda family, name: attribute_entry(catalog, name, family).verified_file(), family, name)
+            for family, name in (attributes.models if attributes else {}).items()
+        ),
+    ]
 
 
 def detector_entry(models: ModelSettings) -> ModelEntry:
@@ -90,10 +122,12 @@ def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...
         engine.close()
 
 
-def would_run_on(entry: ModelEntry, models: ModelSettings, detection: DetectionSettings) -> str:
+def would_run_on(
+    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings, inputs_for: Optional[InputsFor]
+) -> str:
     """What the network runs on when it is opened now, and why; nothing is built for the answer."""
-    network = network_of(entry, models, largest_input_of(entry, detection))
-    choice = open_network(network, models.backend, build_missing=False)
+    entry.verified_file()
+    choice = open_network(network_of(entry, models, detection, inputs_for), models.backend, build_missing=False)
     choice.engine.close()
     return str(choice)
 
@@ -103,10 +137,22 @@ def leave_cores_to_networks() -> None:
     cv2.setNumThreads(1)
 
 
-def largest_input_of(entry: ModelEntry, detection: DetectionSettings) -> Tuple[int, int, int, int]:
+def network_of(
+    entry: ModelEntry,
+    models: ModelSettings,
+    detection: Optional[DetectionSettings] = None,
+    inputs_for: Optional[InputsFor] = None,
+) -> Network:
+    """The network as the program asks for it; `detection` matters for detectors only. Its file is not looked at."""
+    largest_input = _largest_input_of(entry, detection or DetectionSettings())
+    pictures = None if inputs_for is None else partial(inputs_for, entry)
+    return Network(entry.name, entry.file, entry.sha256, largest_input, models.precision, models.threads, pictures)
+
+
+def _largest_input_of(entry: ModelEntry, detection: DetectionSettings) -> Tuple[int, int, int, int]:
     """Batch, channels, height and width of the most that will be asked of the network in one run."""
     if entry.task == "detection":
-        side = -(-detection.input_size // SIZE_STEP) * SIZE_STEP
+        side = rounded_up(detection.input_size)
         return MOST_FRAMES_AT_ONCE, 3, side, side
     width, height = entry.crop
     return MOST_FACES_AT_ONCE, 3, height, width
@@ -117,22 +163,22 @@ def _reader(
     name: Optional[str],
     family: str,
     factory: Callable[[Engine, ModelEntry], Reader],
+    inputs_for: Optional[InputsFor],
     opened: contextlib.ExitStack,
 ) -> Optional[Reader]:
     """The network with this name, if any; `opened` closes it should one after it fail."""
     if name is None:
         return None
     entry = attribute_entry(read_catalog(models.catalog), name, family)
-    reader = _opened(entry, models, DetectionSettings(), lambda engine: factory(engine, entry))
+    network = network_of(entry, models, inputs_for=inputs_for)
+    reader = _opened(entry, models, network, lambda engine: factory(engine, entry))
     opened.callback(reader.close)
     return reader
 
 
-def _opened(
-    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings, make: Callable[[Engine], Opened]
-) -> Opened:
+def _opened(entry: ModelEntry, models: ModelSettings, network: Network, make: Callable[[Engine], Opened]) -> Opened:
     """What `make` makes of the network once it is open. It owns the engine; when it refuses, the engine is closed."""
-    network = network_of(entry, models, largest_input_of(entry, detection))
+    entry.verified_file()
     if _would_be_built(entry, models):
         _read_by(make, OnnxEngine(network.path, threads=1), entry).close()
     choice = open_network(network, models.backend)
@@ -162,8 +208,9 @@ def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry
         raise ModelError(f"model {entry.name!r} ({entry.file}, described in {entry.described_in}): {error}") from error
 
 
-def network_of(entry: ModelEntry, models: ModelSettings, largest_input: Tuple[int, int, int, int]) -> Network:
-    return Network(entry.name, entry.verified_file(), entry.sha256, largest_input, models.precision, models.threads)
+def _usable(entry: ModelEntry, families: Dict[str, Factory]) -> None:
+    _family(families, entry)
+    entry.verified_file()
 
 
 def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:

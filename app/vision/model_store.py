@@ -53,7 +53,7 @@ def require_acceptance(entry: ModelEntry, accepted: bool) -> None:
     raise ModelError(
         f"{entry.name} is for non-commercial use only ({entry.licence}; {entry.source}):\n"
         "  its terms do not allow it in a product, in a service or in a company's work. Nothing was downloaded.\n"
-        f"  if your use is allowed: python -m app engines pull {entry.name} --accept-licence"
+        f"  if your use is allowed: {entry.pull_command}"
     )
 
 
@@ -235,7 +235,7 @@ def by_hand(entry: ModelEntry) -> str:
     """What to do where this program does not get through."""
     return (
         "  by hand: get the file in another way, on another machine if need be, and install it with\n"
-        f"    python -m app engines pull {entry.name} --from FILE      (it goes to {entry.file})"
+        f"    {entry.pull_command} --from FILE      (it goes to {entry.file})"
     )
 
 

@@ -6,6 +6,8 @@ are those of a cell of 16 pixels, enlarged.
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 
 from app.inference.engine import Engine
@@ -22,7 +24,7 @@ FIRST_CENTRE = 7.5
 class RetinaFaceMXNet(GridDetector):
     """Reads cls_prob (background before face), bbox_pred and landmark_pred at strides 8, 16 and 32.
 
-    The masks' type_prob of mnet_cov2 is not looked at.
+    mnet_cov2 has type_prob as well: three kinds whose probabilities add up to one, the last of which is a masked face.
     """
 
     family = "retinaface_mxnet"
@@ -48,6 +50,11 @@ class RetinaFaceMXNet(GridDetector):
         offsets = grid.picked("landmarks", rows).reshape(-1, 5, 2) * self._landmark_scale
         points: np.ndarray = _centres(grid, rows)[:, None] + offsets * _sizes(grid, rows)[:, None]
         return points
+
+    def mask_probabilities(self, grid: Grid, rows: np.ndarray) -> Optional[np.ndarray]:
+        if "mask" not in grid.outputs:
+            return None
+        return np.asarray(flattened(grid.outputs["mask"][2 * self.anchors :])[rows])
 
 
 def _centres(grid: Grid, rows: np.ndarray) -> np.ndarray:

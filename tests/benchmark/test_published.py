@@ -10,6 +10,7 @@ from app.benchmark.network_report import markdown_table, published_report, repor
 from app.benchmark.networks import Demand, NetworkSpeed, NotMeasured
 from app.benchmark.published import plan, rows
 from app.benchmark.stopwatch import Spread
+from app.benchmark.subjects import ARCHITECTURES
 from app.vision.catalog import read_catalog
 
 DEMAND = Demand(batches=(1,), backends=("onnx",))
@@ -34,6 +35,7 @@ def speed(model, size, batch, prepare, inference, backend="onnx"):
         reason="",
         size=size,
         batch=batch,
+        at_once=batch,
         prepare=flat(prepare),
         transfer=None,
         inference=flat(inference),
@@ -125,6 +127,12 @@ def test_report_names_their_device_and_what_is_missing(catalog):
     assert "- their net: scrfd_10g_kps is not here" in text
     published = report_json("here", outcomes, found)["published"]
     assert [row["here_ms"] for row in published] == [4.0, None]
+
+
+def test_every_network_to_compare_with_can_be_here_or_be_drawn_by_lot(catalog):
+    named = {name for published in CLAIMS for part in published.parts for name in part.models}
+    assert named <= {*catalog.entries, *catalog.to_bring, *ARCHITECTURES}
+    assert {"scrfd_2_5g_bnkps", "arcface_r50_v1", "arcface_r100_v1"} <= named
 
 
 def test_every_published_figure_is_a_sensible_time():

@@ -1,5 +1,6 @@
 """The channels' life, step by step: readers follow a script, time is told to them, and nothing waits for the clock."""
 
+import logging
 import os
 import signal
 import threading
@@ -19,8 +20,8 @@ from app.capture.uri import Source, SourceKind, name_sources
 from app.errors import SourceError
 from app.settings import CaptureSettings
 
-FAST = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, queue_frames=3)
-PATIENT_S = 30.0
+FAST = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, queue_frames=3, read_timeout_s=30)
+PATIENT_S = 60.0
 
 
 class ScriptedReader:
@@ -219,6 +220,7 @@ def test_a_source_that_does_not_open_fails_and_the_others_go_on(caplog):
 
 
 def test_a_camera_that_is_off_at_the_start_is_told_once_and_taken_in_when_it_comes_up(gate, caplog):
+    caplog.set_level(logging.INFO, "app.capture")
     hold, watching = gate(), gate()
     opener = Opener(cam=[*[SourceError("cam: off")] * 3, ScriptedReader(7, hold)], other=[ScriptedReader(1, watching)])
     with Channels(cameras("cam", "other"), FAST, opener) as channels:
@@ -230,12 +232,15 @@ def test_a_camera_that_is_off_at_the_start_is_told_once_and_taken_in_when_it_com
         assert values([frames["cam"]]) == [7]
         assert channels.status()[0].state is ChannelState.RUNNING
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["cam: off"]
+    assert caplog.text.count("cam: tried again as long as the run lasts") == 1
 
 
-def test_a_run_of_which_every_source_failed_is_finished_even_while_cameras_are_tried_again():
+def test_a_run_of_which_every_source_failed_is_finished_even_while_cameras_are_tried_again(caplog):
+    caplog.set_level(logging.INFO, "app.capture")
     with Channels(cameras("cam"), FAST, Opener(cam=[SourceError("cam: off")] * 1000)) as channels:
         assert take_all(channels) == []
         assert channels.finished
+    assert "tried again" not in caplog.text
 
 
 def test_a_recording_without_a_frame_has_failed():
@@ -387,8 +392,8 @@ def test_ctrl_c_reaches_who_waits_for_a_frame(gate):
     hold = gate()
     with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(hold)])) as channels:
         interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-        interrupt.start()
         with pytest.raises(KeyboardInterrupt):
+            interrupt.start()
             channels.take(PATIENT_S)
 
 

@@ -162,7 +162,7 @@ print(json.dumps([reader.live, type(reader).__name__, frames]))
 
 def run_with_the_systems_opencv(*arguments):
     done = subprocess.run(
-        [SYSTEM_PYTHON, "-c", RUN, str(ROOT), *arguments], capture_output=True, text=True, check=False, timeout=60
+        [SYSTEM_PYTHON, "-c", RUN, str(ROOT), *arguments], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return (*json.loads(done.stdout.splitlines()[-1]), done.stderr)

@@ -39,7 +39,8 @@ def test_a_folder_is_pictures(tmp_path):
     ("address", "hint"),
     [
         ("", "empty address"),
-        ("camera:front", "camera:0"),
+        ("camera:front", "'front' is no camera: name it by its number, as in camera:0"),
+        ("rtsp://", "the address behind it is missing"),
         ("csi:", "csi:0"),
         ("images:", "images:photos"),
         ("rtmp://u:secret@h/x", "rtmp:// is not read here"),

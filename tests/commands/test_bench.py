@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_stages_and_loops_are_measured(completed, tmp_path):
     code, out, err = completed("bench", "--faces", "1", "--frames", "5", "--json", tmp_path / "speed.json")
@@ -10,6 +12,19 @@ def test_stages_and_loops_are_measured(completed, tmp_path):
     assert {"decode", "detect", "embed", "encode"} <= set(facts["stages_ms"])
     assert len(facts["loops"]) == 2
     assert facts["machine"] in out
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("--faces", "9"), "--faces: '9': expected a whole number from 0 to 8"),
+        (("--frames", "many"), "--frames: 'many': expected a whole number, at least 1"),
+        (("--embedder", "w600k_r50"), "model 'w600k_r50' is missing"),
+    ],
+)
+def test_wrong_words_are_told_before_anything_is_made(completed, words, answer):
+    code, out, err = completed("bench", *words)
+    assert code == 2 and answer in err and not out
 
 
 def test_figures_that_cannot_be_written_are_told(completed, tmp_path):

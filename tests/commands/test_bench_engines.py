@@ -32,6 +32,9 @@ def test_detector_by_size(completed):
     [
         (("--batch", "0"), "expected whole numbers from 1 on"),
         (("--batch", "two"), "expected whole numbers from 1 on"),
+        (("--seconds", "nan"), "expected seconds, more than 0"),
+        (("--seconds", "long"), "expected seconds, more than 0"),
+        (("mobilefacenet", "w600k_mbf"), "engines pull w600k_mbf --accept-licence"),
         (("--size", "640"), "expected width x height"),
         (("--size", "10x10"), "expected width x height"),
         (("--backend", "onnx,abacus"), "'abacus'"),
@@ -44,6 +47,23 @@ def test_detector_by_size(completed):
 def test_wrong_words(completed, words, answer):
     code, _, err = completed("bench", "engines", *words)
     assert code == 2 and answer in err
+
+
+def test_a_batch_that_the_backend_takes_in_parts_is_marked(completed, tmp_path):
+    words = ("--batch", "4,6", "--backend", "onnx", "--seconds", "0.01", "--json", tmp_path / "speed.json")
+    code, out, err = completed("bench", "engines", "mobilefacenet", *words)
+    assert code == 0, err
+    assert out.count(" 6, by 4 ") == 2 and "4, by" not in out
+    assert "Detectors were shown" not in out, "none was measured"
+    facts = json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))
+    assert [(row["batch"], row["at_once"]) for row in facts["measured"]] == [(4, 4), (6, 4)]
+
+
+def test_nothing_measured_is_a_failure(completed):
+    words = ("bench", "engines", "mobilefacenet", "--backend", "onnx", "--precision", "int8", "--batch", "1")
+    code, out, _ = completed(*words)
+    assert code == 1
+    assert "Not measured" in out and "Milliseconds" not in out
 
 
 def test_what_was_measured_before_ctrl_c_is_kept():

@@ -162,6 +162,18 @@ def test_the_list_knows_what_is_installed_and_what_is_built_in(command, engines)
     assert "missing" in row(out, "lost")
 
 
+def test_the_list_names_what_can_be_brought_until_it_is_here(command, engines):
+    described = {key: value for key, value in MODELS["finder"].items() if key not in ("file", "sha256", "size_bytes")}
+    write_catalog(engines, {"finder": MODELS["finder"], "first": described, "second": described})
+    assert "if you bring the file (python -m app engines import FILE):\n  first, second\n" in command("list")[1]
+    (engines / "my_models.yaml").write_text(yaml.safe_dump({"first": MODELS["finder"]}), encoding="utf-8")
+    assert "FILE):\n  second\n" in command("list")[1]
+    (engines / "my_models.yaml").write_text(
+        yaml.safe_dump({"first": MODELS["finder"], "second": MODELS["finder"]}), encoding="utf-8"
+    )
+    assert "if you bring the file" not in command("list")[1]
+
+
 def test_a_model_is_told_of_at_length(command, engines):
     (engines / "finder.fp16.engine").write_bytes(b"")
     code, out, _ = command("show", "finder")
@@ -191,6 +203,14 @@ def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command,
     code, out, _ = command("show", "finder")
     assert code == 0
     assert "cannot load this network" in out
+
+
+def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["engines", "show", "glintr100"]) == 0
+    out = capsys.readouterr().out
+    assert "112 x 112 pixels, RGB" in out and "NON-COMMERCIAL use only" in out and "SHA-256" not in out
+    assert "not here; if you have it: python -m app engines import FILE --like glintr100" in out
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(command):
@@ -298,15 +318,15 @@ def test_ctrl_c_says_that_the_download_goes_on_another_time(engines):
         text=True,
     )
     try:
-        assert stalled.wait(timeout=60)
+        assert stalled.wait(timeout=300)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()
         end.set()
         server.shutdown()
         server.server_close()
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert "interrupted" in err and "goes on from there" in err and "Traceback" not in err
     assert not (engines / "finder.onnx").exists()

@@ -43,6 +43,8 @@ def test_without_a_gpu_it_says_so_before_anything_is_to_be_installed(build):
         (("mobilefacenet", "--size", "640x480"), "none of these models is one"),
         (("mobilefacenett",), "did you mean 'mobilefacenet'?"),
         (("--precision", "int8", "--calibration", "nowhere"), "nowhere"),
+        (("--precision", "fp16", "--calibration", "."), "--calibration is for int8 alone"),
+        (("--calibration", "."), "--calibration is for int8 alone"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_built(build, words, message):

@@ -2,9 +2,13 @@
 
 import importlib.util
 import json
+import sys
 
 import cv2
 import pytest
+from shipped import CATALOG
+
+from app.cli import main
 
 needs_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 
@@ -35,6 +39,18 @@ def test_an_embedder_is_shown_the_faces_of_a_folder_of_pictures(completed, tmp_p
     assert figures["effect"]["cosine_least"] == pytest.approx(1, abs=1e-6)
 
 
+def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.chdir(CATALOG.parent.parent)
+    assert main(["engines", "compare", "mobilefacenet", "--precision", "int8"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "int8 was asked for and cannot be had here: fp32 is used for mobilefacenet (" in err
+    assert "error: nothing to compare: both are ONNX Runtime in fp32 (" in err
+    assert "pip install openvino, then --b openvino" in err
+
+
 @needs_openvino
 def test_openvino_in_fp32_gives_what_onnx_runtime_gives(completed, tmp_path):
     _, figures = compared(completed, tmp_path, "mobilefacenet", "--b", "openvino", "--precision", "fp32")
@@ -50,6 +66,7 @@ def test_openvino_in_fp32_gives_what_onnx_runtime_gives(completed, tmp_path):
         (("retinaface_mnet025", "--b", "abacus"), "'abacus': expected one of onnx, openvino, tensorrt, auto"),
         (("retinaface_mnet025", "--images", "nowhere"), "no such folder"),
         (("retinaface_mnet025", "--json", "nowhere/figures.json"), "there is no folder nowhere"),
+        (("retinaface_mnet025", "--json", "."), "it is a folder; name a file in it"),
         (("retinaface_mnet025", "--b", "onnx", "--precision", "int8"), "fp32 only, not in int8"),
     ],
 )

@@ -34,11 +34,46 @@ def test_a_photo_that_is_there_already_is_not_added_again(completed, gallery, pe
     assert not (gallery / "Grace Hopper").exists()
 
 
+def test_a_photo_of_somebody_else_is_not_added_and_that_is_a_failure(completed, gallery, people_gallery):
+    code, out, _ = completed("people", "add", "Bob", people_gallery / "Grace Hopper_1.jpg")
+    assert code == 1
+    assert "not added: the same photo is already Grace Hopper's (Grace Hopper_1.jpg)" in out
+    assert not (gallery / "Bob").exists()
+
+
+def test_a_photo_is_the_same_persons_under_the_name_that_is_shown(completed, gallery, people_gallery):
+    (gallery / "people.yaml").write_text("Grace Hopper: Admiral Hopper\n", encoding="utf-8")
+    code, out, _ = completed("people", "add", "Grace Hopper", people_gallery / "Grace Hopper_1.jpg")
+    assert code == 0 and "is in the gallery already" in out
+
+
 def test_a_useless_photo_is_not_added_and_the_reason_is_said(completed, gallery, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     code, out, _ = completed("people", "add", "Ann", tmp_path / "broken.jpg")
     assert code == 1
     assert "refused" in out and not (gallery / "Ann").exists()
+
+
+def test_nothing_is_added_when_something_is_wrong_and_all_of_it_is_told(completed, gallery, portraits, tmp_path):
+    cv2.imwrite(str(tmp_path / "new.png"), portraits[1].image)
+    code, _, err = completed("people", "add", "a/b", tmp_path / "new.png", "gone.jpg", tmp_path)
+    assert code == 2
+    assert err.startswith("error: 3 things are wrong")
+    assert "'a/b' cannot be the name" in err and "gone.jpg cannot be read" in err and "Is a directory" in err
+    assert not list(gallery.rglob("new.png"))
+
+
+def test_an_empty_gallery_says_how_to_fill_it(completed, tmp_path):
+    (tmp_path / "gallery").mkdir()
+    for action in ("list", "check"):
+        code, out, _ = completed("people", action)
+        assert code == 0 and "nobody is enrolled" in out and "people add NAME IMG" in out
+
+
+def test_a_file_in_place_of_the_gallery_is_told(completed, tmp_path):
+    (tmp_path / "gallery").write_text("no folder", encoding="utf-8")
+    code, _, err = completed("people", "list")
+    assert code == 2 and "no such folder" in err
 
 
 def test_a_person_is_removed_with_everything_that_was_computed(completed, gallery):

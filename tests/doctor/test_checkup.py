@@ -11,6 +11,7 @@ from shipped import CATALOG
 from app.doctor.checkup import examine
 from app.doctor.findings import Finding, Section, Status, can_run, section_text, verdict
 from app.doctor.packages import check_packages
+from app.doctor.program import check_engines
 from app.inference.engine_card import EngineCard, keep_engine
 from app.vision.catalog import sha256_of
 
@@ -120,12 +121,56 @@ def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tm
         **shapes,
     )
     keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
-    (tmp_path / "retinaface_mnet025.engine").write_bytes(b"engine")
+    (tmp_path / "retinaface_mnet025.fp16.engine").write_bytes(b"engine")
     engines = by_title(with_onnx(settings, catalog=catalog))["Engines"].findings
     texts = sorted(finding.text for finding in engines)
     assert texts[0].startswith("mobilefacenet.fp16.engine: fp16, built 2026-01-31")
-    assert texts[1].startswith("retinaface_mnet025.engine: no card")
+    assert texts[1].startswith("retinaface_mnet025.fp16.engine: no card")
     assert {finding.status for finding in engines} <= {Status.NOTE, Status.WARNING}
+
+
+@pytest.fixture
+def place_of_tensorrt(monkeypatch):
+    """A GPU by its driver, and a TensorRT that can be loaded."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "inference"))
+    import gpu_double
+    import tensorrt_double
+
+    gpu_double.install_driver(monkeypatch, gpu_double.Driver())
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt("10.3.0", gpu_double.Gpu(), {}))
+    return {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "compute_capability": "8.7"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "told"),
+    [
+        ("auto", Status.OK, "fits"),
+        ("fp16", Status.OK, "fits"),
+        ("fp32", Status.WARNING, "it is not used: it computes in fp16, and fp32 is asked for"),
+        ("int8", Status.OK, "fits"),
+    ],
+)
+def test_an_engine_fits_when_a_run_would_take_it(settings, tmp_path, place_of_tensorrt, asked, status, told):
+    """int8 could not be learnt: the gallery is empty."""
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    sha256 = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))["mobilefacenet"]["sha256"]
+    shapes = dict.fromkeys(("least", "best", "largest"), (16, 3, 112, 112))
+    card = EngineCard(
+        precision="fp16",
+        onnx_sha256=sha256,
+        file_bytes=6,
+        build_seconds=1.0,
+        program="0",
+        built_at="2026-01-31T12:00:00+00:00",
+        **{**shapes, "least": (1, 3, 112, 112)},
+        **place_of_tensorrt,
+    )
+    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
+    keep_engine(tmp_path / "mobilefacenet-old.engine", b"engine", card)  # No run looks at it.
+    (finding,) = check_engines(with_onnx(settings, catalog=catalog, precision=asked))
+    assert finding.status is status and finding.text.endswith(told)
+    assert finding.advice == ("python -m app engines build mobilefacenet --precision fp32" if asked == "fp32" else "")
 
 
 def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):
@@ -137,7 +182,7 @@ def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):
 def test_gallery_is_counted_and_nobody_is_named(settings, people_gallery):
     gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
     (finding,) = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))["Gallery"].findings
-    assert finding.text == "2 people in 4 photos"
+    assert finding.text.startswith("2 people in 4 photos;")
 
 
 def test_package_that_is_missing(monkeypatch):
@@ -146,6 +191,11 @@ def test_package_that_is_missing(monkeypatch):
     found = {finding.text.split()[0]: finding for finding in check_packages(is_jetson=False)}
     assert found["FAISS"].status is Status.PROBLEM
     assert found["OpenVINO"].status is Status.NOTE
+
+
+def test_of_onnx_runtime_only_what_computes_here_is_named():
+    (finding,) = [found for found in check_packages(is_jetson=False) if "computes on" in found.text]
+    assert finding.text.endswith("CPU") and "Azure" not in finding.text
 
 
 def test_opencv_without_gstreamer_matters_on_a_jetson_only():

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import yaml
 from made_networks import graph, random_arrays, run_onnx, small_centerface, small_embedder, trained_arrays, write_wts
 from shipped import ROOT
 
@@ -18,12 +19,16 @@ from app.importing.importer import import_file, import_pack, kind_of
 from app.importing.numpy_reference import numpy_outputs
 from app.importing.onnx_file import FREE, FREE_SIZE
 from app.importing.weights import Weights
+from app.inference.onnx import OnnxEngine
 from app.settings import DetectionSettings, ModelSettings
+from app.types import Faces
 from app.vision.catalog import read_catalog
+from app.vision.face_readers import MaskReader
 from app.vision.loading import load_detector, load_embedder
 
 onnx = pytest.importorskip("onnx")
 
+FRONTAL = [[88.0, 100], [132, 100], [110, 125], [92, 150], [128, 150]]
 DETECTOR = ROOT / "engines" / "retinaface_mnet025.onnx"
 
 
@@ -68,6 +73,11 @@ def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told
     found = detector.detect([face((640, 480), side) for side in (120, 240)])
     assert [len(faces) for faces in found] == [1, 1]
     detector.close()
+
+
+def test_a_detector_that_always_computes_several_pictures_says_so(catalog_path, told):
+    model = import_file(DETECTOR, catalog_path, Wishes(name="four", batch=4, size=(128, 128)), told.append)
+    assert any(remark.startswith("it always computes 4 pictures") for remark in model.remarks)
 
 
 def test_a_detector_whose_faces_nothing_tells_gets_the_usual_anchors_and_a_warning(tmp_path, catalog_path, told):
@@ -190,6 +200,55 @@ def test_networks_that_look_at_a_found_face_are_recognised(tmp_path, catalog_pat
     assert (entry.task, entry.crop) == (task, (side, side))
 
 
+def telling_two_kinds(shape, name="mask_probabilities"):
+    """A picture to two numbers that add up to one, with the planes first or last."""
+    planes_first = shape[1] == 3
+    length = int(np.prod(shape[1:]))
+    weight = np.random.default_rng(0).standard_normal((length, 2)).astype(np.float32) / np.float32(length)
+    nodes = [
+        ("Flatten", ["data"], ["pixels"], {}),
+        ("MatMul", ["pixels", "weight"], ["scores"], {}),
+        ("Softmax", ["scores"], [name], {"axis": 1}),
+    ]
+    assert planes_first or shape[3] == 3
+    return graph(nodes, {"data": shape}, {name: [shape[0], 2]}, {"weight": weight})
+
+
+@pytest.mark.parametrize("shape", [[1, 224, 224, 3], [1, 112, 112, 3], ["n", 3, 112, 112]])
+def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path, told, shape):
+    path = saved(telling_two_kinds(shape), tmp_path / "net.onnx")
+    model = import_file(path, catalog_path, Wishes(batch=FREE), told.append)
+    assert (model.entry.task, model.entry.family) == ("attributes", "mask")
+    assert model.entry.crop == (shape[2], shape[2])
+    assert any("does not prove: channels bgr" in remark for remark in model.remarks)
+    faces = Faces(np.array([[50.0, 40, 170, 200]] * 2), np.ones(2), np.array([FRONTAL] * 2))
+    reader = MaskReader(OnnxEngine(model.entry.verified_file()), model.entry)
+    found = reader.read(np.full((240, 240, 3), 90, np.uint8), faces)
+    assert len(found) == 2 and all(abs(sum(pair) - 1) < 1e-6 for pair in found)
+    reader.close()
+
+
+def test_another_network_of_two_kinds_tells_masks_only_if_that_is_said(tmp_path, catalog_path, told):
+    path = saved(telling_two_kinds([1, 3, 112, 112], "output"), tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"no family that this program knows[\s\S]*say so: --family mask"):
+        import_file(path, catalog_path, Wishes(), told.append)
+    assert import_file(path, catalog_path, Wishes(family="mask"), told.append).entry.family == "mask"
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_the_detector_that_tells_masks_is_recognised(tmp_path, catalog_path, told, numbered):
+    nodes, outputs, constants = [], {}, {}
+    for stride in (32, 16, 8):
+        for role, channels in (("cls_prob", 4), ("bbox_pred", 8), ("landmark_pred", 20), ("type_prob", 6)):
+            name = str(len(outputs)) if numbered else f"face_rpn_{role}_stride{stride}_output"
+            constants[f"weight {name}"] = np.zeros((channels, 3, 1, 1), np.float32)
+            nodes.append(("Conv", ["data", f"weight {name}"], [name], {"strides": [stride, stride]}))
+            outputs[name] = [1, channels, 480 // stride, 640 // stride]
+    path = saved(graph(nodes, {"data": [1, 3, 480, 640]}, outputs, constants), tmp_path / "net.onnx")
+    entry = import_file(path, catalog_path, Wishes(), told.append).entry
+    assert (entry.family, entry.landmark_scale) == ("retinaface_mxnet", 0.2)
+
+
 def test_a_network_of_no_family_is_refused_with_its_shapes(tmp_path, catalog_path, told):
     model = graph([("Relu", ["input"], ["x"], {})], {"input": [1, 5]}, {"x": [1, 5]})
     with pytest.raises(ModelError, match=r"no family that this program knows[\s\S]*x 1 x 5"):
@@ -211,6 +270,53 @@ def test_a_free_embedder_is_recognised_when_it_is_given_a_size(tmp_path, catalog
     assert (entry.crop, entry.dimensions) == ((112, 112), 64)
 
 
+def with_prelu():
+    """A small embedder behind a PReLU."""
+    model = small_embedder()
+    model.graph.node[0].output[0] = "before"
+    model.graph.node.insert(1, onnx.helper.make_node("PRelu", ["before", "slopes"], ["maps"]))
+    slopes = np.random.default_rng(1).uniform(0, 1, (64, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(slopes, "slopes"))
+    return model
+
+
+def test_prelu_is_written_in_operations_that_are_fast_without_the_package_onnx(tmp_path, catalog_path, told):
+    path = saved(with_prelu(), tmp_path / "net.onnx")
+    entry = import_file(path, catalog_path, Wishes(), told.append).entry
+    content = entry.verified_file().read_bytes()
+    assert b"PRelu" not in content
+    images = np.random.default_rng(2).uniform(-1, 1, (1, 3, 112, 112)).astype(np.float32)
+    assert largest_difference(run_onnx(path.read_bytes(), images), run_onnx(content, images)) < 1e-6
+
+
+def test_a_file_that_lies_among_the_models_gets_an_entry_and_stays_as_it_is(tmp_path, catalog_path, told):
+    path = saved(with_prelu(), catalog_path.with_name("net.onnx"))
+    content = path.read_bytes()
+    with pytest.raises(ModelError, match="written over it: choose another name with --name"):
+        import_file(path, catalog_path, Wishes(batch=FREE), told.append)
+    model = import_file(path, catalog_path, Wishes(), told.append)
+    assert model.entry.verified_file() == path and path.read_bytes() == content
+    assert any("left as it is" in remark for remark in model.remarks)
+    with pytest.raises(ModelError, match="there is a model 'net' already"):
+        import_file(path, catalog_path, Wishes(), told.append)
+    again = import_file(path, catalog_path, Wishes(replace=True, licence="MIT"), told.append)
+    assert again.entry.licence == "MIT" and path.read_bytes() == content
+    other = import_file(path, catalog_path, Wishes(name="other"), told.append)
+    assert b"PRelu" not in other.entry.verified_file().read_bytes()
+    assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx", "other.onnx"]
+
+
+def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catalog_path, told):
+    described = yaml.safe_load((ROOT / "engines" / "catalog.yaml").read_text(encoding="utf-8"))
+    name = "dsfd_retinanet_mobilenet"
+    catalog_path.write_text(yaml.safe_dump({name: described[name]}), encoding="utf-8")
+    path = write_wts(tmp_path / "RetinaFace_mobilenet025.wts", random_arrays(retinaface_on_mobilenet()))
+    usual = import_file(path, catalog_path, Wishes(name="usual", slope=0.1), told.append).entry
+    swapped = import_file(path, catalog_path, Wishes(name="swapped", slope=0.1, like=name), told.append).entry
+    assert (usual.preprocessing.mean, swapped.preprocessing.mean) == ((104, 117, 123), (123, 117, 104))
+    assert usual.preprocessing.channels == swapped.preprocessing.channels == "bgr"
+
+
 def test_a_difference_above_the_tolerance_is_refused():
     expected = {"embedding": np.array([100.0, 1.0])}
     require_equal("net", largest_difference(expected, {"embedding": np.array([100.009, 1.0])}))
@@ -230,6 +336,16 @@ def test_an_interruption_leaves_nothing_behind(tmp_path, catalog_path):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(KeyboardInterrupt):
         import_file(path, catalog_path, Wishes(), interrupt)
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_reader_that_went_away_is_not_taken_for_a_folder_that_cannot_be_written_to(tmp_path, catalog_path):
+    def broken_pipe(line):
+        if line.startswith("compared"):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, Wishes(), broken_pipe)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
@@ -299,7 +415,7 @@ def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
         for name in ("first", "second", "third"):
             archive.write(network, f"{name}.onnx")
-    with pytest.raises(ModelError, match=r"interrupted; installed: first; not installed: second\.onnx, third\.onnx"):
+    with pytest.raises(KeyboardInterrupt, match=r"installed: first; not installed: second\.onnx, third\.onnx"):
         import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), interrupt)
     assert files_beside(catalog_path) == ["catalog.yaml", "first.onnx", "my_models.yaml"]
 

@@ -1,13 +1,15 @@
 """The user's own catalogue: beside the shipped one, and never lost."""
 
+import errno
+import os
 import subprocess
 
 import pytest
 import yaml
-from shipped import ROOT
+from shipped import CATALOG, ROOT
 
 from app.errors import ModelError
-from app.importing.my_models import check_name, install_model, name_for, write_whole
+from app.importing.my_models import check_name, install_model, name_for, write_model_file
 from app.vision.catalog import MY_MODELS, read_catalog
 
 FACTS = {
@@ -24,9 +26,9 @@ FACTS = {
 
 @pytest.fixture
 def install(tmp_path, catalog_path):
-    def run(name, **more):
+    def run(name, content=b"", **more):
         network = tmp_path / "made.onnx"
-        network.write_bytes(name.encode())
+        network.write_bytes(content or name.encode())
         install_model(read_catalog(catalog_path), name, network, {**FACTS, "file": f"{name}.onnx", **more})
         return catalog_path.with_name(MY_MODELS)
 
@@ -77,10 +79,66 @@ def test_a_file_that_cannot_be_extended_stays_as_it_is(install, catalog_path):
     assert path.read_text() == "{}\n" and not catalog_path.with_name("mine.onnx").exists()
 
 
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_where_the_entry_cannot_be_written_everything_stays_as_it_was(install, catalog_path, monkeypatch, failure):
+    def failing(descriptor):
+        raise failure
+
+    before = files(install("mine", source="old").parent)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", failing)
+        for name in ("mine", "another"):
+            with pytest.raises((ModelError, KeyboardInterrupt)):
+                install(name, source="new", content=b"newer")
+            assert files(catalog_path.parent) == before
+    install("mine", source="new", content=b"newer")
+    assert files(catalog_path.parent).keys() == before.keys()
+    assert read_catalog(catalog_path).named("mine").file.read_bytes() == b"newer"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to kill without fork")
+def test_importing_again_mends_what_a_killed_import_left(install, catalog_path, monkeypatch):
+    install("mine", source="old")
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr(os, "fsync", lambda descriptor: os._exit(9))
+            install("mine", source="never", content=b"newer")
+        finally:
+            os._exit(1)
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+    assert catalog_path.with_name("mine.onnx").read_bytes() == b"newer"
+    install("mine", source="new", content=b"newest")
+    entry = read_catalog(catalog_path).named("mine")
+    assert entry.source == "new" and entry.file.read_bytes() == b"newest"
+    assert not catalog_path.with_name(".mine.onnx.before").exists()
+
+
+def test_what_a_killed_import_left_is_not_taken_for_the_network_of_today(install, catalog_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    catalog_path.with_name(".mine.onnx.before").write_bytes(b"ancient")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ModelError):
+        install("mine")
+    assert files(catalog_path.parent).keys() == {"catalog.yaml"}
+
+
 def test_names_are_made_of_file_names(catalog_path):
     catalog = read_catalog(catalog_path)
     assert name_for("mobilenet0.25 Final", catalog) == "mobilenet0_25_Final"
     assert name_for("...", catalog) == "model"
+
+
+def test_networks_that_people_bring_are_called_as_the_import_calls_them():
+    catalog = read_catalog(CATALOG)
+    names = list(catalog.to_bring)
+    assert names and [name_for(name, catalog) for name in names] == names
 
 
 def test_a_shipped_name_is_not_taken(catalog_path):
@@ -107,15 +165,15 @@ def test_a_model_is_replaced_only_when_that_is_said(install, catalog_path):
 
 def test_a_file_that_is_in_the_way_is_not_overwritten(catalog_path):
     catalog_path.with_name("net.onnx").write_bytes(b"somebody's")
-    with pytest.raises(ModelError, match="already"):
+    with pytest.raises(
+        ModelError, match=r"net\.onnx is there but is no model yet: import that file itself, or --replace"
+    ):
         check_name("net", read_catalog(catalog_path), replace=False)
 
 
-def test_nothing_half_written_survives(tmp_path):
-    (tmp_path / "folder").mkdir()
+def test_a_file_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(ModelError, match="cannot be written"):
-        write_whole(tmp_path / "folder", b"content")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+        write_model_file(tmp_path, b"content")
 
 
 def test_git_leaves_users_models_alone():

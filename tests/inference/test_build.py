@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelError
-from app.inference.build import build_engine, find_engine, precisions_for
+from app.inference.build import build_engine, find_engine
 from app.inference.build_job import BuildWishes
 from app.inference.engine_card import CannotKeepError, EngineCard, keep_engine
 from app.inference.network import Network
@@ -53,7 +53,7 @@ def put_engine(network, name, **facts):
 
 def found(network, precision):
     asked = dataclasses.replace(network, precision=precision)
-    return find_engine(asked, precisions_for(precision), HERE)
+    return find_engine(asked, HERE)
 
 
 def test_the_precision_that_is_liked_best_is_taken_then_the_engine_built_last(network):
@@ -67,7 +67,7 @@ def test_the_precision_that_is_liked_best_is_taken_then_the_engine_built_last(ne
 def test_int8_is_taken_only_when_it_is_asked_for(network):
     path = put_engine(network, "net.int8.engine", precision="int8")
     engine, unfit = found(network, "auto")
-    assert engine is None and "computes in int8" in unfit[0]
+    assert engine is None and "computes in int8" in unfit["net.int8.engine"]
     assert found(network, "int8")[0].path == path
 
 
@@ -81,12 +81,12 @@ def test_a_precision_that_is_asked_for_is_not_exchanged_unless_it_could_not_be_b
 
 def test_engines_of_other_models_are_not_looked_at(network):
     put_engine(network, "network_two.fp16.engine")
-    assert found(network, "auto") == (None, [])
+    assert found(network, "auto") == (None, {})
 
 
-def test_bf16_is_not_for_tensorrt():
+def test_bf16_is_not_for_tensorrt(network):
     with pytest.raises(ModelError, match="fp32, fp16 or int8, not in bf16"):
-        precisions_for("bf16")
+        found(network, "bf16")
 
 
 def test_all_reasons_are_told_when_nothing_can_be_built(network):

@@ -124,9 +124,11 @@ def test_with_nothing_installed_everything_that_is_missing_is_named(missing):
         open_network(network())
 
 
-def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so(missing):
+def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so(missing, caplog):
     missing("tensorrt", "openvino")
     choice = open_network(network("int8"))
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("int8 was asked for and cannot be had here: fp32 is used for net (")
     assert (choice.backend, choice.precision) == ("onnx", "fp32")
     assert "fp32 only, not in int8" in choice.reason
     choice.engine.close()

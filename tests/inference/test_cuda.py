@@ -116,6 +116,17 @@ def test_it_belongs_to_the_thread_that_opened_it(gpu):
     ]
 
 
+def test_where_both_are_installed_the_one_that_was_built_here_is_taken(monkeypatch):
+    built_here, other = gpu_double.Gpu(), gpu_double.Gpu()
+    gpu_double.install_package(monkeypatch, "pycuda", built_here)
+    older = types.ModuleType("cuda")
+    older.cudart = gpu_double.cuda_python(other)
+    monkeypatch.setitem(sys.modules, "cuda", older)
+    borrow_gpu()
+    assert built_here.stream_open and other.calls == []
+    give_back_gpu()
+
+
 def test_cuda_python_before_12_6_is_taken_too(monkeypatch):
     gpu = gpu_double.Gpu()
     older = types.ModuleType("cuda")

@@ -12,6 +12,7 @@ import builder_double
 import gpu_double
 import numpy as np
 import pytest
+import tensorrt_double
 from builder_double import Workshop
 
 from app.errors import ModelError
@@ -28,7 +29,15 @@ sys.path.insert(0, {folder!r})
 import builder_double, gpu_double
 sys.modules[__name__] = builder_double.tensorrt({version!r}, gpu_double.Gpu(), builder_double.Workshop(**{skills!r}))
 """
+GPU_MEMORY = """
+import sys
+sys.path.insert(0, {folder!r})
+import gpu_double
+sys.modules[__name__] = gpu_double.pycuda_driver(gpu_double.Gpu())
+"""
 VERSION = "10.3.0"
+
+PICTURES = [np.full((1, 3, 64, 64), row, np.float32) for row in range(3)]
 
 
 @pytest.fixture
@@ -46,8 +55,12 @@ def machine(monkeypatch, tmp_path):
     def install(version=VERSION, **skills):
         site = tmp_path / "site"
         (site / "tensorrt").mkdir(parents=True, exist_ok=True)
-        text = INSTALLED.format(folder=str(Path(__file__).parent), version=version, skills=skills)
+        (site / "pycuda").mkdir(exist_ok=True)
+        folder = str(Path(__file__).parent)
+        text = INSTALLED.format(folder=folder, version=version, skills=skills)
         (site / "tensorrt" / "__init__.py").write_text(text, encoding="utf-8")
+        (site / "pycuda" / "__init__.py").touch()
+        (site / "pycuda" / "driver.py").write_text(GPU_MEMORY.format(folder=folder), encoding="utf-8")
         monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         monkeypatch.syspath_prepend(str(site))
         gpu = gpu_double.Gpu()
@@ -104,12 +117,60 @@ def test_an_engine_that_tensorrt_does_not_read_is_built_again(network, machine):
 
 
 def test_a_precision_that_cannot_be_built_is_replaced_by_the_next_and_that_is_said(network, machine):
-    machine()
-    wanted = dataclasses.replace(network, precision="int8")
+    machine(fast_int8=False)
+    wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     precision, reason, _ = opened(wanted)
-    assert precision == "fp16" and "int8 could not be built: net: int8 needs pictures" in reason
+    assert precision == "fp16" and "int8 could not be built: this GPU computes int8 no faster" in reason
     precision, reason, said = opened(wanted)
     assert precision == "fp16" and "built on this device before" in reason and said == [], "not at every start"
+
+
+def too_few():
+    raise ModelError("the gallery has 2 photos")
+
+
+@pytest.mark.parametrize(("pictures", "reason"), [(None, "here are none"), (too_few, "the gallery has 2 photos")])
+def test_int8_is_made_as_soon_as_there_are_pictures_for_it(network, machine, pictures, reason):
+    machine()
+    without = dataclasses.replace(network, precision="int8", pictures=pictures)
+    precision, told, said = opened(without)
+    assert precision == "fp16" and reason in told and "built now" in told and len(said) == 2
+    precision, told, said = opened(without)
+    assert precision == "fp16" and reason in told and said == [], "not built at every start"
+    precision, told, said = opened(dataclasses.replace(without, pictures=lambda: iter(PICTURES)))
+    assert precision == "int8" and "b1.upto64x64.engine, built now" in told
+    assert "it computes in fp16, and int8 is asked for" in said[0]
+    assert opened(without)[0] == "int8", "also when the pictures are gone"
+
+
+def test_an_engine_in_fp16_that_is_there_stands_in_for_int8(network, machine):
+    machine()
+    opened(network)
+    precision, told, said = opened(dataclasses.replace(network, precision="int8"))
+    assert precision == "fp16" and told.endswith("no int8: it is learnt from pictures, and here are none")
+    assert said == []
+
+
+def test_what_was_learnt_before_goes_before_the_pictures_of_a_run(network, machine):
+    machine()
+    network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration").write_bytes(b"ranges")
+    assert opened(dataclasses.replace(network, precision="int8", pictures=too_few))[0] == "int8"
+
+
+def test_what_another_tensorrt_has_learnt_is_learnt_again(network, machine):
+    machine("8.6.1")
+    wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
+    assert opened(wanted)[0] == "int8"
+    machine("10.3.0")
+    precision, told, _ = opened(dataclasses.replace(wanted, pictures=too_few))
+    assert precision == "fp16" and "no int8: the gallery has 2 photos" in told
+    assert opened(wanted)[0] == "int8"
+
+
+def test_pictures_that_show_nothing_are_told_with_what_to_do(network, machine):
+    machine()
+    precision, told, _ = opened(dataclasses.replace(network, precision="int8", pictures=lambda: iter([])))
+    assert precision == "fp16" and "engines build net --precision int8 --calibration DIR" in told
 
 
 def test_a_slow_fp16_gives_fp32(network, machine):
@@ -137,6 +198,16 @@ def test_what_could_not_be_built_is_not_tried_at_every_start(network, machine):
     machine("10.16.1")
     assert opened(network)[0] == "fp16", "another TensorRT is another attempt"
     assert not list(network.path.parent.glob("*failed*"))
+
+
+def test_what_was_built_and_cannot_be_read_is_not_built_at_every_start(network, machine, monkeypatch):
+    gpu = machine()
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt(VERSION, gpu, {}))
+    said = []
+    for expected in ("damaged", "failed before"):
+        with pytest.raises(ModelError, match=expected):
+            open_tensorrt(network, True, said.append)
+    assert len(said) == 2, "it was built once"
 
 
 def test_a_failure_is_forgotten_when_it_was_built_by_hand(network, machine):

@@ -22,6 +22,12 @@ def embedder():
     engine.close()
 
 
+def test_a_device_that_is_not_here_is_an_error_with_its_name():
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with pytest.raises(ModelError, match=r"does not tell what this GPU\.7 can do: .+"):
+        OpenVinoEngine(EMBEDDER, device="GPU.7")
+
+
 def noise(*shape):
     return np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 from shipped import CATALOG
 
 from app.inference.onnx import OnnxEngine
-from app.inference.rewriting import faster_for_onnx_runtime, rewrite_prelu
+from app.inference.rewriting import faster_for_onnx_runtime, restore_prelu, rewrite_prelu
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 helper = onnx.helper
@@ -101,11 +101,61 @@ def test_what_is_no_plain_prelu_of_pictures_stays_as_it_is(slope, shape):
     assert model.SerializeToString(deterministic=True) == before
 
 
+def test_an_old_file_that_lists_its_constants_among_the_inputs_wants_no_more_inputs_than_before(tmp_path):
+    slope = slopes(CHANNELS, 1, 1)
+    model = prelu_network(slope)
+    model.ir_version = 3
+    model.opset_import[0].version = 7
+    model.graph.input.append(helper.make_tensor_value_info("slope", onnx.TensorProto.FLOAT, slope.shape))
+    onnx.checker.check_model(model)
+    assert rewrite_prelu(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    x = np.random.default_rng(0).normal(0, 3, (1, CHANNELS, 3, 3)).astype(np.float32)
+    np.testing.assert_array_equal(answer(model, x, tmp_path), np.where(x < 0, x * slope, x))
+
+
+def test_an_opset_of_other_batch_normalisations_stays_as_it_is():
+    model = prelu_network(slopes(CHANNELS, 1, 1))
+    model.opset_import[0].version = 6
+    assert rewrite_prelu(model) == 0
+
+
+def openvino_model(model):
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    return openvino, openvino.Core().read_model(model.SerializeToString())
+
+
+def test_openvino_gets_back_its_own_operation(tmp_path):
+    slope = slopes(CHANNELS, 1, 1)
+    model = prelu_network(slope)
+    rewrite_prelu(model)
+    openvino, network = openvino_model(model)
+    assert restore_prelu(network) == 1
+    kinds = [node.get_type_name() for node in network.get_ordered_ops()]
+    assert "PRelu" in kinds and not {"Relu", "BatchNormInference", "Add"} & set(kinds)
+    x = np.random.default_rng(0).normal(0, 3, (2, CHANNELS, 5, 7)).astype(np.float32)
+    found = openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x)[0]
+    np.testing.assert_allclose(found, np.where(x < 0, x * slope, x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("turned_factors", -2), ("scaled_shift", 1), ("turned_mean", 1), ("scaled_variance", 2)]
+)
+def test_what_only_resembles_a_rewritten_prelu_stays_as_it_is_on_openvino(part, value):
+    model = prelu_network(slopes(CHANNELS, 1, 1))
+    rewrite_prelu(model)
+    for tensor in model.graph.initializer:
+        if tensor.name == f"y_{part}":
+            changed = np.full(CHANNELS, value, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(changed, tensor.name))
+    assert restore_prelu(openvino_model(model)[1]) == 0
+
+
 def test_a_network_with_prelu_is_opened_without_it(tmp_path):
     path = tmp_path / "net.onnx"
     onnx.save(prelu_network(slopes(CHANNELS, 1, 1)), str(path))
     rewritten = onnx.load_from_string(faster_for_onnx_runtime(path))
-    assert operators(rewritten) == ["Relu", "Conv", "Relu", "Conv", "Add"]
+    assert operators(rewritten) == ["Relu", "BatchNormalization", "Relu", "BatchNormalization", "Add"]
 
 
 def test_a_network_without_prelu_is_opened_as_it_is():

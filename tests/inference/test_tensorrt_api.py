@@ -28,7 +28,7 @@ def test_it_is_loaded_and_tells_how_tensors_are_addressed(trt):
 def test_where_it_is_missing_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ModelError, match=r"not installed\. JetPack brings it: sudo apt-get install python3-libnvinfer"):
+    with pytest.raises(ModelError, match=r"not installed\. JetPack 5 and newer bring it: sudo apt-get install"):
         load_tensorrt()
 
 

@@ -15,6 +15,7 @@ from builder_double import PLAN, VERSIONS, VERSIONS_WITH_FLAGS, Workshop
 
 from app.errors import ModelError
 from app.inference.build_job import BuildJob, BuildWishes
+from app.inference.engine_card import EngineCard, keep_engine
 from app.inference.place import Place
 from app.inference.tensorrt_builder import build_plan
 
@@ -113,7 +114,7 @@ def test_int8_learns_from_pictures_and_keeps_it(yard, version):
     assert here.workshop.flags == {"BuilderFlag.INT8", "BuilderFlag.FP16"}
     assert here.workshop.calibration_shape == (2, 3, 64, 64)
     assert [size for size, _ in here.workshop.batches] == [2, 2, 2]
-    table = here.job.calibration_file(".calibration")
+    table = here.onnx.with_name(f"net.{'a' * 12}.{version}.calibration")
     assert made.by_products[table] == b"ranges"
     assert here.gpu.clean, "the memory for the pictures was given back"
 
@@ -122,15 +123,22 @@ def test_int8_learns_from_pictures_and_keeps_it(yard, version):
     assert again.build(precision="int8").plan == PLAN and again.workshop.batches == []
 
 
-def test_int8_without_pictures_or_what_was_learnt_before(yard):
-    with pytest.raises(ModelError, match="--calibration DIR"):
-        yard().build(precision="int8")
+def test_a_fresh_engine_is_seen_before_anything_is_learnt_for_another(yard):
+    """On TensorRT 11, where learning rewrites the network: this file is none that could be rewritten."""
+    here = yard("11.4.0")
+    path, shapes = here.onnx.with_name("net.int8.b1.upto64x64.engine"), ((1, 3, 32, 32), *((1, 3, 64, 64),) * 2)
+    place, built = here.job.here, {"file_bytes": 6, "build_seconds": 1.0, "program": "0", "built_at": "2026"}
+    keep_engine(path, b"engine", EngineCard(*dataclasses.astuple(place), "int8", *shapes, here.job.sha256, **built))
+    pictures = [np.zeros((1, 3, 64, 64), np.float32)]
+    assert here.build(pictures, precision="int8").plan is None
+    with pytest.raises(ModelError, match="cannot be read"):
+        here.build(pictures, precision="int8", wishes=BuildWishes(force=True))
 
 
 def test_pictures_that_show_it_nothing(yard):
     here = yard()
     job = dataclasses.replace(here.job, precision="int8", has_pictures=True)
-    with pytest.raises(ModelError, match="none of the pictures"):
+    with pytest.raises(ModelError, match=r"none of the pictures .* build net --precision int8 --calibration DIR"):
         build_plan(job, lambda: None, here.steps.append)
 
 

@@ -26,7 +26,7 @@ class Collector:
 
     def handle(self, handed):
         self.entered.set()
-        self.gate.wait(10)
+        self.gate.wait(60)
         if handed.frame.index == self._fails_at:
             raise self._error
         self.seen.append(handed.frame.index)
@@ -64,11 +64,11 @@ def test_a_full_queue_holds_up_a_recording():
     thread = OutputThread(collector, queue_frames=2)
     producer = threading.Thread(target=lambda: [thread.handle(handed) for handed in recording(6)])
     producer.start()
-    collector.entered.wait(10)
+    collector.entered.wait(60)
     producer.join(0.3)
     assert producer.is_alive()
     collector.gate.set()
-    producer.join(10)
+    producer.join(60)
     thread.close()
     assert collector.seen == list(range(6))
 
@@ -88,7 +88,7 @@ def test_a_live_source_is_never_held_up_and_what_is_skipped_is_counted():
     thread = OutputThread(collector, queue_frames=2)
     frames = live(10)
     thread.handle(frames[0])
-    collector.entered.wait(10)
+    collector.entered.wait(60)
     for handed in frames[1:]:
         thread.handle(handed)
     collector.gate.set()

@@ -27,7 +27,7 @@ pytestmark = [
     ),
 ]
 
-WAIT_S = 20
+WAIT_S = 60
 
 PROGRAM = """
     import logging, sys, time
@@ -42,7 +42,7 @@ PROGRAM = """
     window = Window(annotator, Path(sys.argv[1]), title="faces under test")
     number, started = 0, time.monotonic()
     try:
-        while not window.closed and time.monotonic() - started < 60:
+        while not window.closed and time.monotonic() - started < 300:
             if not window.paused:
                 for source in ("front", "yard"):
                     image = picture(640, 360, 90 if source == "front" else 160)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.build import build_engine, find_engine, precisions_for
+from app.inference.build import build_engine, find_engine
 from app.inference.build_job import BuildWishes
 from app.inference.network import Network
 from app.inference.place import Place
@@ -41,7 +41,8 @@ if __name__ == "__main__":
     order = json.loads(sys.argv[1])
     path = Path(order["path"])
     network = Network(
-        path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(order["shape"]), order["precision"]
+        path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(order["shape"]), order["precision"],
+        pictures=pictures_like(order["shape"]) if order["pictures"] else None,
     )
     wishes = {key: tuple(value) if isinstance(value, list) else value for key, value in order["wishes"].items()}
     steps = []
@@ -49,9 +50,8 @@ if __name__ == "__main__":
     try:
         made = build_engine(
             network, BuildWishes(**wishes), here=here, gpu_memory=4 << 30, tell=steps.append,
-            pictures=pictures_like(order["shape"]) if order["pictures"] else None,
         )
-        found, unfit = find_engine(network, precisions_for(network.precision), here)
+        found, unfit = find_engine(network, here)
         answer.update(path=str(made.path), was_there=made.was_there, remark=made.remark)
         answer.update(found=str(found and found.path))
         if order["read"]:
@@ -66,11 +66,14 @@ if __name__ == "__main__":
 
 
 COMMAND = """
-import ctypes, sys
+import ctypes, sys, types
 import gpu_double
 
 real = ctypes.CDLL
 ctypes.CDLL = lambda name, *rest, **more: gpu_double.Driver() if name == "libcuda.so.1" else real(name, *rest, **more)
+pycuda = types.ModuleType("pycuda")
+pycuda.driver = gpu_double.pycuda_driver(gpu_double.Gpu())
+sys.modules.update({"pycuda": pycuda, "pycuda.driver": pycuda.driver})
 
 from app.cli import main
 
@@ -177,8 +180,8 @@ def test_int8_without_pictures_becomes_fp16_and_says_so(build, tmp_path):
     shutil.copy(ROOT / "engines" / path.name, path)
     made = build(path, SHAPES["mobilefacenet"], "int8")
     written = card(made["path"])
-    assert written["precision"] == "fp16" and "--calibration" in written["instead_of"]["int8"]
-    assert "int8 could not be built" in made["remark"]
+    assert written["precision"] == "fp16" and written["instead_of"] == {}
+    assert made["remark"].endswith("no int8: it is learnt from pictures, and here are none")
     assert made["found"] == made["path"], "it is not tried again at every start"
 
 
@@ -238,26 +241,30 @@ def test_a_damaged_timing_cache_is_made_anew(build, tmp_path):
 
 
 @pytest.fixture
-def command(tmp_path, environment):
-    """`python -m app engines build` on a machine whose driver says that there is a GPU, with its own catalogue."""
+def program(tmp_path, environment):
+    """`python -m app` on a machine whose driver says that there is a GPU, with its own catalogue."""
     folder = tmp_path / "models"
     folder.mkdir()
     for name in ("catalog.yaml", "mobilefacenet.onnx", "retinaface_mnet025.onnx"):
         shutil.copy(ROOT / "engines" / name, folder / name)
     (tmp_path / "config.yaml").write_text(f"models:\n  catalog: {folder / 'catalog.yaml'}\n", encoding="utf-8")
-    program = tmp_path / "command.py"
-    program.write_text(COMMAND, encoding="utf-8")
+    path = tmp_path / "command.py"
+    path.write_text(COMMAND, encoding="utf-8")
 
     def run(*words):
-        return subprocess.run(
-            [sys.executable, str(program), "engines", "build", *words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, str(path), *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     run.folder = folder
+    return run
+
+
+@pytest.fixture
+def command(program):
+    def run(*words):
+        return program("engines", "build", *words)
+
+    run.folder = program.folder
     return run
 
 
@@ -285,12 +292,39 @@ def test_the_command_learns_int8_from_the_pictures_given(command, tmp_path):
     cv2 = pytest.importorskip("cv2")
     photos = tmp_path / "photos" / "of somebody"
     photos.mkdir(parents=True)
-    cv2.imwrite(str(photos / "a.png"), np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8))
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    for name in ("a", "b", "c", "d", "e"):
+        cv2.imwrite(str(photos / f"{name}.png"), noise)
     done = command("retinaface_mnet025", "--precision", "int8", "--calibration", str(photos.parent))
     assert done.returncode == 0, done.stderr
     assert (command.folder / "retinaface_mnet025.int8.b1.upto640x640.engine").is_file()
+    again = command("retinaface_mnet025", "--precision", "int8", "--calibration", str(photos.parent))
+    assert "built now" in again.stdout, "pictures that are named are learnt from, whatever is there"
     faceless = command("mobilefacenet", "--precision", "int8", "--calibration", str(photos.parent))
     assert faceless.returncode == 0 and "int8 could not be built" in faceless.stdout
+
+
+@pytest.fixture
+def photos(tmp_path, portraits):
+    cv2 = pytest.importorskip("cv2")
+    (tmp_path / "gallery").mkdir()
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / "gallery" / f"{number}.png"), portraits[0].image)
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_start_in_int8_learns_it_from_the_gallery(program):
+    done = program("people", "check", "--precision", "int8", "--gallery", "gallery")
+    assert done.returncode == 0, done.stderr
+    made = sorted(path.name for path in program.folder.glob("*.engine"))
+    assert made == ["mobilefacenet.int8.b16.112x112.engine", "retinaface_mnet025.int8.b1.upto640x640.engine"]
+
+
+@pytest.mark.usefixtures("photos")
+def test_an_evaluation_in_int8_learns_it_from_the_gallery(program):
+    done = program("evaluate", "label", "--precision", "int8", "--images", "gallery", "--out", "labels.txt")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in program.folder.glob("*.engine")] == ["retinaface_mnet025.int8.b1.upto640x640.engine"]
 
 
 def test_the_command_names_what_is_not_there(command):

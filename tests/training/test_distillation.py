@@ -26,6 +26,17 @@ def test_an_ignorant_student_explains_nothing_of_the_maps() -> None:
     assert hint_loss([mean], [goal]).item() == pytest.approx(1, abs=1e-5)
 
 
+def test_the_unexplained_share_and_its_slope_are_those_of_the_plain_formula() -> None:
+    ours = torch.randn(3, 8, 5, 5, requires_grad=True)
+    theirs = 0.3 * torch.randn(3, 8, 5, 5) + torch.randn(8, 1, 1)
+    spread = (theirs - theirs.mean(dim=(0, 2, 3), keepdim=True)).square().mean()
+    plain = 20 * (ours - theirs).square().mean() / spread
+    slope = torch.autograd.grad(plain, ours)[0]
+    share = 20 * hint_loss([ours], [theirs])
+    assert share.item() == pytest.approx(plain.item(), rel=1e-4)
+    torch.testing.assert_close(torch.autograd.grad(share, ours)[0], slope, rtol=1e-4, atol=1e-6)
+
+
 def test_without_jitter_a_crop_is_the_applications_or_its_mirror_image() -> None:
     wide = np.random.default_rng(0).integers(0, 256, (144, 144, 3)).astype(np.uint8)
     plain = middle_crops(wide[None])[0]

@@ -76,6 +76,24 @@ def test_imitating_the_teacher_costs_nothing_but_its_own_doubt() -> None:
     assert worse.item() > 0.1
 
 
+def test_where_nobody_is_the_teachers_doubts_are_not_imitated() -> None:
+    kinds = torch.zeros(2, 3, dtype=torch.int64)
+    kinds[1, 0] = FACE
+    places = torch.zeros(2, 3, 4), torch.zeros(2, 3, 10)
+    chance = torch.tensor([[0.0, 0.2, 0.6], [1.0, 0.2, 0.0]])
+    teacher = (places[0], torch.stack([1 - chance, chance], dim=2), places[1])
+
+    def grade(answer: torch.Tensor) -> float:
+        margin = torch.logit(answer, eps=1e-6)
+        return imitation_loss((places[0], torch.stack([-margin / 2, margin / 2], dim=2), places[1]), teacher, kinds)[
+            0
+        ].item()
+
+    nothing_in_the_first = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.2, 0.0]])
+    nothing_in_the_second = torch.tensor([[0.0, 0.2, 0.6], [1.0, 0.0, 0.0]])
+    assert grade(nothing_in_the_first) < grade(chance) < grade(nothing_in_the_second)
+
+
 def test_doubtful_anchors_are_not_graded() -> None:
     targets = match_batch([faces(False, False, False)], 256)
     kinds, boxes, landmarks = (torch.from_numpy(p) for p in (targets.kinds, targets.boxes, targets.landmarks))

@@ -16,7 +16,7 @@ from training.networks import mobilefacenet, retinaface  # noqa: E402
 from training.restart import load_onnx_weights  # noqa: E402
 
 
-def seasoned_embedder(seed: int, act: str = "relu") -> mobilefacenet.MobileFaceNet:
+def seasoned_embedder(seed: int, act: str = "prelu") -> mobilefacenet.MobileFaceNet:
     """An embedder whose normalisations have seen data, as after training."""
     torch.manual_seed(seed)
     network = mobilefacenet.MobileFaceNet(act)
@@ -35,7 +35,7 @@ def seasoned_detector(seed: int) -> retinaface.RetinaFace:
     return network.eval()
 
 
-@pytest.mark.parametrize("act", ["relu", "hardswish"])
+@pytest.mark.parametrize("act", ["prelu", "relu", "hardswish"])
 def test_embedder_on_every_runtime(act: str, tmp_path: Path) -> None:
     path = tmp_path / "embedder.onnx"
     differences = export_embedder(seasoned_embedder(1, act), path, {"seed": "1"})
@@ -67,10 +67,14 @@ def test_the_detectors_graph_computes_no_shapes(tmp_path: Path) -> None:
     assert model.opset_import[0].version <= 13
 
 
-def test_training_can_go_on_from_the_exported_embedder(tmp_path: Path) -> None:
-    first = seasoned_embedder(1)
+@pytest.mark.parametrize("act", ["prelu", "relu"])
+def test_training_can_go_on_from_the_exported_embedder(act: str, tmp_path: Path) -> None:
+    first = seasoned_embedder(1, act)
+    for module in first.modules():
+        if isinstance(module, torch.nn.PReLU):
+            torch.nn.init.uniform_(module.weight, -0.2, 0.6)
     export_embedder(first, tmp_path / "embedder.onnx", {})
-    second = mobilefacenet.MobileFaceNet()
+    second = mobilefacenet.MobileFaceNet(act)
     images = torch.rand(6, 3, 112, 112) * 2 - 1
     load_onnx_weights(second, tmp_path / "embedder.onnx", images)
     with torch.no_grad():
@@ -94,3 +98,9 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     export_detector(seasoned_detector(1), tmp_path / "detector.onnx", {})
     with pytest.raises(SystemExit, match="not a model of this architecture"):
         load_onnx_weights(mobilefacenet.MobileFaceNet(), tmp_path / "detector.onnx", torch.zeros(2, 3, 112, 112))
+
+
+def test_another_activation_is_refused(tmp_path: Path) -> None:
+    export_embedder(seasoned_embedder(1, "relu"), tmp_path / "embedder.onnx", {})
+    with pytest.raises(SystemExit, match="it has 0 PReLUs, this one 33"):
+        load_onnx_weights(mobilefacenet.MobileFaceNet("prelu"), tmp_path / "embedder.onnx", torch.zeros(2, 3, 112, 112))

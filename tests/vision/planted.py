@@ -48,10 +48,9 @@ class Case:
         return found
 
     def _laid_out(self, answers, role, stride):
-        if role == "mask":
-            rows, columns = answers["box", stride].shape[:2]
-            return np.full((6, rows, columns), 0.5, np.float32)
         values = answers[role, stride]
+        if role == "mask":
+            return values.transpose(3, 2, 0, 1).reshape(-1, *values.shape[:2])
         if self.family == "retinaface" and role == "conf":
             values = np.concatenate([1 - values, values], axis=3)
         if not self.maps:
@@ -156,20 +155,20 @@ def catalogue_entry(path, family, facts):
     }
 
 
-def open_planted(folder, case, answers, size=(None, None), batch=None, family=None, settings=None):
+def open_planted(folder, case, answers, size=(None, None), batch=None, family=None, settings=None, backend="onnx"):
     """The detector of this case as a user opens it: a file, an entry in a catalogue, and its name."""
     facts = {**DETECTOR_FAMILIES[case.family].facts, **case.facts}
     path = folder / "planted.onnx"
     outputs = [case.outputs(answer) for answer in answers]
     write_network(path, outputs, facts, size, batch, case.without_batch)
-    return open_file(path, family or case.family, facts, settings)
+    return open_file(path, family or case.family, facts, settings, backend)
 
 
-def open_file(path, family, facts, settings=None):
+def open_file(path, family, facts, settings=None, backend="onnx"):
     known = {key for key in ("min_sizes", "landmark_scale") if key in DETECTOR_FAMILIES[family].facts}
     kept = {**DETECTOR_FAMILIES[family].facts, **facts}
     kept = {key: value for key, value in kept.items() if key in {"channels", "mean", "divisor"} | known}
     catalogue = path.parent / "catalog.yaml"
     catalogue.write_text(yaml.safe_dump({"planted": catalogue_entry(path, family, kept)}), encoding="utf-8")
-    models = ModelSettings(catalog=catalogue, detector="planted", backend="onnx")
+    models = ModelSettings(catalog=catalogue, detector="planted", backend=backend)
     return load_detector(models, settings or DetectionSettings())

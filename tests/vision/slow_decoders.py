@@ -18,7 +18,7 @@ STRIDES = {
 ANCHORS = {"retinaface": 2, "retinaface_mxnet": 2, "scrfd": 2, "yunet": 1, "centerface": 1}
 ROLES = {
     "retinaface": {"loc": 4, "conf": 1, "landms": 10},
-    "retinaface_mxnet": {"score": 1, "box": 4, "landmarks": 10},
+    "retinaface_mxnet": {"score": 1, "box": 4, "landmarks": 10, "mask": 3},
     "scrfd": {"score": 1, "box": 4, "landmarks": 10},
     "yunet": {"score": 1, "objectness": 1, "box": 4, "landmarks": 10},
     "centerface": {"score": 1, "scale": 2, "offset": 2, "landmarks": 10},
@@ -30,8 +30,11 @@ MXNET_SCALES = {8: (2, 1), 16: (8, 4), 32: (32, 16)}
 class Retinaface:
     """Anchors in the middle of the cells; variances 0.1 and 0.2."""
 
+    def __init__(self, min_sizes=MIN_SIZES):
+        self.min_sizes = min_sizes
+
     def read(self, at, stride, row, column, anchor):
-        size = MIN_SIZES[stride][anchor]
+        size = self.min_sizes[stride][anchor]
         cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
         dx, dy, dw, dh = at("loc")
         width, height = size * math.exp(0.2 * dw), size * math.exp(0.2 * dh)
@@ -41,7 +44,7 @@ class Retinaface:
         return at("conf")[0], (x - width / 2, y - height / 2, x + width / 2, y + height / 2), points
 
     def plant(self, box, points, stride, row, column, anchor):
-        size = MIN_SIZES[stride][anchor]
+        size = self.min_sizes[stride][anchor]
         cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
         x1, y1, x2, y2 = box
         loc = [((x1 + x2) / 2 - cx) / size / 0.1, ((y1 + y2) / 2 - cy) / size / 0.1]

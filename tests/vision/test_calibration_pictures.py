@@ -1,10 +1,8 @@
 """int8 learns from exactly what the networks are given at run time."""
 
 import numpy as np
-import pytest
 from shipped import CATALOG
 
-from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.align import align_faces
 from app.vision.calibration_pictures import calibration_inputs
@@ -37,9 +35,3 @@ def test_an_embedder_sees_the_faces_upright(portraits):
     shown = inputs("mobilefacenet", [empty, picture])
     assert {tensor.shape for tensor in shown} == {(1, 3, 112, 112)}
     np.testing.assert_array_equal(np.concatenate(shown), expected)
-
-
-def test_int8_is_for_detectors_and_embedders():
-    others = [entry for entry in read_catalog(CATALOG).entries.values() if entry.task == "attributes"]
-    with pytest.raises(ModelError, match="detectors and embedders"):
-        list(calibration_inputs(others[0], [], MODELS, DETECTION))

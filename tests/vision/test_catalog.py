@@ -8,7 +8,7 @@ import yaml
 
 from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
-from app.vision.catalog import FileState, read_catalog
+from app.vision.catalog import MY_MODELS, FileState, read_catalog
 from app.vision.families import can_run
 from app.vision.http_get import check_address
 from app.vision.loading import describe_network, load_detector, load_embedder
@@ -88,6 +88,41 @@ def test_models_of_other_tasks_and_families_need_only_what_all_have(tmp_path):
     assert found.named("finder").min_sizes == ()
 
 
+DESCRIPTION = {key: value for key, value in EMBEDDER.items() if key not in ("file", "sha256")}
+
+
+def test_an_entry_without_file_and_hash_only_describes_a_network(tmp_path):
+    found = catalog(tmp_path, teller=EMBEDDER, brought=DESCRIPTION)
+    assert set(found.entries) == {"teller"} and set(found.to_bring) == {"brought"}
+    assert found.described("brought").crop == (96, 112) and found.described("teller") is found.entries["teller"]
+    way_out = r"'brought' is not here.*engines import FILE --like brought\n.*source: trained"
+    for ask in (found.named, lambda name: found.entry(name, "embedding")):
+        with pytest.raises(ModelError, match=way_out):
+            ask("brought")
+    with pytest.raises(ModelError, match="no model 'brougt'; did you mean 'brought'"):
+        found.described("brougt")
+    with pytest.raises(ModelError, match="no model 'brougt' for embedding; did you mean 'brought'"):
+        found.entry("brougt", "embedding")
+
+
+def test_whoever_has_a_described_network_may_call_his_own_by_its_name(tmp_path):
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"brought": EMBEDDER}), encoding="utf-8")
+    found = catalog(tmp_path, brought=DESCRIPTION)
+    assert found.named("brought").sha256 == EMBEDDER["sha256"]
+
+
+@pytest.mark.parametrize("key", ["file", "sha256"])
+def test_a_file_without_hash_or_a_hash_without_file_is_a_mistake(tmp_path, key):
+    with pytest.raises(ModelError, match=f"'half': {'sha256' if key == 'file' else 'file'} is missing"):
+        catalog(tmp_path, half={**DESCRIPTION, key: EMBEDDER[key]})
+
+
+def test_ones_own_models_are_more_than_descriptions(tmp_path):
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"mine": DESCRIPTION}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"my_models\.yaml: model 'mine': file is missing"):
+        catalog(tmp_path, teller=EMBEDDER)
+
+
 def test_a_file_with_the_right_hash_is_accepted(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"weights")
     assert catalog(tmp_path, finder=DETECTOR).entry("finder", "detection").verified_file() == tmp_path / "net.onnx"
@@ -108,6 +143,11 @@ def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
         assert entry.file_state() is FileState.MISSING
         with pytest.raises(ModelError, match=rf"'finder' is missing.*net\.onnx\n.*trained for this test\n.*{way}"):
             entry.verified_file()
+
+
+def test_the_way_to_a_model_for_non_commercial_use_names_the_option_that_it_takes(tmp_path):
+    entry = catalog(tmp_path, finder={**DETECTOR, "url": "https://a.org/b", "commercial_use": False}).named("finder")
+    assert entry.how_to_get == "get it with: python -m app engines pull finder --accept-licence"
 
 
 def test_an_unknown_name_gets_the_nearest_one_for_the_task(tmp_path):
@@ -165,11 +205,17 @@ def test_a_missing_catalogue_says_where_to_start_the_program(tmp_path):
         read_catalog(tmp_path / "nowhere.yaml")
 
 
+def test_engines_of_a_model_with_an_odd_name_are_found(tmp_path):
+    found = catalog(tmp_path, net={**DETECTOR, "file": "net[1].onnx"})
+    (tmp_path / "net[1].fp16.engine").write_bytes(b"")
+    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net[1].fp16.engine"]
+
+
 def test_engines_of_a_model_are_told_from_those_of_a_longer_name(tmp_path):
     found = catalog(tmp_path, net={**DETECTOR, "file": "net.onnx"}, net_large={**DETECTOR, "file": "net_large.onnx"})
-    for name in ("net.fp16.engine", "net_b8.engine", "net_large.fp16.engine", "other.engine", "net.onnx"):
+    for name in ("net.fp16.engine", "net-old.engine", "net.engine", "net_large.fp16.engine", "other.engine"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net.fp16.engine", "net_b8.engine"]
+    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net.fp16.engine"]
     assert [path.name for path in found.engines_built_from(found.named("net_large"))] == ["net_large.fp16.engine"]
 
 

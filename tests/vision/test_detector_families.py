@@ -87,6 +87,17 @@ def test_a_larger_frame_is_shrunk_and_its_faces_come_back_in_its_own_pixels(tmp_
     assert_found(faces, planted_faces(0, size), scale=2)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if not case.without_batch], ids=str)
+def test_openvino_finds_them_together_as_well(tmp_path, case):
+    pytest.importorskip("openvino")
+    size = (192, 160)
+    detector = open_planted(tmp_path, case, answers_with_faces(case, 3, size), backend="openvino")
+    assert detector.runs_on.backend == "openvino"
+    for number, faces in enumerate(detector.detect([picture(number, size) for number in range(3)])):
+        assert_found(faces, planted_faces(number, size))
+    detector.close()
+
+
 @pytest.mark.parametrize("size", [(96, 64), (200, 136)], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_candidates_are_what_the_slow_decoder_reads(tmp_path, case, size):

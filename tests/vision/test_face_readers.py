@@ -105,6 +105,13 @@ def test_masks_are_read_from_the_aligned_face_with_channels_last(models, crop):
     assert other.mask is False and other.no_mask_probability == pytest.approx(0.8)
 
 
+def test_a_network_for_masks_is_believed_before_the_detector(models):
+    settings = models("mask", "mask", planted([[0.95, 0.05], [0.2, 0.8]], channels_last=True))
+    found = dataclasses.replace(faces(), mask_probabilities=np.array([0.0, 1.0], np.float32))
+    told = read(settings, AttributeSettings(mask="mask"), found=found)
+    assert [one.mask for one in told] == [True, False]
+
+
 def test_a_doubtful_mask_is_none():
     assert wears_mask(0.89, 0.11) and not wears_mask(0.88, 0.12) and not wears_mask(0.9, 0.95)
 

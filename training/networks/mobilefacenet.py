@@ -1,4 +1,4 @@
-"""MobileFaceNet (Chen et al., 2018) with a cheap activation in place of PReLU.
+"""MobileFaceNet (Chen et al., 2018).
 
 The network reads the middle 96 columns of the 112×112 crop: what is left and right of them is hair and background,
 and leaving it out saves a seventh of the work.
@@ -23,8 +23,6 @@ STAGES: Tuple[Tuple[int, int, int, int], ...] = (
     (4, 128, 1, 2),
     (2, 128, 2, 1),
 )
-HINT_BLOCKS = (1, 4, 5, 8, 11, 12, 14)
-"""Blocks after which distillation compares the feature maps of student and teacher."""
 
 
 def activation(name: str, channels: int) -> nn.Module:
@@ -81,11 +79,11 @@ class ConvolutionBlock(nn.Module):
 class MobileFaceNet(nn.Module):
     """N×3×112×112 RGB, (x − 127.5) / 128, to N×128 (not normalised).
 
-    The parameters' names are those of the widespread public PyTorch checkpoints, so that one of them with
-    `act="prelu"` can be loaded as a teacher.
+    The parameters' names are those of the widespread public PyTorch checkpoints, so that one of them can be loaded as
+    a teacher.
     """
 
-    def __init__(self, act: str = "relu") -> None:
+    def __init__(self, act: str = "prelu") -> None:
         super().__init__()
         self.conv1 = ConvolutionBlock(3, 64, (3, 3), 2, 1, act=act)
         self.dw_conv1 = ConvolutionBlock(64, 64, (3, 3), 1, 1, groups=64, act=act)
@@ -103,25 +101,29 @@ class MobileFaceNet(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         return self.stages(crops)[0]
 
-    def stages(self, crops: Tensor, given: Optional[Sequence[Tensor]] = None) -> Tuple[Tensor, List[Tensor]]:
-        """The embedding, and the feature maps after each of HINT_BLOCKS.
+    def sections(self) -> List[nn.Module]:
+        """The network block by block, up to the last feature map."""
+        return [nn.Sequential(self.conv1, self.dw_conv1), *self.blocks, self.conv2]
 
-        Where `given` holds a teacher's maps, every section begins with the teacher's instead of its own
-        predecessor's: all sections then learn at once, none waits for those before it.
+    def stages(
+        self, crops: Tensor, given: Optional[Sequence[Tensor]] = None, joined: int = 0
+    ) -> Tuple[Tensor, List[Tensor]]:
+        """The embedding, and the feature map after each block.
+
+        Where `given` holds a teacher's maps, each section of `joined` blocks begins with the teacher's map instead of
+        its own predecessor's: all sections then learn at once, none waits for those before it.
         """
-        maps = self.dw_conv1(self.conv1(crops[:, :, :, CROP_COLUMNS[0] : CROP_COLUMNS[1]]))
-        ends: List[Tensor] = []
-        for number, block in enumerate(self.blocks):
-            maps = block(maps)
-            if number in HINT_BLOCKS:
-                ends.append(maps)
-                maps = maps if given is None else given[len(ends) - 1]
-        return self.linear1(self.linear7(self.conv2(maps))).flatten(1), ends
+        maps: List[Tensor] = []
+        present = crops[:, :, :, CROP_COLUMNS[0] : CROP_COLUMNS[1]]
+        for number, section in enumerate(self.sections()):
+            maps.append(section(present))
+            present = maps[-1] if given is None or (number + 1) % joined else given[number]
+        return self.linear1(self.linear7(maps[-1] if given is None else given[-1])).flatten(1), maps
 
 
 def load_public_teacher(stored: Dict[str, Dict[str, Tensor]]) -> MobileFaceNet:
     """A teacher from a public PReLU checkpoint (`net_state_dict` or the bare state)."""
-    teacher = MobileFaceNet("prelu")
+    teacher = MobileFaceNet()
     teacher.load_state_dict(stored.get("net_state_dict", stored))  # type: ignore[arg-type]
     return teacher.eval().requires_grad_(False)
 

@@ -22,8 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure the networks alone, by backend, precision and batch",
         description=engines.DESCRIPTION,
         epilog=engines.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     engines.add_arguments(word)
 

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from app.commands.files import check_writable, write_whole
+from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import AppError, SettingsError
+from app.errors import AppError, SettingsError, check_all
 from app.settings import ModelSettings, leaves
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
 network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
-that a machine whose speed wavers treats them alike. Ctrl-C prints what has been measured so far.
+that a machine whose speed wavers treats them alike. Ctrl-C prints what has been measured so far. Exit code 1: nothing
+could be measured.
 
 --published measures what comparable programs publish, the same networks at the same sizes, and prints the figures of
 this machine beside theirs. Where weights are not installed, the right architecture with random weights takes their
@@ -43,8 +44,9 @@ EXAMPLES = """examples:
 DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 DEFAULT_SIZES = ((640, 640),)
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+LONGEST_S = 3600
 FACES = 8
-INTERRUPTED = 1
+NOTHING_MEASURED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the pictures that detectors see (default: 640x640); embedders have their own",
     )
     parser.add_argument(
-        "--seconds", metavar="S", type=float, default=3.0, help="most time for one figure (default: 3); 3 runs at least"
+        "--seconds",
+        metavar="S",
+        type=_seconds,
+        default=3.0,
+        help="most time for one figure (default: 3); 3 runs at least",
     )
     parser.add_argument(
         "--published", action="store_true", help="measure what comparable programs publish, and print it beside"
@@ -87,9 +93,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.published and arguments.models:
         raise SettingsError("--published measures the networks of the published tables; leave the names out")
     check_writable(arguments.json, arguments.markdown)
-    models = effective_settings(arguments).settings.models
+    settings = effective_settings(arguments).settings
+    models = settings.models
     progress = configure_logging("warning")
-    from app.benchmark.networks import Demand, measure_networks
+    from app.benchmark.networks import Demand, NetworkSpeed, measure_networks
+    from app.int8_pictures import inputs_for_int8
     from app.vision.loading import leave_cores_to_networks
 
     leave_cores_to_networks()
@@ -99,6 +107,7 @@ def execute(arguments: argparse.Namespace) -> int:
         precisions=arguments.precisions or (models.precision,),
         threads=models.threads,
         seconds=arguments.seconds,
+        inputs_for=inputs_for_int8(settings),
     )
     picture, shown = _picture()
     with tempfile.TemporaryDirectory() as folder:
@@ -108,8 +117,8 @@ def execute(arguments: argparse.Namespace) -> int:
     progress.clear()
     _tell(arguments, outcomes, work, shown)
     if interrupted:
-        print("\ninterrupted: this is what had been measured")
-    return INTERRUPTED if interrupted else 0
+        raise KeyboardInterrupt("this is what had been measured")
+    return 0 if any(isinstance(outcome, NetworkSpeed) for outcome in outcomes) else NOTHING_MEASURED
 
 
 def collected(measuring: Iterator[Outcome]) -> Tuple[List[Outcome], bool]:
@@ -167,6 +176,7 @@ def _chosen_subjects(
     catalog = read_catalog(models.catalog)
     entries = [catalog.named(name) for name in arguments.models or (models.detector, models.embedder)]
     subjects = [subject_of(entry, size) for entry in entries for size in arguments.sizes]
+    check_all(*(entry.verified_file for entry in entries))
     # An embedder comes once for every size, and has only one.
     return [
         (subject, demand) for subject in {(subject.entry.name, subject.size): subject for subject in subjects}.values()
@@ -202,13 +212,13 @@ def _tell(
         parts += [published_report(beside, as_table)] if work else []
         write("\n\n".join(parts))
     if arguments.json is not None:
-        write_whole(arguments.json, json.dumps(report_json(place, outcomes, beside), indent=1) + "\n")
+        write_text(arguments.json, json.dumps(report_json(place, outcomes, beside), indent=1) + "\n")
 
 
 def _file_writer(path: Optional[Path]) -> Callable[[str], None]:
     def write(text: str) -> None:
         if path is not None:
-            write_whole(path, text + "\n")
+            write_text(path, text + "\n")
 
     return write
 
@@ -221,6 +231,16 @@ def _batches(text: str) -> Tuple[int, ...]:
     if min(batches) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers from 1 on, such as 1,8,32")
     return batches
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, more than 0 and at most {LONGEST_S}")
+    return seconds
 
 
 def _sizes(text: str) -> Tuple[Size, ...]:

@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
-from app.commands.files import check_writable, write_whole
+from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
+from app.errors import check_all
 from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
@@ -28,9 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faces",
         metavar="N",
-        type=int,
+        type=_faces,
         default=8,
-        choices=range(9),
         help="faces a frame of the recording that is made, 0 to 8 (default: 8)",
     )
     parser.add_argument(
@@ -40,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_options(parser, sections=("models", "gallery"))
 
 
+def _faces(text: str) -> int:
+    if text not in "012345678" or len(text) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 8")
+    return int(text)
+
+
 def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, at least 1")
-    return number
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, at least 1")
+    return int(text)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -53,7 +58,9 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging("warning")
     from app.benchmark.loop import measure
     from app.benchmark.machine import machine
+    from app.vision.loading import model_checks
 
+    check_all(*model_checks(settings.models))
     with tempfile.TemporaryDirectory() as folder:
         recording: Optional[Path] = arguments.video
         if recording is None:
@@ -68,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "models": [settings.models.detector, settings.models.embedder],
             **result.as_json(),
         }
-        write_whole(arguments.json, json.dumps(facts, indent=1) + "\n")
+        write_text(arguments.json, json.dumps(facts, indent=1) + "\n")
     return 0
 
 

@@ -16,10 +16,10 @@ EXAMPLES = """examples:
   python -m app engines pull --list                        # what can be downloaded
   python -m app engines pull retinaface_mv2
   python -m app --detector retinaface_mv2 --camera 0       # use it
-  python -m app engines build                              # for TensorRT, on the device that runs them
   python -m app engines import mine.onnx                   # a model of your own
   python -m app engines build                              # on a Jetson: now instead of at the first start
   python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
+  python -m app engines inspect mobilefacenet              # what is in the file
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 
 ACTIONS = {
@@ -35,16 +35,11 @@ ACTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="|".join(ACTIONS), required=True)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="|".join(ACTIONS), required=True)
     for name, (_, purpose) in ACTIONS.items():
         module = _module(name)
         action = actions.add_parser(
-            name,
-            help=purpose,
-            description=module.DESCRIPTION or purpose,
-            epilog=module.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            name, help=purpose, description=module.DESCRIPTION or purpose, epilog=module.EXAMPLES
         )
         module.add_arguments(action)
 

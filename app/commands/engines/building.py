@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Tuple
-
-import numpy as np
+from typing import TYPE_CHECKING, List, Tuple
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ModelError, SettingsError, SourceError
+from app.errors import ModelError, SettingsError
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,12 +30,9 @@ examples:
   python -m app engines build --precision fp16 --dla 0         # on a deep learning accelerator (Xavier, Orin NX, AGX)
   python -m app engines build --force                          # again, whatever is there
 
-int8 is found out with pictures: those of --calibration, else those of the gallery; some hundred, like those of later
-use. Afterwards see what it costs: python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
-
-MOST_PICTURES = 500
-
-logger = logging.getLogger(__name__)
+int8 is learnt from pictures: those of --calibration, else those of the gallery; at least 5, better some hundred, like
+those of later use. Afterwards see what it costs:
+  python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,25 +56,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory that one layer may use while it computes (default: a sixteenth of the GPU's, 256 to 2048)",
     )
     parser.add_argument("--dla", type=_core, metavar="N", help="for this deep learning accelerator, with sizes fixed")
-    parser.add_argument("--calibration", metavar="DIR", help="pictures for int8 (default: the gallery's)")
+    parser.add_argument(
+        "--calibration",
+        metavar="DIR",
+        type=Path,
+        help="pictures for int8 (default: the gallery's); with it int8 is learnt and built anew, whatever is there",
+    )
     parser.add_argument("--force", action="store_true", help="build also what is there and fits")
     add_settings_options(parser, sections=("models.detector", "models.embedder", "models.precision", "gallery.folder"))
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from app.int8_pictures import inputs_for_int8
     from app.vision.engine_building import build_for
     from app.vision.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
+    if arguments.calibration is not None and settings.models.precision != "int8":
+        raise SettingsError("--calibration is for int8 alone: add --precision int8, or leave it out")
     progress = configure_logging("warning")
     leave_cores_to_networks()
-    pictures = _pictures(arguments.calibration, settings)
+    inputs_for = inputs_for_int8(settings, arguments.calibration)
     for entry in _entries(arguments, settings):
         try:
             wishes = _wishes(arguments, entry)
-            built = build_for(entry, wishes, settings.models, settings.detection, pictures, progress.status)
+            built = build_for(entry, wishes, settings.models, settings.detection, inputs_for, progress.status)
         except KeyboardInterrupt:
-            raise ModelError(f"{entry.name}: interrupted; no half engine was left behind") from None
+            raise KeyboardInterrupt(f"{entry.name}: no half engine was left behind") from None
         finally:
             progress.clear()
         print(f"{entry.name}: {built.path.parent / built.remark}", flush=True)
@@ -110,32 +112,8 @@ def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
         size=arguments.size if entry.task == "detection" else None,
         workspace_mb=arguments.workspace,
         dla=arguments.dla,
-        force=arguments.force,
+        force=arguments.force or arguments.calibration is not None,
     )
-
-
-def _pictures(folder: Optional[str], settings: Settings) -> Optional[Callable[[], Iterable[np.ndarray]]]:
-    """None where no pictures are named and the gallery has none: what was learnt from earlier ones may be there."""
-    from app.capture.pictures import picture_files, read_picture
-
-    if settings.models.precision != "int8":
-        return None
-    where = Path(folder) if folder is not None else settings.gallery.folder
-    try:
-        files = picture_files(where / "**" / "*" if where.is_dir() else where)
-    except SourceError:
-        if folder is not None:
-            raise
-        return None
-
-    def read() -> Iterator[np.ndarray]:
-        for file in files[:: max(1, len(files) // MOST_PICTURES)][:MOST_PICTURES]:
-            try:
-                yield read_picture(file)
-            except SourceError as error:
-                logger.warning("left out: %s", error)
-
-    return read
 
 
 def _batch(text: str) -> Tuple[int, int, int]:

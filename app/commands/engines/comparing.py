@@ -8,18 +8,20 @@ import dataclasses
 import json
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Union
 
 import numpy as np
 
-from app.commands.files import write_whole
+from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ModelError, OutputError
+from app.errors import ModelError
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.comparison import Comparison
+    from app.vision.detector import FaceDetector
+    from app.vision.embedder import FaceEmbedder
 
 DESCRIPTION = """Runs a model on two backends with the same pictures: a, the reference, in fp32, and b, in the
 arithmetic that --precision says. Prints how far their outputs lie apart and what that does: to the faces that a
@@ -63,8 +65,7 @@ def _backend(text: str) -> str:
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     progress = configure_logging("warning")
-    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        raise OutputError(f"{arguments.json} cannot be written: there is no folder {arguments.json.parent}")
+    check_writable(arguments.json)
     from app.vision.loading import leave_cores_to_networks
 
     leave_cores_to_networks()
@@ -73,16 +74,17 @@ def execute(arguments: argparse.Namespace) -> int:
     progress.clear()
     print(result.text())
     if arguments.json is not None:
-        write_whole(arguments.json, json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
+        write_text(arguments.json, json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
     return 0
 
 
 def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[np.ndarray]) -> Comparison:
     from app.comparison import compare_detectors, compare_embedders
+    from app.int8_pictures import inputs_for_int8
     from app.vision.catalog import read_catalog
     from app.vision.loading import load_detector, load_embedder
 
-    models, detection = settings.models, settings.detection
+    models, detection, inputs_for = settings.models, settings.detection, inputs_for_int8(settings)
     task = read_catalog(models.catalog).named(model).task
     if task not in ("detection", "embedding"):
         raise ModelError(f"{model} is for {task}; compared are detectors and embedders")
@@ -96,20 +98,41 @@ def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[
     with contextlib.ExitStack() as stack:
         if task == "detection":
             detector_a = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
-            detector_b = stack.enter_context(contextlib.closing(load_detector(models_b, detection)))
+            detector_b = stack.enter_context(contextlib.closing(load_detector(models_b, detection, inputs_for)))
+            _refuse_the_same(detector_a, detector_b, b)
             return compare_detectors(model, pictures, detector_a, detector_b)
         finder = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
         embedder_a = stack.enter_context(contextlib.closing(load_embedder(models_a)))
-        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b)))
+        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b, inputs_for)))
+        _refuse_the_same(embedder_a, embedder_b, b)
         return compare_embedders(model, pictures, finder, embedder_a, embedder_b)
 
 
+def _refuse_the_same(
+    a: Union[FaceDetector, FaceEmbedder], b: Union[FaceDetector, FaceEmbedder], asked_for: str
+) -> None:
+    """Who names the same backend twice gets what was asked for; who left the choice open wants to see a difference."""
+    if asked_for == "auto" and a.runs_on and b.runs_on:
+        place = f"{b.runs_on.label} in {b.runs_on.precision}"
+        if place == f"{a.runs_on.label} in {a.runs_on.precision}":
+            raise ModelError(
+                f"nothing to compare: both are {place} ({b.runs_on.reason}); "
+                "name another backend, such as OpenVINO: pip install openvino, then --b openvino"
+            )
+
+
 def _pictures(folder: Optional[str], count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
-    """Read one by one: a folder may hold thousands."""
-    from app.capture.pictures import picture_files, read_picture
+    """A folder that is not there is told at once."""
+    from app.capture.pictures import picture_files
 
     made = _demo_pictures() if folder is None else []
-    files = [] if folder is None else picture_files(folder)
+    return _read(made, [] if folder is None else picture_files(folder), count)
+
+
+def _read(made: List[np.ndarray], files: List[Path], count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
+    """One by one: a folder may hold thousands."""
+    from app.capture.pictures import read_picture
+
     total = len(made) + len(files)
     for done, picture in enumerate(chain(made, map(read_picture, files)), 1):
         yield picture

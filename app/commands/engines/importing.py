@@ -25,6 +25,8 @@ Only weights are read from a checkpoint; code in it is never run.
 examples:
   python -m app engines import mobilenet0.25_Final.pth --name my_detector --licence MIT
   python -m app --detector my_detector --camera 0          # use it
+  python -m app engines import glintr100.onnx              # known by its name: the right pixels at once
+  python -m app engines import mine.onnx --like glintr100  # the same under another name
   python -m app engines import buffalo_sc.zip              # all networks of a pack that can be used
   python -m app engines import retinaface.wts --size 640x480 --batch 1
   python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
@@ -37,7 +39,14 @@ ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help=".pth, .ckpt, .pt, .wts, .onnx or .zip")
     parser.add_argument("--name", default="", help="what the model is called from now on (default: the file's name)")
-    parser.add_argument("--family", default="", help="of an ONNX network that can be of several")
+    parser.add_argument(
+        "--like",
+        default="",
+        metavar="NAME",
+        help="take what the file does not say, such as its preprocessing, from this model of the catalogue (default: "
+        "the one after which the file is called); `engines list` shows all",
+    )
+    parser.add_argument("--family", default="", help="of an ONNX network whose shapes leave it open, such as mask")
     parser.add_argument(
         "--activation",
         choices=tuple(ACTIVATIONS),
@@ -53,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fix the input to this size, such as 640x480, or let it be any (default: as it is)",
     )
     parser.add_argument(
-        "--licence", default="unknown, yours to know", help="under which terms you have it, as a note to yourself"
+        "--licence", default="", help="under which terms you have it (default: those that the catalogue knows)"
     )
     parser.add_argument("--replace", action="store_true", help="in place of your model of the same name")
     add_settings_options(parser, sections=())
@@ -67,6 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
     wishes = Wishes(
         name=arguments.name,
         family=arguments.family,
+        like=arguments.like,
         slope=None if arguments.activation is None else ACTIVATIONS[arguments.activation],
         batch=arguments.batch,
         size=arguments.size,
@@ -81,8 +91,9 @@ def execute(arguments: argparse.Namespace) -> int:
             imported, skipped = import_pack(path, models.catalog, wishes, _report)
         else:
             imported = [import_file(path, models.catalog, wishes, _report)]
-    except KeyboardInterrupt:
-        raise ModelError(f"{path}: interrupted; of what was being imported nothing was installed") from None
+    except KeyboardInterrupt as interruption:
+        told = interruption.args or (f"{path}: of what was being imported nothing was installed",)
+        raise KeyboardInterrupt(*told) from None
     for model in imported:
         _print_imported(model)
     for network in skipped:

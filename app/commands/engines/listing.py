@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Iterable
 
 from app.commands.options import add_settings_options, effective_settings
@@ -14,13 +15,18 @@ DESCRIPTION = EXAMPLES = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_settings_options(parser, sections=("models",))
+    add_settings_options(parser, sections=())
 
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
-    print(models_table(read_catalog(settings.models.catalog).entries.values(), settings))
+    catalog = read_catalog(settings.models.catalog)
+    print(models_table(catalog.entries.values(), settings))
     print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
+    to_bring = [name for name in catalog.to_bring if name not in catalog.entries]
+    if to_bring:
+        names = textwrap.fill(", ".join(to_bring), 110, initial_indent="  ", subsequent_indent="  ")
+        print(f"\nAlso known, if you bring the file (python -m app engines import FILE):\n{names}")
     return 0
 
 

@@ -10,7 +10,7 @@ from app.commands.engines.listing import models_table
 from app.commands.engines.showing import OPTION
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ModelError, SettingsError
+from app.errors import SettingsError
 from app.vision.catalog import FileState, ModelEntry, read_catalog
 
 DESCRIPTION = """Downloads models of the catalogue whose weights are public. With --list it only tells which there are
@@ -92,8 +92,8 @@ def _install(entry: ModelEntry, origin: str) -> None:
     try:
         install(entry, origin, progress=lambda done, total: count(done // 1000, total // 1000))
     except KeyboardInterrupt:
-        raise ModelError(
-            f"{entry.name}: interrupted; what has arrived is kept, and the same command goes on from there"
+        raise KeyboardInterrupt(
+            f"{entry.name}: what has arrived is kept, and the same command goes on from there"
         ) from None
     finally:
         progress.clear()

@@ -26,13 +26,13 @@ OPTION = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a model of the catalogue")
-    add_settings_options(parser, sections=("models",))
+    add_settings_options(parser, sections=("models.backend", "models.precision"))
 
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     catalog = read_catalog(settings.models.catalog)
-    entry = catalog.named(arguments.name)
+    entry = catalog.described(arguments.name)
     print(entry.name)
     for what, text in _facts(entry, catalog, settings):
         print(f"  {what:<11}{text}")
@@ -44,7 +44,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     from app.vision.families import FAMILIES, can_run
 
     option = OPTION.get(entry.task) or OPTION.get(entry.family)
-    usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) else ""
+    usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) and entry.sha256 else ""
     yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings) else ''}"
     working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
     yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
@@ -60,6 +60,9 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     yield from _under("figures", [f"{what}: {text}" for what, text in entry.figures.items()])
     if entry.notes:
         yield "notes", entry.notes
+    if not entry.sha256:
+        yield "file", f"not here; if you have it: python -m app engines import FILE --like {entry.name}"
+        return
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
     yield "SHA-256", f"{entry.sha256} expected"
     yield from _network_facts(entry, settings)
@@ -68,6 +71,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
 
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
     """Of the file itself, where the right one is here."""
+    from app.int8_pictures import inputs_for_int8
     from app.vision.families import can_run
     from app.vision.loading import describe_network, would_run_on
 
@@ -76,7 +80,8 @@ def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str,
         return
     try:
         inputs, outputs = describe_network(entry)
-        runs_on = would_run_on(entry, settings.models, settings.detection) if can_run(entry) else ""
+        inputs_for = inputs_for_int8(settings)
+        runs_on = would_run_on(entry, settings.models, settings.detection, inputs_for) if can_run(entry) else ""
     except ModelError as error:
         yield "network", str(error)
         return

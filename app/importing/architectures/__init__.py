@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from app.importing.architectures.embedders import insightface_mobilefacenet, iresnet, mobilefacenet
 from app.importing.architectures.retinaface import retinaface_mnet025, retinaface_r50
-from app.importing.operations import Declaration, Operations
+from app.importing.architectures.scrfd import STRIDES, VALUES, scrfd
+from app.importing.operations import PYTORCH_EPSILON, Declaration, Operations
 from app.importing.weights import DeclaredWeights
 
 
@@ -25,13 +26,20 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     crop: Optional[Tuple[int, int]] = None
     """Width and height of its input; None: any multiple of 32."""
+    outputs: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    """A detector's, with their shapes behind the batch."""
     channels: str = "rgb"
     mean: Tuple[float, float, float] = (127.5, 127.5, 127.5)
     divisor: float = 127.5
-    epsilon: float = 1e-5
+    epsilon: float = PYTORCH_EPSILON
+    other_epsilons: Mapping[str, float] = field(default_factory=dict)
+    """Of the normalisations that have another one, by name."""
 
     def run(self, net: Operations, images: Any) -> Dict[str, Any]:
         return self.function(net, images, **self.options)
+
+    def epsilon_of(self, norm: str) -> float:
+        return self.other_epsilons.get(norm, self.epsilon)
 
     def weight_shapes(self) -> Dict[str, Tuple[int, ...]]:
         """The weights that it wants, by name."""
@@ -41,7 +49,7 @@ class Architecture:
 
     def output_shapes(self) -> Dict[str, Tuple[Any, ...]]:
         if self.task == "detection":
-            return {name: ("batch", "anchors", values) for name, values in (("loc", 4), ("conf", 2), ("landms", 10))}
+            return {name: ("batch", *shape) for name, shape in self.outputs.items()}
         return {"embedding": ("batch", self.dimensions)}
 
     @property
@@ -51,7 +59,23 @@ class Architecture:
 
 
 _DETECTOR = functools.partial(
-    Architecture, task="detection", family="retinaface", channels="bgr", mean=(104.0, 117.0, 123.0), divisor=1.0
+    Architecture,
+    task="detection",
+    family="retinaface",
+    channels="bgr",
+    mean=(104.0, 117.0, 123.0),
+    divisor=1.0,
+    outputs={"loc": ("anchors", 4), "conf": ("anchors", 2), "landms": ("anchors", 10)},
+)
+_SCRFD = functools.partial(
+    Architecture,
+    task="detection",
+    family="scrfd",
+    function=scrfd,
+    divisor=128.0,
+    outputs={
+        f"{name}_{stride}": (f"anchors_{stride}", values) for name, values in VALUES.items() for stride in STRIDES
+    },
 )
 _EMBEDDER = functools.partial(Architecture, task="embedding", family="arcface")
 
@@ -68,13 +92,13 @@ def retinaface_on_resnet() -> Architecture:
     return _DETECTOR("retinaface_r50", "RetinaFace on ResNet-50", function=retinaface_r50)
 
 
-def public_mobilefacenet(dimensions: int = 128, columns: int = 7) -> Architecture:
+def public_mobilefacenet(dimensions: int = 128, columns: int = 7, *, bias: bool = False) -> Architecture:
     width = 16 * columns
     return _EMBEDDER(
         "mobilefacenet",
         f"MobileFaceNet for crops of 112 x {width}",
         function=mobilefacenet,
-        options={"dimensions": dimensions, "columns": columns},
+        options={"dimensions": dimensions, "columns": columns, "bias": bias},
         crop=(width, 112),
         divisor=128.0,
     )
@@ -104,6 +128,18 @@ def iresnet_with(blocks: Tuple[int, ...], dimensions: int = 512) -> Architecture
     )
 
 
+def as_trained_in_mxnet(embedder: Architecture) -> Architecture:
+    """The same network as InsightFace trained it in MXNet, on (pixel - 127.5) / 128 and with epsilons of its own.
+
+    No file of weights holds these. The definitions of its ResNets say 2e-5 of every normalisation. That of its
+    MobileFaceNet says so of the last one alone, and the others have MXNet's default, 1e-3. (tensorrtx computes it with
+    2e-5 throughout, so that its answers differ a little from those of the network that was trained.)
+    """
+    if embedder.name == "mobilefacenet":
+        return replace(embedder, epsilon=1e-3, other_epsilons={"linear1.bn": 2e-5}, divisor=128.0)
+    return replace(embedder, epsilon=2e-5, divisor=128.0)
+
+
 ARCHITECTURES: Dict[str, Callable[[], Architecture]] = {
     "retinaface_mnet025": retinaface_on_mobilenet,
     "retinaface_r50": retinaface_on_resnet,
@@ -114,6 +150,20 @@ ARCHITECTURES: Dict[str, Callable[[], Architecture]] = {
 }
 """By name, in their usual sizes."""
 
+ONLY_MEASURED: Dict[str, Callable[[], Architecture]] = {
+    "scrfd_2.5g": lambda: _SCRFD(
+        "scrfd_2.5g",
+        "SCRFD 2.5G",
+        options={"blocks": (3, 5, 3, 2), "planes": (24, 48, 48, 80), "width": 24, "head": (2, 64)},
+    ),
+    "scrfd_10g": lambda: _SCRFD(
+        "scrfd_10g",
+        "SCRFD 10G",
+        options={"blocks": (3, 4, 2, 3), "planes": (56, 88, 88, 224), "width": 56, "head": (3, 80)},
+    ),
+}
+"""Networks whose speed can be measured with weights drawn by lot; people have them as ONNX, not as checkpoints."""
+
 
 def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
     """The architecture that weights of these names belong to; `sizes` says how many numbers each of them has."""
@@ -122,7 +172,8 @@ def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
     if "body.layer4.2.conv3.weight" in sizes and "fpn.output1.0.weight" in sizes:
         return retinaface_on_resnet()
     if "linear7.conv.weight" in sizes and "linear1.conv.weight" in sizes:
-        return public_mobilefacenet(sizes["linear1.conv.weight"] // 512, sizes["linear7.conv.weight"] // (512 * 7))
+        dimensions, columns = sizes["linear1.conv.weight"] // 512, sizes["linear7.conv.weight"] // (512 * 7)
+        return public_mobilefacenet(dimensions, columns, bias="linear1.conv.bias" in sizes)
     if "conv_sep.layers.0.weight" in sizes and "features.layers.2.weight" in sizes:
         return _sized_insightface_mobilefacenet(sizes)
     if "layer1.0.prelu.weight" in sizes and "fc.weight" in sizes:

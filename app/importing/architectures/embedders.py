@@ -6,38 +6,51 @@ from typing import Any, Dict, Tuple
 
 from app.importing.operations import Operations
 
+NAMED = ("conv", "bn", "prelu")
+LAYERED = ("layers.0", "layers.1", "layers.2")
+"""What the parts of a convolution with normalisation and activation are called in the two layouts of MobileFaceNet."""
+
 MOBILEFACENET_STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 """Expansion, planes, blocks and stride of the first, stage by stage."""
 
 
-def mobilefacenet(net: Operations, crops: Any, dimensions: int = 128, columns: int = 7) -> Dict[str, Any]:
-    """The layout `conv1, dw_conv1, blocks, conv2, linear7, linear1`; `columns`: 7 for 112 x 112, 6 for 112 x 96."""
-    maps = _named_conv(net, crops, "conv1", (3, 64), (3, 3), 2, 1)
-    maps = _named_conv(net, maps, "dw_conv1", (64, 64), (3, 3), 1, 1, groups=64)
+def mobilefacenet(
+    net: Operations, crops: Any, dimensions: int = 128, columns: int = 7, *, bias: bool = False
+) -> Dict[str, Any]:
+    """The layout `conv1, dw_conv1, blocks, conv2, linear7, linear1`; `columns`: 7 for 112 x 112, 6 for 112 x 96.
+
+    `bias`: of the last layer, which only MXNet's has.
+    """
+    maps = _conv_prelu(net, crops, "conv1", NAMED, (3, 64), (3, 3), 2, 1)
+    maps = _conv_prelu(net, maps, "dw_conv1", NAMED, (64, 64), (3, 3), 1, 1, groups=64)
     number, inputs = 0, 64
     for expansion, outputs, repeats, first_stride in MOBILEFACENET_STAGES:
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1
             maps = _inverted_block(net, maps, f"blocks.{number}.conv", (inputs, outputs), stride, inputs * expansion)
             number, inputs = number + 1, outputs
-    maps = _named_conv(net, maps, "conv2", (inputs, 512))
+    maps = _conv_prelu(net, maps, "conv2", NAMED, (inputs, 512))
     maps = net.conv(maps, "linear7.conv", (512, 512), (7, columns), 1, 0, 512, norm="linear7.bn")
-    maps = net.conv(maps, "linear1.conv", (512, dimensions), norm="linear1.bn")
+    maps = net.conv(maps, "linear1.conv", (512, dimensions), bias=bias, norm="linear1.bn")
     return {"embedding": net.flatten(maps)}
 
 
-def _named_conv(
+def _conv_prelu(
     net: Operations,
     maps: Any,
     name: str,
+    parts: Tuple[str, str, str],
     channels: Tuple[int, int],
     kernel: Tuple[int, int] = (1, 1),
     stride: int = 1,
     padding: int = 0,
     groups: int = 1,
 ) -> Any:
-    maps = net.conv(maps, f"{name}.conv", channels, kernel, stride, padding, groups, norm=f"{name}.bn")
-    return net.prelu(maps, f"{name}.prelu", channels[1])
+    """`parts`: what convolution, normalisation and activation are called behind the name of all three."""
+    conv, norm, activation = (f"{name}.{part}" for part in parts)
+    return net.prelu(
+        net.conv(maps, conv, channels, kernel, stride, padding, groups, norm=norm), activation, channels[1]
+    )
 
 
 def _inverted_block(net: Operations, maps: Any, name: str, channels: Tuple[int, int], stride: int, inner: int) -> Any:
@@ -57,9 +70,9 @@ def insightface_mobilefacenet(
     width: int = 128,
 ) -> Dict[str, Any]:
     """The layout `layers, conv_sep, features` of InsightFace; `width` is 128 for mbf and 256 for mbf_large."""
-    maps = _layered_conv(net, crops, "layers.0", (3, width), (3, 3), 2, 1)
+    maps = _conv_prelu(net, crops, "layers.0", LAYERED, (3, width), (3, 3), 2, 1)
     if blocks[0] == 1:
-        maps = _layered_conv(net, maps, "layers.1", (width, width), (3, 3), 1, 1, groups=64)
+        maps = _conv_prelu(net, maps, "layers.1", LAYERED, (width, width), (3, 3), 1, 1, groups=64)
     else:
         maps = _residuals(net, maps, "layers.1", width, 128, blocks[0])
     planes = width
@@ -68,29 +81,15 @@ def insightface_mobilefacenet(
         maps = _depthwise(net, maps, f"layers.{2 + 2 * stage}", (planes, outputs), inner_first, 2)
         maps = _residuals(net, maps, f"layers.{3 + 2 * stage}", outputs, inner, blocks[1 + stage])
         planes = outputs
-    maps = _layered_conv(net, maps, "conv_sep", (planes, 512))
+    maps = _conv_prelu(net, maps, "conv_sep", LAYERED, (planes, 512))
     name = "features.layers"
     maps = net.conv(maps, f"{name}.0.layers.0", (512, 512), (7, 7), 1, 0, 512, norm=f"{name}.0.layers.1")
     return {"embedding": net.linear(net.flatten(maps), f"{name}.2", (512, dimensions), norm=f"{name}.3")}
 
 
-def _layered_conv(
-    net: Operations,
-    maps: Any,
-    name: str,
-    channels: Tuple[int, int],
-    kernel: Tuple[int, int] = (1, 1),
-    stride: int = 1,
-    padding: int = 0,
-    groups: int = 1,
-) -> Any:
-    maps = net.conv(maps, f"{name}.layers.0", channels, kernel, stride, padding, groups, norm=f"{name}.layers.1")
-    return net.prelu(maps, f"{name}.layers.2", channels[1])
-
-
 def _depthwise(net: Operations, maps: Any, name: str, channels: Tuple[int, int], inner: int, stride: int) -> Any:
-    maps = _layered_conv(net, maps, f"{name}.layers.0", (channels[0], inner))
-    maps = _layered_conv(net, maps, f"{name}.layers.1", (inner, inner), (3, 3), stride, 1, inner)
+    maps = _conv_prelu(net, maps, f"{name}.layers.0", LAYERED, (channels[0], inner))
+    maps = _conv_prelu(net, maps, f"{name}.layers.1", LAYERED, (inner, inner), (3, 3), stride, 1, inner)
     last = f"{name}.layers.2.layers"
     return net.conv(maps, f"{last}.0", (inner, channels[1]), norm=f"{last}.1")
 

@@ -1,0 +1,74 @@
+"""Ctrl-C ends every command with exit code 130 and one line. (A run that has begun ends with 0: tests/end_to_end.)"""
+
+import contextlib
+import os
+import signal
+
+import pytest
+from real_sources import until
+
+
+@pytest.fixture
+def interrupted(program):
+    """Starts the program, waits until it reads this pipe, where it waits in turn, and presses Ctrl-C then."""
+
+    def run(pipe, *words):
+        os.mkfifo(pipe)
+        process = program(*words)
+        writers = []
+
+        def is_read():
+            with contextlib.suppress(OSError):  # nobody reads it yet
+                writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            return writers or process.poll() is not None
+
+        until(is_read, within_s=300)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=300)
+        for writer in writers:
+            os.close(writer)
+        return process.returncode, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--video", "clip.mp4"),
+        ("demo",),
+        ("doctor",),
+        ("people", "check"),
+        ("engines", "build"),
+        ("engines", "import", "net.onnx"),
+        ("bench",),
+        ("bench", "engines"),
+        ("evaluate", "label", "--images", "photos", "--out", "labels.txt"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_reads_its_settings(interrupted, tmp_path, words):
+    (tmp_path / "test.yaml").unlink()
+    code, out, err = interrupted(tmp_path / "test.yaml", *words)
+    assert (code, out, err) == (130, "", "interrupted\n")
+
+
+def test_a_measurement(interrupted, tmp_path):
+    words = ("evaluate", "detection", "--images", tmp_path, "--labels", "labels.txt", "--json", "out.json")
+    code, _, err = interrupted(tmp_path / "labels.txt", *words)
+    assert (code, err) == (130, "interrupted\n")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_run_that_has_not_begun(interrupted, people_film, tmp_path):
+    (tmp_path / "gallery").mkdir()
+    words = ("--video", people_film, "--save", "out.mp4", "--log-level", "error")
+    code, out, err = interrupted(tmp_path / "gallery" / "people.yaml", *words)
+    assert (code, out, err) == (130, "", "interrupted\n")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_import_says_that_nothing_was_installed(interrupted, tmp_path):
+    code, _, err = interrupted(tmp_path / "net.wts", "engines", "import", "net.wts")
+    assert code == 130
+    assert err == "interrupted: net.wts: of what was being imported nothing was installed\n"

@@ -1,0 +1,55 @@
+"""Runtimes in native code: missing is told from broken, and Ctrl-C amid their import still is Ctrl-C."""
+
+import signal
+import threading
+
+import pytest
+
+from app.errors import ModelError
+from app.inference.native_package import importing
+
+
+def test_a_package_that_is_missing_says_how_to_get_it():
+    with pytest.raises(ModelError, match=r"Abacus is missing .*pip install no_such_abacus"), importing(
+        "no_such_abacus", "Abacus"
+    ):
+        import no_such_abacus  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    "source", ["raise ImportError('initialization failed')", "import no_such_part"], ids=["refuses", "lacks a part"]
+)
+def test_a_package_that_cannot_be_loaded_is_not_called_missing(monkeypatch, tmp_path, source):
+    (tmp_path / "broken_abacus.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match=r"^Abacus is installed but cannot be loaded"), importing(
+        "broken_abacus", "Abacus"
+    ):
+        import broken_abacus  # noqa: F401
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_ctrl_c_comes_when_the_import_is_over(fails):
+    reached = False
+    with pytest.raises(KeyboardInterrupt), importing("abacus", "Abacus"):
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+        if fails:
+            raise ImportError("initialization failed")
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_imports_as_well():
+    done = []
+
+    def load():
+        with importing("json", "JSON"):
+            import json
+
+            done.append(json)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    assert done
