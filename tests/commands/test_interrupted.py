@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from real_sources import until
@@ -23,6 +24,7 @@ def interrupted(program):
             return writers or process.poll() is not None
 
         until(is_read, within_s=300)
+        until(lambda: is_waiting(process), within_s=300)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=300)
         for writer in writers:
@@ -30,6 +32,15 @@ def interrupted(program):
         return process.returncode, out, err
 
     return run
+
+
+def is_waiting(process):
+    """In the kernel, for what the pipe will bring: between the pipe's opening and the first read Python would take
+    notice of Ctrl-C only after that read, which never ends here."""
+    if process.poll() is not None:
+        return True
+    state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "S"
 
 
 @pytest.mark.parametrize(
