@@ -16,7 +16,8 @@ from torch import Tensor, nn
 def measure_statistics(network: nn.Module, batches: Iterable[Tensor], run: Callable[[Tensor], object]) -> None:
     """Sets the running statistics to the plain mean over `batches`, with the weights as they are.
 
-    `run` runs the network on a batch in the way in which it is trained.
+    `run` runs the network on a batch as it is trained, autocast included: the statistics are to be those of the very
+    numbers that they will normalise from the next step on.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

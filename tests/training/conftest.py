@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -11,6 +12,13 @@ import pytest
 
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
 """Eyes, nose and corners of the mouth as shares of a face's box."""
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time() -> None:
+    """Whatever is drawn by lot is the same in every run and in any order of the tests."""
+    if "torch" in sys.modules:  # imported by the tests that need it
+        sys.modules["torch"].manual_seed(1)
 
 
 def drawn_head(side: int, seed: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,3 +78,58 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Tuple[Path, Path]:
     write_source(data, work, "scenes", scenes, 200)
     write_source(data, work, "scenes_doubled", scenes, 400)
     return data, work
+
+
+def small_detector_training(data: Path, work: Path) -> Any:
+    import torch
+
+    from training import detector
+    from training.networks import retinaface
+    from training.phases import Phase
+    from training.scenes import PictureShelf
+
+    recipe = detector.DetectorRecipe(
+        steps=4,
+        sides=(64, 96),
+        pixels_per_batch=2 * 96 * 96,
+        warmup_steps=2,
+        sectioned=(Phase(1, 1e-3, joined=2),),
+        settle_step=2,
+    )
+    teacher = retinaface.RetinaFace()
+    retinaface.initialise(teacher, 9)
+    teacher.eval().requires_grad_(False)
+    return detector.detector_training(recipe, PictureShelf(data, work), teacher, torch.device("cpu"))
+
+
+def small_embedder_training(data: Path, work: Path) -> Any:
+    import torch
+
+    from training import embedder
+    from training.crops import load_crops
+    from training.networks import mobilefacenet
+    from training.phases import Phase
+
+    recipe = embedder.EmbedderRecipe(
+        steps=4,
+        batch=4,
+        warmup_steps=2,
+        sectioned=(Phase(1, 1e-3, joined=2, share_of_batch=0.5),),
+        settle_step=2,
+        settle_batches=2,
+        plain_share=0.3,
+    )
+    teacher = mobilefacenet.MobileFaceNet()
+    mobilefacenet.initialise(teacher, 9)
+    teacher.eval().requires_grad_(False)
+    crops = [load_crops(work, source)[0] for source, _ in embedder.SOURCES]
+    return embedder.embedder_training(recipe, crops, teacher, "prelu", torch.device("cpu"))
+
+
+@pytest.fixture(params=[small_detector_training, small_embedder_training], ids=["detector", "embedder"])
+def new_training(request: pytest.FixtureRequest, tiny_set: Tuple[Path, Path]) -> Callable[[], Any]:
+    """Makes trainings of four steps, each at its beginning; the second step joins the blocks, the third settles."""
+    import torch
+
+    torch.set_num_threads(1)
+    return lambda: request.param(*tiny_set)

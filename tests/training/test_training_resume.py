@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple, Union
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -11,66 +11,26 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
-from training import detector, embedder  # noqa: E402
-from training.networks import mobilefacenet, retinaface  # noqa: E402
+from training.imitation import StudentTraining  # noqa: E402
 from training.phases import Phase, rate_at, whole_run  # noqa: E402
 from training.progress import learning_rate  # noqa: E402
-from training.scenes import PictureShelf  # noqa: E402
-
-Training = Union[detector.DetectorTraining, embedder.EmbedderTraining]
 
 
-def frozen(teacher):  # type: ignore[no-untyped-def]
-    return teacher.eval().requires_grad_(False)
-
-
-def new_detector_training(tiny_set: Tuple[Path, Path]) -> detector.DetectorTraining:
-    recipe = detector.Recipe(
-        steps=4,
-        sides=(64, 96),
-        pixels_per_batch=2 * 96 * 96,
-        warmup_steps=2,
-        sectioned=(Phase(1, 1e-3, joined=2),),
-        settle_step=2,
-    )
-    teacher = retinaface.RetinaFace()
-    retinaface.initialise(teacher, 9)
-    return detector.DetectorTraining(recipe, PictureShelf(*tiny_set), frozen(teacher), torch.device("cpu"))
-
-
-def new_embedder_training(tiny_set: Tuple[Path, Path]) -> embedder.EmbedderTraining:
-    recipe = embedder.Recipe(
-        steps=4,
-        batch=4,
-        warmup_steps=2,
-        sectioned=(Phase(1, 1e-3, joined=2, share_of_batch=0.5),),
-        settle_step=2,
-        settle_batches=2,
-        plain_share=0.3,
-    )
-    teacher = mobilefacenet.MobileFaceNet("prelu")
-    mobilefacenet.initialise(teacher, 9)
-    sampler = embedder.FaceSampler(tiny_set[1], recipe)
-    return embedder.EmbedderTraining(recipe, frozen(teacher), sampler, "relu", torch.device("cpu"))
-
-
-def weights(training: Training) -> np.ndarray:
+def weights(training: StudentTraining[Any]) -> np.ndarray:
     return np.concatenate([value.numpy().ravel() for value in training.average.network.state_dict().values()])
 
 
-@pytest.mark.parametrize("new", [new_detector_training, new_embedder_training])
-def test_resumed_is_uninterrupted(new, tiny_set: Tuple[Path, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    torch.set_num_threads(1)
-    whole = new(tiny_set)
+def test_resumed_is_uninterrupted(new_training: Callable[[], StudentTraining[Any]], tmp_path: Path) -> None:
+    whole = new_training()
     for _ in range(4):
         whole.train_step()
 
-    before = new(tiny_set)
+    before = new_training()
     for _ in range(2):
         before.train_step()
     before.save(tmp_path / "run.pt")
     del before
-    after = new(tiny_set)
+    after = new_training()
     after.resume(tmp_path / "run.pt")
     assert after.step == 2
     for _ in range(2):

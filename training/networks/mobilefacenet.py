@@ -6,10 +6,12 @@ and leaving it out saves a seventh of the work.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
+
+from training.networks.sections import run_in_sections
 
 EMBEDDING_SIZE = 128
 CROP_COLUMNS = (8, 104)
@@ -105,20 +107,11 @@ class MobileFaceNet(nn.Module):
         """The network block by block, up to the last feature map."""
         return [nn.Sequential(self.conv1, self.dw_conv1), *self.blocks, self.conv2]
 
-    def stages(
-        self, crops: Tensor, given: Optional[Sequence[Tensor]] = None, joined: int = 0
-    ) -> Tuple[Tensor, List[Tensor]]:
-        """The embedding, and the feature map after each block.
-
-        Where `given` holds a teacher's maps, each section of `joined` blocks begins with the teacher's map instead of
-        its own predecessor's: all sections then learn at once, none waits for those before it.
-        """
-        maps: List[Tensor] = []
-        present = crops[:, :, :, CROP_COLUMNS[0] : CROP_COLUMNS[1]]
-        for number, section in enumerate(self.sections()):
-            maps.append(section(present))
-            present = maps[-1] if given is None or (number + 1) % joined else given[number]
-        return self.linear1(self.linear7(maps[-1] if given is None else given[-1])).flatten(1), maps
+    def stages(self, crops: Tensor, given: Sequence[Tensor] = (), joined: int = 0) -> Tuple[Tensor, List[Tensor]]:
+        """The embedding, and the feature map after each block; a teacher leads as in `run_in_sections`."""
+        middle = crops[:, :, :, CROP_COLUMNS[0] : CROP_COLUMNS[1]]
+        maps = run_in_sections(self.sections(), middle, given, joined)
+        return self.linear1(self.linear7((given or maps)[-1])).flatten(1), maps
 
 
 def load_public_teacher(stored: Dict[str, Dict[str, Tensor]]) -> MobileFaceNet:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from training.networks.sections import run_in_sections
 
 Outputs = Tuple[Tensor, Tensor, Tensor]
 
@@ -114,32 +116,23 @@ class RetinaFace(nn.Module):
     def forward(self, images: Tensor) -> Outputs:
         return self.stages(images)[0]
 
-    def stages(
-        self, images: Tensor, given: Optional[Sequence[Tensor]] = None, joined: int = 0
-    ) -> Tuple[Outputs, List[Tensor]]:
+    def stages(self, images: Tensor, given: Sequence[Tensor] = (), joined: int = 0) -> Tuple[Outputs, List[Tensor]]:
         """The outputs, and the feature maps after each backbone block, after the pyramid and after the context.
 
-        Where `given` holds a teacher's maps, each section of `joined` blocks begins with the teacher's map instead of
-        its own predecessor's: all sections then learn at once, none waits for those before it.
+        A teacher leads the backbone as in `run_in_sections`; pyramid, context and heads then begin with its maps, too.
         """
-        maps: List[Tensor] = []
-        present = images
-        for number, section in enumerate(self.body.sections()):
-            maps.append(section(present))
-            present = maps[-1] if given is None or (number + 1) % joined else given[number]
-        begun = maps if given is None else given
-        fine, middle, coarse = (begun[number] for number in STRIDE_ENDS)
+        maps = run_in_sections(self.body.sections(), images, given, joined)
+        fine, middle, coarse = ((given or maps)[number] for number in STRIDE_ENDS)
         maps.extend(self.fpn((fine, middle, coarse)))
-        begun = maps if given is None else given
-        maps.extend(context(level) for context, level in zip(self.context, begun[len(maps) - 3 :]))
-        levels = maps[-3:] if given is None else list(given[-3:])
+        maps.extend(context(level) for context, level in zip(self.context, (given or maps)[len(maps) - 3 :]))
+        levels = (given or maps)[-3:]
         boxes = self._flatten(self.box_heads, levels, 4)
         scores = self._flatten(self.score_heads, levels, 2)
         landmarks = self._flatten(self.landmark_heads, levels, 10)
         return (boxes, scores if self.training else functional.softmax(scores, dim=-1), landmarks), maps
 
     @staticmethod
-    def _flatten(heads: nn.ModuleList, maps: List[Tensor], values: int) -> Tensor:
+    def _flatten(heads: nn.ModuleList, maps: Sequence[Tensor], values: int) -> Tensor:
         """Rows in the order of the anchors: stride by stride, cell by cell, the two sizes of a cell in turn."""
         levels = []
         for head, level in zip(heads, maps):
