@@ -195,7 +195,7 @@ def open_enrolment(settings: Settings, detector: FaceDetector, embedder: FaceEmb
     if threshold is None:
         threshold = teller.threshold
     # Everything besides the gallery's own limits that a verdict on a photo depends on.
-    finding = (settings.detection, finder.sha256, finder.preprocessing, finder.min_sizes)
+    finding = (settings.detection, finder.sha256, finder.preprocessing, finder.min_sizes, finder.min_score)
     telling = (teller.sha256, teller.preprocessing, teller.crop)
     examiner = repr((finding, telling))
     with contextlib.closing(Enrolment(settings.gallery, detector, embedder, threshold, examiner)) as enrolment:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, NoReturn, Optional, Sequence
 
 from app import __version__
 from app.commands.parser import CommandParser, suggestion
 from app.errors import AppError
+from app.wording import program
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
@@ -52,6 +54,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         )
 
 
+def leave(code: int) -> NoReturn:
+    """Ends the process. A thread that was left behind in native code, reading a camera that hangs, would abort it if it
+    came back while Python is being taken down."""
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _run(words: List[str]) -> int:
     named = bool(words) and not words[0].startswith("-")
     name = words.pop(0) if named else "run"
@@ -59,7 +71,7 @@ def _run(words: List[str]) -> int:
         return _complain(_no_such_command(name))
     command = importlib.import_module(f"app.commands.{name}")
     parser = CommandParser(
-        prog=f"python -m app {name}" if named else "python -m app",
+        prog=f"{program()} {name}" if named else program(),
         description=command.DESCRIPTION,
         epilog=command.EXAMPLES if named else _overview(command.EXAMPLES),
     )

@@ -13,7 +13,7 @@ from app.types import Faces
 from app.vision.align import align_faces
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.wording import counted
+from app.wording import counted, program
 
 LEAST_OVERLAP = 0.5
 """From this IoU on, two boxes are the same face."""
@@ -170,7 +170,7 @@ def compare_detectors(model: str, pictures: Iterable[np.ndarray], a: FaceDetecto
         sizes = " and ".join(f"{width} x {height}" for width, height in (a.fixed_size, b.fixed_size))
         raise ModelError(
             f"{model}: the two take pictures of {sizes} and of no other size, so that they cannot be shown the same; "
-            f"an engine for any size is made by: python -m app engines build {model} --force"
+            f"an engine for any size is made by: {program()} engines build {model} --force"
         )
     preparing = a if a.fixed_size else b
     effect = FacesEffect()

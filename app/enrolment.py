@@ -26,7 +26,7 @@ from app.photo import examine_photo
 from app.settings import GallerySettings
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.wording import counted
+from app.wording import counted, program
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +123,10 @@ class Enrolment:
         gallery = self._folder.refresh(time.time(), progress)
         if gallery is None:
             return
-        before, self.gallery = self.gallery, gallery
+        before = self.gallery
+        # First whom the loop recognises: who sees the new gallery, from another thread, sees them recognised.
         self.known = KnownPeople(PersonIndex(gallery), self.known.threshold)
+        self.gallery = gallery
         self._report(before, gallery)
 
     def _report(self, before: Gallery, gallery: Gallery) -> None:
@@ -142,7 +144,7 @@ class Enrolment:
         if len(new) > MOST_PROBLEMS_TOLD:
             self._told.update(new)
             more = len(new) - MOST_PROBLEMS_TOLD
-            logger.warning("gallery: and %d more like these; all of them: python -m app people check", more)
+            logger.warning("gallery: and %d more like these; all of them: %s people check", more, program())
 
     def _tell(self, level: int, message: str) -> None:
         """Says everything once."""

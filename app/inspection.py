@@ -9,6 +9,7 @@ from app.errors import ModelError
 from app.inference.engine_facts import EngineFacts, describe_tensor, engine_facts
 from app.inference.onnx_facts import OnnxFacts, onnx_facts
 from app.summary import table
+from app.vision.built_engines import engines_built_from
 from app.vision.catalog import Catalog
 from app.wording import counted
 
@@ -27,7 +28,7 @@ def find_files(text: str, catalog: Catalog) -> List[Path]:
     if text not in catalog.entries and (path.suffix in (".onnx", ".engine") or len(path.parts) > 1):
         raise ModelError(f"there is no file {path}")
     entry = catalog.named(text)
-    return [entry.verified_file(), *catalog.engines_built_from(entry)]
+    return [entry.verified_file(), *engines_built_from(entry, catalog)]
 
 
 def inspected_json(path: Path) -> Dict[str, Any]:
@@ -77,7 +78,8 @@ def _onnx_lines(facts: OnnxFacts) -> Iterator[Tuple[str, str]]:
 
 
 def engine_lines(facts: EngineFacts) -> Iterator[Tuple[str, str]]:
-    yield "format", "TensorRT engine"
+    evidence = "its card" if facts.card else "its name alone"
+    yield "format", "TensorRT engine" + ("" if facts.plan else f" by {evidence}: not verified, see TensorRT below")
     yield "file", megabytes(facts.file_bytes)
     yield from _under("card", [f"{key}: {value}" for key, value in facts.card.items()] or ["none lies beside it"])
     if facts.plan is None:

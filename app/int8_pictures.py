@@ -13,9 +13,9 @@ from app.capture.pictures import picture_files, read_picture
 from app.errors import ModelError, SourceError
 from app.settings import Settings
 from app.vision.calibration_pictures import calibration_inputs
-from app.vision.catalog import ModelEntry
 from app.vision.loading import InputsFor
-from app.wording import counted
+from app.vision.model_entry import ModelEntry
+from app.wording import counted, program
 
 LEAST_PICTURES = 5
 """With fewer, single faces came out worse with the built-in embedder; more than these made it no better."""
@@ -50,7 +50,7 @@ def _enough(where: Path, model: str) -> List[Path]:
     if len(photos) < LEAST_PICTURES:
         raise ModelError(
             f"it is learnt from at least {LEAST_PICTURES} photos, better some hundred, and {where} has "
-            f"{counted(len(photos), 'photo') if photos else 'none'}: add some, or name others with python -m app "
+            f"{counted(len(photos), 'photo') if photos else 'none'}: add some, or name others with {program()} "
             f"engines build {model} --precision int8 --calibration DIR"
         )
     return photos[:: max(1, len(photos) // MOST_PICTURES)][:MOST_PICTURES]

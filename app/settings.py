@@ -100,7 +100,9 @@ class DetectionSettings:
         minimum=64,
         maximum=4096,
     )
-    min_score: float = setting(0.6, "least score of a face", minimum=0.01, maximum=1)
+    min_score: Optional[float] = setting(
+        None, "least score of a face; default: the detector's own, from the catalogue", minimum=0.01, maximum=1
+    )
     nms_iou: float = setting(0.4, "boxes that overlap more than this are the same face", minimum=0.05, maximum=0.95)
 
 

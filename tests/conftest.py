@@ -1,19 +1,27 @@
 """What tests of more than one room share: the demo's people, a recording of them, and the built-in networks."""
 
 import dataclasses
+import logging
 import os
 import signal
 import subprocess
 import sys
 
+import hypothesis
 import pytest
-from real_sources import RtspServer, server_missing
+from real_sources import PATIENT_S, RtspServer, server_missing
 from shipped import CATALOG, ROOT
 
 from app.settings import ModelSettings, Settings
 
 # A shell that starts the suite in the background leaves Ctrl-C ignored, here and in every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples every time, however slow the machine is: what fails, fails for everybody.
+hypothesis.settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("repeatable")
 
 MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 """A fixed backend: `auto` takes the one that is faster at the moment, and their numbers differ a little."""
@@ -60,7 +68,7 @@ def rtsp_server():
 
     yield make
     for server in made:
-        server.kill()
+        server.close()
 
 
 @pytest.fixture
@@ -89,10 +97,41 @@ def networks():
 
 
 @pytest.fixture
-def program(tmp_path):
-    """Starts `python -m app` in an empty folder, as a user would from another one, without a display."""
+def config_file(tmp_path):
+    """The built-in networks, for a program that is started elsewhere."""
     config = tmp_path / "test.yaml"
     config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: {MODELS.backend}\n", encoding="utf-8")
+    return config
+
+
+@pytest.fixture
+def log_as_before():
+    """The log as it was before a command set it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def answered(capsys, log_as_before):
+    """Runs a command in this process: exit code, standard output, standard error."""
+    from app.cli import main
+
+    def run(*words):
+        try:
+            code = main([*map(str, words)])
+        except SystemExit as end:
+            code = end.code
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def program(tmp_path, config_file):
+    """Starts `python -m app` in an empty folder, as a user would from another one, without a display."""
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environment["PYTHONPATH"] = str(ROOT)
     started = []
@@ -101,7 +140,7 @@ def program(tmp_path):
         needs_config = words and words[0] not in ("--version", "--help")
         command = [sys.executable, "-m", "app", *map(str, words)]
         if needs_config:
-            command += ["--config", str(config)]
+            command += ["--config", str(config_file)]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -119,9 +158,9 @@ def program(tmp_path):
 def completed(program):
     """Runs `python -m app` to its end: exit code, standard output, standard error."""
 
-    def run(*words, timeout_s=600):
+    def run(*words):
         process = program(*words)
-        out, err = process.communicate(timeout=timeout_s)
+        out, err = process.communicate(timeout=PATIENT_S)
         return process.returncode, out, err
 
     return run

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+PATIENT_S = 600.0
+"""How long to wait for what always comes: the limit is for broken code, not for slow machines."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
 SERVER_PACKAGES = (
@@ -45,10 +47,13 @@ def gstreamer_opencv_missing():
     return "" if system_python_can(code) else f"no OpenCV with GStreamer: apt-get install {packages}"
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def held_port():
+    """A socket whose port nobody else gets as long as it is open: who connects is refused, until a server that also
+    says SO_REUSEADDR listens there. A port that is only looked up may be another program's a moment later."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 class RtspServer:
@@ -56,7 +61,8 @@ class RtspServer:
 
     def __init__(self, *words):
         """`words` go to the server as they are; see rtsp_server.py."""
-        self.port = free_port()
+        self._holder = held_port()
+        self.port = self._holder.getsockname()[1]
         self.words = words
         self.process = None
         self.start()
@@ -77,6 +83,10 @@ class RtspServer:
         self.process.wait()
         self.process.stdout.close()
 
+    def close(self):
+        self.kill()
+        self._holder.close()
+
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -93,9 +103,9 @@ def frame_number(image):
     return round((float(image.mean()) - 30) / 10)
 
 
-def until(happened, within_s=60.0):
-    """Wait for something that another process or thread does; the limit is for broken code, not for slow machines."""
-    deadline = time.monotonic() + within_s
+def until(happened):
+    """Wait for something that another process or thread does."""
+    deadline = time.monotonic() + PATIENT_S
     while not happened():
-        assert time.monotonic() < deadline, f"did not happen within {within_s} s"
+        assert time.monotonic() < deadline, f"did not happen within {PATIENT_S} s"
         time.sleep(0.01)

@@ -8,6 +8,7 @@ import socketserver
 import threading
 
 import pytest
+from real_sources import PATIENT_S, until
 from shipped import CATALOG
 
 from app.assembly import attribute_reader, gallery_enrolment, run, warm_up
@@ -40,9 +41,9 @@ def visited(caplog):
 def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visited, caplog):
     address, logs = visited
     caplog.set_level(logging.DEBUG, logger="app")
-    settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=1.0))
+    settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=PATIENT_S))
     run(settings, [parse_source(address, "far")], threading.Event, Progress(io.StringIO()))
-    assert logs, "nobody came for the recording"
+    until(lambda: logs)
     for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as asked for", "mobilefacenet runs on", "warmed up"):
         assert told in logs[0]
 

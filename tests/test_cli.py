@@ -7,43 +7,36 @@ import sys
 import pytest
 from shipped import ROOT
 
-from app.cli import COMMANDS, main
+from app.cli import COMMANDS
+from app.wording import program
 
 
-def output(capsys, *words):
-    try:
-        code = main(list(words))
-    except SystemExit as end:
-        code = end.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_help_without_a_command_names_the_commands_and_the_sources(capsys):
-    code, out, _ = output(capsys, "--help")
+def test_help_without_a_command_names_the_commands_and_the_sources(answered):
+    code, out, _ = answered("--help")
     assert code == 0
     assert all(name in out for name in COMMANDS)
     assert "--rtsp" in out and "--threshold" in out and "config.yaml" in out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_examples(capsys, name):
-    code, out, _ = output(capsys, name, "--help")
+def test_every_command_has_help_with_examples(answered, name):
+    code, out, _ = answered(name, "--help")
     assert code == 0
-    assert f"python -m app {name}" in out
+    assert f"usage: {program()} {name}" in out
+    assert "python -m app" not in out.replace(program(), ""), "examples can be copied"
 
 
-def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
-    code, _, err = output(capsys, "pepole")
+def test_a_mistyped_command_is_answered_with_the_nearest_one(answered):
+    code, _, err = answered("pepole")
     assert code == 2
     assert "no command 'pepole'; did you mean 'people'?" in err
 
 
 @pytest.mark.parametrize("group", ["engines", "evaluate", "people"])
-def test_a_missing_action_is_answered_with_the_help(capsys, group):
-    code, out, err = output(capsys, group)
+def test_a_missing_action_is_answered_with_the_help(answered, group):
+    code, out, err = answered(group)
     assert code == 2 and not out
-    assert f"usage: python -m app {group}" in err and "actions:" in err
+    assert f"usage: {program()} {group}" in err and "actions:" in err
 
 
 @pytest.mark.parametrize(
@@ -60,35 +53,44 @@ def test_a_missing_action_is_answered_with_the_help(capsys, group):
         (("--log-level", "loud"), "--log-level: 'loud': expected one of debug, info, warning, error"),
     ],
 )
-def test_a_mistake_is_answered_in_one_line_that_leads_to_the_help(capsys, words, answer):
-    code, _, err = output(capsys, *words)
+def test_a_mistake_is_answered_in_one_line_that_leads_to_the_help(answered, words, answer):
+    code, _, err = answered(*words)
     told, way_out, *more = err.splitlines()
     assert code == 2 and not more
     assert told.startswith("error: ") and answer in told
-    assert way_out.startswith("python -m app") and way_out.endswith(" --help tells more")
+    assert way_out.startswith(f"{program()} ") and way_out.endswith(" --help tells more")
 
 
-def test_a_minus_in_front_of_a_number_makes_no_option_of_it(capsys):
-    code, out, err = output(capsys, "--threshold", "-0.2", "--show-settings")
+def test_a_minus_in_front_of_a_number_makes_no_option_of_it(answered):
+    code, out, err = answered("--threshold", "-0.2", "--show-settings")
     assert code == 0, err
     assert "-0.2" in out
 
 
+def test_settings_show_what_is_left_to_the_networks(answered, config_file):
+    code, out, err = answered("--config", config_file, "--show-settings")
+    assert code == 0, err
+    assert "null (0.60, retinaface_mnet025's own)" in out and "null (0.42, mobilefacenet's own)" in out
+    _, out, _ = answered("--config", config_file, "--show-settings", "--detector", "nobody")
+    assert "null (the detector's own; models.catalog has no such detector)" in out
+    assert "null (0.42, mobilefacenet's own)" in out
+
+
 @pytest.mark.parametrize("source", ["rtsp://camera/1", str(ROOT / "README.md")])
-def test_a_source_without_its_option_is_answered_with_the_options(capsys, source):
-    code, _, err = output(capsys, source)
+def test_a_source_without_its_option_is_answered_with_the_options(answered, source):
+    code, _, err = answered(source)
     assert code == 2
     assert "--video FILE" in err and "--rtsp URL" in err
 
 
-def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(capsys):
-    code, _, err = output(capsys, "--threshold", "high")
+def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(answered):
+    code, _, err = answered("--threshold", "high")
     assert code == 2
     assert "--threshold" in err and "a number from -1 to 1" in err
 
 
-def test_a_value_out_of_bounds_names_the_option(capsys):
-    code, _, err = output(capsys, "--camera", "0", "--threshold", "3")
+def test_a_value_out_of_bounds_names_the_option(answered):
+    code, _, err = answered("--camera", "0", "--threshold", "3")
     assert code == 2
     assert "--threshold: recognition.threshold = 3.0: expected a number from -1 to 1" in err
 
@@ -104,6 +106,30 @@ def test_an_interpreter_without_the_packages_is_told_which_one_to_use(tmp_path):
     assert "has no package 'cv2'" in done.stderr and "make install" in done.stderr
 
 
-def test_the_version_is_printed(capsys):
-    code, out, _ = output(capsys, "--version")
+def test_the_version_is_printed(answered):
+    code, out, _ = answered("--version")
     assert code == 0 and out.strip()
+
+
+LEFT_BEHIND = """
+import threading
+import cv2, numpy
+from app.cli import leave
+
+def work():
+    while True:
+        cv2.GaussianBlur(picture, (0, 0), 5)
+        begun.set()
+
+picture, begun = numpy.zeros((1000, 1000, 3), numpy.uint8), threading.Event()
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+begun.wait()
+print("told")
+leave(3)
+"""
+
+
+def test_a_reader_that_was_left_behind_in_opencv_does_not_abort_the_process():
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "told\n", "")

@@ -8,11 +8,11 @@ import threading
 import time
 
 import pytest
+from real_sources import PATIENT_S
 
 from app.enrolment import Enrolment, ErrandRefusedError, Errands
 from app.identity.gallery import PhotoFinding, PhotoStatus
-
-PATIENCE_S = 60
+from app.wording import program
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def enrolment(networks, settings):
 
 def work_until(enrolment, condition):
     """What the loop does between frames, until something has happened."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENT_S
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         enrolment.keep_up()
@@ -130,7 +130,7 @@ def test_many_people_who_look_alike_do_not_bury_what_else_is_said(enrolment, peo
     told = [record.message for record in caplog.records if record.message.startswith("gallery: ")]
     more = len(people.problems()) - 5
     assert more > 0 and len(told) == 6
-    assert told[-1] == f"gallery: and {more} more like these; all of them: python -m app people check"
+    assert told[-1] == f"gallery: and {more} more like these; all of them: {program()} people check"
 
 
 def test_errands_are_done_by_their_owner_and_refused_after_the_end():

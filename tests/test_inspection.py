@@ -36,7 +36,7 @@ def test_engine_that_tensorrt_reads():
 def test_engine_without_card_and_without_tensorrt_says_so():
     lines = list(engine_lines(EngineFacts(4_000_000, {}, missing="no GPU")))
     assert lines == [
-        ("format", "TensorRT engine"),
+        ("format", "TensorRT engine by its name alone: not verified, see TensorRT below"),
         ("file", "4.0 MB"),
         ("card", "none lies beside it"),
         ("TensorRT", "no GPU"),

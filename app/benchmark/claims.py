@@ -56,15 +56,19 @@ _FACE: Size = (112, 112)
 
 _RETINAFACE_R50 = ("retinaface_r50",)
 _RETINAFACE_MNET = ("retinaface_mnet025",)
-_ARCFACE_R50 = ("w600k_r50", "arcface_r50_v1", "arcface_r50")
-_ARCFACE_R100 = ("glintr100", "arcface_r100_v1", "arcface_r100")
+_ARCFACE_R50 = ("arcface_r50_v1", "w600k_r50", "arcface_r50")
+_ARCFACE_R100 = ("arcface_r100_v1", "glintr100", "arcface_r100")
 _MOBILEFACENET = ("w600k_mbf", "mobilefacenet")
-_SCRFD_500M = ("scrfd_500m_kps",)
-_SCRFD_2500M = ("scrfd_2_5g_bnkps", "scrfd_2.5g")
-_SCRFD_10G = ("scrfd_10g_kps", "scrfd_10g")
-_CENTERFACE = ("centerface",)
+_SCRFD_500M = ("scrfd_500m_bnkps", "det_500m", "scrfd_500m_kps", "scrfd_500m")
+_SCRFD_2500M = ("scrfd_2_5g_bnkps", "det_2_5g", "scrfd_2.5g")
+_SCRFD_10G = ("scrfd_10g_bnkps", "det_10g", "scrfd_10g_kps", "scrfd_10g")
 
-_MXNET = "theirs is the MXNet variant of the same backbone"
+_MXNET = "MXNet's variant"
+
+
+def _itself_or(network: str, alike: Tuple[str, ...]) -> Tuple[str, ...]:
+    """The published network as the catalogue calls it, then those of the same size and work."""
+    return tuple(dict.fromkeys((network.replace(".", "_"), *alike)))
 
 
 def _on_faces(models: Tuple[str, ...]) -> Tuple[Part, ...]:
@@ -73,7 +77,8 @@ def _on_faces(models: Tuple[str, ...]) -> Tuple[Part, ...]:
 
 def _insightface_rest_requests() -> List[Claim]:
     faces = _on_faces(_ARCFACE_R100)
-    small, wide = Part(_RETINAFACE_R50, _SMALL), Part(_RETINAFACE_R50, (1400, 640))
+    retinaface = _itself_or("retinaface_r50_v1", _RETINAFACE_R50)
+    small, wide = Part(retinaface, _SMALL), Part(retinaface, (1400, 640))
     rows = [
         ("retinaface_r50_v1", _SMALL, 1, 10, 20, (small,), _MXNET),
         ("retinaface_r50_v1", _SMALL, 10, 60, 70, (small,), _MXNET),
@@ -94,20 +99,23 @@ def _insightface_rest_detectors() -> List[Claim]:
         ("retinaface_r50_v1", 12.3, 8.4, _RETINAFACE_R50, _MXNET),
         ("retinaface_mnet025_v1", 8.6, 4.6, _RETINAFACE_MNET, _MXNET),
         ("retinaface_mnet025_v2", 8.8, 4.9, _RETINAFACE_MNET, _MXNET),
-        ("mnet_cov2", 8.7, 4.6, _RETINAFACE_MNET, "theirs also tells masks"),
-        ("centerface", 10.6, 3.5, _CENTERFACE, ""),
+        ("mnet_cov2", 8.7, 4.6, _RETINAFACE_MNET, "tells masks, too"),
+        ("centerface", 10.6, 3.5, (), ""),
         ("scrfd_10g_bnkps", 3.3, 2.0, _SCRFD_10G, ""),
         ("scrfd_2.5g_bnkps", 2.2, 1.1, _SCRFD_2500M, ""),
         ("scrfd_500m_bnkps", 1.9, 0.8, _SCRFD_500M, ""),
-        ("scrfd_10g_gnkps", 3.3, 2.2, _SCRFD_10G, "theirs with group normalisation"),
-        ("scrfd_2.5g_gnkps", 2.3, 1.2, _SCRFD_2500M, "theirs with group normalisation"),
-        ("scrfd_500m_gnkps", 2.1, 1.3, _SCRFD_500M, "theirs with group normalisation"),
+        ("scrfd_10g_gnkps", 3.3, 2.2, _SCRFD_10G, "with group normalisation"),
+        ("scrfd_2.5g_gnkps", 2.3, 1.2, _SCRFD_2500M, "with group normalisation"),
+        ("scrfd_500m_gnkps", 2.1, 1.3, _SCRFD_500M, "with group normalisation"),
     ]
     return [
-        Claim(_IFR, network, _RTX2080S, _SQUARE, 1, spent, spent, counts, (Part(models, _SQUARE),), remark)
-        for network, detection, inference, models, remark in rows
+        Claim(
+            _IFR, network, _RTX2080S, _SQUARE, 1, spent, spent, counts, (Part(_itself_or(network, alike), _SQUARE),),
+            remark,
+        )
+        for network, detection, inference, alike, remark in rows
         for counts, spent in ((DETECTION, detection), (NETWORK, inference))
-    ]
+    ]  # fmt: skip
 
 
 def _insightface_rest_embedders() -> List[Claim]:
@@ -118,8 +126,8 @@ def _insightface_rest_embedders() -> List[Claim]:
         ("w600k_mbf", 0.7, 9.9, _MOBILEFACENET),
     ]
     return [
-        Claim(_IFR, network, _RTX2080S, _FACE, batch, spent, spent, NETWORK, _on_faces(models))
-        for network, one, sixty_four, models in rows
+        Claim(_IFR, network, _RTX2080S, _FACE, batch, spent, spent, NETWORK, _on_faces(_itself_or(network, alike)))
+        for network, one, sixty_four, alike in rows
         for batch, spent in ((1, one), (64, sixty_four))
     ]
 
@@ -143,18 +151,20 @@ def _arcface_torch() -> List[Claim]:
 
 def _dsfd() -> List[Claim]:
     r50, mnet = "RetinaNetResNet50", "RetinaNetMobileNetV1"
+    r50_models = _itself_or("dsfd_retinanet_resnet50", _RETINAFACE_R50)
+    mnet_models = _itself_or("dsfd_retinanet_mobilenet", _RETINAFACE_MNET)
     rows = [
-        (r50, _UNNAMED_GPU, _SMALL, 1, 8.0, _RETINAFACE_R50),
-        (r50, _UNNAMED_GPU, _SMALL, 10, 38.0, _RETINAFACE_R50),
+        (r50, _UNNAMED_GPU, _SMALL, 1, 8.0, r50_models),
+        (r50, _UNNAMED_GPU, _SMALL, 10, 38.0, r50_models),
         ("DSFDDetector", "Intel i7, 2.2 GHz", (1024, 687), 1, 17496.0, ()),
-        (r50, "Intel i7, 2.2 GHz", (1024, 687), 1, 2970.0, _RETINAFACE_R50),
-        (mnet, "Intel i7, 2.2 GHz", (1024, 687), 1, 270.0, _RETINAFACE_MNET),
+        (r50, "Intel i7, 2.2 GHz", (1024, 687), 1, 2970.0, r50_models),
+        (mnet, "Intel i7, 2.2 GHz", (1024, 687), 1, 270.0, mnet_models),
         ("DSFDDetector", "GTX 1060", (1024, 687), 1, 341.0, ()),
-        (r50, "GTX 1060", (1024, 687), 1, 76.6, _RETINAFACE_R50),
-        (mnet, "GTX 1060", (1024, 687), 1, 48.2, _RETINAFACE_MNET),
+        (r50, "GTX 1060", (1024, 687), 1, 76.6, r50_models),
+        (mnet, "GTX 1060", (1024, 687), 1, 48.2, mnet_models),
         ("DSFDDetector", "Tesla T4", (1024, 687), 1, 482.0, ()),
-        (r50, "Tesla T4", (1024, 687), 1, 181.0, _RETINAFACE_R50),
-        (mnet, "Tesla T4", (1024, 687), 1, 178.0, _RETINAFACE_MNET),
+        (r50, "Tesla T4", (1024, 687), 1, 181.0, r50_models),
+        (mnet, "Tesla T4", (1024, 687), 1, 178.0, mnet_models),
         ("DSFDDetector", "Tesla V100", (1024, 687), 1, 100.0, ()),
     ]
     return [

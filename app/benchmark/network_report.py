@@ -35,11 +35,10 @@ PUBLISHED_HEADER = (
     "network",
     "input",
     "batch",
-    "counts",
-    "their device",
-    "their ms",
-    "here, ms",
-    "fastest",
+    "time of",
+    "theirs, ms",
+    "on",
+    "here, fastest / p50",
     "with",
 )
 
@@ -49,7 +48,9 @@ prepare: pixels to the network's input; transfer: to the device and back; decode
 memory: growth of the process since before the network was opened.
 Transfer, GPU memory and power are told where backend and machine tell them."""
 RANDOM = "(random weights)"
-COUNTS = {REQUEST: "request over HTTP", DETECTION: "with preparation and decoding", NETWORK: "network alone"}
+COUNTS = {REQUEST: "HTTP request", DETECTION: "whole detection", NETWORK: "network"}
+PUBLISHED_LEGEND = """Milliseconds. Theirs: their own figures, their devices. Here: measured by this command, no HTTP.
+An asterisk: random weights in the right architecture, which take the same time; boxes are not read from them."""
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -75,12 +76,16 @@ def speed_report(machine: str, picture: str, power: str, outcomes: Sequence[Outc
     return "\n\n".join(blocks)
 
 
-def published_report(rows: Sequence[PublishedRow], as_table: Table = table) -> str:
-    """The published tables row by row; what this machine could not run stands below with its reason."""
+def published_report(machine: str, rows: Sequence[PublishedRow], as_table: Table = table) -> str:
+    """The published tables row by row; what this machine could not run stands below with its reason.
+
+    It is whole without what is printed before it, so that it can be taken into a document as it is.
+    """
+    backends = list(dict.fromkeys(_backend(speed) for row in rows for speed in row.ours))
     blocks = [
-        "Their figures are their own, on their devices. Those under 'here' were measured on this machine; none of them "
-        "contains HTTP.",
-        as_table(PUBLISHED_HEADER, [_published_row(row) for row in rows]),
+        "; ".join([*backends, machine]),
+        PUBLISHED_LEGEND,
+        as_table(PUBLISHED_HEADER, [_published_row(row, len(backends) > 1) for row in rows]),
     ]
     reasons: Dict[str, List[str]] = {}
     for row in rows:
@@ -125,7 +130,7 @@ def _speed_row(speed: NetworkSpeed) -> Tuple[str, ...]:
     return (
         _name(speed),
         size_text(speed.size),
-        f"{speed.label}, {speed.precision}",
+        _backend(speed),
         _batch(speed),
         f"{speed.images_per_s:.1f}",
         _milliseconds(speed.total.least),
@@ -143,7 +148,7 @@ def _speed_row(speed: NetworkSpeed) -> Tuple[str, ...]:
 def _singly_row(speed: NetworkSpeed, singly: Spread) -> Tuple[str, ...]:
     return (
         _name(speed),
-        f"{speed.label}, {speed.precision}",
+        _backend(speed),
         _batch(speed),
         _milliseconds(speed.total.p50),
         _milliseconds(speed.total.least),
@@ -153,7 +158,7 @@ def _singly_row(speed: NetworkSpeed, singly: Spread) -> Tuple[str, ...]:
     )
 
 
-def _published_row(row: PublishedRow) -> Tuple[str, ...]:
+def _published_row(row: PublishedRow, tell_backend: bool) -> Tuple[str, ...]:
     claim = row.claim
     theirs = _milliseconds(claim.least_ms)
     if claim.most_ms != claim.least_ms:
@@ -165,12 +170,20 @@ def _published_row(row: PublishedRow) -> Tuple[str, ...]:
         size_text(claim.size),
         str(claim.batch),
         COUNTS[claim.counts],
-        claim.device,
         theirs,
-        "-" if row.ours_ms is None else _milliseconds(row.ours_ms),
-        "-" if row.fastest_ms is None else _milliseconds(row.fastest_ms),
-        " + ".join(f"{_name(speed)}, {speed.label}, {speed.precision}" for speed in row.ours) or "-",
+        claim.device,
+        " / ".join(_milliseconds(value) for value in (row.fastest_ms, row.ours_ms) if value is not None) or "-",
+        " + ".join(_measured_with(speed, tell_backend) for speed in row.ours) or "-",
     )
+
+
+def _measured_with(speed: NetworkSpeed, tell_backend: bool) -> str:
+    name = f"{speed.model} *" if speed.random_weights else speed.model
+    return f"{name}, {_backend(speed)}" if tell_backend else name
+
+
+def _backend(speed: NetworkSpeed) -> str:
+    return f"{speed.label}, {speed.precision}"
 
 
 def _published_json(row: PublishedRow) -> Dict[str, Any]:

@@ -10,7 +10,9 @@ from app.benchmark.networks import Demand, NetworkSpeed, NotMeasured, Outcome
 from app.benchmark.stopwatch import Spread
 from app.benchmark.subjects import Size, Subject, subject_of
 from app.errors import ModelError
-from app.vision.catalog import Catalog, FileState, ModelEntry
+from app.vision.catalog import Catalog
+from app.vision.model_entry import FileState, ModelEntry
+from app.wording import program
 
 MakeRandom = Callable[[str], Optional[ModelEntry]]
 """Writes a network of this architecture with weights drawn by lot; None for an architecture that it does not know."""
@@ -123,9 +125,7 @@ def _available(models: Tuple[str, ...], catalog: Catalog, make_random: MakeRando
             return made, True
     if known:
         raise ModelError(f"{known[0].name} is not here; {known[0].how_to_get}")
-    raise ModelError(
-        f"no model {models[0]!r} here; bring one with: python -m app engines import FILE --name {models[0]}"
-    )
+    raise ModelError(f"no model {models[0]!r} here; bring one with: {program()} engines import FILE --name {models[0]}")
 
 
 def _with_batches(demand: Demand, batches: Set[int]) -> Demand:

@@ -16,10 +16,10 @@ from app.errors import ModelError
 from app.inference.choice import open_network
 from app.inference.network import Network
 from app.settings import DetectionSettings
-from app.vision.catalog import ModelEntry, sha256_of
 from app.vision.detector import rounded_up
 from app.vision.families import DETECTORS, EMBEDDERS, can_run
 from app.vision.loading import InputsFor
+from app.vision.model_entry import ModelEntry, sha256_of
 from app.vision.preprocessing import Preprocessing
 
 Size = Tuple[int, int]
@@ -46,6 +46,7 @@ ARCHITECTURES: Dict[str, Dict[str, Any]] = {
     "retinaface_r50": LIKE_RETINAFACE,
     "arcface_r50": {**LIKE_ARCFACE, "dimensions": 512},
     "arcface_r100": {**LIKE_ARCFACE, "dimensions": 512},
+    "scrfd_500m": LIKE_SCRFD,
     "scrfd_2.5g": LIKE_SCRFD,
     "scrfd_10g": LIKE_SCRFD,
 }

@@ -15,6 +15,7 @@ from app.commands.options import add_settings_options, effective_settings
 from app.errors import check_all
 from app.output.progress import Progress
 from app.settings import Settings
+from app.wording import counted
 
 if TYPE_CHECKING:
     from app.evaluation.labels import LabelledPicture
@@ -153,7 +154,7 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
     from app.evaluation.report import detection_json, detection_text, mistakes_json
 
     pictures = _labelled_pictures(arguments)
-    min_score = settings.detection.min_score
+    min_score = _min_score(settings)
     searching = _replaced_detection(settings, min_score=min(CURVE_MIN_SCORE, min_score))
     with _detector(searching) as detector:
         found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
@@ -202,9 +203,9 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
     lines = [line for picture, faces in zip(pictures, found.faces) for line in retinaface_lines(picture.file, faces)]
     write_text(arguments.out, "\n".join(lines) + "\n")
     print(
-        f"{arguments.out}: {sum(map(len, found.faces))} faces in {len(pictures)} pictures, "
+        f"{arguments.out}: {counted(sum(map(len, found.faces)), 'face')} in {counted(len(pictures), 'picture')}, "
         f"{sum(not len(faces) for faces in found.faces)} pictures without a face; "
-        f"{settings.models.detector} from score {settings.detection.min_score:g} on"
+        f"{settings.models.detector} from score {_min_score(settings):g} on"
     )
 
 
@@ -214,6 +215,13 @@ def _with_detection(settings: Settings, arguments: argparse.Namespace) -> Settin
         "min_score": getattr(arguments, "min_score", None),
     }
     return _replaced_detection(settings, **{key: value for key, value in chosen.items() if value is not None})
+
+
+def _min_score(settings: Settings) -> float:
+    from app.vision.loading import detector_entry
+
+    chosen = settings.detection.min_score
+    return detector_entry(settings.models).min_score if chosen is None else chosen
 
 
 def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
@@ -242,7 +250,7 @@ def _write_json(path: Optional[Path], models: List[str], settings: Settings, fig
     facts = {
         "machine": machine(),
         "models": models,
-        "detection": dataclasses.asdict(settings.detection),
+        "detection": {**dataclasses.asdict(settings.detection), "min_score": _min_score(settings)},
         **figures,
     }
     write_text(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")

@@ -8,6 +8,8 @@ import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional, Sequence
 
+from app.wording import program
+
 LEAST_LIKENESS = 0.65
 """Of a guess. Options are alike already by the dashes that they begin with."""
 
@@ -15,11 +17,17 @@ LEAST_LIKENESS = 0.65
 class CommandParser(argparse.ArgumentParser):
     """Answers a mistake with what was meant and where the help is, and a missing action with the help itself.
 
-    Parsers of actions, which `add_subparsers` makes of the same class, do so too.
+    Parsers of actions, which `add_subparsers` makes of the same class, do so too. Examples, written with
+    `python -m app`, are shown as they can be copied.
     """
 
-    def __init__(self, **facts: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **facts)
+    def __init__(self, epilog: Optional[str] = None, **facts: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            epilog=epilog and epilog.replace("python -m app", program()),
+            **facts,
+        )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """An unknown option is told first: where something is missing, it may be that, misspelt."""

@@ -8,15 +8,20 @@ import hashlib
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import GalleryError, check_all
+from app.identity.gallery import PhotoFinding, resembles_another
 from app.identity.people import normalised
 from app.identity.roster import add_photo, folder_of, photos_by_person, remove_person, shown_name
 from app.settings import Settings
 from app.summary import table
-from app.wording import counted
+from app.wording import counted, program
+
+if TYPE_CHECKING:
+    from app.enrolment import Enrolment
 
 DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos;
 what these commands do can as well be done by copying and deleting files."""
@@ -65,7 +70,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _nobody(settings: Settings) -> str:
-    return f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: python -m app people add NAME IMG"
+    return f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: {program()} people add NAME IMG"
 
 
 def _add(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -97,11 +102,19 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
                 target = add_photo(folder, arguments.name, photo)
                 known[content_hash] = (person, str(target))
                 print(f"{photo}: added as {target}{_remark(finding.message)}")
+                _warn_of_another(enrolment, person, finding, target)
             else:
                 refused += 1
                 print(f"{photo}: refused: {finding.message}")
         enrolment.enrol_all()
     return REFUSED if refused else 0
+
+
+def _warn_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> None:
+    if finding.embedding is not None:
+        doubt = resembles_another(enrolment.gallery, enrolment.known.threshold, person, finding.embedding)
+        if doubt:
+            print(f"warning: {target} {doubt}")
 
 
 def _require_readable(photo: Path) -> None:
@@ -118,7 +131,7 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
     photos = photos_by_person(folder).get(normalised(arguments.name), [])
     if not photos:
         near = difflib.get_close_matches(arguments.name, photos_by_person(folder), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; python -m app people list shows who is there"
+        hint = f"; did you mean {near[0]!r}?" if near else f"; {program()} people list shows who is there"
         raise GalleryError(f"nobody called {arguments.name!r} is in {folder}{hint}")
     if not arguments.yes and not _confirmed(arguments.name, len(photos)):
         print("nothing was deleted")

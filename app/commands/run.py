@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import threading
 from types import FrameType
-from typing import Optional
+from typing import Dict, Optional
 
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ModelError, SettingsError
-from app.settings import Settings
+from app.settings import ModelSettings
 from app.settings_reader import show
+from app.wording import program
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
 
@@ -52,10 +54,10 @@ def execute(arguments: argparse.Namespace) -> int:
     sources = name_sources(effective.settings.sources)
     if arguments.show_settings:
         addresses = [f"{source.name}={source.masked_address}" for source in sources]
-        print(show(effective, addresses, {"recognition.threshold": _default_threshold(effective.settings)}))
+        print(show(effective, addresses, _meanings(effective.settings.models)))
         return 0
     if not sources:
-        raise SettingsError(NO_SOURCE)
+        raise SettingsError(NO_SOURCE.replace("python -m app", program()))
     progress = configure_logging(effective.settings.run.log_level)
     # Only now, so that --help and a wrong option are answered at once.
     from app.assembly import run
@@ -82,11 +84,18 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def _default_threshold(settings: Settings) -> str:
-    from app.vision.loading import embedder_entry
+def _meanings(models: ModelSettings) -> Dict[str, str]:
+    """What the settings come to that are the networks' own, by key."""
+    from app.vision.loading import detector_entry, embedder_entry
 
-    try:
-        entry = embedder_entry(settings.models)
-    except ModelError:
-        return "the embedder's own; models.catalog has no such embedder"
-    return f"{entry.threshold:.2f}, {entry.name}'s own"
+    meanings = {
+        "detection.min_score": "the detector's own; models.catalog has no such detector",
+        "recognition.threshold": "the embedder's own; models.catalog has no such embedder",
+    }
+    with contextlib.suppress(ModelError):
+        finder = detector_entry(models)
+        meanings["detection.min_score"] = f"{finder.min_score:.2f}, {finder.name}'s own"
+    with contextlib.suppress(ModelError):
+        teller = embedder_entry(models)
+        meanings["recognition.threshold"] = f"{teller.threshold:.2f}, {teller.name}'s own"
+    return meanings

@@ -19,10 +19,12 @@ from app.inference.place import place_here
 from app.int8_pictures import inputs_for_int8
 from app.output.display import display_available
 from app.settings import Settings
-from app.vision.catalog import FileState, ModelEntry, read_catalog
+from app.vision.built_engines import engines_built_from
+from app.vision.catalog import read_catalog
 from app.vision.families import can_run
 from app.vision.loading import attribute_entry, network_of
-from app.wording import counted
+from app.vision.model_entry import FileState, ModelEntry
+from app.wording import counted, program
 
 
 def check_settings(error: Optional[str], origin: str) -> List[Finding]:
@@ -45,10 +47,11 @@ def check_networks(settings: Settings) -> List[Finding]:
         try:
             entry = look_up()
         except ModelError as error:
-            findings.append(problem(str(error), "python -m app engines list"))
+            findings.append(problem(str(error), f"{program()} engines list"))
         else:
             findings += _network(entry, settings)
-    return findings
+    told = {finding.text for finding in findings}
+    return findings + [warning(error) for error in catalog.broken.values() if error not in told]
 
 
 def _asked(entry: ModelEntry, settings: Settings) -> Network:
@@ -65,7 +68,7 @@ def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
         return
     if not can_run(entry):
         yield problem(
-            f"{entry.name}: no class reads networks of the family {entry.family!r}", "python -m app engines list"
+            f"{entry.name}: no class reads networks of the family {entry.family!r}", f"{program()} engines list"
         )
         return
     yield ok(f"{entry.name}: {entry.file}, SHA-256 is right")
@@ -86,7 +89,7 @@ def check_engines(settings: Settings) -> List[Finding]:
         _engine(path, _asked(entry, settings))
         for entry in catalog.entries.values()
         if entry.name in chosen
-        for path in catalog.engines_built_from(entry)
+        for path in engines_built_from(entry, catalog)
     ]
     return findings or [note("none was built for the chosen networks; TensorRT needs them, nothing else does")]
 
@@ -113,14 +116,14 @@ def check_gallery(folder: Path) -> List[Finding]:
     try:
         people, problems = photos_by_person(folder), scan(folder).problems
     except GalleryError as error:
-        return [warning(str(error), "python -m app people add NAME PHOTO")]
+        return [warning(str(error), f"{program()} people add NAME PHOTO")]
     photos = sum(map(len, people.values()))
     if not photos:
-        return [note("nobody is enrolled: everyone will be unknown", "python -m app people add NAME PHOTO")]
+        return [note("nobody is enrolled: everyone will be unknown", f"{program()} people add NAME PHOTO")]
     text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
     if problems:
-        return [warning(f"{text}; {counted(len(problems), 'thing')} not read", "python -m app people check")]
-    return [ok(f"{text}; python -m app people check tells whether they are good enough")]
+        return [warning(f"{text}; {counted(len(problems), 'thing')} not read", f"{program()} people check")]
+    return [ok(f"{text}; {program()} people check tells whether they are good enough")]
 
 
 def check_display() -> List[Finding]:

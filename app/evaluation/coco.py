@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from app.errors import SourceError
-from app.evaluation.labels import LabelledFace, LabelledPicture, labelled_picture
+from app.evaluation.labels import LabelledFace, LabelledPicture, checked_labels, labelled_picture, no_labels
 
 FIVE_KEYPOINTS = 5 * 3
+MOST_PIXELS = 1e9
+"""No picture is larger; with it, what is no number at all is refused as well."""
+
+_IDS = ("id", "image_id")
 
 
 def read_coco(path: Path) -> List[LabelledPicture]:
@@ -20,22 +24,30 @@ def read_coco(path: Path) -> List[LabelledPicture]:
     content = _load(path)
     wanted = _face_category(path, content)
     faces: Dict[Any, List[LabelledFace]] = defaultdict(list)
-    known = {image["id"] for image in _rows(path, content, "images", ("id", "file_name"))}
+    images = _rows(path, content, "images", ("id", "file_name"))
+    known = Counter(image["id"] for image in images)
+    twice = [number for number, count in known.items() if count > 1]
+    if twice:
+        raise SourceError(f"{path}: two images have the id {twice[0]!r}")
     for number, row in enumerate(_rows(path, content, "annotations", ("image_id", "bbox")), 1):
         where = f"{path}: annotation {row.get('id', f'number {number}')}"
         if row["image_id"] not in known:
             raise SourceError(f"{where}: there is no image with the id {row['image_id']!r}")
         if wanted is None or row.get("category_id") == wanted:
             faces[row["image_id"]].append(_face(row, where))
-    return [
+    pictures = [
         labelled_picture(str(image["file_name"]), faces[image["id"]], f"{path}: image {image['id']}")
-        for image in content["images"]
+        for image in images
     ]
+    return checked_labels(path, pictures)
 
 
 def _load(path: Path) -> Dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise no_labels(path)
+        content = json.loads(text)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -55,6 +67,9 @@ def _rows(path: Path, content: Dict[str, Any], key: str, needed: Tuple[str, ...]
         missing = [name for name in needed if not isinstance(row, dict) or name not in row]
         if missing:
             raise SourceError(f"{path}: {key}, number {number}: {', '.join(missing)} is missing")
+        wrong = [name for name in needed if name in _IDS and not isinstance(row[name], (int, str))]
+        if wrong:
+            raise SourceError(f"{path}: {key}, number {number}: {wrong[0]} must be a number or a text")
     return rows
 
 
@@ -75,6 +90,8 @@ def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:
 def _face(row: Dict[str, Any], where: str) -> LabelledFace:
     x, y, width, height = _numbers(row["bbox"], 4, f"{where}: bbox")
     keypoints = row.get("keypoints") or []
+    if not isinstance(keypoints, list):
+        raise SourceError(f"{where}: keypoints: expected a list, not {keypoints!r}")
     landmarks = None
     # Other numbers of keypoints are a body's or a whole face mesh, which detectors here do not find.
     if len(keypoints) == FIVE_KEYPOINTS:
@@ -87,6 +104,6 @@ def _face(row: Dict[str, Any], where: str) -> LabelledFace:
 
 def _numbers(values: Any, count: int, what: str) -> List[float]:
     fits = isinstance(values, list) and len(values) == count
-    if not fits or not all(isinstance(value, (int, float)) and np.isfinite(value) for value in values):
+    if not fits or not all(isinstance(value, (int, float)) and abs(value) < MOST_PIXELS for value in values):
         raise SourceError(f"{what}: expected {count} numbers, not {values!r}")
     return [float(value) for value in values]

@@ -93,16 +93,24 @@ def check_files(pictures: Sequence[LabelledPicture], folder: Path) -> None:
 def read_text_labels(path: Path) -> List[LabelledPicture]:
     """Labels in one of the two text formats, told apart by their first line."""
     lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1) if line.strip()]
-    if not lines:
-        raise SourceError(f"{path}: there are no labels in this file")
-    reader = _read_retinaface if lines[0][1].startswith("#") else _read_wider
-    pictures = list(reader(path, lines))
+    reader = _read_retinaface if lines and lines[0][1].startswith("#") else _read_wider
+    return checked_labels(path, list(reader(path, lines)))
+
+
+def checked_labels(path: Path, pictures: List[LabelledPicture]) -> List[LabelledPicture]:
+    """The same, of whatever format: there must be some, and each picture once."""
+    if not pictures:
+        raise no_labels(path)
     seen: Dict[str, str] = {}
     for picture in pictures:
         if picture.file in seen:
             raise SourceError(f"{picture.where}: {picture.file!r} has labels already, at {seen[picture.file]}")
         seen[picture.file] = picture.where
     return pictures
+
+
+def no_labels(path: Path) -> SourceError:
+    return SourceError(f"{path}: there are no labels in this file")
 
 
 def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
@@ -112,7 +120,7 @@ def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[Labell
         where = f"{path}:{number}"
         if _numbers(file) is not None:
             raise SourceError(f"{where}: expected the path of a picture, not {file!r}; is a number of faces wrong?")
-        if position + 1 == len(lines) or not lines[position + 1][1].isdigit():
+        if position + 1 == len(lines) or not lines[position + 1][1].isdecimal():
             raise SourceError(f"{where}: expected the number of faces in the line after {file!r}")
         count = int(lines[position + 1][1])
         rows = lines[position + 2 : position + 2 + count]
@@ -127,7 +135,10 @@ def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[Labell
 def _wider_face(path: Path, number: int, line: str) -> LabelledFace:
     values = _numbers(line)
     if values is None or len(values) < 4:
-        raise SourceError(f"{path}:{number}: expected x y w h and six more values for a face, not {line!r}")
+        raise SourceError(
+            f"{path}:{number}: expected x y w h and six more values for a face, not {line!r}; "
+            "is a number of faces wrong?"
+        )
     x, y, width, height = values[:4]
     return LabelledFace(x, y, width, height, ignored=len(values) > WIDER_INVALID and values[WIDER_INVALID] == 1)
 

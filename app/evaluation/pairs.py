@@ -102,8 +102,10 @@ def _places(name: str, person: str, folder: Path) -> Iterator[Path]:
 def _read_csv(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
     pairs = []
     for number, line in content:
-        (cells,) = csv.reader([line])
-        cells = [cell.strip() for cell in cells]
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line]))]
+        except csv.Error as error:
+            raise SourceError(f"{path}:{number}: this line cannot be read: {error}") from error
         if number == content[0][0] and tuple(cells) == CSV_HEADER:
             continue
         if len(cells) != 3 or not cells[0] or not cells[1]:
@@ -120,7 +122,7 @@ def _read_lfw(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
     """`pairs.txt` begins with the number of folds and of pairs of each kind in one; `pairsDev*.txt` with the latter."""
     number, header = content[0]
     words = header.split()
-    if len(words) not in (1, 2) or not all(word.isdigit() and int(word) > 0 for word in words):
+    if len(words) not in (1, 2) or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise SourceError(
             f"{path}:{number}: expected LFW's header (folds and pairs, or pairs alone) or a CSV line "
             f"{','.join(CSV_HEADER)}, not {header!r}"
@@ -146,7 +148,7 @@ def _lfw_pair(path: Path, line: int, text: str) -> Pair:
     words = text.split("\t") if "\t" in text else text.split()
     words = [word.strip() for word in words]
     numbers = words[1:] if len(words) == 3 else words[1::2]
-    if len(words) not in (3, 4) or not all(word.isdigit() for word in numbers):
+    if len(words) not in (3, 4) or not all(word.isdecimal() for word in numbers):
         raise SourceError(f"{path}:{line}: expected NAME N N or NAME N NAME N, not {text!r}")
     first = f"{words[0]}_{int(words[1]):04d}"
     second = f"{words[0]}_{int(words[2]):04d}" if len(words) == 3 else f"{words[2]}_{int(words[3]):04d}"

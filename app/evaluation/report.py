@@ -15,6 +15,7 @@ from app.evaluation.looking import MainFaces
 from app.evaluation.pairs import PairList
 from app.evaluation.verification import Acceptance, ScoreSpread, VerificationFigures
 from app.summary import table
+from app.wording import counted
 
 NAMED_AT_MOST = 10
 
@@ -53,8 +54,8 @@ def _without_face(faces: MainFaces, figures: VerificationFigures) -> List[str]:
     rest = len(faces.without_face) - NAMED_AT_MOST
     more = f" and {rest} more" if rest > 0 else ""
     return [
-        f"no face found in {len(faces.without_face)} pictures: {named}{more}",
-        f"  {figures.not_compared} pairs could not be compared; {NOT_COMPARED_RULE}",
+        f"no face found in {counted(len(faces.without_face), 'picture')}: {named}{more}",
+        f"  {counted(figures.not_compared, 'pair')} could not be compared; {NOT_COMPARED_RULE}",
     ]
 
 
@@ -142,8 +143,8 @@ def detection_text(
     figures: DetectionFigures, pictures: int, pictures_per_s: float, iou: float, min_score: float
 ) -> str:
     lines = [
-        f"{pictures} pictures with {figures.found.of} labelled faces, {figures.ignored_labels} more are ignored; "
-        f"{pictures_per_s:.1f} pictures/s",
+        f"{counted(pictures, 'picture')} with {counted(figures.found.of, 'labelled face')}, "
+        f"{figures.ignored_labels} more are ignored; {pictures_per_s:.1f} pictures/s",
         "",
     ]
     if figures.average_precision is not None:

@@ -200,6 +200,21 @@ def _alike(photos: Sequence[PhotoRecord], score: float, one: int, other: int) ->
     return GalleryWarning(WarningKind.PEOPLE_ALIKE, (first.person, second.person), (first.path, second.path), message)
 
 
+def resembles_another(gallery: Gallery, threshold: float, person: str, embedding: np.ndarray) -> str:
+    """What is doubtful about a new photo of this person that is nearer to somebody else's; empty when nothing is."""
+    if not gallery.row_photos:
+        return ""
+    similarity = gallery.embeddings @ (embedding / np.linalg.norm(embedding))
+    nearest = int(similarity.argmax())
+    photo, score = gallery.row_photos[nearest], float(similarity[nearest])
+    if photo.person == person or score < threshold:
+        return ""
+    return (
+        f"looks like {photo.person}: a similarity of {score:.2f} with {photo.path}, enough for that name; "
+        f"if it does not show {person}, delete it"
+    )
+
+
 def _without_photo(gallery: Gallery) -> List[GalleryWarning]:
     recognisable = {photo.person for photo in gallery.row_photos}
     found = []

@@ -14,6 +14,7 @@ from app.importing.architectures import Architecture, as_trained_in_mxnet, retin
 from app.importing.checkpoint import read_checkpoint
 from app.importing.fitting import fitting_architecture
 from app.importing.known_networks import (
+    How,
     Known,
     contradictions,
     described_facts,
@@ -40,14 +41,18 @@ from app.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
 from app.inference.rewriting import rewrite_prelu
-from app.vision.catalog import MY_MODELS, ModelEntry, sha256_of
+from app.vision.catalog import MY_MODELS
 from app.vision.detector import SMALLEST_INPUT
+from app.vision.model_entry import ModelEntry
 from app.vision.recognising import DETECTOR_FAMILIES, Likeness, looks_like
 
 Report = Callable[[str], None]
 
 WIDESPREAD_SLOPE = 0.1
 """Of the implementation from which most RetinaFace checkpoints descend."""
+
+MEASURED = ("threshold", "min_score")
+"""Facts that hold for weights that were measured, not for others in the same architecture."""
 
 COMPARED_SIZE = (128, 96)
 """Width and height of the pictures on which networks of any size are compared."""
@@ -108,21 +113,20 @@ def with_known_facts(path: Path, draft: Draft, known: Optional[Known], report: R
     if differences:
         report(f"it is called like {entry.name} of the catalogue, but {differences}: nothing is taken from there")
         return draft
-    is_another_file = not known.is_said and bool(entry.sha256) and sha256_of(path) != entry.sha256
+    is_another_file = known.how is How.NAMED and bool(entry.sha256)
     sure: Tuple[str, ...] = ("mean", "divisor") if draft.scales_inside else ()
     if draft.is_written_here and (takes_plain_pixels(entry) or not known.is_said):
         sure = ("channels", "mean", "divisor")
     facts = {key: value for key, value in described_facts(entry).items() if key not in sure}
     if is_another_file:
-        facts.pop("threshold", None)
+        facts = {key: value for key, value in facts.items() if key not in MEASURED}
         told = f"only {in_words(facts)}" if facts else "nothing"
         report(f"it is called like {entry.name} of the catalogue, but is another file: {told} is taken from there")
         return dataclasses.replace(draft, facts={**draft.facts, **facts}, unsure=())
     facts = {**draft.facts, **facts}
-    how = "as you say" if known.is_said else "by its name"
     is_own = entry.described_in.name == MY_MODELS
     whose = MY_MODELS if is_own else "the catalogue"
-    report(f"taken for {entry.name} of {whose}, {how}: {in_words(facts)}; {entry.licence_text}")
+    report(f"taken for {entry.name} of {whose}, {known.how}: {in_words(facts)}; {entry.licence_text}")
     remarks = [*draft.remarks, *([entry.notes] if entry.notes and not is_own else [])]
     return dataclasses.replace(draft, facts=facts, remarks=remarks, unsure=(), known=entry)
 

@@ -25,7 +25,7 @@ from app.importing.drafts import (
     require_known_family,
     with_known_facts,
 )
-from app.importing.known_networks import Known, known_by_name, terms
+from app.importing.known_networks import How, Known, known_by_hash, known_by_name, terms
 from app.importing.measuring import KNOWN_ANCHORS, known_anchors, measured_anchors, network_input
 from app.importing.my_models import (
     NameTakenError,
@@ -41,10 +41,15 @@ from app.importing.pack import WEIGHTS, is_pack, other_files, unpacked
 from app.importing.reshaping import answers, is_fixed_to_another, reshaped, with_free_size
 from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
-from app.vision.catalog import MY_MODELS, Catalog, ModelEntry, read_catalog, sha256_of
+from app.inference.onnx_damage import EMPTY
+from app.settings import DetectionSettings
+from app.vision.catalog import MY_MODELS, Catalog, read_catalog, read_entry
+from app.vision.families import DETECTORS
 from app.vision.http_get import megabytes
+from app.vision.model_entry import ModelEntry, sha256_of
 from app.vision.model_store import install
 from app.vision.recognising import bind_outputs
+from app.wording import program
 
 CAUTIOUS_THRESHOLD = 0.4
 """For an embedder of which nothing is known: strangers are rather taken for strangers."""
@@ -137,7 +142,7 @@ def kind_of(path: Path) -> str:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if not beginning:
-        raise ModelError(f"{path}: it is empty")
+        raise ModelError(f"{path}: {EMPTY}")
     if zipfile.is_zipfile(path):
         return _kind_of_zip(path)
     if beginning.startswith(_PICKLES):
@@ -171,7 +176,7 @@ def _kind_of_zip(path: Path) -> str:
 
 def _import_onnx(file: Path, source: str, catalog_path: Path, wishes: Wishes, report: Report) -> Imported:
     catalog = read_catalog(catalog_path)
-    same = _known_by_hash(file, catalog, wishes)
+    same = _published(file, catalog, wishes)
     if same is not None:
         report(f"it is the file that the catalogue calls {same.name!r}: {same.licence_text}")
         install(same, str(file))
@@ -196,24 +201,19 @@ def _left_as_it_is(draft: Draft, file: Path, wishes: Wishes) -> Draft:
     return dataclasses.replace(draft, content=content, remarks=[*draft.remarks, remark])
 
 
-def _known_by_hash(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[ModelEntry]:
-    """The shipped catalogue's own entry for exactly this file, unless it is wanted in another form."""
+def _published(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[ModelEntry]:
+    """The entry that this file can be installed as, unless it is wanted in another form."""
     if wishes.name or wishes.like or wishes.batch is not None or wishes.size is not None:
         return None
-    sha256 = sha256_of(file)
-    entries = [
-        entry
-        for entry in catalog.entries.values()
-        if entry.sha256 == sha256 and entry.url and wishes.family in ("", entry.family)
-    ]
-    return entries[0] if entries else None
+    known = known_by_hash(file, catalog, wishes.family)
+    return known.entry if known and known.entry.url else None
 
 
 def _known(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[Known]:
     """The entry that says what the file does not."""
     if not wishes.like:
-        return known_by_name(file.stem, catalog)
-    return Known(catalog.to_bring.get(wishes.like) or catalog.described(wishes.like), is_said=True)
+        return known_by_hash(file, catalog, wishes.family) or known_by_name(file.stem, catalog)
+    return Known(catalog.to_bring.get(wishes.like) or catalog.described(wishes.like), How.SAID)
 
 
 def _checked_name(stem: str, catalog_path: Path, wishes: Wishes, report: Report, brought: Optional[Path] = None) -> str:
@@ -269,13 +269,15 @@ def _install(
                 made = reshaped(made, place / "reshaped.onnx", engine, wishes.batch, wishes.size)
                 report("batch and size: as wished; pictures together get the answers that they get one by one")
             facts, remarks = _completed_facts(draft, engine, wishes.batch, my_models, report)
-        identity = {"task": draft.task, "family": draft.family, "file": f"{name}.onnx", "sha256": sha256_of(made)}
-        note = f"Imported from {source}; largest difference from {draft.compared_with}: {difference:.1g}."
-        provenance = {**terms(draft.known, wishes.licence, source), "notes": note}
+            identity = {"task": draft.task, "family": draft.family, "file": f"{name}.onnx", "sha256": sha256_of(made)}
+            note = f"Imported from {source}; largest difference from {draft.compared_with}: {difference:.1g}."
+            facts = {**identity, **facts, **terms(draft.known, wishes.licence, source), "notes": note}
+        with _opened(made) as engine:
+            _require_readable_answers(source, engine, read_entry(my_models, name, facts))
         catalog = read_catalog(catalog_path)
         check_name(name, catalog, wishes.replace, original)
         network = original if original and is_in_place(original, catalog, name) else made
-        install_model(catalog, name, network, {**identity, **facts, **provenance})
+        install_model(catalog, name, network, facts)
     return Imported(read_catalog(catalog_path).named(name), draft.title, (*draft.remarks, *remarks))
 
 
@@ -297,6 +299,18 @@ def _opened(path: Path, *, as_it_is: bool = False) -> Iterator[OnnxEngine]:
         yield engine
     finally:
         engine.close()
+
+
+def _require_readable_answers(source: str, engine: OnnxEngine, entry: ModelEntry) -> None:
+    """Raises where the class of a detector's family would refuse what the network answers, as in an odd size."""
+    if entry.task != "detection":
+        return
+    width, height = COMPARED_SIZE
+    try:
+        detector = DETECTORS[entry.family](engine, entry, DetectionSettings())
+        detector.detect([np.zeros((height, width, 3), np.uint8)])
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from error
 
 
 def _difference(draft: Draft, engine: OnnxEngine, first: OnnxEngine, size: Optional[Tuple[int, int]]) -> float:
@@ -334,7 +348,7 @@ def _completed_facts(
         facts["threshold"] = CAUTIOUS_THRESHOLD
         remarks.append(
             f"its threshold is not known: {CAUTIOUS_THRESHOLD} is a cautious guess; docs/embedders.md has those of "
-            f"some public networks. Measure it: python -m app evaluate verification --help; change it in {my_models}"
+            f"some public networks. Measure it: {program()} evaluate verification --help; change it in {my_models}"
         )
     return facts, remarks
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-from app.vision.catalog import USUAL_ENLARGEMENT, Catalog, ModelEntry
+from app.vision.catalog import USUAL_ENLARGEMENT, Catalog
+from app.vision.model_entry import ModelEntry, sha256_of
 
 Facts = Mapping[str, Any]
 
 UNKNOWN_LICENCE = "unknown, yours to know"
+
+
+class How(str, enum.Enum):
+    """By what a network is known."""
+
+    SAID = "as you say"
+    SAME_FILE = "by its SHA-256"
+    NAMED = "by its name"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -19,8 +33,22 @@ class Known:
     """An entry that may describe the file at hand."""
 
     entry: ModelEntry
-    is_said: bool
-    """The user says so; otherwise the file is only called like it."""
+    how: How
+
+    @property
+    def is_said(self) -> bool:
+        return self.how is How.SAID
+
+
+def known_by_hash(path: Path, catalog: Catalog, family: str) -> Optional[Known]:
+    """The catalogue's own entry for exactly this file, unless it is wanted as one of another family."""
+    sha256 = sha256_of(path)
+    same = [
+        entry
+        for entry in catalog.entries.values()
+        if entry.sha256 == sha256 and entry.described_in == catalog.path and family in ("", entry.family)
+    ]
+    return Known(same[0], How.SAME_FILE) if same else None
 
 
 def known_by_name(stem: str, catalog: Catalog) -> Optional[Known]:
@@ -31,7 +59,7 @@ def known_by_name(stem: str, catalog: Catalog) -> Optional[Known]:
         for entry in (*catalog.entries.values(), *catalog.to_bring.values())
         if _is_public(entry, catalog) and words.startswith(f"{_plain(entry.name)}_")
     ]
-    return Known(max(fitting, key=lambda entry: len(entry.name)), is_said=False) if fitting else None
+    return Known(max(fitting, key=lambda entry: len(entry.name)), How.NAMED) if fitting else None
 
 
 def contradictions(entry: ModelEntry, task: str, family: str, facts: Facts) -> List[str]:
@@ -58,6 +86,8 @@ def described_facts(entry: ModelEntry) -> Dict[str, Any]:
         facts["landmark_scale"] = entry.landmark_scale
     if entry.task == "embedding":
         facts["threshold"] = entry.threshold
+    if entry.task == "detection":
+        facts["min_score"] = entry.min_score
     if entry.family in USUAL_ENLARGEMENT:
         facts["enlarge"] = plain_number(entry.enlarge)
     return facts
@@ -95,5 +125,5 @@ def plain_number(value: float) -> float:
 
 
 def in_words(facts: Facts) -> str:
-    told = ("channels", "mean", "divisor", "landmark_scale", "enlarge", "threshold")
+    told = ("channels", "mean", "divisor", "landmark_scale", "enlarge", "min_score", "threshold")
     return ", ".join(f"{key} {facts[key]}" for key in told if key in facts)

@@ -11,6 +11,7 @@ from app.errors import ModelError
 from app.importing.inner_batch import free_inner_batch, resize_by_factors
 from app.importing.onnx_writer import IR_VERSION, OPSET
 from app.importing.packages import require_packages
+from app.inference.onnx_damage import NOT_WHOLE
 
 FREE = 0
 """A batch of any size."""
@@ -40,7 +41,7 @@ def load_onnx(path: Path) -> Any:
         _refuse_parts_elsewhere(path, model)
         onnx.checker.check_model(model)
     except DecodeError as error:
-        raise ModelError(f"{path}: this is no ONNX file, or a part of it is missing") from error
+        raise ModelError(f"{path}: {NOT_WHOLE}") from error
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         detail = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise ModelError(f"{path}: this is no complete ONNX file: {detail}") from error

@@ -13,13 +13,15 @@ from app.importing.comparing import largest_difference, require_equal
 from app.importing.onnx_file import (
     FREE_SIZE,
     forget_output_shapes,
+    input_shape,
     load_onnx,
     set_input_shape,
     state_output_shapes,
 )
 from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
-from app.vision.detector import SIZE_STEP
+from app.vision.detector import SIZE_STEP, nearest_sizes
+from app.wording import counted
 
 _FREE_SIZES = ((160, 128), (128, 96))
 _FREE_BATCHES = (1, 2, 3)
@@ -85,7 +87,10 @@ def _written(model: Any, target: Path, runs_of: Callable[[OnnxEngine], List[Answ
 
     forget_output_shapes(model)
     onnx.save(model, str(target))
-    engine = OnnxEngine(target)
+    try:
+        engine = OnnxEngine(target)
+    except ModelError as error:
+        raise _unfit(input_shape(model), error) from error
     try:
         runs = runs_of(engine)
     finally:
@@ -100,11 +105,20 @@ def answers(engine: OnnxEngine, images: np.ndarray) -> Answers:
     try:
         return run_in_batches(engine, images)
     except ModelError as error:
-        count, _, height, width = images.shape
-        raise ModelError(
-            f"the network does not run on {count} pictures of {width} x {height} pixels: the batch or the size is part "
-            f"of its inner shapes; most detectors want sides that are multiples of {SIZE_STEP}\n  {error}"
-        ) from error
+        raise _unfit(images.shape, error) from error
+
+
+def _unfit(shape: Tuple[Optional[int], ...], error: ModelError) -> ModelError:
+    """What a network is refused with that does not run in this batch and size."""
+    count, _, height, width = shape
+    near = ""
+    if width and height and (width % SIZE_STEP or height % SIZE_STEP):
+        near = f"; most detectors want multiples of {SIZE_STEP}: {nearest_sizes((width, height))}"
+    return ModelError(
+        f"the network does not run on {counted(count, 'picture') if count else 'any number of pictures'} of "
+        f"{width or 'any'} x {height or 'any'} pixels: the "
+        f"batch or the size is part of its inner shapes{near}\n  {error}"
+    )
 
 
 def _images(shape: Tuple[Optional[int], ...]) -> List[np.ndarray]:

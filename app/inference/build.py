@@ -103,9 +103,6 @@ def _opened(kept: KeptEngine) -> Tuple[TensorRTEngine, str, str]:
 
 def _built_once(network: Network, here: Place, gpu_memory: int, report: Report) -> KeptEngine:
     """A new engine. A failure is remembered."""
-    if _ranges_are_known(network):
-        # Perhaps from better pictures than a run has at hand.
-        network = replace(network, pictures=None)
     tell = _now_and_then(network, report)
     try:
         made = build_engine(network, BuildWishes(force=True), here=here, gpu_memory=gpu_memory, tell=tell)
@@ -176,6 +173,9 @@ def build_engine(
         logger.warning("%s: no engine in int8: %s", network.name, lack)
         lower = replace(network, precision="fp16")
         return replace(build_engine(lower, wishes, here=here, gpu_memory=gpu_memory, tell=tell), lack=lack)
+    if network.precision == "int8" and not wishes.learn_anew and _ranges_are_known(network):
+        # Perhaps from better pictures than are at hand now.
+        network = replace(network, pictures=None)
     refused: Dict[str, str] = {}
     for precision in precisions_for(network.precision):
         job = _job(network, precision, wishes, here, gpu_memory)

@@ -28,6 +28,8 @@ class BuildWishes:
     """The number of a deep learning accelerator."""
     force: bool = False
     """Also where a fresh engine lies there."""
+    learn_anew: bool = False
+    """Learn int8 from the pictures also where it was learnt before."""
 
 
 @dataclass(frozen=True)

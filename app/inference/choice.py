@@ -77,14 +77,13 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
     others = [name for name in wanted if name != "tensorrt"]
     runners = [runner for name in others for runner in _runners(name, network, failed)]
     unmet = ""
-    if not runners and not asked and network.precision != "auto":
+    if not runners and not asked and network.precision != "auto" and not network.exact_precision:
         unmet = network.precision
         # What was asked for cannot be had from any of them; the program is to run all the same.
         network = dataclasses.replace(network, precision="auto")
         runners = [runner for name in others for runner in _runners(name, network, failed)]
     if not runners:
-        reasons = "".join(f"\n  {reason}" for reason in (*failed, *absent.values()))
-        raise ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){reasons}")
+        raise _refusal(network, backend, list(dict.fromkeys((*failed, *absent.values()))))
     chosen, timings = _fastest_of(runners, network)
     if unmet:
         reasons = "; ".join([*absent.values(), *failed])
@@ -92,6 +91,14 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
         logger.warning("%s was asked for and cannot be had here: %s (%s)", unmet, used, reasons)
     remarks.extend([timings] if timings else absent.values())
     return Choice(chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label)
+
+
+def _refusal(network: Network, backend: str, reasons: Sequence[str]) -> ModelError:
+    if network.exact_precision:
+        where = "here" if backend == "auto" else f"on {NAMES[backend]}"
+        return ModelError(f"{network.name} cannot be had in {network.precision} {where}: {'; '.join(reasons)}")
+    listed = "".join(f"\n  {reason}" for reason in reasons)
+    return ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){listed}")
 
 
 def fastest(times: Sequence[float]) -> int:
@@ -118,6 +125,9 @@ def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) 
     from app.inference.build import open_tensorrt
 
     engine, precision, reason = open_tensorrt(network, build_missing, logger.warning)
+    if network.exact_precision and precision != network.precision:
+        engine.close()
+        raise ModelError(f"it is in {precision} ({reason})")
     _try(engine, network)
     return Choice(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from app.errors import ModelError
+from app.inference.onnx_damage import damage_of
 from app.inference.tensorrt_plan import PlanDescription, describe_plan
 from app.inference.tensorrt_tensors import TensorRange, written
+from app.wording import program
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ def engine_facts(path: Path) -> EngineFacts:
     """The card, and TensorRT's own description where there is a GPU and a TensorRT that reads this engine."""
     card = read_card(path)
     file_bytes = path.stat().st_size
+    if not file_bytes:
+        raise ModelError(f"{path}: it is empty: build it again: {program()} engines build")
+    if not damage_of(path):
+        raise ModelError(f"{path}: this is an ONNX file and no engine: name it .onnx")
     try:
         return EngineFacts(file_bytes, card, describe_plan(path))
     except ModelError as error:
@@ -64,6 +70,6 @@ def read_card(engine: Path) -> Dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path} cannot be read: {error}; build the engine again: python -m app engines build"
+            f"{path} cannot be read: {error}; build the engine again: {program()} engines build"
         ) from error
     return content if isinstance(content, dict) else {}

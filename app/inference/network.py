@@ -8,6 +8,8 @@ from typing import Callable, Iterator, Optional, Tuple
 
 import numpy as np
 
+from app.wording import program
+
 BACKENDS = ("auto", "tensorrt", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
@@ -31,8 +33,11 @@ class Network:
 
     Raises ModelError, when called, where there are too few."""
 
+    exact_precision: bool = False
+    """No other precision will do, where this one cannot be had."""
+
     @property
     def build_command(self) -> str:
         """What builds an engine for it as it is asked for."""
         precision = "" if self.precision == "auto" else f" --precision {self.precision}"
-        return f"python -m app engines build {self.name}{precision}"
+        return f"{program()} engines build {self.name}{precision}"

@@ -11,6 +11,7 @@ from app.errors import ModelError
 from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
 from app.inference.native_package import importing
+from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"
@@ -117,7 +118,8 @@ def _open_session(path: Path, threads: int, provider: str, as_it_is: bool) -> An
     try:
         session = runtime.InferenceSession(content or str(path), options, providers=providers, enable_fallback=0)
     except _failures() as error:
-        raise ModelError(f"{path}: ONNX Runtime cannot load this network: {_cause(error)}") from error
+        cause = damage_of(path) or f"ONNX Runtime cannot load this network: {error}"
+        raise ModelError(f"{path}: {cause}") from error
     if provider not in session.get_providers():
         raise ModelError(f"{provider_label(provider)} did not start; it says above what is missing")
     return session
@@ -135,13 +137,6 @@ def _failures() -> Tuple[Type[Exception], ...]:
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
     own: List[Type[Exception]] = [getattr(errors, name) for name in (*names, "RuntimeException")]
     return (*own, RuntimeError, ValueError)
-
-
-def _cause(error: Exception) -> str:
-    """Why a file could not be loaded."""
-    if isinstance(error, _runtime().capi.onnxruntime_pybind11_state.InvalidProtobuf):
-        return "this is no ONNX file, or a part of it is missing"
-    return str(error)
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -11,6 +11,7 @@ from app.errors import ModelError
 from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
 from app.inference.native_package import importing
+from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import restore_prelu
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -45,7 +46,10 @@ class OpenVinoEngine:
             network = core.compile_model(model, device, hints)
             self._request: Optional[Any] = network.create_infer_request()
         except RuntimeError as error:
-            raise ModelError(f"{path}: OpenVINO cannot load this network: {_last_line(error)}") from error
+            damage = damage_of(path)
+            raise ModelError(
+                f"{path}: {damage or f'OpenVINO cannot load this network: {_last_line(error)}'}"
+            ) from error
         self.inputs = tuple(_spec(port, port.get_any_name()) for port in network.inputs)
         self.outputs = tuple(_spec(port, name) for port, name in zip(network.outputs, names))
 
@@ -90,11 +94,11 @@ def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -
     """
     if wanted == "auto":
         return "bf16" if "BF16" in capabilities else "fp32"
+    known = " or ".join(name for name in _HINTS if name.upper() in capabilities)
     if wanted == "int8":
-        raise ModelError("OpenVINO computes in int8 only what was quantised before, and these networks are not")
+        raise ModelError(f"OpenVINO computes in int8 only what was quantised before, and these networks in {known}")
     if wanted.upper() not in capabilities:
-        known = [name for name in _HINTS if name.upper() in capabilities]
-        raise ModelError(f"OpenVINO cannot compute in {wanted} on this {device}, only in {' or '.join(known)}")
+        raise ModelError(f"OpenVINO cannot compute in {wanted} on this {device}, only in {known}")
     return wanted
 
 

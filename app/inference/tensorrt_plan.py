@@ -13,6 +13,7 @@ from app.errors import ModelError
 from app.inference.cuda import probe_gpu
 from app.inference.tensorrt_api import called, load_tensorrt, make_logger
 from app.inference.tensorrt_tensors import TensorRange, tensor_ranges, tensors_of
+from app.wording import program
 
 _PRECISION = re.compile(
     r"\b(FP32|FP16|BF16|FP8|FP4|INT64|INT32|INT8|INT4|UINT8|BOOL|Float|Half|BFloat16)\b", re.IGNORECASE
@@ -79,7 +80,7 @@ def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
     except ModelError as error:
         raise UnreadablePlanError(
             f"{error}. It was built by another TensorRT or for another GPU, or is damaged; "
-            "build it again: python -m app engines build --force"
+            f"build it again: {program()} engines build --force"
         ) from error
     if getattr(engine, "has_implicit_batch_dimension", False):
         raise ModelError(f"{path} was built with an implicit batch size; build it from its ONNX file instead")

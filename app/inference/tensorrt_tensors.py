@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Protocol, Tuple
 from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.inference.tensorrt_api import checked, has_named_tensors, numpy_dtype
+from app.wording import program
 
 Shape = Tuple[int, ...]
 ShapeRange = Tuple[Shape, Shape, Shape]
@@ -154,7 +155,7 @@ class TensorRange:
         allowed = f"{written(least)} to {written(largest)}" if least != largest else written(largest)
         return (
             f"'{self.spec.name}' was given {written(shape)}, and this engine was built for {allowed}; "
-            "for other shapes build another: python -m app engines build --help"
+            f"for other shapes build another: {program()} engines build --help"
         )
 
 

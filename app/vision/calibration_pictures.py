@@ -10,8 +10,8 @@ import numpy as np
 
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.align import align_faces
-from app.vision.catalog import ModelEntry
 from app.vision.loading import load_detector, load_embedder
+from app.vision.model_entry import ModelEntry
 
 
 def calibration_inputs(

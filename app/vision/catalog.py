@@ -6,17 +6,16 @@ Another model of a known family is another entry there, and no code.
 from __future__ import annotations
 
 import difflib
-import hashlib
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import yaml
 
 from app.errors import ModelError
-from app.inference.engine_card import engines_beside
+from app.vision.model_entry import USUAL_MIN_SCORE, ModelEntry
 from app.vision.preprocessing import Preprocessing
+from app.wording import program
 
 TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "quality")
 
@@ -29,105 +28,13 @@ FAMILIES_WITH_LANDMARK_SCALE = ("retinaface_mxnet",)
 USUAL_ENLARGEMENT: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks106": 1.5, "antispoof": 2.7}
 """Families that look at a face that was found, and how much of its surroundings their networks usually see."""
 
+LOWER_MIN_SCORES: Mapping[str, float] = {"scrfd": 0.5, "centerface": 0.5}
+"""Families whose scores run lower than others', and the score from which their makers count a face by default."""
+
 MY_MODELS = "my_models.yaml"
 """The user's own models, in a file beside the catalogue that updates leave alone."""
 
 MOST_NAMES_TOLD = 4
-_HASH_BLOCK = 1 << 20
-
-
-class FileState(Enum):
-    """What lies where a model's file should be."""
-
-    RIGHT = "right"
-    MISSING = "missing"
-    WRONG_HASH = "wrong hash"
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model as the catalogue describes it."""
-
-    name: str
-    task: str
-    """`detection`, `embedding`, or one of those that only look at a face that was found already."""
-    family: str
-    """Which class reads its outputs; see `app/vision/families.py`."""
-    file: Path
-    sha256: str
-    """Empty for a network that is only described."""
-    preprocessing: Preprocessing
-    licence: str
-    source: str
-    """Where the weights come from, in words."""
-    min_sizes: Tuple[Tuple[int, ...], ...] = ()
-    """RetinaFace: the anchors' side lengths for each stride."""
-    landmark_scale: float = 1.0
-    """RetinaFace for MXNet: what its landmark offsets are multiplied with."""
-    crop: Tuple[int, int] = (0, 0)
-    """All but detection: width and height of the picture of one face that it takes; zeros where that is not said."""
-    enlarge: float = 0.0
-    """Gender and age, 106 landmarks, anti-spoofing: how many times larger than the face's box the picture is that it
-    takes; 0: the aligned face."""
-    dimensions: int = 0
-    """Embedding: length of the vector."""
-    threshold: float = 0.0
-    """Embedding: the cosine from which two faces count as the same person, unless the user says otherwise."""
-    notes: str = ""
-    described_in: Path = Path("catalog.yaml")
-    """The file that holds this entry."""
-    built_in: bool = False
-    """Comes with this program; what is not and has no `url` was put there by the user."""
-    url: str = ""
-    """Where `engines pull` gets it; empty for models that are not on the net."""
-    size_bytes: Optional[int] = None
-    commercial_use: bool = True
-    """False: its terms allow non-commercial use only, which `engines pull` makes the user accept."""
-    figures: Mapping[str, str] = field(default_factory=dict)
-    """What others or we measured, as text by name."""
-    card: str = ""
-    """The document that tells how it was made."""
-
-    @property
-    def licence_text(self) -> str:
-        return self.licence if self.commercial_use else f"{self.licence}: NON-COMMERCIAL use only"
-
-    def file_state(self) -> FileState:
-        """Reads the whole file where there is one."""
-        if not self.file.is_file():
-            return FileState.MISSING
-        return FileState.RIGHT if sha256_of(self.file) == self.sha256 else FileState.WRONG_HASH
-
-    def verified_file(self) -> Path:
-        """The network's file, proved to be the one that the catalogue means."""
-        if not self.file.is_file():
-            raise ModelError(
-                f"model {self.name!r} is missing: there is no file {self.file}\n"
-                f"  source: {self.source}\n"
-                f"  {self.how_to_get}"
-            )
-        found = sha256_of(self.file)
-        if found != self.sha256:
-            raise ModelError(
-                f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
-                f"  expected SHA-256 {self.sha256}\n"
-                f"  found    SHA-256 {found}\n"
-                f"  {self.how_to_get}; for a model of your own, write the found hash into the catalogue"
-            )
-        return self.file
-
-    @property
-    def how_to_get(self) -> str:
-        if self.built_in:
-            return "models that come with this program are restored by: git checkout -- engines"
-        if self.url:
-            return f"get it with: {self.pull_command}"
-        return f"the catalogue knows no address for it: put the file there as {self.file}"
-
-    @property
-    def pull_command(self) -> str:
-        consent = "" if self.commercial_use else " --accept-licence"
-        return f"python -m app engines pull {self.name}{consent}"
 
 
 @dataclass(frozen=True)
@@ -138,19 +45,28 @@ class Catalog:
     entries: Mapping[str, ModelEntry] = field(default_factory=dict)
     to_bring: Mapping[str, ModelEntry] = field(default_factory=dict)
     """Networks that are only described: no file, no hash. Whoever has one imports it and need not know the rest."""
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """The user's own entries that cannot be read, by name: what is wrong. Told to whoever asks for one."""
 
     def entry(self, name: str, task: str) -> ModelEntry:
         """The entry with this name, which must be for this task."""
+        self._require_readable(name)
         suitable = sorted(entry.name for entry in self.entries.values() if entry.task == task)
         if name in suitable:
             return self.entries[name]
         if name in self.entries:
             raise ModelError(
-                f"model {name!r} is for {self.entries[name].task}, not for {task}; choose {_either(suitable)}"
+                f"model {name!r} is for {self.entries[name].task}, not for {task}; "
+                + (f"choose {_either(suitable)}" if suitable else f"{self.path} describes none for that")
             )
         if name in self.to_bring:
             raise _only_described(self.to_bring[name])
         known = [*suitable, *(entry.name for entry in self.to_bring.values() if entry.task == task)]
+        if not known:
+            raise ModelError(
+                f"{self.path} describes no model for {task} at all, so {name!r} neither; bring one with {program()} "
+                "engines import FILE, or take the program's own catalogue: leave models.catalog out of your settings"
+            )
         raise ModelError(f"{self.path} has no model {name!r} for {task}; {_nearest(name, known)}")
 
     def named(self, name: str) -> ModelEntry:
@@ -162,44 +78,53 @@ class Catalog:
 
     def described(self, name: str) -> ModelEntry:
         """What is known of the model with this name, even if there is no file of it."""
+        self._require_readable(name)
         everything = {**self.to_bring, **self.entries}
         if name not in everything:
             raise ModelError(f"{self.path} has no model {name!r}; {_nearest(name, sorted(everything))}")
         return everything[name]
 
-    def engines_built_from(self, entry: ModelEntry) -> List[Path]:
-        """The engines on this device: those beside the model, unless a longer name claims them."""
-        stems = [other.file.stem for other in self.entries.values()]
-
-        def owner(path: Path) -> str:
-            return max((stem for stem in stems if path.name.startswith(stem)), key=len, default="")
-
-        return [path for path in engines_beside(entry.file) if owner(path) == entry.file.stem]
-
-
-def sha256_of(path: Path) -> str:
-    """The file's hash as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_HASH_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    def _require_readable(self, name: str) -> None:
+        if name in self.broken:
+            raise ModelError(self.broken[name])
 
 
 def read_catalog(path: Path) -> Catalog:
     """All entries, checked, and the user's own beside them; file names are meant from the catalogue's own folder."""
-    everything = _read_entries(path)
+    everything = _with_other_names(path, _read_entries(path))
     entries = {name: entry for name, entry in everything.items() if entry.sha256}
     to_bring = {name: entry for name, entry in everything.items() if not entry.sha256}
     own_file = path.with_name(MY_MODELS)
-    own = _read_entries(own_file) if own_file.is_file() and own_file != path else {}
-    for name in own:
-        if name in entries:
-            raise ModelError(f"{own_file}: {path.name} has a model {name!r} too; give yours another name")
-    return Catalog(path, {**entries, **own}, to_bring)
+    own, broken = _read_own(own_file, entries) if own_file.is_file() and own_file != path else ({}, {})
+    return Catalog(path, {**entries, **own}, to_bring, broken)
+
+
+def _read_own(path: Path, shipped: Mapping[str, ModelEntry]) -> Tuple[Dict[str, ModelEntry], Dict[str, str]]:
+    """The user's entries, and what is wrong with those that cannot be read: a slip in one leaves the others alone."""
+    own: Dict[str, ModelEntry] = {}
+    broken: Dict[str, str] = {}
+    for name, facts in _content(path).items():
+        if name in shipped:
+            broken[name] = f"{path}: the catalogue has a model {name!r} too; give yours another name"
+            continue
+        try:
+            own[name] = read_entry(path, name, facts)
+        except ModelError as error:
+            broken[name] = f"{error}; mend the entry, or import the model again with --replace"
+    return own, broken
+
+
+def read_entry(path: Path, name: str, facts: Any) -> ModelEntry:
+    """The entry that these facts make in that file."""
+    return _EntryReader(path, name, facts).read()
 
 
 def _read_entries(path: Path) -> Dict[str, ModelEntry]:
+    return {name: read_entry(path, name, facts) for name, facts in _content(path).items()}
+
+
+def _content(path: Path) -> Dict[str, Any]:
+    """Facts by name, not looked at."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -214,7 +139,18 @@ def _read_entries(path: Path) -> Dict[str, ModelEntry]:
         return {}
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected one entry a model, found {type(content).__name__}")
-    return {str(name): _EntryReader(path, str(name), facts).read() for name, facts in content.items()}
+    return {str(name): facts for name, facts in content.items()}
+
+
+def _with_other_names(path: Path, entries: Mapping[str, ModelEntry]) -> Dict[str, ModelEntry]:
+    """An entry for each name under which people have the same network, as if it stood in the file."""
+    everything = dict(entries)
+    for entry in entries.values():
+        for name in entry.also_called:
+            if name in everything:
+                raise ModelError(f"{path}: model {entry.name!r}: also_called: there is a model {name!r} already")
+            everything[name] = replace(entry, name=name, file=entry.file.with_name(f"{name}.onnx"), also_called=())
+    return everything
 
 
 class _EntryReader:
@@ -247,6 +183,7 @@ class _EntryReader:
             commercial_use=self._take("commercial_use", bool, default=True),
             figures=self._figures(),
             card=self._take("card", str, default=""),
+            also_called=self._other_names() if is_described_only else (),
             **self._facts_of_task(task, family),
         )
         if self.facts:
@@ -275,11 +212,25 @@ class _EntryReader:
         return factor
 
     def _facts_of_detector(self, family: str) -> Dict[str, Any]:
+        facts: Dict[str, Any] = {"min_score": self._min_score(family)}
         if family in FAMILIES_WITH_ANCHORS:
-            return {"min_sizes": self._min_sizes()}
+            facts["min_sizes"] = self._min_sizes()
         if family in FAMILIES_WITH_LANDMARK_SCALE:
-            return {"landmark_scale": float(self._take("landmark_scale", (int, float), default=1.0))}
-        return {}
+            facts["landmark_scale"] = float(self._take("landmark_scale", (int, float), default=1.0))
+        return facts
+
+    def _min_score(self, family: str) -> float:
+        usual = LOWER_MIN_SCORES.get(family, USUAL_MIN_SCORE)
+        score = float(self._take("min_score", (int, float), default=usual))
+        if not 0 < score <= 1:
+            raise self._error(f"min_score must be above 0 and at most 1, not {score:g}")
+        return score
+
+    def _other_names(self) -> Tuple[str, ...]:
+        names = self._take("also_called", list, default=[])
+        if not all(isinstance(name, str) for name in names):
+            raise self._error(f"also_called must be names, not {names!r}")
+        return tuple(names)
 
     def _hash(self) -> str:
         text = self._take("sha256", str).lower()
@@ -347,7 +298,7 @@ class _EntryReader:
 def _only_described(entry: ModelEntry) -> ModelError:
     return ModelError(
         f"model {entry.name!r} is not here, and the catalogue knows no address for it; if you have its file: "
-        f"python -m app engines import FILE --like {entry.name}\n  source: {entry.source}"
+        f"{program()} engines import FILE --like {entry.name}\n  source: {entry.source}"
     )
 
 
@@ -355,8 +306,8 @@ def _nearest(name: str, names: List[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else "python -m app engines list shows all"
+    return f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else f"{program()} engines list shows all"
 
 
 def _either(names: Iterable[str]) -> str:
-    return " or ".join(names) or "none: the catalogue has no such model"
+    return " or ".join(names)

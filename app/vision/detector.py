@@ -20,8 +20,10 @@ from app.inference.choice import Choice
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
+from app.vision.model_entry import USUAL_MIN_SCORE
 from app.vision.preprocessing import Preprocessing
 from app.vision.recognising import takes_pictures
+from app.wording import program
 
 SIZE_STEP = 32
 """Networks halve their input five times: its sides must be multiples of this."""
@@ -64,6 +66,7 @@ class FaceDetector(ABC):
         self._engine = engine
         self._preprocessing = preprocessing
         self._settings = settings
+        self._min_score = USUAL_MIN_SCORE if settings.min_score is None else settings.min_score
         self._buffer = np.empty((0, 3, 0, 0), np.float32)
         self.fixed_size = _fixed_size(engine)
         """Width and height of the only input that the network takes; None: it takes any."""
@@ -167,7 +170,7 @@ def _fixed_size(engine: Engine) -> Optional[Tuple[int, int]]:
     if min(width, height) < SMALLEST_INPUT:
         raise ModelError(
             f"this network is fixed to pictures of {width} x {height} pixels, too small to find faces in ({found});\n"
-            "  make one of it that takes any: python -m app engines import FILE --name NAME --size free --batch dynamic"
+            f"  make one of it that takes any: {program()} engines import FILE --name NAME --size free --batch dynamic"
         )
     return width, height
 
@@ -188,3 +191,20 @@ def _answers_without_batch(engine: Engine) -> bool:
 def rounded_up(side: int) -> int:
     """The smallest side that networks take and that is no smaller than this one."""
     return -(-side // SIZE_STEP) * SIZE_STEP
+
+
+def nearest_sizes(size: Tuple[int, int]) -> str:
+    """The sizes around this one that networks take, as `engines import` is told: `--size 640x480 or --size 672x480`."""
+    around = ([max(SMALLEST_INPUT, rounded_up(side - change)) for side in size] for change in (SIZE_STEP - 1, 0))
+    return " or ".join(dict.fromkeys(f"--size {width}x{height}" for width, height in around))
+
+
+def unexpected_answers(told: str, input_size: Tuple[int, int], advice: str) -> ModelError:
+    """What a network is refused with that gives more or fewer answers than expected: some do so in odd sizes only."""
+    if not any(side % SIZE_STEP for side in input_size):
+        return ModelError(f"{told}; {advice}")
+    width, height = input_size
+    return ModelError(
+        f"this network is fixed to pictures of {width} x {height} pixels, which do not fill its grid ({told}); what "
+        f"fits are multiples of {SIZE_STEP}: import it again with {nearest_sizes(input_size)}"
+    )

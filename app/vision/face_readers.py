@@ -9,8 +9,8 @@ import numpy as np
 from app.inference.engine import Engine
 from app.types import Faces, Gender
 from app.vision.align import align_faces, cut_squares, cut_surroundings, square_transforms
-from app.vision.catalog import ModelEntry
 from app.vision.face_network import FaceNetwork
+from app.vision.model_entry import ModelEntry
 
 MASK_FROM = 0.89
 """A mask counts as worn from this probability on: a doubtful one is looked at again soon anyway."""

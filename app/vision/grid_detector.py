@@ -13,11 +13,10 @@ from typing import ClassVar, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from app.errors import ModelError
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector
+from app.vision.detector import FaceDetector, unexpected_answers
 from app.vision.preprocessing import Preprocessing
 from app.vision.recognising import DETECTOR_FAMILIES, bind_outputs
 
@@ -69,6 +68,8 @@ class GridDetector(FaceDetector):
         self._names = bind_outputs(self.family, engine)
         self._has_landmarks = "landmarks" in self._names
         self.tells_masks = "mask" in self._names
+        if self.fixed_size is not None:
+            self._require_answers_for(self.fixed_size)
         if not self._has_landmarks:
             logger.warning(
                 "this %s network gives boxes without landmarks: they are guessed from the box, which is enough to "
@@ -96,16 +97,29 @@ class GridDetector(FaceDetector):
         found: List[Faces] = []
         for grid in self._grids(outputs, input_size):
             certainty = self.scores(grid)
-            if len(certainty) != grid.columns * grid.rows * self.anchors:
-                raise ModelError(
-                    f"the network gives {len(certainty)} answers at stride {grid.stride}, expected "
-                    f"{grid.columns} x {grid.rows} cells with {self.anchors} each for an input of "
-                    f"{input_size[0]} x {input_size[1]}; check the family in the model's catalogue entry"
-                )
-            chosen = np.flatnonzero(certainty >= self._settings.min_score)
+            self._require_count(len(certainty), grid.stride, input_size)
+            chosen = np.flatnonzero(certainty >= self._min_score)
             if len(chosen):
                 found.append(self._faces(grid, chosen, certainty[chosen]))
         return _joined(found) if found else Faces.empty()
+
+    def _require_answers_for(self, size: Tuple[int, int]) -> None:
+        """As far as the file tells the shapes: what does not fit is refused before anything runs."""
+        scores = (output for output in self._engine.outputs if output.name in self._names["score"])
+        counts = [_rows_of(output.shape, self.anchors) for output in scores]
+        known = sorted((count for count in counts if count is not None), reverse=True)
+        for stride, count in zip(self.strides, known if len(known) == len(counts) else ()):
+            self._require_count(count, stride, size)
+
+    def _require_count(self, found: int, stride: int, input_size: Tuple[int, int]) -> None:
+        columns, rows = _cells(input_size, stride)
+        if found != columns * rows * self.anchors:
+            raise unexpected_answers(
+                f"the network gives {found} answers at stride {stride}, expected {columns} x {rows} cells with "
+                f"{self.anchors} each for an input of {input_size[0]} x {input_size[1]}",
+                input_size,
+                "check the family in the model's catalogue entry",
+            )
 
     def _faces(self, grid: Grid, rows: np.ndarray, scores: np.ndarray) -> Faces:
         boxes = self.boxes(grid, rows)
@@ -119,9 +133,22 @@ class GridDetector(FaceDetector):
             for role, names in self._names.items()
         }
         for level, stride in enumerate(self.strides):
-            columns, rows = (-(-side // stride) for side in input_size)
+            columns, rows = _cells(input_size, stride)
             by_role = {role: arrays[level] for role, arrays in finest_first.items()}
             yield Grid(stride, columns, rows, self.anchors, by_role)
+
+
+def _cells(input_size: Tuple[int, int], stride: int) -> Tuple[int, int]:
+    """Columns and rows of the grid that lies over a picture; the last ones may stick out of it."""
+    columns, rows = (-(-side // stride) for side in input_size)
+    return columns, rows
+
+
+def _rows_of(shape: Tuple[Optional[int], ...], anchors: int) -> Optional[int]:
+    """How many rows of numbers an output of this shape has; None where the file leaves that open."""
+    if len(shape) != 4:
+        return shape[-2] if len(shape) > 1 else None
+    return shape[2] * shape[3] * anchors if shape[2] and shape[3] else None
 
 
 def _joined(parts: List[Faces]) -> Faces:

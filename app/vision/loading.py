@@ -17,12 +17,15 @@ from app.inference.network import Network
 from app.inference.onnx import OnnxEngine
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings
 from app.vision.attributes import AttributeReader
-from app.vision.catalog import Catalog, ModelEntry, read_catalog
+from app.vision.built_engines import engines_built_from
+from app.vision.catalog import Catalog, read_catalog
 from app.vision.detector import FaceDetector, rounded_up
 from app.vision.embedder import FaceEmbedder
 from app.vision.face_network import FaceNetwork
 from app.vision.face_readers import GenderAge, Landmarks106, LivenessReader, MaskReader
 from app.vision.families import DETECTORS, EMBEDDERS, FAMILIES
+from app.vision.model_entry import ModelEntry
+from app.wording import program
 
 logger = logging.getLogger(__name__)
 
@@ -40,20 +43,25 @@ MOST_FACES_AT_ONCE = 16
 
 
 def load_detector(
-    models: ModelSettings, detection: DetectionSettings, inputs_for: Optional[InputsFor] = None
+    models: ModelSettings,
+    detection: DetectionSettings,
+    inputs_for: Optional[InputsFor] = None,
+    exact_precision: bool = False,
 ) -> FaceDetector:
-    """The chosen detector, opened; whoever asked closes it."""
+    """The chosen detector, opened; whoever asked closes it. `exact_precision`: in no other one than the wanted."""
     entry = detector_entry(models)
     factory = _family(DETECTORS, entry)
-    network = network_of(entry, models, detection, inputs_for)
+    network = network_of(entry, models, detection, inputs_for, exact_precision)
     return _opened(entry, models, network, lambda engine: factory(engine, entry, detection))
 
 
-def load_embedder(models: ModelSettings, inputs_for: Optional[InputsFor] = None) -> FaceEmbedder:
-    """The chosen embedder, opened; whoever asked closes it."""
+def load_embedder(
+    models: ModelSettings, inputs_for: Optional[InputsFor] = None, exact_precision: bool = False
+) -> FaceEmbedder:
+    """The chosen embedder, opened; whoever asked closes it. `exact_precision`: in no other one than the wanted."""
     entry = embedder_entry(models)
     factory = _family(EMBEDDERS, entry)
-    network = network_of(entry, models, inputs_for=inputs_for)
+    network = network_of(entry, models, inputs_for=inputs_for, exact_precision=exact_precision)
     return _opened(entry, models, network, lambda engine: factory(engine, entry))
 
 
@@ -142,11 +150,15 @@ def network_of(
     models: ModelSettings,
     detection: Optional[DetectionSettings] = None,
     inputs_for: Optional[InputsFor] = None,
+    exact_precision: bool = False,
 ) -> Network:
     """The network as the program asks for it; `detection` matters for detectors only. Its file is not looked at."""
     largest_input = _largest_input_of(entry, detection or DetectionSettings())
     pictures = None if inputs_for is None else partial(inputs_for, entry)
-    return Network(entry.name, entry.file, entry.sha256, largest_input, models.precision, models.threads, pictures)
+    exact = exact_precision and models.precision != "auto"
+    return Network(
+        entry.name, entry.file, entry.sha256, largest_input, models.precision, models.threads, pictures, exact
+    )
 
 
 def _largest_input_of(entry: ModelEntry, detection: DetectionSettings) -> Tuple[int, int, int, int]:
@@ -195,7 +207,7 @@ def _would_be_built(entry: ModelEntry, models: ModelSettings) -> bool:
     """
     if models.backend not in ("auto", "tensorrt") or absence("tensorrt") or absence("onnx"):
         return False
-    return not read_catalog(models.catalog).engines_built_from(entry)
+    return not engines_built_from(entry, read_catalog(models.catalog))
 
 
 def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry) -> Opened:
@@ -218,6 +230,6 @@ def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:
         raise ModelError(
             f"model {entry.name!r} is of the family {entry.family!r}, which this version cannot run; "
             f"families for {entry.task} that work: {', '.join(families)}\n"
-            "  python -m app engines list shows the models"
+            f"  {program()} engines list shows the models"
         )
     return families[entry.family]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from app.errors import ModelError
-from app.vision.catalog import FileState, ModelEntry, sha256_of
 from app.vision.http_get import check_address, get, megabytes
+from app.vision.model_entry import FileState, ModelEntry, sha256_of
 from app.vision.part_file import PartFile
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from app.errors import ModelError
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector
+from app.vision.detector import FaceDetector, unexpected_answers
 from app.vision.preprocessing import Preprocessing
 from app.vision.recognising import bind_outputs
 
@@ -47,12 +47,13 @@ class RetinaFace(FaceDetector):
     def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
         scores = outputs[self._conf][:, 1]
         # Nine anchors in ten thousand survive: decoding those alone costs a hundredth of decoding all.
-        rows = np.flatnonzero(scores >= self._settings.min_score)
+        rows = np.flatnonzero(scores >= self._min_score)
         anchors = anchor_boxes(input_size, self._anchors)
         if len(anchors) != len(scores):
-            raise ModelError(
-                f"the network has {len(scores)} anchors, min_sizes {self._anchors.min_sizes} make {len(anchors)}; "
-                "check min_sizes in the model's catalogue entry"
+            raise unexpected_answers(
+                f"the network has {len(scores)} anchors, min_sizes {self._anchors.min_sizes} make {len(anchors)}",
+                input_size,
+                "check min_sizes in the model's catalogue entry",
             )
         priors = anchors[rows]
         boxes, landmarks = decode(

@@ -122,17 +122,56 @@ def test_report_names_their_device_and_what_is_missing(catalog):
     planned = plan(claims, catalog, DEMAND, unknown)
     outcomes = [speed("retinaface_mnet025", SQUARE, 1, 1.0, 4.0)]
     found = rows(claims, planned, outcomes)
-    text = published_report(found, markdown_table)
-    assert "| a GPU | 5.00 | 4.00 | 4.00 | retinaface_mnet025, onnx, fp32 |" in text
+    text = published_report("a board; 2026-01-02", found, markdown_table)
+    assert text.startswith("onnx, fp32; a board; 2026-01-02\n\n"), "to be taken into a document as it is"
+    assert "| network | 5.00 | a GPU | 4.00 / 4.00 | retinaface_mnet025 |" in text
+    assert "| network | 5.00 | a GPU | - | - |" in text
     assert "- their net: scrfd_10g_kps is not here" in text
     published = report_json("here", outcomes, found)["published"]
     assert [row["here_ms"] for row in published] == [4.0, None]
+
+
+def test_report_marks_random_weights_and_tells_backends_apart(catalog):
+    parts = (Part(("retinaface_mnet025",), SQUARE), Part(("mobilefacenet",), (112, 112)))
+    claims = [claim(parts)]
+    planned = plan(claims, catalog, DEMAND, unknown)
+    drawn = dataclasses.replace(speed("retinaface_mnet025", SQUARE, 1, 0.0, 4.0), random_weights=True)
+    found = rows(claims, planned, [drawn, speed("mobilefacenet", (112, 112), 1, 0.0, 2.0, backend="openvino")])
+    text = published_report("here", found, markdown_table)
+    assert text.startswith("onnx, fp32; openvino, fp32; here\n\n")
+    assert "| 6.00 / 6.00 | retinaface_mnet025 *, onnx, fp32 + mobilefacenet, openvino, fp32 |" in text
 
 
 def test_every_network_to_compare_with_can_be_here_or_be_drawn_by_lot(catalog):
     named = {name for published in CLAIMS for part in published.parts for name in part.models}
     assert named <= {*catalog.entries, *catalog.to_bring, *ARCHITECTURES}
     assert {"scrfd_2_5g_bnkps", "arcface_r50_v1", "arcface_r100_v1"} <= named
+
+
+def test_the_published_network_itself_is_measured_where_somebody_has_imported_it(catalog):
+    """What stands in for it comes later."""
+    firsts = {published.network: [part.models[0] for part in published.parts] for published in CLAIMS}
+    by_hand = {
+        "retinaface_r50_v1": ["retinaface_r50_v1"],
+        "retinaface_mnet025_v1": ["retinaface_mnet025_v1"],
+        "retinaface_mnet025_v2": ["retinaface_mnet025_v2"],
+        "mnet_cov2": ["mnet_cov2"],
+        "scrfd_500m_bnkps": ["scrfd_500m_bnkps"],
+        "scrfd_2.5g_gnkps": ["scrfd_2_5g_gnkps"],
+        "arcface_r100_v1": ["arcface_r100_v1"],
+        "glintr100": ["glintr100"],
+        "retinaface_r50_v1 + arcface_r100_v1": ["retinaface_r50_v1", "arcface_r100_v1"],
+        "RetinaNetMobileNetV1": ["dsfd_retinanet_mobilenet"],
+    }
+    assert {network: firsts[network] for network in by_hand} == by_hand
+
+
+def test_every_row_but_centerface_and_dsfd_can_be_filled_without_any_weights(catalog):
+    made = dataclasses.replace(catalog.entries["retinaface_mnet025"], name="by lot")
+    planned = plan(CLAIMS, catalog, DEMAND, lambda name: made if name in ARCHITECTURES else None)
+    assert {published.network for published in CLAIMS if not published.parts} == {"DSFDDetector"}
+    assert set(planned.missing) == {("centerface",)}
+    assert all(len(reason.splitlines()) == 1 for reason in planned.missing.values())
 
 
 def test_every_published_figure_is_a_sensible_time():

@@ -1,8 +1,10 @@
 """The channels' life, step by step: readers follow a script, time is told to them, and nothing waits for the clock."""
 
+import linecache
 import logging
 import os
 import signal
+import sys
 import threading
 
 import cv2
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_sources import frame_number, until
+from real_sources import PATIENT_S, frame_number, until
 
 from app.capture.capture import Channels
 from app.capture.capture_thread import MOST_ABANDONED
@@ -20,8 +22,10 @@ from app.capture.uri import Source, SourceKind, name_sources
 from app.errors import SourceError
 from app.settings import CaptureSettings
 
-FAST = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, queue_frames=3, read_timeout_s=30)
-PATIENT_S = 60.0
+FAST = CaptureSettings(
+    retry_first_s=0.01, retry_most_s=0.05, queue_frames=3, open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S
+)
+TOO_LONG_S = 4 * PATIENT_S
 
 
 class ScriptedReader:
@@ -115,8 +119,14 @@ def take_all(channels):
     return taken
 
 
+@pytest.fixture(autouse=True)
+def patient_close(monkeypatch):
+    """Whatever ends at all has ended after `close`."""
+    monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", PATIENT_S)
+
+
 @pytest.fixture
-def gate(monkeypatch):
+def gate(monkeypatch, patient_close):
     """Events that hold a reader; all of them open at the end, so that no thread outlives its test."""
     monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", 0.05)
     made = []
@@ -269,8 +279,7 @@ def test_after_a_good_while_the_pauses_begin_anew(gate, caplog):
     hold, clock = gate(), Clock()
     lived = ScriptedReader(2, lambda: clock.advance(11), 3, None)
     opener = Opener(cam=[ScriptedReader(1, None), SourceError("off"), lived, ScriptedReader(hold)])
-    settings = CaptureSettings(retry_first_s=0.01, retry_most_s=0.05, read_timeout_s=600, open_timeout_s=600)
-    with Channels(cameras("cam"), settings, opener, clock) as channels:
+    with Channels(cameras("cam"), FAST, opener, clock) as channels:
         until(lambda: opener.opened == 4)
         assert channels.status()[0].counters.read == 3
     assert pauses(caplog)[:3] == ["0.01 s", "0.02 s", "0.01 s"]
@@ -330,10 +339,10 @@ def test_a_source_whose_first_opening_hangs_has_failed_and_is_released_when_it_c
     opener = Opener(cam=[(hang, late)])
     with Channels(cameras("cam"), FAST, opener, clock) as channels:
         until(lambda: opener.opened == 1)
-        clock.advance(60)
+        clock.advance(TOO_LONG_S)
         channels.look_after_all()
         assert channels.finished
-        assert "no answer within 60.0 s" in channels.status()[0].last_error
+        assert f"no answer within {TOO_LONG_S} s" in channels.status()[0].last_error
         hang.set()
         until(lambda: late.closed_by is not None)
         assert late.reads == 0
@@ -347,7 +356,7 @@ def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate, c
     with Channels(cameras("cam"), FAST, opener, clock) as channels:
         for number in range(MOST_ABANDONED):
             until(lambda number=number: readers[number].reads == 2)
-            clock.advance(60)
+            clock.advance(TOO_LONG_S)
             channels.look_after_all()
         until(lambda: f"{MOST_ABANDONED} of its readers hang" in caplog.text)
         assert channels.status()[0].state is ChannelState.RECONNECTING
@@ -389,12 +398,23 @@ def test_closing_leaves_a_hanging_reader_behind(gate, caplog):
 
 
 def test_ctrl_c_reaches_who_waits_for_a_frame(gate):
-    hold = gate()
+    hold, main_thread = gate(), threading.main_thread().ident
+
+    def waits():
+        frame = sys._current_frames()[main_thread]
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        return frame.f_back.f_code is Channels.take.__code__ and "waiter.acquire(True" in line
+
+    def interrupt():
+        until(waits)
+        os.kill(os.getpid(), signal.SIGINT)
+
     with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(hold)])) as channels:
-        interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        interrupter = threading.Thread(target=interrupt)
         with pytest.raises(KeyboardInterrupt):
-            interrupt.start()
+            interrupter.start()
             channels.take(PATIENT_S)
+        interrupter.join()
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 60), st.floats(0.01, 3600))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_sources import SYSTEM_PYTHON, gstreamer_opencv_missing, server_missing
+from real_sources import PATIENT_S, SYSTEM_PYTHON, gstreamer_opencv_missing, server_missing
 
 from app.capture.gstreamer import (
     JetsonGeneration,
@@ -148,7 +148,10 @@ sys.path.insert(0, sys.argv[1])
 from app.capture.opening import open_reader
 from app.capture.uri import parse_source
 from app.settings import CaptureSettings
-reader = open_reader(parse_source(sys.argv[2]), CaptureSettings(backend="gstreamer", rtsp_codec=sys.argv[3]))
+settings = CaptureSettings(
+    backend="gstreamer", rtsp_codec=sys.argv[3], open_timeout_s=float(sys.argv[4]), read_timeout_s=float(sys.argv[4])
+)
+reader = open_reader(parse_source(sys.argv[2]), settings)
 frames = []
 while len(frames) < 20:
     raw = reader.read()
@@ -161,9 +164,8 @@ print(json.dumps([reader.live, type(reader).__name__, frames]))
 
 
 def run_with_the_systems_opencv(*arguments):
-    done = subprocess.run(
-        [SYSTEM_PYTHON, "-c", RUN, str(ROOT), *arguments], capture_output=True, text=True, check=False, timeout=300
-    )
+    words = [SYSTEM_PYTHON, "-c", RUN, str(ROOT), *arguments, str(PATIENT_S)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENT_S)
     assert done.returncode == 0, done.stderr
     return (*json.loads(done.stdout.splitlines()[-1]), done.stderr)
 

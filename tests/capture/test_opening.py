@@ -1,5 +1,6 @@
 """A source that does not open says which one, why, and what to try."""
 
+import contextlib
 import functools
 import os
 import socket
@@ -9,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHan
 import cv2
 import numpy as np
 import pytest
-from real_sources import frame_number, free_port
+from real_sources import PATIENT_S, frame_number, held_port
 
 from app.capture import opening
 from app.capture.gstreamer import opencv_has_gstreamer
@@ -18,10 +19,12 @@ from app.capture.uri import parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
 
-SETTINGS = CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0)
+PATIENT = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S)
+IMPATIENT = CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0)
+"""For who never answers."""
 
 
-def refusal(address, settings=SETTINGS):
+def refusal(address, settings=PATIENT):
     with pytest.raises(SourceError) as caught:
         open_reader(parse_source(address, "door"), settings)
     assert str(caught.value).startswith("door (")
@@ -30,8 +33,9 @@ def refusal(address, settings=SETTINGS):
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
 def test_nobody_listens(scheme):
-    port = free_port()
-    said = refusal(f"{scheme}://admin:s3cret@127.0.0.1:{port}/cam")
+    with held_port() as holder:
+        port = holder.getsockname()[1]
+        said = refusal(f"{scheme}://admin:s3cret@127.0.0.1:{port}/cam")
     assert f"Nobody listens at 127.0.0.1 port {port} (connection refused)" in said
     assert "s3cret" not in said and "admin:***@" in said
 
@@ -44,7 +48,7 @@ def test_a_host_that_accepts_and_says_nothing():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
-        said = refusal(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam")
+        said = refusal(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam", IMPATIENT)
     assert "did not answer within 1 s" in said
 
 
@@ -103,10 +107,11 @@ def test_ffmpegs_options_are_set_but_the_users_own_stay(monkeypatch, present, tr
     monkeypatch.setenv(name, present or "")
     if present is None:
         monkeypatch.delenv(name)
-    refusal(
-        f"rtsp://127.0.0.1:{free_port()}/cam",
-        CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0, rtsp_transport=transport),
-    )
+    with held_port() as holder:
+        refusal(
+            f"rtsp://127.0.0.1:{holder.getsockname()[1]}/cam",
+            CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0, rtsp_transport=transport),
+        )
     assert os.environ[name] == expected
 
 
@@ -166,13 +171,12 @@ class QuietFiles(SimpleHTTPRequestHandler):
 def test_a_recording_over_http_is_a_recording(http_server, recording):
     film = recording("film.avi", codec="MJPG", frames=6)
     address = http_server(functools.partial(QuietFiles, directory=str(film.parent)))
-    reader = open_reader(parse_source(f"{address}/film.avi"), SETTINGS)
-    numbers = []
-    raw = reader.read()
-    while raw is not None:
-        numbers.append(frame_number(raw.image))
+    with contextlib.closing(open_reader(parse_source(f"{address}/film.avi"), PATIENT)) as reader:
+        numbers = []
         raw = reader.read()
-    reader.close()
+        while raw is not None:
+            numbers.append(frame_number(raw.image))
+            raw = reader.read()
     assert (reader.live, reader.total_frames, numbers) == (False, 6, list(range(6)))
 
 
@@ -191,8 +195,7 @@ class MotionJpeg(Quiet):
 
 
 def test_motion_jpeg_over_http_is_a_live_source(http_server):
-    reader = open_reader(parse_source(http_server(MotionJpeg) + "/video"), SETTINGS)
-    raw = reader.read()
-    reader.close()
+    with contextlib.closing(open_reader(parse_source(http_server(MotionJpeg) + "/video"), PATIENT)) as reader:
+        raw = reader.read()
     assert (reader.live, reader.total_frames, raw.position) == (True, None, None)
     assert raw.image.shape == (48, 64, 3)

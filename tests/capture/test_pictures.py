@@ -5,7 +5,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.capture.picture_headers import read_header
@@ -230,7 +230,6 @@ def test_a_picture_that_is_not_there_says_so(tmp_path):
         read_picture(tmp_path / "gone.jpg")
 
 
-@settings(deadline=None)
 @given(st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm"]), st.data())
 def test_no_garbled_header_raises(suffix, data):
     picture = bytearray(

@@ -5,7 +5,7 @@ import re
 
 import cv2
 import pytest
-from real_sources import until
+from real_sources import PATIENT_S, until
 
 from app.capture.capture import Channels
 from app.capture.channel import ChannelState
@@ -17,8 +17,8 @@ from app.settings import CaptureSettings
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = CaptureSettings(open_timeout_s=20.0, read_timeout_s=20.0, retry_first_s=0.05, retry_most_s=0.2)
-IMPATIENT = dataclasses.replace(SETTINGS, read_timeout_s=2.0)
+SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_first_s=0.05, retry_most_s=0.2)
+IMPATIENT = dataclasses.replace(SETTINGS, open_timeout_s=60.0, read_timeout_s=2.0)
 """For a server that will be frozen. Elsewhere a busy machine must not be taken for one."""
 USER, PASSWORD = "me@home", 'p@s:s/w#o?r d%é"!'
 
@@ -33,10 +33,10 @@ def with_password(url, password=PASSWORD):
 
 def test_frames_come_and_are_dropped_while_nobody_takes_them(rtsp_server):
     with Channels(camera(rtsp_server().url), SETTINGS) as channels:
-        taken = [channels.take(30), channels.take(30)]
+        taken = [channels.take(PATIENT_S), channels.take(PATIENT_S)]
         before = channels.status()[0].counters.dropped
         until(lambda: channels.status()[0].counters.dropped >= before + 10)
-        taken.append(channels.take(30))
+        taken.append(channels.take(PATIENT_S))
         (status,) = channels.status()
     assert taken[0].image.shape == (240, 320, 3)
     assert taken[0].index < taken[1].index < taken[2].index - 8
@@ -47,14 +47,14 @@ def test_frames_come_and_are_dropped_while_nobody_takes_them(rtsp_server):
 def test_a_killed_server_that_comes_back_is_found_again(rtsp_server):
     server = rtsp_server()
     with Channels(camera(server.url), SETTINGS) as channels:
-        before = channels.take(30)
+        before = channels.take(PATIENT_S)
         server.kill()
         until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
         until(lambda: "Nobody listens" in (channels.status()[0].last_error or ""))
         while channels.take(0) is not None:
             pass
         server.start()
-        after = channels.take(30)
+        after = channels.take(PATIENT_S)
         (status,) = channels.status()
     assert after.index > before.index
     assert (status.state, status.counters.reconnects, status.counters.stalls) == (ChannelState.RUNNING, 1, 0)
@@ -63,14 +63,15 @@ def test_a_killed_server_that_comes_back_is_found_again(rtsp_server):
 def test_a_frozen_server_is_noticed_given_up_and_found_again(rtsp_server):
     server = rtsp_server()
     with Channels(camera(server.url), IMPATIENT) as channels:
-        assert channels.take(30) is not None
+        assert channels.take(PATIENT_S) is not None
+        before = channels.status()[0].counters.stalls
         server.freeze()
-        until(lambda: channels.status()[0].state is ChannelState.STALLED)
+        until(lambda: channels.status()[0].counters.stalls > before)
         until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
         while channels.take(0) is not None:
             pass
         server.thaw()
-        assert channels.take(60) is not None
+        assert channels.take(PATIENT_S) is not None
         (status,) = channels.status()
     assert status.counters.stalls >= 1 and status.counters.reconnects >= 1
 
@@ -79,7 +80,6 @@ def test_a_frozen_server_is_noticed_given_up_and_found_again(rtsp_server):
 def test_a_reader_of_a_frozen_server_ends_by_itself_after_its_time_out(rtsp_server):
     server = rtsp_server()
     reader = open_reader(parse_source(server.url), IMPATIENT)
-    assert reader.read() is not None
     server.freeze()
     with pytest.raises(StallError) as caught:
         while True:
@@ -94,7 +94,7 @@ def test_a_password_of_special_characters_works_and_is_seen_nowhere(rtsp_server,
     server = rtsp_server(method, USER, PASSWORD)
     caplog.set_level("DEBUG")
     with Channels(camera(with_password(server.url)), SETTINGS) as channels:
-        assert channels.take(30) is not None
+        assert channels.take(PATIENT_S) is not None
         server.kill()
         until(lambda: "Nobody listens" in (channels.status()[0].last_error or ""))
         told = [caplog.text, str(channels.status()), *capfd.readouterr()]

@@ -44,8 +44,8 @@ def test_detector_by_size(completed):
         (("--published", "--batch", "7"), "nothing is published"),
     ],
 )
-def test_wrong_words(completed, words, answer):
-    code, _, err = completed("bench", "engines", *words)
+def test_wrong_words(answered, config_file, words, answer):
+    code, _, err = answered("bench", "engines", *words, "--config", config_file)
     assert code == 2 and answer in err
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import logging
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.cli import main
+from app.wording import program
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = bytes(range(256)) * 2000
@@ -61,16 +60,10 @@ class QuietFiles(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch):
-    """No proxies; and the log as it was before the command set it up."""
+def no_proxies(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def serve(handler):
@@ -109,15 +102,9 @@ def config(folder):
 
 
 @pytest.fixture
-def command(engines, capsys):
+def command(engines, answered):
     """Runs `python -m app engines` with that catalogue: exit code, standard output, standard error."""
-
-    def run(*words):
-        code = main(["engines", *map(str, words), "--config", str(config(engines))])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return lambda *words: answered("engines", *words, "--config", config(engines))
 
 
 def row(out, name):
@@ -165,13 +152,22 @@ def test_the_list_knows_what_is_installed_and_what_is_built_in(command, engines)
 def test_the_list_names_what_can_be_brought_until_it_is_here(command, engines):
     described = {key: value for key, value in MODELS["finder"].items() if key not in ("file", "sha256", "size_bytes")}
     write_catalog(engines, {"finder": MODELS["finder"], "first": described, "second": described})
-    assert "if you bring the file (python -m app engines import FILE):\n  first, second\n" in command("list")[1]
+    assert f"if you bring the file ({program()} engines import FILE):\n  first, second\n" in command("list")[1]
     (engines / "my_models.yaml").write_text(yaml.safe_dump({"first": MODELS["finder"]}), encoding="utf-8")
     assert "FILE):\n  second\n" in command("list")[1]
     (engines / "my_models.yaml").write_text(
         yaml.safe_dump({"first": MODELS["finder"], "second": MODELS["finder"]}), encoding="utf-8"
     )
     assert "if you bring the file" not in command("list")[1]
+
+
+def test_the_list_tells_of_entries_that_cannot_be_read(command, engines):
+    (engines / "my_models.yaml").write_text("mine: {task: detection}\n", encoding="utf-8")
+    code, out, _ = command("list")
+    assert code == 0 and row(out, "finder").startswith("finder detection")
+    assert f"CANNOT BE USED: {engines / 'my_models.yaml'}: model 'mine': family is missing; mend the entry" in out
+    code, _, err = command("show", "mine")
+    assert code == 2 and "my_models.yaml: model 'mine': family is missing" in err
 
 
 def test_a_model_is_told_of_at_length(command, engines):
@@ -191,10 +187,10 @@ def test_a_model_is_told_of_at_length(command, engines):
     assert "oracle; cannot be run yet (for attributes: gender_age, mask)" in out
 
 
-def test_a_built_in_model_tells_its_inputs_and_outputs(capsys, monkeypatch):
+def test_a_built_in_model_tells_its_inputs_and_outputs(answered, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main(["engines", "show", "mobilefacenet"]) == 0
-    out = capsys.readouterr().out
+    code, out, _ = answered("engines", "show", "mobilefacenet")
+    assert code == 0
     assert "input ? x 3 x 112 x 112 float32" in out and "embedding ? x 128 float32" in out and "built in" in out
 
 
@@ -202,15 +198,15 @@ def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command,
     (engines / "finder.onnx").write_bytes(WEIGHTS)
     code, out, _ = command("show", "finder")
     assert code == 0
-    assert "cannot load this network" in out
+    assert "this is no ONNX file, or a part of it is missing" in out
 
 
-def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(capsys, monkeypatch):
+def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(answered, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main(["engines", "show", "glintr100"]) == 0
-    out = capsys.readouterr().out
+    code, out, _ = answered("engines", "show", "glintr100")
+    assert code == 0
     assert "112 x 112 pixels, RGB" in out and "NON-COMMERCIAL use only" in out and "SHA-256" not in out
-    assert "not here; if you have it: python -m app engines import FILE --like glintr100" in out
+    assert f"not here; if you have it: {program()} engines import FILE --like glintr100" in out
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(command):

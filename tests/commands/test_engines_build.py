@@ -6,11 +6,12 @@ What it builds is tested with NVIDIA's own builder in tests/tensorrt_api/test_re
 import importlib.util
 
 import pytest
+from shipped import CATALOG
 
 
 @pytest.fixture
-def build(completed):
-    return lambda *words: completed("engines", "build", *words)
+def build(answered, config_file):
+    return lambda *words: answered("engines", "build", *words, "--config", config_file)
 
 
 def test_help_teaches(build):
@@ -45,8 +46,20 @@ def test_without_a_gpu_it_says_so_before_anything_is_to_be_installed(build):
         (("--precision", "int8", "--calibration", "nowhere"), "nowhere"),
         (("--precision", "fp16", "--calibration", "."), "--calibration is for int8 alone"),
         (("--calibration", "."), "--calibration is for int8 alone"),
+        (("--precision", "bf16"), "engines compute in fp32, fp16 or int8, not in bf16"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_built(build, words, message):
     code, _, err = build(*words)
-    assert code == 2 and message in err and "TensorRT" not in err
+    assert code == 2 and message in err and "GPU" not in err
+
+
+def test_all_that_is_wrong_is_told_at_once(answered, tmp_path):
+    catalog, config = tmp_path / "catalog.yaml", tmp_path / "test.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    config.write_text(f"models:\n  catalog: {catalog}\n", encoding="utf-8")
+    words = ("mobilefacenet", "retinaface_mnet02", "--precision", "bf16", "--config", config)
+    code, _, err = answered("engines", "build", *words)
+    assert code == 2 and "3 things are wrong" in err and "GPU" not in err
+    for message in ("not in bf16", "model 'mobilefacenet' is missing", "did you mean 'retinaface_mnet025'?"):
+        assert message in err

@@ -8,8 +8,6 @@ import cv2
 import pytest
 from shipped import CATALOG
 
-from app.cli import main
-
 needs_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="OpenVINO is not installed")
 
 
@@ -39,16 +37,25 @@ def test_an_embedder_is_shown_the_faces_of_a_folder_of_pictures(completed, tmp_p
     assert figures["effect"]["cosine_least"] == pytest.approx(1, abs=1e-6)
 
 
-def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(capsys, monkeypatch):
+def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(answered, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.chdir(CATALOG.parent.parent)
-    assert main(["engines", "compare", "mobilefacenet", "--precision", "int8"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "int8 was asked for and cannot be had here: fp32 is used for mobilefacenet (" in err
-    assert "error: nothing to compare: both are ONNX Runtime in fp32 (" in err
+    code, out, err = answered("engines", "compare", "mobilefacenet")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: nothing to compare: both are ONNX Runtime in fp32 (")
     assert "pip install openvino, then --b openvino" in err
+
+
+@pytest.mark.parametrize("model", ["mobilefacenet", "retinaface_mnet025"])
+def test_an_arithmetic_that_cannot_be_had_here_is_refused_and_no_other_compared(answered, monkeypatch, model):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.chdir(CATALOG.parent.parent)
+    code, out, err = answered("engines", "compare", model, "--precision", "int8")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {model} cannot be had in int8 here: ")
+    assert "ONNX Runtime computes these networks in fp32 only, not in int8" in line
 
 
 @needs_openvino

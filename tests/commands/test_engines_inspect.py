@@ -6,23 +6,13 @@ import re
 import pytest
 from shipped import CATALOG, ROOT
 
-from app.cli import main
-
 ENGINES = ROOT / "engines"
 
 
 @pytest.fixture
-def said(tmp_path, capsys):
+def said(answered, config_file):
     """Runs `engines inspect`: exit code, standard output, standard error."""
-    config = tmp_path / "test.yaml"
-    config.write_text(f"models:\n  catalog: {CATALOG}\n", encoding="utf-8")
-
-    def run(*words):
-        code = main(["engines", "inspect", *map(str, words), "--config", str(config)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return lambda *words: answered("engines", "inspect", *words, "--config", config_file)
 
 
 def test_model_of_the_catalogue(said):
@@ -64,12 +54,14 @@ def test_what_cannot_be_inspected(said, word, answer):
     assert code == 2 and answer in err
 
 
-def test_half_a_file(said, tmp_path):
-    half = tmp_path / "half.onnx"
-    half.write_bytes((ENGINES / "mobilefacenet.onnx").read_bytes()[:100_000])
-    code, _, err = said(half)
-    assert code == 2 and "this is no ONNX file, or a part of it is missing" in err
-    assert "INVALID_PROTOBUF" not in err
+@pytest.mark.parametrize(
+    ("share", "damage"), [(0.5, "this is no ONNX file, or a part of it is missing"), (0, "it is empty")]
+)
+def test_half_a_file_and_nothing_of_it(said, tmp_path, share, damage):
+    content = (ENGINES / "mobilefacenet.onnx").read_bytes()
+    left = tmp_path / "left.onnx"
+    left.write_bytes(content[: int(share * len(content))])
+    assert said(left) == (2, "", f"error: {left}: {damage}: download or copy it again\n")
 
 
 def test_engine_without_tensorrt_shows_its_card(said, tmp_path):
@@ -79,6 +71,17 @@ def test_engine_without_tensorrt_shows_its_card(said, tmp_path):
     code, out, _ = said(engine)
     assert code == 0
     assert "precision: fp16" in out and "gpu: Orin" in out
+    assert "TensorRT engine by its card: not verified" in out
+
+
+def test_what_is_certainly_no_engine_is_refused(said, tmp_path):
+    engine = tmp_path / "finder.engine"
+    engine.write_bytes(b"")
+    code, _, err = said(engine)
+    assert code == 2 and f"{engine}: it is empty: build it again" in err
+    engine.write_bytes((ENGINES / "retinaface_mnet025.onnx").read_bytes())
+    code, _, err = said(engine)
+    assert code == 2 and f"{engine}: this is an ONNX file and no engine: name it .onnx" in err
 
 
 def test_engine_with_a_broken_card(said, tmp_path):

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from real_sources import until
+from real_sources import PATIENT_S, until
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def interrupted(program):
                 writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
             return writers or process.poll() is not None
 
-        until(is_read, within_s=300)
-        until(lambda: is_waiting(process), within_s=300)
+        until(is_read)
+        until(lambda: is_waiting(process))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=PATIENT_S)
         for writer in writers:
             os.close(writer)
         return process.returncode, out, err

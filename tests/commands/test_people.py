@@ -41,6 +41,18 @@ def test_a_photo_of_somebody_else_is_not_added_and_that_is_a_failure(completed, 
     assert not (gallery / "Bob").exists()
 
 
+def test_a_photo_that_looks_like_somebody_else_is_added_with_a_warning(completed, gallery, portraits, tmp_path):
+    photo = tmp_path / "new.png"
+    cv2.imwrite(str(photo), portraits[1].image)
+    code, out, err = completed("people", "add", "Bob", photo)
+    assert code == 0, err
+    added, warning = out.splitlines()
+    assert added == f"{photo}: added as gallery/Bob/new.png"
+    assert warning.startswith("warning: gallery/Bob/new.png looks like Grace Hopper: a similarity of 0.")
+    assert "with Grace Hopper_" in warning and "if it does not show Bob, delete it" in warning
+    assert "warning: Bob and Grace Hopper look alike" in completed("people", "check")[1]
+
+
 def test_a_photo_is_the_same_persons_under_the_name_that_is_shown(completed, gallery, people_gallery):
     (gallery / "people.yaml").write_text("Grace Hopper: Admiral Hopper\n", encoding="utf-8")
     code, out, _ = completed("people", "add", "Grace Hopper", people_gallery / "Grace Hopper_1.jpg")

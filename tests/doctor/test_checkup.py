@@ -13,7 +13,8 @@ from app.doctor.findings import Finding, Section, Status, can_run, section_text,
 from app.doctor.packages import check_packages
 from app.doctor.program import check_engines
 from app.inference.engine_card import EngineCard, keep_engine
-from app.vision.catalog import sha256_of
+from app.vision.model_entry import sha256_of
+from app.wording import program
 
 
 def by_title(settings, error=None):
@@ -52,6 +53,16 @@ def test_missing_catalogue_costs_only_its_own_sections(settings):
 def test_unknown_model_is_told_beside_the_known_one(settings):
     networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
     assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
+
+
+def test_an_entry_that_cannot_be_read_is_told_beside_the_chosen_ones(settings, tmp_path):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    catalog.with_name("my_models.yaml").write_text("mine: {task: detection}\n", encoding="utf-8")
+    for chosen, status in (({}, Status.WARNING), ({"detector": "mine"}, Status.PROBLEM)):
+        networks = by_title(with_onnx(settings, catalog=catalog, **chosen))["Networks"]
+        told = [finding.status for finding in networks.findings if "'mine': family is missing" in finding.text]
+        assert told == [status]
 
 
 def with_attributes(settings, tmp_path, **names):
@@ -170,7 +181,7 @@ def test_an_engine_fits_when_a_run_would_take_it(settings, tmp_path, place_of_te
     keep_engine(tmp_path / "mobilefacenet-old.engine", b"engine", card)  # No run looks at it.
     (finding,) = check_engines(with_onnx(settings, catalog=catalog, precision=asked))
     assert finding.status is status and finding.text.endswith(told)
-    assert finding.advice == ("python -m app engines build mobilefacenet --precision fp32" if asked == "fp32" else "")
+    assert finding.advice == (f"{program()} engines build mobilefacenet --precision fp32" if asked == "fp32" else "")
 
 
 def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):

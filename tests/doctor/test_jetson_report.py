@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from real_sources import PATIENT_S
 from shipped import CATALOG
 
 from app.cli import COMMANDS
@@ -27,11 +28,11 @@ def json_block(text):
 def test_failed_step_costs_only_itself():
     saved, told = [], []
     todo = [
-        Step("models", ("engines", "list"), 60),
-        Step("nonsense", ("no-such-command",), 60),
-        Step("hanging", ("people", "list"), 0.001),
-        Step("with a GPU", ("engines", "list"), 60, needs="tensorrt"),
-        Step("version", ("--version",), 60),
+        Step("models", ("engines", "list"), PATIENT_S),
+        Step("nonsense", ("no-such-command",), PATIENT_S),
+        Step("hanging", ("people", "list"), 0),
+        Step("with a GPU", ("engines", "list"), PATIENT_S, needs="tensorrt"),
+        Step("version", ("--version",), PATIENT_S),
     ]
     assert not make_report(todo, None, saved.append, told.append)
     report = json_block(saved[-1])
@@ -89,10 +90,10 @@ def test_every_step_is_a_command_of_this_program():
 def test_figures_are_kept_as_data(tmp_path):
     config = tmp_path / "test.yaml"
     config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: onnx\n", encoding="utf-8")
-    checks = run_step(Step("checks", ("doctor", "--json"), 60, data="printed"), config)
+    checks = run_step(Step("checks", ("doctor", "--json"), PATIENT_S, data="printed"), config)
     assert checks.data["can_run"] is True and checks.output == ""
     words = ("bench", "engines", "mobilefacenet", "--batch", "1", "--seconds", "0.01")
-    speed = run_step(Step("speed", words, 60, data="written"), config)
+    speed = run_step(Step("speed", words, PATIENT_S, data="written"), config)
     assert speed.data["measured"][0]["model"] == "mobilefacenet"
     assert "mobilefacenet" in speed.output
     text = report_text([checks, speed], 2)

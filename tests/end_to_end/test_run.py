@@ -7,7 +7,7 @@ import signal
 import cv2
 import numpy as np
 import pytest
-from real_sources import until
+from real_sources import PATIENT_S, until
 from shipped import CATALOG
 
 
@@ -169,9 +169,9 @@ def test_a_signal_ends_the_run_cleanly(program, people_film, people_gallery, tmp
     )  # fmt: skip
     # The first event says that frames are being worked on; the signal then comes in the middle.
     events = tmp_path / "out.jsonl"
-    until(lambda: process.poll() is not None or (events.is_file() and events.read_text(encoding="utf-8")), within_s=300)
+    until(lambda: process.poll() is not None or (events.is_file() and events.read_text(encoding="utf-8")))
     process.send_signal(number)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 0, err
     assert "frames in" in out and "Traceback" not in err
     films = sorted(tmp_path.glob("out-*.mp4"))
@@ -214,6 +214,6 @@ def test_the_demo_says_which_model_is_missing(program, tmp_path):
     shutil.copy(CATALOG, catalog)
     (tmp_path / "test.yaml").write_text(f"models:\n  catalog: {catalog}\n", encoding="utf-8")
     process = program("demo")
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 2
     assert "'retinaface_mnet025' is missing" in err and "git checkout -- engines" in err

@@ -212,14 +212,14 @@ def reference_match(labels, detections, iou):
 
 
 @given(LABELS, DETECTIONS, st.sampled_from([0.3, 0.5]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_matching_follows_the_rule(labels, detections, iou):
     match = match_faces(picture(*labels), detected(*detections), iou)
     assert match.labels.tolist() == reference_match(labels, detections, iou)
 
 
 @given(st.lists(st.tuples(LABELS, DETECTIONS), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_average_precision_is_the_area_below_the_best_of_each_recall(scenes):
     pictures = [picture(*labels) for labels, _ in scenes]
     matches = [match_faces(one, detected(*rows), 0.5) for one, (_, rows) in zip(pictures, scenes)]
@@ -239,7 +239,7 @@ def test_average_precision_is_the_area_below_the_best_of_each_recall(scenes):
 
 
 @given(LABELS, DETECTIONS, st.sampled_from([0.25, 0.5, 0.75]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_low_scores_do_not_change_the_figures_above_them(labels, detections, min_score):
     """One run of the detector at a low score serves both the curve and the figures at the score that is used."""
     scene = picture(*labels)

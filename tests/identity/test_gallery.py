@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.identity.gallery import Gallery, PhotoFinding, PhotoStatus, WarningKind, warnings
+from app.identity.gallery import Gallery, PhotoFinding, PhotoStatus, WarningKind, resembles_another, warnings
 
 EAST, NORTH, UP = np.eye(3)
 
@@ -72,6 +72,26 @@ def test_alike_people_are_found_across_a_large_gallery(record):
         ("p0010", "p2400"),
         ("p1500", "p2300"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("person", "embedding", "told"),
+    [
+        ("Ann", between(NORTH, EAST, 0.85), "looks like Bob: a similarity of 0.85 with b.jpg, enough for that name"),
+        ("Cid", 3 * between(EAST, UP, 0.5), "looks like Ann: a similarity of 0.50 with a.jpg, enough for that name"),
+        ("Cid", between(EAST, UP, 0.44), ""),
+        ("Bob", between(NORTH, EAST, 0.85), ""),
+    ],
+)
+def test_a_new_photo_nearer_to_somebody_else_is_doubtful(record, person, embedding, told):
+    gallery = Gallery((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", NORTH)))
+    doubt = resembles_another(gallery, 0.45, person, embedding)
+    assert doubt.partition(";")[0] == told
+    assert not told or f"if it does not show {person}, delete it" in doubt
+
+
+def test_a_new_photo_like_nobody_in_an_empty_gallery_is_beyond_doubt():
+    assert resembles_another(Gallery(), 0.45, "Ann", EAST) == ""
 
 
 def test_a_person_without_a_usable_photo_is_warned_of_with_the_reason(record):

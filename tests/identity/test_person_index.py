@@ -19,7 +19,7 @@ def slow_search(gallery, query):
     return sorted(((score, person, path) for person, (score, path) in best.items()), reverse=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     photos=st.lists(st.integers(0, 5), min_size=1, max_size=30),
     queries=st.integers(1, 25),

@@ -241,7 +241,7 @@ def test_overlaps_are_those_of_the_definition(boxes, others):
 film_frames = st.lists(st.tuples(st.lists(any_box, max_size=5), st.floats(-3, 3)), max_size=25)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(film_frames, st.integers(1, 4))
 def test_whatever_happens_ids_are_unique_never_reused_and_without_gaps(frames, min_hits):
     film = Film(TrackingSettings(min_hits=min_hits))

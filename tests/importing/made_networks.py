@@ -128,6 +128,27 @@ def small_centerface(batch=10, sides=(32, 32), enlarged_by="weights"):
     return graph(nodes, {"input.1": [batch, 3, height, width]}, outputs, constants)
 
 
+def small_scrfd(sides=(None, None)):
+    """SCRFD's nine maps, made by strides that leave out what does not fill a cell, as published networks' pooling does.
+
+    `sides`: height and width that it is fixed to.
+    """
+    generator = np.random.default_rng(0)
+    shapes = {"8": (4, 3, 8, 8), "16": (4, 4, 2, 2), "32": (4, 4, 2, 2)}
+    channels = {"score": 2, "bbox": 8, "kps": 20}
+    shapes.update({f"{role} weight": (count, 4, 1, 1) for role, count in channels.items()})
+    constants = {name: generator.standard_normal(shape).astype(np.float32) / 16 for name, shape in shapes.items()}
+    nodes, before = [], "input"
+    for stride, step in (("8", 8), ("16", 2), ("32", 2)):
+        nodes.append(("Conv", [before, stride], [f"map {stride}"], {"strides": [step, step]}))
+        before = f"map {stride}"
+        nodes += [("Conv", [before, f"{role} weight"], [f"{role} {stride}"], {}) for role in ("bbox", "kps")]
+        nodes.append(("Conv", [before, "score weight"], [f"raw {stride}"], {}))
+        nodes.append(("Sigmoid", [f"raw {stride}"], [f"score {stride}"], {}))
+    outputs = {f"{role} {stride}": [None, channels[role], None, None] for role in channels for stride in (8, 16, 32)}
+    return graph(nodes, {"input": [None, 3, *sides]}, outputs, constants)
+
+
 def small_embedder(batch=1, side=112, inner_batch=None):
     """A convolution and a mean of everything: 64 numbers. `inner_batch` is written into a Reshape."""
     weight = np.random.default_rng(0).standard_normal((64, 3, 8, 8)).astype(np.float32)

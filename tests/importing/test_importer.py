@@ -7,7 +7,16 @@ import zipfile
 import numpy as np
 import pytest
 import yaml
-from made_networks import graph, random_arrays, run_onnx, small_centerface, small_embedder, trained_arrays, write_wts
+from made_networks import (
+    graph,
+    random_arrays,
+    run_onnx,
+    small_centerface,
+    small_embedder,
+    small_scrfd,
+    trained_arrays,
+    write_wts,
+)
 from shipped import ROOT
 
 from app.errors import ModelError
@@ -91,6 +100,27 @@ def test_a_size_that_the_network_cannot_have_is_refused(catalog_path, told):
     with pytest.raises(ModelError, match=r"does not run on 2 pictures of 200 x 200 pixels[\s\S]*multiples of 32"):
         import_file(DETECTOR, catalog_path, Wishes(name="small", size=(200, 200)), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+@pytest.mark.parametrize(("sides", "wish"), [((None, None), (641, 480)), ((480, 641), None)])
+def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
+    tmp_path, catalog_path, told, sides, wish
+):
+    path = saved(small_scrfd(sides), tmp_path / "net.onnx")
+    with pytest.raises(ModelError) as caught:
+        import_file(path, catalog_path, Wishes(size=wish), told.append)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("net.onnx: ") and "641 x 480" in line and "multiples of 32" in line
+    assert line.endswith("--size 640x480 or --size 672x480")
+    assert files_beside(catalog_path) == ["catalog.yaml"]
+
+
+def test_a_size_that_fills_the_grid_is_taken(tmp_path, catalog_path, told):
+    path = saved(small_scrfd(), tmp_path / "net.onnx")
+    import_file(path, catalog_path, Wishes(size=(640, 480)), told.append)
+    detector = load_detector(ModelSettings(catalog=catalog_path, detector="net", backend="onnx"), DetectionSettings())
+    assert detector.fixed_size == (640, 480) and len(detector.detect([face((640, 480), 200)])) == 1
+    detector.close()
 
 
 def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_size(tmp_path, catalog_path, told):

@@ -16,6 +16,7 @@ from app.importing.drafts import Wishes
 from app.importing.importer import import_file, import_pack
 from app.importing.known_networks import known_by_name
 from app.vision.catalog import read_catalog
+from app.vision.model_entry import sha256_of
 
 
 @pytest.fixture
@@ -51,6 +52,23 @@ def retinaface_maps(path):
     return path
 
 
+def scrfd_rows(path):
+    """Nine outputs as those of SCRFD, a row an anchor, for any picture."""
+    weights = {"pool": np.full((1, 3, 1, 1), 0.1, np.float32)}
+    nodes, outputs = [("Conv", ["input.1", "pool"], ["grey"], {})], {}
+    for kind, values in (("score", 1), ("bbox", 4), ("kps", 10)):
+        weights[f"rows {kind}"] = np.array([1, -1, values], np.int64)
+        for stride in (8, 16, 32):
+            name = f"{kind}_{stride}"
+            weights[f"w {name}"] = np.full((2 * values, 1, stride, stride), 0.01, np.float32)
+            nodes.append(("Conv", ["grey", f"w {name}"], [f"maps {name}"], {"strides": [stride, stride]}))
+            nodes.append(("Transpose", [f"maps {name}"], [f"cells {name}"], {"perm": [0, 2, 3, 1]}))
+            nodes.append(("Reshape", [f"cells {name}", f"rows {kind}"], [name], {}))
+            outputs[name] = [1, 2 * (128 // stride) ** 2, values]
+    onnx.save(graph(nodes, {"input.1": [1, 3, 128, 128]}, outputs, weights), str(path))
+    return path
+
+
 def test_a_file_that_is_called_like_a_known_network_gets_its_facts(tmp_path, shipped_catalog, told):
     model = import_file(embedder(tmp_path / "adaface_ir101_webface12m.onnx"), shipped_catalog, Wishes(), told.append)
     entry = model.entry
@@ -65,6 +83,25 @@ def test_networks_of_one_family_that_differ_in_a_factor_are_told_apart_by_name(t
         entry = import_file(retinaface_maps(tmp_path / f"{name}.onnx"), shipped_catalog, Wishes(), told.append).entry
         assert (entry.name, entry.landmark_scale) == (name, scale)
         assert not entry.commercial_use and entry.licence == "InsightFace, research only"
+
+
+@pytest.mark.parametrize("kind", ["scrfd_{}_bnkps", "scrfd_{}_gnkps", "det_{}"])
+@pytest.mark.parametrize("size", ["500m", "2.5g", "10g"])
+def test_the_terms_of_insightface_s_detectors_are_told_under_all_their_names(
+    tmp_path, shipped_catalog, told, kind, size
+):
+    path = scrfd_rows(tmp_path / f"{kind.format(size)}.onnx")
+    entry = import_file(path, shipped_catalog, Wishes(), told.append).entry
+    assert entry.name == path.stem.replace(".", "_")
+    assert (entry.family, entry.min_score, entry.preprocessing.channels) == ("scrfd", 0.5, "rgb")
+    assert entry.licence_text == "InsightFace, research only: NON-COMMERCIAL use only"
+    assert entry.source == f"SCRFD-{size.upper()}F with landmarks by InsightFace"
+
+
+def test_a_name_of_insightface_s_says_nothing_of_another_network(tmp_path, shipped_catalog, told):
+    entry = import_file(retinaface_maps(tmp_path / "det_10g.onnx"), shipped_catalog, Wishes(), told.append).entry
+    assert (entry.name, entry.family, entry.licence) == ("my_det_10g", "retinaface_mxnet", "unknown, yours to know")
+    assert any("called like det_10g of the catalogue, but it is retinaface_mxnet" in line for line in told)
 
 
 def test_networks_that_look_alike_but_see_more_of_the_picture_are_told_apart(tmp_path, shipped_catalog, told):
@@ -131,6 +168,19 @@ def test_another_file_under_the_name_of_a_published_one_gets_its_pixels_and_not_
     assert any("called like w600k_r50 of the catalogue, but is another file: only channels" in line for line in told)
 
 
+def test_a_published_file_keeps_its_terms_under_any_name(tmp_path, shipped_catalog, told):
+    path = embedder(tmp_path / "mine.onnx")
+    content = yaml.safe_load(shipped_catalog.read_text(encoding="utf-8"))
+    content["w600k_r50"]["sha256"] = sha256_of(path)
+    shipped_catalog.write_text(yaml.safe_dump(content), encoding="utf-8")
+    entry = import_file(path, shipped_catalog, Wishes(name="other"), told.append).entry
+    published = read_catalog(shipped_catalog).entries["w600k_r50"]
+    assert (entry.name, entry.licence) == ("other", "InsightFace, research only")
+    assert (entry.commercial_use, entry.source) == (False, published.source)
+    assert (entry.preprocessing, entry.threshold) == (published.preprocessing, published.threshold)
+    assert any(line.startswith("taken for w600k_r50 of the catalogue, by its SHA-256: ") for line in told)
+
+
 def test_a_changed_name_is_told(tmp_path, shipped_catalog, told):
     import_file(embedder(tmp_path / "mine 2.5.onnx"), shipped_catalog, Wishes(), told.append)
     assert "names are made of letters, digits, _ and - only, so: mine_2_5" in told
@@ -175,6 +225,10 @@ def test_weights_written_here_never_take_plain_pixels(tmp_path, shipped_catalog,
         ("glintr100", "glintr100"),
         ("GlintR100-fp16", "glintr100"),
         ("scrfd_2.5g_bnkps_shape640x640", "scrfd_2_5g_bnkps"),
+        ("scrfd_10g_gnkps_norm", "scrfd_10g_gnkps"),
+        ("scrfd_500m_kps", "scrfd_500m_kps"),
+        ("det_2.5g", "det_2_5g"),
+        ("det_5g", None),
         ("retinaface_mnet025_v2", "retinaface_mnet025_v2"),
         ("r100-msfdrop75", "r100_msfdrop75"),
         ("w600k_r50", "w600k_r50"),

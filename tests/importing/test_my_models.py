@@ -59,11 +59,24 @@ def lines_of(facts):
     return yaml.safe_dump({**facts, "file": "third.onnx"}).splitlines()
 
 
+def test_a_broken_entry_is_replaced_when_that_is_said(install, catalog_path):
+    path = catalog_path.with_name(MY_MODELS)
+    path.write_text("mine: {task: detection}\n")
+    with pytest.raises(ModelError, match="there is a model 'mine' already"):
+        check_name("mine", read_catalog(catalog_path), replace=False)
+    check_name("mine", read_catalog(catalog_path), replace=True)
+    install("mine")
+    assert not read_catalog(catalog_path).broken and "mine" in read_catalog(catalog_path).entries
+
+
 def test_a_name_of_both_catalogues_is_refused(install, catalog_path):
     install("mine")
     catalog_path.write_text(yaml.safe_dump({"mine": {**FACTS, "file": "other.onnx"}}))
-    with pytest.raises(ModelError, match=r"my_models\.yaml: catalog\.yaml has a model 'mine' too"):
-        read_catalog(catalog_path)
+    found = read_catalog(catalog_path)
+    with pytest.raises(ModelError, match=r"my_models\.yaml: the catalogue has a model 'mine' too; give yours another"):
+        found.named("mine")
+    with pytest.raises(ModelError, match=r"catalog\.yaml has a model 'mine' already"):
+        check_name("mine", found, replace=True)
 
 
 def test_an_empty_file_of_entries_is_none(catalog_path):

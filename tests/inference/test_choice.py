@@ -1,10 +1,12 @@
 """Which backend runs a network: what was asked for or a clear no; else the faster one, with the figures that say so."""
 
+import dataclasses
 import importlib.util
 import sys
 
 import numpy as np
 import pytest
+from broken_networks import UNKNOWN_OPERATOR
 from shipped import CATALOG
 
 from app.errors import ModelError
@@ -134,6 +136,15 @@ def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so
     choice.engine.close()
 
 
+@pytest.mark.parametrize(("backend", "where"), [("auto", "here"), ("onnx", "on ONNX Runtime")])
+def test_where_no_other_arithmetic_will_do_it_is_refused(missing, backend, where):
+    missing("tensorrt", "openvino")
+    wanted = dataclasses.replace(network("int8"), exact_precision=True)
+    with pytest.raises(ModelError) as refused:
+        open_network(wanted, backend)
+    assert str(refused.value).startswith(f"net cannot be had in int8 {where}: ONNX Runtime computes these networks in")
+
+
 def test_an_arithmetic_that_the_wanted_backend_has_not_is_refused():
     with pytest.raises(ModelError, match="fp32 only, not in bf16"):
         open_network(network("bf16"), "onnx")
@@ -148,7 +159,16 @@ def test_a_backend_that_is_missing_says_how_to_get_it_when_it_is_asked_for(missi
 def test_a_file_that_nobody_can_load_gets_everybodys_reason(tmp_path, missing):
     missing("tensorrt", *([] if has_openvino else ["openvino"]))
     path = tmp_path / "net.onnx"
-    path.write_bytes(b"this is no network")
+    path.write_bytes(UNKNOWN_OPERATOR)
     with pytest.raises(ModelError, match=r"net\.onnx: ONNX Runtime cannot load this network") as caught:
         open_network(network(path=path))
     assert ("OpenVINO cannot load this network" in str(caught.value)) == has_openvino
+
+
+def test_a_damaged_file_is_told_once(tmp_path, missing):
+    missing("tensorrt")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"")
+    with pytest.raises(ModelError) as refused:
+        open_network(network(path=path))
+    assert str(refused.value).count("net.onnx: it is empty") == 1

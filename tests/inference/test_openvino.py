@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from broken_networks import DAMAGED, UNKNOWN_OPERATOR
 from shipped import CATALOG
 
 from app.errors import ModelError
@@ -107,13 +108,20 @@ def test_a_closed_network_says_so(embedder):
         embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"this is no network", EMBEDDER.read_bytes()[:1000]], ids=["empty", "text", "cut"]
-)
-def test_a_file_that_is_no_network_is_refused_with_its_name(tmp_path, content):
+@pytest.mark.parametrize(("content", "damage"), DAMAGED)
+def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        OpenVinoEngine(path)
+    assert str(refused.value) == f"{path}: {damage}: download or copy it again"
+
+
+def test_a_whole_file_that_openvino_does_not_take_is_refused_with_its_reason(tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(UNKNOWN_OPERATOR)
     with pytest.raises(ModelError, match=r"net\.onnx: OpenVINO cannot load this network: \S"):
         OpenVinoEngine(path)
 

@@ -1,5 +1,6 @@
 """Is there a screen? Asked without opening a window, since Qt would end the process."""
 
+import os
 import struct
 import subprocess
 import sys
@@ -56,10 +57,12 @@ def test_wayland_alone_needs_a_socket_that_answers(tmp_path):
 @on_linux
 def test_a_display_that_refuses_us_is_given_its_cookie_and_quoted(tmp_path):
     """A server that wants another cookie, as after `sudo`: it gets the one from the user's file, then a blank one."""
+    number = 10_000 + os.getpid()  # another suite on this machine has another one
     entry = b"".join(
-        struct.pack(">H", len(part)) + part for part in (b"host", b"7007", b"MIT-MAGIC-COOKIE-1", b"k" * 16)
+        struct.pack(">H", len(part)) + part
+        for part in (b"host", str(number).encode(), b"MIT-MAGIC-COOKIE-1", b"k" * 16)
     )
-    path = "\0/tmp/.X11-unix/X7007"
+    path = f"\0/tmp/.X11-unix/X{number}"
     script = f"""
 import socket, struct
 listener = socket.socket(socket.AF_UNIX); listener.bind({path!r}); listener.listen(); print("up", flush=True)
@@ -73,7 +76,7 @@ for _ in range(2):
         assert server.stdout.readline() == b"up\n"
         (tmp_path / "authority").write_bytes(b"\1\0" + entry)
         with pytest.raises(OutputError, match="No protocol specified"):
-            DisplayConnection({"DISPLAY": ":7007", "XAUTHORITY": str(tmp_path / "authority")})
+            DisplayConnection({"DISPLAY": f":{number}", "XAUTHORITY": str(tmp_path / "authority")})
         assert server.stdout.read().split() == [b"1", b"0"]
     finally:
         server.kill()

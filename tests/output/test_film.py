@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_results import ANN, frame, picture, result
+from real_sources import PATIENT_S
 
 from app.errors import OutputError
 from app.output import film_encoders
@@ -144,7 +145,7 @@ def run_script(source, *arguments, **options):
     return subprocess.run(
         [sys.executable, "-c", setup + textwrap.dedent(source), *map(str, arguments)],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENT_S,
         check=False,
         **options,
     )
@@ -332,7 +333,7 @@ def test_the_pipelines_software_twin_writes_a_film_with_the_systems_opencv(tmp_p
             ["/usr/bin/python3", "-c", textwrap.dedent(SOFTWARE_TWIN), str(path)],
             env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=PATIENT_S,
             check=False,
         )
     except FileNotFoundError:

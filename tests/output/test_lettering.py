@@ -128,7 +128,7 @@ def test_a_text_is_rasterised_once_and_cannot_be_spoilt():
         mask[0, 0] = 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(max_codepoint=0x1FAFF), max_size=12), st.integers(10, 60))
 def test_any_text_gives_a_mask_of_the_lines_height(text, height_px):
     lettering = Lettering(

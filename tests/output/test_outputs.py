@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from made_results import frame, result
+from real_sources import PATIENT_S
 
 from app.errors import OutputError
 from app.output.outputs import Outputs, OutputThread
@@ -26,7 +27,7 @@ class Collector:
 
     def handle(self, handed):
         self.entered.set()
-        self.gate.wait(60)
+        self.gate.wait(PATIENT_S)
         if handed.frame.index == self._fails_at:
             raise self._error
         self.seen.append(handed.frame.index)
@@ -64,11 +65,11 @@ def test_a_full_queue_holds_up_a_recording():
     thread = OutputThread(collector, queue_frames=2)
     producer = threading.Thread(target=lambda: [thread.handle(handed) for handed in recording(6)])
     producer.start()
-    collector.entered.wait(60)
+    collector.entered.wait(PATIENT_S)
     producer.join(0.3)
     assert producer.is_alive()
     collector.gate.set()
-    producer.join(60)
+    producer.join(PATIENT_S)
     thread.close()
     assert collector.seen == list(range(6))
 
@@ -88,7 +89,7 @@ def test_a_live_source_is_never_held_up_and_what_is_skipped_is_counted():
     thread = OutputThread(collector, queue_frames=2)
     frames = live(10)
     thread.handle(frames[0])
-    collector.entered.wait(60)
+    collector.entered.wait(PATIENT_S)
     for handed in frames[1:]:
         thread.handle(handed)
     collector.gate.set()
@@ -129,7 +130,10 @@ def test_an_output_that_hangs_is_given_up(caplog):
     collector = Collector()
     collector.gate.clear()
     thread = OutputThread(collector, queue_frames=1, stuck_after_s=0.2)
-    for handed in recording(5):
+    first, *others = recording(5)
+    thread.handle(first)
+    collector.entered.wait(PATIENT_S)
+    for handed in others:
         thread.handle(handed)
     assert "took nothing" in str(thread.error)
     assert thread.failed == 4

@@ -10,11 +10,11 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 
 import cv2
 import numpy as np
 import pytest
+from real_sources import PATIENT_S, until
 
 from app.output.display import gui_toolkit
 
@@ -26,8 +26,6 @@ pytestmark = [
         gui_toolkit(cv2.getBuildInformation()) is None, reason="this OpenCV has no windows (opencv-python-headless)"
     ),
 ]
-
-WAIT_S = 60
 
 PROGRAM = """
     import logging, sys, time
@@ -42,7 +40,7 @@ PROGRAM = """
     window = Window(annotator, Path(sys.argv[1]), title="faces under test")
     number, started = 0, time.monotonic()
     try:
-        while not window.closed and time.monotonic() - started < 300:
+        while not window.closed and time.monotonic() - started < 600:
             if not window.paused:
                 for source in ("front", "yard"):
                     image = picture(640, 360, 90 if source == "front" else 160)
@@ -77,6 +75,7 @@ class Screen:
             self.environment = {**os.environ, "DISPLAY": f":{answer.readline().strip()}"}
         self.environment.pop("WAYLAND_DISPLAY", None)
         self.program = None
+        self.window = None
 
     def start(self, snapshots):
         paths = [path for path in sys.path if path]
@@ -90,10 +89,11 @@ class Screen:
             text=True,
         )
         self.expect("shown")
+        self.window = int(self.xdotool("search", "--sync", "--onlyvisible", "--name", "^faces under test$")[-1])
 
     def xdotool(self, *arguments):
         return subprocess.run(
-            ["xdotool", *arguments], env=self.environment, check=True, capture_output=True, text=True, timeout=WAIT_S
+            ["xdotool", *arguments], env=self.environment, check=True, capture_output=True, text=True, timeout=PATIENT_S
         ).stdout.split()
 
     def press(self, key):
@@ -170,7 +170,7 @@ def test_keys_do_what_they_say(screen, tmp_path):
     screen.press("q")
     assert screen.expect("quit") == "quit False False True"
     screen.expect("ended")
-    assert screen.program.wait(WAIT_S) == 0
+    assert screen.program.wait(PATIENT_S) == 0
 
 
 def both_are_shown(screenshot):
@@ -181,23 +181,19 @@ def both_are_shown(screenshot):
 
 def test_both_channels_are_on_the_screen_beside_each_other(screen, tmp_path):
     screen.start(tmp_path)
-    deadline = time.monotonic() + WAIT_S
-    while not both_are_shown(screen.picture(tmp_path / "screen.png")):
-        assert time.monotonic() < deadline, "see screen.png in this test's folder"
-        time.sleep(0.2)
+    until(lambda: both_are_shown(screen.picture(tmp_path / "screen.png")))
     screen.press("Escape")
     assert screen.expect("quit").endswith("True")
-    assert screen.program.wait(WAIT_S) == 0
+    assert screen.program.wait(PATIENT_S) == 0
 
 
 def test_the_windows_own_button_ends_the_run(screen, tmp_path):
     """Closing is a message from the window manager, of which there is none here: it is sent by hand."""
     screen.start(tmp_path)
-    (window,) = screen.xdotool("search", "--name", "^faces under test$")[-1:]
-    ask_to_close(screen.environment["DISPLAY"], int(window))
+    ask_to_close(screen.environment["DISPLAY"], screen.window)
     assert screen.expect("quit").endswith("True")
     screen.expect("ended")
-    assert screen.program.wait(WAIT_S) == 0
+    assert screen.program.wait(PATIENT_S) == 0
 
 
 def test_a_display_that_goes_is_an_error_of_the_window_and_not_the_end_of_the_process(screen, tmp_path):

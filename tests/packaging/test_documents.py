@@ -72,6 +72,11 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+@pytest.mark.parametrize("path", [path for path in PUBLIC if path.suffix == ".md"], ids=lambda path: path.name)
+def test_commands_to_copy_run_in_the_environment(path: Path) -> None:
+    assert re.findall(r"^ *(?:python3? -m app|pip install).*", path.read_text(encoding="utf-8"), re.MULTILINE) == []
+
+
 def test_licence_is_complete() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text

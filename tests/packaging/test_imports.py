@@ -32,7 +32,6 @@ def run_without(refused: tuple[str, ...], program: str) -> subprocess.CompletedP
         env=surroundings,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
     )
 
 

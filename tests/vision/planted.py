@@ -167,7 +167,7 @@ def open_planted(folder, case, answers, size=(None, None), batch=None, family=No
 def open_file(path, family, facts, settings=None, backend="onnx"):
     known = {key for key in ("min_sizes", "landmark_scale") if key in DETECTOR_FAMILIES[family].facts}
     kept = {**DETECTOR_FAMILIES[family].facts, **facts}
-    kept = {key: value for key, value in kept.items() if key in {"channels", "mean", "divisor"} | known}
+    kept = {key: value for key, value in kept.items() if key in {"channels", "mean", "divisor", "min_score"} | known}
     catalogue = path.parent / "catalog.yaml"
     catalogue.write_text(yaml.safe_dump({"planted": catalogue_entry(path, family, kept)}), encoding="utf-8")
     models = ModelSettings(catalog=catalogue, detector="planted", backend=backend)

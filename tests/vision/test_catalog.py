@@ -1,6 +1,7 @@
 """The catalogue: what it accepts, and what it says to what it does not."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,13 @@ import yaml
 
 from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
-from app.vision.catalog import MY_MODELS, FileState, read_catalog
+from app.vision.built_engines import engines_built_from
+from app.vision.catalog import MY_MODELS, read_catalog
 from app.vision.families import can_run
 from app.vision.http_get import check_address
 from app.vision.loading import describe_network, load_detector, load_embedder
+from app.vision.model_entry import FileState
+from app.wording import program
 
 SHIPPED = Path(__file__).parents[2] / "engines" / "catalog.yaml"
 
@@ -61,6 +65,17 @@ def test_entries_are_read_with_their_files_beside_the_catalogue(tmp_path):
     assert (finder.url, finder.size_bytes, finder.figures, finder.card) == ("", None, {}, "")
 
 
+def test_a_detector_has_a_least_score_of_its_own_or_that_of_its_family(tmp_path):
+    scrfd = {key: value for key, value in DETECTOR.items() if key != "min_sizes"}
+    found = catalog(tmp_path, usual=DETECTOR, own={**DETECTOR, "min_score": 0.7}, low={**scrfd, "family": "scrfd"})
+    assert {name: entry.min_score for name, entry in found.entries.items()} == {"usual": 0.6, "own": 0.7, "low": 0.5}
+    for wrong in (0, 7):
+        with pytest.raises(ModelError, match=f"'own': min_score must be above 0 and at most 1, not {wrong}"):
+            catalog(tmp_path, own={**DETECTOR, "min_score": wrong})
+    with pytest.raises(ModelError, match="unknown: min_score"):
+        catalog(tmp_path, teller={**EMBEDDER, "min_score": 0.7})
+
+
 def test_what_else_is_known_of_a_model_is_read(tmp_path):
     more = {
         "url": "https://example.org/net.onnx",
@@ -91,6 +106,30 @@ def test_models_of_other_tasks_and_families_need_only_what_all_have(tmp_path):
 DESCRIPTION = {key: value for key, value in EMBEDDER.items() if key not in ("file", "sha256")}
 
 
+def tables_of(page):
+    """Header and rows of each table, as lists of cells."""
+    blocks = re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE)
+    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()] for block in blocks]
+
+
+@pytest.mark.parametrize(("title", "name"), [("embedder: ", "mobilefacenet"), ("detector", "retinaface_mnet025")])
+def test_the_figures_of_built_in_models_are_those_of_their_card(title, name):
+    """What is measured is a row's heading, and behind the figure stand words of its table's or column's heading."""
+    entry = read_catalog(SHIPPED).named(name)
+    page = (SHIPPED.parents[1] / entry.card).read_text(encoding="utf-8")
+    (table,) = [table for table in tables_of(page) if table[0][0].startswith(title)]
+    header, _, *rows = table
+    assert list(entry.figures) == [row[0] for row in rows]
+    for row in rows:
+        told = entry.figures[row[0]]
+        behind = [told[len(cell) :].strip() in f"{header[0]} {above}" for above, cell in columns(header, row, told)]
+        assert any(behind), f"{row[0]}: {told}"
+
+
+def columns(header, row, told):
+    return [(above, cell) for above, cell in zip(header[1:], row[1:]) if cell and told.startswith(f"{cell} ")]
+
+
 def test_an_entry_without_file_and_hash_only_describes_a_network(tmp_path):
     found = catalog(tmp_path, teller=EMBEDDER, brought=DESCRIPTION)
     assert set(found.entries) == {"teller"} and set(found.to_bring) == {"brought"}
@@ -103,6 +142,20 @@ def test_an_entry_without_file_and_hash_only_describes_a_network(tmp_path):
         found.described("brougt")
     with pytest.raises(ModelError, match="no model 'brougt' for embedding; did you mean 'brought'"):
         found.entry("brougt", "embedding")
+
+
+def test_a_network_that_goes_by_several_names_is_known_by_each(tmp_path):
+    found = catalog(tmp_path, brought={**DESCRIPTION, "also_called": ["other", "third"]})
+    assert {name: entry.name for name, entry in found.to_bring.items()} == {
+        name: name for name in ("brought", "other", "third")
+    }
+    assert found.described("third").crop == (96, 112)
+    with pytest.raises(ModelError, match="'brought': also_called: there is a model 'teller' already"):
+        catalog(tmp_path, teller=EMBEDDER, brought={**DESCRIPTION, "also_called": ["teller"]})
+    with pytest.raises(ModelError, match="unknown: also_called"):
+        catalog(tmp_path, teller={**EMBEDDER, "also_called": ["other"]})
+    with pytest.raises(ModelError, match="also_called must be names"):
+        catalog(tmp_path, brought={**DESCRIPTION, "also_called": [7]})
 
 
 def test_whoever_has_a_described_network_may_call_his_own_by_its_name(tmp_path):
@@ -119,8 +172,26 @@ def test_a_file_without_hash_or_a_hash_without_file_is_a_mistake(tmp_path, key):
 
 def test_ones_own_models_are_more_than_descriptions(tmp_path):
     (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"mine": DESCRIPTION}), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"my_models\.yaml: model 'mine': file is missing"):
-        catalog(tmp_path, teller=EMBEDDER)
+    with pytest.raises(ModelError, match=r"my_models\.yaml: model 'mine': file is missing; mend the entry, or import"):
+        catalog(tmp_path, teller=EMBEDDER).named("mine")
+
+
+def test_a_slip_in_one_of_ones_own_models_leaves_the_others_alone(tmp_path):
+    own = {"mine": {**DETECTOR, "divisor": 0}, "good": DETECTOR, "text": "none"}
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump(own), encoding="utf-8")
+    found = catalog(tmp_path, teller=EMBEDDER)
+    assert set(found.entries) == {"teller", "good"} and set(found.broken) == {"mine", "text"}
+    for ask in (found.named, lambda name: found.entry(name, "detection")):
+        with pytest.raises(ModelError, match=r"my_models\.yaml: model 'mine': divisor must not be 0; mend the entry"):
+            ask("mine")
+
+
+def test_a_catalogue_without_any_model_for_a_task_says_what_to_do(tmp_path):
+    found = catalog(tmp_path, finder=DETECTOR)
+    with pytest.raises(ModelError, match=r"catalog\.yaml describes no model for embedding at all, so 'teller' neither"):
+        found.entry("teller", "embedding")
+    with pytest.raises(ModelError, match=r"is for detection, not for embedding; .*catalog\.yaml describes none"):
+        found.entry("finder", "embedding")
 
 
 def test_a_file_with_the_right_hash_is_accepted(tmp_path):
@@ -147,7 +218,7 @@ def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
 
 def test_the_way_to_a_model_for_non_commercial_use_names_the_option_that_it_takes(tmp_path):
     entry = catalog(tmp_path, finder={**DETECTOR, "url": "https://a.org/b", "commercial_use": False}).named("finder")
-    assert entry.how_to_get == "get it with: python -m app engines pull finder --accept-licence"
+    assert entry.how_to_get == f"get it with: {program()} engines pull finder --accept-licence"
 
 
 def test_an_unknown_name_gets_the_nearest_one_for_the_task(tmp_path):
@@ -208,15 +279,15 @@ def test_a_missing_catalogue_says_where_to_start_the_program(tmp_path):
 def test_engines_of_a_model_with_an_odd_name_are_found(tmp_path):
     found = catalog(tmp_path, net={**DETECTOR, "file": "net[1].onnx"})
     (tmp_path / "net[1].fp16.engine").write_bytes(b"")
-    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net[1].fp16.engine"]
+    assert [path.name for path in engines_built_from(found.named("net"), found)] == ["net[1].fp16.engine"]
 
 
 def test_engines_of_a_model_are_told_from_those_of_a_longer_name(tmp_path):
     found = catalog(tmp_path, net={**DETECTOR, "file": "net.onnx"}, net_large={**DETECTOR, "file": "net_large.onnx"})
     for name in ("net.fp16.engine", "net-old.engine", "net.engine", "net_large.fp16.engine", "other.engine"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in found.engines_built_from(found.named("net"))] == ["net.fp16.engine"]
-    assert [path.name for path in found.engines_built_from(found.named("net_large"))] == ["net_large.fp16.engine"]
+    assert [path.name for path in engines_built_from(found.named("net"), found)] == ["net.fp16.engine"]
+    assert [path.name for path in engines_built_from(found.named("net_large"), found)] == ["net_large.fp16.engine"]
 
 
 @pytest.mark.parametrize("entry", read_catalog(SHIPPED).entries.values(), ids=lambda entry: entry.name)

@@ -1,6 +1,7 @@
 """Each family of detectors finds what was planted in its outputs, whatever layout they come in."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,6 +122,22 @@ def one_case_a_family():
     return list({case.family: case for case in CASES}.values())
 
 
+@pytest.mark.parametrize("case", one_case_a_family(), ids=str)
+def test_the_least_score_is_the_model_s_own_unless_the_user_says_one(tmp_path, case):
+    size = (192, 160)
+    answers = answers_with_faces(case, 1, size)
+    for (role, _), values in answers[0].items():
+        if role in ("score", "objectness", "conf"):
+            values[values > 0.5] = 0.55
+    patient, strict = (replace(case, facts={**case.facts, "min_score": score}) for score in (0.54, 0.56))
+    expected = ((case, None, case.family in ("scrfd", "centerface")), (case, 0.54, True), (case, 0.56, False))
+    for model, said, is_found in (*expected, (patient, None, True), (strict, None, False), (strict, 0.54, True)):
+        detector = open_planted(tmp_path, model, answers, size, batch=1, settings=DetectionSettings(min_score=said))
+        (faces,) = detector.detect([picture(0, size)])
+        detector.close()
+        assert bool(len(faces)) == is_found, (model.facts, said)
+
+
 @pytest.mark.parametrize("wanted", DETECTOR_FAMILIES)
 @pytest.mark.parametrize("case", one_case_a_family(), ids=str)
 def test_a_model_of_another_family_is_named_as_what_it_is(tmp_path, case, wanted):
@@ -183,3 +200,11 @@ def test_answers_for_another_size_are_noticed(tmp_path):
     detector = open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)))
     with pytest.raises(ModelError, match="gives 960 answers at stride 8, expected 12 x 12 cells with 2 each"):
         detector.detect([picture(0, (96, 96))])
+
+
+def test_a_network_fixed_to_a_size_that_does_not_fill_its_grid_is_told_the_size_when_it_is_opened(tmp_path):
+    case = next(case for case in CASES if case.title == "scrfd")
+    answers = answers_with_faces(case, 1, (192, 160))
+    cause = r"193 x 160 pixels.*960 answers at stride 8, expected 25 x 20.*with --size 192x160 or --size 224x160$"
+    with pytest.raises(ModelError, match=f"^model 'planted' .*{cause}"):
+        open_planted(tmp_path, case, answers, (193, 160))

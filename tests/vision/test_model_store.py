@@ -11,16 +11,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from real_sources import PATIENT_S, held_port
 
 from app.errors import ModelError
-from app.vision.catalog import FileState, ModelEntry
+from app.vision.model_entry import FileState, ModelEntry
 from app.vision.model_store import Patience, install, require_acceptance
 from app.vision.part_file import PartFile
 from app.vision.preprocessing import Preprocessing
 
 WEIGHTS = np.random.default_rng(1).bytes(1_000_000)
 OTHER_WEIGHTS = np.random.default_rng(2).bytes(1_000_000)
-PATIENCE = Patience(timeout_s=30, attempts=3, first_wait_s=0)
+PATIENCE = Patience(timeout_s=PATIENT_S, attempts=3, first_wait_s=0)
 
 
 @dataclasses.dataclass
@@ -271,7 +272,7 @@ def test_a_mirror_goes_on_with_what_another_server_began(entry, server):
 
 def test_a_server_that_falls_silent_is_asked_again(entry, server):
     server.answers = [Answer(stall_after=600_000)]
-    pull(entry, timeout_s=2)
+    pull(entry, timeout_s=5)
     assert server.ranges()[1] is not None
     assert entry.file.read_bytes() == WEIGHTS
 
@@ -314,11 +315,8 @@ def test_a_refusal_is_explained_with_the_address_and_the_way_around(entry, serve
 
 
 def test_a_refused_connection_is_explained(entry):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{unused.getsockname()[1]}/net.onnx"
-    with pytest.raises(ModelError, match="connection was refused"):
-        pull(entry, address)
+    with held_port() as unused, pytest.raises(ModelError, match="connection was refused"):
+        pull(entry, f"http://127.0.0.1:{unused.getsockname()[1]}/net.onnx")
 
 
 def test_a_machine_without_a_network_is_told_so(entry, monkeypatch):

@@ -105,7 +105,7 @@ def test_decoding_equals_the_formulas(seed):
         np.testing.assert_allclose(landmarks[i], points, rtol=1e-4, atol=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_detection_equals_decoding_everything_slowly(seed):
     anchors = slow_anchors(320, 192)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from app.benchmark.networks import Demand, Outcome
     from app.benchmark.published import MakeRandom, Plan
     from app.benchmark.subjects import Size, Subject
-    from app.vision.catalog import ModelEntry
+    from app.vision.model_entry import ModelEntry
 
 DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
 network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
@@ -206,10 +207,11 @@ def _tell(
     from app.summary import table
 
     place, power = machine(), PowerMeter().source
+    when = f"{place}; {datetime.date.today().isoformat()}"
     beside = rows(work.claims, work.planned, outcomes) if work else []
     for as_table, write in ((table, print), (markdown_table, _file_writer(arguments.markdown))):
-        parts = [speed_report(place, shown, power, outcomes, as_table)]
-        parts += [published_report(beside, as_table)] if work else []
+        parts = [speed_report(when, shown, power, outcomes, as_table)]
+        parts += [published_report(when, beside, as_table)] if work else []
         write("\n\n".join(parts))
     if arguments.json is not None:
         write_text(arguments.json, json.dumps(report_json(place, outcomes, beside), indent=1) + "\n")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ModelError, SettingsError
+from app.errors import SettingsError, check_all
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.vision.catalog import ModelEntry
     from app.vision.engine_building import BuildWishes
+    from app.vision.model_entry import ModelEntry
 
 DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on the device that will run them: an engine
 works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
@@ -31,7 +32,7 @@ examples:
   python -m app engines build --force                          # again, whatever is there
 
 int8 is learnt from pictures: those of --calibration, else those of the gallery; at least 5, better some hundred, like
-those of later use. Afterwards see what it costs:
+those of later use. Once learnt it is kept, and later builds need none; --calibration learns it anew. See what it costs:
   python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
 
 
@@ -72,12 +73,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.vision.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
-    if arguments.calibration is not None and settings.models.precision != "int8":
-        raise SettingsError("--calibration is for int8 alone: add --precision int8, or leave it out")
+    entries = _entries(arguments, settings)
     progress = configure_logging("warning")
     leave_cores_to_networks()
     inputs_for = inputs_for_int8(settings, arguments.calibration)
-    for entry in _entries(arguments, settings):
+    for entry in entries:
         try:
             wishes = _wishes(arguments, entry)
             built = build_for(entry, wishes, settings.models, settings.detection, inputs_for, progress.status)
@@ -90,18 +90,31 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _entries(arguments: argparse.Namespace, settings: Settings) -> List[ModelEntry]:
+    """The models to build engines of. Whatever is wrong with what was asked for is told before a GPU is looked for."""
+    from app.int8_pictures import inputs_for_int8
     from app.vision.catalog import read_catalog
-    from app.vision.families import can_run
+    from app.vision.engine_building import precisions_for, require_buildable
 
     catalog = read_catalog(settings.models.catalog)
-    chosen = arguments.models or [settings.models.detector, settings.models.embedder]
-    entries = [catalog.named(name) for name in dict.fromkeys(chosen)]
-    for entry in entries:
-        if not can_run(entry):
-            raise ModelError(f"{entry.name}: this version cannot run its family, {entry.family}")
-    if arguments.size and not any(entry.task == "detection" for entry in entries):
+    names = list(dict.fromkeys(arguments.models or [settings.models.detector, settings.models.embedder]))
+    check_all(
+        partial(precisions_for, settings.models.precision),
+        partial(_require_int8_for, arguments.calibration, settings),
+        partial(inputs_for_int8, settings, arguments.calibration),
+        partial(_require_detector_for, arguments.size, [catalog.entries.get(name) for name in names]),
+        *(partial(require_buildable, catalog, name) for name in names),
+    )
+    return [catalog.named(name) for name in names]
+
+
+def _require_int8_for(calibration: Optional[Path], settings: Settings) -> None:
+    if calibration is not None and settings.models.precision != "int8":
+        raise SettingsError("--calibration is for int8 alone: add --precision int8, or leave it out")
+
+
+def _require_detector_for(size: Optional[Tuple[int, int]], entries: List[Optional[ModelEntry]]) -> None:
+    if size and all(entry is not None and entry.task != "detection" for entry in entries):
         raise SettingsError("--size is for detectors, and none of these models is one")
-    return entries
 
 
 def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
@@ -113,6 +126,7 @@ def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
         workspace_mb=arguments.workspace,
         dla=arguments.dla,
         force=arguments.force or arguments.calibration is not None,
+        learn_anew=arguments.calibration is not None,
     )
 
 

@@ -98,12 +98,14 @@ def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[
     with contextlib.ExitStack() as stack:
         if task == "detection":
             detector_a = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
-            detector_b = stack.enter_context(contextlib.closing(load_detector(models_b, detection, inputs_for)))
+            detector_b = stack.enter_context(
+                contextlib.closing(load_detector(models_b, detection, inputs_for, exact_precision=True))
+            )
             _refuse_the_same(detector_a, detector_b, b)
             return compare_detectors(model, pictures, detector_a, detector_b)
         finder = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
         embedder_a = stack.enter_context(contextlib.closing(load_embedder(models_a)))
-        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b, inputs_for)))
+        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b, inputs_for, exact_precision=True)))
         _refuse_the_same(embedder_a, embedder_b, b)
         return compare_embedders(model, pictures, finder, embedder_a, embedder_b)
 

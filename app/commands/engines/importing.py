@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, List, Tuple
 from app.commands.engines.showing import OPTION
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
+from app.wording import program
 
 if TYPE_CHECKING:
     from app.importing.importer import Imported, Skipped
@@ -123,7 +124,7 @@ def _print_imported(model: Imported) -> None:
     if not can_run(entry):
         print(f"  this version cannot run its family, {entry.family}, yet")
     elif option:
-        print(f"  use it: python -m app {option} {entry.name}")
+        print(f"  use it: {program()} {option} {entry.name}")
 
 
 def _batch(text: str) -> int:

@@ -9,7 +9,9 @@ from typing import Iterable
 from app.commands.options import add_settings_options, effective_settings
 from app.settings import Settings
 from app.summary import table
-from app.vision.catalog import FileState, ModelEntry, read_catalog
+from app.vision.catalog import read_catalog
+from app.vision.model_entry import FileState, ModelEntry
+from app.wording import program
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -26,7 +28,9 @@ def execute(arguments: argparse.Namespace) -> int:
     to_bring = [name for name in catalog.to_bring if name not in catalog.entries]
     if to_bring:
         names = textwrap.fill(", ".join(to_bring), 110, initial_indent="  ", subsequent_indent="  ")
-        print(f"\nAlso known, if you bring the file (python -m app engines import FILE):\n{names}")
+        print(f"\nAlso known, if you bring the file ({program()} engines import FILE):\n{names}")
+    for error in catalog.broken.values():
+        print(f"\nCANNOT BE USED: {error}")
     return 0
 
 

@@ -11,7 +11,9 @@ from app.commands.engines.showing import OPTION
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import SettingsError
-from app.vision.catalog import FileState, ModelEntry, read_catalog
+from app.vision.catalog import read_catalog
+from app.vision.model_entry import FileState, ModelEntry
+from app.wording import program
 
 DESCRIPTION = """Downloads models of the catalogue whose weights are public. With --list it only tells which there are
 and which of them are here already."""
@@ -52,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(models_table([entry for entry in catalog.entries.values() if entry.url], settings))
         return 0
     if not arguments.names:
-        raise SettingsError("name the models to download; python -m app engines pull --list shows them")
+        raise SettingsError(f"name the models to download; {program()} engines pull --list shows them")
     if arguments.origin and len(arguments.names) != 1:
         raise SettingsError("--from is for one model: name one")
     wanted: Dict[str, ModelEntry] = {name: catalog.named(name) for name in arguments.names}
@@ -98,6 +100,6 @@ def _install(entry: ModelEntry, origin: str) -> None:
     finally:
         progress.clear()
     option = OPTION.get(entry.task)
-    use = f"; use it: python -m app {option} {entry.name}" if option and can_run(entry) else ""
+    use = f"; use it: {program()} {option} {entry.name}" if option and can_run(entry) else ""
     remark = "" if can_run(entry) else f"; this version cannot run its family, {entry.family}, yet"
     print(f"{entry.name}: installed as {entry.file}, SHA-256 verified{use}{remark}")

@@ -9,7 +9,10 @@ from app.commands.engines.listing import is_chosen, size_text, state_text
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
 from app.settings import Settings
-from app.vision.catalog import Catalog, FileState, ModelEntry, read_catalog
+from app.vision.built_engines import engines_built_from
+from app.vision.catalog import Catalog, read_catalog
+from app.vision.model_entry import FileState, ModelEntry
+from app.wording import program
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -44,11 +47,13 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     from app.vision.families import FAMILIES, can_run
 
     option = OPTION.get(entry.task) or OPTION.get(entry.family)
-    usable = f" (python -m app {option} {entry.name})" if option and can_run(entry) and entry.sha256 else ""
+    usable = f" ({program()} {option} {entry.name})" if option and can_run(entry) and entry.sha256 else ""
     yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings) else ''}"
     working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
     yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
     yield "input", _input_text(entry)
+    if entry.task == "detection":
+        yield "output", f"a face from a score of {entry.min_score:g} on"
     if entry.task == "embedding":
         yield "output", f"{entry.dimensions} numbers; the same person from a cosine of {entry.threshold:g} on"
     yield "licence", entry.licence_text
@@ -61,12 +66,12 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     if entry.notes:
         yield "notes", entry.notes
     if not entry.sha256:
-        yield "file", f"not here; if you have it: python -m app engines import FILE --like {entry.name}"
+        yield "file", f"not here; if you have it: {program()} engines import FILE --like {entry.name}"
         return
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
     yield "SHA-256", f"{entry.sha256} expected"
     yield from _network_facts(entry, settings)
-    yield from _under("engines", [str(path) for path in catalog.engines_built_from(entry)] or ["none built here"])
+    yield from _under("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none built here"])
 
 
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:

@@ -151,6 +151,17 @@ ARCHITECTURES: Dict[str, Callable[[], Architecture]] = {
 """By name, in their usual sizes."""
 
 ONLY_MEASURED: Dict[str, Callable[[], Architecture]] = {
+    "scrfd_500m": lambda: _SCRFD(
+        "scrfd_500m",
+        "SCRFD 500M",
+        options={
+            "blocks": (2, 3, 2, 6),
+            "planes": (40, 72, 152, 288),
+            "width": 16,
+            "head": (2, 64),
+            "separable": True,
+        },
+    ),
     "scrfd_2.5g": lambda: _SCRFD(
         "scrfd_2.5g",
         "SCRFD 2.5G",

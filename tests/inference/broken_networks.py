@@ -1,0 +1,22 @@
+"""What stands in the place of an ONNX file and is none, and a whole one that nobody can run."""
+
+import pytest
+from shipped import CATALOG
+
+_NETWORK = (CATALOG.parent / "mobilefacenet.onnx").read_bytes()
+_NOT_WHOLE = "this is no ONNX file, or a part of it is missing"
+
+DAMAGED = [
+    pytest.param(b"", "it is empty", id="empty"),
+    pytest.param(b"<!DOCTYPE html>", _NOT_WHOLE, id="page"),
+    pytest.param(b"this is no network", _NOT_WHOLE, id="text"),
+    pytest.param(_NETWORK[:100], _NOT_WHOLE, id="beginning"),
+    pytest.param(_NETWORK[:-1], _NOT_WHOLE, id="cut"),
+]
+"""Content and what is said of it."""
+
+_NODE = b"\x12\x01y\x22\x08Nonsense"
+_OUTPUT = b"\x0a\x01y\x12\x04\x0a\x02\x08\x01"
+_GRAPH = b"\x0a" + bytes([len(_NODE)]) + _NODE + b"\x62" + bytes([len(_OUTPUT)]) + _OUTPUT
+UNKNOWN_OPERATOR = b"\x08\x08\x42\x02\x10\x0d\x3a" + bytes([len(_GRAPH)]) + _GRAPH
+"""One node, of a kind that there is not."""
