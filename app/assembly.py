@@ -57,6 +57,8 @@ class RunReport:
     channels: Tuple[ChannelStatus, ...]
     lost: Tuple[str, ...]
     """Outputs that are not complete, and why."""
+    written: Tuple[str, ...]
+    """Films and event logs that hold something."""
     stopped: bool
     """By a signal, before the end."""
 
@@ -76,7 +78,8 @@ class RunReport:
             )
             for channel in self.channels
         ]
-        return "\n".join([self.summary.text(counts), *(f"\nNOT COMPLETE: {lost}" for lost in self.lost)])
+        blocks = [self.summary.text(counts), "\n".join(f"written: {name}" for name in self.written)]
+        return "\n\n".join([*filter(None, blocks), *(f"NOT COMPLETE: {lost}" for lost in self.lost)])
 
 
 def run(
@@ -118,7 +121,7 @@ def run(
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
         ended = channels.status()
-    return RunReport(summary, ended, outputs.lost, stop.is_set())
+    return RunReport(summary, ended, outputs.lost, outputs.written, stop.is_set())
 
 
 def _require_a_source(sources: Sequence[Source]) -> None:
@@ -195,7 +198,8 @@ def open_enrolment(settings: Settings, detector: FaceDetector, embedder: FaceEmb
     if threshold is None:
         threshold = teller.threshold
     # Everything besides the gallery's own limits that a verdict on a photo depends on.
-    finding = (settings.detection, finder.sha256, finder.preprocessing, finder.min_sizes, finder.min_score)
+    decoding = (finder.min_sizes, finder.landmark_scale, finder.min_score)
+    finding = (settings.detection, finder.sha256, finder.preprocessing, decoding)
     telling = (teller.sha256, teller.preprocessing, teller.crop)
     examiner = repr((finding, telling))
     with contextlib.closing(Enrolment(settings.gallery, detector, embedder, threshold, examiner)) as enrolment:

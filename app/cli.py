@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, NoReturn, Optional, Sequence
 
 from app import __version__
+from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser, suggestion
 from app.errors import AppError
 from app.wording import program
@@ -23,6 +24,10 @@ COMMANDS = {
     "doctor": "check whether this machine has what the program needs, and say what to do",
     "evaluate": "measure how good the networks are, on labelled pictures",
 }
+
+SOURCE_WORDS = ("rtsp", "camera", "csi", "video", "images")
+SOURCE_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mpg", ".mpeg", *PICTURE_SUFFIXES)
+"""What a word that is no command was meant as."""
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -74,6 +79,7 @@ def _run(words: List[str]) -> int:
         prog=f"{program()} {name}" if named else program(),
         description=command.DESCRIPTION,
         epilog=command.EXAMPLES if named else _overview(command.EXAMPLES),
+        commands=() if named else COMMANDS,
     )
     command.add_arguments(parser)
     return int(command.execute(parser.parse_args(words)))
@@ -90,7 +96,7 @@ def _tell(message: str, code: int) -> int:
 
 
 def _no_such_command(name: str) -> str:
-    if "://" in name or Path(name).exists():
+    if "://" in name or Path(name).exists() or Path(name).suffix.lower() in SOURCE_SUFFIXES or name in SOURCE_WORDS:
         return "a source needs its option before it: --video FILE, --images DIR, --rtsp URL or --camera N"
     return f"there is no command {name!r}{suggestion(name, COMMANDS)}"
 

@@ -189,6 +189,9 @@ class _FileReader:
         return self.leaves[key]
 
     def _unknown(self, key: str, key_node: yaml.Node, known: List[str]) -> SettingsError:
+        written = str(key_node.value)
+        if "." in written:
+            return self._dotted(written, key_node)
         # The same name in another section is a better guess than a similar name in this one.
         name = key.rpartition(".")[2]
         if key == name and any(other.endswith(f".{key}") for other in self.leaves):
@@ -201,6 +204,15 @@ class _FileReader:
             key, known, n=1, cutoff=0.0
         )
         return SettingsError(f"{self._place(key_node)}: there is no setting {key!r}; did you mean {near[0]!r}?")
+
+    def _dotted(self, key: str, key_node: yaml.Node) -> SettingsError:
+        """Tables and messages name settings like that; the file nests them."""
+        section, _, name = key.partition(".")
+        if key not in self.leaves and section != "sources":
+            (near,) = difflib.get_close_matches(key, self.leaves, n=1, cutoff=0.0)
+            return SettingsError(f"{self._place(key_node)}: there is no setting {key!r}; did you mean {near!r}?")
+        lines = f"'{section}:', and below it, indented, '{name}: …'"
+        return SettingsError(f"{self._place(key_node)}: {key!r} is written in two lines: {lines}")
 
     def _value(self, leaf: Leaf, node: yaml.Node) -> Any:
         try:

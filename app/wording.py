@@ -15,9 +15,24 @@ def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
 
 
 def program() -> str:
-    """How this program was started, for commands that people copy: another Python may lack its packages."""
-    python = Path(sys.executable)
-    if shutil.which(python.name) == str(python):
-        return f"{python.name} -m app"
-    here = Path.cwd()
-    return f"{shlex.quote(str(python.relative_to(here) if here in python.parents else python))} -m app"
+    """How this program was started, for commands that people copy."""
+    return f"{python()} -m app"
+
+
+def install_hint(*packages: str) -> str:
+    """What installs packages where this program finds them, for people to copy."""
+    return f"{python()} -m pip install {' '.join(map(shlex.quote, packages))}"
+
+
+def python() -> str:
+    """The Python that runs this program, as a shell takes it: another one may lack its packages."""
+    path = Path(sys.executable)
+    return path.name if shutil.which(path.name) == str(path) else shlex.quote(str(_from_here(path)))
+
+
+def _from_here(path: Path) -> Path:
+    """In full where it does not lie below the current folder, or that folder is gone."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, FileNotFoundError):
+        return path

@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PINNED = Path("install/constraints.txt")
 PINNED_NUMPY_1 = Path("install/constraints-numpy1.txt")
 
+INTERRUPTED = 130
+"""What a shell makes of a program that Ctrl-C has ended."""
+
 ASK_SYSTEM_OPENCV = """
 import cv2, numpy
 gstreamer = [line for line in cv2.getBuildInformation().splitlines() if "GStreamer:" in line]
@@ -193,4 +196,8 @@ def say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command again goes on where it stopped\n")
+        sys.exit(INTERRUPTED)

@@ -8,7 +8,7 @@ import pytest
 from shipped import ROOT
 
 from app.cli import COMMANDS
-from app.wording import program
+from app.wording import install_hint, program
 
 
 def test_help_without_a_command_names_the_commands_and_the_sources(answered):
@@ -26,10 +26,59 @@ def test_every_command_has_help_with_examples(answered, name):
     assert "python -m app" not in out.replace(program(), ""), "examples can be copied"
 
 
+def test_packages_that_a_help_names_can_be_installed_as_it_says(answered):
+    _, out, _ = answered("engines", "import", "--help")
+    assert install_hint("onnx", "torch") in out
+
+
+@pytest.mark.parametrize("action", ["build", "compare"])
+def test_sentences_of_the_help_do_not_begin_with_a_command(answered, action):
+    _, out, _ = answered("engines", action, "--help")
+    assert not [line for line in out.splitlines() if line.startswith(program())]
+
+
 def test_a_mistyped_command_is_answered_with_the_nearest_one(answered):
     code, _, err = answered("pepole")
     assert code == 2
     assert "no command 'pepole'; did you mean 'people'?" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("rtsp://door/1",), (ROOT / "README.md",), ("demo.mp4",), ("video", "demo.mp4"), ("a/Ann.JPG",), ("camera", "0")],
+    ids=["address", "file", "film", "option", "picture", "camera"],
+)
+def test_a_source_without_its_option_is_answered_with_the_options(answered, words):
+    code, _, err = answered(*words)
+    assert code == 2
+    assert "a source needs its option before it: --video FILE, --images DIR, --rtsp URL or --camera N" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("--camera", "0"), "camera0=camera:0"),
+        (("--camera", "desk=camera:1"), "desk=camera:1"),
+        (("--camera", "/dev/video2"), "camera2=camera:2"),
+        (("--csi", "CSI:0"), "csi0=csi:0"),
+    ],
+)
+def test_a_camera_is_named_on_the_command_line_with_or_without_its_kind(answered, words, shown):
+    code, out, err = answered(*words, "--show-settings")
+    assert code == 0, err
+    assert out.split()[:2] == ["sources", shown]
+
+
+def test_paths_of_sources_in_a_settings_file_count_from_its_folder(answered, tmp_path):
+    (tmp_path / "house.yaml").write_text(
+        "sources:\n  a: film.mp4\n  b: images:photos/*.jpg\n  c: camera:0\n  d: rtsp://door/1\n  e: /films/x.mp4\n",
+        encoding="utf-8",
+    )
+    code, out, err = answered("--config", tmp_path / "house.yaml", "--show-settings")
+    assert code == 0, err
+    assert (
+        f"a={tmp_path}/film.mp4, b=images:{tmp_path}/photos/*.jpg, c=camera:0, d=rtsp://door/1, e=/films/x.mp4 " in out
+    )
 
 
 @pytest.mark.parametrize("group", ["engines", "evaluate", "people"])
@@ -50,6 +99,11 @@ def test_a_missing_action_is_answered_with_the_help(answered, group):
         (("engines", "--detector", "x", "list"), "no option --detector; options stand behind the action"),
         (("evaluate", "verification", "--image", "x", "--pairs", "y"), "no option --image; did you mean '--images'?"),
         (("people", "list", "everybody"), "not understood: everybody"),
+        (("--camera", "0", "doctor"), f"not understood: doctor; a command comes first: {program()} doctor"),
+        (("--camera", "abc"), "--camera: 'abc' is no camera: write --camera 0 or --camera /dev/video0"),
+        (("--csi", "abc"), "--csi: 'abc' is no camera: write --csi 0"),
+        (("--camera", "-1"), "--camera: '-1' is no camera: write --camera 0"),
+        (("--camera", "0=desk"), "--camera: the name comes first: --camera desk=0"),
         (("--log-level", "loud"), "--log-level: 'loud': expected one of debug, info, warning, error"),
     ],
 )
@@ -74,13 +128,6 @@ def test_settings_show_what_is_left_to_the_networks(answered, config_file):
     _, out, _ = answered("--config", config_file, "--show-settings", "--detector", "nobody")
     assert "null (the detector's own; models.catalog has no such detector)" in out
     assert "null (0.42, mobilefacenet's own)" in out
-
-
-@pytest.mark.parametrize("source", ["rtsp://camera/1", str(ROOT / "README.md")])
-def test_a_source_without_its_option_is_answered_with_the_options(answered, source):
-    code, _, err = answered(source)
-    assert code == 2
-    assert "--video FILE" in err and "--rtsp URL" in err
 
 
 def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(answered):

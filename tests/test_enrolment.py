@@ -8,8 +8,11 @@ import threading
 import time
 
 import pytest
+import yaml
 from real_sources import PATIENT_S
+from shipped import CATALOG
 
+from app.assembly import open_enrolment
 from app.enrolment import Enrolment, ErrandRefusedError, Errands
 from app.identity.gallery import PhotoFinding, PhotoStatus
 from app.wording import program
@@ -94,6 +97,34 @@ def test_photos_seen_before_are_not_embedded_again(networks, people_gallery, set
     again = Enrolment(settings.gallery, Refusing(), Refusing(), threshold=0.4, examiner="test")
     again.enrol_all()
     assert names(again) == names(first)
+
+
+def test_photos_are_judged_anew_where_the_detector_reads_landmarks_otherwise(
+    networks, people_gallery, settings, tmp_path
+):
+    class Spy:
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(networks[0], name)
+
+    def asked_for(landmark_scale):
+        asked.clear()
+        entries["mine"] = {**of_the_family, "landmark_scale": landmark_scale}
+        catalog.write_text(yaml.safe_dump(entries), encoding="utf-8")
+        with open_enrolment(chosen, Spy(), networks[1]) as people:
+            people.enrol_all()
+        return list(asked)
+
+    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    catalog, asked = tmp_path / "catalog.yaml", []
+    entries = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    of_the_family = {**entries["retinaface_mnet025"], "family": "retinaface_mxnet"}
+    del of_the_family["min_sizes"]
+    chosen = dataclasses.replace(
+        settings, models=dataclasses.replace(settings.models, catalog=catalog, detector="mine")
+    )
+    assert asked_for(1.0) and not asked_for(1.0)
+    assert asked_for(0.2)
 
 
 def test_nothing_of_a_removed_person_stays_behind_in_a_cache_of_other_limits(enrolment, people_gallery, settings):

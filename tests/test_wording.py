@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.wording import counted, program
+from app.wording import counted, install_hint, program
 
 
 @pytest.fixture
@@ -33,6 +33,21 @@ def test_a_command_to_copy_names_the_python_that_runs(python, tmp_path, monkeypa
     assert program() == "elsewhere/python3 -m app"
 
 
+def test_packages_are_installed_into_the_python_that_runs(python, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "my programs")
+    assert install_hint("onnx", "torch") == ".venv/bin/python -m pip install onnx torch"
+    assert install_hint("cuda-python~=13.0") == ".venv/bin/python -m pip install 'cuda-python~=13.0'"
+
+
+def test_where_the_current_folder_is_gone_the_python_is_named_in_full(python, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert program() == f"'{python}' -m app"
+
+
 def test_in_an_environment_that_was_activated_its_name_is_enough(python, monkeypatch):
     monkeypatch.setenv("PATH", str(python.parent))
     assert program() == "python -m app"
+    assert install_hint("onnx") == "python -m pip install onnx"

@@ -33,6 +33,7 @@ PROBE_MOST_S = 3.0
 """How long the other side is asked why it did not open."""
 
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_LIKE_A_CAMERA = re.compile(r"(?:camera|webcam|cam|usb|csi)[ _-]?\d*", re.IGNORECASE)
 _OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+")
 
 
@@ -208,7 +209,9 @@ def _open_recording(source: Source, settings: CaptureSettings) -> Reader:
 
 def _check_file(source: Source, path: Path) -> None:
     if not path.exists():
-        raise SourceError(f"{source} does not open: there is no such file. Relative paths count from {Path.cwd()}.")
+        place = "" if path.is_absolute() else f" Relative paths count from {Path.cwd()}."
+        camera = " A camera is written camera:0." if _LIKE_A_CAMERA.fullmatch(path.name) else ""
+        raise SourceError(f"{source} does not open: there is no such file.{place}{camera}")
     if not path.is_file():
         raise SourceError(f"{source} does not open: it is no file.")
     if not os.access(str(path), os.R_OK):

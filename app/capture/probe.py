@@ -14,16 +14,21 @@ from app.capture.passwords import credentials, without_credentials
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _MOST_BYTES = 65536
+_NO_URL = "The address is no valid URL. Write an @ in its path as %40."
 
 
 def why_unreachable(address: str, timeout_s: float) -> str:
     """One sentence of cause and one of what to try. Says so when nothing is wrong that can be seen from here."""
+    plain = without_credentials(address)
     try:
-        url = urlsplit(without_credentials(address))
+        url = urlsplit(plain)
+        host = url.hostname or ""
+    except ValueError:
+        return _NO_URL
+    try:
         port = url.port or _DEFAULT_PORTS[url.scheme.lower()]
     except (ValueError, KeyError):
-        return "The address is no valid URL. Write an @ in its path as %40."
-    host = url.hostname or ""
+        return _NO_URL if "@" in plain else "Its port is no number from 1 to 65535."
     try:
         return _cause_by_status(_status(url, host, port, credentials(address), timeout_s), credentials(address))
     except socket.gaierror:

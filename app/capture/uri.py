@@ -28,6 +28,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", "
 
 _NAMED = re.compile(r"\s*([\w .-]+?)\s*=(.+)", re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NO_PATH = re.compile(r"(?:camera|csi):|[A-Za-z][A-Za-z0-9+.-]*://|\d+$", re.IGNORECASE)
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
@@ -94,6 +95,13 @@ def parse_source(address: str, name: Optional[str] = None) -> Source:
     """What an address means; without a name the channel gets one made from the address."""
     kind, rest = _kind_of(address.strip())
     return Source(name=name or _default_name(kind, rest), kind=kind, address=rest)
+
+
+def counted_from(folder: Path, address: str) -> str:
+    """The address with its path, where it is a relative one, counted from this folder."""
+    prefix = "images:" if address.lower().startswith("images:") else ""
+    path = address[len(prefix) :]
+    return address if not path.strip() or _NO_PATH.match(path) else f"{prefix}{folder / path}"
 
 
 def name_sources(named: Sequence[Tuple[Optional[str], str]]) -> Tuple[Source, ...]:

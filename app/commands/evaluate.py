@@ -204,7 +204,7 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
     write_text(arguments.out, "\n".join(lines) + "\n")
     print(
         f"{arguments.out}: {counted(sum(map(len, found.faces)), 'face')} in {counted(len(pictures), 'picture')}, "
-        f"{sum(not len(faces) for faces in found.faces)} pictures without a face; "
+        f"{counted(sum(not len(faces) for faces in found.faces), 'picture')} without a face; "
         f"{settings.models.detector} from score {_min_score(settings):g} on"
     )
 

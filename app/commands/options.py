@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Tuple
 
 from app.capture.passwords import masked
-from app.capture.uri import parse_named
+from app.capture.uri import counted_from, parse_named, parse_source
+from app.errors import SourceError
 from app.settings import Leaf, leaves
 from app.settings_reader import Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
 
@@ -47,7 +49,7 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     layers: List[Layer] = []
     path = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
     if path is not None:
-        layers.append(read_file(path))
+        layers.append(_sources_beside(path, read_file(path)))
     by_key = {leaf.key: leaf for leaf in leaves()}
     values = {key: Assignment(value, str(by_key[key].flag)) for key, value in vars(arguments).items() if key in by_key}
     sources = tuple(getattr(arguments, "sources", None) or ())
@@ -55,14 +57,35 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     return resolve(layers)
 
 
+def _sources_beside(path: Path, layer: Layer) -> Layer:
+    """The file's layer, with its sources counted from its folder, as its other paths are."""
+    sources = tuple((name, counted_from(path.parent, address)) for name, address in layer.sources)
+    return replace(layer, sources=sources)
+
+
 def _source_type(flag: str, prefix: str) -> Any:
     def source(text: str) -> Tuple[Optional[str], str]:
         name, address = parse_named(text)
         if flag == "--rtsp" and not address.lower().startswith(("rtsp://", "rtsps://")):
             raise argparse.ArgumentTypeError(f"{masked(address)}: an RTSP address begins with rtsp://")
+        if prefix in ("camera:", "csi:"):
+            address = _require_camera(flag, prefix, name, address)
         return name, prefix + address
 
     return source
+
+
+def _require_camera(flag: str, prefix: str, name: Optional[str], address: str) -> str:
+    """The camera's number or device file; `camera:0`, as it is written elsewhere, is understood too."""
+    camera = address[len(prefix) :] if address.lower().startswith(prefix) else address
+    try:
+        parse_source(prefix + camera)
+    except SourceError:
+        if name is not None and name.isdigit():
+            raise argparse.ArgumentTypeError(f"the name comes first: {flag} {masked(address)}={name}") from None
+        device = f" or {flag} /dev/video0" if flag == "--camera" else ""
+        raise argparse.ArgumentTypeError(f"{masked(address)!r} is no camera: write {flag} 0{device}") from None
+    return camera
 
 
 def _add_option(group: Any, leaf: Leaf) -> None:

@@ -8,7 +8,7 @@ import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional, Sequence
 
-from app.wording import program
+from app.wording import program, python
 
 LEAST_LIKENESS = 0.65
 """Of a guess. Options are alike already by the dashes that they begin with."""
@@ -18,16 +18,17 @@ class CommandParser(argparse.ArgumentParser):
     """Answers a mistake with what was meant and where the help is, and a missing action with the help itself.
 
     Parsers of actions, which `add_subparsers` makes of the same class, do so too. Examples, written with
-    `python -m app`, are shown as they can be copied.
+    `python -m`, are shown as they can be copied. The `commands` are those that may be meant where none was named.
     """
 
-    def __init__(self, epilog: Optional[str] = None, **facts: Any) -> None:
+    def __init__(self, epilog: Optional[str] = None, commands: Iterable[str] = (), **facts: Any) -> None:
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            epilog=epilog and epilog.replace("python -m app", program()),
+            epilog=epilog and epilog.replace("python -m ", f"{python()} -m "),
             **facts,
         )
+        self._commands = tuple(commands)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """An unknown option is told first: where something is missing, it may be that, misspelt."""
@@ -38,7 +39,9 @@ class CommandParser(argparse.ArgumentParser):
         self._require_known_options(words)
         parsed, surplus = super().parse_known_args(words, namespace)
         if surplus:
-            self.error(f"not understood: {' '.join(surplus)}")
+            named = [word for word in surplus if word in self._commands]
+            way_out = f"; a command comes first: {program()} {named[0]}" if named else ""
+            self.error(f"not understood: {' '.join(surplus)}{way_out}")
         return parsed, surplus
 
     def error(self, message: str) -> NoReturn:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import GalleryError, check_all
-from app.identity.gallery import PhotoFinding, resembles_another
+from app.identity.gallery import PhotoFinding, resembles_another, unlike_their_own
 from app.identity.people import normalised
 from app.identity.roster import add_photo, folder_of, photos_by_person, remove_person, shown_name
 from app.settings import Settings
@@ -81,7 +81,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     check_all(
         partial(folder_of, folder, arguments.name), *(partial(_require_readable, photo) for photo in arguments.photos)
     )
-    refused = 0
+    refused, added = 0, set()
     with gallery_enrolment(settings) as enrolment:
         enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
         person = shown_name(folder, arguments.name)
@@ -102,19 +102,25 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
                 target = add_photo(folder, arguments.name, photo)
                 known[content_hash] = (person, str(target))
                 print(f"{photo}: added as {target}{_remark(finding.message)}")
-                _warn_of_another(enrolment, person, finding, target)
+                if not _warned_of_another(enrolment, person, finding, target):
+                    added.add(target.relative_to(folder).as_posix())
             else:
                 refused += 1
                 print(f"{photo}: refused: {finding.message}")
         enrolment.enrol_all()
+        for warning in unlike_their_own(enrolment.gallery, enrolment.known.threshold):
+            if added.intersection(warning.photos):
+                print(f"warning: {warning.message}")
     return REFUSED if refused else 0
 
 
-def _warn_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> None:
-    if finding.embedding is not None:
-        doubt = resembles_another(enrolment.gallery, enrolment.known.threshold, person, finding.embedding)
-        if doubt:
-            print(f"warning: {target} {doubt}")
+def _warned_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> bool:
+    if finding.embedding is None:
+        return False
+    doubt = resembles_another(enrolment.gallery, enrolment.known.threshold, person, finding.embedding)
+    if doubt:
+        print(f"warning: {target} {doubt}")
+    return bool(doubt)
 
 
 def _require_readable(photo: Path) -> None:
@@ -156,7 +162,8 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     with gallery_enrolment(settings) as enrolment:
         enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
         photos = enrolment.gallery.photos
-        problems = enrolment.problems()
+        doubtful = unlike_their_own(enrolment.gallery, enrolment.known.threshold)
+        problems = [*enrolment.problems(), *(warning.message for warning in doubtful)]
     rows = [
         (
             photo.path,

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from app.errors import AppError
+from app.wording import install_hint
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def _sample_data() -> Any:
     try:
         from skimage import data
     except ImportError as error:
-        raise AppError("the demo needs scikit-image; install it with: pip install scikit-image matplotlib") from error
+        hint = install_hint("scikit-image", "matplotlib")
+        raise AppError(f"the demo needs scikit-image; install it with: {hint}") from error
     return data
 
 
@@ -81,7 +83,8 @@ def _grace_hopper() -> np.ndarray:
     try:
         import matplotlib
     except ImportError as error:
-        raise AppError("the demo needs matplotlib's sample picture; install it with: pip install matplotlib") from error
+        hint = install_hint("matplotlib")
+        raise AppError(f"the demo needs matplotlib's sample picture; install it with: {hint}") from error
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     picture = cv2.imread(str(path))
     if picture is None:

@@ -17,6 +17,7 @@ from app.doctor.jetpack import JetPack, jetpack_of, power_mode
 from app.errors import ModelError
 from app.inference.cuda import NoGpuError, probe_gpu
 from app.inference.tensorrt_api import load_tensorrt
+from app.wording import install_hint
 
 SMALL_BOARD_MB = 9_000
 ENOUGH_SWAP_MB = 4_000
@@ -62,7 +63,7 @@ def check_tensorrt(jetpack: JetPack) -> List[Finding]:
         text = f"TensorRT {version} is not this JetPack's own, {jetpack.tensorrt}"
         return [warning(text, "TensorRT never comes from pip here: .venv/bin/pip uninstall tensorrt")]
     if not any(importlib.util.find_spec(name) for name in ("cuda", "pycuda")):
-        cure = f".venv/bin/pip install '{jetpack.memory_package}'"
+        cure = install_hint(jetpack.memory_package)
         return [warning(f"TensorRT {version} is there, but nothing that gives it the GPU's memory", cure)]
     return [ok(f"TensorRT {version} is this JetPack's own")]
 

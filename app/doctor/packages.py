@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 from app.doctor.findings import Finding, note, ok, problem, warning
 from app.inference.onnx import onnx_providers
+from app.wording import install_hint
 
 OLDEST_PYTHON = (3, 8)
 FROM_INSTALLER = "make install brings it; on a Jetson ./jetson_setup.sh"
@@ -20,7 +21,8 @@ class Package(NamedTuple):
     title: str
     purpose: str
     required: bool = False
-    install: str = ""
+    distribution: str = ""
+    """What pip calls it, where pip is the way to it."""
 
 
 PACKAGES = (
@@ -28,14 +30,14 @@ PACKAGES = (
     Package("yaml", "PyYAML", "settings and catalogue", required=True),
     Package("cv2", "OpenCV", "pictures and cameras", required=True),
     Package("faiss", "FAISS", "the gallery's index", required=True),
-    Package("onnxruntime", "ONNX Runtime", "runs networks on the processor", install="pip install onnxruntime"),
-    Package("openvino", "OpenVINO", "runs networks faster on many processors", install="pip install openvino"),
+    Package("onnxruntime", "ONNX Runtime", "runs networks on the processor", distribution="onnxruntime"),
+    Package("openvino", "OpenVINO", "runs networks faster on many processors", distribution="openvino"),
     Package("tensorrt", "TensorRT", "runs networks on NVIDIA GPUs"),
     Package("pycuda.driver", "pycuda", "the GPU's memory, for TensorRT: JetPack 5, and where CUDA is installed"),
     Package("cuda.bindings.runtime", "cuda-python", "the same: JetPack 6 and newer, PCs"),
-    Package("onnx", "onnx", "engines inspect and import", install="pip install onnx"),
-    Package("av", "PyAV", "films as H.264", install="pip install av"),
-    Package("PIL", "Pillow", "names in every script on the picture", install="pip install pillow"),
+    Package("onnx", "onnx", "engines inspect and import", distribution="onnx"),
+    Package("av", "PyAV", "films as H.264", distribution="av"),
+    Package("PIL", "Pillow", "names in every script on the picture", distribution="pillow"),
 )
 
 
@@ -59,7 +61,7 @@ def _look_at(package: Package, is_jetson: bool) -> List[Finding]:
         text = f"{package.title} is not installed ({package.purpose})"
         if package.required:
             return [problem(text, FROM_INSTALLER)]
-        return [note(text + (f": {package.install}" if package.install else ""))]
+        return [note(text + (f": {install_hint(package.distribution)}" if package.distribution else ""))]
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         text = f"{package.title} is installed but cannot be loaded: {error}"
         return [problem(text, FROM_INSTALLER) if package.required else warning(text, "install it again, or remove it")]

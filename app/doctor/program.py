@@ -51,7 +51,7 @@ def check_networks(settings: Settings) -> List[Finding]:
         else:
             findings += _network(entry, settings)
     told = {finding.text for finding in findings}
-    return findings + [warning(error) for error in catalog.broken.values() if error not in told]
+    return findings + [warning(error) for error in catalog.complaints if error not in told]
 
 
 def _asked(entry: ModelEntry, settings: Settings) -> Network:

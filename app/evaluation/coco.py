@@ -67,10 +67,15 @@ def _rows(path: Path, content: Dict[str, Any], key: str, needed: Tuple[str, ...]
         missing = [name for name in needed if not isinstance(row, dict) or name not in row]
         if missing:
             raise SourceError(f"{path}: {key}, number {number}: {', '.join(missing)} is missing")
-        wrong = [name for name in needed if name in _IDS and not isinstance(row[name], (int, str))]
+        wrong = [name for name in needed if name in _IDS and not _is_id(row[name])]
         if wrong:
             raise SourceError(f"{path}: {key}, number {number}: {wrong[0]} must be a number or a text")
     return rows
+
+
+def _is_id(value: Any) -> bool:
+    """A number or a text; what equals not even itself is no number."""
+    return isinstance(value, (int, float, str)) and value == value
 
 
 def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from app.errors import AppError, OutputError
 from app.evaluation.detection import PrecisionCurve
 from app.evaluation.verification import NOT_COMPARED, Curve, VerificationFigures, roc
+from app.wording import install_hint
 
 SIZE_INCHES = (6.4, 4.8)
 DPI = 120
@@ -24,7 +25,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise AppError("--plots needs matplotlib; install it with: pip install matplotlib") from error
+        raise AppError(f"--plots needs matplotlib; install it with: {install_hint('matplotlib')}") from error
 
 
 def plot_verification(

@@ -9,6 +9,8 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 _ROWS_AT_ONCE = 1024
+_LEAST_PHOTOS_TO_COMPARE = 3
+"""Of two that differ, nobody knows which is the wrong one."""
 
 
 class PhotoStatus(str, enum.Enum):
@@ -128,6 +130,7 @@ class WarningKind(str, enum.Enum):
     SAME_PHOTO = "same_photo"
     PEOPLE_ALIKE = "people_alike"
     NO_USABLE_PHOTO = "no_usable_photo"
+    UNLIKE_ITS_OWN = "unlike_its_own"
 
     def __str__(self) -> str:
         return self.value
@@ -213,6 +216,39 @@ def resembles_another(gallery: Gallery, threshold: float, person: str, embedding
         f"looks like {photo.person}: a similarity of {score:.2f} with {photo.path}, enough for that name; "
         f"if it does not show {person}, delete it"
     )
+
+
+def unlike_their_own(gallery: Gallery, threshold: float) -> List[GalleryWarning]:
+    """One warning for each photo that resembles no other photo of its person: it may show somebody who has no photos
+    here. Old and hard photos do so too, so this is for who looks after the gallery, not for every start."""
+    rows_of: Dict[str, List[int]] = {}
+    for row, photo in enumerate(gallery.row_photos):
+        rows_of.setdefault(photo.person, []).append(row)
+    found = []
+    for person in sorted(rows_of):
+        rows = rows_of[person]
+        if len(rows) < _LEAST_PHOTOS_TO_COMPARE:
+            continue
+        for row, score in zip(rows, _nearest_of_the_others(gallery.embeddings[rows])):
+            if score < threshold:
+                path = gallery.row_photos[row].path
+                message = (
+                    f"{path} resembles no other photo of {person}: a similarity of {score:.2f} at best; "
+                    f"look whether it shows {person}; if not, delete it"
+                )
+                found.append(GalleryWarning(WarningKind.UNLIKE_ITS_OWN, (person,), (path,), message))
+    return found
+
+
+def _nearest_of_the_others(embeddings: np.ndarray) -> List[float]:
+    """For each row, its similarity to the most similar one of the other rows."""
+    nearest: List[float] = []
+    for start in range(0, len(embeddings), _ROWS_AT_ONCE):
+        similarity = embeddings[start : start + _ROWS_AT_ONCE] @ embeddings.T
+        own = np.arange(len(similarity))
+        similarity[own, start + own] = -np.inf
+        nearest.extend(map(float, similarity.max(axis=1)))
+    return nearest
 
 
 def _without_photo(gallery: Gallery) -> List[GalleryWarning]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.errors import GalleryError
 from app.identity.gallery import Gallery
+from app.wording import install_hint
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,6 @@ def _import_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise GalleryError(
-            f"FAISS, which compares the faces, cannot be imported ({error}): pip install faiss-cpu"
+            f"FAISS, which compares the faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
         ) from error
     return faiss

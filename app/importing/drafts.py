@@ -41,9 +41,8 @@ from app.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
 from app.inference.rewriting import rewrite_prelu
-from app.vision.catalog import MY_MODELS
 from app.vision.detector import SMALLEST_INPUT
-from app.vision.model_entry import ModelEntry
+from app.vision.model_entry import MY_MODELS, ModelEntry
 from app.vision.recognising import DETECTOR_FAMILIES, Likeness, looks_like
 
 Report = Callable[[str], None]

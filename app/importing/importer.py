@@ -43,10 +43,10 @@ from app.inference.batching import run_in_batches
 from app.inference.onnx import OnnxEngine
 from app.inference.onnx_damage import EMPTY
 from app.settings import DetectionSettings
-from app.vision.catalog import MY_MODELS, Catalog, read_catalog, read_entry
+from app.vision.catalog import Catalog, read_catalog, read_entry
 from app.vision.families import DETECTORS
 from app.vision.http_get import megabytes
-from app.vision.model_entry import ModelEntry, sha256_of
+from app.vision.model_entry import MY_MODELS, ModelEntry, sha256_of
 from app.vision.model_store import install
 from app.vision.recognising import bind_outputs
 from app.wording import program
@@ -88,13 +88,14 @@ def import_pack(path: Path, catalog_path: Path, wishes: Wishes, report: Report) 
     with unpacked(path) as files:
         for number, file in enumerate(files):
             report(f"{file.name}:")
+            source = f"{file.name} of {path.name}"
             try:
-                imported.append(_import_onnx(file, f"{file.name} of {path.name}", catalog_path, wishes, report))
+                imported.append(_import_onnx(file, source, catalog_path, wishes, report))
             except KeyboardInterrupt:
                 left = [*(network.file for network in skipped), *(file.name for file in files[number:])]
                 raise KeyboardInterrupt(_interrupted(path, imported, left)) from None
             except ModelError as error:
-                reason = str(error).replace(f"{file}: ", "").replace(str(file), file.name)
+                reason = str(error).replace(f"{source}: ", "").replace(f"{file}: ", "").replace(str(file), file.name)
                 if isinstance(error, NameTakenError):
                     reason = "a model of its name is there already; --replace puts this one in its place"
                 skipped.append(Skipped(file.name, reason, isinstance(error, NameTakenError)))

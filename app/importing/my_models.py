@@ -12,8 +12,9 @@ import yaml
 
 from app.errors import ModelError
 from app.files import write_whole
-from app.vision.catalog import MY_MODELS, Catalog
+from app.vision.catalog import Catalog
 from app.vision.http_get import megabytes
+from app.vision.model_entry import MY_MODELS
 
 HEADING = """# Your own models: what `python -m app engines import` has written, and what you add by hand.
 # The same keys as in catalog.yaml, which explains them. This file is yours: updates leave it alone.
@@ -32,6 +33,7 @@ class NameTakenError(ModelError):
 
 def check_name(name: str, catalog: Catalog, replace: bool, brought: Optional[Path] = None) -> None:
     """Raises unless a model may be installed under this name; the file that was `brought` is not in its own way."""
+    _require_readable(catalog)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ModelError(f"{name!r} cannot be a model's name: letters, digits, _ and - are allowed")
     if name in shipped_names(catalog):
@@ -45,6 +47,12 @@ def check_name(name: str, catalog: Catalog, replace: bool, brought: Optional[Pat
         )
     if not replace and (name in catalog.entries or name in catalog.broken):
         raise NameTakenError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
+
+
+def _require_readable(catalog: Catalog) -> None:
+    """What the user wrote is left alone where it is not understood."""
+    if catalog.unreadable:
+        raise ModelError(catalog.unreadable)
 
 
 def shipped_names(catalog: Catalog) -> List[str]:
@@ -77,6 +85,7 @@ def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str
     network is put back. Whoever kills the program between the two finds an entry that does not fit its file; importing
     again mends that.
     """
+    _require_readable(catalog)
     path = my_models_file(catalog)
     text = path.read_text(encoding="utf-8") if path.is_file() else HEADING
     entry = yaml.safe_dump({name: dict(facts)}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)

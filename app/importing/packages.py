@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import shlex
-import sys
 
 from app.errors import ModelError
+from app.wording import install_hint
 
 _NOTES = {"torch": "PyTorch is large, gigabytes with its CUDA parts; .onnx and .wts files and packs do not need it"}
 
@@ -17,8 +16,7 @@ def require_packages(*names: str) -> None:
     if missing:
         notes = "".join(f"\n  ({_NOTES[name]})" for name in missing if name in _NOTES)
         raise ModelError(
-            f"missing for this import: {' and '.join(missing)}; install with:\n"
-            f"  {shlex.quote(sys.executable)} -m pip install {' '.join(missing)}{notes}"
+            f"missing for this import: {' and '.join(missing)}; install with:\n  {install_hint(*missing)}{notes}"
         )
 
 

@@ -16,7 +16,7 @@ from app.errors import ModelError
 from app.files import write_whole
 from app.inference.build_job import MEBIBYTE, BuildJob, BuildWishes, Built, default_workspace_bytes
 from app.inference.build_process import run_builder
-from app.inference.calibration import ranges_file
+from app.inference.calibration import NOTHING_SEEN, how_to_learn, ranges_file
 from app.inference.cuda import borrow_gpu, give_back_gpu
 from app.inference.engine_card import (
     CannotKeepError,
@@ -125,13 +125,13 @@ def find_engine(network: Network, here: Place) -> Tuple[Optional[KeptEngine], Di
     """The engine beside the network that a run takes, of several that fit the one built last; why others do not fit.
 
     A precision that is asked for outright is exchanged for another only where it could not be built, or is int8 and
-    there is nothing to learn it from.
+    there is nothing to learn it from. Raises ModelError where that is so and nothing but int8 will do.
     """
     precisions = precisions_for(network.precision)
     found, unfit = _find(network, precisions if network.precision == "auto" else precisions[:1], here)
     lack = "" if found else _lack(network)
     if lack:
-        found, unfit = find_engine(replace(network, precision="fp16"), here)
+        found, unfit = find_engine(_in_fp16(network, lack), here)
     return found and replace(found, lack=lack), unfit
 
 
@@ -167,17 +167,17 @@ def build_engine(
     Raises ModelError with all reasons.
     """
     _check_folder(network.path)
-    lack = _lack(network)
+    lack = _lack(network, wishes.learn_anew)
     if lack:
         # Not one of the reasons on the engine's card, for which it is taken as long as it lies there.
         logger.warning("%s: no engine in int8: %s", network.name, lack)
-        lower = replace(network, precision="fp16")
+        lower = _in_fp16(network, lack)
         return replace(build_engine(lower, wishes, here=here, gpu_memory=gpu_memory, tell=tell), lack=lack)
     if network.precision == "int8" and not wishes.learn_anew and _ranges_are_known(network):
         # Perhaps from better pictures than are at hand now.
         network = replace(network, pictures=None)
     refused: Dict[str, str] = {}
-    for precision in precisions_for(network.precision):
+    for precision in precisions_for(network.precision)[: 1 if network.exact_precision else None]:
         job = _job(network, precision, wishes, here, gpu_memory)
         try:
             made = _built(job, network, refused, tell)
@@ -192,17 +192,27 @@ def build_engine(
     raise ModelError(f"no engine of {network.name} can be built with {here}{reasons}")
 
 
-def _lack(network: Network) -> str:
-    """Why int8 cannot even be tried; empty where it can, or is not asked for."""
-    if network.precision != "int8" or _ranges_are_known(network):
+def _lack(network: Network, learn_anew: bool = False) -> str:
+    """Why int8 cannot even be tried; empty where it can, or is not asked for.
+
+    The first picture is looked at, since what the builder says stays on an engine's card when there are better ones.
+    """
+    if network.precision != "int8" or (_ranges_are_known(network) and not learn_anew):
         return ""
     if network.pictures is None:
         return "it is learnt from pictures, and here are none"
     try:
-        network.pictures()
+        first = next(network.pictures(), None)
     except ModelError as error:
         return str(error)
-    return ""
+    return NOTHING_SEEN + how_to_learn(network.name) if first is None else ""
+
+
+def _in_fp16(network: Network, lack: str) -> Network:
+    """What is taken in the place of int8 that cannot be tried."""
+    if network.exact_precision:
+        raise ModelError(lack)
+    return replace(network, precision="fp16")
 
 
 def _ranges_are_known(network: Network) -> bool:

@@ -73,7 +73,8 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
         try:
             return _on_tensorrt(network, build_missing, remarks)
         except ModelError as error:
-            failed.append(f"TensorRT: {error}")
+            told = asked or str(error).startswith(NAMES["tensorrt"])
+            failed.append(str(error) if told else f"{NAMES['tensorrt']}: {error}")
     others = [name for name in wanted if name != "tensorrt"]
     runners = [runner for name in others for runner in _runners(name, network, failed)]
     unmet = ""

@@ -8,6 +8,7 @@ from typing import Any, List, Optional, Tuple
 
 from app.errors import ModelError
 from app.inference.cuda_memory import CudaPythonGpu, Gpu, PycudaGpu
+from app.wording import install_hint
 
 DRIVER_LIBRARY = "libcuda.so.1"
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
@@ -120,8 +121,9 @@ def open_gpu() -> Gpu:
         return CudaPythonGpu(runtime)
     raise ModelError(
         f"TensorRT needs a package for the GPU's memory, and none can be loaded ({'; '.join(problems)}). Install one: "
-        "JetPack 5: pip install pycuda; JetPack 6: pip install 'cuda-python~=12.6'; JetPack 7, or a PC with CUDA 13: "
-        "pip install 'cuda-python~=13.0' (its first number must be that of CUDA); or run with --backend onnx"
+        f"JetPack 5: {install_hint('pycuda')}; JetPack 6: {install_hint('cuda-python~=12.6')}; JetPack 7, or a PC with "
+        f"CUDA 13: {install_hint('cuda-python~=13.0')} (its first number must be that of CUDA); or run with "
+        "--backend onnx"
     )
 
 

@@ -48,4 +48,5 @@ def _file(network: Network) -> Path:
 
 def _circumstances(network: Network, here: Place) -> Dict[str, str]:
     """What would have to change before another attempt is worth its time."""
-    return {"onnx_sha256": network.sha256, "precision": network.precision, **asdict(here)}
+    precision = f"{network.precision} alone" if network.exact_precision else network.precision
+    return {"onnx_sha256": network.sha256, "precision": precision, **asdict(here)}

@@ -8,6 +8,7 @@ import threading
 from typing import Iterator, List
 
 from app.errors import ModelError
+from app.wording import install_hint
 
 
 @contextlib.contextmanager
@@ -18,7 +19,7 @@ def importing(package: str, called: str) -> Iterator[None]:
             yield
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == package:
-            raise ModelError(f"{called} is missing ({error}); install it with: pip install {package}") from error
+            raise ModelError(f"{called} is missing ({error}); install it with: {install_hint(package)}") from error
         raise ModelError(f"{called} is installed but cannot be loaded ({error})") from error
 
 

@@ -1,54 +1,66 @@
-"""What is wrong with an ONNX file before it comes to networks: the runtimes' own words for it help nobody."""
+"""Whether an ONNX file is damaged: where one is, the runtimes' own words for it help nobody."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import BinaryIO, Iterator
 
 EMPTY = "it is empty: download or copy it again"
 NOT_WHOLE = "this is no ONNX file, or a part of it is missing: download or copy it again"
 
 _GRAPH = 7
-_NUMBER, _EIGHT_BYTES, _COUNTED_BYTES, _FOUR_BYTES = 0, 1, 2, 5
+_NUMBER, _COUNTED_BYTES = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""Kinds of fields that are so many bytes long."""
+_LONGEST_NUMBER = 10
 
 
 def damage_of(path: Path) -> str:
     """Empty where the file is whole, whatever network it holds."""
-    content = path.read_bytes()
-    if not content:
+    size = path.stat().st_size
+    if not size:
         return EMPTY
     try:
-        return "" if _GRAPH in list(_fields(content)) else NOT_WHOLE
-    except (IndexError, ValueError):
+        with path.open("rb") as file:
+            return "" if _GRAPH in set(_fields(file, size)) else NOT_WHOLE
+    except ValueError:
         return NOT_WHOLE
 
 
-def _fields(content: bytes) -> Iterator[int]:
-    """The numbers of the outermost fields, as Protocol Buffers write them; raises where the file ends too early."""
-    at = 0
-    while at < len(content):
-        key, at = _number(content, at)
-        kind = key & 7
-        if kind == _NUMBER:
-            _, at = _number(content, at)
-        elif kind == _COUNTED_BYTES:
-            length, at = _number(content, at)
-            at += length
-        elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
-            at += 4 if kind == _FOUR_BYTES else 8
-        else:
-            raise ValueError("no field of this kind exists")
-        if at > len(content):
-            raise IndexError("the last field is cut off")
-        yield key >> 3
+def _fields(file: BinaryIO, size: int) -> Iterator[int]:
+    """The numbers of the outermost fields, as Protocol Buffers write them; raises ValueError where none can be."""
+    while file.tell() < size:
+        key = _number(file)
+        field, kind = key >> 3, key & 7
+        if not field:
+            raise ValueError("fields are counted from 1")
+        length = _length(file, kind)
+        end = file.tell() + length
+        if end > size:
+            raise ValueError("the last field is cut off")
+        file.seek(end)
+        yield field
 
 
-def _number(content: bytes, at: int) -> Tuple[int, int]:
-    """A number of variable length, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = content[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+def _length(file: BinaryIO, kind: int) -> int:
+    """How many bytes of a field lie ahead; a number is read here, since nothing but its last byte tells its length."""
+    if kind == _NUMBER:
+        _number(file)
+        return 0
+    if kind == _COUNTED_BYTES:
+        return _number(file)
+    if kind in _FIXED:
+        return _FIXED[kind]
+    raise ValueError("no field of this kind exists")
+
+
+def _number(file: BinaryIO) -> int:
+    """A number of variable length."""
+    value = 0
+    for row, byte in enumerate(file.read(1) for _ in range(_LONGEST_NUMBER)):
+        if not byte:
+            raise ValueError("the last field is cut off")
+        value |= (byte[0] & 0x7F) << 7 * row
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("no number is that long")

@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
+from app.wording import install_hint
 
 LARGEST_TENSORS = 5
 TYPICAL_SIDE = 640
@@ -90,7 +91,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError:
-        missing = "operators, weights and layers are told where the package onnx is installed: pip install onnx"
+        missing = f"operators, weights and layers are told where the package onnx is installed: {install_hint('onnx')}"
         return OnnxFacts(inputs, outputs, file_bytes, missing=missing)
     try:
         model = onnx.load(str(path))

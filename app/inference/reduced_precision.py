@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.calibration import NOTHING_SEEN, how_to_learn
+from app.wording import install_hint
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
 """The operators that int8 is worth it for."""
@@ -110,7 +111,7 @@ def _modules(precision: str, tool: str) -> Any:
     except ImportError as error:
         raise ModelError(
             f"this TensorRT takes {precision} from the ONNX file, and writing such a file needs the packages onnx and "
-            f"onnxruntime ({error}): pip install onnx onnxruntime"
+            f"onnxruntime ({error}): {install_hint('onnx', 'onnxruntime')}"
         ) from error
 
 

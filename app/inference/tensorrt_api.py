@@ -15,17 +15,12 @@ from typing import Any, Callable, Deque, TypeVar
 import numpy as np
 
 from app.errors import ModelError
+from app.wording import install_hint
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-HOW_TO_INSTALL = (
-    "JetPack 5 and newer bring it: sudo apt-get install python3-libnvinfer, and make the environment with "
-    "--system-site-packages so that it is seen (jetson_setup.sh does both); JetPack 4 has it for Python 3.6 alone, "
-    "which is too old for this program; on a PC with an NVIDIA GPU: pip install tensorrt. Without it, run with "
-    "--backend onnx"
-)
 _NUMPY_NAMES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -44,7 +39,7 @@ def load_tensorrt() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "tensorrt":
             raise ModelError(_broken(str(error))) from error
-        raise ModelError(f"TensorRT's Python module is not installed. {HOW_TO_INSTALL}") from error
+        raise ModelError(f"TensorRT's Python module is not installed. {_how_to_install()}") from error
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelError(_broken(str(error))) from error
     for name in ("Builder", "Runtime", "ICudaEngine"):
@@ -122,7 +117,16 @@ def _reasons(trt_logger: Any) -> str:
 def _broken(reason: str) -> str:
     return (
         f"TensorRT's Python module is there but cannot be loaded: {reason}. Its libraries must be of the same version "
-        f"and be found (ldconfig -p | grep nvinfer). {HOW_TO_INSTALL}"
+        f"and be found (ldconfig -p | grep nvinfer). {_how_to_install()}"
+    )
+
+
+def _how_to_install() -> str:
+    return (
+        "JetPack 5 and newer bring it: sudo apt-get install python3-libnvinfer, and make the environment with "
+        "--system-site-packages so that it is seen (jetson_setup.sh does both); JetPack 4 has it for Python 3.6 alone, "
+        f"which is too old for this program; on a PC with an NVIDIA GPU: {install_hint('tensorrt')}. Without it, run "
+        "with --backend onnx"
     )
 
 

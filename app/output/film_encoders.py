@@ -18,6 +18,7 @@ from app.errors import OutputError
 from app.output.film_clock import USUAL_STEP_S
 from app.output.film_writers import FRAGMENT_S, ConstantRateWriter, FilmWriter, PyAvWriter
 from app.output.fitting import Size
+from app.wording import install_hint
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +45,13 @@ def open_film(path: Path, size: Size, crf: int, fps: Optional[float] = None) -> 
         return PyAvWriter(path, size, crf)
     logger.warning(
         "PyAV is missing: the film %s becomes MPEG-4 Part 2, which browsers do not play and which is lost when the "
-        "program is killed. To mend it: `pip install av`",
+        "program is killed. To mend it: `%s`",
         path,
+        install_hint("av"),
     )
     writer = cv2.VideoWriter(str(path), int.from_bytes(b"mp4v", "little"), rate, size)
     if not writer.isOpened():
-        raise OutputError(f"cannot write the film {path}: OpenCV has no MP4 writer either. Try `pip install av`")
+        raise OutputError(f"cannot write the film {path}: OpenCV has no MP4 writer either. Try `{install_hint('av')}`")
     return ConstantRateWriter(writer, path, rate)
 
 

@@ -11,6 +11,7 @@ from typing import List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from app.output.typesetters import BOLD, REGULAR, HersheyTypesetter, OpenCvTypesetter, PillowTypesetter, Typesetter
+from app.wording import install_hint
 
 __all__ = ["BOLD", "REGULAR", "Lettering", "available_typesetters"]
 
@@ -104,7 +105,7 @@ def remedy(script: str) -> str:
         fonts = "fonts-symbola"
     else:
         fonts = "fonts-noto-core"
-    pillow = "" if PillowTypesetter.available() else " and `pip install pillow`"
+    pillow = "" if PillowTypesetter.available() else f" and `{install_hint('pillow')}`"
     return f"To mend it: `apt-get install {fonts}` (or any font that has them){pillow}"
 
 

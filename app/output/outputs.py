@@ -183,6 +183,7 @@ class Outputs:
         self._outputs: List[Output] = list(outputs)
         self._working: List[Output] = list(outputs)
         self._dropped: List[str] = []
+        self._written: List[str] = []
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -221,11 +222,16 @@ class Outputs:
             except (OutputError, OSError) as error:
                 self._dropped.append(f"{output.name}: {error}")
                 logger.error("%s could not be finished: %s", output.name, error)
-        self._dropped.extend(
-            f"{output.name}: {output.error}" for output in outputs if isinstance(output, OutputThread) and output.error
-        )
+        threads = [output for output in outputs if isinstance(output, OutputThread)]
+        self._dropped.extend(f"{thread.name}: {thread.error}" for thread in threads if thread.error)
+        self._written.extend(thread.name for thread in threads if thread.written and not thread.error)
 
     @property
     def lost(self) -> Tuple[str, ...]:
         """The outputs that are not complete, with the reason; complete itself once they are closed."""
         return tuple(self._dropped)
+
+    @property
+    def written(self) -> Tuple[str, ...]:
+        """The files that are complete and hold something, by their outputs' names; known once they are closed."""
+        return tuple(self._written)

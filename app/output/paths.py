@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from pathlib import Path
 from typing import Sequence
 
 from app.errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 _NOT_IN_FILE_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
@@ -64,7 +67,9 @@ def claim_file(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists already; pass --overwrite to replace it, or choose another name")
     is_new = not path.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            logger.info("made the folder %s", path.parent)
         with path.open("ab"):
             pass
         if is_new:

@@ -6,6 +6,7 @@ Another model of a known family is another entry there, and no code.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -13,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 import yaml
 
 from app.errors import ModelError
-from app.vision.model_entry import USUAL_MIN_SCORE, ModelEntry
+from app.vision.model_entry import MY_MODELS, USUAL_MIN_SCORE, ModelEntry
 from app.vision.preprocessing import Preprocessing
 from app.wording import program
 
@@ -31,9 +32,6 @@ USUAL_ENLARGEMENT: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmar
 LOWER_MIN_SCORES: Mapping[str, float] = {"scrfd": 0.5, "centerface": 0.5}
 """Families whose scores run lower than others', and the score from which their makers count a face by default."""
 
-MY_MODELS = "my_models.yaml"
-"""The user's own models, in a file beside the catalogue that updates leave alone."""
-
 MOST_NAMES_TOLD = 4
 
 
@@ -46,7 +44,14 @@ class Catalog:
     to_bring: Mapping[str, ModelEntry] = field(default_factory=dict)
     """Networks that are only described: no file, no hash. Whoever has one imports it and need not know the rest."""
     broken: Mapping[str, str] = field(default_factory=dict)
-    """The user's own entries that cannot be read, by name: what is wrong. Told to whoever asks for one."""
+    """The user's own entries that cannot be used, by name: what is wrong. Told to whoever asks for one."""
+    unreadable: str = ""
+    """What is wrong with the whole file of the user's entries, if it cannot be read. Nothing may be written into it."""
+
+    @property
+    def complaints(self) -> Tuple[str, ...]:
+        """All that is wrong with what the user wrote."""
+        return (*self.broken.values(), *([self.unreadable] if self.unreadable else []))
 
     def entry(self, name: str, task: str) -> ModelEntry:
         """The entry with this name, which must be for this task."""
@@ -54,13 +59,14 @@ class Catalog:
         suitable = sorted(entry.name for entry in self.entries.values() if entry.task == task)
         if name in suitable:
             return self.entries[name]
-        if name in self.entries:
+        found = {**self.to_bring, **self.entries}.get(name)
+        if found and found.task != task:
             raise ModelError(
-                f"model {name!r} is for {self.entries[name].task}, not for {task}; "
+                f"model {name!r} is for {found.task}, not for {task}; "
                 + (f"choose {_either(suitable)}" if suitable else f"{self.path} describes none for that")
             )
-        if name in self.to_bring:
-            raise _only_described(self.to_bring[name])
+        if found:
+            raise _only_described(found)
         known = [*suitable, *(entry.name for entry in self.to_bring.values() if entry.task == task)]
         if not known:
             raise ModelError(
@@ -85,8 +91,9 @@ class Catalog:
         return everything[name]
 
     def _require_readable(self, name: str) -> None:
-        if name in self.broken:
-            raise ModelError(self.broken[name])
+        complaint = self.broken.get(name, self.unreadable)
+        if complaint and name not in self.entries:
+            raise ModelError(complaint)
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -95,17 +102,26 @@ def read_catalog(path: Path) -> Catalog:
     entries = {name: entry for name, entry in everything.items() if entry.sha256}
     to_bring = {name: entry for name, entry in everything.items() if not entry.sha256}
     own_file = path.with_name(MY_MODELS)
-    own, broken = _read_own(own_file, entries) if own_file.is_file() and own_file != path else ({}, {})
+    if not own_file.is_file() or own_file == path:
+        return Catalog(path, entries, to_bring)
+    try:
+        facts = _content(own_file)
+    except ModelError as error:
+        unreadable = f"{error}; mend it: until then your own models are left out, and none can be added"
+        return Catalog(path, entries, to_bring, unreadable=unreadable)
+    own, broken = _read_own(own_file, facts, entries)
     return Catalog(path, {**entries, **own}, to_bring, broken)
 
 
-def _read_own(path: Path, shipped: Mapping[str, ModelEntry]) -> Tuple[Dict[str, ModelEntry], Dict[str, str]]:
-    """The user's entries, and what is wrong with those that cannot be read: a slip in one leaves the others alone."""
+def _read_own(
+    path: Path, content: Mapping[str, Any], shipped: Mapping[str, ModelEntry]
+) -> Tuple[Dict[str, ModelEntry], Dict[str, str]]:
+    """The user's entries, and what is wrong with those that cannot be used: a slip in one leaves the others alone."""
     own: Dict[str, ModelEntry] = {}
     broken: Dict[str, str] = {}
-    for name, facts in _content(path).items():
+    for name, facts in content.items():
         if name in shipped:
-            broken[name] = f"{path}: the catalogue has a model {name!r} too; give yours another name"
+            broken[name] = f"{path}: model {name!r}: the program's own of this name is used; give yours another name"
             continue
         try:
             own[name] = read_entry(path, name, facts)
@@ -125,21 +141,45 @@ def _read_entries(path: Path) -> Dict[str, ModelEntry]:
 
 def _content(path: Path) -> Dict[str, Any]:
     """Facts by name, not looked at."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ModelError(
-            f"{path}: the catalogue of models cannot be read: {reason}\n"
-            "  start the program in its own folder, or name the file in config.yaml: models.catalog"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ModelError(f"{path}: this is not valid YAML: {error}") from error
+    content = _parsed(path, _text(path))
     if content is None and path.name == MY_MODELS:
         return {}
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected one entry a model, found {type(content).__name__}")
     return {str(name): facts for name, facts in content.items()}
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        if path.name == MY_MODELS:
+            raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+        raise ModelError(
+            f"{path}: the catalogue of models cannot be read: {error.strerror}\n"
+            "  start the program in its own folder, or name the file in config.yaml: models.catalog"
+        ) from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ModelError(f"{path}:{line}: this is not UTF-8 text: {error.reason}") from error
+
+
+def _parsed(path: Path, text: str) -> Any:
+    place = str(path)
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        problem = error.problem
+        if error.problem_mark is not None:
+            place = f"{path}:{error.problem_mark.line + 1}"
+    except yaml.reader.ReaderError as error:
+        problem = str(error).splitlines()[0]
+        place = f"{path}:{text.count(chr(10), 0, error.position) + 1}"
+    except ValueError as error:  # of a date that is none, for example
+        problem = str(error)
+    raise ModelError(f"{place}: this is not valid YAML: {problem}")
 
 
 def _with_other_names(path: Path, entries: Mapping[str, ModelEntry]) -> Dict[str, ModelEntry]:
@@ -264,6 +304,7 @@ class _EntryReader:
         levels = self._take("min_sizes", list)
         if not all(isinstance(sides, list) and all(isinstance(side, int) for side in sides) for sides in levels):
             raise self._error(f"min_sizes must be lists of whole numbers, one list a stride, not {levels!r}")
+        self._require_finite("min_sizes", *(side for sides in levels for side in sides))
         return tuple(tuple(sides) for sides in levels)
 
     def _crop(self) -> Tuple[int, int]:
@@ -274,6 +315,7 @@ class _EntryReader:
         values = self._take(key, list)
         if len(values) != count or not all(isinstance(value, (int, float)) for value in values):
             raise self._error(f"{key} must be {count} numbers, not {values!r}")
+        self._require_finite(key, *values)
         return tuple(float(value) for value in values)
 
     def _one_of(self, key: str, choices: Tuple[str, ...]) -> str:
@@ -289,7 +331,18 @@ class _EntryReader:
         # A bool is an int to Python, but nobody means one where a number is asked for.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self._error(f"{key} must not be {value!r}")
+        self._require_finite(key, value)
         return value
+
+    def _require_finite(self, key: str, *values: Any) -> None:
+        """Raises for a number with which nothing can be computed: NaN, infinity, or too large for a float."""
+        for value in values:
+            try:
+                number = float(value) if isinstance(value, (int, float)) else 0
+            except OverflowError:
+                number = math.inf
+            if not math.isfinite(number):
+                raise self._error(f"{key} must be a finite number, not {number:g}")
 
     def _error(self, what: str) -> ModelError:
         return ModelError(f"{self.path}: model {self.name!r}: {what}")

@@ -206,5 +206,6 @@ def unexpected_answers(told: str, input_size: Tuple[int, int], advice: str) -> M
     width, height = input_size
     return ModelError(
         f"this network is fixed to pictures of {width} x {height} pixels, which do not fill its grid ({told}); what "
-        f"fits are multiples of {SIZE_STEP}: import it again with {nearest_sizes(input_size)}"
+        f"fits are multiples of {SIZE_STEP}: unless the original file has this size itself, import it with "
+        f"{nearest_sizes(input_size)}; if it has, export it with a free height and width or in one of these sizes"
     )

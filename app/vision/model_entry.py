@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Mapping, Optional, Tuple
 
 from app.errors import ModelError
+from app.inference.onnx_damage import damage_of
 from app.vision.preprocessing import Preprocessing
 from app.wording import program
+
+MY_MODELS = "my_models.yaml"
+"""The user's own models, in a file beside the catalogue that updates leave alone."""
 
 USUAL_MIN_SCORE = 0.6
 _HASH_BLOCK = 1 << 20
@@ -92,13 +96,21 @@ class ModelEntry:
             )
         found = sha256_of(self.file)
         if found != self.sha256:
-            raise ModelError(
-                f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
-                f"  expected SHA-256 {self.sha256}\n"
-                f"  found    SHA-256 {found}\n"
-                f"  {self.how_to_get}; for a model of your own, write the found hash into the catalogue"
-            )
+            raise ModelError(self._is_another(found))
         return self.file
+
+    def _is_another(self, found: str) -> str:
+        damage = damage_of(self.file)
+        if damage:
+            return f"model {self.name!r} is damaged: {self.file}: {damage}\n  {self.how_to_get}"
+        is_own = not self.built_in and not self.url
+        accept = f"; or, if this is the right one, write the found hash into {self.described_in}" if is_own else ""
+        return (
+            f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
+            f"  expected SHA-256 {self.sha256}\n"
+            f"  found    SHA-256 {found}\n"
+            f"  {self.how_to_get}{accept}"
+        )
 
     @property
     def how_to_get(self) -> str:
@@ -106,6 +118,8 @@ class ModelEntry:
             return "models that come with this program are restored by: git checkout -- engines"
         if self.url:
             return f"get it with: {self.pull_command}"
+        if self.described_in.name == MY_MODELS:
+            return f"import it again: {program()} engines import FILE --name {self.name} --replace"
         return f"the catalogue knows no address for it: put the file there as {self.file}"
 
     @property

@@ -40,6 +40,12 @@ def test_nobody_listens(scheme):
     assert "s3cret" not in said and "admin:***@" in said
 
 
+@pytest.mark.parametrize("port", ["99999", "554x"])
+def test_a_port_that_is_none(port):
+    said = refusal(f"rtsp://admin:s3cret@127.0.0.1:{port}/x")
+    assert "Its port is no number from 1 to 65535" in said and "@ in its path" not in said and "s3cret" not in said
+
+
 def test_an_unknown_name():
     assert "The name no-such-host.invalid is unknown" in refusal("rtsp://no-such-host.invalid/cam")
 

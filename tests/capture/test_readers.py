@@ -122,6 +122,12 @@ def test_a_recording_that_is_not_there_says_where_it_was_looked_for(tmp_path, mo
         opened("films/gone.mp4")
 
 
+@pytest.mark.parametrize("address", ["camera0", "/etc/webcam-1", "usb0"])
+def test_a_word_that_looks_like_a_camera_is_told_how_cameras_are_written(address):
+    with pytest.raises(SourceError, match=r"no such file\. .*A camera is written camera:0"):
+        opened(address)
+
+
 def test_pictures_come_in_order_and_have_nothing_to_do_with_each_other(tmp_path, caplog):
     for number in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((5, 6, 3), number, np.uint8))

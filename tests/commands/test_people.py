@@ -53,6 +53,21 @@ def test_a_photo_that_looks_like_somebody_else_is_added_with_a_warning(completed
     assert "warning: Bob and Grace Hopper look alike" in completed("people", "check")[1]
 
 
+def test_a_photo_that_resembles_none_of_its_persons_others_is_told_when_added_and_checked(
+    completed, gallery, people_gallery, portraits, tmp_path
+):
+    for name in ("Eileen Collins_1.jpg", "Eileen Collins_2.jpg"):
+        (gallery / name).unlink()
+    wrong = people_gallery / "Eileen Collins_1.jpg"
+    code, out, err = completed("people", "add", "Grace Hopper", wrong)
+    assert code == 0, err
+    _, warning = out.splitlines()
+    told = "Grace Hopper/Eileen Collins_1.jpg resembles no other photo of Grace Hopper: a similarity of "
+    assert warning.startswith(f"warning: {told}")
+    code, out, _ = completed("people", "check")
+    assert code == 0 and out.count("warning: ") == 1 and f"warning: {told}" in out
+
+
 def test_a_photo_is_the_same_persons_under_the_name_that_is_shown(completed, gallery, people_gallery):
     (gallery / "people.yaml").write_text("Grace Hopper: Admiral Hopper\n", encoding="utf-8")
     code, out, _ = completed("people", "add", "Grace Hopper", people_gallery / "Grace Hopper_1.jpg")

@@ -65,6 +65,18 @@ def test_an_entry_that_cannot_be_read_is_told_beside_the_chosen_ones(settings, t
         assert told == [status]
 
 
+@pytest.mark.parametrize(
+    ("own", "told"), [("mine:\n  a: 1\n b: 2\n", "not valid YAML"), ("mobilefacenet: {}\n", "give yours another name")]
+)
+def test_what_is_wrong_with_ones_own_models_leaves_the_shipped_ones(settings, tmp_path, own, told):
+    for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx"):
+        (tmp_path / name).write_bytes(CATALOG.with_name(name).read_bytes())
+    (tmp_path / "my_models.yaml").write_text(own, encoding="utf-8")
+    networks = by_title(with_onnx(settings, catalog=tmp_path / "catalog.yaml"))["Networks"]
+    assert Status.PROBLEM not in statuses(networks) and networks.findings[-1].status is Status.WARNING
+    assert told in networks.findings[-1].text
+
+
 def with_attributes(settings, tmp_path, **names):
     """With the shipped models in a folder of their own, and one for attributes beside them."""
     onnx = pytest.importorskip("onnx")

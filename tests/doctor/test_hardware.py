@@ -8,6 +8,7 @@ import pytest
 from app.doctor.findings import Status
 from app.doctor.hardware import check_board, check_cameras, check_disk, check_memory, check_power, check_tensorrt
 from app.doctor.jetpack import jetpack_of
+from app.wording import install_hint
 
 
 @pytest.fixture
@@ -111,3 +112,12 @@ def test_board_without_any_tensorrt_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     (finding,) = check_tensorrt(jetpack_of("36.4.3"))
     assert finding.status is Status.WARNING and "jetson_setup.sh" in finding.advice
+
+
+def test_where_nothing_gives_the_gpus_memory_the_package_for_this_jetpack_is_named(monkeypatch):
+    tensorrt = SimpleNamespace(__version__="10.3.0", Builder=object, Runtime=object, ICudaEngine=object)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    hint = install_hint("cuda-python~=12.6")
+    monkeypatch.setattr(sys, "path", [])
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
+    assert finding.advice == hint

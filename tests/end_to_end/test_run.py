@@ -27,9 +27,12 @@ def frames_of(path):
 
 def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, people_film, people_gallery, tmp_path):
     code, out, err = completed(
-        "--video", people_film, "--gallery", people_gallery, "--save", "out.mp4", "--events", "out.jsonl"
+        "--video", people_film, "--gallery", people_gallery, "--save", "out.mp4", "--events", "made/{date}.jsonl"
     )
     assert code == 0, err
+    (events_path,) = (tmp_path / "made").iterdir()
+    assert "made the folder made" in err
+    assert out.splitlines()[-2:] == ["written: film out.mp4", f"written: events made/{events_path.name}"]
     frames, fps = frames_of(tmp_path / "out.mp4")
     assert (len(frames), round(fps)) == (40, 25)
     original, _ = frames_of(people_film)
@@ -38,7 +41,7 @@ def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, p
     changed = np.abs(frames[20].astype(int) - original[20]).max(axis=2) > 60
     assert 0.001 < changed.mean() < 0.2
 
-    events = events_of(tmp_path / "out.jsonl")
+    events = events_of(events_path)
     named = {event["name"] for event in events if event["event"] == "identified"}
     assert named == {"Eileen Collins", "Grace Hopper"}
     assert [event["event"] for event in events].count("enter") == 3

@@ -130,6 +130,11 @@ def test_coco(labels):
     assert one.crowds.tolist() == [False, True, False]
 
 
+def test_coco_ids_may_be_written_with_a_point(labels):
+    one, _ = read_coco(labels(coco(annotations=[{"image_id": 7.0, "category_id": 2.0, "bbox": [1, 2, 3, 4]}])))
+    assert one.boxes.tolist() == [[1, 2, 4, 6]]
+
+
 def test_coco_keypoints(labels):
     points = [value for number in range(5) for value in (number, number + 10, 2)]
     half_hidden = [*points[:-1], 0]
@@ -158,6 +163,8 @@ def test_coco_keypoints(labels):
             coco(annotations=[{"image_id": {}, "bbox": [1, 2, 3, 4]}]),
             ": annotations, number 1: image_id must be a number",
         ),
+        (coco(images=[{"id": float("nan"), "file_name": "a"}]), ": images, number 1: id must be a number or a text"),
+        (coco(images=[{"id": None, "file_name": "a"}]), ": images, number 1: id must be a number or a text"),
         (coco(images=[{"id": 7, "file_name": "a"}] * 2), ": two images have the id 7"),
         (coco(images=[{"id": at, "file_name": "a"} for at in (7, 8)]), "'a' has labels already, at "),
         (coco(annotations=[{"image_id": 7, "bbox": [1, 2, 3, 10**400]}], categories=[]), "expected 4 numbers"),

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from app.identity.gallery import Gallery, PhotoFinding, PhotoStatus, WarningKind, resembles_another, warnings
+from app.identity.gallery import (
+    Gallery,
+    PhotoFinding,
+    PhotoStatus,
+    WarningKind,
+    resembles_another,
+    unlike_their_own,
+    warnings,
+)
 
 EAST, NORTH, UP = np.eye(3)
 
@@ -92,6 +100,28 @@ def test_a_new_photo_nearer_to_somebody_else_is_doubtful(record, person, embeddi
 
 def test_a_new_photo_like_nobody_in_an_empty_gallery_is_beyond_doubt():
     assert resembles_another(Gallery(), 0.45, "Ann", EAST) == ""
+
+
+def test_a_photo_unlike_all_others_of_its_person_is_warned_of(record):
+    alike = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
+    wrong = record("Ann/wrong.jpg", "Ann", between(EAST, NORTH, 0.44))
+    (warning,) = unlike_their_own(Gallery((*alike, wrong)), 0.45)
+    assert warning.kind is WarningKind.UNLIKE_ITS_OWN
+    assert (warning.people, warning.photos) == (("Ann",), ("Ann/wrong.jpg",))
+    assert warning.message.startswith("Ann/wrong.jpg resembles no other photo of Ann: a similarity of 0.44 at best")
+    assert "look whether it shows Ann; if not, delete it" in warning.message
+    assert warnings(Gallery((*alike, wrong)), 0.45) == (), "a start says nothing of it"
+
+
+def test_two_photos_alone_do_not_tell_which_of_them_is_wrong(record):
+    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", NORTH), record("c.jpg", "Ann"))
+    assert unlike_their_own(Gallery(photos), 0.45) == []
+
+
+def test_a_photo_like_one_other_of_its_person_is_not_warned_of(record):
+    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", between(EAST, NORTH, 0.46)))
+    far = record("c.jpg", "Ann", between(EAST, UP, 0.9))
+    assert unlike_their_own(Gallery((*photos, far)), 0.45) == []
 
 
 def test_a_person_without_a_usable_photo_is_warned_of_with_the_reason(record):

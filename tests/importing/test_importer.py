@@ -111,7 +111,7 @@ def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
         import_file(path, catalog_path, Wishes(size=wish), told.append)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("net.onnx: ") and "641 x 480" in line and "multiples of 32" in line
-    assert line.endswith("--size 640x480 or --size 672x480")
+    assert "import it with --size 640x480 or --size 672x480; if it has, export it with a free height and width" in line
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
@@ -209,14 +209,21 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
         archive.write(saved(small_embedder(), tmp_path / "a.onnx"), "buffalo/w600k_mbf.onnx")
         archive.write(saved(three_dimensional, tmp_path / "b.onnx"), "buffalo/1k3d68.onnx")
         archive.writestr("buffalo/broken.onnx", b"nothing")
+        archive.write(saved(small_scrfd((100, 100)), tmp_path / "c.onnx"), "buffalo/odd.onnx")
         archive.writestr("buffalo/more.pth", b"weights")
         archive.writestr("buffalo/readme.txt", b"text")
     imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), told.append)
     assert [model.entry.name for model in imported] == ["w600k_mbf"]
-    assert [network.file for network in skipped if network.is_network] == ["1k3d68.onnx", "broken.onnx", "more.pth"]
+    assert [network.file for network in skipped if network.is_network] == [
+        "1k3d68.onnx",
+        "broken.onnx",
+        "odd.onnx",
+        "more.pth",
+    ]
     assert [network.file for network in skipped if not network.is_network] == ["readme.txt"]
     assert any("unpack it and import it by itself" in network.reason for network in skipped)
     assert any("68 landmarks in three dimensions" in network.reason for network in skipped)
+    assert any(network.reason.startswith("this network is fixed to pictures of 100 x 100") for network in skipped)
     assert imported[0].entry.source == "w600k_mbf.onnx of pack.zip"
 
 

@@ -10,7 +10,8 @@ from shipped import CATALOG, ROOT
 
 from app.errors import ModelError
 from app.importing.my_models import check_name, install_model, name_for, write_model_file
-from app.vision.catalog import MY_MODELS, read_catalog
+from app.vision.catalog import read_catalog
+from app.vision.model_entry import MY_MODELS
 
 FACTS = {
     "task": "detection",
@@ -69,14 +70,24 @@ def test_a_broken_entry_is_replaced_when_that_is_said(install, catalog_path):
     assert not read_catalog(catalog_path).broken and "mine" in read_catalog(catalog_path).entries
 
 
-def test_a_name_of_both_catalogues_is_refused(install, catalog_path):
+def test_a_name_of_both_catalogues_is_refused_for_a_new_model(install, catalog_path):
     install("mine")
     catalog_path.write_text(yaml.safe_dump({"mine": {**FACTS, "file": "other.onnx"}}))
     found = read_catalog(catalog_path)
-    with pytest.raises(ModelError, match=r"my_models\.yaml: the catalogue has a model 'mine' too; give yours another"):
-        found.named("mine")
     with pytest.raises(ModelError, match=r"catalog\.yaml has a model 'mine' already"):
         check_name("mine", found, replace=True)
+
+
+@pytest.mark.parametrize("content", [b"mine:\n  a: 1\n b: 2\n", b"# gr\xfcn\n"], ids=["indentation", "latin-1"])
+def test_nothing_is_written_into_a_file_of_entries_that_cannot_be_read(install, catalog_path, content):
+    path = catalog_path.with_name(MY_MODELS)
+    path.write_bytes(content)
+    for name, replace in (("another", False), ("mine", True)):
+        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: .*mend"):
+            check_name(name, read_catalog(catalog_path), replace)
+        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: .*mend"):
+            install(name)
+    assert files(catalog_path.parent).keys() == {"catalog.yaml", MY_MODELS} and path.read_bytes() == content
 
 
 def test_an_empty_file_of_entries_is_none(catalog_path):

@@ -12,6 +12,9 @@ DAMAGED = [
     pytest.param(b"this is no network", _NOT_WHOLE, id="text"),
     pytest.param(_NETWORK[:100], _NOT_WHOLE, id="beginning"),
     pytest.param(_NETWORK[:-1], _NOT_WHOLE, id="cut"),
+    pytest.param(b"\x88" + b"\x80" * 9 + b"\x00\x08" + _NETWORK, _NOT_WHOLE, id="a number of 11 bytes"),
+    pytest.param(b"\x0a" + b"\xff" * 9 + b"\x7f" + _NETWORK, _NOT_WHOLE, id="a length beyond all files"),
+    pytest.param(b"\x00\x00" + _NETWORK, _NOT_WHOLE, id="zeros"),
 ]
 """Content and what is said of it."""
 

@@ -181,12 +181,40 @@ def test_a_build_by_hand_too_takes_what_was_learnt_before_unless_it_is_to_be_lea
     assert table.read_bytes() == b"ranges"
 
 
-def test_where_int8_alone_will_do_another_precision_is_refused(network, machine):
+@pytest.mark.parametrize(
+    ("pictures", "reason"), [(too_few, "the gallery has 2 photos"), (lambda: iter([]), "none of the pictures")]
+)
+def test_pictures_that_will_not_do_leave_what_was_learnt_before(network, machine, pictures, reason):
+    machine()
+    here, gpu = place_here()
+    table = network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration")
+    table.write_bytes(b"ranges")
+    wanted = dataclasses.replace(network, precision="int8", pictures=pictures)
+    wishes = BuildWishes(force=True, learn_anew=True)
+    made = build_engine(wanted, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=lambda line: None)
+    assert made.card.precision == "fp16" and reason in made.remark and made.card.instead_of == {}
+    assert opened(wanted)[0] == "int8"
+
+
+def test_where_int8_alone_will_do_no_other_engine_is_built(network, machine):
     gpu = machine()
     wanted = dataclasses.replace(network, precision="int8", exact_precision=True)
-    with pytest.raises(ModelError, match=r"in int8 on TensorRT: TensorRT: it is in fp16 .* here are none"):
+    with pytest.raises(ModelError, match=r"^net cannot be had in int8 on TensorRT: it is learnt from pictures, and"):
         open_network(wanted, "tensorrt")
-    assert gpu.clean
+    assert list(network.path.parent.iterdir()) == [network.path] and gpu.clean
+
+
+def test_where_int8_alone_will_do_and_cannot_be_built_other_runs_still_get_fp16(network, machine):
+    machine(fast_int8=False)
+    wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
+    alone = dataclasses.replace(wanted, exact_precision=True)
+    for expected in ("int8: this GPU computes int8 no faster", "failed before"):
+        with pytest.raises(ModelError, match=expected):
+            open_network(alone, "tensorrt")
+    assert not list(network.path.parent.glob("*.engine"))
+    assert opened(wanted)[0] == "fp16"
+    with pytest.raises(ModelError, match=r"it is in fp16 .*this GPU computes int8 no faster"):
+        open_network(alone, "tensorrt")
 
 
 def test_what_another_tensorrt_has_learnt_is_learnt_again(network, machine):
@@ -201,8 +229,12 @@ def test_what_another_tensorrt_has_learnt_is_learnt_again(network, machine):
 
 def test_pictures_that_show_nothing_are_told_with_what_to_do(network, machine):
     machine()
-    precision, told, _ = opened(dataclasses.replace(network, precision="int8", pictures=lambda: iter([])))
+    wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter([]))
+    precision, told, _ = opened(wanted)
     assert precision == "fp16" and "engines build net --precision int8 --calibration DIR" in told
+    precision, told, said = opened(wanted)
+    assert precision == "fp16" and "none of the pictures" in told and said == [], "not built at every start"
+    assert opened(dataclasses.replace(wanted, pictures=lambda: iter(PICTURES)))[0] == "int8"
 
 
 def test_a_slow_fp16_gives_fp32(network, machine):
@@ -278,6 +310,8 @@ def test_without_a_gpu_nothing_is_tried(network, machine, monkeypatch):
     gpu_double.install_driver(monkeypatch, None)
     with pytest.raises(NoGpuError):
         opened(network)
+    with pytest.raises(ModelError, match=r"precision auto\)\n  TensorRT needs an NVIDIA GPU"):
+        open_network(network, "tensorrt")
 
 
 def test_an_engine_for_an_accelerator_is_opened_on_it(network, machine):

@@ -162,6 +162,16 @@ def test_a_network_without_prelu_is_opened_as_it_is():
     assert faster_for_onnx_runtime(CATALOG.parent / "retinaface_mnet025.onnx") is None
 
 
+def test_a_network_that_only_has_the_word_in_its_names_is_opened_as_it_is(tmp_path, monkeypatch, caplog):
+    model = prelu_network(slopes(CHANNELS, 1, 1))
+    rewrite_prelu(model)
+    model.graph.node[0].name = model.graph.node[0].output[0] = model.graph.node[-1].input[0] = "PRelu"
+    path = tmp_path / "net.onnx"
+    onnx.save(model, str(path))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert faster_for_onnx_runtime(path) is None and not caplog.text
+
+
 def test_without_the_package_onnx_a_network_is_opened_as_it_is_and_the_log_says_what_would_help(
     tmp_path, monkeypatch, caplog
 ):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,19 @@ def test_an_environment_made_in_another_way_is_made_anew_and_then_kept(environme
     (tmp_path / "from the new one").touch()
     assert environment.prepare(tmp_path, recipe) == python
     assert (tmp_path / "from the new one").exists()
+
+
+def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(environment: Any, tmp_path: Path) -> None:
+    """Its pip, made up, presses Ctrl-C."""
+    recipe = environment.Recipe(python=environment.this_python(), opencv="headless")
+    environment.remember(tmp_path, recipe)
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || kill -INT $PPID\n')
+    python.chmod(0o755)
+    script = ROOT / "install" / "environment.py"
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "--opencv", "headless"], stderr=subprocess.PIPE, text=True
+    )
+    assert ended.returncode == 130
+    assert ended.stderr == "interrupted: the same command again goes on where it stopped\n"

@@ -10,11 +10,11 @@ import yaml
 from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.built_engines import engines_built_from
-from app.vision.catalog import MY_MODELS, read_catalog
+from app.vision.catalog import read_catalog
 from app.vision.families import can_run
 from app.vision.http_get import check_address
 from app.vision.loading import describe_network, load_detector, load_embedder
-from app.vision.model_entry import FileState
+from app.vision.model_entry import MY_MODELS, FileState
 from app.wording import program
 
 SHIPPED = Path(__file__).parents[2] / "engines" / "catalog.yaml"
@@ -103,6 +103,9 @@ def test_models_of_other_tasks_and_families_need_only_what_all_have(tmp_path):
     assert found.named("finder").min_sizes == ()
 
 
+WHOLE = b"\x3a\x02\x0a\x00"
+"""An ONNX file with a graph, and another hash than that of the entries."""
+
 DESCRIPTION = {key: value for key, value in EMBEDDER.items() if key not in ("file", "sha256")}
 
 
@@ -142,6 +145,12 @@ def test_an_entry_without_file_and_hash_only_describes_a_network(tmp_path):
         found.described("brougt")
     with pytest.raises(ModelError, match="no model 'brougt' for embedding; did you mean 'brought'"):
         found.entry("brougt", "embedding")
+
+
+def test_a_network_that_is_only_described_is_not_offered_for_another_task(tmp_path):
+    found = catalog(tmp_path, finder=DETECTOR, brought=DESCRIPTION)
+    with pytest.raises(ModelError, match=r"'brought' is for embedding, not for detection; choose finder$"):
+        found.entry("brought", "detection")
 
 
 def test_a_network_that_goes_by_several_names_is_known_by_each(tmp_path):
@@ -186,6 +195,48 @@ def test_a_slip_in_one_of_ones_own_models_leaves_the_others_alone(tmp_path):
             ask("mine")
 
 
+@pytest.mark.parametrize("side", [float("nan"), float("-inf"), 10**400], ids=["nan", "inf", "too large"])
+def test_a_side_that_is_no_finite_number_breaks_its_own_entry_alone(tmp_path, side):
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"mine": {**EMBEDDER, "crop": [side, 112]}}), encoding="utf-8")
+    found = catalog(tmp_path, teller=EMBEDDER)
+    assert set(found.entries) == {"teller"}
+    assert f"{tmp_path / MY_MODELS}: model 'mine': crop must be a finite number, not" in found.broken["mine"]
+
+
+def test_of_two_models_of_one_name_the_shipped_one_is_used_and_the_other_told(tmp_path):
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"teller": {**EMBEDDER, "threshold": 0.9}}), encoding="utf-8")
+    found = catalog(tmp_path, teller=EMBEDDER)
+    assert found.entry("teller", "embedding").threshold == found.named("teller").threshold == EMBEDDER["threshold"]
+    (complaint,) = found.complaints
+    assert complaint.startswith(f"{tmp_path / MY_MODELS}: model 'teller': ") and "give yours another name" in complaint
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "fault"),
+    [
+        (b"mine:\n  task: detection\n family: scrfd\n", 3, "not valid YAML: expected <block end>"),
+        (b"mine:\n  notes: gr\xfcn\n", 2, "not UTF-8"),
+        (b"mine:\n  notes: \x00\n", 2, "not valid YAML: unacceptable character"),
+        (b"mine:\n  notes: 2024-13-45\n", None, "not valid YAML: month"),
+        (b"- mine\n", None, "expected one entry a model, found list"),
+    ],
+    ids=["indentation", "latin-1", "control character", "no date", "list"],
+)
+def test_a_slip_in_the_file_of_ones_own_models_is_told_in_one_line_and_leaves_the_shipped_ones(
+    tmp_path, content, line, fault
+):
+    path = tmp_path / MY_MODELS
+    path.write_bytes(content)
+    found = catalog(tmp_path, teller=EMBEDDER)
+    assert set(found.entries) == {"teller"} and found.entry("teller", "embedding").name == "teller"
+    (complaint,) = found.complaints
+    place = path if line is None else f"{path}:{line}"
+    assert "\n" not in complaint and complaint.startswith(f"{place}: ") and fault in complaint and "mend" in complaint
+    for ask in (found.named, lambda name: found.entry(name, "detection")):
+        with pytest.raises(ModelError, match=f"^{re.escape(complaint)}$"):
+            ask("mine")
+
+
 def test_a_catalogue_without_any_model_for_a_task_says_what_to_do(tmp_path):
     found = catalog(tmp_path, finder=DETECTOR)
     with pytest.raises(ModelError, match=r"catalog\.yaml describes no model for embedding at all, so 'teller' neither"):
@@ -200,11 +251,47 @@ def test_a_file_with_the_right_hash_is_accepted(tmp_path):
 
 
 def test_a_file_with_another_hash_is_refused_with_both_hashes(tmp_path):
-    (tmp_path / "net.onnx").write_bytes(b"tampered")
+    (tmp_path / "net.onnx").write_bytes(WHOLE)
     with pytest.raises(ModelError) as refused:
         catalog(tmp_path, finder=DETECTOR).entry("finder", "detection").verified_file()
     assert DETECTOR["sha256"] in str(refused.value)
-    assert hashlib.sha256(b"tampered").hexdigest() in str(refused.value)
+    assert hashlib.sha256(WHOLE).hexdigest() in str(refused.value)
+
+
+def own(folder, **facts):
+    """An entry of the user's own, beside a catalogue without any."""
+    (folder / MY_MODELS).write_text(yaml.safe_dump({"mine": {**DETECTOR, **facts}}), encoding="utf-8")
+    return catalog(folder).named("mine")
+
+
+def test_only_for_a_whole_network_of_the_user_s_the_hash_may_be_written_anew(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(WHOLE)
+    with pytest.raises(ModelError, match=rf"write the found hash into {re.escape(str(tmp_path / MY_MODELS))}"):
+        own(tmp_path).verified_file()
+    for facts in ({"built_in": True}, {"url": "https://a.org/b"}):
+        with pytest.raises(ModelError) as refused:
+            catalog(tmp_path, finder={**DETECTOR, **facts}).named("finder").verified_file()
+        assert "write" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "damage"), [(b"", "it is empty"), (WHOLE[:-1], "a part of it is missing")], ids=["empty", "cut"]
+)
+def test_of_a_damaged_file_that_is_told_and_how_to_get_it_back(tmp_path, content, damage):
+    (tmp_path / "net.onnx").write_bytes(content)
+    again = f"{program()} engines import FILE --name mine --replace"
+    ways = {
+        "git checkout -- engines": catalog(tmp_path, finder={**DETECTOR, "built_in": True}).named("finder"),
+        "engines pull finder": catalog(tmp_path, finder={**DETECTOR, "url": "https://a.org/b"}).named("finder"),
+        "put the file there": catalog(tmp_path, finder=DETECTOR).named("finder"),
+        again: own(tmp_path),
+    }
+    for way, entry in ways.items():
+        with pytest.raises(ModelError) as refused:
+            entry.verified_file()
+        told, cure = str(refused.value).splitlines()
+        assert f"{entry.name!r} is damaged: {entry.file}: " in told and damage in told
+        assert way in cure and "hash" not in cure
 
 
 def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
@@ -255,8 +342,15 @@ def test_a_model_for_another_task_is_not_accepted(tmp_path):
         ({"commercial_use": "no"}, "commercial_use must not be 'no'"),
         ({"figures": {"LFW": 99}}, "figures must be lines 'what: text'"),
         ({"crop": [1, 1]}, "unknown: crop"),
+        ({"divisor": float("nan")}, "divisor must be a finite number, not nan"),
+        ({"divisor": 10**400}, "divisor must be a finite number"),
+        ({"mean": [104, float("inf"), 123]}, "mean must be a finite number, not inf"),
+        ({"mean": [104, 10**400, 123]}, "mean must be a finite number"),
+        ({"min_score": float("nan")}, "min_score must be a finite number"),
+        ({"min_sizes": [[10**400, 32], [64], [256]]}, "min_sizes must be a finite number"),
+        ({"size_bytes": 10**400}, "size_bytes must be a finite number"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_a_faulty_entry_is_named_with_its_fault(tmp_path, change, complaint):
     with pytest.raises(ModelError, match=f"catalog.yaml: model 'finder': {complaint}"):

@@ -205,6 +205,6 @@ def test_answers_for_another_size_are_noticed(tmp_path):
 def test_a_network_fixed_to_a_size_that_does_not_fill_its_grid_is_told_the_size_when_it_is_opened(tmp_path):
     case = next(case for case in CASES if case.title == "scrfd")
     answers = answers_with_faces(case, 1, (192, 160))
-    cause = r"193 x 160 pixels.*960 answers at stride 8, expected 25 x 20.*with --size 192x160 or --size 224x160$"
+    cause = r"193 x 160 pixels.*960 answers at stride 8, expected 25 x 20.*--size 192x160 or --size 224x160;.*export it"
     with pytest.raises(ModelError, match=f"^model 'planted' .*{cause}"):
         open_planted(tmp_path, case, answers, (193, 160))

@@ -9,8 +9,8 @@ from shipped import CATALOG, ROOT
 
 from app.errors import ModelError
 from app.settings import DetectionSettings, ModelSettings
-from app.vision.catalog import MY_MODELS
 from app.vision.loading import load_detector, load_embedder
+from app.vision.model_entry import MY_MODELS
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on t
 works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
 detector and the embedder in use. What is there and still fits is left alone."""
 
-EXAMPLES = """python -m app builds by itself what is missing; this command does it beforehand, or otherwise.
+EXAMPLES = """The program builds by itself what is missing; this command does it beforehand, or otherwise.
 
 examples:
   python -m app engines build                                  # detector and embedder, in fp16 where that pays

@@ -17,6 +17,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
 from app.settings import Settings
+from app.wording import install_hint
 
 if TYPE_CHECKING:
     from app.comparison import Comparison
@@ -35,7 +36,7 @@ EXAMPLES = """examples:
 
 Differences divided by rms(a), the root mean square of a's values: 1e-2 is one per cent of a usual value. A cosine
 of 1 means that both embeddings are the same. What a difference costs in recognition is measured by
-python -m app evaluate verification --backend NAME --precision NAME"""
+  python -m app evaluate verification --backend NAME --precision NAME"""
 
 BACKENDS = ("onnx", "openvino", "tensorrt", "auto")
 
@@ -119,7 +120,7 @@ def _refuse_the_same(
         if place == f"{a.runs_on.label} in {a.runs_on.precision}":
             raise ModelError(
                 f"nothing to compare: both are {place} ({b.runs_on.reason}); "
-                "name another backend, such as OpenVINO: pip install openvino, then --b openvino"
+                f"name another backend, such as OpenVINO: {install_hint('openvino')}, then --b openvino"
             )
 
 

@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if to_bring:
         names = textwrap.fill(", ".join(to_bring), 110, initial_indent="  ", subsequent_indent="  ")
         print(f"\nAlso known, if you bring the file ({program()} engines import FILE):\n{names}")
-    for error in catalog.broken.values():
+    for error in catalog.complaints:
         print(f"\nCANNOT BE USED: {error}")
     return 0
 
