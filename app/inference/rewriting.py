@@ -45,7 +45,7 @@ def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
 def rewrite_prelu(model: Any) -> int:
     """Turns PReLU(x) into ReLU(x) - slope * ReLU(-x), in the given `onnx.ModelProto`; returns how many there were.
 
-    Bit for bit the same numbers, since one of the two summands is always zero. The factors are written as batch
+    The same numbers but for rounding, since one of the two summands is always zero. The factors are written as batch
     normalisations: ONNX Runtime keeps these in its fast memory layout, unlike multiplications, and the others take
     them for what they are, a factor for each channel, unlike convolutions. Only pictures (N x C x H x W, float32) are
     rewritten, one slope for each channel or one for all; other PReLUs stay.

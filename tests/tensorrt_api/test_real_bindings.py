@@ -163,4 +163,4 @@ except ModelError as error:
     )
     assert done.returncode == 0, done.stderr
     assert "TensorRT: reading README.md failed: " in done.stdout and "Serialization" in done.stdout, done.stderr
-    assert "build it again: " in done.stdout and "python -m app engines build" in done.stdout
+    assert "build it again: " in done.stdout and " -m app engines build" in done.stdout
