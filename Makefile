@@ -46,8 +46,8 @@ test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDI
 	@$(VENV)/bin/python -m pytest tests/tensorrt_api $(PYTEST_ARGS)
 
 test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, and importing checkpoints
-	@echo "==> pytest tests/training tests/importing"
-	@$(VENV)/bin/python -m pytest tests/training tests/importing $(PYTEST_ARGS)
+	@echo "==> pytest tests/training tests/tools/importing"
+	@$(VENV)/bin/python -m pytest tests/training tests/tools/importing $(PYTEST_ARGS)
 
 test-real: $(VENV)/ready-dev ## hold detectors with published weights against each other: MODELS=DIR PICTURES=DIR
 	@test -n "$(MODELS)" -a -n "$(PICTURES)" || { echo "usage: make test-real MODELS=DIR PICTURES=DIR"; exit 2; }

@@ -17,25 +17,11 @@ from app.capture.capture import Channels
 from app.capture.channel import ChannelState, ChannelStatus
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
-from app.enrolment import Enrolment
 from app.errors import OutputError, SourceError, check_all
-from app.identity.folder import require_folder
-from app.int8_pictures import inputs_for_int8
-from app.output.annotate import Annotator
-from app.output.display import display_available
-from app.output.opening import open_outputs
-from app.output.outputs import Output
-from app.output.progress import ChannelFacts, Progress
-from app.output.window import Window
-from app.pipeline import Limits, Pipeline, run_loop
-from app.settings import CaptureSettings, OutputSettings, Settings
-from app.summary import ChannelCount, RunSummary
-from app.types import NO_ATTRIBUTES, Faces
-from app.vision.align import template
-from app.vision.attributes import AttributeReader
-from app.vision.detector import FaceDetector
-from app.vision.embedder import FaceEmbedder
-from app.vision.loading import (
+from app.gallery.enrolment import Enrolment
+from app.gallery.folder import require_folder
+from app.models.int8_pictures import inputs_for_int8
+from app.models.loading import (
     MOST_FACES_AT_ONCE,
     detector_entry,
     embedder_entry,
@@ -45,6 +31,20 @@ from app.vision.loading import (
     load_embedder,
     model_checks,
 )
+from app.output.annotate import Annotator
+from app.output.display import display_available
+from app.output.opening import open_outputs
+from app.output.outputs import Output
+from app.output.progress import ChannelFacts, Progress
+from app.output.summary import ChannelCount, RunSummary
+from app.output.window import Window
+from app.pipeline import Limits, Pipeline, run_loop
+from app.settings import CaptureSettings, OutputSettings, Settings
+from app.types import NO_ATTRIBUTES, Faces
+from app.vision.align import template
+from app.vision.attributes import AttributeReader
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser, suggestion
 from app.errors import AppError
-from app.wording import program
+from app.text import program
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",

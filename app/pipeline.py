@@ -13,15 +13,15 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from app.capture.capture import Channels
-from app.enrolment import Enrolment, KnownPeople
 from app.errors import OutputError
-from app.identity.channel import ChannelTracker
+from app.gallery.enrolment import Enrolment, KnownPeople
 from app.identity.decision import decide
+from app.identity.face_tracker import ChannelTracker
 from app.output.outputs import Outputs
 from app.output.progress import Progress
+from app.output.summary import RunSummary
 from app.output.window import Window
 from app.settings import Settings
-from app.summary import RunSummary
 from app.types import Faces, Frame, FrameResult, Match
 from app.vision.align import align_faces
 from app.vision.attributes import AttributeReader

@@ -9,8 +9,11 @@ import sys
 
 import hypothesis
 import pytest
-from real_sources import PATIENT_S, RtspServer, server_missing
+from made_galleries import gallery_of as gallery_of
+from made_galleries import record as record
+from real_sources import RtspServer, server_missing
 from shipped import CATALOG, ROOT
+from waiting import PATIENT_S
 
 from app.settings import ModelSettings, Settings
 
@@ -30,7 +33,7 @@ MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 @pytest.fixture(scope="session")
 def portraits():
     """Collins, Hopper and the stranger."""
-    from app.demo.portraits import load_portraits
+    from app.tools.demo.portraits import load_portraits
 
     return load_portraits()
 
@@ -38,7 +41,7 @@ def portraits():
 @pytest.fixture(scope="session")
 def people_gallery(tmp_path_factory, portraits):
     """A folder with two photos each of Collins and Hopper. Not to be changed: copy it."""
-    from app.demo.portraits import write_enrolment_photos
+    from app.tools.demo.portraits import write_enrolment_photos
 
     folder = tmp_path_factory.mktemp("people") / "gallery"
     write_enrolment_photos(folder, portraits)
@@ -48,7 +51,7 @@ def people_gallery(tmp_path_factory, portraits):
 @pytest.fixture(scope="session")
 def people_film(tmp_path_factory, portraits):
     """40 frames, 1280 x 720, 25 a second: Collins, Hopper and the stranger side by side."""
-    from app.demo.crowd import make_crowd
+    from app.tools.demo.crowd import make_crowd
 
     path = tmp_path_factory.mktemp("film") / "people.mp4"
     make_crowd(path, portraits, faces=3, frames=40)
@@ -87,8 +90,8 @@ def settings(tmp_path):
 @pytest.fixture(scope="session")
 def networks():
     """The built-in detector and embedder."""
+    from app.models.loading import load_detector, load_embedder
     from app.settings import DetectionSettings
-    from app.vision.loading import load_detector, load_embedder
 
     detector, embedder = load_detector(MODELS, DetectionSettings()), load_embedder(MODELS)
     yield detector, embedder

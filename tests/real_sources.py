@@ -5,11 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
-PATIENT_S = 600.0
-"""How long to wait for what always comes: the limit is for broken code, not for slow machines."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
 SERVER_PACKAGES = (
@@ -101,11 +98,3 @@ def _environment():
 def frame_number(image):
     """Which frame of a `recording` this is, modulo 20."""
     return round((float(image.mean()) - 30) / 10)
-
-
-def until(happened):
-    """Wait for something that another process or thread does."""
-    deadline = time.monotonic() + PATIENT_S
-    while not happened():
-        assert time.monotonic() < deadline, f"did not happen within {PATIENT_S} s"
-        time.sleep(0.01)

@@ -8,38 +8,38 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "app").rglob("*.py"))
 
-# A room may import the rooms of lower levels, and itself.
+# A package may import those of lower levels, and itself.
 LEVELS = [
     {"__main__"},
     {"cli"},
     {"commands"},
-    {"doctor"},
-    {"demo", "benchmark", "comparison", "evaluation", "inspection"},
-    {"importing"},
-    {"service"},
+    {"tools"},
     {"assembly"},
     {"pipeline"},
-    {"enrolment", "summary"},
-    {"photo", "int8_pictures"},
-    {"capture", "vision", "identity", "output"},
+    {"gallery"},
+    {"models"},
+    {"output"},
+    {"capture", "vision", "identity", "events"},
     {"inference"},
-    {"settings_reader"},
-    {"settings", "types", "errors", "files", "wording"},
+    {"settings"},
+    {"credentials", "files"},
+    {"errors", "text", "types"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "photo", "demo", "benchmark", "importing"},
+    "cv2": {"capture", "vision", "output", "gallery", "models", "tools"},
     "onnxruntime": {"inference"},
     "openvino": {"inference"},
     "tensorrt": {"inference"},
     "pycuda": {"inference"},
     "cuda": {"inference"},
-    "onnx": {"inference", "importing"},
-    "torch": {"importing"},
+    "onnx": {"inference", "tools"},
+    "torch": {"tools"},
     "faiss": {"identity"},
     "av": {"output"},
 }
+"""Packages that take long to import, or that not every machine has, and who may import them."""
 
 
 def room(path):
@@ -67,10 +67,16 @@ def test_imports_point_down(path):
             pytest.fail("training is never imported by app")
 
 
-def test_only_vision_and_the_tools_around_engines_talk_to_inference():
+def test_only_vision_models_and_tools_use_inference():
     for path in MODULES:
-        if room(path) not in ("vision", "inference", "benchmark", "inspection", "doctor", "importing"):
+        if room(path) not in ("vision", "models", "inference", "tools"):
             assert not any(name.startswith("app.inference") for name in imports(path)), path
+
+
+def test_every_listed_package_exists():
+    existing = {room(path) for path in MODULES} - {"__init__"}
+    assert existing == set(LEVEL_OF)
+    assert set().union(*GUARDED.values()) <= existing
 
 
 @pytest.mark.parametrize("package", sorted(GUARDED))

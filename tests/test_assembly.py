@@ -8,17 +8,17 @@ import socketserver
 import threading
 
 import pytest
-from real_sources import PATIENT_S, until
 from shipped import CATALOG
+from waiting import PATIENT_S, until
 
 from app.assembly import attribute_reader, gallery_enrolment, run, warm_up
 from app.capture.uri import parse_source
 from app.errors import AppError, GalleryError, ModelError, SourceError
 from app.inference.onnx import OnnxEngine
+from app.models.catalog import read_catalog
+from app.models.families import DETECTORS, EMBEDDERS
 from app.output.progress import Progress
 from app.settings import AttributeSettings, CaptureSettings, DetectionSettings
-from app.vision.catalog import read_catalog
-from app.vision.families import DETECTORS, EMBEDDERS
 
 
 @pytest.fixture

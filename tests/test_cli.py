@@ -8,7 +8,7 @@ import pytest
 from shipped import ROOT
 
 from app.cli import COMMANDS
-from app.wording import install_hint, program
+from app.text import install_hint, program
 
 
 def test_help_without_a_command_names_the_commands_and_the_sources(answered):

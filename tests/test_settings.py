@@ -7,7 +7,7 @@ import yaml
 
 from app.errors import SettingsError
 from app.settings import Settings, leaves, sections
-from app.settings_reader import Assignment, Layer, read_file, resolve, show
+from app.settings.reader import Assignment, Layer, read_file, resolve, show
 
 ROOT = Path(__file__).parent.parent
 

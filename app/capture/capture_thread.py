@@ -17,9 +17,9 @@ from typing import Callable, Deque, List, Optional
 
 from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus, backoff_s
 from app.capture.opening import PROBE_MOST_S
-from app.capture.passwords import masked
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
+from app.credentials import masked
 from app.errors import SourceError
 from app.settings import CaptureSettings
 from app.types import Frame

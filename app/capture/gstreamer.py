@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Optional
 
-from app.capture.passwords import credentials, without_credentials
+from app.credentials import credentials, without_credentials
 
 _RELEASE_FILE = Path("/etc/nv_tegra_release")
 _TO_BGR = "videoconvert ! video/x-raw,format=BGR"

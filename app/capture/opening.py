@@ -11,7 +11,6 @@ from typing import Any, List, Tuple
 import cv2
 
 from app.capture import gstreamer
-from app.capture.passwords import for_opening
 from app.capture.pictures import picture_files
 from app.capture.probe import why_unreachable
 from app.capture.readers import (
@@ -24,6 +23,7 @@ from app.capture.readers import (
     frame_count,
 )
 from app.capture.uri import Source, SourceKind
+from app.credentials import for_opening
 from app.errors import SourceError
 from app.settings import CaptureSettings
 

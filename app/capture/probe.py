@@ -10,7 +10,7 @@ import socket
 from typing import Dict, Optional, Tuple
 from urllib.parse import SplitResult, urlsplit
 
-from app.capture.passwords import credentials, without_credentials
+from app.credentials import credentials, without_credentials
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _MOST_BYTES = 65536

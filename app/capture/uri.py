@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from app.capture.passwords import masked, without_credentials
+from app.credentials import masked, without_credentials
 from app.errors import SettingsError, SourceError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -41,10 +41,10 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging(settings.run.log_level)
     # Only now, so that --help is answered at once.
     from app.assembly import run
-    from app.demo.check import TruthCheck
-    from app.demo.film import make_film
-    from app.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
-    from app.vision.loading import model_checks
+    from app.models.loading import model_checks
+    from app.tools.demo.check import TruthCheck
+    from app.tools.demo.film import make_film
+    from app.tools.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
 
     # A missing model is told before the film is made.
     check_all(*model_checks(settings.models))

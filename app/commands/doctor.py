@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import List
 
-from app.commands.files import write_text
 from app.commands.logs import configure_logging
 from app.commands.options import DEFAULT_CONFIG, add_settings_options, effective_settings
 from app.errors import SettingsError
+from app.files import write_text
 from app.settings import ModelSettings, Settings
 
 DESCRIPTION = """Looks at everything that the program needs: Python and its packages, the board and its JetPack, the
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     configure_logging("error")
-    from app.doctor.checkup import examine
-    from app.doctor.findings import Section, can_run, section_text, sections_json, verdict
+    from app.tools.doctor.checkup import examine
+    from app.tools.doctor.findings import Section, can_run, section_text, sections_json, verdict
 
     settings, error = Settings(), None
     try:
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace, models: ModelSettings) -> int:
-    from app.doctor.jetson_report import make_report, steps
+    from app.tools.doctor.jetson_report import make_report, steps
 
     path: Path = arguments.jetson_report
     todo = steps(models.detector, models.embedder)

@@ -9,16 +9,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from app.commands.files import check_writable, make_folder, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import check_all
+from app.files import check_writable, make_folder, write_text
 from app.output.progress import Progress
 from app.settings import Settings
-from app.wording import counted
+from app.text import counted
 
 if TYPE_CHECKING:
-    from app.evaluation.labels import LabelledPicture
+    from app.tools.evaluation.labels import LabelledPicture
 
 DESCRIPTION = """Measures the networks on pictures whose truth is known: whether faces of one person are told from
 faces of two, and which faces are found."""
@@ -109,7 +109,7 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging(settings.run.log_level)
     check_writable(getattr(arguments, "json", None), getattr(arguments, "out", None))
     if getattr(arguments, "plots", None) is not None:
-        from app.evaluation.plots import require_matplotlib
+        from app.tools.evaluation.plots import require_matplotlib
 
         require_matplotlib()
         make_folder(arguments.plots)
@@ -121,11 +121,11 @@ def execute(arguments: argparse.Namespace) -> int:
 def _verification(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
     # Only now, so that --help and a wrong option are answered at once.
     from app.assembly import networks
-    from app.evaluation.looking import embed_main_faces, pair_scores
-    from app.evaluation.pairs import find_pictures, read_pairs
-    from app.evaluation.report import verification_json, verification_text
-    from app.evaluation.verification import balanced_folds, measure_verification
-    from app.vision.loading import embedder_entry, model_checks
+    from app.models.loading import embedder_entry, model_checks
+    from app.tools.evaluation.looking import embed_main_faces, pair_scores
+    from app.tools.evaluation.pairs import find_pictures, read_pairs
+    from app.tools.evaluation.report import verification_json, verification_text
+    from app.tools.evaluation.verification import balanced_folds, measure_verification
 
     pairs = read_pairs(arguments.pairs)
     files = find_pictures(pairs, arguments.images)
@@ -142,16 +142,16 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
     print(_heading(settings, models))
     print(verification_text(pairs, faces, figures))
     if arguments.plots is not None:
-        from app.evaluation.plots import plot_verification
+        from app.tools.evaluation.plots import plot_verification
 
         print("\ncurves:", *plot_verification(scores, pairs.same, figures, models[1], arguments.plots))
     _write_json(arguments.json, models, settings, verification_json(pairs, faces, scores, figures))
 
 
 def _detection(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
-    from app.evaluation.detection import match_faces, measure_detection, only_main_face, precision_curve
-    from app.evaluation.looking import detect_all
-    from app.evaluation.report import detection_json, detection_text, mistakes_json
+    from app.tools.evaluation.detection import match_faces, measure_detection, only_main_face, precision_curve
+    from app.tools.evaluation.looking import detect_all
+    from app.tools.evaluation.report import detection_json, detection_text, mistakes_json
 
     pictures = _labelled_pictures(arguments)
     min_score = _min_score(settings)
@@ -166,7 +166,7 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
     print(_heading(settings, models))
     print(detection_text(figures, len(pictures), found.pictures_per_s, arguments.iou, min_score))
     if arguments.plots is not None:
-        from app.evaluation.plots import plot_precision
+        from app.tools.evaluation.plots import plot_precision
 
         print("\ncurve:", plot_precision(precision_curve(pictures, matches), models[0], arguments.plots))
     facts = {
@@ -180,10 +180,10 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
 
 
 def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
-    from app.evaluation.coco import read_coco
-    from app.evaluation.detection import ignore_small
-    from app.evaluation.labels import check_files, pictures_without_faces, read_text_labels
-    from app.evaluation.looking import pictures_below
+    from app.tools.evaluation.coco import read_coco
+    from app.tools.evaluation.detection import ignore_small
+    from app.tools.evaluation.labels import check_files, pictures_without_faces, read_text_labels
+    from app.tools.evaluation.looking import pictures_below
 
     if arguments.without_faces:
         return pictures_without_faces(pictures_below(arguments.images))
@@ -194,8 +194,8 @@ def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
 
 
 def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
-    from app.evaluation.labels import pictures_without_faces, retinaface_lines
-    from app.evaluation.looking import detect_all, pictures_below
+    from app.tools.evaluation.labels import pictures_without_faces, retinaface_lines
+    from app.tools.evaluation.looking import detect_all, pictures_below
 
     pictures = pictures_without_faces(pictures_below(arguments.images))
     with _detector(settings) as detector:
@@ -218,7 +218,7 @@ def _with_detection(settings: Settings, arguments: argparse.Namespace) -> Settin
 
 
 def _min_score(settings: Settings) -> float:
-    from app.vision.loading import detector_entry
+    from app.models.loading import detector_entry
 
     chosen = settings.detection.min_score
     return detector_entry(settings.models).min_score if chosen is None else chosen
@@ -229,15 +229,15 @@ def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
 
 
 def _detector(settings: Settings) -> Any:
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.loading import leave_cores_to_networks, load_detector
+    from app.models.int8_pictures import inputs_for_int8
+    from app.models.loading import leave_cores_to_networks, load_detector
 
     leave_cores_to_networks()
     return contextlib.closing(load_detector(settings.models, settings.detection, inputs_for_int8(settings)))
 
 
 def _heading(settings: Settings, models: List[str]) -> str:
-    from app.benchmark.machine import machine
+    from app.tools.benchmark.machine import machine
 
     return f"{machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
 
@@ -245,7 +245,7 @@ def _heading(settings: Settings, models: List[str]) -> str:
 def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
     if path is None:
         return
-    from app.benchmark.machine import machine
+    from app.tools.benchmark.machine import machine
 
     facts = {
         "machine": machine(),

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from app.capture.passwords import masked
+from app.credentials import masked
 from app.output.progress import Progress, ProgressAwareHandler
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, made from the declarations in `app/settings.py`."""
+"""Options that several commands share, made from the declarations in `app/settings/schema.py`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, List, Optional, Tuple
 
-from app.capture.passwords import masked
 from app.capture.uri import counted_from, parse_named, parse_source
+from app.credentials import masked
 from app.errors import SourceError
 from app.settings import Leaf, leaves
-from app.settings_reader import Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
+from app.settings.reader import Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
 
 DEFAULT_CONFIG = Path("config.yaml")
 

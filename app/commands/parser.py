@@ -8,7 +8,7 @@ import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional, Sequence
 
-from app.wording import program, python
+from app.text import program, python
 
 LEAST_LIKENESS = 0.65
 """Of a guess. Options are alike already by the dashes that they begin with."""

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import GalleryError, check_all
-from app.identity.gallery import PhotoFinding, resembles_another, unlike_their_own
-from app.identity.people import normalised
-from app.identity.roster import add_photo, folder_of, photos_by_person, remove_person, shown_name
+from app.gallery.files import add_photo, folder_of, photos_by_person, remove_person, shown_name
+from app.gallery.names import normalised
+from app.gallery.people import PhotoFinding, resembles_another, unlike_their_own
 from app.settings import Settings
-from app.summary import table
-from app.wording import counted, program
+from app.text import counted, program, table
 
 if TYPE_CHECKING:
-    from app.enrolment import Enrolment
+    from app.gallery.enrolment import Enrolment
 
 DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos;
 what these commands do can as well be done by copying and deleting files."""

@@ -14,8 +14,8 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ModelError, SettingsError
 from app.settings import ModelSettings
-from app.settings_reader import show
-from app.wording import program
+from app.settings.reader import show
+from app.text import program
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
 
@@ -86,7 +86,7 @@ def stop_on_signals() -> threading.Event:
 
 def _meanings(models: ModelSettings) -> Dict[str, str]:
     """What the settings come to that are the networks' own, by key."""
-    from app.vision.loading import detector_entry, embedder_entry
+    from app.models.loading import detector_entry, embedder_entry
 
     meanings = {
         "detection.min_score": "the detector's own; models.catalog has no such detector",

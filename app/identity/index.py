@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
 from app.errors import GalleryError
-from app.identity.gallery import Gallery
-from app.wording import install_hint
+from app.text import install_hint
 
 
 @dataclass(frozen=True)
@@ -38,19 +37,29 @@ class PersonIndex:
     index that takes the old one's place by a plain assignment.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(
+        self, embeddings: np.ndarray, people: Sequence[str], photos: Sequence[str], generation: int = 0
+    ) -> None:
+        """`people` and `photos` name whom each row of `embeddings` (R x D, unit length) shows, and in which file.
+
+        `generation` grows with every change of the gallery, so that names given by an older one can be questioned.
+        """
+        if not len(embeddings) == len(people) == len(photos):
+            raise ValueError(
+                f"PersonIndex needs one person and one photo for each of {len(embeddings)} rows, "
+                f"not {len(people)} and {len(photos)}"
+            )
         self._faiss = _import_faiss()
-        self.generation = gallery.generation
-        self.people = gallery.people
-        self._dimension = gallery.embeddings.shape[1]
-        self._photos = [photo.path for photo in gallery.row_photos]
-        self._people_of_rows = [photo.person for photo in gallery.row_photos]
+        self.generation = generation
+        self._dimension = embeddings.shape[1]
+        self._photos = list(photos)
+        self._people_of_rows = list(people)
         most = max(Counter(self._people_of_rows).values(), default=0)
         # All photos of the best person may come before the first one of the next.
         self._depth = min(most + 1, len(self._photos))
         self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
         if self._index is not None:
-            self._index.add(gallery.embeddings)
+            self._index.add(embeddings)
 
     def __len__(self) -> int:
         """How many photos there are to compare with."""

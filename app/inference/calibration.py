@@ -13,7 +13,7 @@ from app.errors import ModelError
 from app.inference.build_job import BuildJob
 from app.inference.cuda import borrow_gpu, give_back_gpu
 from app.inference.tensorrt_api import load_tensorrt
-from app.wording import program
+from app.text import program
 
 MOST_AT_ONCE = 8
 NOTHING_SEEN = "none of the pictures to learn int8 from has something for this network to see; name others: "

@@ -8,7 +8,7 @@ from typing import Any, List, Optional, Tuple
 
 from app.errors import ModelError
 from app.inference.cuda_memory import CudaPythonGpu, Gpu, PycudaGpu
-from app.wording import install_hint
+from app.text import install_hint
 
 DRIVER_LIBRARY = "libcuda.so.1"
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76

@@ -11,7 +11,7 @@ from app.errors import ModelError
 from app.inference.onnx_damage import damage_of
 from app.inference.tensorrt_plan import PlanDescription, describe_plan
 from app.inference.tensorrt_tensors import TensorRange, written
-from app.wording import program
+from app.text import program
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import threading
 from typing import Iterator, List
 
 from app.errors import ModelError
-from app.wording import install_hint
+from app.text import install_hint
 
 
 @contextlib.contextmanager

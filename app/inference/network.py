@@ -8,7 +8,7 @@ from typing import Callable, Iterator, Optional, Tuple
 
 import numpy as np
 
-from app.wording import program
+from app.text import program
 
 BACKENDS = ("auto", "tensorrt", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")

@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
-from app.wording import install_hint
+from app.text import install_hint
 
 LARGEST_TENSORS = 5
 TYPICAL_SIDE = 640

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.calibration import NOTHING_SEEN, how_to_learn
-from app.wording import install_hint
+from app.text import install_hint
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
 """The operators that int8 is worth it for."""

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from app.wording import install_hint
+from app.text import install_hint
 
 logger = logging.getLogger(__name__)
 

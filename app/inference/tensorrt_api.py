@@ -15,7 +15,7 @@ from typing import Any, Callable, Deque, TypeVar
 import numpy as np
 
 from app.errors import ModelError
-from app.wording import install_hint
+from app.text import install_hint
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app.errors import ModelError
 from app.inference.cuda import probe_gpu
 from app.inference.tensorrt_api import called, load_tensorrt, make_logger
 from app.inference.tensorrt_tensors import TensorRange, tensor_ranges, tensors_of
-from app.wording import program
+from app.text import program
 
 _PRECISION = re.compile(
     r"\b(FP32|FP16|BF16|FP8|FP4|INT64|INT32|INT8|INT4|UINT8|BOOL|Float|Half|BFloat16)\b", re.IGNORECASE

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Protocol, Tuple
 from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.inference.tensorrt_api import checked, has_named_tensors, numpy_dtype
-from app.wording import program
+from app.text import program
 
 Shape = Tuple[int, ...]
 ShapeRange = Tuple[Shape, Shape, Shape]

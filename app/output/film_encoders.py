@@ -18,7 +18,7 @@ from app.errors import OutputError
 from app.output.film_clock import USUAL_STEP_S
 from app.output.film_writers import FRAGMENT_S, ConstantRateWriter, FilmWriter, PyAvWriter
 from app.output.fitting import Size
-from app.wording import install_hint
+from app.text import install_hint
 
 logger = logging.getLogger(__name__)
 

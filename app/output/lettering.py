@@ -11,7 +11,7 @@ from typing import List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from app.output.typesetters import BOLD, REGULAR, HersheyTypesetter, OpenCvTypesetter, PillowTypesetter, Typesetter
-from app.wording import install_hint
+from app.text import install_hint
 
 __all__ = ["BOLD", "REGULAR", "Lettering", "available_typesetters"]
 

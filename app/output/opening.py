@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from app.errors import OutputError
+from app.events.log import EventLog
 from app.output.annotate import Annotator
-from app.output.events import EventLog
 from app.output.lettering import Lettering
 from app.output.outputs import Outputs, OutputThread
 from app.output.paths import channel_path, dated, refuse_collisions

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from pathlib import Path
 from typing import Sequence
 
 from app.errors import OutputError
-
-logger = logging.getLogger(__name__)
 
 _NOT_IN_FILE_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
@@ -57,22 +54,3 @@ def _same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
     return path.resolve() == other.resolve()
-
-
-def claim_file(path: Path, overwrite: bool) -> None:
-    """Makes sure that the file can be written, without leaving or changing anything but its missing folder."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; pass --overwrite to replace it, or choose another name")
-    is_new = not path.exists()
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            logger.info("made the folder %s", path.parent)
-        with path.open("ab"):
-            pass
-        if is_new:
-            path.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, TextIO
 
 from app.output.rate import RateMeter
+from app.text import counted
 from app.types import FrameResult
-from app.wording import counted
 
 logger = logging.getLogger(__name__)
 

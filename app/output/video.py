@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import Optional
 
+from app.files import claim_file
 from app.output.annotate import Annotator
 from app.output.film_clock import FilmClock
 from app.output.film_encoders import open_film
 from app.output.film_writers import FilmWriter
 from app.output.fitting import Size, fit_into
-from app.output.paths import claim_file
 from app.output.rate import RateMeter
 from app.types import FrameResult
 

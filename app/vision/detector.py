@@ -19,11 +19,13 @@ from app.inference.batching import run_in_batches
 from app.inference.choice import Choice
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
+from app.text import program
 from app.types import Faces
-from app.vision.model_entry import USUAL_MIN_SCORE
+from app.vision.model_outputs import takes_pictures
 from app.vision.preprocessing import Preprocessing
-from app.vision.recognising import takes_pictures
-from app.wording import program
+
+DEFAULT_MIN_SCORE = 0.6
+"""For detectors whose catalogue entry gives no score of its own."""
 
 SIZE_STEP = 32
 """Networks halve their input five times: its sides must be multiples of this."""
@@ -66,7 +68,7 @@ class FaceDetector(ABC):
         self._engine = engine
         self._preprocessing = preprocessing
         self._settings = settings
-        self._min_score = USUAL_MIN_SCORE if settings.min_score is None else settings.min_score
+        self._min_score = DEFAULT_MIN_SCORE if settings.min_score is None else settings.min_score
         self._buffer = np.empty((0, 3, 0, 0), np.float32)
         self.fixed_size = _fixed_size(engine)
         """Width and height of the only input that the network takes; None: it takes any."""

@@ -10,7 +10,7 @@ from app.inference.engine import Engine
 from app.types import Faces, Gender
 from app.vision.align import align_faces, cut_squares, cut_surroundings, square_transforms
 from app.vision.face_network import FaceNetwork
-from app.vision.model_entry import ModelEntry
+from app.vision.preprocessing import FaceInput
 
 MASK_FROM = 0.89
 """A mask counts as worn from this probability on: a doubtful one is looked at again soon anyway."""
@@ -22,9 +22,9 @@ LIVE = 1
 class GenderAge(FaceNetwork):
     """Gender and age, from two scores and age / 100, or from two scores and a hundred answers to "older than …?"."""
 
-    def __init__(self, engine: Engine, entry: ModelEntry) -> None:
-        super().__init__(engine, entry.preprocessing, entry.crop, "a network for gender and age", (3, 202))
-        self._enlarge = entry.enlarge
+    def __init__(self, engine: Engine, pixels: FaceInput) -> None:
+        super().__init__(engine, pixels.preprocessing, pixels.crop, "a network for gender and age", (3, 202))
+        self._enlarge = pixels.enlarge
 
     def read(self, image: np.ndarray, faces: Faces) -> List[Tuple[Gender, float]]:
         if self._enlarge:
@@ -43,8 +43,8 @@ class GenderAge(FaceNetwork):
 class MaskReader(FaceNetwork):
     """Whether a mask is worn: two probabilities, with and without."""
 
-    def __init__(self, engine: Engine, entry: ModelEntry) -> None:
-        super().__init__(engine, entry.preprocessing, entry.crop, "a network that tells masks", (2,))
+    def __init__(self, engine: Engine, pixels: FaceInput) -> None:
+        super().__init__(engine, pixels.preprocessing, pixels.crop, "a network that tells masks", (2,))
 
     def read(self, image: np.ndarray, faces: Faces) -> List[Tuple[float, float]]:
         """Of each face: the probability of a mask, and of none."""
@@ -55,9 +55,9 @@ class MaskReader(FaceNetwork):
 class LivenessReader(FaceNetwork):
     """Whether there is a person before the camera or a picture of one: MiniFASNet, from the face's surroundings."""
 
-    def __init__(self, engine: Engine, entry: ModelEntry) -> None:
-        super().__init__(engine, entry.preprocessing, entry.crop, "a network against spoofing", (3,))
-        self._enlarge = entry.enlarge
+    def __init__(self, engine: Engine, pixels: FaceInput) -> None:
+        super().__init__(engine, pixels.preprocessing, pixels.crop, "a network against spoofing", (3,))
+        self._enlarge = pixels.enlarge
 
     def read(self, image: np.ndarray, faces: Faces) -> List[float]:
         """Of each face: the probability that it is live."""
@@ -69,9 +69,9 @@ class LivenessReader(FaceNetwork):
 class Landmarks106(FaceNetwork):
     """106 points along face, brows, eyes, nose and mouth, given from -1 to 1 across the crop."""
 
-    def __init__(self, engine: Engine, entry: ModelEntry) -> None:
-        super().__init__(engine, entry.preprocessing, entry.crop, "a network for 106 landmarks", (212,))
-        self._enlarge = entry.enlarge
+    def __init__(self, engine: Engine, pixels: FaceInput) -> None:
+        super().__init__(engine, pixels.preprocessing, pixels.crop, "a network for 106 landmarks", (212,))
+        self._enlarge = pixels.enlarge
 
     def read(self, image: np.ndarray, faces: Faces) -> np.ndarray:
         """N x 106 x 2, in the image's own pixels."""

@@ -34,3 +34,14 @@ class Preprocessing:
             np.subtract(plane, np.float32(mean), out=corner, dtype=np.float32)
             if self.divisor != 1:
                 np.multiply(corner, np.float32(1 / self.divisor), out=corner)
+
+
+@dataclass(frozen=True)
+class FaceInput:
+    """What a network that looks at one face at a time takes in."""
+
+    preprocessing: Preprocessing
+    crop: Tuple[int, int]
+    """Width and height of the picture of one face."""
+    enlarge: float = 0.0
+    """How many times larger than the face's box the picture is; 0: the aligned face."""

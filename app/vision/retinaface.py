@@ -17,8 +17,8 @@ from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
 from app.vision.detector import FaceDetector, unexpected_answers
+from app.vision.model_outputs import bind_outputs
 from app.vision.preprocessing import Preprocessing
-from app.vision.recognising import bind_outputs
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_sources import PATIENT_S, frame_number, until
+from real_sources import frame_number
+from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
 from app.capture.capture_thread import MOST_ABANDONED

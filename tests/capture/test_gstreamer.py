@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_sources import PATIENT_S, SYSTEM_PYTHON, gstreamer_opencv_missing, server_missing
+from real_sources import SYSTEM_PYTHON, gstreamer_opencv_missing, server_missing
+from waiting import PATIENT_S
 
 from app.capture.gstreamer import (
     JetsonGeneration,

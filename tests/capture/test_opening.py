@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHan
 import cv2
 import numpy as np
 import pytest
-from real_sources import PATIENT_S, frame_number, held_port
+from real_sources import frame_number, held_port
+from waiting import PATIENT_S
 
 from app.capture import opening
 from app.capture.gstreamer import opencv_has_gstreamer

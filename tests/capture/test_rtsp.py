@@ -5,7 +5,7 @@ import re
 
 import cv2
 import pytest
-from real_sources import PATIENT_S, until
+from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
 from app.capture.channel import ChannelState

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.wording import program
+from app.text import program
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = bytes(range(256)) * 2000

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from app.importing.architectures import public_mobilefacenet
-from app.importing.weights import RandomWeights
+from app.tools.importing.architectures import public_mobilefacenet
+from app.tools.importing.weights import RandomWeights
 
 pytest.importorskip("onnx")
 

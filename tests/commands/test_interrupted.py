@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from real_sources import PATIENT_S, until
+from waiting import PATIENT_S, until
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import cv2
 import pytest
-from real_sources import PATIENT_S, until
+from waiting import PATIENT_S, until
 
 
 @pytest.fixture

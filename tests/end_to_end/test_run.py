@@ -7,8 +7,8 @@ import signal
 import cv2
 import numpy as np
 import pytest
-from real_sources import PATIENT_S, until
 from shipped import CATALOG
+from waiting import PATIENT_S, until
 
 
 def events_of(path):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_sources import PATIENT_S, until
+from waiting import PATIENT_S, until
 
 from app.errors import ModelError
 from app.inference.build import build_engine, find_engine

@@ -11,13 +11,13 @@ import pytest
 import tensorrt_double
 from tensorrt_double import Plan, Tensor
 
-from app.benchmark.stopwatch import StopwatchEngine
 from app.errors import ModelError
 from app.inference import cuda
 from app.inference.batching import run_in_batches
 from app.inference.cuda import NoGpuError
 from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_plan import describe_plan
+from app.tools.benchmark.stopwatch import StopwatchEngine
 
 PACKAGES = ("cuda-python", "pycuda")
 NEWEST = "11.4.0"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_results import ANN, frame, picture, result
-from real_sources import PATIENT_S
+from waiting import PATIENT_S
 
 from app.errors import OutputError
 from app.output import film_encoders

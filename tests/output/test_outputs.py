@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from made_results import frame, result
-from real_sources import PATIENT_S
+from waiting import PATIENT_S
 
 from app.errors import OutputError
 from app.output.outputs import Outputs, OutputThread

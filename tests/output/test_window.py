@@ -15,7 +15,7 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
-from real_sources import PATIENT_S, until
+from waiting import PATIENT_S, until
 
 from app.output.display import gui_toolkit
 

@@ -7,9 +7,9 @@ import numpy as np
 import yaml
 from slow_decoders import STRIDES, Centerface, Retinaface, RetinafaceMxnet, Scrfd, Yunet
 
+from app.models.loading import load_detector
 from app.settings import DetectionSettings, ModelSettings
-from app.vision.loading import load_detector
-from app.vision.recognising import DETECTOR_FAMILIES
+from app.vision.model_outputs import DETECTOR_FAMILIES
 
 RED_OFFSET = 100
 """Picture k has blue k and red k + RED_OFFSET: planes in the wrong order lead to another picture's answers."""

@@ -11,12 +11,12 @@ from planted import CASES, Case, open_planted, picture
 from slow_decoders import ANCHORS, STRIDES, RetinafaceMxnet, empty_answers, plant_faces
 
 from app.assembly import open_enrolment
+from app.events.log import attribute_fields
+from app.models.loading import load_attributes
 from app.output.annotate import attributes_text
-from app.output.events import attribute_fields
 from app.pipeline import Pipeline
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings
 from app.types import NO_ATTRIBUTES, Faces, Frame
-from app.vision.loading import load_attributes
 
 SIZE = (192, 160)
 NUMBERED = next(case for case in CASES if "mask" in case.roles)

@@ -14,7 +14,7 @@ from slow_decoders import Scrfd, empty_answers, plant_faces, read_all
 
 from app.errors import ModelError
 from app.settings import DetectionSettings
-from app.vision.recognising import DETECTOR_FAMILIES
+from app.vision.model_outputs import DETECTOR_FAMILIES
 
 SIZES = {"any size": ((None, None), (192, 160)), "fixed, odd": ((200, 136), (200, 136))}
 """By title: what the network is fixed to, and the size of its input in the test."""

@@ -8,10 +8,10 @@ from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
+from app.models.loading import load_detector, load_embedder
 from app.settings import DetectionSettings, ModelSettings
 from app.vision.align import align_faces
 from app.vision.embedder import FaceEmbedder
-from app.vision.loading import load_detector, load_embedder
 from app.vision.preprocessing import Preprocessing
 from app.vision.quality import main_face, sharpness
 

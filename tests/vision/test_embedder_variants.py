@@ -9,10 +9,10 @@ import yaml
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
+from app.models.loading import load_embedder
 from app.settings import ModelSettings
 from app.vision.align import align_faces, template
 from app.vision.embedder import FaceEmbedder
-from app.vision.loading import load_embedder
 from app.vision.preprocessing import Preprocessing
 
 pytest.importorskip("onnx")

@@ -9,12 +9,12 @@ import yaml
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
+from app.models.catalog import read_catalog
+from app.models.loading import load_attributes
 from app.settings import AttributeSettings, ModelSettings
 from app.types import NO_ATTRIBUTES, Faces, Gender
 from app.vision.align import cut_squares, cut_surroundings, surroundings, template
-from app.vision.catalog import read_catalog
 from app.vision.face_readers import wears_mask
-from app.vision.loading import load_attributes
 
 pytest.importorskip("onnx")
 from seeing_networks import write_planted_network, write_seeing_network

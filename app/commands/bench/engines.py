@@ -9,20 +9,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, SettingsError, check_all
+from app.files import check_writable, write_text
 from app.settings import ModelSettings, leaves
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from app.benchmark.claims import Claim
-    from app.benchmark.networks import Demand, Outcome
-    from app.benchmark.published import MakeRandom, Plan
-    from app.benchmark.subjects import Size, Subject
-    from app.vision.model_entry import ModelEntry
+    from app.models.entry import ModelEntry
+    from app.tools.benchmark.claims import Claim
+    from app.tools.benchmark.networks import Demand, Outcome
+    from app.tools.benchmark.published import MakeRandom, Plan
+    from app.tools.benchmark.subjects import Size, Subject
 
 DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
 network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
@@ -97,9 +97,9 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     models = settings.models
     progress = configure_logging("warning")
-    from app.benchmark.networks import Demand, NetworkSpeed, measure_networks
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.loading import leave_cores_to_networks
+    from app.models.int8_pictures import inputs_for_int8
+    from app.models.loading import leave_cores_to_networks
+    from app.tools.benchmark.networks import Demand, NetworkSpeed, measure_networks
 
     leave_cores_to_networks()
     demand = Demand(
@@ -141,9 +141,9 @@ class _PublishedWork(NamedTuple):
 def _published_work(
     arguments: argparse.Namespace, models: ModelSettings, demand: Demand, folder: Path
 ) -> _PublishedWork:
-    from app.benchmark.claims import CLAIMS
-    from app.benchmark.published import plan
-    from app.vision.catalog import read_catalog
+    from app.models.catalog import read_catalog
+    from app.tools.benchmark.claims import CLAIMS
+    from app.tools.benchmark.published import plan
 
     claims = [claim for claim in CLAIMS if not arguments.batches or claim.batch in arguments.batches]
     if not claims:
@@ -154,8 +154,8 @@ def _published_work(
 
 def _random_networks(folder: Path) -> MakeRandom:
     """Writes networks with random weights into the folder, which is gone afterwards."""
-    from app.benchmark.subjects import ARCHITECTURES, random_weights_entry
-    from app.importing.onnx_writer import write_architecture
+    from app.tools.benchmark.subjects import ARCHITECTURES, random_weights_entry
+    from app.tools.importing.onnx_writer import write_architecture
 
     def make(name: str) -> Optional[ModelEntry]:
         if name not in ARCHITECTURES:
@@ -171,8 +171,8 @@ def _random_networks(folder: Path) -> MakeRandom:
 def _chosen_subjects(
     arguments: argparse.Namespace, models: ModelSettings, demand: Demand
 ) -> List[Tuple[Subject, Demand]]:
-    from app.benchmark.subjects import subject_of
-    from app.vision.catalog import read_catalog
+    from app.models.catalog import read_catalog
+    from app.tools.benchmark.subjects import subject_of
 
     catalog = read_catalog(models.catalog)
     entries = [catalog.named(name) for name in arguments.models or (models.detector, models.embedder)]
@@ -188,8 +188,8 @@ def _picture() -> Tuple[np.ndarray, str]:
     """What detectors are shown, and what that is."""
     import numpy as np
 
-    from app.demo.crowd import crowd_picture
-    from app.demo.portraits import load_portraits
+    from app.tools.demo.crowd import crowd_picture
+    from app.tools.demo.portraits import load_portraits
 
     try:
         return crowd_picture(load_portraits(), FACES), f"the demo's picture of {FACES} faces, cut to size"
@@ -200,11 +200,11 @@ def _picture() -> Tuple[np.ndarray, str]:
 def _tell(
     arguments: argparse.Namespace, outcomes: Sequence[Outcome], work: Optional[_PublishedWork], shown: str
 ) -> None:
-    from app.benchmark.machine import machine
-    from app.benchmark.network_report import markdown_table, published_report, report_json, speed_report
-    from app.benchmark.power import PowerMeter
-    from app.benchmark.published import rows
-    from app.summary import table
+    from app.text import table
+    from app.tools.benchmark.machine import machine
+    from app.tools.benchmark.network_report import markdown_table, published_report, report_json, speed_report
+    from app.tools.benchmark.power import PowerMeter
+    from app.tools.benchmark.published import rows
 
     place, power = machine(), PowerMeter().source
     when = f"{place}; {datetime.date.today().isoformat()}"

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
-from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import check_all
+from app.files import check_writable, write_text
 from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Measures what each stage costs, one frame at a time, and then how many frames a second the whole
@@ -56,9 +56,9 @@ def execute(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     settings = dataclasses.replace(effective_settings(arguments).settings, run=RunSettings())
     progress = configure_logging("warning")
-    from app.benchmark.loop import measure
-    from app.benchmark.machine import machine
-    from app.vision.loading import model_checks
+    from app.models.loading import model_checks
+    from app.tools.benchmark.loop import measure
+    from app.tools.benchmark.machine import machine
 
     check_all(*model_checks(settings.models))
     with tempfile.TemporaryDirectory() as folder:
@@ -81,8 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _make_recording(path: Path, faces: int, frames: int, settings: Settings) -> Settings:
     """Writes the recording; the settings that come back know the people in it."""
-    from app.demo.crowd import make_crowd
-    from app.demo.portraits import load_portraits, write_enrolment_photos
+    from app.tools.demo.crowd import make_crowd
+    from app.tools.demo.portraits import load_portraits, write_enrolment_photos
 
     portraits = load_portraits()
     make_crowd(path, portraits, faces, frames)

@@ -14,8 +14,8 @@ from app.errors import SettingsError, check_all
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.vision.engine_building import BuildWishes
-    from app.vision.model_entry import ModelEntry
+    from app.models.engine_building import BuildWishes
+    from app.models.entry import ModelEntry
 
 DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on the device that will run them: an engine
 works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
@@ -68,9 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.engine_building import build_for
-    from app.vision.loading import leave_cores_to_networks
+    from app.models.engine_building import build_for
+    from app.models.int8_pictures import inputs_for_int8
+    from app.models.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
     entries = _entries(arguments, settings)
@@ -91,9 +91,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _entries(arguments: argparse.Namespace, settings: Settings) -> List[ModelEntry]:
     """The models to build engines of. Whatever is wrong with what was asked for is told before a GPU is looked for."""
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.catalog import read_catalog
-    from app.vision.engine_building import precisions_for, require_buildable
+    from app.models.catalog import read_catalog
+    from app.models.engine_building import precisions_for, require_buildable
+    from app.models.int8_pictures import inputs_for_int8
 
     catalog = read_catalog(settings.models.catalog)
     names = list(dict.fromkeys(arguments.models or [settings.models.detector, settings.models.embedder]))
@@ -118,7 +118,7 @@ def _require_detector_for(size: Optional[Tuple[int, int]], entries: List[Optiona
 
 
 def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
-    from app.vision.engine_building import BuildWishes
+    from app.models.engine_building import BuildWishes
 
     return BuildWishes(
         batch=arguments.batch,

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, 
 
 import numpy as np
 
-from app.commands.files import check_writable, write_text
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
+from app.files import check_writable, write_text
 from app.settings import Settings
-from app.wording import install_hint
+from app.text import install_hint
 
 if TYPE_CHECKING:
-    from app.comparison import Comparison
+    from app.tools.comparison import Comparison
     from app.vision.detector import FaceDetector
     from app.vision.embedder import FaceEmbedder
 
@@ -67,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     progress = configure_logging("warning")
     check_writable(arguments.json)
-    from app.vision.loading import leave_cores_to_networks
+    from app.models.loading import leave_cores_to_networks
 
     leave_cores_to_networks()
     pictures = _pictures(arguments.images, progress.counter("comparing, picture"))
@@ -80,10 +80,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[np.ndarray]) -> Comparison:
-    from app.comparison import compare_detectors, compare_embedders
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.catalog import read_catalog
-    from app.vision.loading import load_detector, load_embedder
+    from app.models.catalog import read_catalog
+    from app.models.int8_pictures import inputs_for_int8
+    from app.models.loading import load_detector, load_embedder
+    from app.tools.comparison import compare_detectors, compare_embedders
 
     models, detection, inputs_for = settings.models, settings.detection, inputs_for_int8(settings)
     task = read_catalog(models.catalog).named(model).task
@@ -143,8 +143,8 @@ def _read(made: List[np.ndarray], files: List[Path], count: Callable[[int, int],
 
 
 def _demo_pictures() -> List[np.ndarray]:
-    from app.demo.crowd import crowd_picture
-    from app.demo.portraits import load_portraits
+    from app.tools.demo.crowd import crowd_picture
+    from app.tools.demo.portraits import load_portraits
 
     portraits = load_portraits()
     return [*(portrait.image for portrait in portraits), *(crowd_picture(portraits, faces) for faces in (2, 8))]

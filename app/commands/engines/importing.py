@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, List, Tuple
 from app.commands.engines.showing import OPTION
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.wording import program
+from app.text import program
 
 if TYPE_CHECKING:
-    from app.importing.importer import Imported, Skipped
+    from app.tools.importing.importer import Imported, Skipped
 
 DESCRIPTION = """Makes a model that can be chosen by name out of what you have: a PyTorch checkpoint (.pth, .ckpt,
 .pt), a .wts text file, an ONNX network, or an InsightFace pack (zip). The family is recognised from names and shapes,
@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.importing.drafts import Wishes
-    from app.importing.importer import import_file, import_pack, kind_of
+    from app.tools.importing.drafts import Wishes
+    from app.tools.importing.importer import import_file, import_pack, kind_of
 
     models = effective_settings(arguments).settings.models
     wishes = Wishes(
@@ -114,7 +114,7 @@ def _report(line: str) -> None:
 
 
 def _print_imported(model: Imported) -> None:
-    from app.vision.families import can_run
+    from app.models.families import can_run
 
     entry = model.entry
     option = OPTION.get(entry.task) or OPTION.get(entry.family)

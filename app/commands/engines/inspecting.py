@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.inspection import find_files, inspected_json, inspected_text
-    from app.vision.catalog import read_catalog
+    from app.models.catalog import read_catalog
+    from app.tools.inspection import find_files, inspected_json, inspected_text
 
     catalog = read_catalog(effective_settings(arguments).settings.models.catalog)
     paths = find_files(arguments.file, catalog)

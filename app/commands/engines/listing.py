@@ -7,11 +7,10 @@ import textwrap
 from typing import Iterable
 
 from app.commands.options import add_settings_options, effective_settings
+from app.models.catalog import read_catalog
+from app.models.entry import FileState, ModelEntry
 from app.settings import Settings
-from app.summary import table
-from app.vision.catalog import read_catalog
-from app.vision.model_entry import FileState, ModelEntry
-from app.wording import program
+from app.text import program, table
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -35,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
-    from app.vision.families import can_run
+    from app.models.families import can_run
 
     rows = [
         (
@@ -62,7 +61,7 @@ def state_text(entry: ModelEntry) -> str:
 
 
 def size_text(entry: ModelEntry) -> str:
-    from app.vision.http_get import megabytes
+    from app.models.http_get import megabytes
 
     if entry.file.is_file():
         return megabytes(entry.file.stat().st_size)

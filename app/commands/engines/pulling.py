@@ -11,9 +11,9 @@ from app.commands.engines.showing import OPTION
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import SettingsError
-from app.vision.catalog import read_catalog
-from app.vision.model_entry import FileState, ModelEntry
-from app.wording import program
+from app.models.catalog import read_catalog
+from app.models.entry import FileState, ModelEntry
+from app.text import program
 
 DESCRIPTION = """Downloads models of the catalogue whose weights are public. With --list it only tells which there are
 and which of them are here already."""
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.vision.model_store import require_acceptance
+    from app.models.store import require_acceptance
 
     settings = effective_settings(arguments).settings
     catalog = read_catalog(settings.models.catalog)
@@ -84,8 +84,8 @@ def _print_terms(entry: ModelEntry, origin: str) -> None:
 
 
 def _install(entry: ModelEntry, origin: str) -> None:
-    from app.vision.families import can_run
-    from app.vision.model_store import install
+    from app.models.families import can_run
+    from app.models.store import install
 
     progress = configure_logging("info")
     count = progress.counter(f"{entry.name}, kB")

@@ -8,11 +8,11 @@ from typing import Iterable, Iterator, Tuple
 from app.commands.engines.listing import is_chosen, size_text, state_text
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
+from app.models.built_engines import engines_built_from
+from app.models.catalog import Catalog, read_catalog
+from app.models.entry import FileState, ModelEntry
 from app.settings import Settings
-from app.vision.built_engines import engines_built_from
-from app.vision.catalog import Catalog, read_catalog
-from app.vision.model_entry import FileState, ModelEntry
-from app.wording import program
+from app.text import program
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[Tuple[str, str]]:
     """What is known, as pairs of a heading and a line; the heading is empty for further lines."""
-    from app.vision.families import FAMILIES, can_run
+    from app.models.families import FAMILIES, can_run
 
     option = OPTION.get(entry.task) or OPTION.get(entry.family)
     usable = f" ({program()} {option} {entry.name})" if option and can_run(entry) and entry.sha256 else ""
@@ -76,9 +76,9 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
 
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
     """Of the file itself, where the right one is here."""
-    from app.int8_pictures import inputs_for_int8
-    from app.vision.families import can_run
-    from app.vision.loading import describe_network, would_run_on
+    from app.models.families import can_run
+    from app.models.int8_pictures import inputs_for_int8
+    from app.models.loading import describe_network, would_run_on
 
     if entry.file_state() is not FileState.RIGHT:
         yield "", entry.how_to_get

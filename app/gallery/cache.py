@@ -1,0 +1,120 @@
+"""What was found in the gallery's photos, kept on disk so that a restart embeds only new photos."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Mapping
+
+import numpy as np
+
+from app.files import write_whole
+from app.gallery.people import PhotoFinding, PhotoStatus
+
+CACHE_FILE = ".embeddings.cache"
+
+_MAGIC = b"face gallery cache, version 1\n"
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddingCache:
+    """One file: findings by the SHA-256 of their photo, for one model.
+
+    Its layout is a line with the format's version, a line with the SHA-256 of the rest, a line of JSON, and the
+    embeddings as a NumPy array. A file that is not whole, or was made by something else, is never half believed.
+    """
+
+    def __init__(self, path: Path, model: str) -> None:
+        """`model` names everything that a finding depends on: networks and limits of quality."""
+        self._path = path
+        self._model = model
+        self._told_unwritable = False
+
+    def exists(self) -> bool:
+        return self._path.is_file()
+
+    def load(self) -> Dict[str, PhotoFinding]:
+        """Findings by content hash; empty when there are none for this model."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            log.warning("%s: cannot be read (%s); the photos are embedded again", self._path, error.strerror)
+            return {}
+        if not data.startswith(_MAGIC):
+            log.info("%s: not a cache of this version; the photos are embedded again", self._path)
+            return {}
+        checksum, _, payload = data[len(_MAGIC) :].partition(b"\n")
+        if checksum != _checksum(payload):
+            log.warning("%s: damaged; the photos are embedded again", self._path)
+            return {}
+        return self._unpack(payload)
+
+    def save(self, findings: Mapping[str, PhotoFinding]) -> None:
+        """Replaces the file, by all of `findings` or not at all. Where nothing can be written, it says so once."""
+        payload = _pack(self._model, findings)
+        try:
+            # Readable by the owner alone: embeddings of faces are nobody else's business.
+            write_whole(self._path, _MAGIC + _checksum(payload) + b"\n" + payload, mode=0o600)
+        except OSError as error:
+            if not self._told_unwritable:
+                log.warning("%s: cannot be written (%s); every start embeds all photos", self._path, error.strerror)
+            self._told_unwritable = True
+
+    def _unpack(self, payload: bytes) -> Dict[str, PhotoFinding]:
+        stream = io.BytesIO(payload)
+        try:
+            head = json.loads(stream.readline())
+            if head["model"] != self._model:
+                log.info("%s: made by another model or other limits; the photos are embedded again", self._path)
+                return {}
+            embeddings = np.load(stream, allow_pickle=False)
+            return {entry["hash"]: _finding(entry, embeddings) for entry in head["photos"]}
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            log.warning("%s: not understood (%s); the photos are embedded again", self._path, error)
+            return {}
+
+
+def _pack(model: str, findings: Mapping[str, PhotoFinding]) -> bytes:
+    rows: List[np.ndarray] = []
+    photos: List[Dict[str, Any]] = []
+    for content_hash in sorted(findings):
+        finding = findings[content_hash]
+        entry = {
+            "hash": content_hash,
+            "status": finding.status.value,
+            "faces_found": int(finding.faces_found),
+            "face_px": float(finding.face_px),
+            "sharpness": float(finding.sharpness),
+            "rotation_fixed": bool(finding.rotation_fixed),
+            "message": finding.message,
+            "row": None if finding.embedding is None else len(rows),
+        }
+        photos.append(entry)
+        if finding.embedding is not None:
+            rows.append(finding.embedding)
+    stream = io.BytesIO()
+    stream.write(json.dumps({"model": model, "photos": photos}).encode("ascii") + b"\n")
+    np.save(stream, np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _finding(entry: Mapping[str, Any], embeddings: np.ndarray) -> PhotoFinding:
+    return PhotoFinding(
+        status=PhotoStatus(entry["status"]),
+        embedding=None if entry["row"] is None else embeddings[entry["row"]],
+        faces_found=entry["faces_found"],
+        face_px=entry["face_px"],
+        sharpness=entry["sharpness"],
+        rotation_fixed=entry["rotation_fixed"],
+        message=entry["message"],
+    )
+
+
+def _checksum(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).hexdigest().encode("ascii")

@@ -1,0 +1,38 @@
+"""Engines for models of the catalogue: what the networks of a run are asked for, handed to the builder."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from app.errors import ModelError
+from app.inference.build import KeptEngine, build_engine
+from app.inference.build import precisions_for as precisions_for
+from app.inference.build_job import BuildWishes as BuildWishes
+from app.inference.place import place_here
+from app.models.catalog import Catalog
+from app.models.entry import ModelEntry
+from app.models.families import can_run
+from app.models.loading import InputsFor, network_of
+from app.settings import DetectionSettings, ModelSettings
+
+
+def require_buildable(catalog: Catalog, name: str) -> None:
+    """Raises unless this is a model that can be run, whose file is here."""
+    entry = catalog.named(name)
+    if not can_run(entry):
+        raise ModelError(f"{entry.name}: this version cannot run its family, {entry.family}")
+    entry.verified_file()
+
+
+def build_for(
+    entry: ModelEntry,
+    wishes: BuildWishes,
+    models: ModelSettings,
+    detection: DetectionSettings,
+    inputs_for: Optional[InputsFor],
+    tell: Callable[[str], None],
+) -> KeptEngine:
+    """The buildable model's engine for this device, in the precision of the settings or the next that can be built."""
+    here, gpu = place_here()
+    network = network_of(entry, models, detection, inputs_for)
+    return build_engine(network, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)

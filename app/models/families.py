@@ -1,0 +1,66 @@
+"""Which class reads which model, one row a family. Another model of a known family is data: a catalogue entry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Callable, Dict, Mapping, Tuple, Type
+
+from app.inference.engine import Engine
+from app.models.entry import ModelEntry
+from app.settings import DetectionSettings
+from app.vision.centerface import CenterFace
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.grid_detector import GridDetector
+from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
+from app.vision.retinaface_mxnet import RetinaFaceMXNet
+from app.vision.scrfd import SCRFD
+from app.vision.yunet import YuNet
+
+DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]
+
+
+def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
+    return RetinaFace(engine, entry.preprocessing, _settled(settings, entry), RetinaFaceAnchors(entry.min_sizes))
+
+
+def _retinaface_mxnet(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
+    return RetinaFaceMXNet(engine, entry.preprocessing, _settled(settings, entry), entry.landmark_scale)
+
+
+def _plain(detector: Type[GridDetector]) -> DetectorFactory:
+    """For a family that needs to know nothing but what all detectors do."""
+    return lambda engine, entry, settings: detector(engine, entry.preprocessing, _settled(settings, entry))
+
+
+def _settled(settings: DetectionSettings, entry: ModelEntry) -> DetectionSettings:
+    """With the model's own least score where the user says none."""
+    return settings if settings.min_score is not None else replace(settings, min_score=entry.min_score)
+
+
+def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
+    return FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
+
+
+DETECTORS: Dict[str, DetectorFactory] = {
+    "retinaface": _retinaface,
+    "retinaface_mxnet": _retinaface_mxnet,
+    "scrfd": _plain(SCRFD),
+    "centerface": _plain(CenterFace),
+    "yunet": _plain(YuNet),
+}
+EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
+
+FAMILIES: Mapping[str, Tuple[str, ...]] = {
+    "detection": tuple(DETECTORS),
+    "embedding": tuple(EMBEDDERS),
+    "attributes": ("gender_age", "mask"),
+    "landmarks": ("landmarks106",),
+    "antispoof": ("antispoof",),
+}
+"""By task: the families whose models can be run."""
+
+
+def can_run(entry: ModelEntry) -> bool:
+    """Whether there is a class that reads this model's outputs."""
+    return entry.family in FAMILIES.get(entry.task, ())

@@ -1,0 +1,172 @@
+"""How fast the program runs on this machine: every stage by itself, and the whole loop with its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import resource
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+
+from app.assembly import networks, open_enrolment, run
+from app.capture.opening import open_reader
+from app.capture.uri import Source, parse_source
+from app.errors import SourceError
+from app.output.annotate import Annotator
+from app.output.film_encoders import open_film
+from app.output.progress import Progress
+from app.pipeline import Pipeline
+from app.settings import Settings
+from app.text import table
+from app.types import Frame
+
+WARM_UP_FRAMES = 10
+
+STAGES = ("decode", "preprocess", "detect", "boxes", "track", "align", "embed", "match", "draw", "encode")
+"""In the order in which a frame passes them. `boxes` is reading the detector's output."""
+
+NETWORK_OR_CODEC = ("decode", "detect", "embed", "encode")
+
+
+@dataclass(frozen=True)
+class LoopSpeed:
+    """One run of the whole program on the recording."""
+
+    description: str
+    frames: int
+    seconds: float
+    cpu_ms_per_frame: float
+
+    @property
+    def frames_per_s(self) -> float:
+        return self.frames / self.seconds
+
+
+@dataclass
+class Benchmark:
+    """Everything measured."""
+
+    recording: str
+    faces_per_frame: float = 0.0
+    runs_on: Dict[str, str] = field(default_factory=dict)
+    """By network: the backend, and why."""
+    stages_ms: Dict[str, List[float]] = field(default_factory=dict)
+    loops: List[LoopSpeed] = field(default_factory=list)
+    peak_memory_mb: float = 0.0
+
+    @property
+    def own_share(self) -> float:
+        """Which share of a frame's time is neither network nor codec."""
+        medians = {stage: float(np.median(spent)) for stage, spent in self.stages_ms.items()}
+        own = sum(spent for stage, spent in medians.items() if stage not in NETWORK_OR_CODEC)
+        return own / sum(medians.values())
+
+    def text(self) -> str:
+        rows = [
+            (stage, f"{np.percentile(spent, 50):.2f}", f"{np.percentile(spent, 95):.2f}")
+            for stage in STAGES
+            if stage in self.stages_ms
+            for spent in [self.stages_ms[stage]]
+        ]
+        loops = [(loop.description, f"{loop.frames_per_s:.1f}", f"{loop.cpu_ms_per_frame:.1f}") for loop in self.loops]
+        networks_used = [f"{name} runs on {backend}" for name, backend in self.runs_on.items()]
+        return "\n\n".join(
+            [
+                "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces a frame"]),
+                table(("stage, one after the other", "p50 ms", "p95 ms"), rows),
+                f"neither network nor codec: {self.own_share:.1%} of a frame's time",
+                table(("whole loop, film written", "frames/s", "CPU ms/frame"), loops),
+                f"peak memory {self.peak_memory_mb:.0f} MB",
+            ]
+        )
+
+    def as_json(self) -> Dict[str, Any]:
+        return {
+            "recording": self.recording,
+            "faces_per_frame": self.faces_per_frame,
+            "runs_on": self.runs_on,
+            "stages_ms": {
+                stage: {"p50": float(np.percentile(spent, 50)), "p95": float(np.percentile(spent, 95))}
+                for stage, spent in self.stages_ms.items()
+            },
+            "neither_network_nor_codec": self.own_share,
+            "loops": [{**dataclasses.asdict(loop), "frames_per_s": loop.frames_per_s} for loop in self.loops],
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+
+
+def measure(settings: Settings, recording: Path, frames: int, progress: Progress) -> Benchmark:
+    """Stages first, one after the other on one frame; then the whole loop, embedding always and as the settings say."""
+    result = Benchmark(str(recording.name))
+    source = parse_source(str(recording), "bench")
+    always = dataclasses.replace(
+        settings, recognition=dataclasses.replace(settings.recognition, look_again_after_s=0.0)
+    )
+    _measure_stages(always, source, frames, result, progress)
+    for description, chosen in (
+        ("every face embedded in every frame", always),
+        (f"settled faces again after {settings.recognition.look_again_after_s:g} s", settings),
+    ):
+        result.loops.append(_measure_loop(description, chosen, source, progress))
+    result.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return result
+
+
+def _measure_stages(settings: Settings, source: Source, frames: int, result: Benchmark, progress: Progress) -> None:
+    count = progress.counter("measuring stages")
+    faces = 0
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(contextlib.closing(open_reader(source, settings.capture)))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        detector, embedder = stack.enter_context(networks(settings))
+        models = settings.models
+        result.runs_on = {models.detector: str(detector.runs_on), models.embedder: str(embedder.runs_on)}
+        enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
+        enrolment.enrol_all()
+        pipeline = Pipeline(detector, embedder, enrolment, settings)
+        annotator = Annotator(settings.output.landmarks)
+        film = None
+        for index in range(WARM_UP_FRAMES + frames):
+            spent, raw = _timed(reader.read)
+            if raw is None:
+                break
+            frame = Frame(raw.image, source.name, index, time.time(), raw.position)
+            (answer,) = pipeline.process([frame])
+            draw_ms, picture = _timed(annotator.annotate, answer)
+            film = film or open_film(
+                Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
+            )
+            encode_ms, _ = _timed(film.write, picture, index / (reader.fps or 25))
+            count(index + 1, WARM_UP_FRAMES + frames)
+            if index < WARM_UP_FRAMES:
+                continue
+            faces += len(answer.faces)
+            timings = {"decode": spent, **answer.timings_ms, "draw": draw_ms, "encode": encode_ms}
+            for stage, milliseconds in timings.items():
+                result.stages_ms.setdefault(stage, []).append(milliseconds)
+        if film is not None:
+            film.close(0.04)
+    if not result.stages_ms:
+        raise SourceError(f"{source} is too short to measure: it needs more than {WARM_UP_FRAMES} frames")
+    result.faces_per_frame = faces / len(result.stages_ms["decode"])
+
+
+def _measure_loop(description: str, settings: Settings, source: Source, progress: Progress) -> LoopSpeed:
+    with tempfile.TemporaryDirectory() as folder:
+        output = dataclasses.replace(settings.output, save=Path(folder) / "film.mp4", events=None, window=False)
+        report = run(dataclasses.replace(settings, output=output), [source], threading.Event, progress)
+        summary = report.summary
+        frames = max(1, summary.frames)
+        return LoopSpeed(description, frames, summary.elapsed_s, summary.cpu_s * 1000 / frames)
+
+
+def _timed(work: Callable[..., Any], *arguments: Any) -> Tuple[float, Any]:
+    start = time.perf_counter()
+    value = work(*arguments)
+    return (time.perf_counter() - start) * 1000, value

@@ -1,0 +1,198 @@
+"""What a labelled picture is, and the text formats: WIDER's, and RetinaFace's with five landmarks.
+
+WIDER: a line with the path, a line with the number of faces, then `x y w h blur expression illumination invalid
+occlusion pose` for each; a picture without faces has the number 0 and often one line of zeros. RetinaFace: a line
+`# path`, then `x y w h` for each face, followed by five times `x y flag` and a score, or by nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.errors import SourceError
+from app.tools.evaluation.pairs import read_lines
+from app.types import Faces
+
+WIDER_INVALID = 7
+"""Which value of a WIDER line says that the face is too bad to count."""
+
+LANDMARKED_VALUES = 4 + 5 * 3
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """One picture and the faces that are truly in it: parallel arrays, row i of each is face i."""
+
+    file: str
+    """Path in the folder of pictures."""
+    boxes: np.ndarray
+    """N x 4: x1 y1 x2 y2 in the picture's own pixels."""
+    landmarks: np.ndarray
+    """N x 5 x 2, NaN where there are none."""
+    ignored: np.ndarray
+    """N, bool: neither finding nor missing these counts."""
+    crowds: np.ndarray
+    """N, bool: ignored boxes around any number of faces."""
+    where: str
+    """The line that names it, for messages."""
+
+    @property
+    def has_no_face(self) -> bool:
+        """Also no ignored one: whatever is found in it is a mistake."""
+        return len(self.boxes) == 0
+
+
+@dataclass(frozen=True)
+class LabelledFace:
+    """One face while labels are being read."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    ignored: bool = False
+    crowd: bool = False
+    landmarks: Optional[Sequence[Tuple[float, float]]] = None
+
+
+def labelled_picture(file: str, faces: Sequence[LabelledFace], where: str) -> LabelledPicture:
+    boxes = np.array([(f.x, f.y, f.x + f.width, f.y + f.height) for f in faces], np.float64).reshape(-1, 4)
+    landmarks = np.full((len(faces), 5, 2), np.nan)
+    for row, face in zip(landmarks, faces):
+        if face.landmarks is not None:
+            row[:] = face.landmarks
+    # A box without area cannot be found by anybody.
+    empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+    ignored = np.array([face.ignored or face.crowd for face in faces], bool).reshape(-1) | empty
+    crowds = np.array([face.crowd for face in faces], bool).reshape(-1)
+    return LabelledPicture(file, boxes, landmarks, ignored, crowds, where)
+
+
+def pictures_without_faces(files: Iterable[str]) -> List[LabelledPicture]:
+    return [labelled_picture(file, [], file) for file in files]
+
+
+def check_files(pictures: Sequence[LabelledPicture], folder: Path) -> None:
+    """All missing pictures are told at once, before any network runs."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder}: there is no such folder of pictures")
+    missing = [
+        f"{picture.where}: there is no picture {picture.file!r} in {folder}"
+        for picture in pictures
+        if not (folder / picture.file).is_file()
+    ]
+    if missing:
+        more = f"\n  and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise SourceError("\n  ".join(missing[:5]) + more)
+
+
+def read_text_labels(path: Path) -> List[LabelledPicture]:
+    """Labels in one of the two text formats, told apart by their first line."""
+    lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1) if line.strip()]
+    reader = _read_retinaface if lines and lines[0][1].startswith("#") else _read_wider
+    return checked_labels(path, list(reader(path, lines)))
+
+
+def checked_labels(path: Path, pictures: List[LabelledPicture]) -> List[LabelledPicture]:
+    """The same, of whatever format: there must be some, and each picture once."""
+    if not pictures:
+        raise no_labels(path)
+    seen: Dict[str, str] = {}
+    for picture in pictures:
+        if picture.file in seen:
+            raise SourceError(f"{picture.where}: {picture.file!r} has labels already, at {seen[picture.file]}")
+        seen[picture.file] = picture.where
+    return pictures
+
+
+def no_labels(path: Path) -> SourceError:
+    return SourceError(f"{path}: there are no labels in this file")
+
+
+def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
+    position = 0
+    while position < len(lines):
+        number, file = lines[position]
+        where = f"{path}:{number}"
+        if _numbers(file) is not None:
+            raise SourceError(f"{where}: expected the path of a picture, not {file!r}; is a number of faces wrong?")
+        if position + 1 == len(lines) or not lines[position + 1][1].isdecimal():
+            raise SourceError(f"{where}: expected the number of faces in the line after {file!r}")
+        count = int(lines[position + 1][1])
+        rows = lines[position + 2 : position + 2 + count]
+        if len(rows) < count:
+            raise SourceError(f"{where}: {count} faces are promised for {file!r}, and the file ends after {len(rows)}")
+        yield labelled_picture(file, [_wider_face(path, *row) for row in rows], where)
+        position += 2 + count
+        if count == 0 and position < len(lines) and _is_filler(lines[position][1]):
+            position += 1
+
+
+def _wider_face(path: Path, number: int, line: str) -> LabelledFace:
+    values = _numbers(line)
+    if values is None or len(values) < 4:
+        raise SourceError(
+            f"{path}:{number}: expected x y w h and six more values for a face, not {line!r}; "
+            "is a number of faces wrong?"
+        )
+    x, y, width, height = values[:4]
+    return LabelledFace(x, y, width, height, ignored=len(values) > WIDER_INVALID and values[WIDER_INVALID] == 1)
+
+
+def _is_filler(line: str) -> bool:
+    """WIDER's line of zeros below a picture without faces; what has one value alone is the name of a picture."""
+    values = _numbers(line)
+    return values is not None and len(values) >= 4
+
+
+def _read_retinaface(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
+    file, where = "", ""
+    faces: List[LabelledFace] = []
+    for number, line in lines:
+        if line.startswith("#"):
+            if where:
+                yield labelled_picture(file, faces, where)
+            file, where, faces = line[1:].strip(), f"{path}:{number}", []
+            if not file:
+                raise SourceError(f"{where}: expected the path of a picture after #")
+        else:
+            faces.append(_retinaface_face(path, number, line))
+    yield labelled_picture(file, faces, where)
+
+
+def _retinaface_face(path: Path, number: int, line: str) -> LabelledFace:
+    values = _numbers(line)
+    if values is None or not (len(values) == 4 or len(values) >= LANDMARKED_VALUES):
+        raise SourceError(
+            f"{path}:{number}: expected x y w h, alone or followed by five times 'x y flag' and a score, not {line!r}"
+        )
+    landmarks = None
+    if len(values) >= LANDMARKED_VALUES:
+        points = np.array(values[4:LANDMARKED_VALUES]).reshape(5, 3)
+        # Unknown landmarks are written as -1 -1 -1.
+        if not (points < 0).all(axis=1).any():
+            landmarks = [(float(x), float(y)) for x, y, _ in points]
+    x, y, width, height = values[:4]
+    return LabelledFace(x, y, width, height, landmarks=landmarks)
+
+
+def _numbers(line: str) -> Optional[List[float]]:
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def retinaface_lines(file: str, faces: Faces) -> List[str]:
+    """One picture's part of a label file in RetinaFace's format."""
+    lines = [f"# {file}"]
+    for box, points, score in zip(faces.boxes, faces.landmarks, faces.scores):
+        x1, y1, x2, y2 = (float(side) for side in box)
+        landmarks = " ".join(f"{x:.2f} {y:.2f} 0.0" for x, y in points)
+        lines.append(f"{x1:.2f} {y1:.2f} {x2 - x1:.2f} {y2 - y1:.2f} {landmarks} {score:.4f}")
+    return lines

@@ -1,0 +1,119 @@
+"""Running the networks over folders of pictures: the part of an evaluation that takes time."""
+
+from __future__ import annotations
+
+import glob
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from app.capture.pictures import picture_files, read_picture
+from app.errors import SourceError
+from app.tools.evaluation.labels import LabelledPicture
+from app.tools.evaluation.pairs import Pair
+from app.tools.evaluation.verification import NOT_COMPARED
+from app.types import Faces
+from app.vision.align import align_faces
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.quality import main_face
+
+CROPS_AT_ONCE = 32
+
+Count = Callable[[int, int], None]
+"""Told how many pictures are done, of how many."""
+
+
+@dataclass
+class MainFaces:
+    """The embedding of each picture's main face."""
+
+    embeddings: Dict[str, np.ndarray] = field(default_factory=dict)
+    without_face: List[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def pictures(self) -> int:
+        return len(self.embeddings) + len(self.without_face)
+
+    @property
+    def pictures_per_s(self) -> float:
+        return self.pictures / self.seconds if self.seconds else 0.0
+
+
+@dataclass
+class FoundFaces:
+    """What a detector found in each picture."""
+
+    faces: List[Faces] = field(default_factory=list)
+    picture_sizes: List[Tuple[int, int]] = field(default_factory=list)
+    """Width and height."""
+    pictures_per_s: float = 0.0
+    """Reading them included."""
+
+
+def embed_main_faces(
+    files: Mapping[str, Path], detector: FaceDetector, embedder: FaceEmbedder, count: Count
+) -> MainFaces:
+    """Finds, aligns and embeds the main face of each picture, as the program does with photos of people."""
+    result = MainFaces()
+    waiting: List[Tuple[str, np.ndarray]] = []
+    started = time.monotonic()
+    for done, (name, path) in enumerate(files.items(), 1):
+        picture = read_picture(path)
+        (faces,) = detector.detect([picture])
+        if len(faces):
+            chosen = main_face(faces, (picture.shape[1], picture.shape[0]))
+            (crop,) = align_faces(picture, faces[chosen].landmarks, embedder.crop_size)
+            waiting.append((name, crop))
+        else:
+            result.without_face.append(name)
+        if waiting and (len(waiting) == CROPS_AT_ONCE or done == len(files)):
+            vectors = embedder.embed(np.stack([crop for _, crop in waiting]))
+            result.embeddings.update(zip((name for name, _ in waiting), vectors))
+            waiting.clear()
+        count(done, len(files))
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def pair_scores(pairs: Sequence[Pair], faces: MainFaces) -> np.ndarray:
+    """The cosine of each pair, or NOT_COMPARED where one of its pictures has no face."""
+    known = faces.embeddings
+    return np.array(
+        [
+            float(np.dot(known[pair.first], known[pair.second]))
+            if pair.first in known and pair.second in known
+            else NOT_COMPARED
+            for pair in pairs
+        ],
+        np.float64,
+    )
+
+
+def detect_all(pictures: Sequence[LabelledPicture], folder: Path, detector: FaceDetector, count: Count) -> FoundFaces:
+    result = FoundFaces()
+    started = time.monotonic()
+    for done, labelled in enumerate(pictures, 1):
+        picture = read_picture(folder / labelled.file)
+        (faces,) = detector.detect([picture])
+        result.faces.append(faces)
+        result.picture_sizes.append((picture.shape[1], picture.shape[0]))
+        count(done, len(pictures))
+    result.pictures_per_s = len(pictures) / max(time.monotonic() - started, 1e-9)
+    return result
+
+
+def pictures_below(folder: Path) -> List[str]:
+    """All pictures in a folder and the folders in it, as paths within it."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder}: there is no such folder of pictures")
+    everywhere = Path(glob.escape(str(folder))) / "**" / "*"
+    try:
+        found = picture_files(str(everywhere))
+    except SourceError:
+        raise SourceError(f"{folder}: no pictures in this folder nor in those within it") from None
+    return [path.relative_to(folder).as_posix() for path in found]

@@ -1,0 +1,87 @@
+"""Curves as PNG files. Matplotlib is imported when the first one is drawn: nobody else needs it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Tuple
+
+import numpy as np
+
+from app.errors import AppError, OutputError
+from app.text import install_hint
+from app.tools.evaluation.detection import PrecisionCurve
+from app.tools.evaluation.verification import NOT_COMPARED, Curve, VerificationFigures, roc
+
+SIZE_INCHES = (6.4, 4.8)
+DPI = 120
+BINS = 80
+
+
+def require_matplotlib() -> None:
+    """Asked before the networks run, not after."""
+    # It tells at length which fonts it found.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise AppError(f"--plots needs matplotlib; install it with: {install_hint('matplotlib')}") from error
+
+
+def plot_verification(
+    scores: np.ndarray, same: np.ndarray, figures: VerificationFigures, embedder: str, folder: Path
+) -> Tuple[Path, Path]:
+    """ROC with a logarithmic axis, and the histogram of the scores."""
+    _plot_roc(roc(scores, same), int((~same).sum()), f"{embedder}: ROC", folder / "roc.png")
+    _plot_scores(scores, same, figures.best_threshold, f"{embedder}: scores of pairs", folder / "scores.png")
+    return folder / "roc.png", folder / "scores.png"
+
+
+def plot_precision(curve: PrecisionCurve, detector: str, folder: Path) -> Path:
+    figure, axes = _figure(f"{detector}: precision and recall")
+    axes.plot(curve.recalls, curve.precisions, drawstyle="steps-pre")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    _save(figure, folder / "precision.png")
+    return folder / "precision.png"
+
+
+def _plot_roc(curve: Curve, different_pairs: int, title: str, path: Path) -> None:
+    figure, axes = _figure(title)
+    lowest = 1 / max(2, different_pairs)
+    axes.plot(np.maximum(curve.false_accept_rates, lowest / 2), curve.true_accept_rates, drawstyle="steps-post")
+    axes.axvline(lowest, color="grey", linestyle=":", label=f"1 of {different_pairs} different pairs")
+    axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", xlim=(lowest / 2, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower right")
+    _save(figure, path)
+
+
+def _plot_scores(scores: np.ndarray, same: np.ndarray, threshold: float, title: str, path: Path) -> None:
+    figure, axes = _figure(title)
+    compared = scores > NOT_COMPARED
+    edges = np.linspace(min(-0.5, float(scores[compared].min(initial=0))), 1, BINS + 1)
+    axes.hist(scores[compared & same], edges, alpha=0.6, label="one person")
+    axes.hist(scores[compared & ~same], edges, alpha=0.6, label="two people")
+    axes.axvline(threshold, color="grey", linestyle=":", label=f"best accuracy: {threshold:.3f}")
+    axes.set(xlabel="cosine similarity", ylabel="pairs")
+    axes.legend(loc="upper left")
+    _save(figure, path)
+
+
+def _figure(title: str) -> Tuple[Any, Any]:
+    # Not pyplot: it keeps every figure and looks for a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

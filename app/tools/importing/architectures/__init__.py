@@ -1,0 +1,207 @@
+"""The architectures that weights can be put into, and how they are told apart by the names of those weights."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from app.tools.importing.architectures.embedders import insightface_mobilefacenet, iresnet, mobilefacenet
+from app.tools.importing.architectures.retinaface import retinaface_mnet025, retinaface_r50
+from app.tools.importing.architectures.scrfd import STRIDES, VALUES, scrfd
+from app.tools.importing.operations import PYTORCH_EPSILON, Declaration, Operations
+from app.tools.importing.weights import DeclaredWeights
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network, down to every size, and how it wants its pixels."""
+
+    name: str
+    title: str
+    task: str
+    family: str
+    function: Callable[..., Dict[str, Any]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    crop: Optional[Tuple[int, int]] = None
+    """Width and height of its input; None: any multiple of 32."""
+    outputs: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    """A detector's, with their shapes behind the batch."""
+    channels: str = "rgb"
+    mean: Tuple[float, float, float] = (127.5, 127.5, 127.5)
+    divisor: float = 127.5
+    epsilon: float = PYTORCH_EPSILON
+    other_epsilons: Mapping[str, float] = field(default_factory=dict)
+    """Of the normalisations that have another one, by name."""
+
+    def run(self, net: Operations, images: Any) -> Dict[str, Any]:
+        return self.function(net, images, **self.options)
+
+    def epsilon_of(self, norm: str) -> float:
+        return self.other_epsilons.get(norm, self.epsilon)
+
+    def weight_shapes(self) -> Dict[str, Tuple[int, ...]]:
+        """The weights that it wants, by name."""
+        weights = DeclaredWeights()
+        self.run(Declaration(weights), None)
+        return weights.shapes
+
+    def output_shapes(self) -> Dict[str, Tuple[Any, ...]]:
+        if self.task == "detection":
+            return {name: ("batch", *shape) for name, shape in self.outputs.items()}
+        return {"embedding": ("batch", self.dimensions)}
+
+    @property
+    def dimensions(self) -> int:
+        """Length of an embedder's vector."""
+        return int(self.options["dimensions"])
+
+
+_DETECTOR = functools.partial(
+    Architecture,
+    task="detection",
+    family="retinaface",
+    channels="bgr",
+    mean=(104.0, 117.0, 123.0),
+    divisor=1.0,
+    outputs={"loc": ("anchors", 4), "conf": ("anchors", 2), "landms": ("anchors", 10)},
+)
+_SCRFD = functools.partial(
+    Architecture,
+    task="detection",
+    family="scrfd",
+    function=scrfd,
+    divisor=128.0,
+    outputs={
+        f"{name}_{stride}": (f"anchors_{stride}", values) for name, values in VALUES.items() for stride in STRIDES
+    },
+)
+_EMBEDDER = functools.partial(Architecture, task="embedding", family="arcface")
+
+IRESNET_BLOCKS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
+
+
+def retinaface_on_mobilenet(slope: float = 0.0) -> Architecture:
+    kind = "ReLU" if slope == 0 else f"LeakyReLU {slope:g}"
+    title = f"RetinaFace on MobileNet-0.25, {kind}"
+    return _DETECTOR("retinaface_mnet025", title, function=retinaface_mnet025, options={"slope": slope})
+
+
+def retinaface_on_resnet() -> Architecture:
+    return _DETECTOR("retinaface_r50", "RetinaFace on ResNet-50", function=retinaface_r50)
+
+
+def public_mobilefacenet(dimensions: int = 128, columns: int = 7, *, bias: bool = False) -> Architecture:
+    width = 16 * columns
+    return _EMBEDDER(
+        "mobilefacenet",
+        f"MobileFaceNet for crops of 112 x {width}",
+        function=mobilefacenet,
+        options={"dimensions": dimensions, "columns": columns, "bias": bias},
+        crop=(width, 112),
+        divisor=128.0,
+    )
+
+
+def mobilefacenet_of_insightface(
+    dimensions: int = 512, blocks: Tuple[int, ...] = (1, 4, 6, 2), width: int = 128
+) -> Architecture:
+    return _EMBEDDER(
+        "insightface_mobilefacenet",
+        "MobileFaceNet in InsightFace's layout",
+        function=insightface_mobilefacenet,
+        options={"dimensions": dimensions, "blocks": blocks, "width": width},
+        crop=(112, 112),
+    )
+
+
+def iresnet_with(blocks: Tuple[int, ...], dimensions: int = 512) -> Architecture:
+    names = [name for name, depths in IRESNET_BLOCKS.items() if depths == tuple(blocks)]
+    name = names[0] if names else "r" + "_".join(map(str, blocks))
+    return _EMBEDDER(
+        f"arcface_{name}",
+        f"InsightFace's I{name.replace('r', 'ResNet-', 1)} (ArcFace)",
+        function=iresnet,
+        options={"dimensions": dimensions, "blocks": tuple(blocks)},
+        crop=(112, 112),
+    )
+
+
+def as_trained_in_mxnet(embedder: Architecture) -> Architecture:
+    """The same network as InsightFace trained it in MXNet, on (pixel - 127.5) / 128 and with epsilons of its own.
+
+    No file of weights holds these. The definitions of its ResNets say 2e-5 of every normalisation. That of its
+    MobileFaceNet says so of the last one alone, and the others have MXNet's default, 1e-3. (tensorrtx computes it with
+    2e-5 throughout, so that its answers differ a little from those of the network that was trained.)
+    """
+    if embedder.name == "mobilefacenet":
+        return replace(embedder, epsilon=1e-3, other_epsilons={"linear1.bn": 2e-5}, divisor=128.0)
+    return replace(embedder, epsilon=2e-5, divisor=128.0)
+
+
+ARCHITECTURES: Dict[str, Callable[[], Architecture]] = {
+    "retinaface_mnet025": retinaface_on_mobilenet,
+    "retinaface_r50": retinaface_on_resnet,
+    "arcface_r50": lambda: iresnet_with(IRESNET_BLOCKS["r50"]),
+    "arcface_r100": lambda: iresnet_with(IRESNET_BLOCKS["r100"]),
+    "mobilefacenet": public_mobilefacenet,
+    "insightface_mobilefacenet": mobilefacenet_of_insightface,
+}
+"""By name, in their usual sizes."""
+
+ONLY_MEASURED: Dict[str, Callable[[], Architecture]] = {
+    "scrfd_500m": lambda: _SCRFD(
+        "scrfd_500m",
+        "SCRFD 500M",
+        options={
+            "blocks": (2, 3, 2, 6),
+            "planes": (40, 72, 152, 288),
+            "width": 16,
+            "head": (2, 64),
+            "separable": True,
+        },
+    ),
+    "scrfd_2.5g": lambda: _SCRFD(
+        "scrfd_2.5g",
+        "SCRFD 2.5G",
+        options={"blocks": (3, 5, 3, 2), "planes": (24, 48, 48, 80), "width": 24, "head": (2, 64)},
+    ),
+    "scrfd_10g": lambda: _SCRFD(
+        "scrfd_10g",
+        "SCRFD 10G",
+        options={"blocks": (3, 4, 2, 3), "planes": (56, 88, 88, 224), "width": 56, "head": (3, 80)},
+    ),
+}
+"""Networks whose speed can be measured with weights drawn by lot; people have them as ONNX, not as checkpoints."""
+
+
+def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
+    """The architecture that weights of these names belong to; `sizes` says how many numbers each of them has."""
+    if "body.stage1.0.0.weight" in sizes and "fpn.output1.0.weight" in sizes:
+        return retinaface_on_mobilenet()
+    if "body.layer4.2.conv3.weight" in sizes and "fpn.output1.0.weight" in sizes:
+        return retinaface_on_resnet()
+    if "linear7.conv.weight" in sizes and "linear1.conv.weight" in sizes:
+        dimensions, columns = sizes["linear1.conv.weight"] // 512, sizes["linear7.conv.weight"] // (512 * 7)
+        return public_mobilefacenet(dimensions, columns, bias="linear1.conv.bias" in sizes)
+    if "conv_sep.layers.0.weight" in sizes and "features.layers.2.weight" in sizes:
+        return _sized_insightface_mobilefacenet(sizes)
+    if "layer1.0.prelu.weight" in sizes and "fc.weight" in sizes:
+        return iresnet_with(tuple(_count(sizes, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)), _fc(sizes))
+    return None
+
+
+def _sized_insightface_mobilefacenet(sizes: Mapping[str, int]) -> Architecture:
+    blocks = [_count(sizes, rf"layers\.{layer}\.layers\.(\d+)\.layers\.2\.") for layer in (1, 3, 5, 7)]
+    width = sizes["layers.0.layers.0.weight"] // (3 * 3 * 3)
+    return mobilefacenet_of_insightface(sizes["features.layers.2.weight"] // 512, (blocks[0] or 1, *blocks[1:]), width)
+
+
+def _fc(sizes: Mapping[str, int]) -> int:
+    return sizes["fc.weight"] // (512 * 7 * 7)
+
+
+def _count(names: Mapping[str, int], pattern: str) -> int:
+    """How many different numbers stand in the place of the pattern's group."""
+    return len({match.group(1) for match in map(re.compile(pattern).match, names) if match})

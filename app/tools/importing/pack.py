@@ -1,0 +1,85 @@
+"""Packs: zip files with several ONNX networks, as InsightFace hands them out."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Iterator, List
+
+from app.errors import ModelError
+from app.models.http_get import megabytes
+from app.tools.importing.my_models import require_space
+
+MOST_BYTES = 2 << 30
+"""Of one network: more than any for faces has."""
+
+MOST_NETWORKS = 50
+WEIGHTS = (".pth", ".pt", ".ckpt", ".wts")
+"""How files end that can be imported, but one by one."""
+
+_BLOCK = 1 << 20
+
+
+def is_pack(path: Path) -> bool:
+    """Whether it is a zip file with ONNX networks in it."""
+    return zipfile.is_zipfile(path) and bool(_networks(path))
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[List[Path]]:
+    """The pack's networks as files of their own in a folder that is gone afterwards.
+
+    Only the last part of a name is used, so that nothing lands outside the folder; what a name or a size in the
+    archive claims is not believed.
+    """
+    members = _networks(path)
+    if len(members) > MOST_NETWORKS:
+        raise ModelError(f"{path}: {len(members)} networks are too many for a pack; at most {MOST_NETWORKS} are taken")
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        require_space(Path(folder), sum(min(member.file_size, MOST_BYTES) for member in members))
+        files = []
+        for member in members:
+            target = Path(folder) / _file_name(member)
+            if target in files:
+                raise ModelError(f"{path}: two networks in this pack are called {target.name}")
+            _extract(path, archive, member, target)
+            files.append(target)
+        yield files
+
+
+def other_files(path: Path) -> List[str]:
+    """What is in the zip file beside networks, without what systems hide in it."""
+    networks = {member.filename for member in _networks(path)}
+    return [_file_name(member) for member in _files(path) if member.filename not in networks]
+
+
+def _networks(path: Path) -> List[zipfile.ZipInfo]:
+    return [member for member in _files(path) if _file_name(member).lower().endswith(".onnx")]
+
+
+def _files(path: Path) -> List[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ModelError(f"{path}: this zip file cannot be read: {error}; is it complete?") from error
+    return [member for member in members if not _file_name(member).startswith(".")]
+
+
+def _file_name(member: zipfile.ZipInfo) -> str:
+    return PurePosixPath(member.filename.replace("\\", "/")).name
+
+
+def _extract(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    size = 0
+    try:
+        with archive.open(member) as source, target.open("wb") as file:
+            for block in iter(lambda: source.read(_BLOCK), b""):
+                size += len(block)
+                if size > MOST_BYTES:
+                    raise ModelError(f"{path}: {target.name} is larger than {megabytes(MOST_BYTES)}: no network is")
+                file.write(block)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        raise ModelError(f"{path}: {target.name} cannot be unpacked: {error}") from error

@@ -1,0 +1,104 @@
+import logging
+import sys
+
+import numpy as np
+import pytest
+
+from app.gallery.cache import EmbeddingCache
+from app.gallery.people import PhotoFinding, PhotoStatus
+
+FINDINGS = {
+    "aa": PhotoFinding(PhotoStatus.KEPT, np.array([0.6, 0.8], np.float32), 1, 101.5, 44.25, True, "turned upright"),
+    "bb": PhotoFinding(PhotoStatus.NO_FACE, message="keine Gesichter: 张伟"),
+    "cc": PhotoFinding(PhotoStatus.KEPT_MAIN_OF_SEVERAL, np.array([1, 0], np.float32), 3),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / ".embeddings.cache"
+
+
+def facts(finding):
+    embedding = None if finding.embedding is None else finding.embedding.tolist()
+    return (
+        finding.status,
+        embedding,
+        finding.faces_found,
+        finding.face_px,
+        finding.sharpness,
+        finding.rotation_fixed,
+        finding.message,
+    )
+
+
+def test_findings_come_back_as_they_were_saved(path):
+    EmbeddingCache(path, "model").save(FINDINGS)
+    loaded = EmbeddingCache(path, "model").load()
+    assert {key: facts(finding) for key, finding in loaded.items()} == {
+        key: facts(finding) for key, finding in FINDINGS.items()
+    }
+
+
+def test_nothing_to_keep_can_be_saved_too(path):
+    EmbeddingCache(path, "model").save({})
+    assert EmbeddingCache(path, "model").load() == {}
+
+
+def test_a_cache_that_is_not_there_is_empty(path, caplog):
+    assert EmbeddingCache(path, "model").load() == {}
+    assert caplog.records == []
+
+
+def test_a_cache_of_another_model_is_not_used_and_it_is_said(path, caplog):
+    caplog.set_level(logging.INFO)
+    EmbeddingCache(path, "model").save(FINDINGS)
+    assert EmbeddingCache(path, "another model").load() == {}
+    assert "another model" in caplog.text
+
+
+def test_a_cache_of_another_version_is_not_used(path, caplog):
+    caplog.set_level(logging.INFO)
+    EmbeddingCache(path, "model").save(FINDINGS)
+    path.write_bytes(path.read_bytes().replace(b"version 1", b"version 2", 1))
+    assert EmbeddingCache(path, "model").load() == {}
+    assert "version" in caplog.text
+
+
+def test_a_cache_cut_short_anywhere_is_not_used(path):
+    EmbeddingCache(path, "model").save(FINDINGS)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        assert EmbeddingCache(path, "model").load() == {}
+
+
+def test_a_cache_with_any_byte_altered_is_not_used(path):
+    EmbeddingCache(path, "model").save(FINDINGS)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x20]) + whole[at + 1 :])
+        assert EmbeddingCache(path, "model").load() == {}
+
+
+def test_saving_leaves_one_file_that_only_its_owner_reads(path):
+    cache = EmbeddingCache(path, "model")
+    cache.save(FINDINGS)
+    cache.save({})
+    assert list(path.parent.iterdir()) == [path]
+    if sys.platform != "win32":
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_where_nothing_can_be_written_it_is_said_once(tmp_path, caplog):
+    cache = EmbeddingCache(tmp_path / "gone" / "cache", "model")
+    cache.save(FINDINGS)
+    cache.save(FINDINGS)
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_failed_save_leaves_the_old_cache_and_no_rubbish(path):
+    path.mkdir()
+    EmbeddingCache(path, "model").save(FINDINGS)
+    assert list(path.parent.iterdir()) == [path]
+    assert EmbeddingCache(path, "model").load() == {}

@@ -1,0 +1,30 @@
+"""Galleries made by hand: planted people instead of photos and networks."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from app.gallery.people import FileStamp, Gallery, PhotoFinding, PhotoRecord, PhotoStatus
+
+
+def make_record(path, person, embedding=None, content=None, status=None):
+    status = status or (PhotoStatus.KEPT if embedding is not None else PhotoStatus.NO_FACE)
+    row = None if embedding is None else np.asarray(embedding, np.float32)
+    content_hash = hashlib.sha256((content or path).encode()).hexdigest()
+    return PhotoRecord(path, person, content_hash, PhotoFinding(status, row), FileStamp(1, 1, 1))
+
+
+@pytest.fixture(scope="session")
+def record():
+    return make_record
+
+
+@pytest.fixture(scope="session")
+def gallery_of():
+    """Makes a gallery out of (person, embedding) pairs."""
+
+    def make(*photos):
+        return Gallery(tuple(make_record(f"{person}/{n}.jpg", person, row) for n, (person, row) in enumerate(photos)))
+
+    return make

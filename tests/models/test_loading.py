@@ -1,0 +1,71 @@
+"""A network whose entry is wrong: named with its entry, and before TensorRT spends minutes on it."""
+
+import dataclasses
+import sys
+
+import pytest
+import yaml
+from shipped import CATALOG, ROOT
+
+from app.errors import ModelError
+from app.models.entry import MY_MODELS
+from app.models.loading import load_detector, load_embedder
+from app.settings import DetectionSettings, ModelSettings
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A catalogue with our two models, and one of the user's own that calls the embedder a detector."""
+    for name in ("mobilefacenet.onnx", "catalog.yaml"):
+        (tmp_path / name).write_bytes((CATALOG.parent / name).read_bytes())
+    facts = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))["mobilefacenet"]
+    shared = ("file", "sha256", "channels", "mean", "divisor", "licence", "source")
+    entry = {"task": "detection", "family": "scrfd", **{key: facts[key] for key in shared}}
+    (tmp_path / MY_MODELS).write_text(yaml.safe_dump({"odd": entry}), encoding="utf-8")
+    return ModelSettings(catalog=tmp_path / "catalog.yaml", detector="odd", backend="onnx")
+
+
+@pytest.fixture
+def with_tensorrt(monkeypatch, tmp_path):
+    """A GPU by its driver, and a TensorRT that is found but cannot do anything."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "inference"))
+    import gpu_double
+
+    gpu_double.install_driver(monkeypatch, gpu_double.Driver())
+    gpu_double.install_package(monkeypatch, "cuda-python", gpu_double.Gpu())
+    site = tmp_path / "site"
+    (site / "tensorrt").mkdir(parents=True)
+    (site / "tensorrt" / "__init__.py").write_text("raise ImportError('TensorRT was started')\n", encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.syspath_prepend(str(site))
+
+
+def refusal(models):
+    with pytest.raises(ModelError) as error:
+        load_detector(models, DetectionSettings()).close()
+    return str(error.value)
+
+
+def test_a_wrong_family_is_told_with_the_model_and_where_it_is_described(odd):
+    folder = odd.catalog.parent
+    expected = f"model 'odd' ({folder / 'mobilefacenet.onnx'}, described in {folder / MY_MODELS}): this is not a SCRFD"
+    assert refusal(odd).startswith(expected)
+
+
+def test_a_wrong_family_is_told_before_tensorrt_is_started(odd, with_tensorrt):
+    assert "this is not a SCRFD network" in refusal(dataclasses.replace(odd, backend="tensorrt"))
+
+
+def test_where_an_engine_was_built_before_the_network_is_not_looked_at_again(odd, with_tensorrt):
+    (odd.catalog.parent / "mobilefacenet.fp16.engine").write_bytes(b"engine")
+    assert "TensorRT was started" in refusal(dataclasses.replace(odd, backend="tensorrt"))
+
+
+def test_without_onnx_runtime_tensorrt_is_started_right_away(odd, with_tensorrt, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "TensorRT was started" in refusal(dataclasses.replace(odd, backend="tensorrt"))
+
+
+def test_a_right_network_goes_on_to_tensorrt(odd, with_tensorrt):
+    with pytest.raises(ModelError, match="TensorRT was started"):
+        load_embedder(dataclasses.replace(odd, backend="tensorrt")).close()

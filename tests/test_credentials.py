@@ -1,0 +1,89 @@
+"""Passwords: understood however they are typed, and seen by nobody."""
+
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.credentials import credentials, for_opening, masked, without_credentials
+
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cs", "Cc"))
+PASSWORDS = st.text(PRINTABLE, min_size=1, max_size=20) | st.text("@:/#?%&=! ab1\"'\\", min_size=1, max_size=12)
+USERS = st.text(PRINTABLE, min_size=1, max_size=12).filter(lambda user: ":" not in user)
+HOSTS = st.sampled_from(["10.0.0.7", "cam.example.org:8554", "[fe80::1]:554", "localhost"])
+
+
+def reads_as_host_and_port(user, password):
+    """The one reading that is preferred to a password: `10.0.0.7:554/path@...`."""
+    authority = f"{user}:{password}".replace("?", "/").replace("#", "/").partition("/")[0]
+    return "@" not in authority and authority.rpartition(":")[2].isdigit()
+
+
+@given(USERS, PASSWORDS, HOSTS)
+def test_a_password_typed_as_it_is_comes_through(user, password, host):
+    assume("%" not in user + password and not reads_as_host_and_port(user, password))
+    address = f"rtsp://{user}:{password}@{host}/cam?channel=1"
+    assert credentials(address) == (user, password)
+    opened = urlsplit(for_opening(address))
+    assert (unquote(opened.username), unquote(opened.password)) == (user, password)
+    assert opened.netloc.rpartition("@")[2] == host
+    assert without_credentials(address) == f"rtsp://{host}/cam?channel=1"
+
+
+@given(USERS, PASSWORDS, HOSTS)
+def test_an_encoded_password_comes_through(user, password, host):
+    address = f"rtsp://{quote(user, safe='')}:{quote(password, safe='')}@{host}/cam"
+    assert credentials(address) == (user, password)
+    assert for_opening(for_opening(address)) == for_opening(address)
+    assert unquote(urlsplit(for_opening(address)).password) == password
+
+
+@given(USERS, PASSWORDS, PASSWORDS, HOSTS)
+def test_a_masked_address_tells_nothing_of_the_password(user, one, other, host):
+    assert masked(f"rtsp://{user}:{one}@{host}/cam") == masked(f"rtsp://{user}:{other}@{host}/cam")
+
+
+@given(st.text("@:/#?%&=!ab1\"'\\", min_size=1, max_size=12), st.text("@:/#?%&=!ab1\"'\\", min_size=1, max_size=12))
+def test_nor_does_a_line_of_a_log(one, other):
+    line = "cannot open rtsp://admin:{}@10.0.0.7/cam: timed out; http://b:{}@h/x too"
+    assert masked(line.format(one, one)) == masked(line.format(other, other))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("rtsp://admin:p@s/w:d@10.0.0.7:554/cam", "rtsp://admin:***@10.0.0.7:554/cam"),
+        ("rtsp://me@mail.org:secret@host/cam", "rtsp://me@mail.org:***@host/cam"),
+        ("rtsp://:secret@host/cam", "rtsp://:***@host/cam"),
+        ("rtsp://admin@host/cam", "rtsp://admin@host/cam"),
+        ("rtsp://host:554/cam", "rtsp://host:554/cam"),
+        ("rtsp://h/user=admin&password=abc&channel=1", "rtsp://h/user=admin&password=***&channel=1"),
+        ("http://h/v.mjpg?usr=a&pwd=abc#x", "http://h/v.mjpg?usr=a&pwd=***#x"),
+        ("films/party.mp4", "films/party.mp4"),
+        ("", ""),
+    ],
+)
+def test_what_masked_addresses_look_like(address, expected):
+    assert masked(address) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://10.0.0.7:554/live@2",
+        "http://cam.example.org/list?mail=a@b.c",
+        "rtsp://host/cam",
+        "camera:0",
+        "films/a@b.mp4",
+        "rtsp://[fe80::1]:554/live@2",
+    ],
+)
+def test_an_at_sign_in_the_path_is_no_password(address):
+    assert credentials(address) is None
+    assert for_opening(address) == without_credentials(address) == address
+
+
+def test_a_user_without_a_password():
+    assert credentials("rtsp://admin@host:554/a") == ("admin", "")
+    assert for_opening("rtsp://admin@host:554/a") == "rtsp://admin@host:554/a"

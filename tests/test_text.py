@@ -1,0 +1,53 @@
+"""What is counted, and how commands to copy begin."""
+
+import sys
+
+import pytest
+
+from app.text import counted, install_hint, program
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """A Python of an environment, which runs this program."""
+    python = tmp_path / "my programs" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    return python
+
+
+def test_counts_agree_with_their_nouns():
+    assert counted(1, "face") == "1 face"
+    assert counted(0, "face") == "0 faces"
+    assert counted(2, "person", "people") == "2 people"
+
+
+def test_a_command_to_copy_names_the_python_that_runs(python, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "my programs")
+    assert program() == ".venv/bin/python -m app"
+    monkeypatch.chdir(tmp_path)
+    assert program() == "'my programs/.venv/bin/python' -m app"
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "executable", "/elsewhere/python3")
+    assert program() == "elsewhere/python3 -m app"
+
+
+def test_packages_are_installed_into_the_python_that_runs(python, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "my programs")
+    assert install_hint("onnx", "torch") == ".venv/bin/python -m pip install onnx torch"
+    assert install_hint("cuda-python~=13.0") == ".venv/bin/python -m pip install 'cuda-python~=13.0'"
+
+
+def test_where_the_current_folder_is_gone_the_python_is_named_in_full(python, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert program() == f"'{python}' -m app"
+
+
+def test_in_an_environment_that_was_activated_its_name_is_enough(python, monkeypatch):
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert program() == "python -m app"
+    assert install_hint("onnx") == "python -m pip install onnx"

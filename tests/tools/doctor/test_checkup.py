@@ -1,0 +1,245 @@
+"""The checks are made in their order, and one that cannot be made leaves the others alone."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from shipped import CATALOG
+
+from app.inference.engine_card import EngineCard, keep_engine
+from app.models.entry import sha256_of
+from app.text import program
+from app.tools.doctor.checkup import examine
+from app.tools.doctor.findings import Finding, Section, Status, can_run, section_text, verdict
+from app.tools.doctor.packages import check_packages
+from app.tools.doctor.program import check_engines
+
+
+def by_title(settings, error=None):
+    return {section.title: section for section in examine(settings, error, "a file")}
+
+
+def statuses(section):
+    return [finding.status for finding in section.findings]
+
+
+def with_onnx(settings, **models):
+    return dataclasses.replace(settings, models=dataclasses.replace(settings.models, backend="onnx", **models))
+
+
+def test_program_can_run_here(settings):
+    sections = by_title(with_onnx(settings))
+    assert next(iter(sections)) == "Settings" and len(sections) == 12
+    assert can_run(sections.values())
+    assert any("mobilefacenet runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
+
+
+def test_wrong_settings_are_a_problem_and_the_rest_is_looked_at(settings):
+    sections = by_title(with_onnx(settings), error="config.yaml:3: wrong")
+    assert statuses(sections["Settings"]) == [Status.PROBLEM]
+    assert Status.OK in statuses(sections["Networks"])
+    assert not can_run(sections.values())
+
+
+def test_missing_catalogue_costs_only_its_own_sections(settings):
+    sections = by_title(with_onnx(settings, catalog=Path("gone.yaml")))
+    assert statuses(sections["Networks"]) == [Status.PROBLEM]
+    assert "gone.yaml" in sections["Networks"].findings[0].text
+    assert Status.PROBLEM not in statuses(sections["Cameras"])
+
+
+def test_unknown_model_is_told_beside_the_known_one(settings):
+    networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
+    assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
+
+
+def test_an_entry_that_cannot_be_read_is_told_beside_the_chosen_ones(settings, tmp_path):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    catalog.with_name("my_models.yaml").write_text("mine: {task: detection}\n", encoding="utf-8")
+    for chosen, status in (({}, Status.WARNING), ({"detector": "mine"}, Status.PROBLEM)):
+        networks = by_title(with_onnx(settings, catalog=catalog, **chosen))["Networks"]
+        told = [finding.status for finding in networks.findings if "'mine': family is missing" in finding.text]
+        assert told == [status]
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [("mine:\n  a: 1\n b: 2\n", "not valid YAML"), ("mobilefacenet: {}\n", "give yours another name")]
+)
+def test_what_is_wrong_with_ones_own_models_leaves_the_shipped_ones(settings, tmp_path, own, told):
+    for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx"):
+        (tmp_path / name).write_bytes(CATALOG.with_name(name).read_bytes())
+    (tmp_path / "my_models.yaml").write_text(own, encoding="utf-8")
+    networks = by_title(with_onnx(settings, catalog=tmp_path / "catalog.yaml"))["Networks"]
+    assert Status.PROBLEM not in statuses(networks) and networks.findings[-1].status is Status.WARNING
+    assert told in networks.findings[-1].text
+
+
+def with_attributes(settings, tmp_path, **names):
+    """With the shipped models in a folder of their own, and one for attributes beside them."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["means"]), helper.make_node("Flatten", ["means"], ["out"])]
+    shapes = {"in": (None, 3, 96, 96), "out": (None, 3)}
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    model = helper.make_model(helper.make_graph(nodes, "ages", values[:1], values[1:]), ir_version=7)
+    model.opset_import[0].version = 13
+    onnx.save(model, str(tmp_path / "ages.onnx"))
+    facts = {
+        "task": "attributes",
+        "family": "gender_age",
+        "file": "ages.onnx",
+        "sha256": sha256_of(tmp_path / "ages.onnx"),
+        "channels": "rgb",
+        "mean": [0, 0, 0],
+        "divisor": 1,
+        "crop": [96, 96],
+        "licence": "none",
+        "source": "a test",
+    }
+    for file in CATALOG.parent.glob("*.onnx"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(CATALOG.read_text(encoding="utf-8") + yaml.safe_dump({"ages": facts}), encoding="utf-8")
+    chosen = dataclasses.replace(settings.attributes, **names)
+    return dataclasses.replace(with_onnx(settings, catalog=catalog), attributes=chosen)
+
+
+def test_models_that_tell_attributes_are_looked_at_like_the_others(settings, tmp_path):
+    chosen = with_attributes(settings, tmp_path, gender_age="ages")
+    (tmp_path / "ages.fp16.engine").write_bytes(b"engine")
+    sections = by_title(chosen)
+    assert statuses(sections["Networks"]) == [Status.OK] * 6
+    assert any("ages runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
+    assert [finding.text[:16] for finding in sections["Engines"].findings] == ["ages.fp16.engine"]
+    (tmp_path / "ages.onnx").unlink()
+    networks = by_title(chosen)["Networks"]
+    assert statuses(networks) == [Status.OK] * 4 + [Status.PROBLEM]
+    assert "ages.onnx is missing" in networks.findings[-1].text
+
+
+def test_a_model_for_another_attribute_is_a_problem(settings, tmp_path):
+    networks = by_title(with_attributes(settings, tmp_path, mask="ages", antispoof="mobilefacenet"))["Networks"]
+    assert statuses(networks) == [Status.OK] * 4 + [Status.PROBLEM] * 2
+    assert "attributes.mask takes 'mask'" in networks.findings[4].text
+    assert "for embedding, not for antispoof" in networks.findings[5].text
+
+
+def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tmp_path):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    shapes = dict.fromkeys(("least", "best", "largest"), (1, 3, 112, 112))
+    card = EngineCard(
+        tensorrt="8.0.1.6",
+        gpu="a board that is not this one",
+        compute_capability="5.3",
+        precision="fp16",
+        onnx_sha256="0" * 64,
+        file_bytes=6,
+        build_seconds=1.0,
+        program="0",
+        built_at="2026-01-31T12:00:00+00:00",
+        **shapes,
+    )
+    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
+    (tmp_path / "retinaface_mnet025.fp16.engine").write_bytes(b"engine")
+    engines = by_title(with_onnx(settings, catalog=catalog))["Engines"].findings
+    texts = sorted(finding.text for finding in engines)
+    assert texts[0].startswith("mobilefacenet.fp16.engine: fp16, built 2026-01-31")
+    assert texts[1].startswith("retinaface_mnet025.fp16.engine: no card")
+    assert {finding.status for finding in engines} <= {Status.NOTE, Status.WARNING}
+
+
+@pytest.fixture
+def place_of_tensorrt(monkeypatch):
+    """A GPU by its driver, and a TensorRT that can be loaded."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "inference"))
+    import gpu_double
+    import tensorrt_double
+
+    gpu_double.install_driver(monkeypatch, gpu_double.Driver())
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt("10.3.0", gpu_double.Gpu(), {}))
+    return {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "compute_capability": "8.7"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "told"),
+    [
+        ("auto", Status.OK, "fits"),
+        ("fp16", Status.OK, "fits"),
+        ("fp32", Status.WARNING, "it is not used: it computes in fp16, and fp32 is asked for"),
+        ("int8", Status.OK, "fits"),
+    ],
+)
+def test_an_engine_fits_when_a_run_would_take_it(settings, tmp_path, place_of_tensorrt, asked, status, told):
+    """int8 could not be learnt: the gallery is empty."""
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    sha256 = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))["mobilefacenet"]["sha256"]
+    shapes = dict.fromkeys(("least", "best", "largest"), (16, 3, 112, 112))
+    card = EngineCard(
+        precision="fp16",
+        onnx_sha256=sha256,
+        file_bytes=6,
+        build_seconds=1.0,
+        program="0",
+        built_at="2026-01-31T12:00:00+00:00",
+        **{**shapes, "least": (1, 3, 112, 112)},
+        **place_of_tensorrt,
+    )
+    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
+    keep_engine(tmp_path / "mobilefacenet-old.engine", b"engine", card)  # No run looks at it.
+    (finding,) = check_engines(with_onnx(settings, catalog=catalog, precision=asked))
+    assert finding.status is status and finding.text.endswith(told)
+    assert finding.advice == (f"{program()} engines build mobilefacenet --precision fp32" if asked == "fp32" else "")
+
+
+def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):
+    gallery = dataclasses.replace(settings.gallery, folder=tmp_path / "gone")
+    sections = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))
+    assert statuses(sections["Gallery"]) == [Status.WARNING]
+
+
+def test_gallery_is_counted_and_nobody_is_named(settings, people_gallery):
+    gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
+    (finding,) = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))["Gallery"].findings
+    assert finding.text.startswith("2 people in 4 photos;")
+
+
+def test_package_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = {finding.text.split()[0]: finding for finding in check_packages(is_jetson=False)}
+    assert found["FAISS"].status is Status.PROBLEM
+    assert found["OpenVINO"].status is Status.NOTE
+
+
+def test_of_onnx_runtime_only_what_computes_here_is_named():
+    (finding,) = [found for found in check_packages(is_jetson=False) if "computes on" in found.text]
+    assert finding.text.endswith("CPU") and "Azure" not in finding.text
+
+
+def test_opencv_without_gstreamer_matters_on_a_jetson_only():
+    import cv2
+
+    from app.capture.gstreamer import opencv_has_gstreamer
+
+    has = opencv_has_gstreamer(cv2.getBuildInformation())
+    for is_jetson in (False, True):
+        (finding,) = [found for found in check_packages(is_jetson) if "GStreamer" in found.text]
+        expected = Status.OK if has else Status.WARNING if is_jetson else Status.NOTE
+        assert finding.status is expected
+
+
+def test_text_gives_the_advice_under_the_finding():
+    section = Section("GPU", (Finding(Status.WARNING, "two\nlines", "do this"), Finding(Status.OK, "fine")))
+    assert section_text(section).splitlines() == [
+        "GPU",
+        "  warning  two",
+        "           lines",
+        "           -> do this",
+        "  OK       fine",
+    ]
+    assert verdict([section]) == "The program can run. 1 could be better, marked warning."

@@ -1,0 +1,123 @@
+"""Board, memory, clocks and cameras are read from the system's files; here from pretended ones."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from app.text import install_hint
+from app.tools.doctor.findings import Status
+from app.tools.doctor.hardware import check_board, check_cameras, check_disk, check_memory, check_power, check_tensorrt
+from app.tools.doctor.jetpack import jetpack_of
+
+
+@pytest.fixture
+def board(tmp_path):
+    def put(path, text):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    return put
+
+
+def statuses(findings):
+    return [finding.status for finding in findings]
+
+
+def test_machine_that_is_no_jetson(tmp_path):
+    findings = check_board(tmp_path)
+    assert Status.PROBLEM not in statuses(findings)
+    assert "no Jetson" in findings[-1].text
+
+
+def test_orin_with_jetpack_6(tmp_path, board):
+    board("etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64\n")
+    board("proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0")
+    findings = check_board(tmp_path)
+    assert "NVIDIA Jetson Orin Nano Developer Kit" in findings[0].text
+    assert "JetPack 6.1 or 6.2" in findings[1].text and "TensorRT 10.3" in findings[1].text
+    # Whatever TensorRT is here, if any: it is not that board's.
+    assert findings[2].status is Status.WARNING
+
+
+def test_release_that_nobody_knows_is_told(tmp_path, board):
+    board("etc/nv_tegra_release", "# R28 (release), REVISION: 4.0\n")
+    findings = check_board(tmp_path)
+    assert findings[-1].status is Status.WARNING and "28.4.0" in findings[-1].text
+
+
+def test_small_board_without_swap_is_warned(tmp_path, board):
+    board("proc/meminfo", "MemTotal: 7800000 kB\nMemAvailable: 5000000 kB\nSwapTotal: 0 kB\n")
+    assert statuses(check_memory(True, tmp_path)) == [Status.WARNING]
+    assert statuses(check_memory(False, tmp_path)) == [Status.OK]
+    board("proc/meminfo", "MemTotal: 7800000 kB\nMemAvailable: 5000000 kB\nSwapTotal: 8000000 kB\n")
+    assert statuses(check_memory(True, tmp_path)) == [Status.OK]
+
+
+def test_full_memory_is_warned_of_everywhere(tmp_path, board):
+    board("proc/meminfo", "MemTotal: 3900000 kB\nMemAvailable: 200000 kB\nSwapTotal: 8000000 kB\n")
+    assert statuses(check_memory(False, tmp_path)) == [Status.WARNING]
+
+
+def test_clocks_that_are_held(tmp_path, board):
+    board("sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq", "1510400\n")
+    board("sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq", "1510400\n")
+    board("sys/class/devfreq/17000000.gpu/min_freq", "306000000\n")
+    board("sys/class/devfreq/17000000.gpu/max_freq", "624750000\n")
+    assert check_power(True, tmp_path)[-1].status is Status.WARNING
+    board("sys/class/devfreq/17000000.gpu/min_freq", "624750000\n")
+    assert check_power(True, tmp_path)[-1].status is Status.OK
+
+
+def test_cameras_are_listed_with_their_names(tmp_path, board):
+    assert statuses(check_cameras(tmp_path)) == [Status.NOTE]
+    board("dev/video0", "")
+    board("dev/video10", "")
+    board("dev/video2", "")
+    board("sys/class/video4linux/video0/name", "HD Webcam\n")
+    texts = [finding.text for finding in check_cameras(tmp_path)]
+    assert texts == ["/dev/video0: HD Webcam", "/dev/video2", "/dev/video10"]
+
+
+def test_disk_of_a_folder_that_is_not_there_is_the_current_one(tmp_path):
+    assert "gone" in check_disk(tmp_path / "gone").text
+
+
+def test_tensorrt_of_jetpack_4_cannot_be_used_and_need_not():
+    assert statuses(check_tensorrt(jetpack_of("32.7.4"))) == [Status.NOTE]
+
+
+@pytest.mark.parametrize(
+    ("version", "has_bindings", "status"),
+    [
+        ("10.3.0", True, Status.OK),
+        ("10.3.0", False, Status.WARNING),
+        ("10.13.0", True, Status.WARNING),
+        ("8.5.2.2", True, Status.WARNING),
+    ],
+)
+def test_tensorrt_must_be_the_boards_own(monkeypatch, tmp_path, version, has_bindings, status):
+    names = ("Builder", "Runtime", "ICudaEngine")
+    tensorrt = SimpleNamespace(__version__=version, **dict.fromkeys(names, object))
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    if has_bindings:
+        (tmp_path / "pycuda.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
+    assert finding.status is status
+
+
+def test_board_without_any_tensorrt_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
+    assert finding.status is Status.WARNING and "jetson_setup.sh" in finding.advice
+
+
+def test_where_nothing_gives_the_gpus_memory_the_package_for_this_jetpack_is_named(monkeypatch):
+    tensorrt = SimpleNamespace(__version__="10.3.0", Builder=object, Runtime=object, ICudaEngine=object)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    hint = install_hint("cuda-python~=12.6")
+    monkeypatch.setattr(sys, "path", [])
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
+    assert finding.advice == hint
