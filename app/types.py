@@ -30,6 +30,8 @@ class Frame:
     """False for a picture that has nothing to do with the one before it (a folder of photos)."""
     file: Optional[str] = None
     """The picture's own file, for a folder of photos."""
+    live: bool = False
+    """Whether it comes from a camera or live stream, which does not wait, rather than from a recording or a folder."""
 
     def __post_init__(self) -> None:
         _check_shape("Frame.image", self.image, (None, None, 3))

@@ -220,13 +220,11 @@ class CaptureThread:
             self._busy_since = None
             self._running_again()
             frame = Frame(
-                image=raw.image,
                 source=self.source.name,
                 index=self._counters.read,
                 captured_at=captured_at,
-                position=raw.position,
-                continues=raw.continues,
-                file=raw.file,
+                live=self._live,
+                **vars(raw),
             )
             self._counters.read += 1
             if self._live:

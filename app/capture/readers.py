@@ -30,7 +30,7 @@ _MOST_LIKELY_FPS = 1000.0
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A picture as a reader brings it."""
+    """What a reader knows of a frame: the fields of `Frame` without the channel's."""
 
     image: np.ndarray
     position: Optional[float] = None

@@ -141,6 +141,13 @@ def gate(monkeypatch, patient_close):
         event.set()
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_frames_say_whether_their_source_is_live(live):
+    opener = Opener(tape=[ScriptedReader(1, live=live)])
+    with Channels(films("tape"), FAST, opener) as channels:
+        assert channels.take(PATIENT_S).live is live
+
+
 def test_a_recording_gives_every_frame_once_in_order_and_never_runs_far_ahead():
     taken, leads = [], []
     reader = ScriptedReader(*range(100), None, live=False)

@@ -136,7 +136,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             spent, raw = _timed(reader.read)
             if raw is None:
                 break
-            frame = Frame(raw.image, source.name, index, time.time(), raw.position)
+            frame = Frame(source=source.name, index=index, captured_at=time.time(), live=reader.live, **vars(raw))
             (answer,) = pipeline.process([frame])
             draw_ms, picture = _timed(annotator.annotate, answer)
             film = film or open_film(
