@@ -1,0 +1,148 @@
+"""The one thread that may use the networks, and the jobs that other threads give it.
+
+A TensorRT context works on a single thread. In a run with cameras that thread is the camera loop, which calls
+`run_pending` between two frames; without cameras, `start` makes a thread that does nothing else.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
+
+T = TypeVar("T")
+
+FAIR_SHARE = 4
+"""A job that waits gets its turn after at most this many jobs of each higher priority."""
+
+
+class Priority(enum.IntEnum):
+    """Which of the waiting jobs comes first."""
+
+    FRAME = 0
+    """A video frame: it is outdated when it is late."""
+    REQUEST = 1
+    """A person or a program waits for the answer."""
+    ENROLMENT = 2
+    """Photos of the gallery, which nobody watches."""
+
+
+class ShutDownError(Exception):
+    """The networks are closed; the job was not done."""
+
+
+class NetworkThread:
+    """Runs jobs one at a time on the thread that made this object, or on one of its own after `start`.
+
+    Example:
+        >>> networks = NetworkThread()
+        >>> networks.start()
+        >>> networks.call(lambda: 6 * 7)
+        42
+        >>> networks.close()
+    """
+
+    def __init__(self) -> None:
+        self._owner = threading.get_ident()
+        self._waiting: Dict[Priority, Deque[Tuple[Callable[[], Any], Future[Any]]]] = {p: deque() for p in Priority}
+        self._passed_over: Dict[Priority, int] = dict.fromkeys(Priority, 0)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: Optional[threading.Thread] = None
+        self._listeners: List[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Gives the networks a thread of their own. They must be opened there, too: `call` what opens them."""
+        started = threading.Event()
+
+        def work() -> None:
+            self._owner = threading.get_ident()
+            started.set()
+            while self._wait_for_job():
+                self.run_pending()
+
+        self._thread = threading.Thread(target=work, name="networks", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def on_submit(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` whenever a job arrives, on the thread that submits it: it may wake a loop that sleeps."""
+        self._listeners.append(listener)
+
+    def submit(self, job: Callable[[], T], priority: Priority = Priority.REQUEST) -> Future[T]:
+        """Queues a job. Its future raises what the job raises, or ShutDownError."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                future.set_exception(ShutDownError())
+                return future
+            self._waiting[priority].append((job, future))
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+        return future
+
+    def call(self, job: Callable[[], T], priority: Priority = Priority.REQUEST) -> T:
+        """Does a job and returns its result: at once on the owning thread, in turn from any other."""
+        if threading.get_ident() == self._owner:
+            return job()
+        return self.submit(job, priority).result()
+
+    def run_pending(self, budget_s: float = 0.0) -> int:
+        """Does one waiting job, and further ones until `budget_s` is spent; returns how many. For the owner only."""
+        deadline = time.monotonic() + budget_s
+        done = 0
+        while True:
+            taken = self._take()
+            if taken is None:
+                return done
+            _run(*taken)
+            done += 1
+            if time.monotonic() >= deadline:
+                return done
+
+    def close(self) -> None:
+        """Refuses everything that waits or is still to come, and ends the thread if there is one."""
+        with self._changed:
+            self._closed = True
+            refused = [future for queue in self._waiting.values() for _, future in queue]
+            for queue in self._waiting.values():
+                queue.clear()
+            self._changed.notify_all()
+        for future in refused:
+            future.set_exception(ShutDownError())
+        if self._thread is not None and threading.get_ident() != self._owner:
+            self._thread.join()
+
+    def _wait_for_job(self) -> bool:
+        with self._changed:
+            while not self._closed and not any(self._waiting.values()):
+                self._changed.wait()
+            return not self._closed
+
+    def _take(self) -> Optional[Tuple[Callable[[], Any], Future[Any]]]:
+        """The next job: of the highest priority, unless a lower one was passed over too often."""
+        with self._changed:
+            waiting = [priority for priority in Priority if self._waiting[priority]]
+            if not waiting:
+                return None
+            overdue = [priority for priority in waiting if self._passed_over[priority] >= FAIR_SHARE]
+            chosen = overdue[-1] if overdue else waiting[0]
+            for priority in waiting:
+                self._passed_over[priority] = 0 if priority is chosen else self._passed_over[priority] + 1
+            return self._waiting[chosen].popleft()
+
+
+def _run(job: Callable[[], Any], future: Future[Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(job())
+    except Exception as error:  # noqa: BLE001 - the root of a thread: the submitter gets the error
+        future.set_exception(error)
+    except BaseException:
+        future.set_exception(ShutDownError())
+        raise

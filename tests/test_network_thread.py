@@ -1,0 +1,95 @@
+"""Jobs for the networks: one thread does them, by priority, and no priority starves."""
+
+import threading
+
+import pytest
+from waiting import PATIENT_S, until
+
+from app.network_thread import FAIR_SHARE, NetworkThread, Priority, ShutDownError
+
+
+@pytest.fixture
+def networks():
+    networks = NetworkThread()
+    yield networks
+    networks.close()
+
+
+def in_background(work):
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_owner_does_its_own_jobs_at_once(networks):
+    assert networks.call(threading.get_ident) == threading.get_ident()
+
+
+def test_jobs_of_other_threads_run_on_the_owning_thread(networks):
+    answers = []
+    asker = in_background(lambda: answers.append(networks.call(threading.get_ident)))
+    until(lambda: networks.run_pending() or answers)
+    asker.join(PATIENT_S)
+    assert answers == [threading.get_ident()]
+
+
+def test_started_without_a_loop_all_jobs_run_on_one_thread_of_its_own(networks):
+    networks.start()
+    users = {networks.call(threading.get_ident, priority) for priority in Priority for _ in range(3)}
+    assert len(users) == 1 and threading.get_ident() not in users
+
+
+def test_higher_priorities_come_first_and_equal_ones_in_order(networks):
+    done = []
+    for name, priority in [("photo", Priority.ENROLMENT), ("first", Priority.REQUEST), ("frame", Priority.FRAME)]:
+        networks.submit(lambda name=name: done.append(name), priority)
+    networks.submit(lambda: done.append("second"), Priority.REQUEST)
+    while networks.run_pending():
+        pass
+    assert done == ["frame", "first", "second", "photo"]
+
+
+@pytest.mark.parametrize("busy", [Priority.FRAME, Priority.REQUEST])
+def test_a_job_of_low_priority_gets_its_share_however_busy_the_others_are(networks, busy):
+    done = []
+    networks.submit(lambda: done.append("photo"), Priority.ENROLMENT)
+    for _ in range(FAIR_SHARE + 1):
+        networks.submit(lambda: done.append("busy"), busy)
+        networks.run_pending()
+    assert done.index("photo") == FAIR_SHARE
+
+
+def test_with_time_left_several_jobs_are_done_in_one_go(networks):
+    futures = [networks.submit(lambda: None) for _ in range(3)]
+    assert networks.run_pending() == 1
+    assert networks.run_pending(budget_s=PATIENT_S) == 2
+    assert all(future.done() for future in futures)
+
+
+def test_what_a_job_raises_reaches_the_thread_that_asked(networks):
+    networks.start()
+    with pytest.raises(ZeroDivisionError):
+        networks.call(lambda: 1 / 0)
+    assert networks.call(lambda: "still there") == "still there"
+
+
+def test_after_the_end_waiting_and_later_jobs_are_refused(networks):
+    waiting = networks.submit(lambda: "never")
+    networks.close()
+    for future in (waiting, networks.submit(lambda: "never")):
+        with pytest.raises(ShutDownError):
+            future.result(PATIENT_S)
+
+
+def test_a_sleeping_loop_hears_of_a_new_job(networks):
+    heard = []
+    networks.on_submit(lambda: heard.append(True))
+    networks.submit(lambda: None)
+    assert heard == [True]
+
+
+def test_a_cancelled_job_is_not_done(networks):
+    done = []
+    networks.submit(lambda: done.append(1)).cancel()
+    networks.run_pending()
+    assert not done
