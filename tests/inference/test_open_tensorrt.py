@@ -57,7 +57,7 @@ def machine(monkeypatch, tmp_path):
         site = tmp_path / "site"
         (site / "tensorrt").mkdir(parents=True, exist_ok=True)
         (site / "pycuda").mkdir(exist_ok=True)
-        folder = str(Path(__file__).parent)
+        folder = str(Path(__file__).parent.parent)
         text = INSTALLED.format(folder=folder, version=version, skills=skills)
         (site / "tensorrt" / "__init__.py").write_text(text, encoding="utf-8")
         (site / "pycuda" / "__init__.py").touch()

@@ -3,9 +3,10 @@
 import dataclasses
 import sys
 
+import gpu_double
 import pytest
 import yaml
-from shipped import CATALOG, ROOT
+from shipped import CATALOG
 
 from app.errors import ModelError
 from app.models.entry import MY_MODELS
@@ -28,9 +29,6 @@ def odd(tmp_path):
 @pytest.fixture
 def with_tensorrt(monkeypatch, tmp_path):
     """A GPU by its driver, and a TensorRT that is found but cannot do anything."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "inference"))
-    import gpu_double
-
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
     gpu_double.install_package(monkeypatch, "cuda-python", gpu_double.Gpu())
     site = tmp_path / "site"

@@ -92,7 +92,7 @@ def environment():
     if subprocess.run(version, capture_output=True, text=True).stdout.strip() != str(sys.version_info[:2]):
         pytest.skip("TensorRT-RTX is here for another Python")
     tests = ROOT / "tests"
-    places = (tests / "tensorrt_api" / "as_tensorrt", RTX / "packages", tests / "inference", ROOT)
+    places = (tests / "tensorrt_api" / "as_tensorrt", RTX / "packages", tests, ROOT)
     return dict(os.environ, PYTHONPATH=":".join(map(str, places)))
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
@@ -51,8 +51,8 @@ def check_board(root: Path = _ROOT) -> List[Finding]:
     ]
 
 
-def check_tensorrt(jetpack: JetPack) -> List[Finding]:
-    """Whether the board's own TensorRT is the one that is found, with a way to the GPU's memory beside it."""
+def check_tensorrt(jetpack: JetPack, find_module: Callable[[str], object] = importlib.util.find_spec) -> List[Finding]:
+    """Whether TensorRT is the board's own one, and a package that gives access to the GPU's memory is installed."""
     if not jetpack.memory_package:
         return [note(f"TensorRT of JetPack {jetpack.name} is for Python 3.6 alone: networks run on the processor")]
     try:
@@ -62,7 +62,7 @@ def check_tensorrt(jetpack: JetPack) -> List[Finding]:
     if version != jetpack.tensorrt and not version.startswith(f"{jetpack.tensorrt}."):
         text = f"TensorRT {version} is not this JetPack's own, {jetpack.tensorrt}"
         return [warning(text, "TensorRT never comes from pip here: .venv/bin/pip uninstall tensorrt")]
-    if not any(importlib.util.find_spec(name) for name in ("cuda", "pycuda")):
+    if not any(find_module(name) for name in ("cuda", "pycuda")):
         cure = install_hint(jetpack.memory_package)
         return [warning(f"TensorRT {version} is there, but nothing that gives it the GPU's memory", cure)]
     return [ok(f"TensorRT {version} is this JetPack's own")]

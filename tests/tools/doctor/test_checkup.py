@@ -4,7 +4,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import gpu_double
 import pytest
+import tensorrt_double
 import yaml
 from shipped import CATALOG
 
@@ -155,10 +157,6 @@ def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tm
 @pytest.fixture
 def place_of_tensorrt(monkeypatch):
     """A GPU by its driver, and a TensorRT that can be loaded."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "inference"))
-    import gpu_double
-    import tensorrt_double
-
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt("10.3.0", gpu_double.Gpu(), {}))
     return {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "compute_capability": "8.7"}

@@ -88,36 +88,33 @@ def test_tensorrt_of_jetpack_4_cannot_be_used_and_need_not():
     assert statuses(check_tensorrt(jetpack_of("32.7.4"))) == [Status.NOTE]
 
 
+def tensorrt_package(version):
+    return SimpleNamespace(__version__=version, Builder=object, Runtime=object, ICudaEngine=object)
+
+
 @pytest.mark.parametrize(
-    ("version", "has_bindings", "status"),
+    ("version", "installed", "status"),
     [
-        ("10.3.0", True, Status.OK),
-        ("10.3.0", False, Status.WARNING),
-        ("10.13.0", True, Status.WARNING),
-        ("8.5.2.2", True, Status.WARNING),
+        ("10.3.0", {"pycuda"}, Status.OK),
+        ("10.3.0", {"cuda"}, Status.OK),
+        ("10.3.0", set(), Status.WARNING),
+        ("10.13.0", {"pycuda"}, Status.WARNING),
+        ("8.5.2.2", {"pycuda"}, Status.WARNING),
     ],
 )
-def test_tensorrt_must_be_the_boards_own(monkeypatch, tmp_path, version, has_bindings, status):
-    names = ("Builder", "Runtime", "ICudaEngine")
-    tensorrt = SimpleNamespace(__version__=version, **dict.fromkeys(names, object))
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
-    if has_bindings:
-        (tmp_path / "pycuda.py").write_text("", encoding="utf-8")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
+def test_tensorrt_must_be_the_boards_own(monkeypatch, version, installed, status):
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_package(version))
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"), installed.__contains__)
     assert finding.status is status
 
 
-def test_board_without_any_tensorrt_is_told_how_to_get_it(monkeypatch):
+def test_missing_tensorrt_is_a_warning_that_names_the_setup_script(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     (finding,) = check_tensorrt(jetpack_of("36.4.3"))
     assert finding.status is Status.WARNING and "jetson_setup.sh" in finding.advice
 
 
-def test_where_nothing_gives_the_gpus_memory_the_package_for_this_jetpack_is_named(monkeypatch):
-    tensorrt = SimpleNamespace(__version__="10.3.0", Builder=object, Runtime=object, ICudaEngine=object)
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
-    hint = install_hint("cuda-python~=12.6")
-    monkeypatch.setattr(sys, "path", [])
-    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
-    assert finding.advice == hint
+def test_missing_gpu_memory_package_is_named_for_this_jetpack(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_package("10.3.0"))
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"), lambda name: None)
+    assert finding.advice == install_hint("cuda-python~=12.6")

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-CUDA_PYTHON = json.loads(
-    (Path(__file__).parent.parent / "tensorrt_api" / "cuda-python.json").read_text(encoding="utf-8")
-)
+CUDA_PYTHON = json.loads((Path(__file__).parent / "tensorrt_api" / "cuda-python.json").read_text(encoding="utf-8"))
 PYCUDA = {
     "": (
         "init",

@@ -13,7 +13,7 @@ from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-SURFACES = Path(__file__).parent.parent / "tensorrt_api" / "surfaces"
+SURFACES = Path(__file__).parent / "tensorrt_api" / "surfaces"
 VERSIONS = tuple(sorted(path.stem for path in SURFACES.glob("*.json")))
 ENUMS = ("DataType", "TensorIOMode", "TensorLocation", "LayerInformationFormat")
 
