@@ -3,7 +3,8 @@
 #
 #   PYTHON=/path/to/python3   the Python to use (default: the newest found that runs)
 #   OPENCV=auto               which OpenCV: auto, system, window or headless (docs/install.md)
-#   PYTEST_ARGS="-k align"    more words for pytest
+#   PYTEST_ARGS="-k align"    more arguments for pytest
+#   WORKERS=auto              processes that run tests: auto (one per core) or a number; 0: in pytest's own process
 #   LINT_ALL=1                a linter that cannot be installed is a failure (CI)
 
 SHELL := /bin/bash
@@ -13,7 +14,10 @@ PYTHON ?=
 OPENCV ?= auto
 VENV ?= .venv
 PYTEST_ARGS ?=
+WORKERS ?= auto
 LINT_ALL ?=
+
+PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
@@ -32,7 +36,7 @@ demo: $(VENV)/ready-demo ## install what is needed and run the demo: no camera, 
 
 test: $(VENV)/ready-dev ## install what is needed and run all tests
 	@echo "==> pytest"
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 test-py38: ## run all tests on Python 3.8, the oldest supported, where there is one
 	@if python=$$(install/find_python.sh 3.8 2>/dev/null); then \
@@ -43,11 +47,11 @@ test-py38: ## run all tests on Python 3.8, the oldest supported, where there is 
 
 test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDIA's real bindings, 8.6 to 11.4
 	@$(VENV)/bin/python tests/tensorrt_api/environments.py build/tensorrt-api
-	@$(VENV)/bin/python -m pytest tests/tensorrt_api $(PYTEST_ARGS)
+	@$(PYTEST) tests/tensorrt_api $(PYTEST_ARGS)
 
 test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, and importing checkpoints
 	@echo "==> pytest tests/training tests/tools/importing"
-	@$(VENV)/bin/python -m pytest tests/training tests/tools/importing $(PYTEST_ARGS)
+	@$(PYTEST) tests/training tests/tools/importing $(PYTEST_ARGS)
 
 test-real: $(VENV)/ready-dev ## hold detectors with published weights against each other: MODELS=DIR PICTURES=DIR
 	@test -n "$(MODELS)" -a -n "$(PICTURES)" || { echo "usage: make test-real MODELS=DIR PICTURES=DIR"; exit 2; }
@@ -76,7 +80,7 @@ lock: $(VENV)/ready-dev ## choose the newest versions again for install/constrai
 	@for flavour in "" -numpy1; do \
 	  echo "==> install/constraints$$flavour.txt"; \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.8 \
-	    --no-annotate --extra dev --extra window --extra headless --constraint install/limits.txt \
+	    --no-annotate --extra dev --extra openvino --extra window --extra headless --constraint install/limits.txt \
 	    $${flavour:+--constraint install/limits$$flavour.txt} \
 	    --output-file install/constraints$$flavour.txt pyproject.toml install/lint.txt || exit 1; \
 	done

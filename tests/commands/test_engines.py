@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from waiting import PATIENT_S
 
 from app.text import program
 
@@ -321,9 +322,9 @@ def test_ctrl_c_says_that_the_download_goes_on_another_time(engines):
         text=True,
     )
     try:
-        assert stalled.wait(timeout=300)
+        assert stalled.wait(PATIENT_S)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=PATIENT_S)
     finally:
         process.kill()
         process.wait()

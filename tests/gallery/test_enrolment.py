@@ -5,12 +5,11 @@ import dataclasses
 import logging
 import shutil
 import threading
-import time
 
 import pytest
 import yaml
 from shipped import CATALOG
-from waiting import PATIENT_S
+from waiting import until
 
 from app.assembly import open_enrolment
 from app.gallery.enrolment import Enrolment, ErrandRefusedError, Errands
@@ -34,10 +33,7 @@ def enrolment(networks, settings):
 
 def work_until(enrolment, condition):
     """What the loop does between frames, until something has happened."""
-    deadline = time.monotonic() + PATIENT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        enrolment.keep_up()
+    until(condition, do=enrolment.keep_up)
 
 
 def names(enrolment):
