@@ -11,9 +11,9 @@ from typing import List, NoReturn, Optional, Sequence
 
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
-from app.commands.parser import CommandParser, suggestion
+from app.commands.parser import CommandParser
 from app.errors import AppError
-from app.text import program
+from app.text import program, suggestion
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",

@@ -1,17 +1,51 @@
-"""Words that change: with their number, or with how the program was started."""
+"""How values are written for people, and read back: counts, sizes, tables, suggestions, commands to copy."""
 
 from __future__ import annotations
 
+import difflib
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterable, Iterator, Optional, Sequence, Tuple
+
+SUGGESTION_CUTOFF = 0.65
+"""How similar a name must be to be suggested (`difflib` ratio). Options resemble each other by their leading dashes."""
 
 
 def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
     """`1 face`, `2 faces`, `1 person`, `2 people`."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def megabytes(size: int) -> str:
+    """`2.3 MB`, or `12.5 kB` below one megabyte."""
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
+
+
+def parse_size(text: str) -> Tuple[int, int]:
+    """Width and height from `640x480`; raises ValueError for anything else."""
+    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    if sides is None:
+        raise ValueError(f"{text!r}: expected width and height such as 640x480")
+    return int(sides[1]), int(sides[2])
+
+
+def suggestion(wrong: str, known: Iterable[str], otherwise: Optional[str] = None) -> str:
+    """`; did you mean 'list'?`, or `otherwise` when nothing is similar (default: all known names)."""
+    names = list(known)
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=SUGGESTION_CUTOFF)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if otherwise is None else otherwise
+
+
+def labelled(label: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
+    """Rows of a two-column listing: the label stands in the first row only."""
+    for line in lines:
+        yield label, line
+        label = ""
 
 
 def program() -> str:

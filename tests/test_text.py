@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.text import counted, install_hint, program
+from app.text import counted, install_hint, labelled, megabytes, parse_size, program, suggestion
 
 
 @pytest.fixture
@@ -21,6 +21,27 @@ def test_counts_agree_with_their_nouns():
     assert counted(1, "face") == "1 face"
     assert counted(0, "face") == "0 faces"
     assert counted(2, "person", "people") == "2 people"
+
+
+def test_small_files_are_counted_in_kilobytes():
+    assert (megabytes(2_340_000), megabytes(12_500)) == ("2.3 MB", "12.5 kB")
+
+
+@pytest.mark.parametrize("text", ["640", "640x", "x480", "640X480", "-64x48", "640x480x3", " 640x480", "6\u0664x48"])
+def test_a_size_is_width_x_height_and_nothing_else(text):
+    assert parse_size("640x480") == (640, 480)
+    with pytest.raises(ValueError):
+        parse_size(text)
+
+
+def test_a_similar_name_is_suggested_or_all_are_listed():
+    assert "'show'" in suggestion("shwo", ["list", "show"])
+    assert suggestion("zzz", ["list", "show"]).endswith("list, show")
+    assert suggestion("zzz", ["list"], "; see above") == "; see above"
+
+
+def test_a_label_stands_in_its_first_row_only():
+    assert list(labelled("files", "ab")) == [("files", "a"), ("", "b")]
 
 
 def test_a_command_to_copy_names_the_python_that_runs(python, tmp_path, monkeypatch):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional, Sequence
 
-from app.text import program, python
-
-LEAST_LIKENESS = 0.65
-"""Of a guess. Options are alike already by the dashes that they begin with."""
+from app.text import program, python, suggestion
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -69,12 +65,3 @@ class CommandParser(argparse.ArgumentParser):
 
     def _actions_of_commands(self) -> List[argparse.Action]:
         return [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-
-
-def suggestion(wrong: str, known: Iterable[str], otherwise: Optional[str] = None) -> str:
-    """`; did you mean 'list'?`; where nothing is like it, what is said otherwise: all there is."""
-    names = list(known)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=LEAST_LIKENESS)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(names)}" if otherwise is None else otherwise

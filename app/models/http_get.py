@@ -71,10 +71,6 @@ def check_address(address: str) -> None:
         raise ModelError(f"{address}: models are downloaded from https:// addresses only (http:// on this machine)")
 
 
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
-
-
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     """Follows only to addresses that could have been asked for themselves."""
 

@@ -16,8 +16,9 @@ from typing import Callable, Optional
 
 from app.errors import ModelError
 from app.models.entry import FileState, ModelEntry, sha256_of
-from app.models.http_get import check_address, get, megabytes
+from app.models.http_get import check_address, get
 from app.models.part_file import PartFile
+from app.text import megabytes
 
 logger = logging.getLogger(__name__)
 

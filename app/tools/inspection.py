@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple, Union
 
 from app.errors import ModelError
 from app.inference.engine_facts import EngineFacts, describe_tensor, engine_facts
 from app.inference.onnx_facts import OnnxFacts, onnx_facts
 from app.models.built_engines import engines_built_from
 from app.models.catalog import Catalog
-from app.text import counted, table
+from app.text import counted, labelled, megabytes, table
 
 OPERATORS_SHOWN = 12
 
@@ -59,8 +59,8 @@ def _onnx_lines(facts: OnnxFacts) -> Iterator[Tuple[str, str]]:
         "format",
         f"ONNX, opset {facts.opset}, by {facts.producer or 'an unnamed exporter'}" if facts.opset else "ONNX",
     )
-    yield from _under("inputs", facts.inputs)
-    yield from _under("outputs", facts.outputs)
+    yield from labelled("inputs", facts.inputs)
+    yield from labelled("outputs", facts.outputs)
     yield "file", megabytes(facts.file_bytes)
     if facts.missing:
         yield "", facts.missing
@@ -68,7 +68,7 @@ def _onnx_lines(facts: OnnxFacts) -> Iterator[Tuple[str, str]]:
     yield "precision", facts.precision
     types = ", ".join(f"{megabytes(size)} {name}" for name, size in (facts.weight_types or {}).items())
     yield "weights", f"{facts.weights / 1e6:.2f} million: {types}"
-    yield from _under(
+    yield from labelled(
         "largest", [f"{t.name} {_shape(t.shape)} {t.type}, {megabytes(t.size_bytes)}" for t in facts.largest]
     )
     unknown = f" and {counted(facts.sizes_unknown, 'result')} of unknown size" if facts.sizes_unknown else ""
@@ -80,12 +80,14 @@ def engine_lines(facts: EngineFacts) -> Iterator[Tuple[str, str]]:
     evidence = "its card" if facts.card else "its name alone"
     yield "format", "TensorRT engine" + ("" if facts.plan else f" by {evidence}: not verified, see TensorRT below")
     yield "file", megabytes(facts.file_bytes)
-    yield from _under("card", [f"{key}: {value}" for key, value in facts.card.items()] or ["none lies beside it"])
+    yield from labelled("card", [f"{key}: {value}" for key, value in facts.card.items()] or ["none lies beside it"])
     if facts.plan is None:
         yield "TensorRT", facts.missing
         return
     for heading, is_input in (("inputs", True), ("outputs", False)):
-        yield from _under(heading, [describe_tensor(held) for held in facts.plan.tensors if held.is_input == is_input])
+        yield from labelled(
+            heading, [describe_tensor(held) for held in facts.plan.tensors if held.is_input == is_input]
+        )
     yield "memory", f"{megabytes(facts.plan.working_memory_bytes)} on the GPU, besides weights, inputs and outputs"
     precisions = ", ".join(f"{count} {name}" for name, count in facts.plan.layers_by_precision.items())
     yield "layers", f"{len(facts.plan.layers)}" + (f": {precisions}" if precisions else "")
@@ -112,16 +114,5 @@ def _operators(counts: Mapping[str, int]) -> str:
     return f"{text} and {others} more kinds" if others > 0 else text
 
 
-def _under(heading: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
-    for line in lines:
-        yield heading, line
-        heading = ""
-
-
 def _shape(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) or "one number"
-
-
-def megabytes(size: int) -> str:
-    """`2.3 MB`, and smaller things in kB."""
-    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"

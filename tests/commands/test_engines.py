@@ -116,8 +116,8 @@ def test_the_list_says_what_each_model_is_and_whether_it_is_here(command, engine
     (engines / "teller.onnx").write_bytes(b"something else")
     code, out, _ = command("list")
     assert code == 0
-    assert row(out, "finder") == "finder detection retinaface MIT 0.5 MB not downloaded yes"
-    assert row(out, "teller") == "teller embedding arcface research only (NC) 0.0 MB wrong hash"
+    assert row(out, "finder") == "finder detection retinaface MIT 512.0 kB not downloaded yes"
+    assert row(out, "teller") == "teller embedding arcface research only (NC) 0.0 kB wrong hash"
     assert row(out, "guesser") == "guesser attributes oracle (*) MIT - not downloaded"
 
 

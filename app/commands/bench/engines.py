@@ -14,6 +14,7 @@ from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, SettingsError, check_all
 from app.files import check_writable, write_text
 from app.settings import ModelSettings, leaves
+from app.text import parse_size, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,7 +201,6 @@ def _picture() -> Tuple[np.ndarray, str]:
 def _tell(
     arguments: argparse.Namespace, outcomes: Sequence[Outcome], work: Optional[_PublishedWork], shown: str
 ) -> None:
-    from app.text import table
     from app.tools.benchmark.machine import machine
     from app.tools.benchmark.network_report import markdown_table, published_report, report_json, speed_report
     from app.tools.benchmark.power import PowerMeter
@@ -247,7 +247,7 @@ def _seconds(text: str) -> float:
 
 def _sizes(text: str) -> Tuple[Size, ...]:
     try:
-        sizes = tuple((int(width), int(height)) for width, height in (part.split("x") for part in text.split(",")))
+        sizes = tuple(map(parse_size, text.split(",")))
     except ValueError:
         sizes = ((0, 0),)
     if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for size in sizes for side in size):

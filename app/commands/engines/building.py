@@ -12,6 +12,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import SettingsError, check_all
 from app.settings import Settings
+from app.text import parse_size
 
 if TYPE_CHECKING:
     from app.models.engine_building import BuildWishes
@@ -141,12 +142,14 @@ def _batch(text: str) -> Tuple[int, int, int]:
 
 
 def _size(text: str) -> Tuple[int, int]:
-    sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
-    if sides is None or any(not 64 <= int(side) <= 4096 or int(side) % 32 for side in sides.groups()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected width and height such as 640x480, each a multiple of 32 from 64 to 4096"
-        )
-    return int(sides[1]), int(sides[2])
+    expected = ", each a multiple of 32 from 64 to 4096"
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}{expected}") from None
+    if any(not 64 <= side <= 4096 or side % 32 for side in size):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height{expected}")
+    return size
 
 
 def _megabytes(text: str) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Tuple
 
 from app.commands.engines.showing import OPTION
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.text import program
+from app.text import parse_size, program
 
 if TYPE_CHECKING:
     from app.tools.importing.importer import Imported, Skipped
@@ -33,7 +32,7 @@ examples:
   python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
   python -m app engines import backbone.pth --name mine --replace"""
 
-SMALLEST_SIDE = 16
+SMALLEST_SIDE, LARGEST_SIDE = 16, 9999
 ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
 
 
@@ -138,9 +137,10 @@ def _batch(text: str) -> int:
 def _size(text: str) -> Tuple[int, int]:
     if text == "free":
         return 0, 0
-    sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    if sides is None or 0 in (int(sides[1]), int(sides[2])):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height such as 640x480, or the word free")
-    if min(int(sides[1]), int(sides[2])) < SMALLEST_SIDE:
-        raise argparse.ArgumentTypeError(f"{text!r}: too small; at least {SMALLEST_SIDE}x{SMALLEST_SIDE}")
-    return int(sides[1]), int(sides[2])
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or free") from None
+    if min(size) < SMALLEST_SIDE or max(size) > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text!r}: each side must be from {SMALLEST_SIDE} to {LARGEST_SIDE}")
+    return size

@@ -10,7 +10,7 @@ from app.commands.options import add_settings_options, effective_settings
 from app.models.catalog import read_catalog
 from app.models.entry import FileState, ModelEntry
 from app.settings import Settings
-from app.text import program, table
+from app.text import megabytes, program, table
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -61,8 +61,6 @@ def state_text(entry: ModelEntry) -> str:
 
 
 def size_text(entry: ModelEntry) -> str:
-    from app.models.http_get import megabytes
-
     if entry.file.is_file():
         return megabytes(entry.file.stat().st_size)
     return megabytes(entry.size_bytes) if entry.size_bytes else entry.figures.get("download", "-")

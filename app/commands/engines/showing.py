@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Iterable, Iterator, Tuple
+from typing import Iterator, Tuple
 
 from app.commands.engines.listing import is_chosen, size_text, state_text
 from app.commands.options import add_settings_options, effective_settings
@@ -12,7 +12,7 @@ from app.models.built_engines import engines_built_from
 from app.models.catalog import Catalog, read_catalog
 from app.models.entry import FileState, ModelEntry
 from app.settings import Settings
-from app.text import program
+from app.text import labelled, program
 
 DESCRIPTION = EXAMPLES = ""
 
@@ -62,7 +62,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
         yield "address", entry.url
     if entry.card:
         yield "card", entry.card
-    yield from _under("figures", [f"{what}: {text}" for what, text in entry.figures.items()])
+    yield from labelled("figures", [f"{what}: {text}" for what, text in entry.figures.items()])
     if entry.notes:
         yield "notes", entry.notes
     if not entry.sha256:
@@ -71,7 +71,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
     yield "SHA-256", f"{entry.sha256} expected"
     yield from _network_facts(entry, settings)
-    yield from _under("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none built here"])
+    yield from labelled("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none built here"])
 
 
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
@@ -90,16 +90,10 @@ def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str,
     except ModelError as error:
         yield "network", str(error)
         return
-    yield from _under("inputs", inputs)
-    yield from _under("outputs", outputs)
+    yield from labelled("inputs", inputs)
+    yield from labelled("outputs", outputs)
     if runs_on:
         yield "runs on", runs_on
-
-
-def _under(heading: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
-    for line in lines:
-        yield heading, line
-        heading = ""
 
 
 def _input_text(entry: ModelEntry) -> str:

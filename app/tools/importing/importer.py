@@ -19,10 +19,9 @@ from app.inference.onnx_damage import EMPTY
 from app.models.catalog import Catalog, read_catalog, read_entry
 from app.models.entry import MY_MODELS, ModelEntry, sha256_of
 from app.models.families import DETECTORS
-from app.models.http_get import megabytes
 from app.models.store import install
 from app.settings import DetectionSettings
-from app.text import program
+from app.text import megabytes, program
 from app.tools.importing.comparing import largest_difference, require_equal
 from app.tools.importing.drafts import (
     COMPARED_SIZE,

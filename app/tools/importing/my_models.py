@@ -14,7 +14,7 @@ from app.errors import ModelError
 from app.files import write_whole
 from app.models.catalog import Catalog
 from app.models.entry import MY_MODELS
-from app.models.http_get import megabytes
+from app.text import megabytes
 
 HEADING = """# Your own models: what `python -m app engines import` has written, and what you add by hand.
 # The same keys as in catalog.yaml, which explains them. This file is yours: updates leave it alone.

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Iterator, List
 
 from app.errors import ModelError
-from app.models.http_get import megabytes
+from app.text import megabytes
 from app.tools.importing.my_models import require_space
 
 MOST_BYTES = 2 << 30
