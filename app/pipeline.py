@@ -15,18 +15,21 @@ import numpy as np
 from app.capture.capture import Channels
 from app.errors import OutputError
 from app.gallery.enrolment import Enrolment, KnownPeople
-from app.identity.decision import decide
-from app.identity.face_tracker import ChannelTracker
+from app.identity.face_tracker import FaceTracker
+from app.identity.index import decide
 from app.output.outputs import Outputs
 from app.output.progress import Progress
 from app.output.summary import RunSummary
 from app.output.window import Window
 from app.settings import Settings
-from app.types import Faces, Frame, FrameResult, Match
+from app.types import FaceAttributes, Faces, Frame, FrameResult, Match, Reason
 from app.vision.align import align_faces
 from app.vision.attributes import AttributeReader
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
+from app.vision.quality import face_sizes_px
+
+TOO_SMALL = Match(name=None, reason=Reason.TOO_SMALL)
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it looks after keys, the gallery and the limits again."""
@@ -119,8 +122,8 @@ class Pipeline:
         self._attributes = attributes
         self._people = people
         self._settings = settings
-        self._trackers: Dict[str, ChannelTracker] = defaultdict(
-            lambda: ChannelTracker(settings.tracking, settings.recognition)
+        self._trackers: Dict[str, FaceTracker] = defaultdict(
+            lambda: FaceTracker(settings.tracking, settings.recognition)
         )
 
     def process(self, frames: Sequence[Frame]) -> List[FrameResult]:
@@ -141,31 +144,32 @@ class Pipeline:
         watch = Stopwatch()
         known = self._people.known
         tracker = self._trackers[frame.source]
-        now = frame.source_time
         with watch.stage("track"):
-            tracker.update(faces.boxes, now, frame.continues)
-            rows = tracker.faces_to_look_at(known.generation)
+            pending = tracker.update(faces.boxes, frame.source_time, known.generation, frame.continues)
+            large = face_sizes_px(faces) >= self._settings.recognition.min_face_px
+            rows = [row for row in pending.rows if large[row]]
+        matches = [TOO_SMALL] * len(pending.rows)
         if rows:
-            faces, matches = self._look(frame, faces, rows, known, watch)
-            with watch.stage("track"):
-                for row, match in zip(rows, matches):
-                    tracker.record_look(row, match, known.generation)
+            faces, compared = self._compare(frame, faces, rows, known, watch)
+            matches = [compared.pop(0) if large[row] else TOO_SMALL for row in pending.rows]
+        attributes: List[FaceAttributes] = []
         if self._attributes is not None and len(faces):
             with watch.stage("attributes"):
-                read = self._attributes.read(frame.image, faces, rows, tracker.attributes())
-            tracker.record_attributes(read)
+                attributes = self._attributes.read(frame.image, faces, rows, pending.attributes)
+        with watch.stage("track"):
+            tracked = tracker.record(pending, matches, attributes)
         return FrameResult(
             frame=frame,
             faces=faces,
-            matches=tracker.matches(),
-            track_ids=tracker.track_ids(),
-            tracks=tracker.tracks(),
-            attributes=() if self._attributes is None else tracker.attributes(),
+            matches=tracked.matches,
+            track_ids=tracked.track_ids,
+            tracks=tracked.tracks,
+            attributes=tracked.attributes,
             timings_ms={**detection_ms, **watch.milliseconds},
             latency_s=max(0.0, time.time() - frame.captured_at),
         )
 
-    def _look(
+    def _compare(
         self, frame: Frame, faces: Faces, rows: List[int], known: KnownPeople, watch: Stopwatch
     ) -> Tuple[Faces, List[Match]]:
         """Compares the faces of these rows with everybody enrolled; the faces come back with what was embedded."""

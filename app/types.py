@@ -99,13 +99,18 @@ class Reason(str, enum.Enum):
     MATCHED = "matched"
     BELOW_THRESHOLD = "below_threshold"
     TOO_CLOSE_TO_RUNNER_UP = "too_close_to_runner_up"
-    LOOKS_DISAGREE = "looks_disagree"
+    VOTES_DISAGREE = "votes_disagree"
     NOBODY_ENROLLED = "nobody_enrolled"
     TOO_SMALL = "too_small"
     NOT_COMPARED_YET = "not_compared_yet"
 
     def __str__(self) -> str:
         return self.value
+
+    @property
+    def compared(self) -> bool:
+        """Whether the face was compared with the enrolled people, so that its similarities mean something."""
+        return self not in (Reason.TOO_SMALL, Reason.NOT_COMPARED_YET)
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,11 @@ class Match:
     """The person, or None for unknown."""
     reason: Reason
     similarity: float = 0.0
-    """Cosine of the nearest person's best photo, also when it did not suffice for a name."""
+    """Cosine of the nearest person's best photo, even if too low for a name."""
     nearest: Optional[str] = None
-    """Whose photo that is."""
+    """The person nearest to the face, even if too far for a name."""
+    photo: Optional[str] = None
+    """That person's best photo, as a path inside the gallery."""
     runner_up: Optional[str] = None
     """The second nearest person."""
     runner_up_similarity: float = 0.0
@@ -182,7 +189,7 @@ class Track:
     box: np.ndarray
     """Where it was last seen: x1 y1 x2 y2."""
     match: Match
-    """Who it is, as far as the looks taken so far agree."""
+    """Who it is, by the votes so far."""
     first_seen: float
     """Seconds since the epoch, like `Frame.captured_at`; in a recording, seconds into it."""
     last_seen: float

@@ -58,8 +58,8 @@ def test_every_face_gets_an_answer_and_a_track(networks, settings, pictures, peo
 
 
 def test_settled_faces_are_embedded_again_only_after_the_interval(networks, settings, pictures, people_gallery):
-    _, settled = run(networks, settings, pictures, people_gallery, look_again_after_s=100)
-    _, always = run(networks, settings, pictures, people_gallery, look_again_after_s=0)
+    _, settled = run(networks, settings, pictures, people_gallery, reembed_after_s=100)
+    _, always = run(networks, settings, pictures, people_gallery, reembed_after_s=0)
     assert len(always) == len(pictures) and sum(always) >= 3 * len(pictures) - 3
     assert sum(settled) < sum(always) / 2
 
@@ -107,7 +107,7 @@ def test_attributes_are_asked_for_with_the_looks_and_stay_with_the_face(networks
     settings = dataclasses.replace(
         settings,
         gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
-        recognition=dataclasses.replace(settings.recognition, look_again_after_s=100),
+        recognition=dataclasses.replace(settings.recognition, reembed_after_s=100),
     )
     with open_enrolment(settings, detector, embedder) as enrolment:
         enrolment.enrol_all()

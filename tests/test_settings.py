@@ -38,10 +38,10 @@ def test_the_command_line_overrides_the_file_which_overrides_the_default(config)
     path = config("recognition:\n  threshold: 0.4\n  margin: 0.1\n")
     effective = resolve([read_file(path), Layer({"recognition.threshold": Assignment(0.5, "--threshold")})])
     recognition = effective.settings.recognition
-    assert (recognition.threshold, recognition.margin, recognition.looks) == (0.5, 0.1, 5)
+    assert (recognition.threshold, recognition.margin, recognition.vote_window) == (0.5, 0.1, 5)
     assert effective.origins["recognition.threshold"] == "--threshold"
     assert effective.origins["recognition.margin"] == f"{path}:3"
-    assert effective.origins["recognition.looks"] == "default"
+    assert effective.origins["recognition.vote_window"] == "default"
 
 
 def test_sources_given_on_the_command_line_replace_those_of_the_file(config):
@@ -101,9 +101,9 @@ def test_a_mistake_is_answered_with_its_line_and_what_was_expected(config, text,
 
 
 def test_settings_that_contradict_each_other_are_refused(config):
-    path = config("recognition:\n  looks: 3\n  min_agreeing_looks: 4\n")
+    path = config("recognition:\n  vote_window: 3\n  min_votes: 4\n")
     message = complaint(path)
-    assert f"{path}:2, {path}:3" in message and "min_agreeing_looks = 4 cannot be more than" in message
+    assert f"{path}:2, {path}:3" in message and "min_votes = 4 cannot be more than" in message
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_place(config):

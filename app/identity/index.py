@@ -1,4 +1,4 @@
-"""Finding the nearest people to a face."""
+"""Comparing faces with the enrolled people: the nearest two, and the name that follows from them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from app.errors import GalleryError
 from app.text import install_hint
+from app.types import NOT_COMPARED_YET, Match, Reason
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,33 @@ class PersonIndex:
             if other != person:
                 return Candidates(person, similarities[0], self._photos[rows[0]], other, similarity)
         return Candidates(person, similarities[0], self._photos[rows[0]])
+
+
+def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
+    """The answer of one comparison: the nearest person, if similar enough and clearly nearer than the runner-up.
+
+    Two people at exactly the same distance are never distinguished, even with a margin of 0.
+    """
+    similarity, lead = candidates.similarity, candidates.similarity - candidates.runner_up_similarity
+    if similarity != similarity:
+        return NOT_COMPARED_YET
+    if candidates.person is None:
+        return Match(name=None, reason=Reason.NOBODY_ENROLLED)
+    name, reason = None, Reason.BELOW_THRESHOLD
+    if similarity >= threshold:
+        if candidates.runner_up is None or (lead >= margin and lead > 0):
+            name, reason = candidates.person, Reason.MATCHED
+        else:
+            reason = Reason.TOO_CLOSE_TO_RUNNER_UP
+    return Match(
+        name=name,
+        reason=reason,
+        similarity=similarity,
+        nearest=candidates.person,
+        photo=candidates.photo,
+        runner_up=candidates.runner_up,
+        runner_up_similarity=candidates.runner_up_similarity,
+    )
 
 
 def _import_faiss() -> Any:

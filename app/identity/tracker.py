@@ -97,7 +97,7 @@ def step(
     return _confirmed(_with_new(survivors, boxes[fresh]), settings.min_hits), Assignment(rows, returned)
 
 
-def afresh(state: TrackerState) -> TrackerState:
+def restarted(state: TrackerState) -> TrackerState:
     """No tracks, but the numbers go on: for a picture that has nothing to do with the one before."""
     return TrackerState(next_key=state.next_key, next_id=state.next_id)
 

@@ -1,70 +1,118 @@
-"""What was seen of one track so far: its last looks, the answer they give, and when to look again."""
+"""The name of a track, decided by the votes of its recent comparisons."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from collections import Counter
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import List, Optional, Sequence, Tuple
 
-from app.identity.decision import is_telling, settle
 from app.settings import RecognitionSettings
-from app.types import NOT_COMPARED_YET, Match
+from app.types import NOT_COMPARED_YET, Match, Reason
+
+_similarity = attrgetter("similarity")
 
 
 @dataclass(frozen=True)
-class TrackLooks:
-    """The looks taken at one track."""
+class TrackVotes:
+    """The recent comparisons of one track and the answer that follows from them."""
 
-    looks: Tuple[Match, ...] = ()
-    """The newest last; only those that compared the face with somebody."""
+    votes: Tuple[Match, ...] = ()
+    """Comparisons with the gallery of `generation`, the newest last."""
     published: Match = NOT_COMPARED_YET
-    """What they come to."""
+    """The track's answer."""
     generation: int = 0
-    """Of the gallery that they compared with."""
-    last_look: Optional[float] = None
+    last_vote: Optional[float] = None
+    """When the face was last compared."""
 
 
-NEVER_LOOKED = TrackLooks()
+NO_VOTES = TrackVotes()
 
 
-def record_look(
-    before: TrackLooks, match: Match, time: float, generation: int, settings: RecognitionSettings
-) -> TrackLooks:
-    """The track after one more look.
+def add_vote(
+    before: TrackVotes, match: Match, time: float, generation: int, settings: RecognitionSettings
+) -> TrackVotes:
+    """The votes after one more comparison.
 
-    Looks at an older gallery are dropped, since whom they missed may be in it now; the name they gave stays until
-    there are enough new ones. A look that told nothing (no embedding) changes nothing, so that it is taken again.
+    Votes from an older generation of the gallery are dropped, because the person they missed may be enrolled now. The
+    name they gave stays until there are enough new votes. A face that was not compared (a gate rejected it) does not
+    vote; its reason is published as long as the track has no vote at all.
     """
-    if not is_telling(match):
-        return before
-    window = before.looks if before.generation == generation else ()
-    looks = (*window, match)[-settings.looks :]
-    published = settle(looks, before.published, agreement(settings))
-    return TrackLooks(looks, published, generation, time)
+    if not match.reason.compared:
+        return replace(before, published=match) if before.last_vote is None else before
+    kept = before.votes if before.generation == generation else ()
+    votes = (*kept, match)[-settings.vote_window :]
+    return TrackVotes(votes, resolve(votes, before.published, required_votes(settings)), generation, time)
 
 
-def needs_look(track: TrackLooks, time: float, generation: int, settings: RecognitionSettings) -> bool:
-    """Whether the face should be embedded in this frame."""
-    if track.last_look is None or track.generation != generation or not is_settled(track, settings):
+def needs_embedding(track: TrackVotes, time: float, generation: int, settings: RecognitionSettings) -> bool:
+    """Whether the face should be embedded and compared in this frame."""
+    if track.last_vote is None or track.generation != generation or not is_settled(track, settings):
         return True
-    since = time - track.last_look
-    return not 0 <= since < settings.look_again_after_s
+    return not 0 <= time - track.last_vote < settings.reembed_after_s
 
 
-def is_settled(track: TrackLooks, settings: RecognitionSettings) -> bool:
-    """Whether more looks would hardly change the answer.
+def is_settled(track: TrackVotes, settings: RecognitionSettings) -> bool:
+    """Whether another vote is unlikely to change the answer.
 
-    Named: when enough looks were taken. Unknown: only when the window is full, for the name may still come. Neither
-    when the last look gave another name than the answer: that is either a slip, which one more look clears up, or
-    two people who crossed, which must not wait.
+    A named track is settled once it has the required votes, an unknown one only when its window is full, because the
+    name may still come. A track whose last vote contradicts its name is not settled: either the vote was an outlier,
+    which the next one corrects, or two people crossed, which must be noticed at once.
     """
-    if not track.looks:
+    if not track.votes:
         return False
-    last, name = track.looks[-1].name, track.published.name
+    last, name = track.votes[-1].name, track.published.name
     if last is not None and last != name:
         return False
-    return len(track.looks) >= (settings.looks if name is None else agreement(settings))
+    return len(track.votes) >= (settings.vote_window if name is None else required_votes(settings))
 
 
-def agreement(settings: RecognitionSettings) -> int:
-    """Looks that must agree; never more than are kept, or nobody would ever be named."""
-    return min(settings.min_agreeing_looks, settings.looks)
+def required_votes(settings: RecognitionSettings) -> int:
+    """Votes that a name needs; never more than the window holds, or no track would ever get a name."""
+    return min(settings.min_votes, settings.vote_window)
+
+
+def resolve(votes: Sequence[Match], published: Match, min_votes: int) -> Match:
+    """The answer of a track, from its votes (the newest last) and the answer published before.
+
+    - A name is *given* when more than half of the votes, and at least `min_votes`, agree on it.
+    - A name is *kept* while at least a third of the votes agree on it, or while there are fewer than `min_votes` (as
+      after a change of the gallery). The gap between a half and a third prevents flickering names.
+    - Otherwise the face is unknown: for the most common reason if more than half of the votes are unknown; because it
+      was not compared often enough yet; or because the votes disagree.
+
+    The similarities are those of a single vote, the most similar of those that agree, so that they are consistent.
+    """
+    if published.name is not None:
+        agreeing = [vote for vote in votes if vote.name == published.name]
+        if len(votes) < min_votes or 3 * len(agreeing) >= len(votes):
+            return max(agreeing, key=_similarity, default=published)
+    if not votes:
+        return published
+    count = Counter(vote.name for vote in votes if vote.name is not None)
+    ranked = sorted(count, key=lambda name: (-count[name], name))
+    unknown = [vote for vote in votes if vote.name is None]
+    if not ranked or 2 * len(unknown) > len(votes):
+        return _most_common(unknown)
+    first = [vote for vote in votes if vote.name == ranked[0]]
+    best = max(first, key=_similarity)
+    if len(first) >= min_votes and 2 * len(first) > len(votes):
+        return best
+    if len(votes) < min_votes and len(ranked) == 1:
+        return replace(best, name=None, reason=Reason.NOT_COMPARED_YET)
+    if len(ranked) == 1:
+        return replace(best, name=None, reason=Reason.VOTES_DISAGREE)
+    rival = max((vote for vote in votes if vote.name == ranked[1]), key=_similarity)
+    return replace(
+        best,
+        name=None,
+        reason=Reason.VOTES_DISAGREE,
+        runner_up=rival.name,
+        runner_up_similarity=rival.similarity,
+    )
+
+
+def _most_common(unknown: List[Match]) -> Match:
+    """The newest vote with the most common reason; of equally common reasons, the newest."""
+    count = Counter(vote.reason for vote in unknown)
+    return max(enumerate(unknown), key=lambda numbered: (count[numbered[1].reason], numbered[0]))[1]

@@ -65,11 +65,11 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
 
 def _check_together(parts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Assignment]) -> None:
     """What no setting by itself can get wrong."""
-    agreeing, looks = parts["recognition"]["min_agreeing_looks"], parts["recognition"]["looks"]
-    if agreeing > looks:
-        keys = ("recognition.min_agreeing_looks", "recognition.looks")
+    min_votes, window = parts["recognition"]["min_votes"], parts["recognition"]["vote_window"]
+    if min_votes > window:
+        keys = ("recognition.min_votes", "recognition.vote_window")
         origins = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
-        raise SettingsError(f"{origins}: {keys[0]} = {agreeing} cannot be more than {keys[1]} = {looks}")
+        raise SettingsError(f"{origins}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}")
 
 
 def check(leaf: Leaf, given: Assignment) -> Any:

@@ -142,9 +142,9 @@ class RecognitionSettings:
     )
     margin: float = setting(0.03, "the runner-up must be at least this much less similar", minimum=0, maximum=1)
     min_face_px: float = setting(20.0, "smaller faces are not compared", minimum=1, maximum=1000)
-    looks: int = setting(5, "a track's name is what most of its last looks say", minimum=1, maximum=50)
-    min_agreeing_looks: int = setting(2, "looks that must agree before a track gets a name", minimum=1, maximum=50)
-    look_again_after_s: float = setting(
+    vote_window: int = setting(5, "number of recent comparisons that vote on a track's name", minimum=1, maximum=50)
+    min_votes: int = setting(2, "votes that must agree before a track gets a name", minimum=1, maximum=50)
+    reembed_after_s: float = setting(
         1.0, "a settled track is compared again after this time; 0 = in every frame", minimum=0, maximum=3600
     )
 

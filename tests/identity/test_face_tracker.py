@@ -3,72 +3,75 @@
 import numpy as np
 import pytest
 
-from app.identity.face_tracker import ChannelTracker
+from app.identity.face_tracker import FaceTracker
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NO_TRACK, FaceAttributes, Match, Reason
 
 ANN = Match("Ann", Reason.MATCHED, 0.7, "Ann")
 BOB = Match("Bob", Reason.MATCHED, 0.6, "Bob")
+SMALL = Match(None, Reason.TOO_SMALL)
 UNKNOWN = Match(None, Reason.BELOW_THRESHOLD, 0.2, "Ann")
 LEFT, RIGHT = [100, 100, 180, 180], [400, 100, 480, 180]
 
 
 class Channel:
-    """Runs the pipeline's part for frames a tenth of a second apart."""
+    """Calls a tracker as the pipeline does, for frames a tenth of a second apart."""
 
     def __init__(self, tracking=None, **recognition):
-        self.tracker = ChannelTracker(tracking or TrackingSettings(), RecognitionSettings(**recognition))
+        self.tracker = FaceTracker(tracking or TrackingSettings(), RecognitionSettings(**recognition))
         self.time = 0.0
         self.generation = 1
+        self.tracked = None
 
-    def show(self, *faces, continues=True, after=0.1):
-        """`faces` are (box, what a look at it gives); the faces that were looked at."""
+    def update(self, *boxes, continues=True, after=0.1):
         self.time += after
-        boxes = np.array([place for place, _ in faces], np.float32).reshape(-1, 4)
-        self.tracker.update(boxes, self.time, continues)
-        chosen = self.tracker.faces_to_look_at(self.generation)
-        for face in chosen:
-            self.tracker.record_look(face, faces[face][1], self.generation)
-        return chosen
+        boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        return self.tracker.update(boxes, self.time, self.generation, continues)
+
+    def show(self, *faces, attributes=(), **options):
+        """`faces` are (box, what a comparison gives); returns the rows of the faces that were compared."""
+        pending = self.update(*(box for box, _ in faces), **options)
+        self.tracked = self.tracker.record(pending, [faces[row][1] for row in pending.rows], attributes)
+        return list(pending.rows)
 
     @property
     def names(self):
-        return [match.name for match in self.tracker.matches()]
+        return [match.name for match in self.tracked.matches]
 
     @property
     def tracks(self):
-        return {track.id: track.match.name for track in self.tracker.tracks()}
+        return {track.id: track.match.name for track in self.tracked.tracks}
 
 
-def test_a_person_is_named_after_two_looks_that_agree():
+def test_a_person_is_named_after_two_votes_that_agree():
     channel = Channel()
     channel.show((LEFT, ANN))
     assert channel.names == [None]
-    assert channel.tracker.track_ids() == (NO_TRACK,)
+    assert channel.tracked.track_ids == (NO_TRACK,)
     channel.show((LEFT, ANN))
     assert channel.names == ["Ann"]
-    assert channel.tracker.track_ids() == (1,)
+    assert channel.tracked.track_ids == (1,)
     assert channel.tracks == {1: "Ann"}
 
 
-def test_a_settled_face_is_looked_at_again_only_after_its_time():
-    channel = Channel(look_again_after_s=0.95)
-    looked = [bool(channel.show((LEFT, ANN))) for _ in range(32)]
-    assert [frame for frame, look in enumerate(looked) if look] == [0, 1, 11, 21, 31]
+def test_a_settled_face_is_compared_again_only_after_the_interval():
+    channel = Channel(reembed_after_s=0.95)
+    compared = [bool(channel.show((LEFT, ANN))) for _ in range(32)]
+    assert [frame for frame, was_compared in enumerate(compared) if was_compared] == [0, 1, 11, 21, 31]
 
 
-def test_with_an_interval_of_zero_every_frame_is_looked_at():
-    channel = Channel(look_again_after_s=0)
+def test_with_an_interval_of_zero_faces_are_compared_in_every_frame():
+    channel = Channel(reembed_after_s=0)
     assert all(channel.show((LEFT, ANN)) for _ in range(20))
 
 
-def test_a_stranger_is_looked_at_until_the_window_is_full():
-    channel = Channel(looks=5)
+def test_a_stranger_is_compared_until_the_window_is_full():
+    channel = Channel(vote_window=5)
     assert [bool(channel.show((LEFT, UNKNOWN))) for _ in range(9)] == [True] * 5 + [False] * 4
-    assert channel.tracker.matches() == (UNKNOWN,)
+    assert channel.tracked.matches == (UNKNOWN,)
 
 
-def test_a_settled_face_that_looks_like_somebody_else_is_looked_at_at_once():
+def test_a_settled_face_that_resembles_another_person_is_compared_at_once():
     channel = Channel()
     for _ in range(10):
         channel.show((LEFT, UNKNOWN))
@@ -79,16 +82,16 @@ def test_a_settled_face_that_looks_like_somebody_else_is_looked_at_at_once():
     assert frames <= 10 + 3
 
 
-def test_one_slip_does_not_change_a_name():
-    channel = Channel(look_again_after_s=0)
+def test_one_outlier_does_not_change_a_name():
+    channel = Channel(reembed_after_s=0)
     for match in (ANN, ANN, ANN, BOB, UNKNOWN, ANN, BOB, ANN):
         channel.show((LEFT, match))
         assert channel.names in ([None], ["Ann"])
     assert channel.names == ["Ann"]
 
 
-def test_two_people_who_swap_places_unseen_are_told_apart_again():
-    channel = Channel(look_again_after_s=1)
+def test_two_people_who_swap_places_unseen_are_distinguished_again():
+    channel = Channel(reembed_after_s=1)
     for _ in range(10):
         channel.show((LEFT, ANN), (RIGHT, BOB))
     for _ in range(16):
@@ -96,8 +99,8 @@ def test_two_people_who_swap_places_unseen_are_told_apart_again():
     assert channel.names == ["Bob", "Ann"]
 
 
-def test_a_changed_gallery_is_asked_at_once_and_the_name_stays_meanwhile():
-    channel = Channel(look_again_after_s=60)
+def test_a_changed_gallery_is_compared_with_at_once_and_the_name_stays_meanwhile():
+    channel = Channel(reembed_after_s=60)
     for _ in range(5):
         channel.show((LEFT, ANN), (RIGHT, UNKNOWN))
     assert channel.show((LEFT, ANN), (RIGHT, UNKNOWN)) == []
@@ -108,8 +111,8 @@ def test_a_changed_gallery_is_asked_at_once_and_the_name_stays_meanwhile():
     assert channel.names == ["Ann", "Bob"]
 
 
-def test_a_person_removed_from_the_gallery_loses_the_name_within_two_looks():
-    channel = Channel(look_again_after_s=60)
+def test_a_person_removed_from_the_gallery_loses_the_name_within_two_votes():
+    channel = Channel(reembed_after_s=60)
     for _ in range(5):
         channel.show((LEFT, ANN))
     channel.generation = 2
@@ -118,8 +121,8 @@ def test_a_person_removed_from_the_gallery_loses_the_name_within_two_looks():
     assert channel.names == [None]
 
 
-def test_a_face_that_comes_out_from_behind_something_is_looked_at_at_once():
-    channel = Channel(look_again_after_s=60)
+def test_a_face_that_comes_out_from_behind_something_is_compared_at_once():
+    channel = Channel(reembed_after_s=60)
     for _ in range(5):
         channel.show((LEFT, ANN))
     channel.show()
@@ -131,26 +134,29 @@ def test_a_face_without_embedding_is_tried_again():
     channel = Channel()
     not_embedded = Match(None, Reason.NOT_COMPARED_YET)
     assert all(channel.show((LEFT, not_embedded)) for _ in range(10))
-    assert channel.tracker.matches() == (not_embedded,)
+    assert channel.tracked.matches == (not_embedded,)
 
 
-def test_small_faces_are_not_looked_at_and_say_so():
-    channel = Channel(min_face_px=50)
-    small = [100, 100, 180, 140]
-    assert [channel.show((small, ANN)) for _ in range(5)] == [[]] * 5
-    assert [match.reason for match in channel.tracker.matches()] == [Reason.TOO_SMALL]
-
-
-def test_a_face_that_becomes_small_keeps_its_name():
-    channel = Channel(min_face_px=70, look_again_after_s=0)
-    for _ in range(3):
+def test_a_face_that_a_gate_rejects_shows_the_newest_reason_and_is_compared_as_soon_as_possible():
+    channel = Channel()
+    assert [channel.show((LEFT, SMALL)) for _ in range(5)] == [[0]] * 5
+    assert channel.tracked.matches == (SMALL,)
+    assert channel.tracked.tracks[0].match == SMALL
+    for _ in range(2):
         channel.show((LEFT, ANN))
-    assert channel.show(([105, 105, 170, 170], UNKNOWN)) == []
     assert channel.names == ["Ann"]
 
 
-def test_more_agreement_than_looks_are_kept_does_not_forbid_every_name():
-    channel = Channel(looks=1, min_agreeing_looks=3)
+def test_a_face_that_becomes_small_keeps_its_name():
+    channel = Channel(reembed_after_s=0)
+    for _ in range(3):
+        channel.show((LEFT, ANN))
+    channel.show((LEFT, SMALL))
+    assert channel.names == ["Ann"]
+
+
+def test_more_required_votes_than_the_window_holds_still_allow_names():
+    channel = Channel(vote_window=1, min_votes=3)
     channel.show((LEFT, ANN))
     assert channel.names == ["Ann"]
 
@@ -160,22 +166,22 @@ def test_unrelated_pictures_are_each_complete_in_themselves():
     for number, match in enumerate((ANN, BOB, ANN), start=1):
         assert channel.show((LEFT, match), continues=False) == [0]
         assert channel.names == [match.name]
-        assert channel.tracker.track_ids() == (number,)
+        assert channel.tracked.track_ids == (number,)
         assert channel.tracks == {number: match.name}
     channel.show(continues=False)
     assert channel.tracks == {}
 
 
-def test_a_film_after_unrelated_pictures_starts_afresh():
+def test_a_video_after_unrelated_pictures_starts_new_tracks():
     channel = Channel()
     channel.show((LEFT, ANN), continues=False)
     channel.show((LEFT, BOB))
-    assert channel.tracker.track_ids() == (NO_TRACK,)
+    assert channel.tracked.track_ids == (NO_TRACK,)
     channel.show((LEFT, BOB))
     assert channel.tracks == {2: "Bob"}
 
 
-def test_a_track_that_left_takes_its_looks_with_it():
+def test_a_track_that_left_takes_its_votes_with_it():
     channel = Channel()
     for _ in range(5):
         channel.show((LEFT, ANN))
@@ -188,38 +194,53 @@ def test_a_track_that_left_takes_its_looks_with_it():
 
 def test_attributes_stay_with_the_face_wherever_it_goes_and_leave_with_it():
     channel = Channel()
-    channel.show((LEFT, ANN), (RIGHT, BOB))
     old, young = FaceAttributes(age=70.0), FaceAttributes(age=20.0)
-    channel.tracker.record_attributes([old, young])
-    channel.show((RIGHT, BOB), (LEFT, ANN))
-    assert channel.tracker.attributes() == (young, old)
-    assert [track.attributes for track in channel.tracker.tracks()] == [old, young]
+    channel.show((LEFT, ANN), (RIGHT, BOB), attributes=(old, young))
+    pending = channel.update(RIGHT, LEFT)
+    assert pending.attributes == (young, old)
+    tracked = channel.tracker.record(pending, [BOB, ANN], pending.attributes)
+    assert tracked.attributes == (young, old)
+    assert [track.attributes for track in tracked.tracks] == [old, young]
     for _ in range(15):
         channel.show()
-    channel.show((LEFT, ANN))
-    assert channel.tracker.attributes() == (NO_ATTRIBUTES,)
+    assert channel.update(LEFT).attributes == (NO_ATTRIBUTES,)
 
 
-def test_tracks_tell_when_and_where_the_face_was_seen():
+def test_tracks_know_when_and_where_the_face_was_seen():
     channel = Channel()
     channel.show((LEFT, ANN))
     channel.show((LEFT, ANN))
     channel.show()
-    (track,) = channel.tracker.tracks()
+    (track,) = channel.tracked.tracks
     assert (track.first_seen, track.last_seen) == pytest.approx((0.1, 0.2))
     np.testing.assert_array_equal(track.box, LEFT)
     assert track.box.dtype == np.float32
 
 
-def test_a_clock_that_jumps_back_does_not_stop_the_looks():
-    channel = Channel(look_again_after_s=1)
+def test_a_clock_that_jumps_back_does_not_stop_comparisons():
+    channel = Channel(reembed_after_s=1)
     for _ in range(5):
         channel.show((LEFT, ANN))
     assert channel.show((LEFT, ANN), after=-100) == [0]
     assert channel.names == ["Ann"]
 
 
-def test_an_answer_can_be_asked_before_the_first_frame():
-    tracker = Channel().tracker
-    assert (tracker.matches(), tracker.track_ids(), tracker.tracks()) == ((), (), ())
-    assert tracker.faces_to_look_at(1) == []
+def test_calls_in_the_wrong_order_or_of_the_wrong_length_are_errors():
+    channel = Channel()
+    stale = channel.update(LEFT)
+    pending = channel.update(LEFT, RIGHT)
+    with pytest.raises(ValueError, match="latest update"):
+        channel.tracker.record(stale, [ANN])
+    with pytest.raises(ValueError, match="2 matches, got 1"):
+        channel.tracker.record(pending, [ANN])
+    with pytest.raises(ValueError, match="2 attributes or none, got 1"):
+        channel.tracker.record(pending, [ANN, BOB], [NO_ATTRIBUTES])
+    channel.tracker.record(pending, [ANN, BOB])
+    with pytest.raises(ValueError, match="only once"):
+        channel.tracker.record(pending, [ANN, BOB])
+
+
+def test_a_frame_without_faces_has_nothing_to_compare():
+    channel = Channel()
+    assert channel.show() == []
+    assert (channel.tracked.matches, channel.tracked.track_ids, channel.tracked.tracks) == ((), (), ())

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.gallery.people import Gallery, person_index
+from app.identity.index import NO_EMBEDDING, NOBODY, Candidates, decide
+from app.types import Match, Reason
 
 
 def slow_search(gallery, query):
@@ -85,3 +87,50 @@ def test_threads_may_search_at_once(gallery_of):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def ann_before_bob(similarity, runner_up_similarity):
+    return Candidates("Ann", similarity, "Ann/1.jpg", "Bob", runner_up_similarity)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "name", "reason"),
+    [
+        (NOBODY, None, Reason.NOBODY_ENROLLED),
+        (NO_EMBEDDING, None, Reason.NOT_COMPARED_YET),
+        (ann_before_bob(0.39, 0.1), None, Reason.BELOW_THRESHOLD),
+        (ann_before_bob(0.4, 0.1), "Ann", Reason.MATCHED),
+        (ann_before_bob(0.8, 0.76), None, Reason.TOO_CLOSE_TO_RUNNER_UP),
+        (ann_before_bob(0.75, 0.5), "Ann", Reason.MATCHED),
+        (Candidates("Ann", 0.4, "Ann/1.jpg"), "Ann", Reason.MATCHED),
+        (Candidates("Ann", -0.1, "Ann/1.jpg"), None, Reason.BELOW_THRESHOLD),
+    ],
+)
+def test_only_a_near_and_unrivalled_person_is_named(candidates, name, reason):
+    match = decide(candidates, threshold=0.4, margin=0.05)
+    assert (match.name, match.reason) == (name, reason)
+
+
+def test_the_margin_itself_is_enough():
+    assert decide(ann_before_bob(0.75, 0.5), 0.4, 0.25).name == "Ann"
+
+
+def test_an_exact_tie_gives_no_name_even_without_a_margin():
+    assert decide(ann_before_bob(0.9, 0.9), 0.4, 0).reason is Reason.TOO_CLOSE_TO_RUNNER_UP
+
+
+def test_a_face_without_a_name_still_has_its_nearest_people():
+    match = decide(ann_before_bob(0.3, 0.1), 0.4, 0.05)
+    assert match == Match(None, Reason.BELOW_THRESHOLD, 0.3, "Ann", "Ann/1.jpg", "Bob", 0.1)
+
+
+cosines = st.floats(-1, 1) | st.just(float("nan"))
+
+
+@given(cosines, cosines, st.floats(-1, 1) | st.just(float("nan")), st.floats(0, 1))
+def test_a_name_is_given_only_above_the_threshold_and_with_the_margin(similarity, runner_up, threshold, margin):
+    match = decide(ann_before_bob(similarity, runner_up), threshold, margin)
+    named = similarity >= threshold and similarity - runner_up >= margin and similarity > runner_up
+    assert (match.name == "Ann") == named
+    assert (match.reason is Reason.MATCHED) == named
+    assert match.similarity == match.similarity

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.identity.tracker import TrackerState, afresh, iou, step
+from app.identity.tracker import TrackerState, iou, restarted, step
 from app.settings import TrackingSettings
 from app.types import NO_TRACK
 
@@ -197,11 +197,11 @@ def test_boxes_that_are_empty_or_no_numbers_are_nobodys():
     assert film.show(box(100)) == [1]
 
 
-def test_an_unrelated_picture_starts_afresh_with_new_numbers():
+def test_an_unrelated_picture_starts_again_with_new_ids():
     film = Film()
     film.show(box(100))
     film.show(box(100))
-    film.state = afresh(film.state)
+    film.state = restarted(film.state)
     film.show(box(100))
     assert film.show(box(100)) == [2]
 

@@ -105,13 +105,11 @@ def measure(settings: Settings, recording: Path, frames: int, progress: Progress
     """Stages first, one after the other on one frame; then the whole loop, embedding always and as the settings say."""
     result = Benchmark(str(recording.name))
     source = parse_source(str(recording), "bench")
-    always = dataclasses.replace(
-        settings, recognition=dataclasses.replace(settings.recognition, look_again_after_s=0.0)
-    )
+    always = dataclasses.replace(settings, recognition=dataclasses.replace(settings.recognition, reembed_after_s=0.0))
     _measure_stages(always, source, frames, result, progress)
     for description, chosen in (
         ("every face embedded in every frame", always),
-        (f"settled faces again after {settings.recognition.look_again_after_s:g} s", settings),
+        (f"settled faces again after {settings.recognition.reembed_after_s:g} s", settings),
     ):
         result.loops.append(_measure_loop(description, chosen, source, progress))
     result.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

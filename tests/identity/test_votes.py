@@ -1,0 +1,148 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.identity.votes import NO_VOTES, add_vote, resolve
+from app.settings import RecognitionSettings
+from app.types import NOT_COMPARED_YET, Match, Reason
+
+
+def vote(letter, similarity=0.6):
+    """A, B, C: that person; u: below the threshold; t: too close; n: nobody enrolled."""
+    reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.TOO_CLOSE_TO_RUNNER_UP, "n": Reason.NOBODY_ENROLLED}
+    if letter in reasons:
+        return Match(None, reasons[letter], 0.2, "A")
+    return Match(letter, Reason.MATCHED, similarity, letter)
+
+
+def votes(letters):
+    return [vote(letter) for letter in letters]
+
+
+A = vote("A")
+
+
+@pytest.mark.parametrize(
+    ("seen", "name", "reason"),
+    [
+        ("A", None, Reason.NOT_COMPARED_YET),
+        ("AA", "A", Reason.MATCHED),
+        ("uAA", "A", Reason.MATCHED),
+        ("uuAA", None, Reason.VOTES_DISAGREE),
+        ("uuAAA", "A", Reason.MATCHED),
+        ("BBAAA", "A", Reason.MATCHED),
+        ("AB", None, Reason.VOTES_DISAGREE),
+        ("AABB", None, Reason.VOTES_DISAGREE),
+        ("AABBu", None, Reason.VOTES_DISAGREE),
+        ("Au", None, Reason.VOTES_DISAGREE),
+        ("uuA", None, Reason.BELOW_THRESHOLD),
+        ("uuuAA", None, Reason.BELOW_THRESHOLD),
+        ("u", None, Reason.BELOW_THRESHOLD),
+        ("uttu", None, Reason.BELOW_THRESHOLD),
+        ("utt", None, Reason.TOO_CLOSE_TO_RUNNER_UP),
+        ("nnn", None, Reason.NOBODY_ENROLLED),
+    ],
+)
+def test_a_name_is_given_by_more_than_half_of_the_votes(seen, name, reason):
+    match = resolve(votes(seen), NOT_COMPARED_YET, 2)
+    assert (match.name, match.reason) == (name, reason)
+
+
+@pytest.mark.parametrize(
+    ("seen", "name"),
+    [
+        ("AAAAu", "A"),
+        ("AAuuu", "A"),
+        ("AAttt", "A"),
+        ("Auuuu", None),
+        ("AABBB", "A"),
+        ("ABBBB", "B"),
+        ("BBBBB", "B"),
+        ("ABBuu", None),
+        ("ABCuu", None),
+        ("uuuuu", None),
+        ("B", "A"),
+        ("u", "A"),
+        ("BB", "B"),
+        ("uu", None),
+        ("nn", None),
+        ("AB", "A"),
+    ],
+)
+def test_a_name_is_kept_while_a_third_of_the_votes_agree(seen, name):
+    assert resolve(votes(seen), A, 2).name == name
+
+
+def test_with_one_vote_the_vote_decides():
+    assert resolve(votes("A"), NOT_COMPARED_YET, 1).name == "A"
+    assert resolve(votes("B"), A, 1).name == "B"
+    assert resolve(votes("u"), A, 1).name is None
+
+
+def test_faces_that_were_not_compared_do_not_vote():
+    track = NO_VOTES
+    for reason in (Reason.TOO_SMALL, Reason.NOT_COMPARED_YET):
+        track = add_vote(track, Match(None, reason), 1.0, 1, RecognitionSettings())
+        assert track.published.reason is reason and track.votes == ()
+    for time in (2.0, 3.0):
+        track = add_vote(track, A, time, 1, RecognitionSettings())
+    rejected = add_vote(track, Match(None, Reason.TOO_SMALL), 4.0, 1, RecognitionSettings())
+    assert rejected == track and rejected.published == A
+
+
+def test_without_votes_the_published_answer_stays():
+    assert resolve([], A, 2) == A
+    assert resolve([], NOT_COMPARED_YET, 2) == NOT_COMPARED_YET
+
+
+def test_the_most_similar_agreeing_vote_is_shown():
+    seen = [vote("A", 0.5), vote("A", 0.7), vote("B", 0.9), vote("A", 0.6)]
+    assert resolve(seen, NOT_COMPARED_YET, 2) == vote("A", 0.7)
+
+
+def test_votes_that_disagree_name_both_people():
+    match = resolve([vote("A", 0.5), vote("B", 0.9), vote("A", 0.6), vote("B", 0.4)], NOT_COMPARED_YET, 2)
+    assert (match.nearest, match.similarity, match.runner_up, match.runner_up_similarity) == ("A", 0.6, "B", 0.9)
+
+
+def test_the_rules_hold_for_every_window_of_five_votes():
+    for seen in itertools.product("ABu", repeat=5):
+        for before in (NOT_COMPARED_YET, A):
+            answer = resolve(votes(seen), before, 2).name
+            count = {letter: seen.count(letter) for letter in "ABu"}
+            if before is A and count["A"] >= 2:
+                assert answer == "A"
+            elif max(count["A"], count["B"]) >= 3:
+                assert answer == max("AB", key=count.get)
+            else:
+                assert answer is None
+
+
+def test_no_single_vote_changes_a_settled_name():
+    """From any window that names A, A stays, whatever the next vote is."""
+    for seen in itertools.product("ABCu", repeat=5):
+        if resolve(votes(seen), NOT_COMPARED_YET, 2).name == "A":
+            for following in "BCu":
+                assert resolve(votes([*seen[1:], following]), A, 2).name == "A"
+
+
+def test_a_name_does_not_flicker_when_votes_alternate():
+    answers, published = [], NOT_COMPARED_YET
+    sequence = "AAABABABABABABABAB"
+    for end in range(1, len(sequence) + 1):
+        published = resolve(votes(sequence[max(0, end - 5) : end]), published, 2)
+        answers.append(published.name)
+    assert answers == [None] + ["A"] * (len(sequence) - 1)
+
+
+@given(st.lists(st.sampled_from("ABCutn"), max_size=12), st.sampled_from([None, "A", "D", "u"]), st.integers(1, 6))
+def test_the_answer_is_always_sound(seen, before, min_votes):
+    published = NOT_COMPARED_YET if before is None else vote(before)
+    answer = resolve(votes(seen), published, min_votes)
+    assert (answer.name is None) != (answer.reason is Reason.MATCHED)
+    if answer.name is not None and answer != published:
+        assert answer in votes(seen)
+    if len(seen) >= min_votes and answer.name is not None:
+        assert answer.name in seen
