@@ -12,7 +12,7 @@ from typing import List, NoReturn, Optional, Sequence
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
-from app.errors import AppError
+from app.errors import AppError, ExitCode
 from app.text import program, suggestion
 
 COMMANDS = {
@@ -29,27 +29,23 @@ SOURCE_WORDS = ("rtsp", "camera", "csi", "video", "images")
 SOURCE_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mpg", ".mpeg", *PICTURE_SUFFIXES)
 """What a word that is no command was meant as."""
 
-USER_ERROR = 2
-INTERRUPTED = 130
-"""What a shell makes of a program that Ctrl-C has ended."""
-
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; the value is the process's exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         sys.stdout.write(f"{__version__}\n")
-        return 0
+        return ExitCode.DONE
     try:
         return _run(words)
     except AppError as error:
         return _complain(str(error))
     except KeyboardInterrupt as interruption:
-        return _tell(f"interrupted: {interruption}" if interruption.args else "interrupted", INTERRUPTED)
+        return _tell(f"interrupted: {interruption}" if interruption.args else "interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing is left to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return USER_ERROR
+        return ExitCode.USER_ERROR
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "app":
             raise
@@ -86,7 +82,7 @@ def _run(words: List[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    return _tell(f"error: {message}", USER_ERROR)
+    return _tell(f"error: {message}", ExitCode.USER_ERROR)
 
 
 def _tell(message: str, code: int) -> int:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Callable, List
+
+
+class ExitCode(enum.IntEnum):
+    """What the process returns to the shell."""
+
+    DONE = 0
+    INCOMPLETE = 1
+    """Something failed, was refused or is missing, and the rest was done."""
+    USER_ERROR = 2
+    """A wrong option, setting or file, or a source that cannot be opened."""
+    INTERRUPTED = 130
+    """What shells report for a program that Ctrl-C ended."""
 
 
 class AppError(Exception):

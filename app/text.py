@@ -24,6 +24,15 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
 
 
+def bounds(minimum: Optional[float], maximum: Optional[float]) -> str:
+    """` from 1 to 8`, `, at least 1`, `, at most 8`, or nothing."""
+    if minimum is not None and maximum is not None:
+        return f" from {minimum:g} to {maximum:g}"
+    if minimum is not None:
+        return f", at least {minimum:g}"
+    return "" if maximum is None else f", at most {maximum:g}"
+
+
 def parse_size(text: str) -> Tuple[int, int]:
     """Width and height from `640x480`; raises ValueError for anything else."""
     sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
@@ -32,10 +41,12 @@ def parse_size(text: str) -> Tuple[int, int]:
     return int(sides[1]), int(sides[2])
 
 
-def suggestion(wrong: str, known: Iterable[str], otherwise: Optional[str] = None) -> str:
+def suggestion(
+    wrong: str, known: Iterable[str], otherwise: Optional[str] = None, cutoff: float = SUGGESTION_CUTOFF
+) -> str:
     """`; did you mean 'list'?`, or `otherwise` when nothing is similar (default: all known names)."""
     names = list(known)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=SUGGESTION_CUTOFF)
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if otherwise is None else otherwise

@@ -11,7 +11,7 @@ from app.capture.uri import parse_source
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.run import stop_on_signals
-from app.errors import check_all
+from app.errors import ExitCode, check_all
 from app.settings import RunSettings, Settings
 
 DESCRIPTION = """Makes a short film in which a camera passes portraits of Eileen Collins, Grace Hopper and a stranger,
@@ -22,8 +22,6 @@ EXAMPLES = """writes into the current folder:
   demo.mp4            the annotated film
   demo.events.jsonl   who came and went
   demo/               the film as it was before, and the gallery"""
-
-FAILED = 1
 
 NEXT = """
 Now with your own camera:
@@ -62,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     mistakes = check.mistakes()
     if mistakes or report.failed:
         print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the film could not be read"]))
-        return FAILED
+        return ExitCode.INCOMPLETE
     print(
         f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
     )

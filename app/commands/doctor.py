@@ -9,7 +9,7 @@ from typing import List
 
 from app.commands.logs import configure_logging
 from app.commands.options import DEFAULT_CONFIG, add_settings_options, effective_settings
-from app.errors import SettingsError
+from app.errors import ExitCode, SettingsError
 from app.files import write_text
 from app.settings import ModelSettings, Settings
 
@@ -25,8 +25,6 @@ EXAMPLES = """examples:
   python -m app doctor
   python -m app doctor --config config.local.yaml
   python -m app doctor --jetson-report report.md     # ten minutes and more on a Jetson"""
-
-CANNOT_RUN = INCOMPLETE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(json.dumps({"sections": sections_json(sections), "can_run": can_run(sections)}, indent=1))
     else:
         print(f"\n{verdict(sections)}")
-    return 0 if can_run(sections) else CANNOT_RUN
+    return 0 if can_run(sections) else ExitCode.INCOMPLETE
 
 
 def _report(arguments: argparse.Namespace, models: ModelSettings) -> int:
@@ -72,7 +70,7 @@ def _report(arguments: argparse.Namespace, models: ModelSettings) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{path} holds what had been done") from None
     print(f"written: {path}; read it before you send it")
-    return 0 if complete else INCOMPLETE
+    return 0 if complete else ExitCode.INCOMPLETE
 
 
 def _tell(line: str) -> None:

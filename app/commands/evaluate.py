@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+from app.commands.arguments import number, share, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import check_all
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the pictures")
         {"verification": _add_verification, "detection": _add_detection, "label": _add_label}[name](action)
         action.add_argument(
-            "--input-size", metavar="PX", type=_input_size, help="longer side of a picture inside the detector"
+            "--input-size", metavar="PX", type=whole_number(64, 4096), help="longer side of the detector's input"
         )
         sections = ("models",) if name == "verification" else DETECTOR_ALONE
         add_settings_options(action, sections=sections)
@@ -68,19 +69,17 @@ def _add_detection(action: argparse.ArgumentParser) -> None:
         "--labels", metavar="FILE", type=Path, help="faces in WIDER's or RetinaFace's text format, or COCO's (.json)"
     )
     truth.add_argument("--without-faces", action="store_true", help="no picture in the folder has a face")
-    action.add_argument(
-        "--iou", metavar="X", type=_share, default=0.5, help="least overlap with a label (default: 0.5)"
-    )
+    action.add_argument("--iou", metavar="X", type=share, default=0.5, help="least overlap with a label (default: 0.5)")
     action.add_argument(
         "--min-score",
         metavar="X",
-        type=_share,
+        type=share,
         help="least score of a face for all figures but AP (default: detection.min_score)",
     )
     action.add_argument(
         "--min-label-px",
         metavar="PX",
-        type=_pixels,
+        type=number(0, 4096),
         default=0,
         help="labels whose shorter side is less are ignored: neither found nor missed",
     )
@@ -95,7 +94,7 @@ def _add_detection(action: argparse.ArgumentParser) -> None:
 def _add_label(action: argparse.ArgumentParser) -> None:
     action.add_argument("--out", metavar="FILE", type=Path, required=True, help="the labels, in RetinaFace's format")
     action.add_argument(
-        "--min-score", metavar="X", type=_share, help="least score of a face (default: detection.min_score)"
+        "--min-score", metavar="X", type=share, help="least score of a face (default: detection.min_score)"
     )
 
 
@@ -254,30 +253,3 @@ def _write_json(path: Optional[Path], models: List[str], settings: Settings, fig
         **figures,
     }
     write_text(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0 and at most 1")
-    return value
-
-
-def _input_size(text: str) -> int:
-    if not text.isdigit() or not 64 <= int(text) <= 4096:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 64 to 4096")
-    return int(text)
-
-
-def _pixels(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 4096:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of pixels")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None

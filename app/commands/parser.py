@@ -7,6 +7,7 @@ import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional, Sequence
 
+from app.errors import ExitCode
 from app.text import program, python, suggestion
 
 
@@ -31,7 +32,7 @@ class CommandParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         if not words and any(actions.required for actions in self._actions_of_commands()):
             self.print_help(sys.stderr)
-            self.exit(2)
+            self.exit(ExitCode.USER_ERROR)
         self._require_known_options(words)
         parsed, surplus = super().parse_known_args(words, namespace)
         if surplus:
@@ -42,7 +43,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         told = message[len("argument ") :] if message.startswith("argument ") else message
-        self.exit(2, f"error: {told}\n{self.prog} --help tells more\n")
+        self.exit(ExitCode.USER_ERROR, f"error: {told}\n{self.prog} --help tells more\n")
 
     def _require_known_options(self, words: Sequence[str]) -> None:
         """Of this parser's own: what follows an action is for the action's parser."""

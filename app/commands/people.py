@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import hashlib
 import sys
 from functools import partial
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import GalleryError, check_all
+from app.errors import ExitCode, GalleryError, check_all
 from app.gallery.files import add_photo, folder_of, photos_by_person, remove_person, shown_name
 from app.gallery.names import normalised
 from app.gallery.people import PhotoFinding, resembles_another, unlike_their_own
 from app.settings import Settings
-from app.text import counted, program, table
+from app.text import counted, program, suggestion, table
 
 if TYPE_CHECKING:
     from app.gallery.enrolment import Enrolment
@@ -30,8 +29,6 @@ EXAMPLES = """examples:
   python -m app people add "José García" ~/pictures/jose.jpg ~/pictures/jose-2.jpg
   python -m app people remove "José García"
   python -m app people check          # exit code 1 when a photo was refused"""
-
-REFUSED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +107,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
         for warning in unlike_their_own(enrolment.gallery, enrolment.known.threshold):
             if added.intersection(warning.photos):
                 print(f"warning: {warning.message}")
-    return REFUSED if refused else 0
+    return ExitCode.INCOMPLETE if refused else 0
 
 
 def _warned_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> bool:
@@ -135,12 +132,11 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
     folder = settings.gallery.folder
     photos = photos_by_person(folder).get(normalised(arguments.name), [])
     if not photos:
-        near = difflib.get_close_matches(arguments.name, photos_by_person(folder), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; {program()} people list shows who is there"
+        hint = suggestion(arguments.name, photos_by_person(folder), f"; {program()} people list shows who is there")
         raise GalleryError(f"nobody called {arguments.name!r} is in {folder}{hint}")
     if not arguments.yes and not _confirmed(arguments.name, len(photos)):
         print("nothing was deleted")
-        return REFUSED
+        return ExitCode.INCOMPLETE
     for path in remove_person(folder, arguments.name):
         print(f"deleted {path}")
     # What was computed from the photos goes too.
@@ -186,7 +182,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     )
     for problem in problems:
         print(f"warning: {problem}")
-    return REFUSED if refused else 0
+    return ExitCode.INCOMPLETE if refused else 0
 
 
 def _remark(message: str) -> str:

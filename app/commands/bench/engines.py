@@ -9,12 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from app.commands.arguments import one_of, picture_size, positive, several, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import AppError, SettingsError, check_all
+from app.errors import AppError, ExitCode, SettingsError, check_all
 from app.files import check_writable, write_text
 from app.settings import ModelSettings, leaves
-from app.text import parse_size, table
+from app.text import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from app.tools.benchmark.claims import Claim
     from app.tools.benchmark.networks import Demand, Outcome
     from app.tools.benchmark.published import MakeRandom, Plan
-    from app.tools.benchmark.subjects import Size, Subject
+    from app.tools.benchmark.subjects import Subject
 
 DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
 network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
@@ -45,10 +46,8 @@ EXAMPLES = """examples:
 
 DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 DEFAULT_SIZES = ((640, 640),)
-SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 LONGEST_S = 3600
 FACES = 8
-NOTHING_MEASURED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         dest="batches",
         metavar="N,…",
-        type=_batches,
+        type=several(whole_number(1)),
         help="pictures a run (default: 1,2,4,8,16,32; with --published those of the tables)",
     )
     for flag, key in (("--backend", "models.backend"), ("--precision", "models.precision")):
@@ -65,21 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             flag,
             dest=f"{flag[2:]}s",
             metavar="NAME,…",
-            type=_choices(key),
+            type=several(one_of(_allowed(key))),
             help=f"one or several, measured in turns: {', '.join(_allowed(key))} (default: the setting {key})",
         )
     parser.add_argument(
         "--size",
         dest="sizes",
         metavar="WxH,…",
-        type=_sizes,
+        type=several(picture_size(64)),
         default=DEFAULT_SIZES,
         help="size of the pictures that detectors see (default: 640x640); embedders have their own",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
-        type=_seconds,
+        type=positive(LONGEST_S),
         default=3.0,
         help="most time for one figure (default: 3); 3 runs at least",
     )
@@ -120,7 +119,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _tell(arguments, outcomes, work, shown)
     if interrupted:
         raise KeyboardInterrupt("this is what had been measured")
-    return 0 if any(isinstance(outcome, NetworkSpeed) for outcome in outcomes) else NOTHING_MEASURED
+    return 0 if any(isinstance(outcome, NetworkSpeed) for outcome in outcomes) else ExitCode.INCOMPLETE
 
 
 def collected(measuring: Iterator[Outcome]) -> Tuple[List[Outcome], bool]:
@@ -223,52 +222,6 @@ def _file_writer(path: Optional[Path]) -> Callable[[str], None]:
             write_text(path, text + "\n")
 
     return write
-
-
-def _batches(text: str) -> Tuple[int, ...]:
-    try:
-        batches = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        batches = (0,)
-    if min(batches) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers from 1 on, such as 1,8,32")
-    return batches
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, more than 0 and at most {LONGEST_S}")
-    return seconds
-
-
-def _sizes(text: str) -> Tuple[Size, ...]:
-    try:
-        sizes = tuple(map(parse_size, text.split(",")))
-    except ValueError:
-        sizes = ((0, 0),)
-    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for size in sizes for side in size):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected width x height, such as 640x480, each from {SMALLEST_SIDE} to {LARGEST_SIDE}"
-        )
-    return sizes
-
-
-def _choices(key: str) -> Callable[[str], Tuple[str, ...]]:
-    """Several of what the setting of this key takes one of."""
-    allowed = _allowed(key)
-
-    def read(text: str) -> Tuple[str, ...]:
-        chosen = tuple(dict.fromkeys(text.split(",")))
-        unknown = [name for name in chosen if name not in allowed]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected of {', '.join(allowed)} one or several")
-        return chosen
-
-    return read
 
 
 def _allowed(key: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
+from app.commands.arguments import whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import check_all
@@ -29,27 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faces",
         metavar="N",
-        type=_faces,
+        type=whole_number(0, 8),
         default=8,
         help="faces a frame of the recording that is made, 0 to 8 (default: 8)",
     )
     parser.add_argument(
-        "--frames", metavar="N", type=_at_least_one, default=200, help="frames to measure (default: 200)"
+        "--frames", metavar="N", type=whole_number(1), default=200, help="frames to measure (default: 200)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
     add_settings_options(parser, sections=("models", "gallery"))
-
-
-def _faces(text: str) -> int:
-    if text not in "012345678" or len(text) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 8")
-    return int(text)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, at least 1")
-    return int(text)
 
 
 def execute(arguments: argparse.Namespace) -> int:

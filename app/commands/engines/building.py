@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
+from app.commands.arguments import expected, picture_size, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import SettingsError, check_all
 from app.settings import Settings
-from app.text import parse_size
 
 if TYPE_CHECKING:
     from app.models.engine_building import BuildWishes
@@ -47,17 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=picture_size(64, multiple=32),
         metavar="WxH",
         help="fix a detector to one size such as 640x480 (default: any up to detection.input_size)",
     )
     parser.add_argument(
         "--workspace",
-        type=_megabytes,
+        type=whole_number(1, 65536),
         metavar="MB",
         help="memory that one layer may use while it computes (default: a sixteenth of the GPU's, 256 to 2048)",
     )
-    parser.add_argument("--dla", type=_core, metavar="N", help="for this deep learning accelerator, with sizes fixed")
+    parser.add_argument(
+        "--dla", type=whole_number(0, 7), metavar="N", help="for this deep learning accelerator, with fixed sizes"
+    )
     parser.add_argument(
         "--calibration",
         metavar="DIR",
@@ -138,27 +140,4 @@ def _batch(text: str) -> Tuple[int, int, int]:
         least, best, most = (first, int(numbers[2]), int(numbers[3])) if numbers[2] else (1, max(1, first // 4), first)
         if 1 <= least <= best <= most <= 256:
             return least, best, most
-    raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 256, or three that grow, such as 1,8,16")
-
-
-def _size(text: str) -> Tuple[int, int]:
-    expected = ", each a multiple of 32 from 64 to 4096"
-    try:
-        size = parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}{expected}") from None
-    if any(not 64 <= side <= 4096 or side % 32 for side in size):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected width and height{expected}")
-    return size
-
-
-def _megabytes(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65536:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected megabytes, from 1 to 65536")
-    return int(text)
-
-
-def _core(text: str) -> int:
-    if not text.isdigit() or int(text) > 7:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected the number of an accelerator: 0, or 1 for the second")
-    return int(text)
+    raise expected(text, "a number from 1 to 256, or three increasing ones, such as 1,8,16")

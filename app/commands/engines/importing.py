@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, List
 
+from app.commands.arguments import picture_size, whole_number, word_or
 from app.commands.engines.showing import OPTION
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.text import parse_size, program
+from app.text import program
 
 if TYPE_CHECKING:
     from app.tools.importing.importer import Imported, Skipped
@@ -32,7 +33,6 @@ examples:
   python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
   python -m app engines import backbone.pth --name mine --replace"""
 
-SMALLEST_SIDE, LARGEST_SIDE = 16, 9999
 ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
 
 
@@ -53,11 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a RetinaFace on MobileNet, whose weights do not name it (default: measured)",
     )
     parser.add_argument(
-        "--batch", type=_batch, metavar="N|dynamic", help="pictures in one run, or any number (default: as it is)"
+        "--batch",
+        type=word_or("dynamic", 0, whole_number(1, 256)),
+        metavar="N|dynamic",
+        help="pictures in one run, or any number (default: as it is)",
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=word_or("free", (0, 0), picture_size(16, 9999)),
         metavar="WxH|free",
         help="fix the input to this size, such as 640x480, or let it be any (default: as it is)",
     )
@@ -124,23 +127,3 @@ def _print_imported(model: Imported) -> None:
         print(f"  this version cannot run its family, {entry.family}, yet")
     elif option:
         print(f"  use it: {program()} {option} {entry.name}")
-
-
-def _batch(text: str) -> int:
-    if text == "dynamic":
-        return 0
-    if not text.isdigit() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 256, or the word dynamic")
-    return int(text)
-
-
-def _size(text: str) -> Tuple[int, int]:
-    if text == "free":
-        return 0, 0
-    try:
-        size = parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, or free") from None
-    if min(size) < SMALLEST_SIDE or max(size) > LARGEST_SIDE:
-        raise argparse.ArgumentTypeError(f"{text!r}: each side must be from {SMALLEST_SIDE} to {LARGEST_SIDE}")
-    return size

@@ -114,9 +114,9 @@ def test_a_folder_without_faces(completed, tmp_path):
         (("verification", "--pairs", "none.txt"), "none.txt cannot be read: No such file"),
         (("detection", "--labels", "none.json"), "none.json cannot be read: No such file"),
         (("detection", "--without-faces", "--json", "no/out.json"), "there is no folder no"),
-        (("detection", "--without-faces", "--iou", "7"), "expected a number above 0 and at most 1"),
+        (("detection", "--without-faces", "--iou", "7"), "--iou: '7'"),
         (("detection",), "one of the arguments --labels --without-faces is required"),
-        (("label", "--out", "x.txt", "--input-size", "3"), "expected a whole number from 64 to 4096"),
+        (("label", "--out", "x.txt", "--input-size", "3"), "--input-size: '3'"),
     ],
 )
 def test_mistakes_are_told_at_once(answered, tmp_path, monkeypatch, words, message):
