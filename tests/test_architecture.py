@@ -23,7 +23,7 @@ LEVELS = [
     {"capture", "vision", "identity", "events"},
     {"inference"},
     {"settings"},
-    {"credentials", "files"},
+    {"credentials", "files", "yaml_lines"},
     {"errors", "text", "types"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
