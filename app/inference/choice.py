@@ -8,12 +8,14 @@ import logging
 import statistics
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
-from typing import Callable, Dict, List, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from app.errors import ModelError
+from app.inference.backend_choices import BackendChoice, BackendChoices
 from app.inference.cuda import NoGpuError, probe_gpu
 from app.inference.engine import Engine
 from app.inference.network import Network
@@ -22,9 +24,8 @@ from app.inference.openvino import OpenVinoEngine, openvino_devices
 
 logger = logging.getLogger(__name__)
 
-LEAST_GAIN = 0.1
-"""A later candidate must save this share of an earlier one's time: of two that are alike, noise would choose, and
-another one with every start."""
+MIN_GAIN = 0.1
+"""A later candidate must save this share of an earlier one's time, so that noise does not decide."""
 
 MOST_ROUNDS = 9
 TIME_TO_MEASURE_S = 0.4
@@ -58,10 +59,13 @@ class Runner:
     engine: Union[OnnxEngine, OpenVinoEngine]
 
 
-def open_network(network: Network, backend: str = "auto", build_missing: bool = True) -> Choice:
-    """The network, opened on the wanted backend, or on the best one that works here.
+def open_network(
+    network: Network, backend: str = "auto", build_missing: bool = True, measure_again: bool = False
+) -> Choice:
+    """Opens the network on the requested backend, or on the best one that works on this machine.
 
-    That is TensorRT where there is a GPU for it, else the faster of ONNX Runtime and OpenVINO, which is measured.
+    That is TensorRT if there is a GPU for it, otherwise the faster of ONNX Runtime and OpenVINO. Which one is faster is
+    measured once and remembered next to the network's file; `measure_again` ignores what is remembered.
     `build_missing` allows TensorRT to build an engine, which takes minutes.
     """
     asked = backend != "auto"
@@ -76,20 +80,19 @@ def open_network(network: Network, backend: str = "auto", build_missing: bool = 
             told = asked or str(error).startswith(NAMES["tensorrt"])
             failed.append(str(error) if told else f"{NAMES['tensorrt']}: {error}")
     others = [name for name in wanted if name != "tensorrt"]
-    runners = [runner for name in others for runner in _runners(name, network, failed)]
-    unmet = ""
-    if not runners and not asked and network.precision != "auto" and not network.exact_precision:
-        unmet = network.precision
-        # What was asked for cannot be had from any of them; the program is to run all the same.
+    chosen, timings = _fastest(others, network, BackendChoices(network, backend), failed, measure_again)
+    unavailable = ""
+    if chosen is None and not asked and network.precision != "auto" and not network.exact_precision:
+        # No backend offers the requested precision, but the program should run all the same.
+        unavailable = network.precision
         network = dataclasses.replace(network, precision="auto")
-        runners = [runner for name in others for runner in _runners(name, network, failed)]
-    if not runners:
+        chosen, timings = _fastest(others, network, BackendChoices(network, backend), failed, measure_again)
+    if chosen is None:
         raise _refusal(network, backend, list(dict.fromkeys((*failed, *absent.values()))))
-    chosen, timings = _fastest_of(runners, network)
-    if unmet:
+    if unavailable:
         reasons = "; ".join([*absent.values(), *failed])
         used = f"{chosen.engine.precision} is used for {network.name}"
-        logger.warning("%s was asked for and cannot be had here: %s (%s)", unmet, used, reasons)
+        logger.warning("%s is not available on this machine: %s (%s)", unavailable, used, reasons)
     remarks.extend([timings] if timings else absent.values())
     return Choice(chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label)
 
@@ -102,11 +105,19 @@ def _refusal(network: Network, backend: str, reasons: Sequence[str]) -> ModelErr
     return ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){listed}")
 
 
+def remembered_choice(network: Network, backend: str) -> Optional[BackendChoice]:
+    """The measured choice that a start would take now, if there is one."""
+    found = BackendChoices(network, backend).find()
+    if found is None and network.precision != "auto":
+        found = BackendChoices(dataclasses.replace(network, precision="auto"), backend).find()
+    return found
+
+
 def fastest(times: Sequence[float]) -> int:
     """Which one to take: the first, unless a later one is faster beyond doubt."""
     best = 0
     for row, spent in enumerate(times):
-        if spent < times[best] * (1 - LEAST_GAIN):
+        if spent < times[best] * (1 - MIN_GAIN):
             best = row
     return best
 
@@ -133,8 +144,11 @@ def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) 
     return Choice(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
 
 
-def _runners(backend: str, network: Network, failed: List[str]) -> List[Runner]:
-    """The backend's ways to run the network, open, each after one run; what does not work is added to `failed`."""
+def _runners(backend: str, network: Network, failed: List[str], only: str = "") -> List[Runner]:
+    """The backend's candidates, opened, each after one run. Reasons of those that do not work are added to `failed`.
+
+    `only`: the label of the only candidate to open.
+    """
     runners = []
     try:
         ways = _ways(backend, network)
@@ -142,6 +156,8 @@ def _runners(backend: str, network: Network, failed: List[str]) -> List[Runner]:
         failed.append(str(error))
         return []
     for label, open_engine in ways:
+        if only not in ("", label):
+            continue
         try:
             engine = open_engine()
             _try(engine, network)
@@ -190,17 +206,39 @@ def example(engine: Engine, network: Network) -> Dict[str, np.ndarray]:
     return feeds
 
 
-def _fastest_of(runners: Sequence[Runner], network: Network) -> Tuple[Runner, str]:
-    """The one to take, and the figures that say so; the others are closed."""
-    if len(runners) == 1:
-        return runners[0], ""
+def _fastest(
+    backends: Sequence[str], network: Network, choices: BackendChoices, failed: List[str], measure_again: bool
+) -> Tuple[Optional[Runner], str]:
+    """The fastest candidate, opened, and the figures behind the choice; None if no candidate works.
+
+    A remembered choice is opened without measuring. If it cannot be opened any more, all candidates are measured again.
+    """
+    remembered = None if measure_again else choices.find()
+    if remembered is not None and remembered.backend in backends:
+        opened = _runners(remembered.backend, network, [], remembered.label)
+        if opened:
+            return opened[0], str(remembered)
+        logger.info("%s: %s cannot be opened any more; measuring again", network.name, remembered.label)
+        choices.forget()
+    runners = [runner for name in backends for runner in _runners(name, network, failed)]
+    if len(runners) < 2:
+        return (runners[0] if runners else None), ""
     times = median_times_ms([runner.engine for runner in runners], network)
     best = fastest(times)
-    others = [row for row in range(len(runners)) if row != best]
-    for row in others:
-        runners[row].engine.close()
-    against = " and ".join(f"{times[row]:.1f} ms on {runners[row].label}" for row in others)
-    return runners[best], f"{times[best]:.1f} ms against {against}"
+    for row, runner in enumerate(runners):
+        if row != best:
+            runner.engine.close()
+    chosen = runners[best]
+    measured = BackendChoice(
+        model=network.name,
+        backend=chosen.backend,
+        label=chosen.label,
+        precision=chosen.engine.precision,
+        times_ms={runner.label: round(spent, 2) for runner, spent in zip(runners, times)},
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    choices.save(measured)
+    return chosen, measured.figures
 
 
 def median_times_ms(engines: Sequence[Engine], network: Network) -> List[float]:

@@ -8,10 +8,10 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.cores import available_cores
 from app.inference.engine import TensorSpec
 from app.inference.native_package import importing
 from app.inference.onnx_damage import damage_of
+from app.inference.processor import available_cores
 from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from app.errors import ModelError
+from app.inference.backend_choices import BackendChoice
 from app.inference.build import KeptEngine, build_engine
 from app.inference.build import precisions_for as precisions_for
 from app.inference.build_job import BuildWishes as BuildWishes
+from app.inference.choice import Choice, open_network, remembered_choice
 from app.inference.place import place_here
 from app.models.catalog import Catalog
 from app.models.entry import ModelEntry
@@ -36,3 +38,19 @@ def build_for(
     here, gpu = place_here()
     network = network_of(entry, models, detection, inputs_for)
     return build_engine(network, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)
+
+
+def measure_backends(entry: ModelEntry, models: ModelSettings, detection: DetectionSettings) -> Choice:
+    """Measures which backend runs the model fastest here, and remembers it. The result is closed already."""
+    choice = open_network(network_of(entry, models, detection), models.backend, build_missing=False, measure_again=True)
+    choice.engine.close()
+    return choice
+
+
+def remembered_backend(
+    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings
+) -> Optional[BackendChoice]:
+    """The measured choice of a backend that a start would take; None if there is none, or no file to run."""
+    if not can_run(entry) or not entry.file.is_file():
+        return None
+    return remembered_choice(network_of(entry, models, detection), models.backend)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -334,3 +335,19 @@ def test_ctrl_c_says_that_the_download_goes_on_another_time(engines):
     assert process.returncode == 130
     assert "interrupted" in err and "goes on from there" in err and "Traceback" not in err
     assert not (engines / "finder.onnx").exists()
+
+
+def test_a_measured_backend_is_listed(tmp_path, answered):
+    for name in ("catalog.yaml", "mobilefacenet.onnx"):
+        shutil.copy(ROOT / "engines" / name, tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text("models:\n  catalog: catalog.yaml\n")
+    code, out, _ = answered("engines", "measure", "mobilefacenet", "--config", config)
+    assert code == 0 and out.startswith("mobilefacenet: ")
+    if (tmp_path / "backend-choices.json").exists():  # more than one backend is installed
+        assert "mobilefacenet: " in answered("engines", "list", "--config", config)[1]
+
+
+def test_an_unknown_model_is_not_measured(config_file, answered):
+    code, _, error = answered("engines", "measure", "unheard_of", "--config", config_file)
+    assert code == 2 and "unheard_of" in error

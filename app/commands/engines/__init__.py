@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   python -m app --detector retinaface_mv2 --camera 0       # use it
   python -m app engines import mine.onnx                   # a model of your own
   python -m app engines build                              # on a Jetson: now instead of at the first start
+  python -m app engines measure                            # which backend is fastest on this machine?
   python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
   python -m app engines inspect mobilefacenet              # what is in the file
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
@@ -29,6 +30,7 @@ ACTIONS = {
     "import": ("importing", "make a model of what you have: .pth, .ckpt, .wts, .onnx, or a pack (zip)"),
     "build": ("building", "build engines for TensorRT on this device, once, which run faster"),
     "compare": ("comparing", "one model on two backends: how far their answers lie apart, and whether it matters"),
+    "measure": ("measuring", "measure again which backend is fastest for a model on this machine"),
     "inspect": ("inspecting", "take a network's file apart: inputs, outputs, precision, layers, memory"),
 }
 """By name: the file in this folder, and what it is for."""

@@ -23,6 +23,9 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     catalog = read_catalog(settings.models.catalog)
     print(models_table(catalog.entries.values(), settings))
+    measured = _measured(catalog.entries.values(), settings)
+    if measured:
+        print(f"\nFastest backends on this machine ({program()} engines measure measures again):\n{measured}")
     print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
     to_bring = [name for name in catalog.to_bring if name not in catalog.entries]
     if to_bring:
@@ -49,6 +52,18 @@ def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
         for entry in entries
     ]
     return table(("name", "task", "family", "licence", "size", "state", "in use"), rows)
+
+
+def _measured(entries: Iterable[ModelEntry], settings: Settings) -> str:
+    """A line for each model whose backends were measured on this machine."""
+    from app.models.engine_building import remembered_backend
+
+    lines = []
+    for entry in entries:
+        choice = remembered_backend(entry, settings.models, settings.detection)
+        if choice is not None:
+            lines.append(f"  {entry.name}: {choice.label}, {choice.precision}: {choice}")
+    return "\n".join(lines)
 
 
 def state_text(entry: ModelEntry) -> str:

@@ -93,7 +93,7 @@ def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str,
     yield from labelled("inputs", inputs)
     yield from labelled("outputs", outputs)
     if runs_on:
-        yield "runs on", runs_on
+        yield "runs on", f"{runs_on}; measure again: {program()} engines measure {entry.name}"
 
 
 def _input_text(entry: ModelEntry) -> str:

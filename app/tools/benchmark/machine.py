@@ -8,10 +8,10 @@ import resource
 import sys
 from pathlib import Path
 
+from app.inference.processor import board_model, processor_name
+
 LIBRARIES = {"cv2": "OpenCV", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
-_BOARD = Path("/proc/device-tree/model")
-_CPUINFO = Path("/proc/cpuinfo")
 _OWN_PAGES = Path("/proc/self/statm")
 
 
@@ -24,30 +24,12 @@ def machine() -> str:
         if name in sys.modules
     ]
     parts = [
-        *filter(None, [board_model(), processor()]),
+        *filter(None, [board_model(), processor_name()]),
         f"{os.cpu_count()} cores",
         f"Python {platform.python_version()}",
         *versions,
     ]
     return ", ".join(parts)
-
-
-def board_model(file: Path = _BOARD) -> str:
-    """A single-board computer's own name; empty on machines that have none."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        return ""
-
-
-def processor(file: Path = _CPUINFO) -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def memory_mb() -> float:

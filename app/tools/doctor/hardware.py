@@ -13,9 +13,9 @@ from typing import Callable, Dict, List, Optional, Tuple
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
 from app.inference.cuda import NoGpuError, probe_gpu
+from app.inference.processor import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
 from app.text import install_hint
-from app.tools.benchmark.machine import board_model, processor
 from app.tools.doctor.findings import Finding, note, ok, warning
 from app.tools.doctor.jetpack import JetPack, jetpack_of, power_mode
 
@@ -32,7 +32,7 @@ _ROOT = Path("/")
 def check_board(root: Path = _ROOT) -> List[Finding]:
     """Board and JetPack; on other machines the processor."""
     model = board_model(root / "proc/device-tree/model") or "a machine without a name"
-    cores = f"{processor(root / 'proc/cpuinfo')}, {os.cpu_count()} cores"
+    cores = f"{processor_name(root / 'proc/cpuinfo')}, {os.cpu_count()} cores"
     release = l4t_release(root / "etc/nv_tegra_release")
     if release is None:
         return [ok(cores), note("this is no Jetson: there is no /etc/nv_tegra_release")]

@@ -11,7 +11,7 @@ from app.errors import GalleryError, ModelError
 from app.gallery.files import photos_by_person
 from app.gallery.folder import scan
 from app.inference.build import find_engine
-from app.inference.choice import open_network
+from app.inference.choice import open_network, remembered_choice
 from app.inference.engine_card import card_of
 from app.inference.network import Network
 from app.inference.place import place_here
@@ -79,6 +79,11 @@ def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
         return
     with contextlib.closing(choice.engine):
         yield ok(f"{entry.name} runs on {choice}")
+    if remembered_choice(_asked(entry, settings), settings.models.backend):
+        yield note(
+            "this backend was measured to be the fastest; to measure again:",
+            f"{program()} engines measure {entry.name}",
+        )
 
 
 def check_engines(settings: Settings) -> List[Finding]:
