@@ -57,8 +57,8 @@ class RunReport:
     channels: Tuple[ChannelStatus, ...]
     lost: Tuple[str, ...]
     """Outputs that are not complete, and why."""
-    written: Tuple[str, ...]
-    """Films and event logs that hold something."""
+    written: Tuple[Path, ...]
+    """Videos and event logs that are complete and not empty."""
     stopped: bool
     """By a signal, before the end."""
 
@@ -78,7 +78,7 @@ class RunReport:
             )
             for channel in self.channels
         ]
-        blocks = [self.summary.text(counts), "\n".join(f"written: {name}" for name in self.written)]
+        blocks = [self.summary.text(counts), "\n".join(f"written: {path}" for path in self.written)]
         return "\n\n".join([*filter(None, blocks), *(f"NOT COMPLETE: {lost}" for lost in self.lost)])
 
 

@@ -12,7 +12,8 @@ def picture(width=320, height=180, grey=90):
     return np.full((height, width, 3), grey, np.uint8)
 
 
-def frame(index=0, *, source="front", position=None, captured_at=None, continues=True, image=None):
+def frame(index=0, *, source="front", position=None, captured_at=None, continues=True, image=None, file=None):
+    """A live frame, unless it has a position (of a recording) or does not continue (of a folder of pictures)."""
     return Frame(
         image=picture() if image is None else image,
         source=source,
@@ -20,6 +21,8 @@ def frame(index=0, *, source="front", position=None, captured_at=None, continues
         captured_at=1_800_000_000.0 + index * 0.04 if captured_at is None else captured_at,
         position=position,
         continues=continues,
+        file=file,
+        live=position is None and continues,
     )
 
 

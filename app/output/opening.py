@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from app.errors import OutputError
-from app.events.log import EventLog
+from app.events.file import EventFile
+from app.events.sinks import EventPublisher
 from app.output.annotate import Annotator
 from app.output.lettering import Lettering
 from app.output.outputs import Outputs, OutputThread
@@ -39,11 +40,10 @@ def open_outputs(
         )
         for path in film_paths
     ]
-    log = None if events_path is None else EventLog(events_path, settings.overwrite)
+    # Events come first: a slow video may hold up the loop, and what has happened is recorded by then.
+    publishers = [] if events_path is None else [EventPublisher([EventFile(events_path, settings.overwrite)])]
     threads = [OutputThread(film, settings.queue_frames, channel=channel) for film, channel in zip(films, channels)]
-    if log is not None:
-        threads.append(OutputThread(log, settings.queue_frames))
-    return Outputs(threads)
+    return Outputs([*publishers, *threads])
 
 
 def _film_paths(path: Path, channels: Sequence[str]) -> List[Path]:

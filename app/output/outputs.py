@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from pathlib import Path
 from types import TracebackType
-from typing import Deque, List, Optional, Protocol, Sequence, Tuple, Type
+from typing import Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
 
 from app.errors import OutputError
-from app.types import Frame, FrameResult
+from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +38,25 @@ class Output(Protocol):
         ...
 
 
-def must_not_be_lost(frame: Frame) -> bool:
-    """Recordings and pictures are handed on completely; of a live source, what comes too fast may be skipped."""
-    return frame.position is not None or not frame.continues
+@runtime_checkable
+class FileOutput(Output, Protocol):
+    """An output that writes files."""
+
+    @property
+    def written(self) -> Sequence[Path]:
+        """The files that are complete and not empty; known once it is closed."""
+        ...
+
+    @property
+    def lost(self) -> Sequence[str]:
+        """What is not complete, and why; final once it is closed."""
+        ...
 
 
 class OutputThread:
     """Runs one output in a thread of its own; to its producer it is an output that never raises.
 
-    `written + skipped + failed` is the number of results handed over, once it is closed.
+    `handled + skipped + failed` is the number of results handed over, once it is closed.
     """
 
     def __init__(
@@ -60,7 +71,7 @@ class OutputThread:
         if queue_frames < 1:
             raise ValueError(f"queue_frames must be at least 1, not {queue_frames}")
         self.name = output.name
-        self.written = 0
+        self.handled = 0
         self.skipped = 0
         """Live results that came while the queue was full."""
         self.failed = 0
@@ -84,7 +95,7 @@ class OutputThread:
         with self._changed:
             if self._closing:
                 raise RuntimeError(f"{self.name} is closed")
-            if self._is_full() and must_not_be_lost(result.frame):
+            if self._is_full() and not result.frame.live:
                 self._wait_for_room()
             if self.error is not None:
                 self.failed += 1
@@ -106,20 +117,30 @@ class OutputThread:
         elif self.skipped:
             logger.info("%s: %d written, %d skipped because it was slower than the source", *self._counts())
 
+    @property
+    def written(self) -> Tuple[Path, ...]:
+        if self.error is not None or not isinstance(self._output, FileOutput):
+            return ()
+        return tuple(self._output.written)
+
+    @property
+    def lost(self) -> Tuple[str, ...]:
+        return () if self.error is None else (f"{self.name}: {self.error}",)
+
     def _counts(self) -> Sequence[object]:
-        return self.name, self.written, self.skipped
+        return self.name, self.handled, self.skipped
 
     def _is_full(self) -> bool:
         return self.error is None and len(self._waiting) >= self._queue_frames
 
     def _wait_for_room(self) -> None:
-        written = self.written
+        handled = self.handled
         while self._is_full():
             if self._changed.wait(self._stuck_after_s):
                 continue
-            if self.written == written:
+            if self.handled == handled:
                 self._give_up(OutputError(f"it took nothing for {self._stuck_after_s:.0f} s"))
-            written = self.written
+            handled = self.handled
 
     def _give_up(self, error: BaseException) -> None:
         """Drops the output; the lock is held."""
@@ -146,7 +167,7 @@ class OutputThread:
                     break
                 self._output.handle(result)
                 with self._changed:
-                    self.written += 1
+                    self.handled += 1
         except Exception as error:  # noqa: BLE001 - thread root
             with self._changed:
                 self.failed += 1
@@ -183,7 +204,7 @@ class Outputs:
         self._outputs: List[Output] = list(outputs)
         self._working: List[Output] = list(outputs)
         self._dropped: List[str] = []
-        self._written: List[str] = []
+        self._written: List[Path] = []
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -222,9 +243,10 @@ class Outputs:
             except (OutputError, OSError) as error:
                 self._dropped.append(f"{output.name}: {error}")
                 logger.error("%s could not be finished: %s", output.name, error)
-        threads = [output for output in outputs if isinstance(output, OutputThread)]
-        self._dropped.extend(f"{thread.name}: {thread.error}" for thread in threads if thread.error)
-        self._written.extend(thread.name for thread in threads if thread.written and not thread.error)
+        for output in outputs:
+            if isinstance(output, FileOutput):
+                self._dropped.extend(output.lost)
+                self._written.extend(output.written)
 
     @property
     def lost(self) -> Tuple[str, ...]:
@@ -232,6 +254,6 @@ class Outputs:
         return tuple(self._dropped)
 
     @property
-    def written(self) -> Tuple[str, ...]:
-        """The files that are complete and hold something, by their outputs' names; known once they are closed."""
+    def written(self) -> Tuple[Path, ...]:
+        """The files that are complete and not empty; known once the outputs are closed."""
         return tuple(self._written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 from app.files import claim_file
 from app.output.annotate import Annotator
@@ -42,6 +42,7 @@ class VideoOutput:
         self._rate = RateMeter()
         self._writer: Optional[FilmWriter] = None
         self._size: Size = (0, 0)
+        self._is_complete = False
 
     def handle(self, result: FrameResult) -> None:
         frame = result.frame
@@ -52,12 +53,21 @@ class VideoOutput:
             self._writer = open_film(self._path, self._size, self._crf, self._fps)
         self._writer.write(fit_into(image, self._size), self._clock.seconds(frame))
 
+    @property
+    def written(self) -> Sequence[Path]:
+        return [self._path] if self._is_complete else []
+
+    @property
+    def lost(self) -> Sequence[str]:
+        return []
+
     def close(self) -> None:
         if self._writer is None:
             logger.warning("%s was not written: no frame came", self.name)
             return
         writer, self._writer = self._writer, None
         writer.close(self._clock.step_s)
+        self._is_complete = True
 
 
 def film_size(width: int, height: int) -> Size:

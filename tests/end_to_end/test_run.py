@@ -32,7 +32,7 @@ def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, p
     assert code == 0, err
     (events_path,) = (tmp_path / "made").iterdir()
     assert "made the folder made" in err
-    assert out.splitlines()[-2:] == ["written: film out.mp4", f"written: events made/{events_path.name}"]
+    assert set(out.splitlines()[-2:]) == {"written: out.mp4", f"written: made/{events_path.name}"}
     frames, fps = frames_of(tmp_path / "out.mp4")
     assert (len(frames), round(fps)) == (40, 25)
     original, _ = frames_of(people_film)
@@ -156,7 +156,7 @@ def test_an_output_that_fails_is_told_at_the_end_and_by_the_exit_code(completed,
     )
     assert code == 1
     assert "40 frames" in out and "NOT COMPLETE: events /dev/full" in out
-    assert err.count("is dropped") == 1
+    assert err.count("WARNING") == err.count("ERROR") == 1, "said once that it failed, and once what is lost"
 
 
 def test_limits_end_the_run(completed, people_film, people_gallery):

@@ -175,7 +175,7 @@ FULL_DISK = """
     with Outputs([film]) as outputs:
         for i in range(200):
             outputs.handle(result(frame(i, position=i / 25, image=np.roll(noise, i, axis=1))))
-    assert film.written + film.failed == 200 and film.failed > 0, (film.written, film.failed)
+    assert film.handled + film.failed == 200 and film.failed > 0, (film.handled, film.failed)
     print("the run ended", type(film.error).__name__, film.error)
 """
 

@@ -55,7 +55,7 @@ def test_a_recording_is_handed_on_completely_and_in_order():
         thread.handle(handed)
     thread.close()
     assert collector.seen == list(range(200))
-    assert (thread.written, thread.skipped, thread.failed) == (200, 0, 0)
+    assert (thread.handled, thread.skipped, thread.failed) == (200, 0, 0)
     assert collector.closed == 1
 
 
@@ -95,7 +95,7 @@ def test_a_live_source_is_never_held_up_and_what_is_skipped_is_counted():
     collector.gate.set()
     thread.close()
     assert collector.seen == [0, 1, 2]
-    assert (thread.written, thread.skipped, thread.failed) == (3, 7, 0)
+    assert (thread.handled, thread.skipped, thread.failed) == (3, 7, 0)
 
 
 @pytest.mark.parametrize("error", [OutputError("no space left"), OSError(28, "no space left"), ValueError("odd")])
@@ -108,7 +108,7 @@ def test_an_output_that_fails_is_dropped_with_one_error_and_the_run_goes_on(erro
             outputs.handle(handed)
     assert good.seen == list(range(50))
     assert bad.seen == [0, 1, 2] and bad.closed == 1
-    assert threads[1].written == 3 and threads[1].failed == 47
+    assert threads[1].handled == 3 and threads[1].failed == 47
     (only,) = errors(caplog)
     assert "film OUT.mp4" in only.getMessage() and str(error) in only.getMessage()
     assert bool(only.exc_info) == isinstance(error, ValueError), "only the unexpected comes with a traceback"

@@ -11,7 +11,7 @@ from planted import CASES, Case, open_planted, picture
 from slow_decoders import ANCHORS, STRIDES, RetinafaceMxnet, empty_answers, plant_faces
 
 from app.assembly import open_enrolment
-from app.events.log import attribute_fields
+from app.events.event import attribute_fields
 from app.models.loading import load_attributes
 from app.output.annotate import attributes_text
 from app.pipeline import Pipeline

@@ -1,0 +1,123 @@
+"""What happened to a face that is followed: it came, it got a name, it left."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Dict, Optional, Tuple
+
+from app.types import NO_ATTRIBUTES, FaceAttributes, Match, Reason
+
+SCHEMA = 2
+"""Grows when a field of the JSON form changes its meaning or disappears. New fields may come at any time."""
+
+
+class EventKind(str, enum.Enum):
+    """The values are part of the event format."""
+
+    ENTER = "enter"
+    IDENTIFIED = "identified"
+    LEFT = "left"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class LeftReason(str, enum.Enum):
+    """Why a track ended. The values are part of the event format."""
+
+    GONE = "gone"
+    RUN_ENDED = "run_ended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event. `docs/events.md` describes the JSON form."""
+
+    sequence: int
+    """1, 2, 3 … over all channels of a run."""
+    kind: EventKind
+    channel: str
+    frame: int
+    """Index of the frame in which it was noticed."""
+    time: float
+    """When that frame arrived, in seconds since the epoch."""
+    position: Optional[float]
+    """Seconds into a recording; None for a live source."""
+    file: Optional[str]
+    """The picture's file, for a folder of photos."""
+    track: int
+    match: Match
+    box: Tuple[int, int, int, int]
+    """Where the face was last seen: x1 y1 x2 y2 in the frame's pixels."""
+    attributes: FaceAttributes = NO_ATTRIBUTES
+    previous_name: Optional[str] = None
+    """IDENTIFIED: the name before this one."""
+    left_reason: Optional[LeftReason] = None
+    """LEFT: why."""
+    duration_s: Optional[float] = None
+    """LEFT: from first to last seen."""
+
+    def as_json(self) -> Dict[str, Any]:
+        """The JSON form, in the documented order of fields."""
+        match = self.match
+        compared = match.reason.compared and match.reason is not Reason.NOBODY_ENROLLED
+        has_runner_up = compared and match.runner_up is not None
+        record: Dict[str, Any] = {
+            "schema": SCHEMA,
+            "sequence": self.sequence,
+            "event": str(self.kind),
+            "channel": self.channel,
+            "frame": self.frame,
+            "time": iso_time(self.time),
+            "position": _rounded(self.position, 3),
+            **({} if self.file is None else {"file": self.file}),
+            "track": self.track,
+            "name": match.name,
+            "similarity": _rounded(match.similarity, 4) if compared else None,
+            "nearest": match.nearest if compared else None,
+            "photo": match.photo if compared else None,
+            "runner_up": match.runner_up if compared else None,
+            "runner_up_similarity": _rounded(match.runner_up_similarity, 4) if has_runner_up else None,
+            "box": list(self.box),
+            **attribute_fields(self.attributes),
+            "reason": str(match.reason if self.left_reason is None else self.left_reason),
+        }
+        if self.kind is EventKind.IDENTIFIED:
+            record["previous_name"] = self.previous_name
+        if self.kind is EventKind.LEFT:
+            record["duration_s"] = _rounded(self.duration_s, 3)
+        return record
+
+
+def attribute_fields(attributes: FaceAttributes) -> Dict[str, Any]:
+    """The JSON form of a face's attributes; those that were not measured are left out."""
+    pose, points = attributes.pose, attributes.landmarks106
+    angles = pose and {"yaw": pose.yaw_deg, "pitch": pose.pitch_deg, "roll": pose.roll_deg}
+    fields = {
+        "gender": None if attributes.gender is None else str(attributes.gender),
+        "age": _rounded(attributes.age, 1),
+        "mask": attributes.mask,
+        "mask_probability": _rounded(attributes.mask_probability, 4),
+        "no_mask_probability": _rounded(attributes.no_mask_probability, 4),
+        "live": _rounded(attributes.live_probability, 4),
+        "pose": angles and {name: round(degrees, 1) for name, degrees in angles.items()},
+        "landmarks106": None if points is None else [[round(x, 1), round(y, 1)] for x, y in points.tolist()],
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _rounded(value: Optional[float], digits: int) -> Optional[float]:
+    """JSON has no NaN and no infinity: they become null."""
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since the epoch as 2026-11-21T08:00:40.123Z."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

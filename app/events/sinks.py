@@ -1,0 +1,232 @@
+"""Where events go: sinks, each with its own thread and its own queue of events.
+
+A sink that fails is tried again with growing pauses while its events wait in the queue. Nothing is lost until the
+queue is full or the run has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Deque, Optional, Protocol, Sequence, Tuple, runtime_checkable
+
+from app.errors import OutputError
+from app.events.event import Event
+from app.events.stream import EventStream
+from app.text import counted
+from app.types import FrameResult
+
+logger = logging.getLogger(__name__)
+
+CAPACITY = 100_000
+"""Events that may wait for a sink: hours of a busy entrance, some 100 MB."""
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 30.0
+FLUSH_S = 5.0
+"""How long the end of a run waits for a sink that is slow or failing."""
+
+
+class EventSink(Protocol):
+    """Something that takes events, one after the other, from one thread."""
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        ...
+
+    def write(self, event: Event) -> None:
+        """Takes one event. Raises OutputError or OSError when it cannot; the same event then comes again later."""
+        ...
+
+    def close(self) -> None:
+        """Called once, after the last event, also when that could not be written."""
+        ...
+
+
+@runtime_checkable
+class FileSink(EventSink, Protocol):
+    """A sink that writes a file, which the summary names at the end."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+class SinkQueue:
+    """Runs one sink in a thread of its own. `put` never blocks and never raises.
+
+    `written + lost` is the number of events put, once it is closed.
+    """
+
+    def __init__(
+        self,
+        sink: EventSink,
+        *,
+        capacity: int = CAPACITY,
+        retry_first_s: float = RETRY_FIRST_S,
+        retry_max_s: float = RETRY_MAX_S,
+        flush_s: float = FLUSH_S,
+    ) -> None:
+        self.sink = sink
+        self.written = 0
+        self.lost = 0
+        """Events that found the queue full, or that could not be written before the end."""
+        self.error: Optional[Exception] = None
+        """Why the sink takes no events at the moment."""
+        self._capacity = capacity
+        self._retry_first_s = retry_first_s
+        self._retry_max_s = retry_max_s
+        self._flush_s = flush_s
+        self._waiting: Deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._is_broken = False
+        """A sink with a bug is not tried again: it would fail in the same way for ever."""
+        self._overflow_reported = False
+        self._close_by: Optional[float] = None
+        """On the monotonic clock; None while the run goes on."""
+        self._thread = threading.Thread(target=self._work, name=f"events {sink.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        with self._changed:
+            if self._is_broken:
+                self.lost += 1
+            elif len(self._waiting) < self._capacity:
+                self._waiting.append(event)
+                self._changed.notify_all()
+            else:
+                self.lost += 1
+                if not self._overflow_reported:
+                    self._overflow_reported = True
+                    logger.error(
+                        "%s: the queue is full (%d events); new events are lost until the sink takes some again",
+                        self.sink.name,
+                        self._capacity,
+                    )
+
+    def begin_close(self) -> None:
+        """No more events will come. Those that wait are still written, within a bounded time."""
+        with self._changed:
+            self._close_by = time.monotonic() + self._flush_s
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Waits until everything is written or the time is up."""
+        if self._close_by is None:
+            self.begin_close()
+        self._thread.join(2 * self._flush_s)
+        with self._changed:
+            if self._thread.is_alive():
+                self.error = self.error or OutputError(f"it did not finish within {2 * self._flush_s:g} s")
+            self.lost += len(self._waiting)
+            self._waiting.clear()
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Why not every event was written; None when all were. Final once it is closed."""
+        reason = self.error or OutputError("its queue was full")
+        if self.lost:
+            return f"{self.sink.name}: {counted(self.lost, 'event')} lost: {reason}"
+        return f"{self.sink.name}: {reason}" if self.error else None
+
+    def _work(self) -> None:
+        """The thread's root: whatever goes wrong in the sink ends here."""
+        try:
+            self._deliver()
+        except Exception as error:  # thread root
+            with self._changed:
+                self._is_broken, self.error = True, error
+            logger.error("%s failed and gets no more events: %r", self.sink.name, error, exc_info=error)
+        try:
+            self.sink.close()
+        except Exception as error:  # noqa: BLE001 - thread root
+            with self._changed:
+                self.error = self.error or error
+
+    def _deliver(self) -> None:
+        failures = 0
+        while True:
+            event = self._next()
+            if event is None:
+                return
+            try:
+                self.sink.write(event)
+            except (OutputError, OSError) as error:
+                if not failures:
+                    logger.warning("%s: %s; its events wait and are tried again", self.sink.name, error)
+                if not self._pause(error, min(self._retry_max_s, self._retry_first_s * 2.0 ** min(failures, 60))):
+                    return
+                failures += 1
+                continue
+            with self._changed:
+                if not self._waiting:
+                    return  # given up by close()
+                self._waiting.popleft()
+                self.written += 1
+                self.error, self._overflow_reported = None, False
+                if failures:
+                    logger.warning(
+                        "%s: works again; %d events waited, %d were lost",
+                        self.sink.name,
+                        len(self._waiting) + 1,
+                        self.lost,
+                    )
+            failures = 0
+
+    def _next(self) -> Optional[Event]:
+        """The oldest event that waits, which stays in the queue until it is written; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._close_by is not None)
+            time_is_up = self._close_by is not None and time.monotonic() >= self._close_by
+            return self._waiting[0] if self._waiting and not time_is_up else None
+
+    def _pause(self, error: Exception, pause_s: float) -> bool:
+        """Waits before the next attempt, less long when the run ends; False when there will be none."""
+        with self._changed:
+            self.error = error
+            if self._close_by is None:
+                self._changed.wait_for(lambda: self._close_by is not None, pause_s)
+                return True
+            left_s = self._close_by - time.monotonic()
+            self._changed.wait_for(lambda: False, min(pause_s, max(0.0, left_s)))
+            return left_s > 0
+
+
+class EventPublisher:
+    """An output that turns results into events and hands them to every sink. Costs the loop microseconds."""
+
+    name = "events"
+
+    def __init__(self, sinks: Sequence[EventSink], *, flush_s: float = FLUSH_S) -> None:
+        self._stream = EventStream()
+        self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
+
+    def handle(self, result: FrameResult) -> None:
+        self._publish(self._stream.handle(result))
+
+    def close(self) -> None:
+        self._publish(self._stream.close())
+        for queue in self._queues:
+            queue.begin_close()
+        for queue in self._queues:
+            queue.close()
+        for problem in self.lost:
+            logger.error("%s", problem)
+
+    @property
+    def lost(self) -> Tuple[str, ...]:
+        """The sinks that did not get every event, and why; final once it is closed."""
+        return tuple(queue.problem for queue in self._queues if queue.problem is not None)
+
+    @property
+    def written(self) -> Tuple[Path, ...]:
+        """The files that hold every event, of the sinks that have a `path`; known once it is closed."""
+        complete = [queue.sink for queue in self._queues if queue.written and queue.problem is None]
+        return tuple(sink.path for sink in complete if isinstance(sink, FileSink))
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            for queue in self._queues:
+                queue.put(event)

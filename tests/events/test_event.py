@@ -1,0 +1,121 @@
+"""The JSON form of an event."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_results import ANN, STRANGER
+
+from app.events.event import SCHEMA, Event, EventKind, LeftReason
+from app.types import NOT_COMPARED_YET, FaceAttributes, Gender, HeadPose, Match, Reason
+
+ENTER = Event(
+    sequence=1,
+    kind=EventKind.ENTER,
+    channel="front",
+    frame=1,
+    time=1_800_000_000.25,
+    position=0.04,
+    file=None,
+    track=7,
+    match=ANN,
+    box=(10, 21, 30, 40),
+)
+
+
+def record(**changes):
+    return dataclasses.replace(ENTER, **changes).as_json()
+
+
+def test_every_field_of_an_enter_event():
+    near = Match("Ann", Reason.MATCHED, 0.671234, "Ann", "Ann/1.jpg", runner_up="Eve", runner_up_similarity=0.312345)
+    assert record(match=near) == {
+        "schema": SCHEMA,
+        "sequence": 1,
+        "event": "enter",
+        "channel": "front",
+        "frame": 1,
+        "time": "2027-01-15T08:00:00.250Z",
+        "position": 0.04,
+        "track": 7,
+        "name": "Ann",
+        "similarity": 0.6712,
+        "nearest": "Ann",
+        "photo": "Ann/1.jpg",
+        "runner_up": "Eve",
+        "runner_up_similarity": 0.3123,
+        "box": [10, 21, 30, 40],
+        "reason": "matched",
+    }
+
+
+def test_an_unknown_face_says_whom_it_resembles():
+    near = Match(None, Reason.BELOW_THRESHOLD, 0.36, nearest="Ann")
+    unknown = record(match=near)
+    assert (unknown["name"], unknown["nearest"], unknown["similarity"]) == (None, "Ann", 0.36)
+    assert (unknown["runner_up"], unknown["runner_up_similarity"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "match", [NOT_COMPARED_YET, Match(None, Reason.TOO_SMALL), Match(None, Reason.NOBODY_ENROLLED)]
+)
+def test_a_face_that_was_not_compared_has_no_similarity(match):
+    small = record(match=match)
+    fields = ("similarity", "nearest", "photo", "runner_up", "runner_up_similarity")
+    assert [small[field] for field in fields] == [None] * 5
+    assert small["reason"] == match.reason.value
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_does_not_have_is_null(number):
+    assert record(match=dataclasses.replace(STRANGER, similarity=number))["similarity"] is None
+
+
+def test_identified_and_left_have_fields_of_their_own():
+    identified = record(kind=EventKind.IDENTIFIED, previous_name="Eve")
+    assert identified["previous_name"] == "Eve" and "duration_s" not in identified
+    left = record(kind=EventKind.LEFT, left_reason=LeftReason.RUN_ENDED, duration_s=2.00049)
+    assert (left["reason"], left["duration_s"]) == ("run_ended", 2.0)
+    assert "previous_name" not in left
+
+
+def test_the_file_is_a_field_only_for_pictures():
+    assert "file" not in record()
+    assert record(file="photos/1.jpg", position=None)["file"] == "photos/1.jpg"
+
+
+def test_attributes_are_fields_only_where_they_were_measured():
+    attributes = FaceAttributes(
+        gender=Gender.FEMALE,
+        age=33.62,
+        mask=False,
+        mask_probability=0.123456,
+        no_mask_probability=0.876544,
+        live_probability=0.99,
+        pose=HeadPose(12.34, -5.0, 1.0),
+        landmarks106=np.full((106, 2), 7.25, np.float32),
+    )
+    full, plain = record(attributes=attributes), record()
+    assert {field: full[field] for field in full.keys() - plain.keys()} == {
+        "gender": "female",
+        "age": 33.6,
+        "mask": False,
+        "mask_probability": 0.1235,
+        "no_mask_probability": 0.8765,
+        "live": 0.99,
+        "pose": {"yaw": 12.3, "pitch": -5.0, "roll": 1.0},
+        "landmarks106": [[7.2, 7.2]] * 106,
+    }
+
+
+def test_every_field_and_reason_is_documented():
+    page = Path(__file__).parents[2].joinpath("docs/events.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([a-z_0-9]+)`", page))
+    fields = {
+        *record(kind=EventKind.IDENTIFIED, file="1.jpg"),
+        *record(kind=EventKind.LEFT, left_reason=LeftReason.GONE, duration_s=1.0),
+    }
+    assert fields <= documented
+    assert {str(value) for value in (*Reason, *LeftReason, *EventKind)} <= documented

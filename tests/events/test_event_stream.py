@@ -1,0 +1,82 @@
+"""Who came, who it was, who left: derived from results alone."""
+
+from made_results import ANN, STRANGER, frame, result, track
+
+from app.events.event import EventKind, LeftReason
+from app.events.stream import EventStream, changes
+from app.types import NOT_COMPARED_YET, Match, Reason
+
+
+def happened(previous, current):
+    return [(change.kind.value, change.track.id, change.previous_name) for change in changes(previous, current)]
+
+
+def events_of(results):
+    stream = EventStream()
+    return [event for made in results for event in stream.handle(made)] + stream.close()
+
+
+def test_nothing_new_makes_no_event():
+    assert happened([track(1, ANN)], [track(1, ANN)]) == []
+
+
+def test_a_new_track_enters():
+    assert happened([], [track(1)]) == [("enter", 1, None)]
+
+
+def test_a_track_that_starts_with_a_name_enters_and_is_identified():
+    assert happened([], [track(1, ANN)]) == [("enter", 1, None), ("identified", 1, None)]
+
+
+def test_a_name_that_appears_changes_or_goes_is_reported_with_the_previous_one():
+    eve = Match("Eve", Reason.MATCHED, 0.7)
+    assert happened([track(1)], [track(1, ANN)]) == [("identified", 1, None)]
+    assert happened([track(1, ANN)], [track(1, eve)]) == [("identified", 1, "Ann")]
+    assert happened([track(1, ANN)], [track(1)]) == [("identified", 1, "Ann")]
+
+
+def test_departures_are_reported_before_arrivals():
+    assert happened([track(1), track(2)], [track(2), track(3)]) == [("left", 1, None), ("enter", 3, None)]
+
+
+def test_a_visit_is_three_events():
+    enter, identified, left = events_of(
+        [
+            result(frame(0, position=0.0, captured_at=100.0)),
+            result(frame(1, position=0.04, captured_at=100.5), tracks=[track(7, NOT_COMPARED_YET)]),
+            result(frame(2, position=0.08, captured_at=101.0), tracks=[track(7, ANN, last_seen=0.08)]),
+            result(frame(3, position=0.12, captured_at=101.5), tracks=[track(7, ANN, first_seen=0.04, last_seen=0.12)]),
+            result(frame(4, position=0.16, captured_at=102.0)),
+        ]
+    )
+    assert [event.sequence for event in (enter, identified, left)] == [1, 2, 3]
+    assert (enter.kind, enter.frame, enter.time, enter.position) == (EventKind.ENTER, 1, 100.5, 0.04)
+    assert (enter.channel, enter.track, enter.match, enter.box) == ("front", 7, NOT_COMPARED_YET, (10, 21, 30, 40))
+    assert (identified.kind, identified.match, identified.previous_name) == (EventKind.IDENTIFIED, ANN, None)
+    assert (left.kind, left.frame, left.match, left.left_reason) == (EventKind.LEFT, 4, ANN, LeftReason.GONE)
+    assert round(left.duration_s, 6) == 0.08
+
+
+def test_channels_do_not_mix_though_their_track_numbers_are_the_same():
+    events = events_of(
+        [
+            result(frame(0, source="front"), tracks=[track(1)]),
+            result(frame(0, source="yard"), tracks=[track(1, ANN)]),
+            result(frame(1, source="front"), tracks=[track(1)]),
+        ]
+    )
+    assert [(event.sequence, event.channel, event.kind.value) for event in events] == [
+        (1, "front", "enter"),
+        (2, "yard", "enter"),
+        (3, "yard", "identified"),
+        (4, "front", "left"),
+        (5, "yard", "left"),
+    ]
+    assert {event.left_reason for event in events[-2:]} == {LeftReason.RUN_ENDED}
+
+
+def test_after_the_end_nobody_leaves_a_second_time():
+    stream = EventStream()
+    stream.handle(result(tracks=[track(1, STRANGER)]))
+    assert len(stream.close()) == 1
+    assert stream.close() == []
