@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of items that are done, and the number of all."""
+
+MessageCallback = Callable[[str], None]
+"""Called with a line of text for the user."""
 
 NO_TRACK = 0
 """Track id of a face that has not been seen often enough to be followed."""

@@ -236,18 +236,18 @@ def _detector(settings: Settings) -> Any:
 
 
 def _heading(settings: Settings, models: List[str]) -> str:
-    from app.tools.benchmark.machine import machine
+    from app.tools.machine import describe_machine
 
-    return f"{machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
+    return f"{describe_machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
 
 
 def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
     if path is None:
         return
-    from app.tools.benchmark.machine import machine
+    from app.tools.machine import describe_machine
 
     facts = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "models": models,
         "detection": {**dataclasses.asdict(settings.detection), "min_score": _min_score(settings)},
         **figures,

@@ -200,12 +200,12 @@ def _picture() -> Tuple[np.ndarray, str]:
 def _tell(
     arguments: argparse.Namespace, outcomes: Sequence[Outcome], work: Optional[_PublishedWork], shown: str
 ) -> None:
-    from app.tools.benchmark.machine import machine
     from app.tools.benchmark.network_report import markdown_table, published_report, report_json, speed_report
     from app.tools.benchmark.power import PowerMeter
     from app.tools.benchmark.published import rows
+    from app.tools.machine import describe_machine
 
-    place, power = machine(), PowerMeter().source
+    place, power = describe_machine(), PowerMeter().source
     when = f"{place}; {datetime.date.today().isoformat()}"
     beside = rows(work.claims, work.planned, outcomes) if work else []
     for as_table, write in ((table, print), (markdown_table, _file_writer(arguments.markdown))):

@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging("warning")
     from app.models.loading import model_checks
     from app.tools.benchmark.loop import measure
-    from app.tools.benchmark.machine import machine
+    from app.tools.machine import describe_machine
 
     check_all(*model_checks(settings.models))
     with tempfile.TemporaryDirectory() as folder:
@@ -56,11 +56,11 @@ def execute(arguments: argparse.Namespace) -> int:
             recording = Path(folder) / f"made: 1280 x 720, {arguments.faces} faces.mp4"
             settings = _make_recording(recording, arguments.faces, arguments.frames + 20, settings)
         result = measure(settings, recording, arguments.frames, progress)
-    print(f"{machine()}; {settings.models.detector} and {settings.models.embedder}\n")
+    print(f"{describe_machine()}; {settings.models.detector} and {settings.models.embedder}\n")
     print(result.text())
     if arguments.json is not None:
         facts = {
-            "machine": machine(),
+            "machine": describe_machine(),
             "models": [settings.models.detector, settings.models.embedder],
             **result.as_json(),
         }

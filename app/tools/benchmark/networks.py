@@ -17,10 +17,10 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.batching import largest_run
 from app.models.loading import InputsFor
-from app.tools.benchmark.machine import memory_mb
 from app.tools.benchmark.power import PowerMeter
 from app.tools.benchmark.stopwatch import Sample, Spread
 from app.tools.benchmark.subjects import OpenedSubject, Size, Subject, open_subject
+from app.tools.machine import memory_mb
 
 logger = logging.getLogger(__name__)
 

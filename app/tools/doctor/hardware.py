@@ -1,4 +1,4 @@
-"""The machine: board, GPU, power, memory, disk, cameras."""
+"""The machine: board, GPU, power, memory and disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
@@ -16,37 +17,67 @@ from app.inference.cuda import NoGpuError, probe_gpu
 from app.inference.processor import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
 from app.text import install_hint
-from app.tools.doctor.findings import Finding, note, ok, warning
-from app.tools.doctor.jetpack import JetPack, jetpack_of, power_mode
+from app.tools.doctor.checks import Finding, note, ok, warning
+from app.tools.machine import read_system_file
 
 SMALL_BOARD_MB = 9_000
-ENOUGH_SWAP_MB = 4_000
-LEAST_FREE_MEMORY_MB = 600
-LEAST_FREE_DISK_MB = 1_000
+MIN_SWAP_MB = 4_000
+MIN_FREE_MEMORY_MB = 600
+MIN_FREE_DISK_MB = 1_000
 COMMAND_TIMEOUT_S = 20
-SET_UP = "./jetson_setup.sh sets it up"
+SET_UP = "run ./jetson_setup.sh"
 
 _ROOT = Path("/")
 
 
+@dataclass(frozen=True)
+class JetPack:
+    """One generation of Jetson's software, according to NVIDIA's documents and public sources."""
+
+    name: str
+    first: Tuple[int, int]
+    """First release of Jetson Linux (L4T)."""
+    last: Tuple[int, int]
+    """Last release of Jetson Linux, inclusive."""
+    tensorrt: str
+    """Prefix of the version of TensorRT."""
+    cuda: str
+    memory_package: str
+    """The package that gives Python the GPU's memory; empty if TensorRT only supports a Python that is too old."""
+
+
+JETPACKS = (
+    JetPack("4.6", (32, 6), (32, 6), "8.0", "10.2", ""),
+    JetPack("4.6.1 to 4.6.6", (32, 7), (32, 7), "8.2", "10.2", ""),
+    JetPack("5.1", (35, 2), (35, 6), "8.5", "11.4", "pycuda"),
+    JetPack("6.0", (36, 3), (36, 3), "8.6", "12.2", "cuda-python~=12.6"),
+    JetPack("6.1 or 6.2", (36, 4), (36, 5), "10.3", "12.6", "cuda-python~=12.6"),
+    JetPack("7.0 or 7.1", (38, 2), (38, 4), "10.13", "13.0", "cuda-python~=13.0"),
+    JetPack("7.2", (39, 0), (39, 99), "10.16", "13.2", "cuda-python~=13.0"),
+)
+
+
+def jetpack_of(l4t_release: str) -> Optional[JetPack]:
+    """The JetPack of a release such as `36.4.3`; None for a release that is not in JETPACKS."""
+    numbers = [int(number) for number in re.findall(r"\d+", l4t_release)]
+    release = (numbers[0], numbers[1] if len(numbers) > 1 else 0)
+    return next((jetpack for jetpack in JETPACKS if jetpack.first <= release <= jetpack.last), None)
+
+
 def check_board(root: Path = _ROOT) -> List[Finding]:
-    """Board and JetPack; on other machines the processor."""
-    model = board_model(root / "proc/device-tree/model") or "a machine without a name"
+    """Board and JetPack; the processor on other machines."""
+    model = board_model(root / "proc/device-tree/model") or "unknown board"
     cores = f"{processor_name(root / 'proc/cpuinfo')}, {os.cpu_count()} cores"
     release = l4t_release(root / "etc/nv_tegra_release")
     if release is None:
-        return [ok(cores), note("this is no Jetson: there is no /etc/nv_tegra_release")]
+        return [ok(cores), note("not a Jetson: there is no /etc/nv_tegra_release")]
     jetpack = jetpack_of(release)
     if jetpack is None:
-        return [
-            ok(f"{model}: {cores}"),
-            warning(f"Jetson Linux {release} is not a release that this program knows", "see docs/jetson.md"),
-        ]
+        return [ok(f"{model}: {cores}"), warning(f"Jetson Linux {release} is not supported", "see docs/jetson.md")]
+    versions = f"with TensorRT {jetpack.tensorrt} and CUDA {jetpack.cuda}"
     return [
         ok(f"{model}: {cores}"),
-        ok(
-            f"JetPack {jetpack.name} (Jetson Linux {release}), with TensorRT {jetpack.tensorrt} and CUDA {jetpack.cuda}"
-        ),
+        ok(f"JetPack {jetpack.name} (Jetson Linux {release}), {versions}"),
         *check_tensorrt(jetpack),
     ]
 
@@ -54,135 +85,89 @@ def check_board(root: Path = _ROOT) -> List[Finding]:
 def check_tensorrt(jetpack: JetPack, find_module: Callable[[str], object] = importlib.util.find_spec) -> List[Finding]:
     """Whether TensorRT is the board's own one, and a package that gives access to the GPU's memory is installed."""
     if not jetpack.memory_package:
-        return [note(f"TensorRT of JetPack {jetpack.name} is for Python 3.6 alone: networks run on the processor")]
+        return [note(f"TensorRT of JetPack {jetpack.name} requires Python 3.6: networks run on the CPU")]
     try:
         version = str(load_tensorrt().__version__)
     except ModelError as error:
         return [warning(str(error), SET_UP)]
     if version != jetpack.tensorrt and not version.startswith(f"{jetpack.tensorrt}."):
-        text = f"TensorRT {version} is not this JetPack's own, {jetpack.tensorrt}"
-        return [warning(text, "TensorRT never comes from pip here: .venv/bin/pip uninstall tensorrt")]
+        text = f"TensorRT {version} is not the {jetpack.tensorrt} of this JetPack"
+        return [warning(text, "do not install TensorRT with pip here: .venv/bin/pip uninstall tensorrt")]
     if not any(find_module(name) for name in ("cuda", "pycuda")):
-        cure = install_hint(jetpack.memory_package)
-        return [warning(f"TensorRT {version} is there, but nothing that gives it the GPU's memory", cure)]
-    return [ok(f"TensorRT {version} is this JetPack's own")]
+        text = f"TensorRT {version} is installed, but no package that gives it the GPU's memory"
+        return [warning(text, install_hint(jetpack.memory_package))]
+    return [ok(f"TensorRT {version} is the one of this JetPack")]
 
 
-def check_gpu(jetson: bool) -> List[Finding]:
-    """Asks the driver, never TensorRT, which can take the process down where there is no GPU."""
+def check_gpu(is_jetson: bool) -> List[Finding]:
+    """Asks the driver and not TensorRT, which can crash the process on a machine without a GPU."""
     try:
         gpu = probe_gpu()
     except NoGpuError as error:
-        if jetson:
-            cure = "a Jetson always has one: is JetPack complete, or the container started with --runtime nvidia?"
-            return [warning(str(error), cure)]
-        return [note(f"no GPU that TensorRT could use: {error}")]
+        if is_jetson:
+            advice = "is JetPack installed completely, or the container started with --runtime nvidia?"
+            return [warning(str(error), advice)]
+        return [note(f"no GPU for TensorRT: {error}")]
     return [ok(f"{gpu}, driver for CUDA up to {'.'.join(map(str, gpu.driver_cuda))}")]
 
 
-def check_power(jetson: bool, root: Path = _ROOT) -> List[Finding]:
-    """A Jetson's power mode and clocks; elsewhere there is nothing to choose."""
-    if not jetson:
-        return [note("power modes are a Jetson's")]
+def check_power(is_jetson: bool, root: Path = _ROOT, nvpmodel_output: Optional[str] = None) -> List[Finding]:
+    """The power mode and the clocks of a Jetson. `nvpmodel_output`: what `nvpmodel -q` prints, if known."""
+    if not is_jetson:
+        return [note("power modes: Jetson only")]
     findings = []
-    mode = power_mode(_output("nvpmodel", "-q"))
+    found = re.search(r"Power Mode:\s*(\S+)", _nvpmodel_output() if nvpmodel_output is None else nvpmodel_output)
+    mode = found.group(1) if found else ""
     if not mode:
-        findings.append(warning("nvpmodel does not tell the power mode", "sudo nvpmodel -q"))
+        findings.append(warning("nvpmodel does not report the power mode", "sudo nvpmodel -q"))
     elif mode.startswith("MAXN"):
         findings.append(ok(f"power mode {mode}, the fastest"))
     else:
         findings.append(warning(f"power mode {mode} is not the fastest", SET_UP + " (or sudo nvpmodel -m NUMBER)"))
-    pinned = [_is_pinned(folder) for folder in _clock_folders(root)]
-    if pinned and all(pinned):
-        findings.append(ok("clocks are held at their highest"))
+    limits = [
+        (read_system_file(folder / lowest), read_system_file(folder / highest))
+        for pattern, name, lowest, highest in (
+            ("sys/devices/system/cpu/cpu[0-9]*/cpufreq", r"", "scaling_min_freq", "scaling_max_freq"),
+            ("sys/class/devfreq/*", r"gpu|gv11b|gp10b|gm20b|ga10b", "min_freq", "max_freq"),
+        )
+        for folder in root.glob(pattern)
+        if re.search(name, folder.name)
+    ]
+    if limits and all(lowest == highest != "" for lowest, highest in limits):
+        findings.append(ok("clocks are fixed at their maximum"))
     else:
         findings.append(warning("clocks follow the load: the first frames are slower", "sudo jetson_clocks"))
     return findings
 
 
-def check_memory_and_disk(jetson: bool, folder: Path) -> List[Finding]:
-    return [*check_memory(jetson), check_disk(folder)]
+def _nvpmodel_output() -> str:
+    program = shutil.which("nvpmodel")
+    if program is None:
+        return ""
+    try:
+        return subprocess.run([program, "-q"], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
-def check_memory(jetson: bool, root: Path = _ROOT) -> List[Finding]:
-    facts = _meminfo(root / "proc/meminfo")
-    if not facts:
-        return [note("this system does not tell its memory")]
-    total, free, swap = (facts.get(key, 0.0) for key in ("MemTotal", "MemAvailable", "SwapTotal"))
+def check_memory_and_disk(is_jetson: bool, folder: Path) -> List[Finding]:
+    return [check_memory(is_jetson), check_disk(folder)]
+
+
+def check_memory(is_jetson: bool, root: Path = _ROOT) -> Finding:
+    meminfo = dict(re.findall(r"^(\w+):\s+(\d+) kB", read_system_file(root / "proc/meminfo"), re.MULTILINE))
+    if not meminfo:
+        return note("this system does not report its memory")
+    total, free, swap = (int(meminfo.get(key, 0)) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable", "SwapTotal"))
     text = f"memory {total:.0f} MB, {free:.0f} MB free, swap {swap:.0f} MB"
-    if free < LEAST_FREE_MEMORY_MB:
-        return [
-            warning(
-                text, "close other programs, or work without a desktop: sudo systemctl set-default multi-user.target"
-            )
-        ]
-    if jetson and total < SMALL_BOARD_MB and swap < ENOUGH_SWAP_MB:
-        return [warning(text, "building engines needs more: " + SET_UP)]
-    return [ok(text)]
+    if free < MIN_FREE_MEMORY_MB:
+        return warning(text, "close other programs, or boot without a desktop: systemctl set-default multi-user.target")
+    if is_jetson and total < SMALL_BOARD_MB and swap < MIN_SWAP_MB:
+        return warning(text, f"building engines needs more swap: {SET_UP}")
+    return ok(text)
 
 
 def check_disk(folder: Path) -> Finding:
     free_mb = shutil.disk_usage(folder if folder.is_dir() else Path()).free / 1e6
     text = f"{free_mb:.0f} MB free on the disk of {folder}"
-    return ok(text) if free_mb >= LEAST_FREE_DISK_MB else warning(text, "engines, films and logs need room")
-
-
-def check_cameras(root: Path = _ROOT) -> List[Finding]:
-    """Cameras on USB and CSI as Linux lists them. Network cameras are tried by running."""
-    devices = sorted((root / "dev").glob("video*"), key=lambda path: (len(path.name), path.name))
-    findings = []
-    for device in devices:
-        name = _text(root / "sys/class/video4linux" / device.name / "name")
-        text = f"/dev/{device.name}" + (f": {name}" if name else "")
-        if os.access(device, os.R_OK | os.W_OK):
-            findings.append(ok(text))
-        else:
-            findings.append(
-                warning(f"{text} may not be used by this user", "sudo usermod -aG video $USER, and log in again")
-            )
-    return findings or [note("no camera on USB or CSI; network cameras and recordings need none")]
-
-
-def _clock_folders(root: Path) -> List[Tuple[Path, str, str]]:
-    """Of each processor core and of the GPU: where lowest and highest allowed clock stand."""
-    cores = [
-        (folder, "scaling_min_freq", "scaling_max_freq")
-        for folder in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"))
-    ]
-    gpus = [
-        (folder, "min_freq", "max_freq")
-        for folder in sorted(root.glob("sys/class/devfreq/*"))
-        if re.search(r"gpu|gv11b|gp10b|gm20b|ga10b", folder.name)
-    ]
-    return cores + gpus
-
-
-def _is_pinned(place: Tuple[Path, str, str]) -> bool:
-    folder, lowest, highest = place
-    text = _text(folder / highest)
-    return bool(text) and _text(folder / lowest) == text
-
-
-def _meminfo(file: Path) -> Dict[str, float]:
-    """Megabytes by name."""
-    found = re.findall(r"^(\w+):\s+(\d+) kB", _text(file), re.MULTILINE)
-    return {name: int(kilobytes) * 1024 / 1e6 for name, kilobytes in found}
-
-
-def _output(*command: str) -> str:
-    """What a command prints; empty where it does not exist or fails."""
-    program: Optional[str] = shutil.which(command[0])
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        return ""
+    return ok(text) if free_mb >= MIN_FREE_DISK_MB else warning(text, "engines, videos and logs need space")

@@ -1,4 +1,4 @@
-"""The program's own things: settings, networks and what runs them, engines, gallery, display."""
+"""The program's own data: settings, networks and what runs them, engines, gallery, display."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from app.models.loading import attribute_entry, network_of
 from app.output.display import display_available
 from app.settings import Settings
 from app.text import counted, program
-from app.tools.doctor.findings import Finding, note, ok, problem, warning
+from app.tools.doctor.checks import Finding, note, ok, problem, warning
 
 
 def check_settings(error: Optional[str], origin: str) -> List[Finding]:
-    """`error` is what is wrong with them, if anything is."""
+    """`error`: the message of the SettingsError, if the settings are invalid."""
     if error:
-        return [problem(error, "mend it; what follows holds for the built-in settings")]
+        return [problem(error, "fix it; the checks below use the default settings")]
     return [ok(f"settings are valid ({origin})")]
 
 
 def check_networks(settings: Settings) -> List[Finding]:
-    """Whether the chosen networks are here, whole, and what runs them. Nothing is built for this."""
+    """Whether the files of the chosen networks are present and intact, and what runs them. No engine is built."""
     findings: List[Finding] = []
     catalog = read_catalog(settings.models.catalog)
     lookups: List[Callable[[], ModelEntry]] = [
@@ -49,86 +49,81 @@ def check_networks(settings: Settings) -> List[Finding]:
         except ModelError as error:
             findings.append(problem(str(error), f"{program()} engines list"))
         else:
-            findings += _network(entry, settings)
-    told = {finding.text for finding in findings}
-    return findings + [warning(error) for error in catalog.complaints if error not in told]
+            findings += _check_network(entry, settings)
+    reported = {finding.text for finding in findings}
+    return findings + [warning(error) for error in catalog.complaints if error not in reported]
 
 
-def _asked(entry: ModelEntry, settings: Settings) -> Network:
-    """The network as a run asks for it."""
-    return network_of(entry, settings.models, settings.detection, inputs_for_int8(settings))
-
-
-def _network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
+def _check_network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
     state = entry.file_state()
     if state is not FileState.RIGHT:
-        yield problem(
-            f"{entry.name}: {entry.file} is {'missing' if state is FileState.MISSING else 'altered'}", entry.how_to_get
-        )
+        state_text = "missing" if state is FileState.MISSING else "altered"
+        yield problem(f"{entry.name}: {entry.file} is {state_text}", entry.how_to_get)
         return
     if not can_run(entry):
-        yield problem(
-            f"{entry.name}: no class reads networks of the family {entry.family!r}", f"{program()} engines list"
-        )
+        text = f"{entry.name}: the family {entry.family!r} is not supported"
+        yield problem(text, f"{program()} engines list")
         return
-    yield ok(f"{entry.name}: {entry.file}, SHA-256 is right")
+    yield ok(f"{entry.name}: {entry.file}, SHA-256 matches")
+    network = _network_of(entry, settings)
     try:
-        choice = open_network(_asked(entry, settings), settings.models.backend, build_missing=False)
+        choice = open_network(network, settings.models.backend, build_missing=False)
     except ModelError as error:
         yield problem(str(error))
         return
     with contextlib.closing(choice.engine):
         yield ok(f"{entry.name} runs on {choice}")
-    if remembered_choice(_asked(entry, settings), settings.models.backend):
-        yield note(
-            "this backend was measured to be the fastest; to measure again:",
-            f"{program()} engines measure {entry.name}",
-        )
+    if remembered_choice(network, settings.models.backend):
+        again = f"{program()} engines measure {entry.name}"
+        yield note("the backend was chosen by an earlier measurement; to measure again:", again)
+
+
+def _network_of(entry: ModelEntry, settings: Settings) -> Network:
+    """The network as a run opens it."""
+    return network_of(entry, settings.models, settings.detection, inputs_for_int8(settings))
 
 
 def check_engines(settings: Settings) -> List[Finding]:
-    """The engines that were built on this device for the chosen networks, and whether they still fit."""
+    """The TensorRT engines that were built for the chosen networks, and whether they can still be used."""
     catalog = read_catalog(settings.models.catalog)
     chosen = (settings.models.detector, settings.models.embedder, *settings.attributes.models.values())
     findings = [
-        _engine(path, _asked(entry, settings))
+        _check_engine(path, _network_of(entry, settings))
         for entry in catalog.entries.values()
         if entry.name in chosen
         for path in engines_built_from(entry, catalog)
     ]
-    return findings or [note("none was built for the chosen networks; TensorRT needs them, nothing else does")]
+    return findings or [note("no TensorRT engines yet (only needed with an NVIDIA GPU)")]
 
 
-def _engine(path: Path, network: Network) -> Finding:
+def _check_engine(path: Path, network: Network) -> Finding:
     card = card_of(path)
-    text = f"{path.name}: " + (
-        f"{card.precision}, built {card.built_at}, TensorRT {card.tensorrt}" if card else "no card"
-    )
+    facts = f"{card.precision}, built {card.built_at}, TensorRT {card.tensorrt}" if card else "no metadata"
+    text = f"{path.name}: {facts}"
     try:
         here, _ = place_here()
         found, unfit = find_engine(network, here)
     except ModelError as error:
-        return note(f"{text}; whether it fits cannot be told here: {error}")
+        return note(f"{text}; cannot be checked on this machine: {error}")
     if path.name not in unfit:
-        return ok(f"{text}, fits")
-    if found:
-        return note(f"{text}; it is not used: {unfit[path.name]}")
-    return warning(f"{text}; it is not used: {unfit[path.name]}", network.build_command)
+        return ok(f"{text}, valid")
+    text = f"{text}; not used: {unfit[path.name]}"
+    return note(text) if found else warning(text, network.build_command)
 
 
 def check_gallery(folder: Path) -> List[Finding]:
-    """Counted only; whether each photo is good enough is told by `people check`."""
+    """Counts only; `people check` examines each photo."""
     try:
         people, problems = photos_by_person(folder), scan(folder).problems
     except GalleryError as error:
         return [warning(str(error), f"{program()} people add NAME PHOTO")]
     photos = sum(map(len, people.values()))
     if not photos:
-        return [note("nobody is enrolled: everyone will be unknown", f"{program()} people add NAME PHOTO")]
+        return [note("the gallery is empty: all faces will be unknown", f"{program()} people add NAME PHOTO")]
     text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
     if problems:
-        return [warning(f"{text}; {counted(len(problems), 'thing')} not read", f"{program()} people check")]
-    return [ok(f"{text}; {program()} people check tells whether they are good enough")]
+        return [warning(f"{text}; {counted(len(problems), 'file')} not read", f"{program()} people check")]
+    return [ok(f"{text}; to check their quality: {program()} people check")]
 
 
 def check_display() -> List[Finding]:

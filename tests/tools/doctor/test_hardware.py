@@ -6,9 +6,15 @@ from types import SimpleNamespace
 import pytest
 
 from app.text import install_hint
-from app.tools.doctor.findings import Status
-from app.tools.doctor.hardware import check_board, check_cameras, check_disk, check_memory, check_power, check_tensorrt
-from app.tools.doctor.jetpack import jetpack_of
+from app.tools.doctor.checks import Status
+from app.tools.doctor.hardware import (
+    check_board,
+    check_disk,
+    check_memory,
+    check_power,
+    check_tensorrt,
+    jetpack_of,
+)
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def statuses(findings):
 def test_machine_that_is_no_jetson(tmp_path):
     findings = check_board(tmp_path)
     assert Status.PROBLEM not in statuses(findings)
-    assert "no Jetson" in findings[-1].text
+    assert "nv_tegra_release" in findings[-1].text
 
 
 def test_orin_with_jetpack_6(tmp_path, board):
@@ -41,7 +47,7 @@ def test_orin_with_jetpack_6(tmp_path, board):
     assert findings[2].status is Status.WARNING
 
 
-def test_release_that_nobody_knows_is_told(tmp_path, board):
+def test_unknown_release_is_a_warning(tmp_path, board):
     board("etc/nv_tegra_release", "# R28 (release), REVISION: 4.0\n")
     findings = check_board(tmp_path)
     assert findings[-1].status is Status.WARNING and "28.4.0" in findings[-1].text
@@ -49,18 +55,31 @@ def test_release_that_nobody_knows_is_told(tmp_path, board):
 
 def test_small_board_without_swap_is_warned(tmp_path, board):
     board("proc/meminfo", "MemTotal: 7800000 kB\nMemAvailable: 5000000 kB\nSwapTotal: 0 kB\n")
-    assert statuses(check_memory(True, tmp_path)) == [Status.WARNING]
-    assert statuses(check_memory(False, tmp_path)) == [Status.OK]
+    assert check_memory(True, tmp_path).status is Status.WARNING
+    assert check_memory(False, tmp_path).status is Status.OK
     board("proc/meminfo", "MemTotal: 7800000 kB\nMemAvailable: 5000000 kB\nSwapTotal: 8000000 kB\n")
-    assert statuses(check_memory(True, tmp_path)) == [Status.OK]
+    assert check_memory(True, tmp_path).status is Status.OK
 
 
 def test_full_memory_is_warned_of_everywhere(tmp_path, board):
     board("proc/meminfo", "MemTotal: 3900000 kB\nMemAvailable: 200000 kB\nSwapTotal: 8000000 kB\n")
-    assert statuses(check_memory(False, tmp_path)) == [Status.WARNING]
+    assert check_memory(False, tmp_path).status is Status.WARNING
 
 
-def test_clocks_that_are_held(tmp_path, board):
+@pytest.mark.parametrize(
+    ("output", "mode", "status"),
+    [
+        ("NV Power Mode: MAXN_SUPER\n2\n", "MAXN_SUPER", Status.OK),
+        ("NVPM WARN: fan mode is not set!\nNV Power Mode: 15W\n2\n", "15W", Status.WARNING),
+        ("", "nvpmodel", Status.WARNING),
+    ],
+)
+def test_power_mode(tmp_path, output, mode, status):
+    finding = check_power(True, tmp_path, output)[0]
+    assert mode in finding.text and finding.status is status
+
+
+def test_fixed_clocks(tmp_path, board):
     board("sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq", "1510400\n")
     board("sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq", "1510400\n")
     board("sys/class/devfreq/17000000.gpu/min_freq", "306000000\n")
@@ -70,18 +89,30 @@ def test_clocks_that_are_held(tmp_path, board):
     assert check_power(True, tmp_path)[-1].status is Status.OK
 
 
-def test_cameras_are_listed_with_their_names(tmp_path, board):
-    assert statuses(check_cameras(tmp_path)) == [Status.NOTE]
-    board("dev/video0", "")
-    board("dev/video10", "")
-    board("dev/video2", "")
-    board("sys/class/video4linux/video0/name", "HD Webcam\n")
-    texts = [finding.text for finding in check_cameras(tmp_path)]
-    assert texts == ["/dev/video0: HD Webcam", "/dev/video2", "/dev/video10"]
-
-
 def test_disk_of_a_folder_that_is_not_there_is_the_current_one(tmp_path):
     assert "gone" in check_disk(tmp_path / "gone").text
+
+
+@pytest.mark.parametrize(
+    ("release", "name", "tensorrt"),
+    [
+        ("32.6.1", "4.6", "8.0"),
+        ("32.7.4", "4.6.1 to 4.6.6", "8.2"),
+        ("35.4.1", "5.1", "8.5"),
+        ("36.3", "6.0", "8.6"),
+        ("36.4.3", "6.1 or 6.2", "10.3"),
+        ("38.2", "7.0 or 7.1", "10.13"),
+        ("39.0", "7.2", "10.16"),
+    ],
+)
+def test_jetpack_of_a_release(release, name, tensorrt):
+    jetpack = jetpack_of(release)
+    assert (jetpack.name, jetpack.tensorrt) == (name, tensorrt)
+
+
+@pytest.mark.parametrize("release", ["28.4", "34.1", "36.2", "37"])
+def test_jetpack_of_an_unknown_release(release):
+    assert jetpack_of(release) is None
 
 
 def test_tensorrt_of_jetpack_4_cannot_be_used_and_need_not():

@@ -10,13 +10,13 @@ from waiting import PATIENT_S
 
 from app.cli import COMMANDS
 from app.tools.doctor.jetson_report import (
-    Step,
+    ReportStep,
     StepResult,
     finds_tensorrt,
     make_report,
+    report_steps,
     report_text,
     run_step,
-    steps,
     without_private,
 )
 
@@ -28,19 +28,19 @@ def json_block(text):
 def test_failed_step_costs_only_itself():
     saved, told = [], []
     todo = [
-        Step("models", ("engines", "list"), PATIENT_S),
-        Step("nonsense", ("no-such-command",), PATIENT_S),
-        Step("hanging", ("people", "list"), 0),
-        Step("with a GPU", ("engines", "list"), PATIENT_S, needs="tensorrt"),
-        Step("version", ("--version",), PATIENT_S),
+        ReportStep("models", ("engines", "list"), PATIENT_S),
+        ReportStep("nonsense", ("no-such-command",), PATIENT_S),
+        ReportStep("hanging", ("people", "list"), 0),
+        ReportStep("with a GPU", ("engines", "list"), PATIENT_S, needs="tensorrt"),
+        ReportStep("version", ("--version",), PATIENT_S),
     ]
     assert not make_report(todo, None, saved.append, told.append)
     report = json_block(saved[-1])
     models, nonsense, hanging, with_gpu, version = report["steps"]
     assert models["exit_code"] == 0 and "mobilefacenet" in models["output"]
     assert nonsense["exit_code"] == 2 and "no command 'no-such-command'" in nonsense["errors"]
-    assert hanging["exit_code"] is None and "FAILED: no end" in hanging["remark"]
-    assert "left out" in with_gpu["remark"]
+    assert hanging["exit_code"] is None and "FAILED: timed out" in hanging["remark"]
+    assert "skipped" in with_gpu["remark"]
     assert version["exit_code"] == 0
     assert len(saved) == len(todo) + 1
     assert "Not complete: 1 of 5 steps" in saved[1] and "Not complete" not in saved[-1]
@@ -52,7 +52,7 @@ def test_report_says_what_machine_it_is():
     assert "Not complete: 0 of 3" in report_text([], 3)
 
 
-def test_nothing_private_is_told():
+def test_private_names_are_removed():
     home, host = str(Path.home()), socket.gethostname()
     text = without_private(f"rtsp://ann:secret@10.0.0.5/x failed in {home}/clips on {host}, see {Path.cwd()}/engines")
     assert "secret" not in text
@@ -84,16 +84,16 @@ def test_tensorrt_is_there_with_a_gpu_and_a_package_that_loads(gpu, package, ans
 
 
 def test_every_step_is_a_command_of_this_program():
-    assert {step.words[0] for step in steps("a", "b")} <= set(COMMANDS)
+    assert {step.words[0] for step in report_steps("a", "b")} <= set(COMMANDS)
 
 
 def test_figures_are_kept_as_data(tmp_path):
     config = tmp_path / "test.yaml"
     config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: onnx\n", encoding="utf-8")
-    checks = run_step(Step("checks", ("doctor", "--json"), PATIENT_S, data="printed"), config)
+    checks = run_step(ReportStep("checks", ("doctor", "--json"), PATIENT_S, data="printed"), config)
     assert checks.data["can_run"] is True and checks.output == ""
     words = ("bench", "engines", "mobilefacenet", "--batch", "1", "--seconds", "0.01")
-    speed = run_step(Step("speed", words, PATIENT_S, data="written"), config)
+    speed = run_step(ReportStep("speed", words, PATIENT_S, data="written"), config)
     assert speed.data["measured"][0]["model"] == "mobilefacenet"
     assert "mobilefacenet" in speed.output
     text = report_text([checks, speed], 2)

@@ -1,0 +1,67 @@
+"""Configured sources are opened, all at once; devices are read from the system's files, here from made ones."""
+
+import socket
+import threading
+
+import pytest
+
+from app.capture.uri import parse_source
+from app.settings import CaptureSettings
+from app.tools.doctor import cameras
+from app.tools.doctor.cameras import check_cameras, check_devices, check_sources
+from app.tools.doctor.checks import Status
+
+
+@pytest.fixture
+def closed_port():
+    """A port of this machine on which connections are refused."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]
+
+
+def test_each_source_is_reported_by_its_name(closed_port, people_film):
+    sources = [
+        ("yard", f"rtsp://ann:secret@127.0.0.1:{closed_port}/cam"),
+        ("clip", str(people_film)),
+        ("no", "gone.mp4"),
+    ]
+    yard, clip, missing = check_cameras(sources, CaptureSettings(open_timeout_s=1, read_timeout_s=1))[:3]
+    assert yard.status is Status.PROBLEM and str(closed_port) in yard.text and "secret" not in yard.text
+    assert clip.status is Status.OK and "1280 x 720" in clip.text
+    assert missing.status is Status.PROBLEM and "gone.mp4" in missing.text
+
+
+def test_sources_are_opened_at_the_same_time(monkeypatch):
+    together = threading.Barrier(2, timeout=30)
+
+    def open_reader(source, settings):
+        together.wait()
+        raise OSError("broken driver")
+
+    monkeypatch.setattr(cameras, "open_reader", open_reader)
+    found = check_sources([parse_source("camera:0", "a"), parse_source("camera:1", "b")], CaptureSettings())
+    assert [finding.status for finding in found] == [Status.PROBLEM] * 2
+    assert all("broken driver" in finding.text for finding in found)
+
+
+def test_a_driver_that_hangs_is_a_problem(monkeypatch):
+    end = threading.Event()
+    monkeypatch.setattr(cameras, "open_reader", lambda source, settings: end.wait())
+    try:
+        (finding,) = check_sources([parse_source("camera:0")], CaptureSettings(), hanging_after_s=0.01)
+    finally:
+        end.set()
+    assert finding.status is Status.PROBLEM
+
+
+def test_devices_are_listed_with_their_names(tmp_path):
+    assert [finding.status for finding in check_devices(tmp_path)] == [Status.NOTE]
+    for name in ("video0", "video10", "video2"):
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / "dev" / name).touch()
+    facts = tmp_path / "sys/class/video4linux/video0"
+    facts.mkdir(parents=True)
+    (facts / "name").write_text("HD Webcam\n", encoding="utf-8")
+    texts = [finding.text for finding in check_devices(tmp_path)]
+    assert texts == ["/dev/video0: HD Webcam", "/dev/video2", "/dev/video10"]
