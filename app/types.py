@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Tuple, Union
@@ -99,24 +100,76 @@ class Faces:
         )
 
 
-class Reason(str, enum.Enum):
-    """Why a face has, or has not, a name. The values are part of the event format."""
+@dataclass(frozen=True, eq=False)
+class FaceQuality:
+    """How good faces are for recognition, as parallel arrays like those of `Faces`. NaN: not measured."""
 
+    score: np.ndarray
+    """The detector's score, 0..1."""
+    size_px: np.ndarray
+    """The shorter side of the box."""
+    sharpness: np.ndarray
+    """Variance of the Laplacian of the aligned face."""
+    exposure: np.ndarray
+    """Mean brightness of the aligned face, 0 (black) to 1 (white)."""
+    yaw: np.ndarray
+    """Degrees; positive: turned to the viewer's right."""
+    pitch: np.ndarray
+    """Degrees; positive: up."""
+    roll: np.ndarray
+    """Degrees; positive: leans clockwise, as the viewer sees it."""
+    cut_off: np.ndarray
+    """Whether the box touches the edge of the picture."""
+
+    def __post_init__(self) -> None:
+        for column in dataclasses.fields(self):
+            _check_shape(f"FaceQuality.{column.name}", getattr(self, column.name), (len(self),))
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+class Reason(str, enum.Enum):
+    """Why a face or a photo is used, rejected, or not named. The values are part of the event format."""
+
+    # A live face that was compared with the enrolled people.
     MATCHED = "matched"
     BELOW_THRESHOLD = "below_threshold"
     TOO_CLOSE_TO_RUNNER_UP = "too_close_to_runner_up"
     VOTES_DISAGREE = "votes_disagree"
-    NOBODY_ENROLLED = "nobody_enrolled"
+    NO_ONE_ENROLLED = "no_one_enrolled"
+    # A photo whose face is used.
+    USED = "used"
+    MAIN_FACE_USED = "main_face_used"
+    # A face, live or in a photo, that a gate rejected.
+    LOW_SCORE = "low_score"
     TOO_SMALL = "too_small"
+    TOO_BLURRED = "too_blurred"
+    # Neither compared nor rejected.
     NOT_COMPARED_YET = "not_compared_yet"
+    NO_FACE = "no_face"
+    UNREADABLE = "unreadable"
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def compared(self) -> bool:
-        """Whether the face was compared with the enrolled people, so that its similarities mean something."""
-        return self not in (Reason.TOO_SMALL, Reason.NOT_COMPARED_YET)
+        """Whether a live face was compared with the enrolled people, or faces are compared with the photo."""
+        return self in _COMPARED
+
+
+_COMPARED = frozenset(
+    {
+        Reason.MATCHED,
+        Reason.BELOW_THRESHOLD,
+        Reason.TOO_CLOSE_TO_RUNNER_UP,
+        Reason.VOTES_DISAGREE,
+        Reason.NO_ONE_ENROLLED,
+        Reason.USED,
+        Reason.MAIN_FACE_USED,
+    }
+)
 
 
 @dataclass(frozen=True)

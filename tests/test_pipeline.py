@@ -83,9 +83,9 @@ def test_no_frames_and_frames_without_faces_are_fine(networks, settings):
     assert len(results[0].faces) == 0 and calls == []
 
 
-def test_with_nobody_enrolled_everyone_is_unknown_for_that_reason(networks, settings, pictures):
+def test_with_an_empty_gallery_every_face_is_unknown_for_that_reason(networks, settings, pictures):
     results, _ = run(networks, settings, pictures[:5], settings.gallery.folder)
-    assert {match.reason for match in results[-1].matches} == {Reason.NOBODY_ENROLLED}
+    assert {match.reason for match in results[-1].matches} == {Reason.NO_ONE_ENROLLED}
 
 
 class CountingReader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Dict, Optional, Tuple
 
-from app.types import NO_ATTRIBUTES, FaceAttributes, Match, Reason
+from app.types import NO_ATTRIBUTES, FaceAttributes, Match
 
 SCHEMA = 2
 """Grows when a field of the JSON form changes its meaning or disappears. New fields may come at any time."""
@@ -66,7 +66,7 @@ class Event:
     def as_json(self) -> Dict[str, Any]:
         """The JSON form, in the documented order of fields."""
         match = self.match
-        compared = match.reason.compared and match.reason is not Reason.NOBODY_ENROLLED
+        compared = match.reason.compared and match.nearest is not None
         has_runner_up = compared and match.runner_up is not None
         record: Dict[str, Any] = {
             "schema": SCHEMA,

@@ -15,7 +15,7 @@ from app.types import Faces
 from app.vision.align import align_faces
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.vision.quality import face_sizes_px, main_face, sharpness
+from app.vision.quality import face_sizes_px, main_face, measure
 
 LONGEST_SIDE_PX = 1600
 """A phone's photo is shrunk to this first; the aligned face is 112 pixels wide anyway."""
@@ -94,7 +94,7 @@ def examine_photo(
     enlargement = picture.shape[0] / small.shape[0]
     face_px = float(face_sizes_px(face)[0]) * enlargement
     crop = align_faces(held, face.landmarks, embedder.crop_size)
-    sharp = sharpness(crop[0])
+    sharp = float(measure(face, (held.shape[1], held.shape[0]), crop).sharpness[0])
     status, message = _verdict(len(faces), face_px, sharp, settings)
     if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL and attempt is AS_IT_IS:
         left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / (held.shape[1], held.shape[0])

@@ -105,7 +105,7 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
     if similarity != similarity:
         return NOT_COMPARED_YET
     if candidates.person is None:
-        return Match(name=None, reason=Reason.NOBODY_ENROLLED)
+        return Match(name=None, reason=Reason.NO_ONE_ENROLLED)
     name, reason = None, Reason.BELOW_THRESHOLD
     if similarity >= threshold:
         if candidates.runner_up is None or (lead >= margin and lead > 0):

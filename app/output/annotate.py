@@ -42,7 +42,6 @@ _LEAST_TEXT_PX = 12
 _LIVE_FROM = 0.5
 _GAZE_LENGTH = 1.5
 """In distances between the eyes, for a face that looks sideways."""
-_NOT_COMPARED_WORDS = {Reason.TOO_SMALL: "too small", Reason.NOT_COMPARED_YET: "…"}
 
 
 class Annotator:
@@ -130,13 +129,15 @@ class Sizes(NamedTuple):
 def style_of(match: Match) -> Style:
     if match.name is not None:
         return KNOWN
-    return NOT_COMPARED if match.reason in _NOT_COMPARED_WORDS else UNKNOWN
+    return UNKNOWN if match.reason.compared else NOT_COMPARED
 
 
 def label_texts(match: Match) -> Tuple[str, str]:
     """What stands at a face: the name, and in lighter letters the similarity."""
     if match.name is None:
-        return _NOT_COMPARED_WORDS.get(match.reason, "unknown"), ""
+        if match.reason.compared:
+            return "unknown", ""
+        return "…" if match.reason is Reason.NOT_COMPARED_YET else match.reason.value.replace("_", " "), ""
     name = match.name if len(match.name) <= _LONGEST_NAME else match.name[: _LONGEST_NAME - 1] + "…"
     return name, f"{match.similarity:.2f}"
 

@@ -22,6 +22,9 @@ from app.settings.schema import (
     OutputSettings as OutputSettings,
 )
 from app.settings.schema import (
+    QualityLimits as QualityLimits,
+)
+from app.settings.schema import (
     RecognitionSettings as RecognitionSettings,
 )
 from app.settings.schema import (

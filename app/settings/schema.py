@@ -107,6 +107,15 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True)
+class QualityLimits:
+    """The limits of the quality gates (`app/identity/gates.py`) for one use. The defaults let every face pass."""
+
+    min_score: float = 0.0
+    min_face_px: float = 0.0
+    min_sharpness: float = 0.0
+
+
+@dataclass(frozen=True)
 class GallerySettings:
     """Who is known, and which photos are good enough to know them by."""
 

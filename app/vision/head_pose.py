@@ -31,8 +31,8 @@ def head_poses(landmarks: np.ndarray) -> np.ndarray:
     seen = np.einsum("kp,npc->nck", _FIT, centred)
     left, _, right = np.linalg.svd(seen, full_matrices=False)
     rows = left @ right
-    away = np.cross(rows[:, 0], rows[:, 1])
-    yaw = np.arctan2(-rows[:, 0, 2], away[:, 2])
+    facing = rows[:, 0, 0] * rows[:, 1, 1] - rows[:, 0, 1] * rows[:, 1, 0]  # how far the third row points at the camera
+    yaw = np.arctan2(-rows[:, 0, 2], facing)
     pitch = np.arcsin(np.clip(rows[:, 1, 2], -1, 1))
     roll = np.arctan2(rows[:, 1, 0], rows[:, 1, 1])
     return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)), dtype=np.float32)

@@ -1,23 +1,42 @@
-"""Which faces are worth comparing: sharpness of a crop, and which of several faces a photo is about."""
+"""How good faces are for recognition, and which of several faces a photo is about."""
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
 
-from app.types import Faces
+from app.types import FaceQuality, Faces
+from app.vision.head_pose import head_poses
 
 
-def sharpness(crop: np.ndarray) -> float:
-    """Variance of the Laplacian of an aligned crop.
+def measure(faces: Faces, image_size: Tuple[int, int], crops: Optional[np.ndarray] = None) -> FaceQuality:
+    """The quality of faces in an image of this width and height.
 
-    Measured on the aligned crop, so that it means the same for a near face and a far one: a face that was enlarged to
-    fill the crop counts as blurred, which for the embedder it is.
+    Sharpness and exposure are measured only where the aligned faces are given (`crops`, N x H x W x 3, BGR); the rest
+    takes microseconds.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    sharpness, exposure = np.full((2, len(faces)), np.nan)
+    if crops is not None:
+        for row, crop in enumerate(crops):
+            grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+            # On the aligned face, so that it means the same for near and distant faces. A small face that was enlarged
+            # counts as blurred, as it does for the embedder.
+            sharpness[row] = cv2.Laplacian(grey, cv2.CV_32F).var()
+            exposure[row] = grey.mean() / 255
+    yaw, pitch, roll = head_poses(faces.landmarks).T
+    touches = (faces.boxes[:, :2] < 1) | (faces.boxes[:, 2:] > np.subtract(image_size, 1))
+    return FaceQuality(
+        score=faces.scores,
+        size_px=face_sizes_px(faces),
+        sharpness=sharpness,
+        exposure=exposure,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        cut_off=np.asarray(touches.any(axis=1)),
+    )
 
 
 def face_sizes_px(faces: Faces) -> np.ndarray:
@@ -26,9 +45,9 @@ def face_sizes_px(faces: Faces) -> np.ndarray:
 
 
 def main_face(faces: Faces, picture_size: Tuple[int, int]) -> int:
-    """Which face a photo of one person is of: the one that is surest, large and near the middle, all taken together.
+    """The face that a photo of one person is about: the best combination of score, size and nearness to the middle.
 
-    Never the largest box alone: in portraits that is now and then no face at all.
+    The largest box alone is a bad choice: in portraits it is sometimes not a face at all.
     """
     width, height = picture_size
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2

@@ -59,7 +59,7 @@ def test_an_unknown_face_says_whom_it_resembles():
 
 
 @pytest.mark.parametrize(
-    "match", [NOT_COMPARED_YET, Match(None, Reason.TOO_SMALL), Match(None, Reason.NOBODY_ENROLLED)]
+    "match", [NOT_COMPARED_YET, Match(None, Reason.TOO_SMALL), Match(None, Reason.NO_ONE_ENROLLED)]
 )
 def test_a_face_that_was_not_compared_has_no_similarity(match):
     small = record(match=match)

@@ -11,7 +11,7 @@ from app.types import NOT_COMPARED_YET, Match, Reason
 
 def vote(letter, similarity=0.6):
     """A, B, C: that person; u: below the threshold; t: too close; n: nobody enrolled."""
-    reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.TOO_CLOSE_TO_RUNNER_UP, "n": Reason.NOBODY_ENROLLED}
+    reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.TOO_CLOSE_TO_RUNNER_UP, "n": Reason.NO_ONE_ENROLLED}
     if letter in reasons:
         return Match(None, reasons[letter], 0.2, "A")
     return Match(letter, Reason.MATCHED, similarity, letter)
@@ -42,7 +42,7 @@ A = vote("A")
         ("u", None, Reason.BELOW_THRESHOLD),
         ("uttu", None, Reason.BELOW_THRESHOLD),
         ("utt", None, Reason.TOO_CLOSE_TO_RUNNER_UP),
-        ("nnn", None, Reason.NOBODY_ENROLLED),
+        ("nnn", None, Reason.NO_ONE_ENROLLED),
     ],
 )
 def test_a_name_is_given_by_more_than_half_of_the_votes(seen, name, reason):

@@ -42,7 +42,7 @@ def test_the_frame_itself_stays_as_it_is():
     [
         (ANN, KNOWN),
         (STRANGER, UNKNOWN),
-        (Match(None, Reason.NOBODY_ENROLLED), UNKNOWN),
+        (Match(None, Reason.NO_ONE_ENROLLED), UNKNOWN),
         (Match(None, Reason.TOO_CLOSE_TO_RUNNER_UP, 0.6), UNKNOWN),
         (NOT_COMPARED_YET, NOT_COMPARED),
         (Match(None, Reason.TOO_SMALL), NOT_COMPARED),

@@ -13,7 +13,7 @@ from app.settings import DetectionSettings, ModelSettings
 from app.vision.align import align_faces
 from app.vision.embedder import FaceEmbedder
 from app.vision.preprocessing import Preprocessing
-from app.vision.quality import main_face, sharpness
+from app.vision.quality import main_face
 
 RGB = Preprocessing("rgb", (127.5, 127.5, 127.5), 128)
 
@@ -64,12 +64,3 @@ def test_a_model_of_another_task_is_not_opened():
         load_detector(swapped, DetectionSettings())
     with pytest.raises(ModelError, match="'retinaface_mnet025' is for detection"):
         load_embedder(dataclasses.replace(swapped))
-
-
-def test_a_blurred_crop_is_less_sharp():
-    random = np.random.default_rng(0)
-    crop = random.integers(0, 255, (112, 112, 3), dtype=np.uint8)
-    blurred = crop.astype(np.float32)
-    blurred = ((blurred[:-1, :-1] + blurred[1:, :-1] + blurred[:-1, 1:] + blurred[1:, 1:]) / 4).astype(np.uint8)
-    assert sharpness(blurred) < sharpness(crop) / 2
-    assert sharpness(np.full((112, 112, 3), 90, np.uint8)) == 0

@@ -1,0 +1,40 @@
+"""Quality gates: which faces are good enough to be compared, or to be enrolled from a photo.
+
+A gate is a function that takes the measured quality of a face and the limits, and returns a reason to reject the face
+or None. The same gates apply to live faces and to photos, with different limits. To add one, write the function, add
+it to `GATES`, and add its reason (`app/types.py`) and its limit (`QualityLimits` in `app/settings/schema.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Sequence, Tuple
+
+from app.settings import QualityLimits
+from app.types import FaceQuality, Reason
+
+Gate = Callable[[FaceQuality, int, QualityLimits], Optional[Reason]]
+"""(qualities, row of the face, limits) -> why the face is rejected. What was not measured is NaN and never rejects."""
+
+
+def low_score(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[Reason]:
+    return Reason.LOW_SCORE if quality.score[row] < limits.min_score else None
+
+
+def too_small(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[Reason]:
+    return Reason.TOO_SMALL if quality.size_px[row] < limits.min_face_px else None
+
+
+def too_blurred(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[Reason]:
+    return Reason.TOO_BLURRED if quality.sharpness[row] < limits.min_sharpness else None
+
+
+GATES: Tuple[Gate, ...] = (low_score, too_small, too_blurred)
+"""In the order in which they are asked; the first reason counts."""
+
+
+def rejections(quality: FaceQuality, limits: QualityLimits, gates: Sequence[Gate] = GATES) -> List[Optional[Reason]]:
+    """One per face: why it is rejected, or None where it is good enough."""
+    return [
+        next((reason for gate in gates for reason in [gate(quality, row, limits)] if reason is not None), None)
+        for row in range(len(quality))
+    ]

@@ -1,0 +1,48 @@
+import numpy as np
+
+from app.types import Faces
+from app.vision.quality import main_face, measure
+
+FACE = np.array([[[70, 70], [110, 70], [90, 95], [74, 115], [106, 115]]], np.float32)
+
+
+def faces(*boxes, scores=None):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    scores = np.ones(len(boxes), np.float32) if scores is None else np.array(scores, np.float32)
+    return Faces(boxes, scores, np.repeat(FACE, len(boxes), axis=0))
+
+
+def test_a_face_has_the_size_of_its_shorter_side():
+    assert measure(faces([0, 0, 30, 50], [0, 0, 60, 50]), (640, 480)).size_px.tolist() == [30, 50]
+
+
+def test_faces_at_the_edge_of_the_picture_are_cut_off():
+    boxes = [[10, 10, 50, 50], [0, 10, 50, 50], [10, 0.5, 50, 50], [600, 10, 640, 50], [10, 430, 50, 479.5]]
+    assert measure(faces(*boxes), (640, 480)).cut_off.tolist() == [False, True, True, True, True]
+
+
+def test_a_blurred_face_is_less_sharp_and_a_dark_one_less_exposed():
+    crop = np.random.default_rng(0).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    blurred = crop.astype(np.float32)
+    blurred[:-1, :-1] = (blurred[:-1, :-1] + blurred[1:, :-1] + blurred[:-1, 1:] + blurred[1:, 1:]) / 4
+    crops = np.stack([crop, blurred.astype(np.uint8), crop // 4, np.full_like(crop, 255)])
+    measured = measure(faces(*[[10, 10, 50, 50]] * 4), (640, 480), crops)
+    assert measured.sharpness[1] < measured.sharpness[0] / 2 and measured.sharpness[3] == 0
+    assert measured.exposure[2] < measured.exposure[0] < measured.exposure[3] == 1
+
+
+def test_without_crops_sharpness_and_exposure_are_not_measured():
+    measured = measure(faces([10, 10, 50, 50]), (640, 480))
+    assert np.isnan(measured.sharpness).all() and np.isnan(measured.exposure).all()
+    assert np.isfinite([measured.yaw, measured.pitch, measured.roll]).all()
+
+
+def test_no_faces_have_no_quality():
+    assert len(measure(faces(), (640, 480))) == 0
+
+
+def test_the_main_face_is_large_sure_and_near_the_middle():
+    middle, corner = [280, 200, 360, 280], [0, 0, 80, 80]
+    assert main_face(faces(corner, middle), (640, 480)) == 1
+    assert main_face(faces([200, 100, 440, 340], middle), (640, 480)) == 0
+    assert main_face(faces([200, 100, 440, 340], middle, scores=[0.3, 1]), (640, 480)) == 1
