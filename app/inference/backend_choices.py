@@ -15,8 +15,8 @@ from typing import Any, Dict, List, Mapping, Optional, Set
 from app import __version__
 from app.files import write_whole
 from app.inference.cuda import NoGpuError, probe_gpu
-from app.inference.network import Network
-from app.inference.processor import available_cores, board_model, processor_name
+from app.inference.engine import NetworkSpec
+from app.inference.host import available_cores, board_model, processor_name
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class BackendChoice:
 class BackendChoices:
     """The remembered choice for one network as it is requested. Nothing is remembered if its hash is unknown."""
 
-    def __init__(self, network: Network, backend: str) -> None:
+    def __init__(self, network: NetworkSpec, backend: str) -> None:
         self._file = network.path.with_name(FILE_NAME)
         self._known_model = bool(network.sha256)
         self._request = {

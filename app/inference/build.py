@@ -18,6 +18,7 @@ from app.inference.build_job import MEBIBYTE, BuildJob, BuildWishes, Built, defa
 from app.inference.build_process import run_builder
 from app.inference.calibration import NOTHING_SEEN, how_to_learn, ranges_file
 from app.inference.cuda import borrow_gpu, give_back_gpu
+from app.inference.engine import NetworkSpec
 from app.inference.engine_card import (
     CannotKeepError,
     EngineCard,
@@ -28,7 +29,6 @@ from app.inference.engine_card import (
     stale_reason,
 )
 from app.inference.failed_build import failed_before, forget_failure, remember_failure
-from app.inference.network import Network
 from app.inference.place import Place, place_here
 from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_plan import UnreadablePlanError
@@ -61,7 +61,7 @@ class KeptEngine:
         return f"{self.path.name}, {made}{refused}{self.lack and f'; no int8: {self.lack}'}"
 
 
-def open_tensorrt(network: Network, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, str, str]:
+def open_tensorrt(network: NetworkSpec, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, str, str]:
     """The network on TensorRT, its precision, and how that came about: from an engine that fits, else one is built.
 
     Raises ModelError with all reasons when there is no way.
@@ -101,7 +101,7 @@ def _opened(kept: KeptEngine) -> Tuple[TensorRTEngine, str, str]:
     return TensorRTEngine(kept.path, kept.card.dla), kept.card.precision, kept.remark
 
 
-def _built_once(network: Network, here: Place, gpu_memory: int, report: Report) -> KeptEngine:
+def _built_once(network: NetworkSpec, here: Place, gpu_memory: int, report: Report) -> KeptEngine:
     """A new engine. A failure is remembered."""
     tell = _now_and_then(network, report)
     try:
@@ -121,7 +121,7 @@ def precisions_for(asked: str) -> Tuple[str, ...]:
     return LOWER[asked]
 
 
-def find_engine(network: Network, here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
+def find_engine(network: NetworkSpec, here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
     """The engine beside the network that a run takes, of several that fit the one built last; why others do not fit.
 
     A precision that is asked for outright is exchanged for another only where it could not be built, or is int8 and
@@ -135,7 +135,7 @@ def find_engine(network: Network, here: Place) -> Tuple[Optional[KeptEngine], Di
     return found and replace(found, lack=lack), unfit
 
 
-def _find(network: Network, wanted: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
+def _find(network: NetworkSpec, wanted: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
     demand = EngineDemand.of(network, wanted)
     fitting: List[KeptEngine] = []
     unfit: Dict[str, str] = {}
@@ -155,7 +155,7 @@ def _find(network: Network, wanted: Tuple[str, ...], here: Place) -> Tuple[Optio
 
 
 def build_engine(
-    network: Network,
+    network: NetworkSpec,
     wishes: BuildWishes,
     *,
     here: Place,
@@ -192,7 +192,7 @@ def build_engine(
     raise ModelError(f"no engine of {network.name} can be built with {here}{reasons}")
 
 
-def _lack(network: Network, learn_anew: bool = False) -> str:
+def _lack(network: NetworkSpec, learn_anew: bool = False) -> str:
     """Why int8 cannot even be tried; empty where it can, or is not asked for.
 
     The first picture is looked at, since what the builder says stays on an engine's card when there are better ones.
@@ -208,18 +208,18 @@ def _lack(network: Network, learn_anew: bool = False) -> str:
     return NOTHING_SEEN + how_to_learn(network.name) if first is None else ""
 
 
-def _in_fp16(network: Network, lack: str) -> Network:
+def _in_fp16(network: NetworkSpec, lack: str) -> NetworkSpec:
     """What is taken in the place of int8 that cannot be tried."""
     if network.exact_precision:
         raise ModelError(lack)
     return replace(network, precision="fp16")
 
 
-def _ranges_are_known(network: Network) -> bool:
+def _ranges_are_known(network: NetworkSpec) -> bool:
     return ranges_file(network.path, network.sha256).is_file()
 
 
-def _built(job: BuildJob, network: Network, refused: Dict[str, str], tell: Report) -> KeptEngine:
+def _built(job: BuildJob, network: NetworkSpec, refused: Dict[str, str], tell: Report) -> KeptEngine:
     def tell_all(step: str) -> None:
         tell(f"building {job.name} in {job.precision}, {_minutes(time.monotonic() - start)}{step and ': ' + step}")
 
@@ -252,7 +252,7 @@ def _built(job: BuildJob, network: Network, refused: Dict[str, str], tell: Repor
     return KeptEngine(built.engine, card, was_there=False)
 
 
-def _job(network: Network, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int) -> BuildJob:
+def _job(network: NetworkSpec, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int) -> BuildJob:
     workspace = wishes.workspace_mb
     return BuildJob(
         name=network.name,
@@ -291,7 +291,7 @@ def _keep_by_products(built: Built) -> None:
             logger.warning("%s cannot be kept, so that the next build takes longer: %s", path, error.strerror)
 
 
-def _now_and_then(network: Network, report: Report) -> Report:
+def _now_and_then(network: NetworkSpec, report: Report) -> Report:
     told_at = time.monotonic()
 
     def tell(line: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from app.errors import ModelError
 from app.files import write_whole
+from app.inference.engine import NetworkSpec
 from app.inference.engine_facts import read_card
-from app.inference.network import Network
 from app.inference.place import Place
 from app.inference.tensorrt_tensors import ShapeRange, written
 
@@ -59,7 +59,7 @@ class EngineDemand:
     largest_input: Tuple[int, ...]
 
     @classmethod
-    def of(cls, network: Network, precisions: Tuple[str, ...]) -> EngineDemand:
+    def of(cls, network: NetworkSpec, precisions: Tuple[str, ...]) -> EngineDemand:
         return cls(network.sha256, precisions, network.largest_input)
 
 

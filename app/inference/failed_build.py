@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Dict
 
 from app.files import write_whole
-from app.inference.network import Network
+from app.inference.engine import NetworkSpec
 from app.inference.place import Place
 
 logger = logging.getLogger(__name__)
 
 
-def failed_before(network: Network, here: Place) -> str:
+def failed_before(network: NetworkSpec, here: Place) -> str:
     """Why building this network failed here before; empty where it did not, or not with what is here now."""
     try:
         known = json.loads(_file(network).read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ def failed_before(network: Network, here: Place) -> str:
     return str(known.get("reasons", ""))
 
 
-def remember_failure(network: Network, here: Place, reasons: str) -> None:
+def remember_failure(network: NetworkSpec, here: Place, reasons: str) -> None:
     content = json.dumps({**_circumstances(network, here), "reasons": reasons}, indent=1) + "\n"
     try:
         write_whole(_file(network), content.encode())
@@ -36,17 +36,17 @@ def remember_failure(network: Network, here: Place, reasons: str) -> None:
         logger.warning("%s cannot be written, so that the next start tries again: %s", _file(network), error.strerror)
 
 
-def forget_failure(network: Network) -> None:
+def forget_failure(network: NetworkSpec) -> None:
     """After a build that went well."""
     if _file(network).exists():
         _file(network).unlink()
 
 
-def _file(network: Network) -> Path:
+def _file(network: NetworkSpec) -> Path:
     return network.path.with_name(f"{network.path.stem}.build-failed.json")
 
 
-def _circumstances(network: Network, here: Place) -> Dict[str, str]:
+def _circumstances(network: NetworkSpec, here: Place) -> Dict[str, str]:
     """What would have to change before another attempt is worth its time."""
     precision = f"{network.precision} alone" if network.exact_precision else network.precision
     return {"onnx_sha256": network.sha256, "precision": precision, **asdict(here)}

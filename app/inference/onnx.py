@@ -9,9 +9,8 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.engine import TensorSpec
-from app.inference.native_package import importing
+from app.inference.host import available_cores, importing
 from app.inference.onnx_damage import damage_of
-from app.inference.processor import available_cores
 from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"

@@ -6,10 +6,10 @@ from typing import Callable, Optional
 
 from app.errors import ModelError
 from app.inference.backend_choices import BackendChoice
+from app.inference.backends import OpenedNetwork, open_network, remembered_choice
 from app.inference.build import KeptEngine, build_engine
 from app.inference.build import precisions_for as precisions_for
 from app.inference.build_job import BuildWishes as BuildWishes
-from app.inference.choice import Choice, open_network, remembered_choice
 from app.inference.place import place_here
 from app.models.catalog import Catalog
 from app.models.entry import ModelEntry
@@ -40,7 +40,7 @@ def build_for(
     return build_engine(network, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)
 
 
-def measure_backends(entry: ModelEntry, models: ModelSettings, detection: DetectionSettings) -> Choice:
+def measure_backends(entry: ModelEntry, models: ModelSettings, detection: DetectionSettings) -> OpenedNetwork:
     """Measures which backend runs the model fastest here, and remembers it. The result is closed already."""
     choice = open_network(network_of(entry, models, detection), models.backend, build_missing=False, measure_again=True)
     choice.engine.close()

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.choice import absence, open_network
-from app.inference.engine import Engine
-from app.inference.network import Network
+from app.inference.backends import open_network, unavailable_reason
+from app.inference.engine import Engine, NetworkSpec
 from app.inference.onnx import OnnxEngine
 from app.models.built_engines import engines_built_from
 from app.models.catalog import Catalog, read_catalog
@@ -152,12 +151,12 @@ def network_of(
     detection: Optional[DetectionSettings] = None,
     inputs_for: Optional[InputsFor] = None,
     exact_precision: bool = False,
-) -> Network:
+) -> NetworkSpec:
     """The network as the program asks for it; `detection` matters for detectors only. Its file is not looked at."""
     largest_input = _largest_input_of(entry, detection or DetectionSettings())
     pictures = None if inputs_for is None else partial(inputs_for, entry)
     exact = exact_precision and models.precision != "auto"
-    return Network(
+    return NetworkSpec(
         entry.name, entry.file, entry.sha256, largest_input, models.precision, models.threads, pictures, exact
     )
 
@@ -189,7 +188,7 @@ def _reader(
     return reader
 
 
-def _opened(entry: ModelEntry, models: ModelSettings, network: Network, make: Callable[[Engine], Opened]) -> Opened:
+def _opened(entry: ModelEntry, models: ModelSettings, network: NetworkSpec, make: Callable[[Engine], Opened]) -> Opened:
     """What `make` makes of the network once it is open. It owns the engine; when it refuses, the engine is closed."""
     entry.verified_file()
     if _would_be_built(entry, models):
@@ -206,7 +205,7 @@ def _would_be_built(entry: ModelEntry, models: ModelSettings) -> bool:
 
     Where ONNX Runtime is missing this cannot be found out beforehand, and is found out afterwards.
     """
-    if models.backend not in ("auto", "tensorrt") or absence("tensorrt") or absence("onnx"):
+    if models.backend not in ("auto", "tensorrt") or unavailable_reason("tensorrt") or unavailable_reason("onnx"):
         return False
     return not engines_built_from(entry, read_catalog(models.catalog))
 

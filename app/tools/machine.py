@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-from app.inference.processor import board_model, processor_name
+from app.inference.host import board_model, processor_name
 
 LIBRARIES = {"cv2": "OpenCV", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
 

@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.batching import run_in_batches
-from app.inference.choice import Choice
-from app.inference.engine import Engine
+from app.inference.backends import OpenedNetwork
+from app.inference.engine import Engine, run_in_batches
 from app.settings import DetectionSettings
 from app.text import program
 from app.types import Faces
@@ -61,7 +60,7 @@ class FaceDetector(ABC):
     """From which score on a face in a photo is one beyond doubt; families whose scores run lower have their own."""
     tells_masks = False
     """Whether the network says of each face if it wears a mask."""
-    runs_on: Optional[Choice] = None
+    runs_on: Optional[OpenedNetwork] = None
     """What it was opened on and why; None where no choice was made."""
 
     def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:

@@ -9,16 +9,15 @@ import cv2
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.batching import run_in_batches
-from app.inference.choice import Choice
-from app.inference.engine import Engine, TensorSpec
+from app.inference.backends import OpenedNetwork
+from app.inference.engine import Engine, TensorSpec, run_in_batches
 from app.vision.preprocessing import Preprocessing
 
 
 class FaceNetwork:
     """A network that looks at pictures of faces, each by itself. Owns its engine."""
 
-    runs_on: Optional[Choice] = None
+    runs_on: Optional[OpenedNetwork] = None
     """What it was opened on and why; None where no choice was made."""
 
     def __init__(

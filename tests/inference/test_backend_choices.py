@@ -10,9 +10,9 @@ import shutil
 import pytest
 from shipped import CATALOG
 
-from app.inference import backend_choices, choice
+from app.inference import backend_choices, backends
 from app.inference.backend_choices import FILE_NAME, BackendChoice, BackendChoices
-from app.inference.network import Network
+from app.inference.engine import NetworkSpec
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 
@@ -25,7 +25,7 @@ MEASURED = BackendChoice(
 def spec(tmp_path):
     path = tmp_path / "net.onnx"
     shutil.copy(CATALOG.parent / "mobilefacenet.onnx", path)
-    return Network("net", path, "ab" * 32, (16, 3, 112, 112), threads=1)
+    return NetworkSpec("net", path, "ab" * 32, (16, 3, 112, 112), threads=1)
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def measurements(monkeypatch):
         measured.append(network.name)
         return [1.0 + row for row in range(len(engines))]
 
-    monkeypatch.setattr(choice, "median_times_ms", times)
+    monkeypatch.setattr(backends, "median_times_ms", times)
     return measured
 
 
 def opened(spec, **options):
-    made = choice.open_network(spec, **options)
+    made = backends.open_network(spec, **options)
     made.engine.close()
     return made
 
@@ -168,7 +168,7 @@ def test_a_start_with_a_remembered_choice_measures_nothing(spec, measurements):
 def test_the_remembered_choice_is_taken_even_where_another_one_is_faster_now(spec, measurements):
     BackendChoices(spec, "auto").save(MEASURED)
     assert opened(spec).backend == "openvino" and not measurements
-    assert choice.remembered_choice(spec, "auto") == MEASURED
+    assert backends.remembered_choice(spec, "auto") == MEASURED
 
 
 @needs_openvino
@@ -195,7 +195,7 @@ def test_a_precision_that_is_not_available_is_remembered_too(spec, measurements)
     opened(wanted)
     opened(wanted)
     assert measurements == ["net"]
-    assert choice.remembered_choice(wanted, "auto") is not None
+    assert backends.remembered_choice(wanted, "auto") is not None
 
 
 @pytest.mark.parametrize(

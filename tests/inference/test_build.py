@@ -16,8 +16,8 @@ from waiting import PATIENT_S, until
 from app.errors import ModelError
 from app.inference.build import build_engine, find_engine
 from app.inference.build_job import BuildWishes
+from app.inference.engine import NetworkSpec
 from app.inference.engine_card import CannotKeepError, EngineCard, keep_engine
-from app.inference.network import Network
 from app.inference.place import Place
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +29,7 @@ MEMORY = 4 << 30
 def network(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"network")
-    return Network("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 640, 640))
+    return NetworkSpec("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 640, 640))
 
 
 def put_engine(network, name, **facts):
@@ -117,13 +117,13 @@ from pathlib import Path
 from app.errors import ModelError
 from app.inference.build import build_engine
 from app.inference.build_job import BuildWishes
-from app.inference.network import Network
+from app.inference.engine import NetworkSpec
 from app.inference.place import Place
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stdout)
     path = Path(sys.argv[1])
-    network = Network("net", path, hashlib.sha256(path.read_bytes()).hexdigest(), (1, 3, 640, 640), "fp32")
+    network = NetworkSpec("net", path, hashlib.sha256(path.read_bytes()).hexdigest(), (1, 3, 640, 640), "fp32")
     try:
         build_engine(network, BuildWishes(), here=Place("1", "a GPU", "8.6"), gpu_memory=1 << 30, tell=print)
     except ModelError as error:

@@ -8,8 +8,7 @@ from broken_networks import DAMAGED, UNKNOWN_OPERATOR
 from shipped import CATALOG
 
 from app.errors import ModelError
-from app.inference.batching import run_in_batches
-from app.inference.engine import TensorSpec
+from app.inference.engine import TensorSpec, run_in_batches
 from app.inference.onnx import CPU, MOST_AT_ONCE, OnnxEngine, onnx_providers, provider_label
 
 EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"

@@ -16,12 +16,12 @@ import tensorrt_double
 from builder_double import Workshop
 
 from app.errors import ModelError
+from app.inference.backends import open_network
 from app.inference.build import build_engine, open_tensorrt
 from app.inference.build_job import BuildWishes
-from app.inference.choice import open_network
 from app.inference.cuda import NoGpuError
+from app.inference.engine import NetworkSpec
 from app.inference.engine_card import card_of
-from app.inference.network import Network
 from app.inference.place import place_here
 
 INSTALLED = """
@@ -46,7 +46,7 @@ def network(tmp_path):
     path = tmp_path / "models" / "net.onnx"
     path.parent.mkdir()
     path.write_bytes(b"network")
-    return Network("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 64, 64))
+    return NetworkSpec("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 64, 64))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from tensorrt_double import Plan, Tensor
 
 from app.errors import ModelError
 from app.inference import cuda
-from app.inference.batching import run_in_batches
 from app.inference.cuda import NoGpuError
+from app.inference.engine import run_in_batches
 from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_plan import describe_plan
 from app.tools.benchmark.stopwatch import StopwatchEngine

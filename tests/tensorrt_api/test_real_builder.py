@@ -26,7 +26,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.build import build_engine, find_engine
 from app.inference.build_job import BuildWishes
-from app.inference.network import Network
+from app.inference.engine import NetworkSpec
 from app.inference.place import Place
 from app.inference.tensorrt_plan import read_plan
 
@@ -40,7 +40,7 @@ def pictures_like(shape):
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
     path = Path(order["path"])
-    network = Network(
+    network = NetworkSpec(
         path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(order["shape"]), order["precision"],
         pictures=pictures_like(order["shape"]) if order["pictures"] else None,
     )

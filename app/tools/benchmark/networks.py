@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.batching import largest_run
+from app.inference.engine import batch_size
 from app.models.loading import InputsFor
 from app.tools.benchmark.power import PowerMeter
 from app.tools.benchmark.stopwatch import Sample, Spread
@@ -177,7 +177,7 @@ class _Variant:
             reason=self.opened.reason if self.asked[0] == "auto" else "",
             size=self.subject.size,
             batch=batch,
-            at_once=min(batch, largest_run(self.opened.engine) or batch),
+            at_once=min(batch, batch_size(self.opened.engine) or batch),
             prepare=Spread.of([sample.prepare for sample in self.samples]),
             transfer=Spread.of(transfers) if transfers else None,
             inference=Spread.of([sample.inference for sample in self.samples]),

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.choice import open_network
-from app.inference.network import Network
+from app.inference.backends import open_network
+from app.inference.engine import NetworkSpec
 from app.models.entry import ModelEntry, sha256_of
 from app.models.families import DETECTORS, EMBEDDERS, can_run
 from app.models.loading import InputsFor
@@ -137,7 +137,9 @@ def open_subject(
         for file in (entry.verified_file(), *entry.file.parent.glob("*.timing"), *learnt):
             Path(folder, file.name).symlink_to(file.resolve())
         path = Path(folder, entry.file.name)
-        choice = open_network(Network(entry.name, path, entry.sha256, largest, precision, threads, pictures), backend)
+        choice = open_network(
+            NetworkSpec(entry.name, path, entry.sha256, largest, precision, threads, pictures), backend
+        )
     engine = StopwatchEngine(choice.engine)
     try:
         run = _detecting(subject, engine, picture) if subject.detects else _embedding(subject, engine)

@@ -14,7 +14,7 @@ from typing import Callable, List, Optional, Tuple
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
 from app.inference.cuda import NoGpuError, probe_gpu
-from app.inference.processor import board_model, processor_name
+from app.inference.host import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
 from app.text import install_hint
 from app.tools.doctor.checks import Finding, note, ok, warning

@@ -10,10 +10,10 @@ from typing import Callable, Iterator, List, Optional
 from app.errors import GalleryError, ModelError
 from app.gallery.files import photos_by_person
 from app.gallery.folder import scan
+from app.inference.backends import open_network, remembered_choice
 from app.inference.build import find_engine
-from app.inference.choice import open_network, remembered_choice
+from app.inference.engine import NetworkSpec
 from app.inference.engine_card import card_of
-from app.inference.network import Network
 from app.inference.place import place_here
 from app.models.built_engines import engines_built_from
 from app.models.catalog import read_catalog
@@ -78,7 +78,7 @@ def _check_network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
         yield note("the backend was chosen by an earlier measurement; to measure again:", again)
 
 
-def _network_of(entry: ModelEntry, settings: Settings) -> Network:
+def _network_of(entry: ModelEntry, settings: Settings) -> NetworkSpec:
     """The network as a run opens it."""
     return network_of(entry, settings.models, settings.detection, inputs_for_int8(settings))
 
@@ -96,7 +96,7 @@ def check_engines(settings: Settings) -> List[Finding]:
     return findings or [note("no TensorRT engines yet (only needed with an NVIDIA GPU)")]
 
 
-def _check_engine(path: Path, network: Network) -> Finding:
+def _check_engine(path: Path, network: NetworkSpec) -> Finding:
     card = card_of(path)
     facts = f"{card.precision}, built {card.built_at}, TensorRT {card.tensorrt}" if card else "no metadata"
     text = f"{path.name}: {facts}"

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.batching import run_in_batches
+from app.inference.engine import run_in_batches
 from app.inference.onnx import OnnxEngine
 from app.inference.onnx_damage import EMPTY
 from app.models.catalog import Catalog, read_catalog, read_entry

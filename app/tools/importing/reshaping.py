@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.batching import run_in_batches
+from app.inference.engine import run_in_batches
 from app.inference.onnx import OnnxEngine
 from app.text import counted
 from app.tools.importing.comparing import largest_difference, require_equal

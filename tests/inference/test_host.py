@@ -6,11 +6,11 @@ import threading
 import pytest
 
 from app.errors import ModelError
-from app.inference.native_package import importing
+from app.inference.host import importing
 
 
 def test_a_package_that_is_missing_says_how_to_get_it():
-    with pytest.raises(ModelError, match=r"Abacus is missing .*pip install no_such_abacus"), importing(
+    with pytest.raises(ModelError, match=r"Abacus is not installed .*pip install no_such_abacus"), importing(
         "no_such_abacus", "Abacus"
     ):
         import no_such_abacus  # noqa: F401

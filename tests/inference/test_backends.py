@@ -10,16 +10,15 @@ from broken_networks import UNKNOWN_OPERATOR
 from shipped import CATALOG
 
 from app.errors import ModelError
-from app.inference.choice import example, fastest, median_times_ms, open_network
-from app.inference.engine import TensorSpec
-from app.inference.network import Network
+from app.inference.backends import example, fastest, median_times_ms, open_network
+from app.inference.engine import NetworkSpec, TensorSpec
 
 has_openvino = importlib.util.find_spec("openvino") is not None
 needs_openvino = pytest.mark.skipif(not has_openvino, reason="OpenVINO is not installed")
 
 
 def network(precision="auto", path=CATALOG.parent / "mobilefacenet.onnx"):
-    return Network("net", path, "", (16, 3, 112, 112), precision, threads=1)
+    return NetworkSpec("net", path, "", (16, 3, 112, 112), precision, threads=1)
 
 
 @pytest.fixture

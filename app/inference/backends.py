@@ -17,8 +17,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.backend_choices import BackendChoice, BackendChoices
 from app.inference.cuda import NoGpuError, probe_gpu
-from app.inference.engine import Engine
-from app.inference.network import Network
+from app.inference.engine import Engine, NetworkSpec
 from app.inference.onnx import OnnxEngine, onnx_providers, provider_label
 from app.inference.openvino import OpenVinoEngine, openvino_devices
 
@@ -35,7 +34,7 @@ PACKAGES = {"tensorrt": "tensorrt", "onnx": "onnxruntime", "openvino": "openvino
 
 
 @dataclass(frozen=True)
-class Choice:
+class OpenedNetwork:
     """An opened network, and how it came to be opened like that."""
 
     engine: Engine
@@ -60,8 +59,8 @@ class Runner:
 
 
 def open_network(
-    network: Network, backend: str = "auto", build_missing: bool = True, measure_again: bool = False
-) -> Choice:
+    network: NetworkSpec, backend: str = "auto", build_missing: bool = True, measure_again: bool = False
+) -> OpenedNetwork:
     """Opens the network on the requested backend, or on the best one that works on this machine.
 
     That is TensorRT if there is a GPU for it, otherwise the faster of ONNX Runtime and OpenVINO. Which one is faster is
@@ -69,7 +68,7 @@ def open_network(
     `build_missing` allows TensorRT to build an engine, which takes minutes.
     """
     asked = backend != "auto"
-    absent = {} if asked else {name: reason for name in NAMES for reason in [absence(name)] if reason}
+    absent = {} if asked else {name: reason for name in NAMES for reason in [unavailable_reason(name)] if reason}
     wanted = [name for name in ((backend,) if asked else NAMES) if name not in absent]
     remarks = ["as asked for"] if asked else []
     failed: List[str] = []
@@ -94,10 +93,12 @@ def open_network(
         used = f"{chosen.engine.precision} is used for {network.name}"
         logger.warning("%s is not available on this machine: %s (%s)", unavailable, used, reasons)
     remarks.extend([timings] if timings else absent.values())
-    return Choice(chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label)
+    return OpenedNetwork(
+        chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label
+    )
 
 
-def _refusal(network: Network, backend: str, reasons: Sequence[str]) -> ModelError:
+def _refusal(network: NetworkSpec, backend: str, reasons: Sequence[str]) -> ModelError:
     if network.exact_precision:
         where = "here" if backend == "auto" else f"on {NAMES[backend]}"
         return ModelError(f"{network.name} cannot be had in {network.precision} {where}: {'; '.join(reasons)}")
@@ -105,7 +106,7 @@ def _refusal(network: Network, backend: str, reasons: Sequence[str]) -> ModelErr
     return ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){listed}")
 
 
-def remembered_choice(network: Network, backend: str) -> Optional[BackendChoice]:
+def remembered_choice(network: NetworkSpec, backend: str) -> Optional[BackendChoice]:
     """The measured choice that a start would take now, if there is one."""
     found = BackendChoices(network, backend).find()
     if found is None and network.precision != "auto":
@@ -122,7 +123,7 @@ def fastest(times: Sequence[float]) -> int:
     return best
 
 
-def absence(backend: str) -> str:
+def unavailable_reason(backend: str) -> str:
     """Why a backend need not be tried at all; empty when it is worth a try."""
     if backend == "tensorrt":
         try:
@@ -133,7 +134,7 @@ def absence(backend: str) -> str:
     return "" if importlib.util.find_spec(PACKAGES[backend]) else f"{NAMES[backend]} is not installed"
 
 
-def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) -> Choice:
+def _on_tensorrt(network: NetworkSpec, build_missing: bool, remarks: Sequence[str]) -> OpenedNetwork:
     from app.inference.build import open_tensorrt
 
     engine, precision, reason = open_tensorrt(network, build_missing, logger.warning)
@@ -141,10 +142,10 @@ def _on_tensorrt(network: Network, build_missing: bool, remarks: Sequence[str]) 
         engine.close()
         raise ModelError(f"it is in {precision} ({reason})")
     _try(engine, network)
-    return Choice(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
+    return OpenedNetwork(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
 
 
-def _runners(backend: str, network: Network, failed: List[str], only: str = "") -> List[Runner]:
+def _runners(backend: str, network: NetworkSpec, failed: List[str], only: str = "") -> List[Runner]:
     """The backend's candidates, opened, each after one run. Reasons of those that do not work are added to `failed`.
 
     `only`: the label of the only candidate to open.
@@ -168,7 +169,7 @@ def _runners(backend: str, network: Network, failed: List[str], only: str = "") 
     return runners
 
 
-def _ways(backend: str, network: Network) -> List[Tuple[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]]]:
+def _ways(backend: str, network: NetworkSpec) -> List[Tuple[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]]]:
     """What the backend can compute on here, in words, and how the network is opened on it."""
     path, precision, threads = network.path, network.precision, network.threads
     if backend == "onnx":
@@ -185,7 +186,7 @@ def _ways(backend: str, network: Network) -> List[Tuple[str, Callable[[], Union[
     ]
 
 
-def _try(engine: Engine, network: Network) -> None:
+def _try(engine: Engine, network: NetworkSpec) -> None:
     """Some drivers fail only when something is computed."""
     try:
         engine.run(example(engine, network))
@@ -194,7 +195,7 @@ def _try(engine: Engine, network: Network) -> None:
         raise
 
 
-def example(engine: Engine, network: Network) -> Dict[str, np.ndarray]:
+def example(engine: Engine, network: NetworkSpec) -> Dict[str, np.ndarray]:
     """Something to run it on: one item of the largest size."""
     noise = np.random.default_rng(0)
     picture = (1, *network.largest_input[1:])
@@ -207,7 +208,7 @@ def example(engine: Engine, network: Network) -> Dict[str, np.ndarray]:
 
 
 def _fastest(
-    backends: Sequence[str], network: Network, choices: BackendChoices, failed: List[str], measure_again: bool
+    backends: Sequence[str], network: NetworkSpec, choices: BackendChoices, failed: List[str], measure_again: bool
 ) -> Tuple[Optional[Runner], str]:
     """The fastest candidate, opened, and the figures behind the choice; None if no candidate works.
 
@@ -241,7 +242,7 @@ def _fastest(
     return chosen, measured.figures
 
 
-def median_times_ms(engines: Sequence[Engine], network: Network) -> List[float]:
+def median_times_ms(engines: Sequence[Engine], network: NetworkSpec) -> List[float]:
     """Taken in turns, so that whatever else the machine does slows all of them alike."""
     feeds = [example(engine, network) for engine in engines]
     spent: List[List[float]] = [[] for _ in engines]

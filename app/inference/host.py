@@ -1,0 +1,70 @@
+"""The machine that networks run on: its processor, and imports of runtimes that are native code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import threading
+from pathlib import Path
+from typing import Iterator, List
+
+from app.errors import ModelError
+from app.text import install_hint
+
+_BOARD = Path("/proc/device-tree/model")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def available_cores() -> int:
+    """The cores that this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def board_model(file: Path = _BOARD) -> str:
+    """The name of a single-board computer; empty on machines that have none."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def processor_name(file: Path = _CPUINFO) -> str:
+    """The name of the processor, or at least its architecture."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def importing(package: str, title: str) -> Iterator[None]:
+    """Wraps the import of `package`: a failure becomes a ModelError that says what to do."""
+    try:
+        with _ctrl_c_delayed():
+            yield
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == package:
+            raise ModelError(f"{title} is not installed ({error}); install it with: {install_hint(package)}") from error
+        raise ModelError(f"{title} is installed but cannot be loaded ({error})") from error
+
+
+@contextlib.contextmanager
+def _ctrl_c_delayed() -> Iterator[None]:
+    """Delays Ctrl-C to the end: inside native code it would look like a package that cannot be loaded."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: List[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pending:
+            signal.raise_signal(signal.SIGINT)
