@@ -1,7 +1,12 @@
-"""What the documents and the build files say agrees with what is there."""
+"""Documents and build files agree with the repository: links, paths, settings, options, targets and packages exist.
+
+They are read with regular expressions, so a test that fails here usually means that a page names something that was
+renamed or removed.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -10,6 +15,8 @@ from pathlib import Path
 from typing import List, Set
 
 import pytest
+
+from app.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +31,16 @@ PUBLIC = [
     *ROOT.glob("install/*"),
     *(ROOT / name for name in ("Makefile", "Dockerfile.l4t", "config.yaml", ".ci/run", "gallery/README.md")),
 ]
+PAGES = [path for path in PUBLIC if path.suffix == ".md"]
+MANUAL = [path for path in PAGES if path.name != "CHANGELOG.md"]
+"""Pages that describe the program as it is now."""
+
+
+SETTINGS = {
+    section.name: {key.name for key in dataclasses.fields(getattr(Settings(), section.name))}
+    for section in dataclasses.fields(Settings)
+    if dataclasses.is_dataclass(getattr(Settings(), section.name))
+}
 
 
 def wanted_packages() -> Set[str]:
@@ -66,13 +83,46 @@ def test_no_path_of_one_machine(path: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("path", [path for path in PUBLIC if path.suffix == ".md"], ids=lambda path: path.name)
+def anchors_of(path: Path) -> Set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text(encoding="utf-8")):
+        page = path.parent / target if target else path
+        assert page.exists(), f"{path.name} links to {target}"
+        assert not anchor or anchor in anchors_of(page), f"{path.name} links to {target}#{anchor}"
 
 
-@pytest.mark.parametrize("path", [path for path in PUBLIC if path.suffix == ".md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MANUAL, ids=lambda path: path.name)
+def test_paths_in_documents_exist(path: Path) -> None:
+    named = re.findall(r"`((?:app|tests|install|training|docs)/[\w./-]+)`", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", MANUAL, ids=lambda path: path.name)
+def test_settings_in_documents_exist(path: Path) -> None:
+    named = re.findall(rf"`({'|'.join(SETTINGS)})\.([a-z][a-z0-9_]*)(?:: [^`]*)?`", path.read_text(encoding="utf-8"))
+    files = {"py", "yaml", "md", "mp4"}
+    assert [f"{section}.{key}" for section, key in named if key not in SETTINGS[section] | files] == []
+
+
+@pytest.mark.parametrize("path", MANUAL, ids=lambda path: path.name)
+def test_options_in_documents_exist(path: Path) -> None:
+    sources = "".join(
+        file.read_text(encoding="utf-8") for file in [*ROOT.glob("app/*.py"), *ROOT.glob("app/commands/**/*.py")]
+    )
+    options = {*re.findall(r"--[a-z][a-z0-9-]+", sources), "--help"}
+    options |= {f"--{key.replace('_', '-')}" for key in SETTINGS["attributes"]}
+    calls = re.findall(r"python -m app([^`\n]*)", path.read_text(encoding="utf-8"))
+    used = {option for call in calls for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", call)}
+    assert used - options == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_commands_to_copy_run_in_the_environment(path: Path) -> None:
     assert re.findall(r"^ *(?:python3? -m app|pip install).*", path.read_text(encoding="utf-8"), re.MULTILINE) == []
 
@@ -95,8 +145,6 @@ def test_make_help_lists_every_target() -> None:
 def test_make_targets_named_in_documents_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
-    for path in PUBLIC:
-        if path.suffix == ".md":
-            text = path.read_text(encoding="utf-8")
-            named = set(re.findall(r"(?:^|`)\s*make ([a-z][a-z0-9-]*)", text, re.MULTILINE))
-            assert named <= targets, path.name
+    for path in PAGES:
+        named = set(re.findall(r"(?:^|`)\s*make ([a-z][a-z0-9-]*)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert named <= targets, path.name
