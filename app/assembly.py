@@ -42,7 +42,7 @@ from app.pipeline import Limits, Pipeline, run_loop
 from app.settings import CaptureSettings, OutputSettings, Settings
 from app.types import NO_ATTRIBUTES, Faces
 from app.vision.align import template
-from app.vision.attributes import AttributeReader
+from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 
@@ -106,7 +106,7 @@ def run(
             open_outputs(settings.output, [source.name for source in sources], recordings, time.time())
         )
         detector, embedder = stack.enter_context(networks(settings))
-        attributes = stack.enter_context(attribute_reader(settings, detector.tells_masks))
+        attributes = stack.enter_context(attribute_reader(settings, detector.predicts_masks))
         enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
         enrolment.enrol_all(progress.counter("looking at photos"))
         enrolment.watch()
@@ -164,11 +164,11 @@ def warm_up(detector: FaceDetector, embedder: FaceEmbedder, capture: CaptureSett
 
 
 @contextlib.contextmanager
-def attribute_reader(settings: Settings, detector_tells_masks: bool) -> Iterator[Optional[AttributeReader]]:
+def attribute_reader(settings: Settings, detector_predicts_masks: bool) -> Iterator[Optional[AttributeModels]]:
     """The chosen networks that tell more of a face than who it is, warmed up; None when there is nothing to tell."""
     min_face_px = settings.recognition.min_face_px
     inputs_for = inputs_for_int8(settings)
-    reader = load_attributes(settings.models, settings.attributes, min_face_px, detector_tells_masks, inputs_for)
+    reader = load_attributes(settings.models, settings.attributes, min_face_px, detector_predicts_masks, inputs_for)
     if reader is None:
         yield None
         return
@@ -178,7 +178,7 @@ def attribute_reader(settings: Settings, detector_tells_masks: bool) -> Iterator
             box = np.array([[0, 0, settings.capture.width, settings.capture.height]], np.float32)
             landmarks = np.repeat(template()[None], count, axis=0)
             faces = Faces(np.repeat(box, count, axis=0), np.ones(count, np.float32), landmarks)
-            reader.read(picture, faces, list(range(count)), [NO_ATTRIBUTES] * count)
+            reader.predict(picture, faces, list(range(count)), [NO_ATTRIBUTES] * count)
         yield reader
 
 

@@ -24,7 +24,7 @@ from app.output.window import Window
 from app.settings import Settings
 from app.types import FaceAttributes, Faces, Frame, FrameResult, Match, Reason
 from app.vision.align import align_faces
-from app.vision.attributes import AttributeReader
+from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.quality import face_sizes_px
@@ -115,7 +115,7 @@ class Pipeline:
         embedder: FaceEmbedder,
         people: Enrolment,
         settings: Settings,
-        attributes: Optional[AttributeReader] = None,
+        attributes: Optional[AttributeModels] = None,
     ) -> None:
         self._detector = detector
         self._embedder = embedder
@@ -155,7 +155,7 @@ class Pipeline:
         attributes: List[FaceAttributes] = []
         if self._attributes is not None and len(faces):
             with watch.stage("attributes"):
-                attributes = self._attributes.read(frame.image, faces, rows, pending.attributes)
+                attributes = self._attributes.predict(frame.image, faces, rows, pending.attributes)
         with watch.stage("track"):
             tracked = tracker.record(pending, matches, attributes)
         return FrameResult(

@@ -82,7 +82,7 @@ def test_attributes_are_read_only_when_they_are_asked_for(settings):
     with attribute_reader(asking, False) as reader:
         assert reader.head_pose and reader.gender_age is None
         assert reader.min_face_px == settings.recognition.min_face_px
-    with attribute_reader(settings, detector_tells_masks=True) as reader:
+    with attribute_reader(settings, detector_predicts_masks=True) as reader:
         assert not reader.head_pose and reader.mask is None
 
 

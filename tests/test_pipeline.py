@@ -9,7 +9,7 @@ import pytest
 from app.assembly import open_enrolment
 from app.pipeline import Pipeline
 from app.types import Frame, Reason
-from app.vision.attributes import AttributeReader
+from app.vision.attribute_models import AttributeModels
 
 
 class CountingEmbedder:
@@ -95,15 +95,15 @@ class CountingReader:
         self._reader = reader
         self.calls = []
 
-    def read(self, image, faces, rows, before):
+    def predict(self, image, faces, rows, before):
         self.calls.append(len(rows))
-        told = self._reader.read(image, faces, rows, before)
+        told = self._reader.predict(image, faces, rows, before)
         return [dataclasses.replace(one, age=30.0) if row in rows else one for row, one in enumerate(told)]
 
 
 def test_attributes_are_asked_for_with_the_looks_and_stay_with_the_face(networks, settings, pictures, people_gallery):
     detector, embedder = networks
-    reader = CountingReader(AttributeReader(None, None, None, None, head_pose=True, min_face_px=20))
+    reader = CountingReader(AttributeModels(None, None, None, None, head_pose=True, min_face_px=20))
     settings = dataclasses.replace(
         settings,
         gallery=dataclasses.replace(settings.gallery, folder=people_gallery),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
 import yaml
 
@@ -26,13 +26,13 @@ FAMILIES_WITH_ANCHORS = ("retinaface",)
 FAMILIES_WITH_LANDMARK_SCALE = ("retinaface_mxnet",)
 """Families whose landmark offsets differ by a factor from model to model."""
 
-USUAL_ENLARGEMENT: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks106": 1.5, "antispoof": 2.7}
+DEFAULT_ENLARGE: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks106": 1.5, "antispoof": 2.7}
 """Families that look at a face that was found, and how much of its surroundings their networks usually see."""
 
 LOWER_MIN_SCORES: Mapping[str, float] = {"scrfd": 0.5, "centerface": 0.5}
 """Families whose scores run lower than others', and the score from which their makers count a face by default."""
 
-MOST_NAMES_TOLD = 4
+MAX_NAMES_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -41,76 +41,74 @@ class Catalog:
 
     path: Path
     entries: Mapping[str, ModelEntry] = field(default_factory=dict)
-    to_bring: Mapping[str, ModelEntry] = field(default_factory=dict)
-    """Networks that are only described: no file, no hash. Whoever has one imports it and need not know the rest."""
-    broken: Mapping[str, str] = field(default_factory=dict)
-    """The user's own entries that cannot be used, by name: what is wrong. Told to whoever asks for one."""
-    unreadable: str = ""
-    """What is wrong with the whole file of the user's entries, if it cannot be read. Nothing may be written into it."""
+    without_file: Mapping[str, ModelEntry] = field(default_factory=dict)
+    """Known models that this program cannot download, by name: `engines import` takes their preprocessing and licence
+    from here."""
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    """The user's own entries that cannot be used, by name: the error."""
+    file_error: str = ""
+    """Why the whole file of the user's own entries cannot be read; empty if it can. Nothing is written into it then."""
 
     @property
-    def complaints(self) -> Tuple[str, ...]:
-        """All that is wrong with what the user wrote."""
-        return (*self.broken.values(), *([self.unreadable] if self.unreadable else []))
+    def errors(self) -> Tuple[str, ...]:
+        """All errors in the user's own entries."""
+        return (*self.invalid.values(), *([self.file_error] if self.file_error else []))
 
-    def entry(self, name: str, task: str) -> ModelEntry:
-        """The entry with this name, which must be for this task."""
-        self._require_readable(name)
-        suitable = sorted(entry.name for entry in self.entries.values() if entry.task == task)
-        if name in suitable:
-            return self.entries[name]
-        found = {**self.to_bring, **self.entries}.get(name)
-        if found and found.task != task:
-            raise ModelError(
-                f"model {name!r} is for {found.task}, not for {task}; "
-                + (f"choose {_either(suitable)}" if suitable else f"{self.path} describes none for that")
-            )
-        if found:
-            raise _only_described(found)
-        known = [*suitable, *(entry.name for entry in self.to_bring.values() if entry.task == task)]
-        if not known:
-            raise ModelError(
-                f"{self.path} describes no model for {task} at all, so {name!r} neither; bring one with {program()} "
-                "engines import FILE, or take the program's own catalogue: leave models.catalog out of your settings"
-            )
-        raise ModelError(f"{self.path} has no model {name!r} for {task}{_nearest(name, known)}")
-
-    def named(self, name: str) -> ModelEntry:
-        """The entry with this name, whatever it is for."""
-        entry = self.described(name)
-        if not entry.sha256:
-            raise _only_described(entry)
-        return entry
-
-    def described(self, name: str) -> ModelEntry:
-        """What is known of the model with this name, even if there is no file of it."""
-        self._require_readable(name)
-        everything = {**self.to_bring, **self.entries}
+    def find(self, name: str) -> ModelEntry:
+        """What is known about a model, even one without a file."""
+        self._require_valid(name)
+        everything = {**self.without_file, **self.entries}
         if name not in everything:
-            raise ModelError(f"{self.path} has no model {name!r}{_nearest(name, sorted(everything))}")
+            raise ModelError(f"{self.path} has no model {name!r}{_suggestion(name, everything)}")
         return everything[name]
 
-    def _require_readable(self, name: str) -> None:
-        complaint = self.broken.get(name, self.unreadable)
-        if complaint and name not in self.entries:
-            raise ModelError(complaint)
+    def require(self, name: str, task: Optional[str] = None) -> ModelEntry:
+        """A model that has a file to install and run, and is for `task` if one is given."""
+        self._require_valid(name)
+        everything = {**self.without_file, **self.entries}
+        suitable = [entry.name for entry in everything.values() if task in (None, entry.task)]
+        if name not in everything and not suitable:
+            raise ModelError(
+                f"{self.path} has no model for {task}, and so not {name!r}; add one with {program()} engines import "
+                "FILE, or remove models.catalog from your settings to use the program's own catalogue"
+            )
+        if name not in everything:
+            wanted = f"model {name!r} for {task}" if task else f"model {name!r}"
+            raise ModelError(f"{self.path} has no {wanted}{_suggestion(name, suitable)}")
+        entry = everything[name]
+        if task not in (None, entry.task):
+            choices = " or ".join(sorted(other for other in suitable if other in self.entries))
+            raise ModelError(
+                f"model {name!r} is for {entry.task}, not for {task}" + (f"; choose {choices}" if choices else "")
+            )
+        if not entry.sha256:
+            raise ModelError(
+                f"model {name!r} has no file, and the catalogue has no download address for it; if you have its file: "
+                f"{program()} engines import FILE --like {name}\n  source: {entry.source}"
+            )
+        return entry
+
+    def _require_valid(self, name: str) -> None:
+        error = self.invalid.get(name, self.file_error)
+        if error and name not in self.entries:
+            raise ModelError(error)
 
 
 def read_catalog(path: Path) -> Catalog:
     """All entries, checked, and the user's own beside them; file names are meant from the catalogue's own folder."""
     everything = _with_other_names(path, _read_entries(path))
     entries = {name: entry for name, entry in everything.items() if entry.sha256}
-    to_bring = {name: entry for name, entry in everything.items() if not entry.sha256}
+    without_file = {name: entry for name, entry in everything.items() if not entry.sha256}
     own_file = path.with_name(MY_MODELS)
     if not own_file.is_file() or own_file == path:
-        return Catalog(path, entries, to_bring)
+        return Catalog(path, entries, without_file)
     try:
         facts = _content(own_file)
     except ModelError as error:
-        unreadable = f"{error}; mend it: until then your own models are left out, and none can be added"
-        return Catalog(path, entries, to_bring, unreadable=unreadable)
-    own, broken = _read_own(own_file, facts, entries)
-    return Catalog(path, {**entries, **own}, to_bring, broken)
+        file_error = f"{error}; mend it: until then your own models are left out, and none can be added"
+        return Catalog(path, entries, without_file, file_error=file_error)
+    own, invalid = _read_own(own_file, facts, entries)
+    return Catalog(path, {**entries, **own}, without_file, invalid)
 
 
 def _read_own(
@@ -118,16 +116,16 @@ def _read_own(
 ) -> Tuple[Dict[str, ModelEntry], Dict[str, str]]:
     """The user's entries, and what is wrong with those that cannot be used: a slip in one leaves the others alone."""
     own: Dict[str, ModelEntry] = {}
-    broken: Dict[str, str] = {}
+    invalid: Dict[str, str] = {}
     for name, facts in content.items():
         if name in shipped:
-            broken[name] = f"{path}: model {name!r}: the program's own of this name is used; give yours another name"
+            invalid[name] = f"{path}: model {name!r}: the program's own of this name is used; give yours another name"
             continue
         try:
             own[name] = read_entry(path, name, facts)
         except ModelError as error:
-            broken[name] = f"{error}; mend the entry, or import the model again with --replace"
-    return own, broken
+            invalid[name] = f"{error}; mend the entry, or import the model again with --replace"
+    return own, invalid
 
 
 def read_entry(path: Path, name: str, facts: Any) -> ModelEntry:
@@ -186,10 +184,10 @@ def _with_other_names(path: Path, entries: Mapping[str, ModelEntry]) -> Dict[str
     """An entry for each name under which people have the same network, as if it stood in the file."""
     everything = dict(entries)
     for entry in entries.values():
-        for name in entry.also_called:
+        for name in entry.aliases:
             if name in everything:
-                raise ModelError(f"{path}: model {entry.name!r}: also_called: there is a model {name!r} already")
-            everything[name] = replace(entry, name=name, file=entry.file.with_name(f"{name}.onnx"), also_called=())
+                raise ModelError(f"{path}: model {entry.name!r}: aliases: there is a model {name!r} already")
+            everything[name] = replace(entry, name=name, file=entry.file.with_name(f"{name}.onnx"), aliases=())
     return everything
 
 
@@ -216,14 +214,14 @@ class _EntryReader:
             licence=self._take("licence", str),
             source=self._take("source", str),
             notes=self._take("notes", str, default=""),
-            described_in=self.path,
+            source_file=self.path,
             built_in=self._take("built_in", bool, default=False),
             url=self._take("url", str, default=""),
             size_bytes=self._size(),
             commercial_use=self._take("commercial_use", bool, default=True),
             figures=self._figures(),
             card=self._take("card", str, default=""),
-            also_called=self._other_names() if is_described_only else (),
+            aliases=self._other_names() if is_described_only else (),
             **self._facts_of_task(task, family),
         )
         if self.facts:
@@ -239,12 +237,12 @@ class _EntryReader:
                 "dimensions": self._take("dimensions", int),
                 "threshold": float(self._take("threshold", (int, float))),
             }
-        if family in USUAL_ENLARGEMENT:
+        if family in DEFAULT_ENLARGE:
             return {"crop": self._crop(), "enlarge": self._enlargement(family)}
         return {"crop": self._crop()} if "crop" in self.facts else {}
 
     def _enlargement(self, family: str) -> float:
-        factor = float(self._take("enlarge", (int, float), default=USUAL_ENLARGEMENT[family]))
+        factor = float(self._take("enlarge", (int, float), default=DEFAULT_ENLARGE[family]))
         aligned_only, box_only = family == "mask", family in ("landmarks106", "antispoof")
         if factor < 0 or (aligned_only and factor) or (box_only and not factor):
             wanted = "0, the aligned face" if aligned_only else "a factor above 0" if box_only else "0 or more"
@@ -267,9 +265,9 @@ class _EntryReader:
         return score
 
     def _other_names(self) -> Tuple[str, ...]:
-        names = self._take("also_called", list, default=[])
+        names = self._take("aliases", list, default=[])
         if not all(isinstance(name, str) for name in names):
-            raise self._error(f"also_called must be names, not {names!r}")
+            raise self._error(f"aliases must be names, not {names!r}")
         return tuple(names)
 
     def _hash(self) -> str:
@@ -321,7 +319,7 @@ class _EntryReader:
     def _one_of(self, key: str, choices: Tuple[str, ...]) -> str:
         value = self._take(key, str)
         if value not in choices:
-            raise self._error(f"{key} must be {_either(choices)}, not {value!r}")
+            raise self._error(f"{key} must be {' or '.join(choices)}, not {value!r}")
         return str(value)
 
     def _take(self, key: str, kind: Any, default: Optional[Any] = None) -> Any:
@@ -348,17 +346,7 @@ class _EntryReader:
         return ModelError(f"{self.path}: model {self.name!r}: {what}")
 
 
-def _only_described(entry: ModelEntry) -> ModelError:
-    return ModelError(
-        f"model {entry.name!r} is not here, and the catalogue knows no address for it; if you have its file: "
-        f"{program()} engines import FILE --like {entry.name}\n  source: {entry.source}"
-    )
-
-
-def _nearest(name: str, names: List[str]) -> str:
-    otherwise = f"choose {_either(names)}" if len(names) <= MOST_NAMES_TOLD else f"{program()} engines list shows all"
-    return suggestion(name, names, f"; {otherwise}", cutoff=0.5)
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(names)
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    choices = f"; choose {' or '.join(names)}" if len(names) <= MAX_NAMES_LISTED else ""
+    return suggestion(name, names, choices or f"; {program()} engines list shows all", cutoff=0.5)

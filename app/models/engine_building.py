@@ -20,7 +20,7 @@ from app.settings import DetectionSettings, ModelSettings
 
 def require_buildable(catalog: Catalog, name: str) -> None:
     """Raises unless this is a model that can be run, whose file is here."""
-    entry = catalog.named(name)
+    entry = catalog.require(name)
     if not can_run(entry):
         raise ModelError(f"{entry.name}: this version cannot run its family, {entry.family}")
     entry.verified_file()

@@ -23,7 +23,7 @@ _HASH_BLOCK = 1 << 20
 class FileState(Enum):
     """What lies where a model's file should be."""
 
-    RIGHT = "right"
+    VALID = "valid"
     MISSING = "missing"
     WRONG_HASH = "wrong hash"
 
@@ -59,10 +59,10 @@ class ModelEntry:
     """Embedding: length of the vector."""
     threshold: float = 0.0
     """Embedding: the cosine from which two faces count as the same person, unless the user says otherwise."""
-    also_called: Tuple[str, ...] = ()
+    aliases: Tuple[str, ...] = ()
     """Other names of a network that is only described; `read_catalog` makes an entry of each."""
     notes: str = ""
-    described_in: Path = Path("catalog.yaml")
+    source_file: Path = Path("catalog.yaml")
     """The file that holds this entry."""
     built_in: bool = False
     """Comes with this program; what is not and has no `url` was put there by the user."""
@@ -88,7 +88,7 @@ class ModelEntry:
         """Reads the whole file where there is one."""
         if not self.file.is_file():
             return FileState.MISSING
-        return FileState.RIGHT if sha256_of(self.file) == self.sha256 else FileState.WRONG_HASH
+        return FileState.VALID if sha256_of(self.file) == self.sha256 else FileState.WRONG_HASH
 
     def verified_file(self) -> Path:
         """The network's file, proved to be the one that the catalogue means."""
@@ -108,7 +108,7 @@ class ModelEntry:
         if damage:
             return f"model {self.name!r} is damaged: {self.file}: {damage}\n  {self.how_to_get}"
         is_own = not self.built_in and not self.url
-        accept = f"; or, if this is the right one, write the found hash into {self.described_in}" if is_own else ""
+        accept = f"; or, if this is the right one, write the found hash into {self.source_file}" if is_own else ""
         return (
             f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
             f"  expected SHA-256 {self.sha256}\n"
@@ -122,7 +122,7 @@ class ModelEntry:
             return "models that come with this program are restored by: git checkout -- engines"
         if self.url:
             return f"get it with: {self.pull_command}"
-        if self.described_in.name == MY_MODELS:
+        if self.source_file.name == MY_MODELS:
             return f"import it again: {program()} engines import FILE --name {self.name} --replace"
         return f"the catalogue knows no address for it: put the file there as {self.file}"
 

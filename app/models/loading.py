@@ -20,11 +20,10 @@ from app.models.entry import ModelEntry
 from app.models.families import DETECTORS, EMBEDDERS, FAMILIES
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings
 from app.text import program
-from app.vision.attributes import AttributeReader
+from app.vision.attribute_models import AntispoofModel, AttributeModels, GenderAgeModel, Landmarks106Model, MaskModel
 from app.vision.detector import FaceDetector, rounded_up
 from app.vision.embedder import FaceEmbedder
 from app.vision.face_network import FaceNetwork
-from app.vision.face_readers import GenderAge, Landmarks106, LivenessReader, MaskReader
 from app.vision.preprocessing import FaceInput
 
 logger = logging.getLogger(__name__)
@@ -69,21 +68,21 @@ def load_attributes(
     models: ModelSettings,
     wanted: AttributeSettings,
     min_face_px: float,
-    detector_tells_masks: bool = False,
+    detector_predicts_masks: bool = False,
     inputs_for: Optional[InputsFor] = None,
-) -> Optional[AttributeReader]:
+) -> Optional[AttributeModels]:
     """The networks for attributes that were chosen, opened; whoever asked closes them.
 
     None when nothing is chosen and the detector tells nothing by itself.
     """
-    if wanted == AttributeSettings() and not detector_tells_masks:
+    if wanted == AttributeSettings() and not detector_predicts_masks:
         return None
     with contextlib.ExitStack() as opened:
-        reader = AttributeReader(
-            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAge, inputs_for, opened),
-            mask=_reader(models, wanted.mask, "mask", MaskReader, inputs_for, opened),
-            antispoof=_reader(models, wanted.antispoof, "antispoof", LivenessReader, inputs_for, opened),
-            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106, inputs_for, opened),
+        reader = AttributeModels(
+            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAgeModel, inputs_for, opened),
+            mask=_reader(models, wanted.mask, "mask", MaskModel, inputs_for, opened),
+            antispoof=_reader(models, wanted.antispoof, "antispoof", AntispoofModel, inputs_for, opened),
+            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106Model, inputs_for, opened),
             head_pose=wanted.head_pose,
             min_face_px=min_face_px,
         )
@@ -105,17 +104,17 @@ def model_checks(models: ModelSettings, attributes: Optional[AttributeSettings] 
 
 
 def detector_entry(models: ModelSettings) -> ModelEntry:
-    return read_catalog(models.catalog).entry(models.detector, "detection")
+    return read_catalog(models.catalog).require(models.detector, "detection")
 
 
 def embedder_entry(models: ModelSettings) -> ModelEntry:
-    return read_catalog(models.catalog).entry(models.embedder, "embedding")
+    return read_catalog(models.catalog).require(models.embedder, "embedding")
 
 
 def attribute_entry(catalog: Catalog, name: str, family: str) -> ModelEntry:
     """The model that `attributes.FAMILY` names."""
     task = next(task for task, families in FAMILIES.items() if family in families)
-    entry = catalog.entry(name, task)
+    entry = catalog.require(name, task)
     if entry.family != family:
         raise ModelError(f"model {name!r} is of the family {entry.family!r}, but attributes.{family} takes {family!r}")
     return entry
@@ -217,7 +216,7 @@ def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry
         engine.close()
         if not isinstance(error, ModelError):
             raise
-        raise ModelError(f"model {entry.name!r} ({entry.file}, described in {entry.described_in}): {error}") from error
+        raise ModelError(f"model {entry.name!r} ({entry.file}, described in {entry.source_file}): {error}") from error
 
 
 def _usable(entry: ModelEntry, families: Dict[str, Factory]) -> None:

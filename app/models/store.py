@@ -70,7 +70,7 @@ def install(
     `origin` is an address or a file; without one it is the catalogue's address. `progress` is called with the bytes
     that have arrived and the size of the whole, once that is known.
     """
-    if entry.file_state() is FileState.RIGHT:
+    if entry.file_state() is FileState.VALID:
         return False
     origin = origin or entry.url
     if not origin:

@@ -26,7 +26,7 @@ def find_files(text: str, catalog: Catalog) -> List[Path]:
         raise ModelError(f"{path} is a folder; name a file in it")
     if text not in catalog.entries and (path.suffix in (".onnx", ".engine") or len(path.parts) > 1):
         raise ModelError(f"there is no file {path}")
-    entry = catalog.named(text)
+    entry = catalog.require(text)
     return [entry.verified_file(), *engines_built_from(entry, catalog)]
 
 

@@ -58,7 +58,7 @@ class FaceDetector(ABC):
 
     photo_score = 0.8
     """From which score on a face in a photo is one beyond doubt; families whose scores run lower have their own."""
-    tells_masks = False
+    predicts_masks = False
     """Whether the network says of each face if it wears a mask."""
     runs_on: Optional[OpenedNetwork] = None
     """What it was opened on and why; None where no choice was made."""

@@ -17,7 +17,7 @@ from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
 from app.vision.detector import FaceDetector, unexpected_answers
-from app.vision.model_outputs import DETECTOR_FAMILIES, bind_outputs
+from app.vision.model_outputs import DETECTOR_FAMILIES, match_outputs
 from app.vision.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,9 @@ class GridDetector(FaceDetector):
 
     def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:
         super().__init__(engine, preprocessing, settings)
-        self._names = bind_outputs(self.family, engine)
+        self._names = match_outputs(self.family, engine)
         self._has_landmarks = "landmarks" in self._names
-        self.tells_masks = "mask" in self._names
+        self.predicts_masks = "mask" in self._names
         if self.fixed_size is not None:
             self._require_answers_for(self.fixed_size)
         if not self._has_landmarks:

@@ -1,8 +1,8 @@
 """Which family a network belongs to, told by the names and shapes of its inputs and outputs alone.
 
-Exporters rename outputs and drop or keep the batch dimension; how many outputs there are and how many numbers each
-gives for an anchor stays. `bind_outputs` tells a family's class which output is which, `looks_like` whoever has a file
-and does not know what it is.
+Exporters rename outputs and drop or keep the batch dimension, but the number of outputs and the values of each per
+anchor stay. `match_outputs` maps outputs to their roles for a family's class; `detect_family` guesses the family of an
+unknown file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ FLAT = (2, 3)
 MAPS = (4,)
 """Rank of outputs with a channel a number: batch x channels x rows x columns."""
 
-Binding = Dict[str, Tuple[str, ...]]
+OutputNames = Dict[str, Tuple[str, ...]]
 """By role: the names of its outputs, one a stride, in no particular order."""
 
 
 @dataclass(frozen=True)
-class Layout:
+class OutputLayout:
     """One way in which a family's outputs come."""
 
     ranks: Tuple[int, ...]
@@ -42,7 +42,7 @@ class DetectorFamily:
     expected: str
     """Its outputs in words, for error messages."""
     strides: int
-    layouts: Tuple[Layout, ...]
+    layouts: Tuple[OutputLayout, ...]
     patterns: Mapping[str, str]
     """By role: what its outputs' names contain, where exporters keep them."""
     facts: Mapping[str, Any]
@@ -52,7 +52,7 @@ class DetectorFamily:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class FamilyMatch:
     """A family to which a network may belong."""
 
     task: str
@@ -74,7 +74,7 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         title="RetinaFace (PyTorch)",
         expected="loc, conf and landms with 4, 2 and 10 values an anchor",
         strides=1,
-        layouts=(Layout(FLAT, {"loc": 4, "conf": 2, "landms": 10}),),
+        layouts=(OutputLayout(FLAT, {"loc": 4, "conf": 2, "landms": 10}),),
         patterns={"loc": r"^loc|bbox", "conf": r"^conf|^cls", "landms": r"^land|^ldm"},
         facts={
             "channels": "bgr",
@@ -90,8 +90,8 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         "for each of three strides",
         strides=3,
         layouts=(
-            Layout(MAPS, {"score": 4, "box": 8, "landmarks": 20}),
-            Layout(MAPS, {"score": 4, "box": 8, "landmarks": 20, "mask": 6}),
+            OutputLayout(MAPS, {"score": 4, "box": 8, "landmarks": 20}),
+            OutputLayout(MAPS, {"score": 4, "box": 8, "landmarks": 20, "mask": 6}),
         ),
         patterns={"score": "cls_prob", "box": "bbox_pred", "landmarks": "landmark_pred", "mask": "type_prob"},
         facts={**_RAW_RGB, "landmark_scale": 1.0},
@@ -103,10 +103,10 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         "(or as maps with 2, 8 and 20 channels)",
         strides=3,
         layouts=(
-            Layout(FLAT, {"score": 1, "box": 4, "landmarks": 10}),
-            Layout(FLAT, {"score": 1, "box": 4}),
-            Layout(MAPS, {"score": 2, "box": 8, "landmarks": 20}),
-            Layout(MAPS, {"score": 2, "box": 8}),
+            OutputLayout(FLAT, {"score": 1, "box": 4, "landmarks": 10}),
+            OutputLayout(FLAT, {"score": 1, "box": 4}),
+            OutputLayout(MAPS, {"score": 2, "box": 8, "landmarks": 20}),
+            OutputLayout(MAPS, {"score": 2, "box": 8}),
         ),
         patterns={"score": "^score", "box": "^bbox", "landmarks": "^kps"},
         facts=_RGB,
@@ -116,8 +116,8 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         expected="heat map, scale, offset and, with landmarks, landmarks as maps with 1, 2, 2 and 10 channels",
         strides=1,
         layouts=(
-            Layout(MAPS, {"score": 1, "scale": 2, "offset": 2, "landmarks": 10}),
-            Layout(MAPS, {"score": 1, "scale": 2, "offset": 2}),
+            OutputLayout(MAPS, {"score": 1, "scale": 2, "offset": 2, "landmarks": 10}),
+            OutputLayout(MAPS, {"score": 1, "scale": 2, "offset": 2}),
         ),
         patterns={"score": "heat", "scale": "scale", "offset": "offset", "landmarks": "landmark"},
         facts=_RAW_RGB,
@@ -126,7 +126,7 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         title="YuNet",
         expected="cls, obj, bbox and kps with 1, 1, 4 and 10 values a cell for each of three strides",
         strides=3,
-        layouts=(Layout(FLAT, {"score": 1, "objectness": 1, "box": 4, "landmarks": 10}),),
+        layouts=(OutputLayout(FLAT, {"score": 1, "objectness": 1, "box": 4, "landmarks": 10}),),
         patterns={"score": "^cls", "objectness": "^obj", "box": "^bbox", "landmarks": "^kps"},
         facts=_RAW_BGR,
     ),
@@ -137,7 +137,7 @@ _PUBLIC_MOBILEFACENET = ((96, 112), 128)
 """Crop and dimensions of the one usual embedder that is scaled otherwise than the rest."""
 
 
-def looks_like(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[Likeness, ...]:
+def detect_family(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
     """The families whose networks look like this; empty for a network that this program has no use for."""
     if not takes_pictures(inputs):
         return ()
@@ -150,17 +150,17 @@ def looks_like(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> T
             facts = dict(family.facts)
             if "mask" in binding:
                 facts["landmark_scale"] = 0.2
-            found.append(Likeness("detection", name, facts, family.unsure, size))
+            found.append(FamilyMatch("detection", name, facts, family.unsure, size))
     return tuple(found) or _like_an_embedder(size, outputs)
 
 
-def bind_outputs(name: str, engine: Engine) -> Binding:
+def match_outputs(name: str, engine: Engine) -> OutputNames:
     """Which output is which for the class of this family, or why the network is none of it."""
     family = DETECTOR_FAMILIES[name]
     binding = _bind(family, engine.outputs)
     if binding is not None:
         return binding
-    likely = " or ".join(likeness.family for likeness in looks_like(engine.inputs, engine.outputs))
+    likely = " or ".join(likeness.family for likeness in detect_family(engine.inputs, engine.outputs))
     advice = f"it looks like family {likely}" if likely else "no family that this program knows looks like that"
     raise ModelError(
         f"this is not a {family.title} network: expected {family.expected},\n"
@@ -175,7 +175,7 @@ def takes_pictures(inputs: Sequence[TensorSpec]) -> bool:
     return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and inputs[0].dtype == np.float32
 
 
-def _bind(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+def _bind(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
     for layout in family.layouts:
         for choose in (_by_name, _by_channels):
             binding = choose(family, layout, outputs)
@@ -184,9 +184,9 @@ def _bind(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[Bin
     return None
 
 
-def _by_name(family: DetectorFamily, layout: Layout, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+def _by_name(family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
     """Names decide, as long as no known shape contradicts; also where the exporter left every shape open."""
-    binding: Binding = {}
+    binding: OutputNames = {}
     for role, pattern in family.patterns.items():
         named = [output for output in outputs if re.search(pattern, output.name, re.IGNORECASE)]
         if len(named) != (family.strides if role in layout.channels else 0):
@@ -198,7 +198,7 @@ def _by_name(family: DetectorFamily, layout: Layout, outputs: Sequence[TensorSpe
     return binding
 
 
-def _by_channels(family: DetectorFamily, layout: Layout, outputs: Sequence[TensorSpec]) -> Optional[Binding]:
+def _by_channels(family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
     """Where two roles have the same number of channels, the order of the outputs tells them apart."""
     waiting: Dict[int, List[str]] = {}
     for output in outputs:
@@ -206,7 +206,7 @@ def _by_channels(family: DetectorFamily, layout: Layout, outputs: Sequence[Tenso
         if channels is None or len(output.shape) not in layout.ranks:
             return None
         waiting.setdefault(channels, []).append(output.name)
-    binding: Binding = {}
+    binding: OutputNames = {}
     for role, channels in layout.channels.items():
         names = waiting.get(channels, [])
         binding[role], waiting[channels] = tuple(names[: family.strides]), names[family.strides :]
@@ -215,7 +215,7 @@ def _by_channels(family: DetectorFamily, layout: Layout, outputs: Sequence[Tenso
     return None if any(waiting.values()) else binding
 
 
-def _may_have(output: TensorSpec, layout: Layout, role: str) -> bool:
+def _may_have(output: TensorSpec, layout: OutputLayout, role: str) -> bool:
     rank_fits = not output.shape or len(output.shape) in layout.ranks
     return rank_fits and _channels(output) in (None, layout.channels[role])
 
@@ -227,7 +227,7 @@ def _channels(output: TensorSpec) -> Optional[int]:
     return output.shape[1 if len(output.shape) in MAPS else -1] or None
 
 
-def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorSpec]) -> Tuple[Likeness, ...]:
+def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
     if size is None or len(outputs) != 1:
         return ()
     dimensions = [side for side in outputs[0].shape[1:] if side != 1]
@@ -240,4 +240,4 @@ def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorS
         "crop": list(size),
         "dimensions": dimensions[0],
     }
-    return (Likeness("embedding", "arcface", facts, ("channels", "mean", "divisor"), size),)
+    return (FamilyMatch("embedding", "arcface", facts, ("channels", "mean", "divisor"), size),)

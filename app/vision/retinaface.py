@@ -17,7 +17,7 @@ from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
 from app.vision.detector import FaceDetector, unexpected_answers
-from app.vision.model_outputs import bind_outputs
+from app.vision.model_outputs import match_outputs
 from app.vision.preprocessing import Preprocessing
 
 
@@ -41,7 +41,7 @@ class RetinaFace(FaceDetector):
         if len(anchors.min_sizes) != len(anchors.strides):
             raise ModelError(f"min_sizes must have one list for each of the strides {anchors.strides}")
         self._anchors = anchors
-        binding = bind_outputs("retinaface", engine)
+        binding = match_outputs("retinaface", engine)
         (self._loc,), (self._conf,), (self._landms,) = binding["loc"], binding["conf"], binding["landms"]
 
     def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:

@@ -14,7 +14,7 @@ DETECTION = DetectionSettings(input_size=320)
 
 
 def inputs(name, pictures):
-    return list(calibration_inputs(read_catalog(CATALOG).named(name), pictures, MODELS, DETECTION))
+    return list(calibration_inputs(read_catalog(CATALOG).require(name), pictures, MODELS, DETECTION))
 
 
 def test_a_detector_sees_each_picture_as_it_is_prepared_at_run_time(portraits):

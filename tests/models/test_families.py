@@ -22,7 +22,7 @@ def test_every_family_of_detectors_is_explained(family):
 
 
 def test_the_networks_that_people_bring_are_described_in_the_catalogue():
-    described = read_catalog(CATALOG).to_bring
+    described = read_catalog(CATALOG).without_file
     detectors = {name for name, entry in described.items() if entry.task == "detection"}
     assert detectors <= set(re.findall(r"`(?:--like )?([\w.]+)`", PAGE))
     assert {described[name].family for name in detectors} >= {"retinaface", "retinaface_mxnet", "scrfd", "centerface"}
@@ -38,7 +38,7 @@ def test_every_detector_of_the_catalogue_can_be_run():
 
 def test_the_pixels_of_detectors_in_the_catalogue_are_those_of_their_family():
     catalog = read_catalog(CATALOG)
-    for entry in (*catalog.entries.values(), *catalog.to_bring.values()):
+    for entry in (*catalog.entries.values(), *catalog.without_file.values()):
         if entry.task == "detection" and not entry.name.startswith("dsfd"):
             usual = DETECTOR_FAMILIES[entry.family].facts
             assert entry.preprocessing.channels == usual["channels"], entry.name
@@ -48,7 +48,7 @@ def test_the_pixels_of_detectors_in_the_catalogue_are_those_of_their_family():
 
 def test_every_embedder_of_the_catalogue_is_in_the_table():
     text = (ROOT / "docs" / "embedders.md").read_text(encoding="utf-8")
-    described = read_catalog(CATALOG).to_bring
+    described = read_catalog(CATALOG).without_file
     assert all(f"`{name}`" in text for name, entry in described.items() if entry.task == "embedding")
 
 

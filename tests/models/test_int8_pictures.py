@@ -44,7 +44,7 @@ def test_too_few_photos_are_told_before_a_network_is_opened(wanted, portraits):
 @pytest.mark.parametrize("photos", [0, LEAST_PICTURES])
 def test_a_network_that_int8_is_not_offered_for_is_told_so_however_many_photos_there_are(wanted, portraits, photos):
     put_photos(wanted.gallery.folder, portraits[0], photos)
-    liveness = read_catalog(wanted.models.catalog).named("minifasnet_v2")
+    liveness = read_catalog(wanted.models.catalog).require("minifasnet_v2")
     with pytest.raises(ModelError, match="minifasnet_v2 is for antispoof; int8 is offered for detectors and embedders"):
         inputs_for_int8(wanted)(liveness)
 
@@ -65,6 +65,6 @@ def test_a_folder_that_is_named_goes_before_the_gallery_and_must_be_there(wanted
 def test_what_is_no_picture_is_left_out_and_named(wanted, portraits, caplog):
     put_photos(wanted.gallery.folder, portraits[0], LEAST_PICTURES)
     (wanted.gallery.folder / "broken.jpg").write_bytes(b"no picture")
-    detector = read_catalog(wanted.models.catalog).named("retinaface_mnet025")
+    detector = read_catalog(wanted.models.catalog).require("retinaface_mnet025")
     assert len(list(inputs_for_int8(wanted)(detector))) == LEAST_PICTURES < MOST_PICTURES
     assert "left out" in caplog.text and "broken.jpg" in caplog.text

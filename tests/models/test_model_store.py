@@ -173,7 +173,7 @@ def test_the_final_name_never_stands_for_half_a_file(entry):
     seen = []
     install(entry, patience=PATIENCE, progress=lambda done, total: seen.append(entry.file.read_bytes()))
     assert len(seen) > 2 and set(seen) == {b"an older model"}
-    assert entry.file_state() is FileState.RIGHT
+    assert entry.file_state() is FileState.VALID
 
 
 def test_another_file_is_refused_with_both_hashes_and_thrown_away(entry, server):

@@ -58,7 +58,7 @@ def test_each_face_keeps_its_own_mask_when_overlaps_are_dropped(tmp_path, case):
     mirrored = [(box, stride, 1 - mask) for box, stride, mask in FACES]
     answers = [answers_with_masks(case), answers_with_masks(case, mirrored)]
     detector = open_planted(tmp_path, case, answers)
-    assert detector.tells_masks
+    assert detector.predicts_masks
     for faces, expected in zip(detector.detect([picture(number, SIZE) for number in range(2)]), (FACES, mirrored)):
         assert len(faces) == len(expected)
         for box, _, mask in expected:
@@ -87,7 +87,7 @@ def test_every_candidate_has_the_mask_of_its_own_cell_and_anchor(tmp_path):
 
 def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, networks, settings):
     detector = open_planted(tmp_path, NAMED, [answers_with_masks(NAMED)])
-    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector.tells_masks)
+    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector.predicts_masks)
     with open_enrolment(settings, detector, networks[1]) as enrolment:
         pipeline = Pipeline(detector, networks[1], enrolment, settings, reader)
         results = [pipeline.process([Frame(picture(0, SIZE), "door", i, i * 0.04)])[0] for i in range(5)]
@@ -98,18 +98,18 @@ def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, net
 
 
 def test_a_mask_counts_from_a_fifth_on():
-    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector_tells_masks=True)
+    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector_predicts_masks=True)
     faces = Faces(
         np.zeros((2, 4), np.float32),
         np.ones(2, np.float32),
         np.zeros((2, 5, 2), np.float32),
         mask_probabilities=np.array([0.25, 0.15], np.float32),
     )
-    worn, bare = reader.read(picture(0, SIZE), faces, [0, 1], [NO_ATTRIBUTES] * 2)
+    worn, bare = reader.predict(picture(0, SIZE), faces, [0, 1], [NO_ATTRIBUTES] * 2)
     assert (worn.mask, bare.mask) == (True, False)
     assert bare.mask_probability == pytest.approx(0.15) and bare.no_mask_probability is None
     bared = dataclasses.replace(faces, mask_probabilities=np.zeros(2, np.float32))
-    kept = reader.read(picture(0, SIZE), bared, [], [worn] * 2)
+    kept = reader.predict(picture(0, SIZE), bared, [], [worn] * 2)
     assert [one.mask for one in kept] == [True, True]
 
 
@@ -118,4 +118,4 @@ def test_other_detectors_tell_no_masks(tmp_path, networks):
     detector = open_planted(tmp_path, plain, [answers_with_masks(plain)])
     (faces,) = detector.detect([picture(0, SIZE)])
     assert len(faces) == 3 and faces.mask_probabilities is None
-    assert not detector.tells_masks and not networks[0].tells_masks
+    assert not detector.predicts_masks and not networks[0].predicts_masks

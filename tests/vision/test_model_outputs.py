@@ -6,7 +6,7 @@ from shipped import ROOT
 
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
-from app.vision.model_outputs import DETECTOR_FAMILIES, looks_like
+from app.vision.model_outputs import DETECTOR_FAMILIES, detect_family
 
 FLOAT = np.dtype(np.float32)
 ANY = (TensorSpec("data", (None, 3, None, None), FLOAT),)
@@ -62,7 +62,7 @@ def nameless_shapes(*names):
     ],
 )
 def test_detectors_are_recognised(outputs, family):
-    (likeness,) = looks_like(ANY, outputs)
+    (likeness,) = detect_family(ANY, outputs)
     assert (likeness.task, likeness.family, likeness.input_size) == ("detection", family, None)
     assert likeness.facts["divisor"] == DETECTOR_FAMILIES[family].facts["divisor"]
     assert set(likeness.unsure) <= set(likeness.facts)
@@ -81,17 +81,17 @@ def test_detectors_are_recognised(outputs, family):
     ids=["one table", "no landmarks", "no landmarks, maps", "one missing", "one too many", "nothing"],
 )
 def test_others_are_not(outputs):
-    assert looks_like(ANY, outputs) == ()
+    assert detect_family(ANY, outputs) == ()
 
 
 def test_the_landmark_scale_of_networks_with_masks_is_known():
-    assert looks_like(ANY, maps(4, 8, 20, 6))[0].facts["landmark_scale"] == 0.2
-    assert looks_like(ANY, maps(4, 8, 20))[0].facts["landmark_scale"] == 1
+    assert detect_family(ANY, maps(4, 8, 20, 6))[0].facts["landmark_scale"] == 0.2
+    assert detect_family(ANY, maps(4, 8, 20))[0].facts["landmark_scale"] == 1
 
 
 def test_a_fixed_size_is_told_as_width_and_height():
     fixed = (TensorSpec("data", (1, 3, 480, 640), FLOAT),)
-    assert looks_like(fixed, maps(4, 8, 20))[0].input_size == (640, 480)
+    assert detect_family(fixed, maps(4, 8, 20))[0].input_size == (640, 480)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_fixed_size_is_told_as_width_and_height():
     ids=["channels last", "bytes", "two inputs", "no picture"],
 )
 def test_what_does_not_take_one_picture_is_nothing(inputs):
-    assert looks_like(inputs, maps(2, 8, 20)) == ()
+    assert detect_family(inputs, maps(2, 8, 20)) == ()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_does_not_take_one_picture_is_nothing(inputs):
     [((112, 112), (None, 512), 512), ((112, 96), (1, 128), 128), ((112, 112), (1, 512, 1, 1), 512)],
 )
 def test_embedders_are_recognised(size, output, dimensions):
-    (likeness,) = looks_like((TensorSpec("data", (None, 3, *size), FLOAT),), numbered(output))
+    (likeness,) = detect_family((TensorSpec("data", (None, 3, *size), FLOAT),), numbered(output))
     assert (likeness.task, likeness.family) == ("embedding", "arcface")
     assert likeness.facts["crop"] == [size[1], size[0]]
     assert likeness.facts["dimensions"] == dimensions
@@ -121,7 +121,7 @@ def test_embedders_are_recognised(size, output, dimensions):
 
 @pytest.mark.parametrize("output", [(1, 3), (1, 1), (1, 512, 7, 7)])
 def test_other_networks_that_look_at_a_face_are_no_embedders(output):
-    assert looks_like((TensorSpec("data", (1, 3, 112, 112), FLOAT),), numbered(output)) == ()
+    assert detect_family((TensorSpec("data", (1, 3, 112, 112), FLOAT),), numbered(output)) == ()
 
 
 @pytest.mark.parametrize(
@@ -129,5 +129,5 @@ def test_other_networks_that_look_at_a_face_are_no_embedders(output):
 )
 def test_the_built_in_networks_are_recognised(file, family):
     engine = OnnxEngine(ROOT / "engines" / file, threads=1)
-    assert [likeness.family for likeness in looks_like(engine.inputs, engine.outputs)] == [family]
+    assert [likeness.family for likeness in detect_family(engine.inputs, engine.outputs)] == [family]
     engine.close()

@@ -175,7 +175,7 @@ def _chosen_subjects(
     from app.tools.benchmark.subjects import subject_of
 
     catalog = read_catalog(models.catalog)
-    entries = [catalog.named(name) for name in arguments.models or (models.detector, models.embedder)]
+    entries = [catalog.require(name) for name in arguments.models or (models.detector, models.embedder)]
     subjects = [subject_of(entry, size) for entry in entries for size in arguments.sizes]
     check_all(*(entry.verified_file for entry in entries))
     # An embedder comes once for every size, and has only one.

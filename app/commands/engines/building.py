@@ -107,7 +107,7 @@ def _entries(arguments: argparse.Namespace, settings: Settings) -> List[ModelEnt
         partial(_require_detector_for, arguments.size, [catalog.entries.get(name) for name in names]),
         *(partial(require_buildable, catalog, name) for name in names),
     )
-    return [catalog.named(name) for name in names]
+    return [catalog.require(name) for name in names]
 
 
 def _require_int8_for(calibration: Optional[Path], settings: Settings) -> None:

@@ -86,7 +86,7 @@ def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[
     from app.tools.comparison import compare_detectors, compare_embedders
 
     models, detection, inputs_for = settings.models, settings.detection, inputs_for_int8(settings)
-    task = read_catalog(models.catalog).named(model).task
+    task = read_catalog(models.catalog).require(model).task
     if task not in ("detection", "embedding"):
         raise ModelError(f"{model} is for {task}; compared are detectors and embedders")
     chosen = (

@@ -27,11 +27,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if measured:
         print(f"\nFastest backends on this machine ({program()} engines measure measures again):\n{measured}")
     print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
-    to_bring = [name for name in catalog.to_bring if name not in catalog.entries]
-    if to_bring:
-        names = textwrap.fill(", ".join(to_bring), 110, initial_indent="  ", subsequent_indent="  ")
+    without_file = [name for name in catalog.without_file if name not in catalog.entries]
+    if without_file:
+        names = textwrap.fill(", ".join(without_file), 110, initial_indent="  ", subsequent_indent="  ")
         print(f"\nAlso known, if you bring the file ({program()} engines import FILE):\n{names}")
-    for error in catalog.complaints:
+    for error in catalog.errors:
         print(f"\nCANNOT BE USED: {error}")
     return 0
 
@@ -68,7 +68,7 @@ def _measured(entries: Iterable[ModelEntry], settings: Settings) -> str:
 
 def state_text(entry: ModelEntry) -> str:
     state = entry.file_state()
-    if state is FileState.RIGHT:
+    if state is FileState.VALID:
         return "built in" if entry.built_in else "installed"
     if state is FileState.MISSING:
         return "not downloaded" if entry.url else "missing"

@@ -38,6 +38,6 @@ def execute(arguments: argparse.Namespace) -> int:
         require_buildable(catalog, name)
     leave_cores_to_networks()
     for name in names:
-        choice = measure_backends(catalog.named(name), settings.models, settings.detection)
+        choice = measure_backends(catalog.require(name), settings.models, settings.detection)
         print(f"{name}: {choice}", flush=True)
     return 0

@@ -57,11 +57,11 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"name the models to download; {program()} engines pull --list shows them")
     if arguments.origin and len(arguments.names) != 1:
         raise SettingsError("--from is for one model: name one")
-    wanted: Dict[str, ModelEntry] = {name: catalog.named(name) for name in arguments.names}
+    wanted: Dict[str, ModelEntry] = {name: catalog.require(name) for name in arguments.names}
     missing: List[ModelEntry] = []
     for entry in wanted.values():
         state = entry.file_state()
-        if state is FileState.RIGHT:
+        if state is FileState.VALID:
             print(f"{entry.name}: is there already, {entry.file}, and its SHA-256 is right")
             continue
         if state is FileState.WRONG_HASH:

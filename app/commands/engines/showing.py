@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     catalog = read_catalog(settings.models.catalog)
-    entry = catalog.described(arguments.name)
+    entry = catalog.find(arguments.name)
     print(entry.name)
     for what, text in _facts(entry, catalog, settings):
         print(f"  {what:<11}{text}")
@@ -80,7 +80,7 @@ def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str,
     from app.models.int8_pictures import inputs_for_int8
     from app.models.loading import describe_network, would_run_on
 
-    if entry.file_state() is not FileState.RIGHT:
+    if entry.file_state() is not FileState.VALID:
         yield "", entry.how_to_get
         return
     try:

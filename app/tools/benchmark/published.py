@@ -118,7 +118,7 @@ def _available(models: Tuple[str, ...], catalog: Catalog, make_random: MakeRando
     known = [catalog.entries[name] for name in models if name in catalog.entries]
     for name in models:
         entry = catalog.entries.get(name)
-        if entry is not None and entry.file_state() is FileState.RIGHT:
+        if entry is not None and entry.file_state() is FileState.VALID:
             return entry, False
         made = make_random(name)
         if made is not None:

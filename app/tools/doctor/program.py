@@ -39,8 +39,8 @@ def check_networks(settings: Settings) -> List[Finding]:
     findings: List[Finding] = []
     catalog = read_catalog(settings.models.catalog)
     lookups: List[Callable[[], ModelEntry]] = [
-        partial(catalog.entry, settings.models.detector, "detection"),
-        partial(catalog.entry, settings.models.embedder, "embedding"),
+        partial(catalog.require, settings.models.detector, "detection"),
+        partial(catalog.require, settings.models.embedder, "embedding"),
         *(partial(attribute_entry, catalog, name, family) for family, name in settings.attributes.models.items()),
     ]
     for look_up in lookups:
@@ -51,12 +51,12 @@ def check_networks(settings: Settings) -> List[Finding]:
         else:
             findings += _check_network(entry, settings)
     reported = {finding.text for finding in findings}
-    return findings + [warning(error) for error in catalog.complaints if error not in reported]
+    return findings + [warning(error) for error in catalog.errors if error not in reported]
 
 
 def _check_network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
     state = entry.file_state()
-    if state is not FileState.RIGHT:
+    if state is not FileState.VALID:
         state_text = "missing" if state is FileState.MISSING else "altered"
         yield problem(f"{entry.name}: {entry.file} is {state_text}", entry.how_to_get)
         return

@@ -43,7 +43,7 @@ from app.tools.importing.torch_reference import torch_outputs
 from app.tools.importing.weights import Weights
 from app.tools.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
 from app.vision.detector import SMALLEST_INPUT
-from app.vision.model_outputs import DETECTOR_FAMILIES, Likeness, looks_like
+from app.vision.model_outputs import DETECTOR_FAMILIES, FamilyMatch, detect_family
 
 Report = Callable[[str], None]
 
@@ -123,7 +123,7 @@ def with_known_facts(path: Path, draft: Draft, known: Optional[Known], report: R
         report(f"it is called like {entry.name} of the catalogue, but is another file: {told} is taken from there")
         return dataclasses.replace(draft, facts={**draft.facts, **facts}, unsure=())
     facts = {**draft.facts, **facts}
-    is_own = entry.described_in.name == MY_MODELS
+    is_own = entry.source_file.name == MY_MODELS
     whose = MY_MODELS if is_own else "the catalogue"
     report(f"taken for {entry.name} of {whose}, {known.how}: {in_words(facts)}; {entry.licence_text}")
     remarks = [*draft.remarks, *([entry.notes] if entry.notes and not is_own else [])]
@@ -220,7 +220,7 @@ def draft_from_onnx(path: Path, wishes: Wishes) -> Draft:
     converted = with_named_sides(converted)
     engine = OnnxEngine(path, as_it_is=True)
     engine.close()
-    likeness = _one_likeness(path, _with_size(engine.inputs, wishes.size), engine.outputs, wishes.family)
+    likeness = _one_match(path, _with_size(engine.inputs, wishes.size), engine.outputs, wishes.family)
     if likeness.task == "detection":
         _require_useful_size(path, wishes.size or engine.inputs[0].shape[:1:-1])
     facts = facts_for(model, likeness.facts)
@@ -259,11 +259,11 @@ def _require_useful_size(path: Path, size: Tuple[Optional[int], ...]) -> None:
 
 
 _RAW = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}
-_BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], Likeness] = {
-    (96, 3): Likeness("attributes", "gender_age", {**_RAW, "crop": [96, 96]}),
-    (112, 202): Likeness("attributes", "gender_age", {**_RAW, "crop": [112, 112], "enlarge": 0}),
-    (192, 212): Likeness("landmarks", "landmarks106", {**_RAW, "crop": [192, 192]}),
-    (80, 3): Likeness("antispoof", "antispoof", {**_RAW, "channels": "bgr", "crop": [80, 80]}),
+_BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], FamilyMatch] = {
+    (96, 3): FamilyMatch("attributes", "gender_age", {**_RAW, "crop": [96, 96]}),
+    (112, 202): FamilyMatch("attributes", "gender_age", {**_RAW, "crop": [112, 112], "enlarge": 0}),
+    (192, 212): FamilyMatch("landmarks", "landmarks106", {**_RAW, "crop": [192, 192]}),
+    (80, 3): FamilyMatch("antispoof", "antispoof", {**_RAW, "channels": "bgr", "crop": [80, 80]}),
 }
 """Networks that look at a face that was found: by the input's side and the length of the only output. One of them could
 also pass for an embedder, but none of those has that length."""
@@ -275,9 +275,9 @@ _MASK_PIXELS = {"channels": "bgr", "mean": [127.5, 127.5, 127.5], "divisor": 127
 _KNOWN_BUT_NOT_USED = {(192, 3309): "68 landmarks in three dimensions, which this program has no use for"}
 
 
-def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[TensorSpec, ...], family: str) -> Likeness:
+def _one_match(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[TensorSpec, ...], family: str) -> FamilyMatch:
     """The only family that it can be, or the one that the user says."""
-    found = list(looks_like(inputs, outputs))
+    found = list(detect_family(inputs, outputs))
     advice = "an embedder whose input size is free is recognised when it is given one: --size 112x112"
     if len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
         sizes = (_side(inputs[0]), outputs[0].shape[-1] if outputs[0].shape else None)
@@ -289,7 +289,7 @@ def _one_likeness(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[Ten
             names = (path.stem, inputs[0].name, outputs[0].name)
             if family == "mask" or any("mask" in name.lower() for name in names):
                 facts = {**_MASK_PIXELS, "crop": [sizes[0], sizes[0]]}
-                found = [Likeness("attributes", "mask", facts, tuple(_MASK_PIXELS))]
+                found = [FamilyMatch("attributes", "mask", facts, tuple(_MASK_PIXELS))]
             advice = "if it tells whether a mask is worn, say so: --family mask"
     fitting = [likeness for likeness in found if family in ("", likeness.family)]
     if len(fitting) == 1:

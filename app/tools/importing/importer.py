@@ -48,7 +48,7 @@ from app.tools.importing.my_models import (
 from app.tools.importing.onnx_file import FREE_SIZE
 from app.tools.importing.pack import WEIGHTS, is_pack, other_files, unpacked
 from app.tools.importing.reshaping import answers, is_fixed_to_another, reshaped, with_free_size
-from app.vision.model_outputs import bind_outputs
+from app.vision.model_outputs import match_outputs
 
 CAUTIOUS_THRESHOLD = 0.4
 """For an embedder of which nothing is known: strangers are rather taken for strangers."""
@@ -213,7 +213,7 @@ def _known(file: Path, catalog: Catalog, wishes: Wishes) -> Optional[Known]:
     """The entry that says what the file does not."""
     if not wishes.like:
         return known_by_hash(file, catalog, wishes.family) or known_by_name(file.stem, catalog)
-    return Known(catalog.to_bring.get(wishes.like) or catalog.described(wishes.like), How.SAID)
+    return Known(catalog.without_file.get(wishes.like) or catalog.find(wishes.like), How.SAID)
 
 
 def _checked_name(stem: str, catalog_path: Path, wishes: Wishes, report: Report, brought: Optional[Path] = None) -> str:
@@ -234,7 +234,7 @@ def _name_of_its_own(name: str, draft: Draft, catalog_path: Path, wishes: Wishes
     """Another name where the catalogue describes another network by this one, unless the user insists."""
     catalog = read_catalog(catalog_path)
     is_that_network = draft.known is not None and draft.known.name == name
-    if wishes.name or is_that_network or name not in catalog.to_bring:
+    if wishes.name or is_that_network or name not in catalog.without_file:
         return name
     report(f"the name {name} is that of another network in the catalogue, so: my_{name}")
     check_name(f"my_{name}", catalog, wishes.replace)
@@ -278,7 +278,7 @@ def _install(
         check_name(name, catalog, wishes.replace, original)
         network = original if original and is_in_place(original, catalog, name) else made
         install_model(catalog, name, network, facts)
-    return Imported(read_catalog(catalog_path).named(name), draft.title, (*draft.remarks, *remarks))
+    return Imported(read_catalog(catalog_path).require(name), draft.title, (*draft.remarks, *remarks))
 
 
 @contextlib.contextmanager
@@ -355,7 +355,7 @@ def _completed_facts(
 
 def _anchors(draft: Draft, engine: OnnxEngine, report: Report) -> Tuple[Tuple[int, ...], ...]:
     """The anchors' sizes, which stand nowhere in a network, measured on drawn faces."""
-    binding = bind_outputs("retinaface", engine)
+    binding = match_outputs("retinaface", engine)
     shape = engine.inputs[0].shape
     size = (shape[3] or 640, shape[2] or 480)
     facts = draft.facts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-from app.models.catalog import USUAL_ENLARGEMENT, Catalog
+from app.models.catalog import DEFAULT_ENLARGE, Catalog
 from app.models.entry import ModelEntry, sha256_of
 
 Facts = Mapping[str, Any]
@@ -46,7 +46,7 @@ def known_by_hash(path: Path, catalog: Catalog, family: str) -> Optional[Known]:
     same = [
         entry
         for entry in catalog.entries.values()
-        if entry.sha256 == sha256 and entry.described_in == catalog.path and family in ("", entry.family)
+        if entry.sha256 == sha256 and entry.source_file == catalog.path and family in ("", entry.family)
     ]
     return Known(same[0], How.SAME_FILE) if same else None
 
@@ -56,7 +56,7 @@ def known_by_name(stem: str, catalog: Catalog) -> Optional[Known]:
     words = f"{_plain(stem)}_"
     fitting = [
         entry
-        for entry in (*catalog.entries.values(), *catalog.to_bring.values())
+        for entry in (*catalog.entries.values(), *catalog.without_file.values())
         if _is_public(entry, catalog) and words.startswith(f"{_plain(entry.name)}_")
     ]
     return Known(max(fitting, key=lambda entry: len(entry.name)), How.NAMED) if fitting else None
@@ -88,7 +88,7 @@ def described_facts(entry: ModelEntry) -> Dict[str, Any]:
         facts["threshold"] = entry.threshold
     if entry.task == "detection":
         facts["min_score"] = entry.min_score
-    if entry.family in USUAL_ENLARGEMENT:
+    if entry.family in DEFAULT_ENLARGE:
         facts["enlarge"] = plain_number(entry.enlarge)
     return facts
 
@@ -108,7 +108,7 @@ def takes_plain_pixels(entry: ModelEntry) -> bool:
 
 def _is_public(entry: ModelEntry, catalog: Catalog) -> bool:
     """Names of the user's own models, and of those that come with this program, say nothing of other files."""
-    return entry.described_in == catalog.path and not entry.built_in
+    return entry.source_file == catalog.path and not entry.built_in
 
 
 def _plain(name: str) -> str:

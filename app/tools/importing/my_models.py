@@ -40,23 +40,23 @@ def check_name(name: str, catalog: Catalog, replace: bool, brought: Optional[Pat
         raise ModelError(f"{catalog.path.name} has a model {name!r} already: choose another name with --name")
     target = model_file(catalog, name)
     is_in_the_way = target.exists() and not is_in_place(brought, catalog, name)
-    if not replace and is_in_the_way and name not in catalog.entries and name not in catalog.broken:
+    if not replace and is_in_the_way and name not in catalog.entries and name not in catalog.invalid:
         raise ModelError(
             f"{target} is there but is no model yet: import that file itself, or --replace overwrites it, or --name "
             "gives another name"
         )
-    if not replace and (name in catalog.entries or name in catalog.broken):
+    if not replace and (name in catalog.entries or name in catalog.invalid):
         raise NameTakenError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
 
 
 def _require_readable(catalog: Catalog) -> None:
     """What the user wrote is left alone where it is not understood."""
-    if catalog.unreadable:
-        raise ModelError(catalog.unreadable)
+    if catalog.file_error:
+        raise ModelError(catalog.file_error)
 
 
 def shipped_names(catalog: Catalog) -> List[str]:
-    return [name for name, entry in catalog.entries.items() if entry.described_in != my_models_file(catalog)]
+    return [name for name, entry in catalog.entries.items() if entry.source_file != my_models_file(catalog)]
 
 
 def my_models_file(catalog: Catalog) -> Path:

@@ -33,7 +33,7 @@ from app.tools.importing.numpy_reference import numpy_outputs
 from app.tools.importing.onnx_file import FREE, FREE_SIZE
 from app.tools.importing.weights import Weights
 from app.types import Faces
-from app.vision.face_readers import MaskReader
+from app.vision.attribute_models import MaskModel
 
 onnx = pytest.importorskip("onnx")
 
@@ -259,8 +259,8 @@ def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path
     assert model.entry.crop == (shape[2], shape[2])
     assert any("does not prove: channels bgr" in remark for remark in model.remarks)
     faces = Faces(np.array([[50.0, 40, 170, 200]] * 2), np.ones(2), np.array([FRONTAL] * 2))
-    reader = MaskReader(OnnxEngine(model.entry.verified_file()), model.entry)
-    found = reader.read(np.full((240, 240, 3), 90, np.uint8), faces)
+    reader = MaskModel(OnnxEngine(model.entry.verified_file()), model.entry)
+    found = reader.predict(np.full((240, 240, 3), 90, np.uint8), faces)
     assert len(found) == 2 and all(abs(sum(pair) - 1) < 1e-6 for pair in found)
     reader.close()
 

@@ -134,7 +134,7 @@ def test_the_catalogue_s_own_word_on_a_network_comes_before_a_model_that_was_imp
     import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, Wishes(), told.append)
     path = embedder(tmp_path / "mine.onnx")
     entry = import_file(path, shipped_catalog, Wishes(like="glintr100"), told.append).entry
-    assert entry.source == read_catalog(shipped_catalog).to_bring["glintr100"].source
+    assert entry.source == read_catalog(shipped_catalog).without_file["glintr100"].source
 
 
 def test_scale_inside_the_network_is_believed_before_the_name(tmp_path, shipped_catalog, told):

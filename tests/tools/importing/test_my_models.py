@@ -38,7 +38,7 @@ def install(tmp_path, catalog_path):
 
 def test_an_installed_model_is_found_by_its_name(install, catalog_path):
     install("mine")
-    entry = read_catalog(catalog_path).entry("mine", "detection")
+    entry = read_catalog(catalog_path).require("mine", "detection")
     assert entry.file == catalog_path.with_name("mine.onnx") and entry.file.read_bytes() == b"mine"
     assert (entry.licence, entry.built_in, entry.url) == ("unknown", False, "")
 
@@ -67,7 +67,7 @@ def test_a_broken_entry_is_replaced_when_that_is_said(install, catalog_path):
         check_name("mine", read_catalog(catalog_path), replace=False)
     check_name("mine", read_catalog(catalog_path), replace=True)
     install("mine")
-    assert not read_catalog(catalog_path).broken and "mine" in read_catalog(catalog_path).entries
+    assert not read_catalog(catalog_path).invalid and "mine" in read_catalog(catalog_path).entries
 
 
 def test_a_name_of_both_catalogues_is_refused_for_a_new_model(install, catalog_path):
@@ -121,7 +121,7 @@ def test_where_the_entry_cannot_be_written_everything_stays_as_it_was(install, c
             assert files(catalog_path.parent) == before
     install("mine", source="new", content=b"newer")
     assert files(catalog_path.parent).keys() == before.keys()
-    assert read_catalog(catalog_path).named("mine").file.read_bytes() == b"newer"
+    assert read_catalog(catalog_path).require("mine").file.read_bytes() == b"newer"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to kill without fork")
@@ -137,7 +137,7 @@ def test_importing_again_mends_what_a_killed_import_left(install, catalog_path, 
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
     assert catalog_path.with_name("mine.onnx").read_bytes() == b"newer"
     install("mine", source="new", content=b"newest")
-    entry = read_catalog(catalog_path).named("mine")
+    entry = read_catalog(catalog_path).require("mine")
     assert entry.source == "new" and entry.file.read_bytes() == b"newest"
     assert not catalog_path.with_name(".mine.onnx.before").exists()
 
@@ -161,7 +161,7 @@ def test_names_are_made_of_file_names(catalog_path):
 
 def test_networks_that_people_bring_are_called_as_the_import_calls_them():
     catalog = read_catalog(CATALOG)
-    names = list(catalog.to_bring)
+    names = list(catalog.without_file)
     assert names and [name_for(name, catalog) for name in names] == names
 
 

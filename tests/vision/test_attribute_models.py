@@ -14,7 +14,6 @@ from app.models.loading import load_attributes
 from app.settings import AttributeSettings, ModelSettings
 from app.types import NO_ATTRIBUTES, Faces, Gender
 from app.vision.align import cut_squares, cut_surroundings, surroundings, template
-from app.vision.face_readers import wears_mask
 
 pytest.importorskip("onnx")
 from seeing_networks import write_planted_network, write_seeing_network
@@ -71,7 +70,7 @@ def read(models, wanted, image=None, rows=(0, 1), before=None, found=None):
     reader = load_attributes(models, wanted, min_face_px=20)
     found = faces() if found is None else found
     before = [NO_ATTRIBUTES] * len(found) if before is None else before
-    told = reader.read(picture() if image is None else image, found, list(rows), before)
+    told = reader.predict(picture() if image is None else image, found, list(rows), before)
     reader.close()
     return told
 
@@ -112,8 +111,11 @@ def test_a_network_for_masks_is_believed_before_the_detector(models):
     assert [one.mask for one in told] == [True, False]
 
 
-def test_a_doubtful_mask_is_none():
-    assert wears_mask(0.89, 0.11) and not wears_mask(0.88, 0.12) and not wears_mask(0.9, 0.95)
+@pytest.mark.parametrize(("answer", "mask"), [((0.89, 0.11), True), ((0.88, 0.12), False), ((0.9, 0.95), False)])
+def test_a_mask_counts_as_worn_when_its_probability_is_high_and_the_higher_one(models, answer, mask):
+    settings = models("mask", "mask", planted([np.float64(answer) + 1e-6], channels_last=True))
+    (found,) = read(settings, AttributeSettings(mask="mask"), picture([0]), rows=[0], found=faces(TWO_FACES[:1]))
+    assert found.mask is mask
 
 
 def test_liveness_is_the_softmax_of_the_middle_score(models):
@@ -213,7 +215,7 @@ def test_nothing_chosen_is_no_reader():
 )
 def test_the_catalogue_knows_how_much_a_family_usually_sees(models, family, usual, wrong):
     path = models("one", family, planted([[1.0]])).catalog
-    assert read_catalog(path).named("one").enlarge == usual
+    assert read_catalog(path).require("one").enlarge == usual
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     entries["one"]["enlarge"] = wrong
     path.write_text(yaml.safe_dump(entries), encoding="utf-8")
