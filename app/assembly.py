@@ -35,8 +35,8 @@ from app.output.annotate import Annotator
 from app.output.display import display_available
 from app.output.opening import open_outputs
 from app.output.outputs import Output
-from app.output.progress import ChannelFacts, Progress
-from app.output.summary import ChannelCount, RunSummary
+from app.output.progress import Progress, RunProgress
+from app.output.summary import RunSummary
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.settings import CaptureSettings, OutputSettings, Settings
@@ -68,17 +68,7 @@ class RunReport:
         return tuple(channel for channel in self.channels if channel.state is ChannelState.FAILED)
 
     def text(self) -> str:
-        counts = [
-            ChannelCount(
-                channel.name,
-                channel.counters.read,
-                self.summary.processed[channel.name],
-                channel.counters.dropped,
-                str(channel.state) if channel.state.over else "stopped",
-            )
-            for channel in self.channels
-        ]
-        blocks = [self.summary.text(counts), "\n".join(f"written: {path}" for path in self.written)]
+        blocks = [self.summary.text(self.channels), "\n".join(f"written: {path}" for path in self.written)]
         return "\n\n".join([*filter(None, blocks), *(f"NOT COMPLETE: {lost}" for lost in self.lost)])
 
 
@@ -111,15 +101,15 @@ def run(
         enrolment.enrol_all(progress.counter("looking at photos"))
         enrolment.watch()
         summary = RunSummary()
-        for output in (window, *extra_outputs, progress):
+        for output in (window, *extra_outputs, summary):
             if output is not None:
                 outputs.add(output)
         channels = stack.enter_context(Channels(sources, settings.capture))
-        progress.facts = lambda: [_facts(status) for status in channels.status()]
+        outputs.add(RunProgress(progress, channels.status))
         pipeline = Pipeline(detector, embedder, enrolment, settings, attributes)
         stop = listen()
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
-        run_loop(channels, pipeline, enrolment, outputs, window, progress, summary, limits)
+        run_loop(channels, pipeline, outputs, limits)
         ended = channels.status()
     return RunReport(summary, ended, outputs.lost, outputs.written, stop.is_set())
 
@@ -134,12 +124,6 @@ def _require_a_source(sources: Sequence[Source]) -> None:
             problems.append(str(error))
     if problems and len(problems) == len(sources):
         raise SourceError("\n".join(problems))
-
-
-def _facts(status: ChannelStatus) -> ChannelFacts:
-    return ChannelFacts(
-        status.name, status.total_frames, "" if status.state is ChannelState.RUNNING else str(status.state)
-    )
 
 
 @contextlib.contextmanager

@@ -13,14 +13,10 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from app.capture.capture import Channels
-from app.errors import OutputError
 from app.gallery.enrolment import Enrolment, KnownPeople
 from app.identity.face_tracker import FaceTracker
 from app.identity.index import decide
-from app.output.outputs import Outputs
-from app.output.progress import Progress
-from app.output.summary import RunSummary
-from app.output.window import Window
+from app.output.outputs import Control, Outputs
 from app.settings import Settings
 from app.types import FaceAttributes, Faces, Frame, FrameResult, Match, Reason
 from app.vision.align import align_faces
@@ -44,52 +40,33 @@ class Limits:
     stop: threading.Event
     """Set by Ctrl-C."""
 
-    def reached(self, summary: RunSummary) -> bool:
+    def reached(self, frames: int, seconds: float) -> bool:
+        """Whether to stop after so many frames and seconds."""
         return (
             self.stop.is_set()
-            or (self.max_frames is not None and summary.frames >= self.max_frames)
-            or (self.duration_s is not None and summary.elapsed_s >= self.duration_s)
+            or (self.max_frames is not None and frames >= self.max_frames)
+            or (self.duration_s is not None and seconds >= self.duration_s)
         )
 
 
-def run_loop(
-    channels: Channels,
-    pipeline: Pipeline,
-    enrolment: Enrolment,
-    outputs: Outputs,
-    window: Optional[Window],
-    progress: Progress,
-    summary: RunSummary,
-    limits: Limits,
-) -> None:
-    """Until the sources have ended, a limit is reached or the window is closed."""
-    while not limits.reached(summary):
-        enrolment.keep_up()
-        progress.tick()
-        if window is not None:
-            window = _look_after(window, outputs)
-            if window is not None and window.closed:
-                return
-            if window is not None and window.paused:
-                continue
+def run_loop(channels: Channels, pipeline: Pipeline, outputs: Outputs, limits: Limits) -> None:
+    """Until the sources have ended, a limit is reached or an output wants to stop."""
+    frames, started = 0, time.monotonic()
+    while not limits.reached(frames, time.monotonic() - started):
+        pipeline.run_pending()
+        control = outputs.poll()
+        if control is Control.STOP:
+            return
+        if control is Control.PAUSE:
+            continue
         frame = channels.take(FRAME_WAIT_S)
         if frame is None:
             if channels.finished:
                 return
             continue
         for result in pipeline.process([frame]):
-            summary.add(result)
+            frames += 1
             outputs.handle(result)
-
-
-def _look_after(window: Window, outputs: Outputs) -> Optional[Window]:
-    """Draws and reads keys. A window whose display is gone is dropped, and the run goes on without it."""
-    try:
-        window.poll()
-    except OutputError as error:
-        outputs.drop(window, error)
-        return None
-    return window
 
 
 class Stopwatch:
@@ -125,6 +102,10 @@ class Pipeline:
         self._trackers: Dict[str, FaceTracker] = defaultdict(
             lambda: FaceTracker(settings.tracking, settings.recognition)
         )
+
+    def run_pending(self) -> None:
+        """Between two frames: the photos that wait to be enrolled."""
+        self._people.keep_up()
 
     def process(self, frames: Sequence[Frame]) -> List[FrameResult]:
         """One result a frame, in the same order. All frames go through the detector together."""

@@ -5,6 +5,7 @@ An output that fails is dropped with one error that says what and why; everythin
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 from collections import deque
@@ -35,6 +36,24 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Finishes what was begun. Called once, also after a failure."""
+        ...
+
+
+class Control(enum.Enum):
+    """What an output wants of the run."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    """No frames are taken, until it wants something else."""
+    STOP = "stop"
+
+
+@runtime_checkable
+class InteractiveOutput(Output, Protocol):
+    """An output that is also polled between frames, from the same thread: a window, a progress line."""
+
+    def poll(self) -> Control:
+        """Does what is due and returns quickly. Raises OutputError when the output cannot go on."""
         ...
 
 
@@ -226,9 +245,20 @@ class Outputs:
             try:
                 output.handle(result)
             except (OutputError, OSError) as error:
-                self.drop(output, error)
+                self._drop(output, error)
 
-    def drop(self, output: Output, error: Exception) -> None:
+    def poll(self) -> Control:
+        """Polls those that are interactive; to stop weighs more than to pause, to pause more than to run."""
+        wanted = [Control.RUN]
+        for output in tuple(self._working):
+            if isinstance(output, InteractiveOutput):
+                try:
+                    wanted.append(output.poll())
+                except (OutputError, OSError) as error:
+                    self._drop(output, error)
+        return next(control for control in (Control.STOP, Control.PAUSE, Control.RUN) if control in wanted)
+
+    def _drop(self, output: Output, error: Exception) -> None:
         """Hands nothing more to an output that cannot go on."""
         self._working.remove(output)
         self._dropped.append(f"{output.name}: {error}")

@@ -7,8 +7,10 @@ import shutil
 import time
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, TextIO
+from typing import Callable, Dict, Iterable, Mapping, Optional, TextIO
 
+from app.capture.channel import ChannelState, ChannelStatus
+from app.output.outputs import Control
 from app.output.rate import RateMeter
 from app.text import counted
 from app.types import FrameResult
@@ -24,6 +26,7 @@ _SEPARATOR = " | "
 class ChannelProgress:
     """The numbers of one channel."""
 
+    live: bool = False
     total: Optional[int] = None
     """Frames of a recording, as far as it says; None for a live source."""
     done: int = 0
@@ -35,16 +38,6 @@ class ChannelProgress:
     state: str = ""
     """What there is to say of a live source that is not simply running: "reconnecting"."""
     rate: RateMeter = field(default_factory=RateMeter, repr=False)
-
-
-class ChannelFacts(NamedTuple):
-    """What the source itself tells of a channel."""
-
-    name: str
-    total: Optional[int]
-    """Frames of a recording, as far as it says; None for a live source."""
-    state: str
-    """What to show instead of numbers, such as "reconnecting"; empty for one that is well."""
 
 
 def recording_line(done: int, total: Optional[int], fps: Optional[float], faces: int) -> str:
@@ -93,112 +86,103 @@ def shortened(text: str, columns: int) -> str:
 
 
 class Progress:
-    """An output that tells how the run goes. Driven from the loop's own thread: it costs next to nothing.
-
-    `tick` keeps the line fresh while no results come.
-    """
-
-    name = "progress"
+    """One line that shows how far something is: rewritten in place on a terminal, logged now and then elsewhere."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        facts: Callable[[], Iterable[ChannelFacts]] = tuple,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        log_every_s: float = LOG_EVERY_S,
+        self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, log_every_s: float = LOG_EVERY_S
     ) -> None:
-        self.facts = facts
-        """Asked, whenever a line is due, for every channel of the run."""
-        self.channels: Dict[str, ChannelProgress] = {}
+        self.clock = clock
         self._stream = stream
-        self._clock = clock
         self._on_terminal = stream.isatty()
         self._every_s = _REDRAW_EVERY_S if self._on_terminal else log_every_s
-        self._told_at = clock()
-        self._rate = RateMeter()
-        self._all_recorded = True
+        self._shown_at = clock()
         self._line_is_open = False
 
-    def handle(self, result: FrameResult) -> None:
-        frame, now = result.frame, self._clock()
-        channel = self.channels.setdefault(frame.source, ChannelProgress())
-        is_recording = frame.position is not None or not frame.continues
-        self._all_recorded = self._all_recorded and is_recording
-        channel.done = frame.index + 1 if is_recording else channel.done + 1
-        channel.faces_now = len(result.faces)
-        channel.faces_so_far += len(result.faces)
-        channel.latency_s = result.latency_s
-        channel.fps = channel.rate.tick(now)
-        self._rate.tick(now)
-        self.tick()
-
-    def tick(self) -> None:
-        """Tells how far it is, if it is time to."""
-        if self._is_due():
-            self._tell(self.line())
-
     def counter(self, what: str) -> Callable[[int, int], None]:
-        """For long work before the first frame: called with how much is done of how much."""
-        started_at = self._clock()
+        """For work that can be counted: returns a function to call with how much is done of how much."""
+        started_at = self.clock()
 
         def count(done: int, total: int) -> None:
             if done == total:
                 self.clear()
-            elif self._is_due():
-                spent_s = self._clock() - started_at
+            else:
+                spent_s = self.clock() - started_at
                 left = f"{_SEPARATOR}{duration(spent_s / done * (total - done))} left" if done else ""
-                self._tell(f"{what}: {done} of {total}{left}")
+                self.status(f"{what}: {done} of {total}{left}")
 
         return count
 
     def status(self, line: str) -> None:
-        """For long work that cannot be counted: the line as of now, shown when it is time to."""
-        if self._is_due():
-            self._tell(line)
+        """Shows the line if the last one is old enough."""
+        if self.is_due():
+            self._shown_at = self.clock()
+            if self._on_terminal:
+                columns = shutil.get_terminal_size().columns
+                self._stream.write("\r\x1b[K" + shortened(line, columns - 1))
+                self._stream.flush()
+                self._line_is_open = True
+            else:
+                logger.info("%s", line)
 
-    def _is_due(self) -> bool:
-        now = self._clock()
-        if now - self._told_at < self._every_s:
-            return False
-        self._told_at = now
-        return True
-
-    def _tell(self, line: str) -> None:
-        if self._on_terminal:
-            columns = shutil.get_terminal_size().columns
-            self._stream.write("\r\x1b[K" + shortened(line, columns - 1))
-            self._stream.flush()
-            self._line_is_open = True
-        else:
-            logger.info("%s", line)
-
-    def line(self) -> str:
-        """The line as of now."""
-        for fact in self.facts():
-            channel = self.channels.setdefault(fact.name, ChannelProgress())
-            channel.total, channel.state = fact.total, fact.state
-        channels: List[ChannelProgress] = list(self.channels.values())
-        started = any(channel.done for channel in channels)
-        if not (self._all_recorded and started):
-            return live_line(self.channels)
-        totals = [channel.total for channel in channels if channel.total]
-        return recording_line(
-            done=sum(channel.done for channel in channels),
-            total=sum(totals) if len(totals) == len(channels) else None,
-            fps=self._rate.rate(self._clock()),
-            faces=sum(channel.faces_so_far for channel in channels),
-        )
+    def is_due(self) -> bool:
+        """Whether `status` would show a line now."""
+        return self.clock() - self._shown_at >= self._every_s
 
     def clear(self) -> None:
-        """Takes the line off the terminal, so that something else can be written there."""
+        """Removes the line from the terminal, so that something else can be written there."""
         if self._line_is_open:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._line_is_open = False
 
+
+class RunProgress:
+    """An output that shows how the run goes."""
+
+    name = "progress"
+
+    def __init__(self, progress: Progress, status: Callable[[], Iterable[ChannelStatus]]) -> None:
+        """`status` is called whenever a line is due, for the state of every channel of the run."""
+        self._progress = progress
+        self._status = status
+        self._channels: Dict[str, ChannelProgress] = {}
+        self._rate = RateMeter()
+
+    def handle(self, result: FrameResult) -> None:
+        frame, now = result.frame, self._progress.clock()
+        channel = self._channels.setdefault(frame.source, ChannelProgress())
+        channel.live = frame.live
+        channel.done = channel.done + 1 if frame.live else frame.index + 1
+        channel.faces_now = len(result.faces)
+        channel.faces_so_far += len(result.faces)
+        channel.latency_s = result.latency_s
+        channel.fps = channel.rate.tick(now)
+        self._rate.tick(now)
+
+    def poll(self) -> Control:
+        if self._progress.is_due():
+            self._progress.status(self.line())
+        return Control.RUN
+
     def close(self) -> None:
-        self.clear()
+        self._progress.clear()
+
+    def line(self) -> str:
+        """The line as of now."""
+        for status in self._status():
+            channel = self._channels.setdefault(status.name, ChannelProgress())
+            channel.live, channel.total = status.live, status.total_frames
+            channel.state = "" if status.state is ChannelState.RUNNING else str(status.state)
+        channels = list(self._channels.values())
+        if any(channel.live for channel in channels) or not any(channel.done for channel in channels):
+            return live_line(self._channels)
+        totals = [channel.total for channel in channels if channel.total]
+        return recording_line(
+            done=sum(channel.done for channel in channels),
+            total=sum(totals) if len(totals) == len(channels) else None,
+            fps=self._rate.rate(self._progress.clock()),
+            faces=sum(channel.faces_so_far for channel in channels),
+        )
 
 
 class ProgressAwareHandler(logging.StreamHandler):  # type: ignore[type-arg]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import Deque, Dict, Iterable, List, Optional, Set, Tuple
+from pathlib import Path
+from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from app.capture.channel import ChannelStatus
+from app.credentials import masked
 from app.text import counted, table
 from app.types import NO_TRACK, FrameResult
 
@@ -16,31 +19,38 @@ TIMINGS_KEPT = 10_000
 """A run may last for months; its percentiles are those of its latest frames."""
 
 
+class Sighting(NamedTuple):
+    """When a person was seen, by the clock of the source."""
+
+    seconds: float
+    live: bool
+    file: Optional[str]
+
+    def __str__(self) -> str:
+        """The file of a picture, date and time of a live source, or minutes and seconds into a recording."""
+        if self.file is not None:
+            return Path(self.file).name
+        if self.live:
+            return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.seconds))
+        tenths = round(self.seconds * 10)
+        return f"{tenths // 600:d}:{tenths % 600 / 10:04.1f}"
+
+
 @dataclass
 class Presence:
     """When and how often one person was seen."""
 
-    first_s: float
-    last_s: float
+    first: Sighting
+    last: Sighting
     frames: int = 0
     visits: int = 0
     """Tracks that had this name."""
 
 
-@dataclass(frozen=True)
-class ChannelCount:
-    """What became of one channel's frames."""
-
-    name: str
-    read: int
-    processed: int
-    dropped: int
-    end: str
-    """How it ended, in a word or with the error."""
-
-
 class RunSummary:
-    """Collects results while the run lasts."""
+    """An output that collects what the summary says."""
+
+    name = "summary"
 
     def __init__(self) -> None:
         self.faces = 0
@@ -51,34 +61,40 @@ class RunSummary:
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
         self._latencies_ms: Deque[float] = deque(maxlen=TIMINGS_KEPT)
-        self._started = time.monotonic()
-        self._cpu_at_start = time.process_time()
+        self._started = self._time()
+        self._ended: Optional[Tuple[float, float]] = None
 
-    def add(self, result: FrameResult) -> None:
+    @staticmethod
+    def _time() -> Tuple[float, float]:
+        """Seconds by the clock, and of processor time of all threads."""
+        return time.monotonic(), time.process_time()
+
+    def close(self) -> None:
+        self._ended = self._time()
+
+    def handle(self, result: FrameResult) -> None:
         frame = result.frame
         self.processed[frame.source] += 1
         self.faces += len(result.faces)
         for stage, spent in result.timings_ms.items():
             self._timings[stage].append(spent)
-        if frame.position is None:
+        if frame.live:
             self._latencies_ms.append(result.latency_s * 1000)
-        now = frame.source_time
+        sighting = Sighting(frame.source_time, frame.live, frame.file)
         present = self._names[frame.source]
         for track in set(present) - {track.id for track in result.tracks}:
             self._unknown_gone += not present.pop(track)
         for match, track in zip(result.matches, result.track_ids):
-            if track != NO_TRACK:
-                self._see(match.name, present.setdefault(track, set()), now)
-
-    def _see(self, name: Optional[str], names_of_track: Set[str], now: float) -> None:
-        if name is None:
-            return
-        presence = self.people.setdefault(name, Presence(now, now))
-        presence.first_s = min(presence.first_s, now)
-        presence.last_s = max(presence.last_s, now)
-        presence.frames += 1
-        presence.visits += name not in names_of_track
-        names_of_track.add(name)
+            if track == NO_TRACK:
+                continue
+            names_of_track = present.setdefault(track, set())
+            if match.name is not None:
+                presence = self.people.setdefault(match.name, Presence(sighting, sighting))
+                presence.first = min(presence.first, sighting)
+                presence.last = max(presence.last, sighting)
+                presence.frames += 1
+                presence.visits += match.name not in names_of_track
+                names_of_track.add(match.name)
 
     @property
     def unknown_visits(self) -> int:
@@ -91,45 +107,51 @@ class RunSummary:
 
     @property
     def elapsed_s(self) -> float:
-        return time.monotonic() - self._started
+        return (self._ended or self._time())[0] - self._started[0]
 
     @property
     def cpu_s(self) -> float:
         """Processor time of all threads."""
-        return time.process_time() - self._cpu_at_start
+        return (self._ended or self._time())[1] - self._started[1]
 
-    def text(self, channels: Iterable[ChannelCount]) -> str:
+    def text(self, channels: Sequence[ChannelStatus]) -> str:
         """The tables printed at the end of a run."""
         seconds = max(self.elapsed_s, 1e-9)
+        unknown = counted(self.unknown_visits, "visit by an unknown person", "visits by unknown people")
         blocks = [
             f"{counted(self.frames, 'frame')} in {seconds:.1f} s ({self.frames / seconds:.1f} frames/s), "
-            f"{counted(self.faces, 'face')}, {counted(self.unknown_visits, 'visit')} of unknown people",
-            table(
-                ("channel", "read", "processed", "dropped", "ended"),
-                [(c.name, str(c.read), str(c.processed), str(c.dropped), c.end) for c in channels],
-            ),
+            f"{counted(self.faces, 'face')}, {unknown}",
+            self._channel_table(channels),
+        ]
+        blocks += [
+            f"{status.name}: last error: {masked(status.last_error)}" for status in channels if status.last_error
         ]
         if self.people:
-            blocks.append(table(("seen", "from", "to", "visits", "frames"), self._people_rows()))
-        if self._timings:
             rows = [
+                (name, str(seen.first), str(seen.last), str(seen.visits), str(seen.frames))
+                for name, seen in sorted(self.people.items(), key=lambda item: item[1].first)
+            ]
+            blocks.append(table(("seen", "from", "to", "visits", "frames"), rows))
+        if self._timings:
+            spent_rows = [
                 (stage, f"{np.percentile(spent, 50):.2f}", f"{np.percentile(spent, 95):.2f}")
                 for stage, spent in [*self._timings.items(), ("arrival to result", self._latencies_ms)]
                 if spent
             ]
-            blocks.append(table(("stage", "p50 ms", "p95 ms"), rows))
+            blocks.append(table(("stage", "p50 ms", "p95 ms"), spent_rows))
         return "\n\n".join(blocks)
 
-    def _people_rows(self) -> List[Tuple[str, ...]]:
-        return [
-            (name, moment(seen.first_s), moment(seen.last_s), str(seen.visits), str(seen.frames))
-            for name, seen in sorted(self.people.items(), key=lambda item: item[1].first_s)
-        ]
-
-
-def moment(seconds: float) -> str:
-    """A time of day for a live source's seconds since the epoch; minutes and seconds into a recording."""
-    if seconds > 1e8:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    tenths = round(seconds * 10)
-    return f"{tenths // 600:d}:{tenths % 600 / 10:04.1f}"
+    def _channel_table(self, channels: Sequence[ChannelStatus]) -> str:
+        """One row per channel. What rarely happens has a column only if it happened."""
+        columns: Dict[str, List[str]] = {
+            "channel": [status.name for status in channels],
+            "read": [str(status.counters.read) for status in channels],
+            "processed": [str(self.processed[status.name]) for status in channels],
+            "dropped": [str(status.counters.dropped) for status in channels],
+        }
+        for name in ("unreadable", "stalls", "reconnects"):
+            counts = [getattr(status.counters, name) for status in channels]
+            if any(counts):
+                columns[name] = list(map(str, counts))
+        columns["ended"] = [str(status.state) if status.state.over else "stopped" for status in channels]
+        return table(list(columns), list(zip(*columns.values())))

@@ -16,6 +16,7 @@ from app.output.annotate import Annotator
 from app.output.display import DisplayConnection, display_available
 from app.output.fitting import Size
 from app.output.grid import grid
+from app.output.outputs import Control
 from app.output.rate import RateMeter
 from app.output.snapshots import save_snapshot
 from app.types import FrameResult
@@ -50,10 +51,7 @@ KEYS: Dict[int, KeyAction] = {
 
 
 class Window:
-    """`handle` takes results in, `poll` draws what is new and reads the keyboard; both from the main thread.
-
-    The loop asks `closed` after each poll, and while `paused` it polls without processing anything.
-    """
+    """`handle` takes results, `poll` draws what is new and reads the keyboard; both from the main thread."""
 
     name = "window"
 
@@ -69,8 +67,8 @@ class Window:
         available, reason = display_available()
         if not available:
             raise OutputError(f"no window: {reason}")
-        self.closed = False
-        self.paused = False
+        self._closed = False
+        self._paused = False
         self._annotator = annotator
         self._snapshots = snapshots
         self._title = title
@@ -94,19 +92,19 @@ class Window:
         self._results[channel] = result
         self._stale.add(channel)
 
-    def poll(self, wait_ms: int = 1) -> KeyAction:
+    def poll(self, wait_ms: int = 1) -> Control:
         """Draws, waits for a key at most this long (longer while paused), and does what the key asks for.
 
-        Raises OutputError when the display is gone; if it goes in the moment in which Qt draws, Qt ends the process.
+        Raises OutputError when the display is gone; if it goes while Qt is drawing, Qt ends the process.
         """
-        if self.closed:
-            return KeyAction.QUIT
+        if self._closed:
+            return Control.STOP
         try:
             if self._stale:
                 self._check_display()
                 self._show()
             # Qt ends the process if the display goes while it is at work, so it works as briefly as can be.
-            pause_ms = max(wait_ms, _PAUSED_WAIT_MS) if self.paused else wait_ms
+            pause_ms = max(wait_ms, _PAUSED_WAIT_MS) if self._paused else wait_ms
             time.sleep(max(0, pause_ms - 1) / 1000)
             self._check_display()
             key = cv2.waitKey(1)
@@ -116,10 +114,10 @@ class Window:
         except cv2.error as error:
             raise OutputError(f"the window cannot be shown: {error}") from error
         self._do(action)
-        return action
+        return Control.STOP if self._closed else Control.PAUSE if self._paused else Control.RUN
 
     def close(self) -> None:
-        self.closed = True
+        self._closed = True
         connection, self._connection = self._connection, None
         reachable = connection is None or connection.is_alive()
         if connection is not None:
@@ -133,9 +131,9 @@ class Window:
 
     def _do(self, action: KeyAction) -> None:
         if action is KeyAction.QUIT:
-            self.closed = True
+            self._closed = True
         elif action is KeyAction.PAUSE:
-            self.paused = not self.paused
+            self._paused = not self._paused
         elif action is KeyAction.LANDMARKS:
             self._annotator.landmarks = not self._annotator.landmarks
             self._stale.update(self._results)
@@ -175,5 +173,5 @@ class Window:
 
     def _check_display(self) -> None:
         if self._connection is not None and not self._connection.is_alive():
-            self.closed = True
+            self._closed = True
             raise OutputError("the window is gone: the display was shut down or the connection to it broke")

@@ -5,11 +5,13 @@ import logging
 
 from made_results import ANN, frame, result
 
+from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
+from app.output.outputs import Control
 from app.output.progress import (
-    ChannelFacts,
     ChannelProgress,
     Progress,
     ProgressAwareHandler,
+    RunProgress,
     duration,
     live_line,
     recording_line,
@@ -54,12 +56,21 @@ def test_a_line_fits_the_terminal_also_with_wide_letters():
     assert shortened("张伟张伟", 6) == "..."
 
 
+def channel(name="front", total=None, state=ChannelState.RUNNING):
+    return ChannelStatus(name, "address", state, ChannelCounters(), total is None, None, total, None)
+
+
+def progress_of(stream, clock, *channels):
+    return RunProgress(Progress(stream, clock=clock), lambda: channels)
+
+
 def test_a_terminal_gets_one_line_that_is_written_over_and_cleared_at_the_end():
     stream, clock = Terminal(), Clock()
-    progress = Progress(stream, lambda: [ChannelFacts("front", 100, "")], clock=clock)
+    progress = progress_of(stream, clock, channel(total=100))
     for i in range(10):
         clock.now += 0.1
         progress.handle(result(frame(i, position=i / 25), [(1, 1, 9, 9)], [ANN]))
+        assert progress.poll() is Control.RUN
     drawn = stream.getvalue()
     assert "\n" not in drawn and drawn.startswith("\r")
     assert 3 <= drawn.count("\r") <= 6, "not more often than needed"
@@ -71,29 +82,37 @@ def test_a_terminal_gets_one_line_that_is_written_over_and_cleared_at_the_end():
 def test_elsewhere_a_log_line_comes_now_and_then(caplog):
     caplog.set_level(logging.INFO)
     stream, clock = io.StringIO(), Clock()
-    progress = Progress(stream, lambda: [ChannelFacts("front", None, "")], clock=clock)
+    progress = progress_of(stream, clock, channel())
     for i in range(250):
         clock.now += 0.1
         progress.handle(result(frame(i)))
+        progress.poll()
     progress.close()
     assert stream.getvalue() == ""
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["front 10.0 fps 10 ms 0 faces"] * 2
 
 
-def test_a_silent_source_is_still_told_of():
+def test_a_silent_source_is_shown_with_its_state():
     stream, clock = Terminal(), Clock()
-    progress = Progress(stream, lambda: [ChannelFacts("front", None, "reconnecting")], clock=clock)
+    progress = progress_of(stream, clock, channel(state=ChannelState.RECONNECTING))
     clock.now += 1
-    progress.tick()
+    progress.poll()
     assert "front reconnecting" in stream.getvalue()
+
+
+def test_a_live_source_among_recordings_makes_the_line_a_live_one():
+    clock = Clock()
+    progress = progress_of(Terminal(), clock, channel("tape", total=100), channel("door"))
+    progress.handle(result(frame(0, source="tape", position=0.0)))
+    assert "tape" in progress.line() and "door" in progress.line()
 
 
 def test_log_messages_do_not_run_into_the_line():
     stream, clock = Terminal(), Clock()
-    progress = Progress(stream, lambda: [ChannelFacts("front", None, "starting")], clock=clock)
+    progress = Progress(stream, clock=clock)
     clock.now += 1
-    progress.tick()
+    progress.status("front starting")
     handler = ProgressAwareHandler(stream, progress)
     handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "hello", None, None))
     assert stream.getvalue().endswith("\r\x1b[Khello\n")

@@ -8,7 +8,7 @@ from made_results import frame, result
 from waiting import PATIENT_S
 
 from app.errors import OutputError
-from app.output.outputs import Outputs, OutputThread
+from app.output.outputs import Control, Outputs, OutputThread
 
 
 class Collector:
@@ -160,3 +160,38 @@ def test_an_output_without_thread_is_dropped_as_well_when_it_fails(caplog):
     assert good.seen == [0, 1, 2, 3] and bad.seen == [0]
     assert bad.closed == good.closed == 1
     assert len(errors(caplog)) == 1
+
+
+class Interactive(Collector):
+    """An output that wants one thing after the other; an error is raised."""
+
+    def __init__(self, *wanted):
+        super().__init__()
+        self.wanted = list(wanted)
+
+    def poll(self):
+        control = self.wanted.pop(0)
+        if isinstance(control, Exception):
+            raise control
+        return control
+
+
+def test_the_strongest_wish_of_all_outputs_is_the_runs():
+    first = Interactive(Control.RUN, Control.PAUSE, Control.STOP, Control.RUN)
+    second = Interactive(Control.RUN, Control.RUN, Control.PAUSE, Control.PAUSE)
+    outputs = Outputs([Collector(), first, second])
+    assert [outputs.poll() for _ in range(4)] == [Control.RUN, Control.PAUSE, Control.STOP, Control.PAUSE]
+
+
+def test_without_interactive_outputs_the_run_goes_on():
+    assert Outputs([Collector()]).poll() is Control.RUN
+
+
+def test_an_output_that_cannot_be_polled_is_dropped_and_the_run_goes_on():
+    broken = Interactive(OutputError("display gone"))
+    outputs = Outputs([broken])
+    assert [outputs.poll(), outputs.poll()] == [Control.RUN, Control.RUN]
+    outputs.handle(result())
+    outputs.close()
+    assert broken.seen == [] and broken.closed == 1
+    assert "display gone" in outputs.lost[0]

@@ -1,30 +1,43 @@
 """The summary counts people by visits, strangers by faces that never got a name, and forgets nothing it needs."""
 
-import numpy as np
+import dataclasses
 
-from app.output.summary import ChannelCount, RunSummary, moment, table
-from app.types import Faces, Frame, FrameResult, Match, Reason, Track
+import pytest
+from made_results import frame
+from made_results import result as made_result
+from made_results import track as made_track
 
-PICTURE = np.zeros((4, 4, 3), np.uint8)
+from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
+from app.output.summary import RunSummary, Sighting
+from app.text import table
+from app.types import Match, Reason
 
 
-def result(position, *seen, hidden=(), source="tape"):
+def match(name):
+    return Match(name, Reason.MATCHED if name else Reason.BELOW_THRESHOLD)
+
+
+def result(position, *seen, hidden=(), source="tape", **facts):
     """One frame in which these (track, name) are visible and those of `hidden` are remembered."""
-    matches = tuple(Match(name, Reason.MATCHED if name else Reason.BELOW_THRESHOLD) for _, name in seen)
-    tracks = tuple(
-        Track(track, np.zeros(4), Match(name, Reason.MATCHED), 0.0, position) for track, name in (*seen, *hidden)
+    made = made_result(
+        frame(source=source, position=position, **facts),
+        [(0, 0, 1, 1)] * len(seen),
+        [match(name) for _, name in seen],
+        [made_track(number, match(name)) for number, name in (*seen, *hidden)],
     )
-    faces = Faces(
-        np.zeros((len(seen), 4), np.float32), np.ones(len(seen), np.float32), np.zeros((len(seen), 5, 2), np.float32)
-    )
-    frame = Frame(PICTURE, source, 0, 1e9, position)
-    return FrameResult(frame, faces, matches, tuple(track for track, _ in seen), tracks, {"detect": 4.0 + position})
+    timings = {"detect": 4.0 + (position or 0.0)}
+    return dataclasses.replace(made, track_ids=tuple(number for number, _ in seen), timings_ms=timings)
+
+
+def channel(name="tape", **counters):
+    state = ChannelState.ENDED
+    return ChannelStatus(name, "address", state, ChannelCounters(**counters), False, None, None, None)
 
 
 def summary(*results):
     collected = RunSummary()
     for one in results:
-        collected.add(one)
+        collected.handle(one)
     return collected
 
 
@@ -34,7 +47,7 @@ def test_a_person_is_counted_once_a_visit_and_once_a_frame():
         result(5.0), result(9.0, (2, "Ann")),
     )  # fmt: skip
     ann = collected.people["Ann"]
-    assert (ann.first_s, ann.last_s, ann.frames, ann.visits) == (0.5, 9.0, 3, 2)
+    assert (ann.first.seconds, ann.last.seconds, ann.frames, ann.visits) == (0.5, 9.0, 3, 2)
     assert collected.unknown_visits == 0
 
 
@@ -53,25 +66,59 @@ def test_faces_without_a_track_are_faces_but_no_visits():
     assert (collected.faces, collected.unknown_visits) == (1, 0)
 
 
-def test_the_text_tells_frames_people_and_stages():
-    text = summary(result(61.0, (1, "José")), result(63.0, (1, "José"))).text(
-        [ChannelCount("tape", read=5, dropped=3, processed=2, end="ended")]
-    )
+def test_the_text_has_frames_people_and_stages():
+    text = summary(result(61.0, (1, "José")), result(63.0, (1, "José"))).text([channel(read=5, dropped=3)])
     lines = [line.split() for line in text.splitlines()]
     assert text.startswith("2 frames in ")
+    assert ["channel", "read", "processed", "dropped", "ended"] in lines
     assert ["tape", "5", "2", "3", "ended"] in lines
     assert ["José", "1:01.0", "1:03.0", "1", "2"] in lines
     assert ["detect", "66.00", "66.90"] in lines
+
+
+def test_what_rarely_happens_is_shown_when_it_happened():
+    broken = dataclasses.replace(
+        channel("door", read=9, stalls=2, reconnects=3, unreadable=4),
+        state=ChannelState.RECONNECTING,
+        last_error="door (rtsp://ann:secret@10.0.0.2/cam): connection refused",
+    )
+    text = summary().text([channel(), broken])
+    lines = [line.split() for line in text.splitlines()]
+    header = ["channel", "read", "processed", "dropped", "unreadable", "stalls", "reconnects", "ended"]
+    assert header in lines
+    assert ["door", "9", "0", "0", "4", "2", "3", "stopped"] in lines
+    assert "connection refused" in text and "secret" not in text
+
+
+def test_the_time_stops_with_the_run():
+    collected = summary(result(0.0))
+    collected.close()
+    assert (collected.elapsed_s, collected.cpu_s) == (collected.elapsed_s, collected.cpu_s)
 
 
 def test_a_run_without_a_single_frame_has_a_summary_too():
     assert "0 frames" in summary().text([])
 
 
-def test_moments_of_recordings_are_minutes_and_seconds():
-    assert moment(0) == "0:00.0"
-    assert moment(754.26) == "12:34.3"
-    assert len(moment(1.7e9)) == len("2023-11-14 22:13:20")
+@pytest.mark.parametrize(
+    ("sighting", "shown"),
+    [
+        (Sighting(0, False, None), "0:00.0"),
+        (Sighting(754.26, False, None), "12:34.3"),
+        (Sighting(1.7e9, False, "photos/IMG_1.jpg"), "IMG_1.jpg"),
+    ],
+)
+def test_recordings_show_their_position_and_pictures_their_file(sighting, shown):
+    assert str(sighting) == shown
+
+
+def test_live_sources_show_date_and_time():
+    assert len(str(Sighting(1.7e9, True, None))) == len("2023-11-14 22:13:20")
+
+
+def test_pictures_are_named_in_the_table_of_people():
+    seen = [result(None, (1, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in range(3)]
+    assert ["Ann", "0.jpg", "2.jpg", "1", "3"] in [line.split() for line in summary(*seen).text([]).splitlines()]
 
 
 def test_columns_are_aligned():
