@@ -12,7 +12,7 @@ from typing import List, NoReturn, Optional, Sequence
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
-from app.errors import AppError, ExitCode
+from app.errors import AppError, CombinedError, ExitCode
 from app.text import program, suggestion
 
 COMMANDS = {
@@ -39,7 +39,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return _run(words)
     except AppError as error:
-        return _complain(str(error))
+        return _complain(*(error.errors if isinstance(error, CombinedError) else (error,)))
     except KeyboardInterrupt as interruption:
         return _tell(f"interrupted: {interruption}" if interruption.args else "interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -81,8 +81,8 @@ def _run(words: List[str]) -> int:
     return int(command.execute(parser.parse_args(words)))
 
 
-def _complain(message: str) -> int:
-    return _tell(f"error: {message}", ExitCode.USER_ERROR)
+def _complain(*messages: object) -> int:
+    return _tell("\n".join(f"error: {message}" for message in messages), ExitCode.USER_ERROR)
 
 
 def _tell(message: str, code: int) -> int:

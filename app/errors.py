@@ -1,9 +1,9 @@
-"""What can go wrong, by whose affair it is. Every message says what happened, where, and what to do about it."""
+"""What can go wrong, by cause. Every message says what failed, where, and what to do about it."""
 
 from __future__ import annotations
 
 import enum
-from typing import Callable, List
+from typing import Callable, List, Sequence
 
 
 class ExitCode(enum.IntEnum):
@@ -19,25 +19,39 @@ class ExitCode(enum.IntEnum):
 
 
 class AppError(Exception):
-    """Anything that the user can mend; shown as one message without a traceback, exit code 2."""
+    """Anything that the user can fix; shown as a message without a traceback, exit code 2."""
+
+
+class CombinedError(AppError):
+    """Mistakes that were found by independent checks and are reported together."""
+
+    def __init__(self, errors: Sequence[AppError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join([f"{len(self.errors)} errors", *(f"- {error}" for error in self.errors)]))
 
 
 def check_all(*checks: Callable[[], object]) -> None:
-    """Makes every check and raises what they complain of as one: who has made three mistakes hears of three."""
+    """Runs every check, then raises all their errors together."""
     errors: List[AppError] = []
     for check in checks:
         try:
             check()
         except AppError as error:
             errors.append(error)
-    if len(errors) > 1:
-        raise AppError("\n".join([f"{len(errors)} things are wrong", *(f"- {error}" for error in errors)]))
-    if errors:
-        raise errors[0]
+    raise_all(errors)
+
+
+def raise_all(errors: Sequence[AppError]) -> None:
+    """Raises the error, or all of them as one. Does nothing when there is none."""
+    flat = [part for error in errors for part in (error.errors if isinstance(error, CombinedError) else (error,))]
+    if len(flat) > 1:
+        raise CombinedError(flat)
+    if flat:
+        raise flat[0]
 
 
 class SettingsError(AppError):
-    """A setting that does not exist, has the wrong type or lies out of bounds."""
+    """A setting that does not exist, has the wrong type or is out of bounds."""
 
 
 class SourceError(AppError):
@@ -49,7 +63,7 @@ class ModelError(AppError):
 
 
 class GalleryError(AppError):
-    """An enrolment that cannot be carried out."""
+    """A photo or person that cannot be added, removed or read."""
 
 
 class OutputError(AppError):

@@ -13,6 +13,9 @@ from app.errors import OutputError, check_all
 
 logger = logging.getLogger(__name__)
 
+PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
+"""The folder that holds `app/`, `engines/`, `gallery/` and `config.yaml`, wherever the program is started."""
+
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """What stood there before stays until the new content is complete on the disk. Raises OSError."""

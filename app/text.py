@@ -72,11 +72,11 @@ def install_hint(*packages: str) -> str:
 def python() -> str:
     """The Python that runs this program, as a shell takes it: another one may lack its packages."""
     path = Path(sys.executable)
-    return path.name if shutil.which(path.name) == str(path) else shlex.quote(str(_from_here(path)))
+    return path.name if shutil.which(path.name) == str(path) else shlex.quote(str(from_here(path)))
 
 
-def _from_here(path: Path) -> Path:
-    """In full where it does not lie below the current folder, or that folder is gone."""
+def from_here(path: Path) -> Path:
+    """Relative to the current folder if it is below it, for short messages; otherwise, or without one, as it is."""
     try:
         return path.relative_to(Path.cwd())
     except (ValueError, FileNotFoundError):

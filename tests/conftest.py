@@ -101,9 +101,11 @@ def networks():
 
 @pytest.fixture
 def config_file(tmp_path):
-    """The built-in networks, for a program that is started elsewhere."""
+    """The built-in networks and a gallery next to this file, for a program that is started elsewhere."""
     config = tmp_path / "test.yaml"
-    config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: {MODELS.backend}\n", encoding="utf-8")
+    config.write_text(
+        f"models:\n  catalog: {CATALOG}\n  backend: {MODELS.backend}\ngallery:\n  folder: gallery\n", encoding="utf-8"
+    )
     return config
 
 
@@ -115,6 +117,12 @@ def log_as_before():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch):
+    """The developer's own config.local.yaml does not reach commands that run in this process."""
+    monkeypatch.setattr("app.commands.options.OWN_SETTINGS", ROOT / "no" / "config.local.yaml")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from waiting import PATIENT_S, until
 
 from app.assembly import attribute_reader, gallery_enrolment, run, warm_up
 from app.capture.uri import parse_source
-from app.errors import AppError, GalleryError, ModelError, SourceError
+from app.errors import CombinedError, GalleryError, ModelError, SourceError
 from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
 from app.models.families import DETECTORS, EMBEDDERS
@@ -102,10 +102,10 @@ def test_everything_that_is_wrong_is_told_at_once_and_before_a_network_is_opened
     gallery = dataclasses.replace(settings.gallery, folder=tmp_path / "galery")
     attributes = AttributeSettings(antispoof="minifasnet_v9")
     wrong = dataclasses.replace(settings, models=models, gallery=gallery, attributes=attributes)
-    with pytest.raises(AppError) as refused:
+    with pytest.raises(CombinedError) as refused:
         run(wrong, [parse_source(f"images:{tmp_path / 'pictuers'}")], threading.Event, Progress(io.StringIO()))
     told = str(refused.value)
-    assert told.startswith("4 things are wrong")
+    assert len(refused.value.errors) == 4
     assert all(name in told for name in ("w600k_r50", "minifasnet_v9", "galery", "pictuers"))
     assert "runs on" not in caplog.text
 

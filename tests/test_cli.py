@@ -100,9 +100,9 @@ def test_a_missing_action_is_answered_with_the_help(answered, group):
         (("evaluate", "verification", "--image", "x", "--pairs", "y"), "no option --image; did you mean '--images'?"),
         (("people", "list", "everybody"), "not understood: everybody"),
         (("--camera", "0", "doctor"), f"not understood: doctor; a command comes first: {program()} doctor"),
-        (("--camera", "abc"), "--camera: 'abc' is no camera: write --camera 0 or --camera /dev/video0"),
-        (("--csi", "abc"), "--csi: 'abc' is no camera: write --csi 0"),
-        (("--camera", "-1"), "--camera: '-1' is no camera: write --camera 0"),
+        (("--camera", "abc"), "--camera 0 or --camera /dev/video0"),
+        (("--csi", "abc"), "--csi 0"),
+        (("--camera", "-1"), "--camera: '-1'"),
         (("--camera", "0=desk"), "--camera: the name comes first: --camera desk=0"),
         (("--log-level", "loud"), "--log-level: 'loud': expected one of debug, info, warning, error"),
     ],
@@ -121,13 +121,18 @@ def test_a_minus_in_front_of_a_number_makes_no_option_of_it(answered):
     assert "-0.2" in out
 
 
-def test_settings_show_what_is_left_to_the_networks(answered, config_file):
-    code, out, err = answered("--config", config_file, "--show-settings")
-    assert code == 0, err
-    assert "null (0.60, retinaface_mnet025's own)" in out and "null (0.42, mobilefacenet's own)" in out
-    _, out, _ = answered("--config", config_file, "--show-settings", "--detector", "nobody")
-    assert "null (the detector's own; models.catalog has no such detector)" in out
-    assert "null (0.42, mobilefacenet's own)" in out
+def test_settings_show_what_is_left_to_the_models(answered, config_file):
+    def shown(*words):
+        code, out, err = answered("--config", config_file, "--show-settings", *words)
+        assert code == 0, err
+        return {key: (value, origin) for key, value, origin in (line.split(None, 2) for line in out.splitlines())}
+
+    rows = shown()
+    assert rows["detection.min_score"] == ("0.6", "default of retinaface_mnet025")
+    assert rows["recognition.threshold"] == ("0.42", "default of mobilefacenet")
+    rows = shown("--detector", "typo")
+    assert rows["detection.min_score"][0] == "null" and "'typo'" in rows["detection.min_score"][1]
+    assert rows["recognition.threshold"][0] == "0.42"
 
 
 def test_a_value_of_the_wrong_kind_is_answered_with_what_is_expected(answered):

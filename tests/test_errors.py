@@ -1,8 +1,8 @@
-"""Several mistakes are told together, one as it is."""
+"""Several mistakes are reported together, one as it is."""
 
 import pytest
 
-from app.errors import AppError, ModelError, check_all
+from app.errors import AppError, CombinedError, ModelError, check_all
 
 
 def fails():
@@ -18,9 +18,15 @@ def test_one_error_stays_what_it_is():
         check_all(lambda: None, fails)
 
 
-def test_several_are_told_together():
-    with pytest.raises(AppError, match=r"^2 things are wrong\n- no model\n- no camera$"):
+def test_several_are_reported_together():
+    with pytest.raises(CombinedError, match=r"^2 errors\n- no model\n- no camera$"):
         check_all(fails, fails_too)
+
+
+def test_groups_of_errors_are_flattened():
+    with pytest.raises(CombinedError) as several:
+        check_all(fails, lambda: check_all(fails, fails_too))
+    assert [str(error) for error in several.value.errors] == ["no model", "no model", "no camera"]
 
 
 def test_what_is_no_mistake_of_the_users_ends_the_checks():

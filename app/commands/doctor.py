@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import List
 
 from app.commands.logs import configure_logging
-from app.commands.options import DEFAULT_CONFIG, add_settings_options, effective_settings
-from app.errors import ExitCode, SettingsError
+from app.commands.options import add_settings_options, effective_settings, settings_files
+from app.errors import AppError, ExitCode
 from app.files import write_text
 from app.settings import Settings
 
@@ -25,7 +25,6 @@ code 0: all steps succeeded."""
 
 EXAMPLES = """examples:
   python -m app doctor
-  python -m app doctor --config config.local.yaml
   python -m app doctor --jetson-report report.md     # at least ten minutes on a Jetson"""
 
 
@@ -44,11 +43,11 @@ def execute(arguments: argparse.Namespace) -> int:
     settings, error = Settings(), None
     try:
         settings = effective_settings(arguments).settings
-    except SettingsError as invalid:
+    except AppError as invalid:
         error = str(invalid)
     if arguments.jetson_report is not None:
         return _write_jetson_report(arguments.jetson_report, arguments, settings)
-    origin = str(arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else "built-in defaults"))
+    origin = ", ".join(map(str, settings_files(arguments))) or "built-in defaults"
     sections: List[Section] = []
     for section in run_checks(settings, error, origin):
         sections.append(section)

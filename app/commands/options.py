@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 from app.capture.uri import counted_from, parse_named, parse_source
 from app.credentials import masked
 from app.errors import SourceError
-from app.settings import Leaf, leaves
-from app.settings.reader import Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
+from app.files import PROGRAM_FOLDER
+from app.settings import SettingInfo, all_settings
+from app.settings.reader import DEFAULT, Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
+from app.text import from_here
 
-DEFAULT_CONFIG = Path("config.yaml")
+TEMPLATE = PROGRAM_FOLDER / "config.yaml"
+OWN_SETTINGS = PROGRAM_FOLDER / "config.local.yaml"
+"""The user's own settings, which git ignores."""
 
 SOURCE_OPTIONS = (
     ("--rtsp", "URL", "", "network camera, e.g. rtsp://user:password@192.168.1.20/stream1"),
@@ -25,7 +29,7 @@ SOURCE_OPTIONS = (
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("sources (repeatable and mixable; NAME=… names the channel)")
+    group = parser.add_argument_group("sources (can be repeated and combined; NAME=… names the channel)")
     for flag, metavar, prefix, help_text in SOURCE_OPTIONS:
         group.add_argument(
             flag, metavar=metavar, help=help_text, dest="sources", action="append", type=_source_type(flag, prefix)
@@ -34,49 +38,63 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 def add_settings_options(parser: argparse.ArgumentParser, sections: Optional[Iterable[str]] = None) -> None:
     """An option for every setting that has a flag: in these sections, which may be single keys, or in all."""
-    group = parser.add_argument_group("settings (each is also a key of config.yaml)")
+    group = parser.add_argument_group("settings (each is also a key of the settings file, see config.yaml)")
     wanted = None if sections is None else set(sections)
-    for leaf in leaves():
-        if leaf.flag is not None and (wanted is None or wanted & {leaf.section, leaf.key}):
-            _add_option(group, leaf)
+    for info in all_settings():
+        if info.flag is not None and (wanted is None or wanted & {info.section, info.key}):
+            _add_option(group, info)
     group.add_argument(
-        "--config", metavar="FILE", type=Path, help=f"settings file (default: {DEFAULT_CONFIG}, where there is one)"
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"settings file, read instead of {TEMPLATE.name} and {OWN_SETTINGS.name} next to the program",
     )
 
 
 def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
-    """Built-in defaults, overridden by the file, overridden by the command line."""
-    layers: List[Layer] = []
-    path = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
-    if path is not None:
-        layers.append(_sources_beside(path, read_file(path)))
-    by_key = {leaf.key: leaf for leaf in leaves()}
-    values = {key: Assignment(value, str(by_key[key].flag)) for key, value in vars(arguments).items() if key in by_key}
+    """Defaults, overridden by settings files, overridden by the command line.
+
+    Relative paths in a file count from its folder, those on the command line from the current folder.
+    """
+    # Paths next to the program are shortened, so that messages of a program started there are short.
+    defaults = {
+        info.key: Assignment(from_here(info.default), DEFAULT)
+        for info in all_settings()
+        if isinstance(info.default, Path)
+    }
+    layers: List[Layer] = [Layer(defaults)]
+    for path in settings_files(arguments):
+        layer = read_file(path)
+        sources = tuple((name, counted_from(path.parent, address)) for name, address in layer.sources)
+        layers.append(replace(layer, sources=sources))
+    flags = {info.key: str(info.flag) for info in all_settings()}
+    values = {key: Assignment(value, flags[key]) for key, value in vars(arguments).items() if key in flags}
     sources = tuple(getattr(arguments, "sources", None) or ())
     layers.append(Layer(values, sources, "command line"))
     return resolve(layers)
 
 
-def _sources_beside(path: Path, layer: Layer) -> Layer:
-    """The file's layer, with its sources counted from its folder, as its other paths are."""
-    sources = tuple((name, counted_from(path.parent, address)) for name, address in layer.sources)
-    return replace(layer, sources=sources)
+def settings_files(arguments: argparse.Namespace) -> List[Path]:
+    """`config.yaml` and `config.local.yaml` next to the program if they exist; with --config only that file."""
+    if arguments.config is not None:
+        return [arguments.config]
+    return [from_here(path) for path in (TEMPLATE, OWN_SETTINGS) if path.is_file()]
 
 
-def _source_type(flag: str, prefix: str) -> Any:
+def _source_type(flag: str, prefix: str) -> Callable[[str], Tuple[Optional[str], str]]:
     def source(text: str) -> Tuple[Optional[str], str]:
         name, address = parse_named(text)
         if flag == "--rtsp" and not address.lower().startswith(("rtsp://", "rtsps://")):
-            raise argparse.ArgumentTypeError(f"{masked(address)}: an RTSP address begins with rtsp://")
+            raise argparse.ArgumentTypeError(f"{masked(address)!r}: expected an address that begins with rtsp://")
         if prefix in ("camera:", "csi:"):
-            address = _require_camera(flag, prefix, name, address)
+            address = _camera(flag, prefix, name, address)
         return name, prefix + address
 
     return source
 
 
-def _require_camera(flag: str, prefix: str, name: Optional[str], address: str) -> str:
-    """The camera's number or device file; `camera:0`, as it is written elsewhere, is understood too."""
+def _camera(flag: str, prefix: str, name: Optional[str], address: str) -> str:
+    """The camera's number or device file. `camera:0`, the form in settings files, is accepted too."""
     camera = address[len(prefix) :] if address.lower().startswith(prefix) else address
     try:
         parse_source(prefix + camera)
@@ -84,39 +102,35 @@ def _require_camera(flag: str, prefix: str, name: Optional[str], address: str) -
         if name is not None and name.isdigit():
             raise argparse.ArgumentTypeError(f"the name comes first: {flag} {masked(address)}={name}") from None
         device = f" or {flag} /dev/video0" if flag == "--camera" else ""
-        raise argparse.ArgumentTypeError(f"{masked(address)!r} is no camera: write {flag} 0{device}") from None
+        raise argparse.ArgumentTypeError(f"{masked(address)!r}: not a camera; write {flag} 0{device}") from None
     return camera
 
 
-def _add_option(group: Any, leaf: Leaf) -> None:
-    flag = str(leaf.flag)
-    if leaf.kind is bool:
-        group.add_argument(flag, dest=leaf.key, action="store_true", default=argparse.SUPPRESS, help=leaf.help)
+def _add_option(group: Any, info: SettingInfo) -> None:
+    flag = str(info.flag)
+    if info.value_type is bool:
+        group.add_argument(flag, dest=info.key, action="store_true", default=argparse.SUPPRESS, help=info.help)
         group.add_argument(
             flag.replace("--", "--no-", 1),
-            dest=leaf.key,
+            dest=info.key,
             action="store_false",
             default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS if leaf.default is False else f"the opposite of {flag}",
+            help=argparse.SUPPRESS if info.default is False else f"the opposite of {flag}",
         )
         return
-    default = "" if leaf.default is None else f" (default: {leaf.default})"
-    group.add_argument(
-        flag,
-        dest=leaf.key,
-        metavar=leaf.metavar or (None if leaf.choices else leaf.name.upper()),
-        choices=leaf.choices,
-        type=_value_type(leaf),
-        default=argparse.SUPPRESS,
-        help=leaf.help + default,
-    )
 
-
-def _value_type(leaf: Leaf) -> Any:
     def value(text: str) -> Any:
         try:
-            return leaf.kind(text)
+            return info.value_type(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {expectation(leaf)}") from None
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {expectation(info)}") from None
 
-    return value
+    group.add_argument(
+        flag,
+        dest=info.key,
+        metavar=info.metavar or (None if info.choices else info.name.upper()),
+        choices=info.choices,
+        type=value,
+        default=argparse.SUPPRESS,
+        help=info.help + ("" if info.default is None else f" (default: {info.shown_default})"),
+    )

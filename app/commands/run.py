@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import threading
 from types import FrameType
@@ -14,7 +13,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ExitCode, ModelError, SettingsError
 from app.settings import ModelSettings
-from app.settings.reader import show
+from app.settings.reader import Assignment, format_settings
 from app.text import program
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
@@ -50,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
     sources = name_sources(effective.settings.sources)
     if arguments.show_settings:
         addresses = [f"{source.name}={source.masked_address}" for source in sources]
-        print(show(effective, addresses, _meanings(effective.settings.models)))
+        print(format_settings(effective, addresses, _resolved(effective.settings.models)))
         return ExitCode.DONE
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
@@ -80,18 +79,19 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def _meanings(models: ModelSettings) -> Dict[str, str]:
-    """What the settings come to that are the networks' own, by key."""
+def _resolved(models: ModelSettings) -> Dict[str, Assignment]:
+    """The values that settings left open take from the models, by key."""
     from app.models.loading import detector_entry, embedder_entry
 
-    meanings = {
-        "detection.min_score": "the detector's own; models.catalog has no such detector",
-        "recognition.threshold": "the embedder's own; models.catalog has no such embedder",
-    }
-    with contextlib.suppress(ModelError):
-        finder = detector_entry(models)
-        meanings["detection.min_score"] = f"{finder.min_score:.2f}, {finder.name}'s own"
-    with contextlib.suppress(ModelError):
-        teller = embedder_entry(models)
-        meanings["recognition.threshold"] = f"{teller.threshold:.2f}, {teller.name}'s own"
-    return meanings
+    resolved = {}
+    for key, find, fact in (
+        ("detection.min_score", detector_entry, "min_score"),
+        ("recognition.threshold", embedder_entry, "threshold"),
+    ):
+        try:
+            entry = find(models)
+        except ModelError as error:
+            resolved[key] = Assignment(None, f"unknown model: {error}")
+        else:
+            resolved[key] = Assignment(getattr(entry, fact), f"default of {entry.name}")
+    return resolved

@@ -1,27 +1,27 @@
-"""Filling the tree of settings: built-in defaults, then the file, then the command line, each value checked.
+"""Filling the tree of settings: defaults, then settings files, then the command line, each value checked.
 
-A wrong key or value is answered with where it stands (file and line, or option), what was expected, and, for a key
-that does not exist, the nearest one that does.
+All mistakes are reported together, each with its place (file and line, or option), what was expected, and for an
+unknown key the nearest known one.
 """
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-import yaml
-
-from app.errors import SettingsError
-from app.settings.schema import Leaf, Settings, leaves, sections
+from app.credentials import HIDDEN
+from app.errors import AppError, SettingsError, raise_all
+from app.settings.schema import SettingInfo, Settings, all_settings, sections
+from app.text import bounds, from_here, suggestion
+from app.yaml_lines import YamlNode, read_yaml
 
 DEFAULT = "default"
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A value and where it was given, e.g. `config.yaml:12` or `--threshold`."""
+    """A value and where it was given, e.g. `config.local.yaml:12` or `--threshold`."""
 
     value: Any
     origin: str
@@ -29,16 +29,18 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one place, the file or the command line, says."""
+    """The values from one place: a settings file or the command line."""
 
     values: Mapping[str, Assignment] = field(default_factory=dict)
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     sources_origin: str = DEFAULT
+    errors: Tuple[AppError, ...] = ()
+    """What is wrong with the file; `resolve` raises them together with those of the values."""
 
 
 @dataclass(frozen=True)
 class EffectiveSettings:
-    """The settings that hold, and where each one comes from."""
+    """The settings of a run, and where each one comes from."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -46,213 +48,170 @@ class EffectiveSettings:
 
 def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     """The tree that results when each layer overrides the ones before it."""
-    chosen: Dict[str, Assignment] = {leaf.key: Assignment(leaf.default, DEFAULT) for leaf in leaves()}
+    chosen: Dict[str, Assignment] = {info.key: Assignment(info.default, DEFAULT) for info in all_settings()}
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     sources_origin = DEFAULT
+    errors: List[AppError] = []
     for layer in layers:
+        errors += layer.errors
         chosen.update(layer.values)
         if layer.sources:
             sources, sources_origin = layer.sources, layer.sources_origin
     parts: Dict[str, Dict[str, Any]] = {section: {} for section in sections()}
-    for leaf in leaves():
-        given = chosen[leaf.key]
-        parts[leaf.section][leaf.name] = given.value if given.origin == DEFAULT else check(leaf, given)
-    _check_together(parts, chosen)
+    for info in all_settings():
+        given = chosen[info.key]
+        try:
+            parts[info.section][info.name] = given.value if given.origin == DEFAULT else check(info, given)
+        except SettingsError as error:
+            errors.append(error)
+    if not errors:
+        errors += _contradictions(parts, chosen)
+    raise_all(errors)
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
     return EffectiveSettings(Settings(sources=sources, **tree), origins)
 
 
-def _check_together(parts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Assignment]) -> None:
-    """What no setting by itself can get wrong."""
+def _contradictions(
+    parts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Assignment]
+) -> Iterator[SettingsError]:
+    """Values that are valid alone but not together."""
     min_votes, window = parts["recognition"]["min_votes"], parts["recognition"]["vote_window"]
     if min_votes > window:
         keys = ("recognition.min_votes", "recognition.vote_window")
         origins = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
-        raise SettingsError(f"{origins}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}")
+        yield SettingsError(f"{origins}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}")
 
 
-def check(leaf: Leaf, given: Assignment) -> Any:
+def check(info: SettingInfo, given: Assignment) -> Any:
     """The value in the setting's own type, or an error that says what was expected."""
     value = given.value
-    if value is None:
-        if leaf.optional:
-            return None
-        raise _wrong(leaf, given)
-    if leaf.kind is Path and isinstance(value, (str, Path)) and str(value):
+    if value is None and info.optional:
+        return None
+    if info.value_type is Path and isinstance(value, (str, Path)) and str(value):
         return Path(value)
-    if leaf.kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if info.value_type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, leaf.kind) or (leaf.kind is not bool and isinstance(value, bool)):
-        raise _wrong(leaf, given)
-    if leaf.choices is not None and value not in leaf.choices:
-        raise _wrong(leaf, given)
-    if isinstance(value, (int, float)) and not _within(value, leaf.minimum, leaf.maximum):
-        raise _wrong(leaf, given)
+    is_valid = isinstance(value, info.value_type) and isinstance(value, bool) == (info.value_type is bool)
+    is_valid = is_valid and (info.choices is None or value in info.choices)
+    if is_valid and isinstance(value, (int, float)):
+        # NaN fails every comparison.
+        is_valid = (info.minimum is None or value >= info.minimum) and (info.maximum is None or value <= info.maximum)
+    if not is_valid:
+        shown = HIDDEN if info.secret else repr(given.value)
+        raise SettingsError(
+            f"{given.origin}: {info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
+        )
     return value
 
 
-def _within(value: float, minimum: Optional[float], maximum: Optional[float]) -> bool:
-    # Asked this way round, so that NaN, which compares as false, is refused.
-    return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
-
-
-def _wrong(leaf: Leaf, given: Assignment) -> SettingsError:
-    return SettingsError(
-        f"{given.origin}: {leaf.key} = {given.value!r}: expected {expectation(leaf)}\n  {leaf.key}: {leaf.help}"
-    )
-
-
-def expectation(leaf: Leaf) -> str:
-    """What may be put there, in words."""
-    if leaf.choices is not None:
-        text = "one of " + ", ".join(leaf.choices)
+def expectation(info: SettingInfo) -> str:
+    """The values that a setting takes, in words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: "a text"}
+    if info.choices is not None:
+        text = "one of " + ", ".join(info.choices)
     else:
-        text = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: "a text"}[
-            leaf.kind
-        ]
-        if leaf.minimum is not None and leaf.maximum is not None:
-            text += f" from {leaf.minimum:g} to {leaf.maximum:g}"
-        elif leaf.minimum is not None:
-            text += f", at least {leaf.minimum:g}"
-    return text + (" (or nothing)" if leaf.optional else "")
+        text = words[info.value_type] + bounds(info.minimum, info.maximum)
+    return text + (" (or nothing)" if info.optional else "")
 
 
 def read_file(path: Path) -> Layer:
-    """The settings that a YAML file gives. Paths in it are meant from the file's own folder."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: the settings cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: the settings cannot be read: this is no UTF-8 text") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise SettingsError(_not_yaml(path, error)) from error
-    if root is None:
-        return Layer()
-    return _FileReader(path).read(root)
-
-
-def _not_yaml(path: Path, error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-    problem = getattr(error, "problem", None) or str(error)
-    hint = "; indent with spaces, not with tabs" if "\\t" in problem else ""
-    return f"{place}: this is not valid YAML: {problem}{hint}"
+    """The settings in a YAML file. Relative paths in it count from the file's folder."""
+    return _FileReader(path).read()
 
 
 class _FileReader:
-    """Walks the parsed file node by node, because only the nodes know their lines."""
+    """Walks the parsed file node by node, because only the nodes know their lines. Goes on after a mistake."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.leaves = {leaf.key: leaf for leaf in leaves()}
+        self.known = {info.key: info for info in all_settings()}
+        self.errors: List[AppError] = []
 
-    def read(self, root: yaml.Node) -> Layer:
+    def read(self) -> Layer:
         values: Dict[str, Assignment] = {}
         sources: List[Tuple[Optional[str], str]] = []
         sources_origin = DEFAULT
-        for name, key_node, node in self._entries(root, "the file"):
-            if name == "sources":
-                sources_origin = self._place(key_node)
-                sources = [(source, self._text(source, value)) for source, _, value in self._entries(node, "sources")]
-            elif name in sections():
-                for key, inner_key_node, value in self._entries(node, name):
-                    leaf = self._leaf(f"{name}.{key}", inner_key_node)
-                    values[leaf.key] = Assignment(self._value(leaf, value), self._place(inner_key_node))
+        for key, node in self._top_entries():
+            if key.text == "sources":
+                sources_origin = key.place
+                for name, address in self._entries(node, "sources"):
+                    if address.text:
+                        sources.append((name.text, address.text))
+                    else:
+                        self._wrong(address, f"sources.{name.text} must be an address, such as rtsp://… or camera:0")
+            elif key.text in sections():
+                for name, value in self._entries(node, key.text):
+                    info = self.known.get(f"{key.text}.{name.text}")
+                    if info is None:
+                        self._wrong(name, self._unknown(f"{key.text}.{name.text}", name.text, list(self.known)))
+                    else:
+                        self._read_value(info, name, value, values)
             else:
-                raise self._unknown(name, key_node, ["sources", *sections()])
-        return Layer(values, tuple(sources), sources_origin)
+                self._wrong(key, self._unknown(key.text, key.text, ["sources", *sections()]))
+        return Layer(values, tuple(sources), sources_origin, tuple(self.errors))
 
-    def _entries(self, node: yaml.Node, what: str) -> Iterable[Tuple[str, yaml.Node, yaml.Node]]:
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-            return []
-        if not isinstance(node, yaml.MappingNode):
-            raise SettingsError(f"{self._place(node)}: {what} must consist of lines 'key: value'")
-        seen: Dict[str, yaml.Node] = {}
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise SettingsError(f"{self._place(key_node)}: {what} must consist of lines 'key: value'")
-            if key_node.value in seen:
-                first = seen[key_node.value].start_mark.line + 1
-                raise SettingsError(
-                    f"{self._place(key_node)}: {key_node.value!r} stands here a second time (first in line {first})"
-                )
-            seen[key_node.value] = key_node
-        return [(str(key_node.value), key_node, value) for key_node, value in node.value]
-
-    def _leaf(self, key: str, key_node: yaml.Node) -> Leaf:
-        if key not in self.leaves:
-            raise self._unknown(key, key_node, list(self.leaves))
-        return self.leaves[key]
-
-    def _unknown(self, key: str, key_node: yaml.Node, known: List[str]) -> SettingsError:
-        written = str(key_node.value)
-        if "." in written:
-            return self._dotted(written, key_node)
-        # The same name in another section is a better guess than a similar name in this one.
-        name = key.rpartition(".")[2]
-        if key == name and any(other.endswith(f".{key}") for other in self.leaves):
-            section = next(other for other in self.leaves if other.endswith(f".{key}")).partition(".")[0]
-            return SettingsError(
-                f"{self._place(key_node)}: {key!r} belongs into the section {section!r}: "
-                f"the line '{section}:' above it must be there too, and {key!r} be indented"
-            )
-        near = [other for other in known if other.rpartition(".")[2] == name] or difflib.get_close_matches(
-            key, known, n=1, cutoff=0.0
-        )
-        return SettingsError(f"{self._place(key_node)}: there is no setting {key!r}; did you mean {near[0]!r}?")
-
-    def _dotted(self, key: str, key_node: yaml.Node) -> SettingsError:
-        """Tables and messages name settings like that; the file nests them."""
-        section, _, name = key.partition(".")
-        if key not in self.leaves and section != "sources":
-            (near,) = difflib.get_close_matches(key, self.leaves, n=1, cutoff=0.0)
-            return SettingsError(f"{self._place(key_node)}: there is no setting {key!r}; did you mean {near!r}?")
-        lines = f"'{section}:', and below it, indented, '{name}: …'"
-        return SettingsError(f"{self._place(key_node)}: {key!r} is written in two lines: {lines}")
-
-    def _value(self, leaf: Leaf, node: yaml.Node) -> Any:
+    def _top_entries(self) -> Iterator[Tuple[YamlNode, YamlNode]]:
         try:
-            value = yaml.SafeLoader("").construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError) as error:
-            raise SettingsError(
-                f"{self._place(node)}: {leaf.key}: this value is not understood; expected {expectation(leaf)}"
-            ) from error
-        if leaf.kind is Path and isinstance(value, str) and value:
-            return self.path.parent / value
-        return value
+            root = read_yaml(self.path, SettingsError)
+        except SettingsError as error:
+            self.errors.append(error)
+            return
+        if root is not None:
+            yield from self._entries(root, "the file")
 
-    def _text(self, name: str, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode) or not node.value:
-            raise SettingsError(f"{self._place(node)}: sources.{name} must be an address, such as rtsp://… or camera:0")
-        return str(node.value)
+    def _entries(self, node: YamlNode, what: str) -> Iterator[Tuple[YamlNode, YamlNode]]:
+        try:
+            yield from node.entries(what)
+        except SettingsError as error:
+            self.errors.append(error)
 
-    def _place(self, node: yaml.Node) -> str:
-        return f"{self.path}:{node.start_mark.line + 1}"
+    def _wrong(self, node: YamlNode, what: str) -> None:
+        self.errors.append(node.wrong(what))
+
+    def _read_value(self, info: SettingInfo, key: YamlNode, node: YamlNode, values: Dict[str, Assignment]) -> None:
+        try:
+            value = node.value()
+        except SettingsError:
+            self._wrong(node, f"{info.key}: invalid value; expected {expectation(info)}")
+            return
+        if info.value_type is Path and isinstance(value, str) and value:
+            value = from_here(self.path.parent / value)
+        values[info.key] = Assignment(value, key.place)
+
+    def _unknown(self, key: str, written: str, known: Sequence[str]) -> str:
+        section, _, name = key.rpartition(".")
+        if "." in written:
+            # Tables and messages name settings like that; the file nests them.
+            section, _, name = written.partition(".")
+            if written in self.known or section == "sources":
+                return f"{written!r} is written in two lines: '{section}:', and below it, indented, '{name}: …'"
+            return f"unknown setting {written!r}{suggestion(written, self.known, cutoff=0.0)}"
+        # The same name in another section is a better guess than a similar name in this one.
+        same_name = [other for other in self.known if other.endswith(f".{name}")]
+        if same_name and not section:
+            section = same_name[0].partition(".")[0]
+            return f"{key!r} belongs in the section '{section}': write it indented below a line '{section}:'"
+        return f"unknown setting {key!r}{suggestion(key, same_name[:1] or known, cutoff=0.0)}"
 
 
-def show(effective: EffectiveSettings, masked_sources: Iterable[str], meanings: Mapping[str, str]) -> str:
-    """The table of `--show-settings`: key, value, origin. `meanings` tells what values left open come to, by key."""
-    rows = [("sources", ", ".join(masked_sources) or "(none)", effective.origins["sources"])]
-    for section in fields(Settings):
-        part = getattr(effective.settings, section.name)
-        if is_dataclass(part):
-            for declared in fields(part):
-                key = f"{section.name}.{declared.name}"
-                value = _as_yaml(getattr(part, declared.name))
-                meaning = f" ({meanings[key]})" if value == "null" and key in meanings else ""
-                rows.append((key, value + meaning, effective.origins[key]))
-    key_width = max(len(key) for key, _, _ in rows)
-    value_width = max(len(value) for _, value, _ in rows)
+def format_settings(effective: EffectiveSettings, sources: Iterable[str], resolved: Mapping[str, Assignment]) -> str:
+    """The table of `--show-settings`: key, value, origin.
+
+    `sources` are addresses without passwords. `resolved` holds, by key, what settings left open amount to.
+    """
+    rows = [("sources", ", ".join(sources) or "(none)", effective.origins["sources"])]
+    for info in all_settings():
+        given = Assignment(getattr(getattr(effective.settings, info.section), info.name), effective.origins[info.key])
+        if given.value is None:
+            given = resolved.get(info.key, given)
+        value = HIDDEN if info.secret and given.value is not None else _as_yaml(given.value)
+        rows.append((info.key, value, given.origin))
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {origin}" for key, value, origin in rows)
 
 
 def _as_yaml(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     return str(value)

@@ -7,9 +7,11 @@ command line's options, the checks and the table of `--show-settings` are all ma
 
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union, get_type_hints
+
+from app.files import PROGRAM_FOLDER
 
 
 def setting(
@@ -21,8 +23,9 @@ def setting(
     minimum: Optional[float] = None,
     maximum: Optional[float] = None,
     choices: Optional[Sequence[str]] = None,
+    secret: bool = False,
 ) -> Any:
-    """A field of the tree together with what the reader and the command line need to know of it."""
+    """A field of the tree with what the reader and the command line need to know. A secret value is never shown."""
     facts = {
         "help": help,
         "flag": flag,
@@ -30,6 +33,7 @@ def setting(
         "minimum": minimum,
         "maximum": maximum,
         "choices": choices,
+        "secret": secret,
     }
     return field(default=default, metadata=facts)
 
@@ -68,7 +72,7 @@ class CaptureSettings:
 class ModelSettings:
     """Which networks run, and on what."""
 
-    catalog: Path = setting(Path("engines/catalog.yaml"), "the models that can be chosen")
+    catalog: Path = setting(PROGRAM_FOLDER / "engines/catalog.yaml", "the models that can be chosen")
     detector: str = setting(
         "retinaface_mnet025", "finds the faces; a name from the catalogue", flag="--detector", metavar="NAME"
     )
@@ -120,7 +124,10 @@ class GallerySettings:
     """Who is known, and which photos are good enough to know them by."""
 
     folder: Path = setting(
-        Path("gallery"), "photos of known people: NAME.jpg, NAME_1.jpg, NAME/any.jpg", flag="--gallery", metavar="DIR"
+        PROGRAM_FOLDER / "gallery",
+        "photos of known people: NAME.jpg, NAME_1.jpg, NAME/any.jpg",
+        flag="--gallery",
+        metavar="DIR",
     )
     reload_every_s: float = setting(
         2.0, "how often the folder is looked at for changes; 0 = never", minimum=0, maximum=3600
@@ -263,12 +270,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Leaf:
-    """One setting: where it stands in the tree and what may be put there."""
+class SettingInfo:
+    """One setting: its place in the tree and the values it takes."""
 
     key: str
     """Dotted, as in `recognition.threshold`."""
-    kind: type
+    value_type: type
     optional: bool
     default: Any
     help: str
@@ -277,6 +284,7 @@ class Leaf:
     minimum: Optional[float]
     maximum: Optional[float]
     choices: Optional[Sequence[str]]
+    secret: bool
 
     @property
     def section(self) -> str:
@@ -286,6 +294,13 @@ class Leaf:
     def name(self) -> str:
         return self.key.partition(".")[2]
 
+    @property
+    def shown_default(self) -> str:
+        """For help and templates: the same on every machine."""
+        if isinstance(self.default, Path) and PROGRAM_FOLDER in self.default.parents:
+            return str(self.default.relative_to(PROGRAM_FOLDER))
+        return str(self.default)
+
 
 def sections() -> Dict[str, type]:
     """The tree's sections by name, in their order."""
@@ -293,21 +308,17 @@ def sections() -> Dict[str, type]:
     return {part.name: hints[part.name] for part in fields(Settings) if is_dataclass(hints[part.name])}
 
 
-def leaves() -> Iterator[Leaf]:
+def all_settings() -> Iterator[SettingInfo]:
     """Every setting but the sources, in the order of the tree."""
     for section, section_class in sections().items():
         hints = get_type_hints(section_class)
         for declared in fields(section_class):
-            yield _leaf(section, declared, hints[declared.name])
-
-
-def _leaf(section: str, declared: Field[Any], hint: Any) -> Leaf:
-    optional = getattr(hint, "__origin__", None) is Union
-    kind = next(part for part in hint.__args__ if part is not type(None)) if optional else hint
-    return Leaf(
-        key=f"{section}.{declared.name}",
-        kind=kind,
-        optional=optional,
-        default=declared.default,
-        **declared.metadata,
-    )
+            hint = hints[declared.name]
+            optional = getattr(hint, "__origin__", None) is Union
+            yield SettingInfo(
+                key=f"{section}.{declared.name}",
+                value_type=next(part for part in hint.__args__ if part is not type(None)) if optional else hint,
+                optional=optional,
+                default=declared.default,
+                **declared.metadata,
+            )

@@ -14,7 +14,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, SettingsError, check_all
 from app.files import check_writable, write_text
-from app.settings import ModelSettings, leaves
+from app.settings import ModelSettings, all_settings
 from app.text import table
 
 if TYPE_CHECKING:
@@ -225,4 +225,4 @@ def _file_writer(path: Optional[Path]) -> Callable[[str], None]:
 
 
 def _allowed(key: str) -> Sequence[str]:
-    return next(leaf.choices or () for leaf in leaves() if leaf.key == key)
+    return next(info.choices or () for info in all_settings() if info.key == key)
