@@ -13,7 +13,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from app.output.lettering import BOLD, REGULAR, Lettering
+from app.output.text_renderer import BOLD, REGULAR, TextRenderer
 from app.types import NO_ATTRIBUTES, FaceAttributes, FrameResult, Match, Reason
 
 Colour = Tuple[int, int, int]
@@ -47,9 +47,9 @@ _GAZE_LENGTH = 1.5
 class Annotator:
     """Draws results. `landmarks` may be switched at any time; one annotator may serve several threads."""
 
-    def __init__(self, landmarks: bool = False, lettering: Optional[Lettering] = None) -> None:
+    def __init__(self, landmarks: bool = False, renderer: Optional[TextRenderer] = None) -> None:
         self.landmarks = landmarks
-        self._lettering = lettering or Lettering()
+        self._renderer = renderer or TextRenderer()
         self._labels: OrderedDict[Tuple[str, str, str, int, Style], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -57,7 +57,7 @@ class Annotator:
         """An annotated copy of the frame; the frame itself stays as it is."""
         image = np.array(result.frame.image, order="C")
         sizes = Sizes.of(image.shape[1], image.shape[0])
-        draw_status(image, status_texts(result, fps), sizes, self._lettering)
+        draw_status(image, status_texts(result, fps), sizes, self._renderer)
         corners = np.rint(result.faces.boxes).astype(int).tolist()
         styles = [style_of(match) for match in result.matches]
         for box, style in zip(corners, styles):
@@ -108,7 +108,7 @@ class Annotator:
         pieces = [padding]
         for text, weight in texts:
             if text:
-                pieces += [self._lettering.mask(text, height_px, weight), padding]
+                pieces += [self._renderer.mask(text, height_px, weight), padding]
         return np.hstack(pieces)
 
 
@@ -219,12 +219,12 @@ def draw_attributes(image: np.ndarray, attributes: FaceAttributes, landmarks: np
         cv2.line(image, (x, y), (tip_x, tip_y), _POINTS, sizes.line_px, cv2.LINE_AA)
 
 
-def draw_status(image: np.ndarray, texts: List[str], sizes: Sizes, lettering: Lettering) -> None:
+def draw_status(image: np.ndarray, texts: List[str], sizes: Sizes, renderer: TextRenderer) -> None:
     """White letters on a darkened strip in the upper left corner."""
     gap = np.zeros((sizes.text_px, max(4, sizes.text_px // 2)), np.uint8)
     pieces = [gap]
     for number, text in enumerate(texts):
-        pieces += [lettering.mask(text, sizes.text_px, REGULAR if number else BOLD), gap]
+        pieces += [renderer.mask(text, sizes.text_px, REGULAR if number else BOLD), gap]
     coverage = np.hstack(pieces)
     x = y = sizes.margin_px
     strip = image[y : y + coverage.shape[0], x : x + coverage.shape[1]]

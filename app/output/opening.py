@@ -9,9 +9,9 @@ from app.errors import OutputError
 from app.events.file import EventFile
 from app.events.sinks import EventPublisher
 from app.output.annotate import Annotator
-from app.output.lettering import Lettering
 from app.output.outputs import Outputs, OutputThread
 from app.output.paths import channel_path, dated, refuse_collisions
+from app.output.text_renderer import TextRenderer
 from app.output.video import VideoOutput
 from app.settings import OutputSettings
 
@@ -21,7 +21,7 @@ def open_outputs(
     channels: Sequence[str],
     reading: Sequence[Path] = (),
     moment: float = 0.0,
-    lettering: Optional[Lettering] = None,
+    renderer: Optional[TextRenderer] = None,
 ) -> Outputs:
     """The films and the event log that the settings ask for, each in its own thread.
 
@@ -30,14 +30,12 @@ def open_outputs(
     outputs. Raises OutputError when one of the files may not be written; nothing is left open then, since films are
     opened with their first frame and the event log comes last.
     """
-    lettering = lettering or Lettering()
+    renderer = renderer or TextRenderer()
     film_paths = [] if settings.save is None else _film_paths(dated(settings.save, moment), channels)
     events_path = None if settings.events is None else dated(settings.events, moment)
     refuse_collisions([*film_paths, *([] if events_path is None else [events_path])], reading)
     films = [
-        VideoOutput(
-            path, Annotator(settings.landmarks, lettering), crf=settings.video_crf, overwrite=settings.overwrite
-        )
+        VideoOutput(path, Annotator(settings.landmarks, renderer), crf=settings.video_crf, overwrite=settings.overwrite)
         for path in film_paths
     ]
     # Events come first: a slow video may hold up the loop, and what has happened is recorded by then.

@@ -6,12 +6,12 @@ import logging
 import shutil
 import time
 import unicodedata
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Iterable, Mapping, Optional, TextIO
+from typing import Callable, Deque, Dict, Iterable, Mapping, Optional, TextIO
 
 from app.capture.channel import ChannelState, ChannelStatus
 from app.output.outputs import Control
-from app.output.rate import RateMeter
 from app.text import counted
 from app.types import FrameResult
 
@@ -20,6 +20,31 @@ logger = logging.getLogger(__name__)
 LOG_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.2
 _SEPARATOR = " | "
+_RATE_WINDOW_S = 2.0
+_MIN_TICKS = 2
+
+
+class RateMeter:
+    """Counts ticks in a sliding window; time is passed in."""
+
+    def __init__(self, window_s: float = _RATE_WINDOW_S) -> None:
+        self._window_s = window_s
+        self._ticks: Deque[float] = deque()
+
+    def tick(self, now_s: float) -> Optional[float]:
+        """Notes one event and returns the rate, or None as long as there is nothing to tell it from."""
+        if self._ticks and now_s < self._ticks[-1]:
+            self._ticks.clear()  # the clock was put back
+        self._ticks.append(now_s)
+        return self.rate(now_s)
+
+    def rate(self, now_s: float) -> Optional[float]:
+        while len(self._ticks) > _MIN_TICKS and self._ticks[0] < now_s - self._window_s:
+            self._ticks.popleft()
+        if len(self._ticks) < _MIN_TICKS:
+            return None
+        span = max(now_s, self._ticks[-1]) - self._ticks[0]
+        return (len(self._ticks) - 1) / span if span > 0 else None
 
 
 @dataclass

@@ -8,11 +8,10 @@ from typing import Optional, Sequence
 
 from app.files import claim_file
 from app.output.annotate import Annotator
-from app.output.film_clock import FilmClock
-from app.output.film_encoders import open_film
-from app.output.film_writers import FilmWriter
-from app.output.fitting import Size, fit_into
-from app.output.rate import RateMeter
+from app.output.layout import Size, fit_into
+from app.output.progress import RateMeter
+from app.output.video_encoders import open_video_writer
+from app.output.video_writers import VideoClock, VideoWriter
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -38,9 +37,9 @@ class VideoOutput:
         self._annotator = annotator
         self._crf = crf
         self._fps = fps
-        self._clock = FilmClock()
+        self._clock = VideoClock()
         self._rate = RateMeter()
-        self._writer: Optional[FilmWriter] = None
+        self._writer: Optional[VideoWriter] = None
         self._size: Size = (0, 0)
         self._is_complete = False
 
@@ -49,8 +48,8 @@ class VideoOutput:
         fps = self._rate.tick(frame.captured_at + result.latency_s)
         image = self._annotator.annotate(result, fps if frame.continues else None)
         if self._writer is None:
-            self._size = film_size(image.shape[1], image.shape[0])
-            self._writer = open_film(self._path, self._size, self._crf, self._fps)
+            self._size = video_size(image.shape[1], image.shape[0])
+            self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
         self._writer.write(fit_into(image, self._size), self._clock.seconds(frame))
 
     @property
@@ -70,6 +69,6 @@ class VideoOutput:
         self._is_complete = True
 
 
-def film_size(width: int, height: int) -> Size:
+def video_size(width: int, height: int) -> Size:
     """The size of a film of such pictures: even, because its colours have half the resolution."""
     return max(_LEAST_SIDE_PX, width - width % 2), max(_LEAST_SIDE_PX, height - height % 2)

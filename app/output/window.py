@@ -14,11 +14,10 @@ import numpy as np
 from app.errors import OutputError
 from app.output.annotate import Annotator
 from app.output.display import DisplayConnection, display_available
-from app.output.fitting import Size
-from app.output.grid import grid
+from app.output.layout import Size, grid
 from app.output.outputs import Control
-from app.output.rate import RateMeter
-from app.output.snapshots import save_snapshot
+from app.output.paths import save_snapshot
+from app.output.progress import RateMeter
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)

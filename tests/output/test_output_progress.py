@@ -11,13 +11,13 @@ from app.output.progress import (
     ChannelProgress,
     Progress,
     ProgressAwareHandler,
+    RateMeter,
     RunProgress,
     duration,
     live_line,
     recording_line,
     shortened,
 )
-from app.output.rate import RateMeter
 
 
 class Terminal(io.StringIO):

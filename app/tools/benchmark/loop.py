@@ -19,8 +19,8 @@ from app.capture.opening import open_reader
 from app.capture.uri import Source, parse_source
 from app.errors import SourceError
 from app.output.annotate import Annotator
-from app.output.film_encoders import open_film
 from app.output.progress import Progress
+from app.output.video_encoders import open_video_writer
 from app.pipeline import Pipeline
 from app.settings import Settings
 from app.text import table
@@ -137,7 +137,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             frame = Frame(source=source.name, index=index, captured_at=time.time(), live=reader.live, **vars(raw))
             (answer,) = pipeline.process([frame])
             draw_ms, picture = _timed(annotator.annotate, answer)
-            film = film or open_film(
+            film = film or open_video_writer(
                 Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
             )
             encode_ms, _ = _timed(film.write, picture, index / (reader.fps or 25))

@@ -8,7 +8,7 @@ from typing import Sequence
 import cv2
 import numpy as np
 
-from app.output.film_encoders import open_film
+from app.output.video_encoders import open_video_writer
 from app.tools.demo.film import FPS, HEIGHT, WIDTH
 from app.tools.demo.portraits import Portrait
 
@@ -19,7 +19,7 @@ def make_crowd(path: Path, portraits: Sequence[Portrait], faces: int, frames: in
     """1280 x 720: portraits in a grid, each swaying a little in its cell."""
     cell_width, cell_height = WIDTH // COLUMNS, HEIGHT // ROWS
     heads = [_head(portrait, cell_width, cell_height) for portrait in portraits]
-    film = open_film(path, (WIDTH, HEIGHT), 23, FPS)
+    film = open_video_writer(path, (WIDTH, HEIGHT), 23, FPS)
     try:
         for index in range(frames):
             film.write(_picture(heads, faces, index), index / FPS)

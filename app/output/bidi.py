@@ -1,4 +1,4 @@
-"""Right-to-left writing for typesetters that only know how to go from left to right.
+"""Right-to-left writing for backends that only know how to go from left to right.
 
 A full implementation of Unicode's bidirectional algorithm is not needed for a name: one level of runs is.
 Where Pillow has Raqm, that does the work instead, and joins Arabic letters too.

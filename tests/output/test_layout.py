@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_results import picture
 
-from app.output.grid import grid, grid_cells
+from app.output.layout import grid, grid_cells
 
 
 def test_one_picture_stays_as_it_is_unless_too_large():

@@ -1,19 +1,26 @@
-"""Three ways to turn a text into a picture of it: OpenCV 5's TrueType, Pillow, and OpenCV's old line font.
-
-All put the letters at the same height in a mask of the same size, so that pieces by different ones stand on one line.
-"""
+"""Names on pictures, in any script: the text alone is rasterised, once, and kept."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import unicodedata
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Set, Tuple
 
 import cv2
 import numpy as np
 
+from app.output.bidi import is_right_to_left, visual_order
 from app.output.fonts import FontFile, find_font, load, missing_glyphs
-from app.output.writing_order import is_right_to_left, visual_order
+from app.text import install_hint
+
+logger = logging.getLogger(__name__)
+
+_CACHED_TEXTS = 2048
+_EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC")
+_SYMBOLS = "emoji and symbols"
 
 FONT_SIZE = 0.8
 """Size of the font as a share of the line's height."""
@@ -25,7 +32,105 @@ _CAPITAL_HEIGHT = 0.58
 REGULAR, BOLD = 400, 600
 
 
-class Typesetter(Protocol):
+class TextRenderer:
+    """Turns texts into masks. One may be shared by all threads."""
+
+    def __init__(self, backends: Optional[Sequence[TextBackend]] = None) -> None:
+        """`backends` in order of preference; by default all that this machine has."""
+        self._backends = available_backends() if backends is None else list(backends)
+        self._cache: OrderedDict[Tuple[str, int, int], np.ndarray] = OrderedDict()
+        self._warned: Set[str] = set()
+        self._lock = threading.Lock()
+
+    def mask(self, text: str, height_px: int, weight: int = REGULAR) -> np.ndarray:
+        """The text as coverage: `height_px` x its width, uint8, read-only.
+
+        The height is that of the line, the same for every text, with room for accents and descenders.
+        """
+        key = (text, height_px, weight)
+        with self._lock:
+            kept = self._cache.get(key)
+            if kept is None:
+                kept = self._rasterise(_drawable(text), height_px, weight)
+                kept.flags.writeable = False
+                self._cache[key] = kept
+                if len(self._cache) > _CACHED_TEXTS:
+                    self._cache.popitem(last=False)
+            else:
+                self._cache.move_to_end(key)
+        return kept
+
+    def _rasterise(self, text: str, height_px: int, weight: int) -> np.ndarray:
+        if not text:
+            return np.zeros((height_px, 1), np.uint8)
+        return self._choose(text).mask(text, height_px, weight)
+
+    def _choose(self, text: str) -> TextBackend:
+        """The first backend that has all the letters; failing that, the one that lacks fewest, and a warning."""
+        fewest: Optional[str] = None
+        best = self._backends[-1]
+        for backend in self._backends:
+            missing = backend.missing(text)
+            if not missing:
+                return backend
+            if fewest is None or len(missing) < len(fewest):
+                best, fewest = backend, missing
+        self._warn(text, fewest or "")
+        return best
+
+    def _warn(self, text: str, missing: str) -> None:
+        for script in dict.fromkeys(map(script_of, missing)):
+            if script not in self._warned:
+                self._warned.add(script)
+                logger.warning(
+                    'no font here can draw the %s letters of %r properly: they appear as "?" or unjoined. %s',
+                    script,
+                    text,
+                    remedy(script),
+                )
+
+
+def available_backends() -> List[TextBackend]:
+    found: List[TextBackend] = []
+    if OpenCvText.available():
+        found.append(OpenCvText())
+    if PillowText.available():
+        found.append(PillowText())
+    found.append(HersheyText())
+    return found
+
+
+def script_of(character: str) -> str:
+    """The script as Unicode's character names call it: CJK, ARABIC, DEVANAGARI."""
+    if unicodedata.category(character) in ("So", "Sk", "Co", "Cn"):
+        return _SYMBOLS
+    return unicodedata.name(character, _SYMBOLS).split()[0]
+
+
+def remedy(script: str) -> str:
+    """What the user can do about letters that no font has."""
+    if script in _EAST_ASIAN:
+        fonts = "fonts-noto-cjk"
+    elif script == _SYMBOLS:
+        fonts = "fonts-symbola"
+    else:
+        fonts = "fonts-noto-core"
+    pillow = "" if PillowText.available() else f" and `{install_hint('pillow')}`"
+    return f"To mend it: `apt-get install {fonts}` (or any font that has them){pillow}"
+
+
+def _drawable(text: str) -> str:
+    """Composed letters (files from a Mac have them in pieces), no line breaks, nothing invisible."""
+    composed = unicodedata.normalize("NFC", text)
+    spaced = "".join(" " if c.isspace() else c for c in composed)
+    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs") and not _is_selector(c))
+
+
+def _is_selector(character: str) -> bool:
+    return 0xFE00 <= ord(character) <= 0xFE0F
+
+
+class TextBackend(Protocol):
     """Draws one line of text."""
 
     def missing(self, text: str) -> str:
@@ -37,7 +142,7 @@ class Typesetter(Protocol):
         ...
 
 
-class OpenCvTypesetter:
+class OpenCvText:
     """OpenCV 5 carries a font with Latin, Greek, Cyrillic, Hebrew, Chinese, Japanese and Korean letters.
 
     It sets each letter by itself from the left: scripts whose letters join are beyond it.
@@ -75,7 +180,7 @@ class OpenCvTypesetter:
         return np.array_equal(self.mask(character, 32), self.mask("?", 32))
 
 
-class PillowTypesetter:
+class PillowText:
     """Pillow with whichever font of this machine has the letters."""
 
     def __init__(self, folders: Optional[Sequence[Path]] = None) -> None:
@@ -130,7 +235,7 @@ class PillowTypesetter:
         return self._loaded[key]
 
 
-class HersheyTypesetter:
+class HersheyText:
     """OpenCV's line font: always there, plain ASCII only. Accents are left off the letters that have them."""
 
     _FACE = cv2.FONT_HERSHEY_SIMPLEX

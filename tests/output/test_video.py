@@ -15,15 +15,14 @@ from made_results import ANN, frame, picture, result
 from waiting import PATIENT_S
 
 from app.errors import OutputError
-from app.output import film_encoders
+from app.output import video_encoders
 from app.output.annotate import Annotator
-from app.output.film_clock import PICTURE_SECONDS
-from app.output.film_encoders import bit_rate, gstreamer_pipeline, has_gstreamer, open_film
-from app.output.film_writers import ConstantRateWriter
-from app.output.fitting import fit_into, inner_box
+from app.output.layout import fit_into, inner_box
 from app.output.opening import open_outputs
 from app.output.paths import channel_path, safe_name
-from app.output.video import VideoOutput, film_size
+from app.output.video import VideoOutput, video_size
+from app.output.video_encoders import bit_rate, gstreamer_pipeline, has_gstreamer, open_video_writer
+from app.output.video_writers import PICTURE_SECONDS, ConstantRateWriter
 from app.settings import OutputSettings
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
@@ -101,7 +100,7 @@ def test_odd_and_tiny_sizes_work(tmp_path, width, height):
         film.handle(result(frame(i, image=image)))
     film.close()
     _, shown = read_film(tmp_path / "film.mp4")
-    assert shown[0][1].shape[1::-1] == film_size(width, height) and len(shown) == 3
+    assert shown[0][1].shape[1::-1] == video_size(width, height) and len(shown) == 3
 
 
 def test_a_size_that_changes_is_fitted_into_the_first(tmp_path):
@@ -245,7 +244,7 @@ def test_a_safe_name_stays_in_its_folder(name):
 
 
 def test_without_pyav_the_film_is_mpeg4_of_constant_rate_and_that_is_said(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(film_encoders, "_pyav_is_installed", lambda: False)
+    monkeypatch.setattr(video_encoders, "_pyav_is_installed", lambda: False)
     times = [i / 10 for i in range(10)] + [3 + i / 50 for i in range(50)]
     path = tmp_path / "film.mp4"
     write_film(path, [frame(i, position=t) for i, t in enumerate(times)], fps=25.0)
@@ -285,7 +284,7 @@ def test_a_camera_that_is_away_for_hours_does_not_fill_the_film_with_its_last_pi
 
 def test_the_jetsons_pipeline_as_text(tmp_path):
     path = tmp_path / 'a "b".mp4'
-    text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, film_encoders.HARDWARE)
+    text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, video_encoders.HARDWARE)
     assert text == (
         "appsrc ! video/x-raw,format=BGR ! videoconvert ! video/x-raw,format=BGRx ! nvvidconv ! "
         "video/x-raw(memory:NVMM),format=NV12,width=1280,height=720 ! nvv4l2h264enc bitrate=2764800 "
@@ -308,8 +307,8 @@ SOFTWARE_TWIN = """
     import sys
     import cv2, numpy as np
     from pathlib import Path
-    from app.output import film_encoders as encoders
-    from app.output.film_writers import ConstantRateWriter
+    from app.output import video_encoders as encoders
+    from app.output.video_writers import ConstantRateWriter
 
     if not (encoders.has_gstreamer(cv2.getBuildInformation()) and encoders.element_exists(encoders.SOFTWARE)):
         sys.exit(77)
@@ -326,7 +325,7 @@ SOFTWARE_TWIN = """
 
 @pytest.mark.slow
 def test_the_pipelines_software_twin_writes_a_film_with_the_systems_opencv(tmp_path):
-    root = str(__import__("pathlib").Path(film_encoders.__file__).parents[2])
+    root = str(__import__("pathlib").Path(video_encoders.__file__).parents[2])
     path = tmp_path / 'odd "name" \\.mp4'
     try:
         run = subprocess.run(
@@ -346,7 +345,7 @@ def test_the_pipelines_software_twin_writes_a_film_with_the_systems_opencv(tmp_p
 
 def test_without_a_hardware_encoder_pyav_writes(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    film = open_film(tmp_path / "film.mp4", (320, 180), 23)
-    assert type(film).__name__ == ("ConstantRateWriter" if film_encoders.hardware_encoder_works() else "PyAvWriter")
+    film = open_video_writer(tmp_path / "film.mp4", (320, 180), 23)
+    assert type(film).__name__ == ("ConstantRateWriter" if video_encoders.hardware_encoder_works() else "PyAvWriter")
     film.write(picture(), 0.0)
     film.close(0.04)

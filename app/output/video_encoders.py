@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 
 from app.errors import OutputError
-from app.output.film_clock import USUAL_STEP_S
-from app.output.film_writers import FRAGMENT_S, ConstantRateWriter, FilmWriter, PyAvWriter
-from app.output.fitting import Size
+from app.output.layout import Size
+from app.output.video_writers import DEFAULT_STEP_S, FRAGMENT_S, ConstantRateWriter, PyAvWriter, VideoWriter
 from app.text import install_hint
 
 logger = logging.getLogger(__name__)
@@ -31,9 +30,9 @@ _LEAST_TEST_BYTES = 500
 _BITS_PER_PIXEL_AT_CRF_23 = 0.1
 
 
-def open_film(path: Path, size: Size, crf: int, fps: Optional[float] = None) -> FilmWriter:
+def open_video_writer(path: Path, size: Size, crf: int, fps: Optional[float] = None) -> VideoWriter:
     """The best writer there is. `fps` matters only to those that write films of constant rate."""
-    rate = fps or 1 / USUAL_STEP_S
+    rate = fps or 1 / DEFAULT_STEP_S
     if hardware_encoder_works():
         pipeline = gstreamer_pipeline(path, size, rate, crf, HARDWARE)
         writer = cv2.VideoWriter(pipeline, cv2.CAP_GSTREAMER, 0, rate, size)

@@ -8,26 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.output.lettering import Lettering, remedy, script_of
-from app.output.typesetters import (
+from app.output.bidi import visual_order
+from app.output.text_renderer import (
     BOLD,
-    HersheyTypesetter,
-    OpenCvTypesetter,
-    PillowTypesetter,
+    HersheyText,
+    OpenCvText,
+    PillowText,
+    TextRenderer,
     needs_joining,
+    remedy,
+    script_of,
 )
-from app.output.writing_order import visual_order
 
-needs_opencv_5 = pytest.mark.skipif(not OpenCvTypesetter.available(), reason="OpenCV 5's letters are not there")
-needs_pillow = pytest.mark.skipif(not PillowTypesetter.available(), reason="Pillow is not installed")
+needs_opencv_5 = pytest.mark.skipif(not OpenCvText.available(), reason="OpenCV 5's letters are not there")
+needs_pillow = pytest.mark.skipif(not PillowText.available(), reason="Pillow is not installed")
 
 
-def typesetters():
-    made = [HersheyTypesetter()]
-    if OpenCvTypesetter.available():
-        made.append(OpenCvTypesetter())
-    if PillowTypesetter.available() and not PillowTypesetter().missing("A"):
-        made.append(PillowTypesetter())
+def backends():
+    made = [HersheyText()]
+    if OpenCvText.available():
+        made.append(OpenCvText())
+    if PillowText.available() and not PillowText().missing("A"):
+        made.append(PillowText())
     return made
 
 
@@ -35,10 +37,10 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-@pytest.mark.parametrize("typesetter", typesetters(), ids=lambda made: type(made).__name__)
+@pytest.mark.parametrize("backend", backends(), ids=lambda made: type(made).__name__)
 @pytest.mark.parametrize("height_px", [13, 26, 60])
-def test_every_typesetter_puts_letters_on_the_same_line(typesetter, height_px):
-    rows = np.flatnonzero(typesetter.mask("HEX", height_px, 400).max(axis=1) > 127)
+def test_every_typesetter_puts_letters_on_the_same_line(backend, height_px):
+    rows = np.flatnonzero(backend.mask("HEX", height_px, 400).max(axis=1) > 127)
     middle = (rows[0] + rows[-1]) / 2 / height_px
     assert 0.38 < middle < 0.62, "capitals stand in the middle of the line"
     assert 0.4 < (rows[-1] - rows[0] + 1) / height_px < 0.75
@@ -46,84 +48,82 @@ def test_every_typesetter_puts_letters_on_the_same_line(typesetter, height_px):
 
 @needs_opencv_5
 def test_chinese_and_accented_names_are_drawn_without_a_warning(caplog):
-    lettering = Lettering([OpenCvTypesetter()])
-    shapes = [lettering.mask(text, 32).tobytes() for text in ("张伟", "王芳", "??", "José", "Jose", "Русский")]
+    renderer = TextRenderer([OpenCvText()])
+    shapes = [renderer.mask(text, 32).tobytes() for text in ("张伟", "王芳", "??", "José", "Jose", "Русский")]
     assert len(set(shapes)) == len(shapes)
     assert not warnings(caplog)
 
 
 @needs_opencv_5
 def test_opencv_knows_what_it_cannot_draw():
-    typesetter = OpenCvTypesetter()
-    assert typesetter.missing("Ann 张 é ? Ж") == ""
-    assert typesetter.missing("हिन्दी") and typesetter.missing("ไทย") and typesetter.missing("😀")
-    assert typesetter.missing("محمد"), "Arabic letters must be joined, which it does not do"
+    backend = OpenCvText()
+    assert backend.missing("Ann 张 é ? Ж") == ""
+    assert backend.missing("हिन्दी") and backend.missing("ไทย") and backend.missing("😀")
+    assert backend.missing("محمد"), "Arabic letters must be joined, which it does not do"
 
 
 @needs_pillow
 def test_pillow_draws_with_a_font_that_has_the_letters(caplog):
-    typesetter = PillowTypesetter()
-    if typesetter.missing("Русский"):
+    backend = PillowText()
+    if backend.missing("Русский"):
         pytest.skip("no font with Cyrillic letters here (fonts-dejavu-core)")
-    lettering = Lettering([typesetter])
-    assert lettering.mask("Русский", 32).max() > 200
-    assert not np.array_equal(lettering.mask("Русский", 32), lettering.mask("???????", 32))
+    renderer = TextRenderer([backend])
+    assert renderer.mask("Русский", 32).max() > 200
+    assert not np.array_equal(renderer.mask("Русский", 32), renderer.mask("???????", 32))
     assert not warnings(caplog)
 
 
 @needs_pillow
 def test_pillow_draws_chinese_names_where_a_font_has_them(caplog):
-    typesetter = PillowTypesetter()
-    if typesetter.missing("张伟"):
+    backend = PillowText()
+    if backend.missing("张伟"):
         pytest.skip("no font with Chinese letters here (fonts-wqy-zenhei)")
-    lettering = Lettering([typesetter])
-    assert not np.array_equal(lettering.mask("张伟", 32), lettering.mask("王芳", 32))
+    renderer = TextRenderer([backend])
+    assert not np.array_equal(renderer.mask("张伟", 32), renderer.mask("王芳", 32))
     assert not warnings(caplog)
 
 
 @needs_pillow
 def test_a_machine_without_fonts_falls_back_to_opencvs_lines(tmp_path):
-    typesetter = PillowTypesetter([tmp_path])
-    assert typesetter.missing("Ann")
-    assert np.array_equal(
-        Lettering([typesetter, HersheyTypesetter()]).mask("Ann", 32), HersheyTypesetter().mask("Ann", 32)
-    )
+    backend = PillowText([tmp_path])
+    assert backend.missing("Ann")
+    assert np.array_equal(TextRenderer([backend, HersheyText()]).mask("Ann", 32), HersheyText().mask("Ann", 32))
 
 
 @needs_pillow
 def test_a_damaged_font_is_passed_over(tmp_path):
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    assert PillowTypesetter([tmp_path]).missing("Ann")
+    assert PillowText([tmp_path]).missing("Ann")
 
 
 def test_letters_that_nothing_can_draw_are_warned_of_once_a_script_with_a_remedy(caplog):
-    lettering = Lettering([HersheyTypesetter()])
+    renderer = TextRenderer([HersheyText()])
     for text in ("张伟", "王芳", "Русский", "张"):
-        lettering.mask(text, 32)
+        renderer.mask(text, 32)
     chinese, cyrillic = warnings(caplog)
     assert "CJK" in chinese and "'张伟'" in chinese and "apt-get install fonts-noto-cjk" in chinese
     assert "CYRILLIC" in cyrillic and "fonts-noto-core" in cyrillic
 
 
 def test_the_line_font_leaves_accents_off_without_complaint(caplog):
-    lettering = Lettering([HersheyTypesetter()])
-    assert np.array_equal(lettering.mask("José Müller", 32), lettering.mask("Jose Muller", 32))
+    renderer = TextRenderer([HersheyText()])
+    assert np.array_equal(renderer.mask("José Müller", 32), renderer.mask("Jose Muller", 32))
     assert not warnings(caplog)
 
 
 def test_names_from_a_mac_are_put_together_first():
-    lettering = Lettering()
+    renderer = TextRenderer()
     assert np.array_equal(
-        lettering.mask(unicodedata.normalize("NFD", "José"), 32),
-        lettering.mask(unicodedata.normalize("NFC", "José"), 32),
+        renderer.mask(unicodedata.normalize("NFD", "José"), 32),
+        renderer.mask(unicodedata.normalize("NFC", "José"), 32),
     )
 
 
 def test_a_text_is_rasterised_once_and_cannot_be_spoilt():
-    lettering = Lettering()
-    mask = lettering.mask("Ann", 32)
-    assert lettering.mask("Ann", 32) is mask
-    assert lettering.mask("Ann", 33) is not mask
+    renderer = TextRenderer()
+    mask = renderer.mask("Ann", 32)
+    assert renderer.mask("Ann", 32) is mask
+    assert renderer.mask("Ann", 33) is not mask
     with pytest.raises(ValueError, match="read-only"):
         mask[0, 0] = 1
 
@@ -131,16 +131,14 @@ def test_a_text_is_rasterised_once_and_cannot_be_spoilt():
 @settings(max_examples=60)
 @given(st.text(st.characters(max_codepoint=0x1FAFF), max_size=12), st.integers(10, 60))
 def test_any_text_gives_a_mask_of_the_lines_height(text, height_px):
-    lettering = Lettering(
-        [OpenCvTypesetter(), HersheyTypesetter()] if OpenCvTypesetter.available() else [HersheyTypesetter()]
-    )
-    mask = lettering.mask(text, height_px, BOLD)
+    renderer = TextRenderer([OpenCvText(), HersheyText()] if OpenCvText.available() else [HersheyText()])
+    mask = renderer.mask(text, height_px, BOLD)
     assert mask.dtype == np.uint8 and mask.shape[0] == height_px and mask.shape[1] >= 1
 
 
 @pytest.mark.parametrize("text", ["😀 ok", "👩‍👩‍👧", "\udce9", "a\nb", "", "\u200f", "\U0010ffff"])
 def test_odd_texts_do_no_harm(text):
-    assert Lettering().mask(text, 24).shape[0] == 24
+    assert TextRenderer().mask(text, 24).shape[0] == 24
 
 
 def test_right_to_left_names_are_turned_round_whole():

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_results import frame
 
-from app.output.film_clock import PICTURE_SECONDS, TICKS_PER_S, FilmClock, frames_to_fill, ticks
+from app.output.video_writers import PICTURE_SECONDS, TICKS_PER_S, VideoClock, frames_to_fill, ticks
 
 
 def shown(frames):
-    clock = FilmClock()
+    clock = VideoClock()
     return [clock.seconds(made) for made in frames]
 
 
