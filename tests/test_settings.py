@@ -4,13 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from app.errors import AppError, CombinedError
-from app.settings import Settings, all_settings, sections
+from app.settings import Settings, all_settings
 from app.settings.reader import Assignment, Layer, format_settings, read_file, resolve
-
-ROOT = Path(__file__).parent.parent
+from app.settings.template import TEMPLATE, template
 
 
 @pytest.fixture
@@ -137,15 +135,16 @@ def test_secret_values_are_never_shown(config, monkeypatch):
     assert "a-password" not in format_settings(resolve([read_file(path)]), [], {})
 
 
-def test_the_shipped_config_file_names_every_setting_with_its_default():
-    path = ROOT / "config.yaml"
-    assert resolve([read_file(path)]).settings == Settings()
-    # Everything in it is commented out; uncommented, it says what holds anyway.
-    lines = path.read_text(encoding="utf-8").splitlines()
-    settings_lines = lines[lines.index(f"# {next(iter(sections()))}:") :]
-    shown = yaml.safe_load("\n".join(line[2:] for line in settings_lines))
-    assert list(shown) == list(sections())
+def test_the_template_is_up_to_date_and_says_what_holds_anyway():
+    assert TEMPLATE.read_text(encoding="utf-8") == template(), "run python -m app.settings.template"
+    assert resolve([read_file(TEMPLATE)]).settings == Settings()
+
+
+def test_the_template_without_its_comments_sets_every_default(config):
+    text = template()
+    path = config("\n".join(line[2:] for line in text[text.index("# capture:") :].splitlines()))
+    effective = resolve([read_file(path)])
+    assert {origin.rpartition(":")[0] for key, origin in effective.origins.items() if key != "sources"} == {str(path)}
     for info in all_settings():
-        assert info.name in shown[info.section], info.key
-        value = shown[info.section][info.name]
-        assert value == (info.shown_default if isinstance(info.default, Path) else info.default), info.key
+        value = getattr(getattr(effective.settings, info.section), info.name)
+        assert value == (path.parent / info.shown_default if isinstance(value, Path) else info.default), info.key

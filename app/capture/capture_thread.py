@@ -286,7 +286,7 @@ class CaptureThread:
                 if len(self._abandoned) < MOST_ABANDONED:
                     return True
                 log.warning("%s: %d of its readers hang; waiting for one to return", self.source, len(self._abandoned))
-                until = time.monotonic() + self._settings.retry_most_s
+                until = time.monotonic() + self._settings.retry_max_s
             return False
 
     # Changes of state; the lock is held.
@@ -349,7 +349,7 @@ class CaptureThread:
         self.start()
 
     def _peek_pause_s(self) -> float:
-        return backoff_s(self._failures_in_a_row, self._settings.retry_first_s, self._settings.retry_most_s)
+        return backoff_s(self._failures_in_a_row, self._settings.retry_min_s, self._settings.retry_max_s)
 
     def _next_pause_s(self) -> float:
         pause_s = self._peek_pause_s()

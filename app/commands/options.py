@@ -13,9 +13,9 @@ from app.errors import SourceError
 from app.files import PROGRAM_FOLDER
 from app.settings import SettingInfo, all_settings
 from app.settings.reader import DEFAULT, Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
+from app.settings.template import TEMPLATE
 from app.text import from_here
 
-TEMPLATE = PROGRAM_FOLDER / "config.yaml"
 OWN_SETTINGS = PROGRAM_FOLDER / "config.local.yaml"
 """The user's own settings, which git ignores."""
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 from app.credentials import HIDDEN
 from app.errors import AppError, SettingsError, raise_all
-from app.settings.schema import SettingInfo, Settings, all_settings, sections
+from app.settings.schema import SettingInfo, Settings, all_settings, as_yaml, sections
 from app.text import bounds, from_here, suggestion
 from app.yaml_lines import YamlNode, read_yaml
 
@@ -205,13 +205,7 @@ def format_settings(effective: EffectiveSettings, sources: Iterable[str], resolv
         given = Assignment(getattr(getattr(effective.settings, info.section), info.name), effective.origins[info.key])
         if given.value is None:
             given = resolved.get(info.key, given)
-        value = HIDDEN if info.secret and given.value is not None else _as_yaml(given.value)
+        value = HIDDEN if info.secret and given.value is not None else as_yaml(given.value)
         rows.append((info.key, value, given.origin))
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {origin}" for key, value, origin in rows)
-
-
-def _as_yaml(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)

@@ -1,7 +1,7 @@
-"""Every number and name that a user may choose: one typed tree, one place.
+"""Every number and name that a user can set: one typed tree, in one place.
 
-Each setting is declared once, with its default, its bounds and its description. The keys of `config.yaml`, the
-command line's options, the checks and the table of `--show-settings` are all made from these declarations.
+Each setting is declared once, with its default, its bounds and its description. The template `config.yaml`, the
+options of the command line, the checks and the table of `--show-settings` are all made from these declarations.
 `app/settings/reader.py` fills the tree.
 """
 
@@ -44,54 +44,58 @@ class CaptureSettings:
 
     backend: str = setting(
         "auto",
-        "who decodes: OpenCV's FFmpeg, or GStreamer (Jetson's hardware decoder, CSI cameras); "
-        "auto takes GStreamer on a Jetson whose OpenCV has it",
+        "video decoder: OpenCV's FFmpeg, or GStreamer (a Jetson's hardware decoder, CSI cameras); "
+        "auto uses GStreamer on a Jetson whose OpenCV supports it",
         flag="--capture-backend",
         choices=("auto", "ffmpeg", "gstreamer"),
     )
-    rtsp_transport: str = setting("tcp", "how RTSP carries its packets", choices=("tcp", "udp"))
+    rtsp_transport: str = setting("tcp", "transport of RTSP", choices=("tcp", "udp"))
     rtsp_codec: str = setting(
-        "auto", "codec of RTSP cameras for GStreamer's pipeline", choices=("auto", "h264", "h265")
+        "auto", "codec of RTSP cameras; used with GStreamer only", choices=("auto", "h264", "h265")
     )
-    open_timeout_s: float = setting(5.0, "give up opening a live source after this time", minimum=0.1, maximum=600)
-    read_timeout_s: float = setting(5.0, "a live source silent for this long is reopened", minimum=0.1, maximum=600)
-    retry_first_s: float = setting(
-        1.0, "wait before the first reconnection, doubled each time", minimum=0.01, maximum=60
+    open_timeout_s: float = setting(
+        5.0, "seconds after which opening a live source is given up", minimum=0.1, maximum=600
     )
-    retry_most_s: float = setting(30.0, "longest wait between two reconnections", minimum=0.01, maximum=3600)
-    width: int = setting(1280, "width asked of a USB or CSI camera", minimum=16, maximum=7680)
-    height: int = setting(720, "height asked of a USB or CSI camera", minimum=16, maximum=4320)
-    fps: float = setting(30.0, "frames a second asked of a USB or CSI camera", minimum=1, maximum=240)
+    read_timeout_s: float = setting(
+        5.0, "seconds without a frame after which a live source is reopened", minimum=0.1, maximum=600
+    )
+    retry_min_s: float = setting(
+        1.0, "seconds before the first reconnection; doubled after each failure", minimum=0.01, maximum=60
+    )
+    retry_max_s: float = setting(30.0, "maximum seconds between two reconnections", minimum=0.01, maximum=3600)
+    width: int = setting(1280, "requested width of a USB or CSI camera", minimum=16, maximum=7680)
+    height: int = setting(720, "requested height of a USB or CSI camera", minimum=16, maximum=4320)
+    fps: float = setting(30.0, "requested frame rate of a USB or CSI camera", minimum=1, maximum=240)
     csi_flip: int = setting(
-        0, "rotation of a CSI camera: 0 none, 2 upside down (nvvidconv's flip-method)", minimum=0, maximum=7
+        0, "rotation of a CSI camera: 0 = none, 2 = 180 degrees (flip-method of nvvidconv)", minimum=0, maximum=7
     )
-    queue_frames: int = setting(4, "frames of a recording read ahead", minimum=1, maximum=256)
+    queue_frames: int = setting(4, "frames of a recording to read ahead", minimum=1, maximum=256)
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which networks run, and on what."""
+    """Which models run, and on what."""
 
-    catalog: Path = setting(PROGRAM_FOLDER / "engines/catalog.yaml", "the models that can be chosen")
+    catalog: Path = setting(PROGRAM_FOLDER / "engines/catalog.yaml", "catalogue of models")
     detector: str = setting(
-        "retinaface_mnet025", "finds the faces; a name from the catalogue", flag="--detector", metavar="NAME"
+        "retinaface_mnet025", "face detection model (see `engines list`)", flag="--detector", metavar="NAME"
     )
     embedder: str = setting(
-        "mobilefacenet", "tells them apart; a name from the catalogue", flag="--embedder", metavar="NAME"
+        "mobilefacenet", "face embedding model (see `engines list`)", flag="--embedder", metavar="NAME"
     )
     backend: str = setting(
         "auto",
-        "what runs the networks; auto takes the fastest that works here and says why",
+        "inference backend; auto uses the fastest that works on this machine",
         flag="--backend",
         choices=("auto", "tensorrt", "openvino", "onnx"),
     )
     precision: str = setting(
         "auto",
-        "arithmetic of the networks; auto is the fastest that keeps the accuracy",
+        "numeric precision; auto uses the fastest that keeps the accuracy",
         flag="--precision",
         choices=("auto", "fp32", "fp16", "bf16", "int8"),
     )
-    threads: int = setting(0, "CPU threads a network may use; 0 = as many as there are cores", minimum=0, maximum=256)
+    threads: int = setting(0, "CPU threads per model; 0 = one per core", minimum=0, maximum=256)
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,16 @@ class DetectionSettings:
 
     input_size: int = setting(
         640,
-        "the frame's longer side is shrunk to this before detection; larger finds smaller faces, slower",
+        "longer side of the detector's input in pixels; larger values find smaller faces and are slower",
         minimum=64,
         maximum=4096,
     )
     min_score: Optional[float] = setting(
-        None, "least score of a face; default: the detector's own, from the catalogue", minimum=0.01, maximum=1
+        None, "minimum score of a face; null = the default of the detector", minimum=0.01, maximum=1
     )
-    nms_iou: float = setting(0.4, "boxes that overlap more than this are the same face", minimum=0.05, maximum=0.95)
+    nms_iou: float = setting(
+        0.4, "boxes that overlap by more than this (IoU) are the same face", minimum=0.05, maximum=0.95
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class QualityLimits:
 
 @dataclass(frozen=True)
 class GallerySettings:
-    """Who is known, and which photos are good enough to know them by."""
+    """Who is enrolled, and which photos are good enough."""
 
     folder: Path = setting(
         PROGRAM_FOLDER / "gallery",
@@ -130,17 +136,19 @@ class GallerySettings:
         metavar="DIR",
     )
     reload_every_s: float = setting(
-        2.0, "how often the folder is looked at for changes; 0 = never", minimum=0, maximum=3600
+        2.0, "seconds between two checks of the folder for changes; 0 = never", minimum=0, maximum=3600
     )
-    min_face_px: float = setting(40.0, "least width and height of a face in a photo", minimum=1, maximum=1000)
+    min_face_px: float = setting(
+        40.0, "minimum width and height of a face in a photo, in pixels", minimum=1, maximum=1000
+    )
     min_score: Optional[float] = setting(
         None,
-        "least score of a face in a photo, which should be a face beyond doubt; null = the detector's own, mostly 0.8",
+        "minimum score of a face in a photo; null = the detector's default, usually 0.8",
         minimum=0.01,
         maximum=1,
     )
     min_sharpness: float = setting(
-        20.0, "least sharpness of a face in a photo (variance of its Laplacian)", minimum=0, maximum=10000
+        20.0, "minimum sharpness of a face in a photo (variance of the Laplacian)", minimum=0, maximum=10000
     )
 
 
@@ -150,45 +158,50 @@ class RecognitionSettings:
 
     threshold: Optional[float] = setting(
         None,
-        "least cosine similarity for a name; default: the embedder's own, from the catalogue",
+        "minimum cosine similarity for a name; null = the default of the embedder",
         flag="--threshold",
         metavar="T",
         minimum=-1,
         maximum=1,
     )
-    margin: float = setting(0.03, "the runner-up must be at least this much less similar", minimum=0, maximum=1)
+    margin: float = setting(
+        0.03, "minimum distance in similarity to the second most similar person", minimum=0, maximum=1
+    )
     min_face_px: float = setting(20.0, "smaller faces are not compared", minimum=1, maximum=1000)
     vote_window: int = setting(5, "number of recent comparisons that vote on a track's name", minimum=1, maximum=50)
     min_votes: int = setting(2, "votes that must agree before a track gets a name", minimum=1, maximum=50)
     reembed_after_s: float = setting(
-        1.0, "a settled track is compared again after this time; 0 = in every frame", minimum=0, maximum=3600
+        1.0, "seconds after which a settled track is compared again; 0 = in every frame", minimum=0, maximum=3600
     )
 
 
 @dataclass(frozen=True)
 class AttributeSettings:
-    """What is told of a face besides who it is. All off: names of models from the catalogue switch them on."""
+    """What is estimated for each face besides its name. Naming a model of the catalogue enables an attribute."""
 
     gender_age: Optional[str] = setting(
-        None, "tells gender and age; a model such as genderage", flag="--gender-age", metavar="NAME"
+        None, "estimate gender and age with this model, e.g. genderage", flag="--gender-age", metavar="NAME"
     )
     mask: Optional[str] = setting(
-        None, "tells who wears a mask; a model of the family mask", flag="--mask", metavar="NAME"
+        None, "detect face masks with this model, one of the family mask", flag="--mask", metavar="NAME"
     )
     antispoof: Optional[str] = setting(
-        None, "tells people from photos and screens; a model such as minifasnet_v2", flag="--antispoof", metavar="NAME"
+        None,
+        "detect photos and screens (liveness) with this model, e.g. minifasnet_v2",
+        flag="--antispoof",
+        metavar="NAME",
     )
     landmarks106: Optional[str] = setting(
         None,
-        "106 points of each face in every frame; a model such as 2d106det",
+        "locate 106 landmarks per face with this model, e.g. 2d106det",
         flag="--landmarks106",
         metavar="NAME",
     )
-    head_pose: bool = setting(False, "where each face looks; needs no model", flag="--head-pose")
+    head_pose: bool = setting(False, "estimate the head pose; needs no model", flag="--head-pose")
 
     @property
     def models(self) -> Dict[str, str]:
-        """By family: the names of the models that were chosen."""
+        """The names of the chosen models by family."""
         chosen = {
             "gender_age": self.gender_age,
             "mask": self.mask,
@@ -202,9 +215,11 @@ class AttributeSettings:
 class TrackingSettings:
     """How a face is followed from frame to frame."""
 
-    min_iou: float = setting(0.3, "least overlap with the place where the face was", minimum=0.01, maximum=0.99)
-    min_hits: int = setting(2, "frames before a face counts as present", minimum=1, maximum=100)
-    forget_after_s: float = setting(1.0, "a face unseen for this long has left", minimum=0, maximum=600)
+    min_iou: float = setting(0.3, "minimum overlap (IoU) with the face's previous box", minimum=0.01, maximum=0.99)
+    min_hits: int = setting(2, "frames in which a face must be seen before it is reported", minimum=1, maximum=100)
+    forget_after_s: float = setting(
+        1.0, "seconds after which a face that is no longer seen has left", minimum=0, maximum=600
+    )
 
 
 @dataclass(frozen=True)
@@ -213,34 +228,34 @@ class OutputSettings:
 
     save: Optional[Path] = setting(
         None,
-        "write the annotated film; with several channels one file each, OUT-CHANNEL.mp4; {date} and {time} in the "
-        "name are filled in",
+        "write the annotated video; with several channels one file each, OUT-CHANNEL.mp4; {date} and {time} in the "
+        "name are replaced",
         flag="--save",
         metavar="OUT.mp4",
     )
     overwrite: bool = setting(False, "replace files that exist", flag="--overwrite")
     events: Optional[Path] = setting(
         None,
-        "write who came and went, one JSON object a line; {date} and {time} as above",
+        "write events (who came, who left) as JSON Lines; {date} and {time} in the name are replaced",
         flag="--events",
         metavar="OUT.jsonl",
     )
-    window: Optional[bool] = setting(None, "show a window; default: when there is a display", flag="--window")
-    landmarks: bool = setting(False, "draw the five landmarks (key l in the window)", flag="--landmarks")
-    snapshots: Path = setting(Path("snapshots"), "where key s in the window saves pictures", metavar="DIR")
-    video_crf: int = setting(23, "quality of the film: 0 lossless, 51 worst", minimum=0, maximum=51)
+    window: Optional[bool] = setting(None, "show a window; null = if there is a display", flag="--window")
+    landmarks: bool = setting(False, "draw the five landmarks (key L in the window)", flag="--landmarks")
+    snapshots: Path = setting(Path("snapshots"), "folder for pictures saved with key S in the window", metavar="DIR")
+    video_crf: int = setting(23, "quality of the video: 0 = lossless, 51 = worst", minimum=0, maximum=51)
     queue_frames: int = setting(
-        8, "frames that may wait for a slow output before a live source's are skipped", minimum=1, maximum=256
+        8, "frames that wait for a slow output before frames of live sources are skipped", minimum=1, maximum=256
     )
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How long it runs, and how much it tells."""
+    """How long a run takes, and how much it logs."""
 
     max_frames: Optional[int] = setting(
         None,
-        "stop after this many processed frames of all channels together",
+        "stop after this many frames, all channels together",
         flag="--max-frames",
         metavar="N",
         minimum=1,
@@ -249,13 +264,13 @@ class RunSettings:
         None, "stop after this many seconds", flag="--duration", metavar="S", minimum=0.001
     )
     log_level: str = setting(
-        "info", "how much is logged", flag="--log-level", choices=("debug", "info", "warning", "error")
+        "info", "minimum level of log messages", flag="--log-level", choices=("debug", "info", "warning", "error")
     )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole tree. `sources` maps a channel's name to its address; see `app/capture/uri.py` for the grammar."""
+    """The whole tree. `sources` are pairs of a channel's name and its address (grammar: `app/capture/uri.py`)."""
 
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     capture: CaptureSettings = CaptureSettings()
@@ -299,7 +314,13 @@ class SettingInfo:
         """For help and templates: the same on every machine."""
         if isinstance(self.default, Path) and PROGRAM_FOLDER in self.default.parents:
             return str(self.default.relative_to(PROGRAM_FOLDER))
-        return str(self.default)
+        return as_yaml(self.default)
+
+
+def as_yaml(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def sections() -> Dict[str, type]:

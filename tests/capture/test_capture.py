@@ -24,7 +24,7 @@ from app.errors import SourceError
 from app.settings import CaptureSettings
 
 FAST = CaptureSettings(
-    retry_first_s=0.01, retry_most_s=0.05, queue_frames=3, open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S
+    retry_min_s=0.01, retry_max_s=0.05, queue_frames=3, open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S
 )
 TOO_LONG_S = 4 * PATIENT_S
 
@@ -434,7 +434,7 @@ def test_pauses_double_up_to_the_longest(attempt, first, most):
 
 def test_pauses_by_default():
     settings = CaptureSettings()
-    pauses = [backoff_s(attempt, settings.retry_first_s, settings.retry_most_s) for attempt in range(7)]
+    pauses = [backoff_s(attempt, settings.retry_min_s, settings.retry_max_s) for attempt in range(7)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
 
 
