@@ -29,11 +29,11 @@ Ctrl-C ends a run in good order: films are finished and the summary is printed.
 exit codes: 0 done, also when a run was ended by Ctrl-C; 1 a part failed or was refused; 2 a mistake, or a source
 that cannot be opened; 130 anything else that was interrupted by Ctrl-C"""
 
-NO_SOURCE = """no source is given: name at least one, for example
+NO_SOURCE = """no source given; name at least one, for example
   python -m app --camera 0
   python -m app --rtsp rtsp://user:password@192.168.1.20/stream1
   python -m app --video clip.mp4
-or write them into config.yaml under 'sources:'. To see it work without a camera: python -m app demo"""
+or put them into config.local.yaml under 'sources:'. To try it without a camera: python -m app demo"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -113,7 +113,9 @@ def test_settings_in_documents_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", MANUAL, ids=lambda path: path.name)
 def test_options_in_documents_exist(path: Path) -> None:
     sources = "".join(
-        file.read_text(encoding="utf-8") for file in [*ROOT.glob("app/*.py"), *ROOT.glob("app/commands/**/*.py")]
+        file.read_text(encoding="utf-8")
+        for pattern in ("app/*.py", "app/settings/*.py", "app/commands/**/*.py")
+        for file in ROOT.glob(pattern)
     )
     options = {*re.findall(r"--[a-z][a-z0-9-]+", sources), "--help"}
     options |= {f"--{key.replace('_', '-')}" for key in SETTINGS["attributes"]}
