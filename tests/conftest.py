@@ -51,10 +51,10 @@ def people_gallery(tmp_path_factory, portraits):
 @pytest.fixture(scope="session")
 def people_film(tmp_path_factory, portraits):
     """40 frames, 1280 x 720, 25 a second: Collins, Hopper and the stranger side by side."""
-    from app.tools.demo.crowd import make_crowd
+    from app.tools.demo.portraits import write_crowd_video
 
     path = tmp_path_factory.mktemp("film") / "people.mp4"
-    make_crowd(path, portraits, faces=3, frames=40)
+    write_crowd_video(path, portraits, faces=3, frames=40)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 from app.capture.uri import parse_source
@@ -13,21 +12,22 @@ from app.commands.options import add_settings_options, effective_settings
 from app.commands.run import stop_on_signals
 from app.errors import ExitCode, check_all
 from app.settings import RunSettings, Settings
+from app.text import program
 
-DESCRIPTION = """Makes a short film in which a camera passes portraits of Eileen Collins, Grace Hopper and a stranger,
-enrols the two women by other cuts of their pictures, and runs the program on the film as on any other recording.
-Fails when one of the two is not recognised or the stranger gets a name."""
+DESCRIPTION = """Makes a short video in which a camera moves past portraits of Eileen Collins, Grace Hopper and a
+stranger, enrols the two women from different crops of the same photos, and runs the program on the video as on any
+other recording. Fails if one of the two is not recognised or the stranger gets a name."""
 
 EXAMPLES = """writes into the current folder:
-  demo.mp4            the annotated film
+  demo.mp4            the annotated video
   demo.events.jsonl   who came and went
-  demo/               the film as it was before, and the gallery"""
+  demo/               the original video and the gallery"""
 
 NEXT = """
 Now with your own camera:
   cp ~/pictures/ann.jpg gallery/Ann.jpg
-  {python} -m app people check
-  {python} -m app --camera 0          or: --rtsp rtsp://user:password@address/path"""
+  {program} people check
+  {program} --camera 0          or: --rtsp rtsp://user:password@address/path"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,34 +37,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = _demo_settings(effective_settings(arguments).settings)
     progress = configure_logging(settings.run.log_level)
-    # Only now, so that --help is answered at once.
+    # Imported here, so that --help is fast.
     from app.assembly import run
     from app.models.loading import model_checks
-    from app.tools.demo.check import TruthCheck
-    from app.tools.demo.film import make_film
     from app.tools.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
+    from app.tools.demo.video import NameCheck, make_video
 
-    # A missing model is told before the film is made.
+    # A missing model is reported before the video is made.
     check_all(*model_checks(settings.models))
     folder = settings.gallery.folder.parent
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)
-    print("making the film ...", flush=True)
-    film = make_film(folder / "film.mp4", portraits, load_backdrops())
-    check = TruthCheck(film.truth)
-    source = parse_source(str(film.path), "demo")
+    print("making the video ...", flush=True)
+    video = make_video(folder / "video.mp4", portraits, load_backdrops())
+    check = NameCheck(video)
+    source = parse_source(str(video.path), "demo")
     report = run(settings, [source], stop_on_signals, progress, extra_outputs=[check])
     print(report.text(), check.text(), sep="\n\n")
     if report.stopped:
-        raise KeyboardInterrupt("before the end; nothing was checked")
+        raise KeyboardInterrupt("before the end; the names were not checked")
     mistakes = check.mistakes()
     if mistakes or report.failed:
-        print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the film could not be read"]))
+        print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the video could not be read"]))
         return ExitCode.INCOMPLETE
     print(
         f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
     )
-    print(NEXT.format(python=_this_python()))
+    print(NEXT.format(program=program()))
     return 0
 
 
@@ -82,9 +81,3 @@ def _demo_settings(settings: Settings) -> Settings:
             window=False,
         ),
     )
-
-
-def _this_python() -> str:
-    """The interpreter as one would type it here."""
-    python = Path(sys.executable)
-    return str(python.relative_to(Path.cwd())) if Path.cwd() in python.parents else str(python)

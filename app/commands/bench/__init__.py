@@ -1,4 +1,4 @@
-"""How fast this machine does it: the whole program, or (`bench engines`) the networks by themselves."""
+"""The speed of this machine: of the whole program, or of the networks alone (`bench engines`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
     loop.EXAMPLES
     + """
-  python -m app bench engines                      # the networks alone; bench engines --help tells more"""
+  python -m app bench engines                      # the networks alone; see bench engines --help"""
 )
 
 

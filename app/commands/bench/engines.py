@@ -1,4 +1,4 @@
-"""`bench engines`: the networks alone, by backend, precision and batch, and beside what others publish."""
+"""`bench engines`: the networks alone, by backend, precision and batch, and compared with what others publish."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import datetime
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple
 
 from app.commands.arguments import one_of, picture_size, positive, several, whole_number
 from app.commands.logs import configure_logging
@@ -20,21 +21,19 @@ from app.text import table
 if TYPE_CHECKING:
     import numpy as np
 
-    from app.models.entry import ModelEntry
-    from app.tools.benchmark.claims import Claim
-    from app.tools.benchmark.networks import Demand, Outcome
-    from app.tools.benchmark.published import MakeRandom, Plan
-    from app.tools.benchmark.subjects import Subject
+    from app.tools.benchmark.cases import BenchmarkCase
+    from app.tools.benchmark.networks import BenchmarkOptions, Outcome
+    from app.tools.benchmark.published import SpeedComparison
 
-DESCRIPTION = """Measures networks by themselves: how long preparing the pictures, carrying them to the device, the
-network and reading its outputs take, for each backend, precision and batch. Several backends are measured in turns, so
-that a machine whose speed wavers treats them alike. Ctrl-C prints what has been measured so far. Exit code 1: nothing
-could be measured.
+DESCRIPTION = """Measures networks alone: the time for preparing the pictures, copying them to the device, running the
+network and decoding its outputs, for each backend, precision and batch. Several backends are measured in turns, so that
+changes in the speed of the machine affect all of them. Ctrl-C prints what has been measured so far. Exit code 1:
+nothing could be measured.
 
---published measures what comparable programs publish, the same networks at the same sizes, and prints the figures of
-this machine beside theirs. Where weights are not installed, the right architecture with random weights takes their
-place if it is known: the speed is the same. Large networks take minutes on a small machine. TensorRT first builds an
-engine for each network and for just these batches, which takes minutes, and leaves those of the program alone."""
+--published measures the networks for which comparable programs publish figures, at the same sizes, and prints both.
+Where the weights are not installed, the same architecture with random weights is measured if it is known: the speed is
+the same. Large networks take minutes on a small machine. TensorRT first builds an engine for each network and for these
+batches, which takes minutes; the engines of the program are not touched."""
 
 EXAMPLES = """examples:
   python -m app bench engines                                      # the chosen detector and embedder
@@ -46,7 +45,7 @@ EXAMPLES = """examples:
 
 DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 DEFAULT_SIZES = ((640, 640),)
-LONGEST_S = 3600
+MAX_SECONDS = 3600
 FACES = 8
 
 
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="batches",
         metavar="N,…",
         type=several(whole_number(1)),
-        help="pictures a run (default: 1,2,4,8,16,32; with --published those of the tables)",
+        help="pictures per run (default: 1,2,4,8,16,32; with --published those of the published tables)",
     )
     for flag, key in (("--backend", "models.backend"), ("--precision", "models.precision")):
         parser.add_argument(
@@ -65,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             dest=f"{flag[2:]}s",
             metavar="NAME,…",
             type=several(one_of(_allowed(key))),
-            help=f"one or several, measured in turns: {', '.join(_allowed(key))} (default: the setting {key})",
+            help=f"one or more, measured in turns: {', '.join(_allowed(key))} (default: the setting {key})",
         )
     parser.add_argument(
         "--size",
@@ -73,36 +72,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WxH,…",
         type=several(picture_size(64)),
         default=DEFAULT_SIZES,
-        help="size of the pictures that detectors see (default: 640x640); embedders have their own",
+        help="input size of detectors (default: 640x640); embedders have their own",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
-        type=positive(LONGEST_S),
+        type=positive(MAX_SECONDS),
         default=3.0,
-        help="most time for one figure (default: 3); 3 runs at least",
+        help="maximum time per figure (default: 3), but at least 3 runs",
     )
     parser.add_argument(
-        "--published", action="store_true", help="measure what comparable programs publish, and print it beside"
+        "--published", action="store_true", help="measure what comparable programs publish, and print both"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables here as well")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the tables to this file")
     add_settings_options(parser, sections=())
 
 
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.published and arguments.models:
-        raise SettingsError("--published measures the networks of the published tables; leave the names out")
+        raise SettingsError("--published measures the networks of the published tables; omit the names")
     check_writable(arguments.json, arguments.markdown)
     settings = effective_settings(arguments).settings
     models = settings.models
     progress = configure_logging("warning")
+    from app.models.catalog import read_catalog
     from app.models.int8_pictures import inputs_for_int8
     from app.models.loading import leave_cores_to_networks
-    from app.tools.benchmark.networks import Demand, NetworkSpeed, measure_networks
+    from app.tools.benchmark.cases import random_network
+    from app.tools.benchmark.networks import BenchmarkOptions, NetworkSpeed, measure_networks
+    from app.tools.benchmark.published import compare_with_published, plan_measurements, read_published_speeds
 
     leave_cores_to_networks()
-    demand = Demand(
+    options = BenchmarkOptions(
         batches=arguments.batches or DEFAULT_BATCHES,
         backends=arguments.backends or (models.backend,),
         precisions=arguments.precisions or (models.precision,),
@@ -110,118 +112,83 @@ def execute(arguments: argparse.Namespace) -> int:
         seconds=arguments.seconds,
         inputs_for=inputs_for_int8(settings),
     )
-    picture, shown = _picture()
+    published = read_published_speeds() if arguments.published else []
+    selected = [speed for speed in published if not arguments.batches or speed.batch in arguments.batches]
+    if published and not selected:
+        batches = sorted({speed.batch for speed in published})
+        raise SettingsError(f"--batch: nothing is published for this; choose from {', '.join(map(str, batches))}")
+    picture, description = _picture()
     with tempfile.TemporaryDirectory() as folder:
-        work = _published_work(arguments, models, demand, Path(folder)) if arguments.published else None
-        subjects = work.planned.subjects if work else _chosen_subjects(arguments, models, demand)
-        outcomes, interrupted = collected(measure_networks(subjects, picture, progress.counter("measuring networks")))
+        plan = plan_measurements(selected, read_catalog(models.catalog), options, partial(random_network, Path(folder)))
+        cases = plan.cases if arguments.published else _chosen_cases(arguments, models, options)
+        outcomes, interrupted = collect(measure_networks(cases, picture, progress.counter("measuring networks")))
     progress.clear()
-    _tell(arguments, outcomes, work, shown)
+    _report(arguments, outcomes, compare_with_published(selected, plan, outcomes), description)
     if interrupted:
-        raise KeyboardInterrupt("this is what had been measured")
+        raise KeyboardInterrupt("the figures above were measured before")
     return 0 if any(isinstance(outcome, NetworkSpeed) for outcome in outcomes) else ExitCode.INCOMPLETE
 
 
-def collected(measuring: Iterator[Outcome]) -> Tuple[List[Outcome], bool]:
-    """What came until the end or until Ctrl-C, and whether it was that."""
-    outcomes: List[Outcome] = []
-    try:
-        for outcome in measuring:
-            outcomes.append(outcome)
-    except KeyboardInterrupt:
-        return outcomes, True
-    return outcomes, False
-
-
-class _PublishedWork(NamedTuple):
-    claims: Sequence[Claim]
-    planned: Plan
-
-
-def _published_work(
-    arguments: argparse.Namespace, models: ModelSettings, demand: Demand, folder: Path
-) -> _PublishedWork:
+def _chosen_cases(
+    arguments: argparse.Namespace, models: ModelSettings, options: BenchmarkOptions
+) -> List[Tuple[BenchmarkCase, BenchmarkOptions]]:
     from app.models.catalog import read_catalog
-    from app.tools.benchmark.claims import CLAIMS
-    from app.tools.benchmark.published import plan
-
-    claims = [claim for claim in CLAIMS if not arguments.batches or claim.batch in arguments.batches]
-    if not claims:
-        published = sorted({claim.batch for claim in CLAIMS})
-        raise SettingsError(f"--batch: nothing is published for these; there is {', '.join(map(str, published))}")
-    return _PublishedWork(claims, plan(claims, read_catalog(models.catalog), demand, _random_networks(folder)))
-
-
-def _random_networks(folder: Path) -> MakeRandom:
-    """Writes networks with random weights into the folder, which is gone afterwards."""
-    from app.tools.benchmark.subjects import ARCHITECTURES, random_weights_entry
-    from app.tools.importing.onnx_writer import write_architecture
-
-    def make(name: str) -> Optional[ModelEntry]:
-        if name not in ARCHITECTURES:
-            return None
-        path = folder / f"{name}.onnx"
-        if not path.is_file():
-            write_architecture(name, path, seed=0)
-        return random_weights_entry(name, path)
-
-    return make
-
-
-def _chosen_subjects(
-    arguments: argparse.Namespace, models: ModelSettings, demand: Demand
-) -> List[Tuple[Subject, Demand]]:
-    from app.models.catalog import read_catalog
-    from app.tools.benchmark.subjects import subject_of
+    from app.tools.benchmark.cases import case_of
 
     catalog = read_catalog(models.catalog)
     entries = [catalog.require(name) for name in arguments.models or (models.detector, models.embedder)]
-    subjects = [subject_of(entry, size) for entry in entries for size in arguments.sizes]
+    cases = [case_of(entry, size) for entry in entries for size in arguments.sizes]
     check_all(*(entry.verified_file for entry in entries))
-    # An embedder comes once for every size, and has only one.
-    return [
-        (subject, demand) for subject in {(subject.entry.name, subject.size): subject for subject in subjects}.values()
-    ]
+    # An embedder has only one size, whatever the number of sizes asked for.
+    unique = {(case.entry.name, case.size): case for case in cases}
+    return [(case, options) for case in unique.values()]
 
 
 def _picture() -> Tuple[np.ndarray, str]:
-    """What detectors are shown, and what that is."""
+    """The input of the detectors, and its description."""
     import numpy as np
 
-    from app.tools.demo.crowd import crowd_picture
-    from app.tools.demo.portraits import load_portraits
+    from app.tools.demo.portraits import crowd_picture, load_portraits
 
     try:
-        return crowd_picture(load_portraits(), FACES), f"the demo's picture of {FACES} faces, cut to size"
+        return crowd_picture(load_portraits(), FACES), f"the demo's picture of {FACES} faces, cropped to the size"
     except AppError as error:
         return np.full((720, 1280, 3), 96, np.uint8), f"a grey picture without faces ({error})"
 
 
-def _tell(
-    arguments: argparse.Namespace, outcomes: Sequence[Outcome], work: Optional[_PublishedWork], shown: str
+def collect(outcomes: Iterator[Outcome]) -> Tuple[List[Outcome], bool]:
+    """All outcomes until the end or until Ctrl-C, and whether it was Ctrl-C."""
+    collected: List[Outcome] = []
+    try:
+        for outcome in outcomes:
+            collected.append(outcome)
+    except KeyboardInterrupt:
+        return collected, True
+    return collected, False
+
+
+def _report(
+    arguments: argparse.Namespace, outcomes: Sequence[Outcome], comparisons: Sequence[SpeedComparison], picture: str
 ) -> None:
     from app.tools.benchmark.network_report import markdown_table, published_report, report_json, speed_report
-    from app.tools.benchmark.power import PowerMeter
-    from app.tools.benchmark.published import rows
-    from app.tools.machine import describe_machine
+    from app.tools.machine import PowerMeter, describe_machine
 
-    place, power = describe_machine(), PowerMeter().source
-    when = f"{place}; {datetime.date.today().isoformat()}"
-    beside = rows(work.claims, work.planned, outcomes) if work else []
-    for as_table, write in ((table, print), (markdown_table, _file_writer(arguments.markdown))):
-        parts = [speed_report(when, shown, power, outcomes, as_table)]
-        parts += [published_report(when, beside, as_table)] if work else []
-        write("\n\n".join(parts))
+    machine = describe_machine()
+    dated = f"{machine}; {datetime.date.today().isoformat()}"
+    text, markdown = (
+        "\n\n".join(
+            [
+                speed_report(dated, picture, PowerMeter().source, outcomes, as_table),
+                *([published_report(dated, comparisons, as_table)] if comparisons else []),
+            ]
+        )
+        for as_table in (table, markdown_table)
+    )
+    print(text)
+    if arguments.markdown is not None:
+        write_text(arguments.markdown, markdown + "\n")
     if arguments.json is not None:
-        write_text(arguments.json, json.dumps(report_json(place, outcomes, beside), indent=1) + "\n")
-
-
-def _file_writer(path: Optional[Path]) -> Callable[[str], None]:
-    def write(text: str) -> None:
-        if path is not None:
-            write_text(path, text + "\n")
-
-    return write
+        write_text(arguments.json, json.dumps(report_json(machine, outcomes, comparisons), indent=1) + "\n")
 
 
 def _allowed(key: str) -> Sequence[str]:

@@ -143,8 +143,7 @@ def _read(made: List[np.ndarray], files: List[Path], count: Callable[[int, int],
 
 
 def _demo_pictures() -> List[np.ndarray]:
-    from app.tools.demo.crowd import crowd_picture
-    from app.tools.demo.portraits import load_portraits
+    from app.tools.demo.portraits import crowd_picture, load_portraits
 
     portraits = load_portraits()
     return [*(portrait.image for portrait in portraits), *(crowd_picture(portraits, faces) for faces in (2, 8))]

@@ -1,46 +1,42 @@
-"""How fast networks are by themselves, for each backend, precision and batch.
+"""The speed of single networks, for each backend, precision and batch.
 
-The variants of one network are measured in turns, one run each, again and again: on a machine whose speed wavers, all
-of them waver alike.
+The variants of one network take turns, one run each: when the speed of the machine varies, it varies for all of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from app.errors import ModelError
 from app.inference.engine import batch_size
 from app.models.loading import InputsFor
-from app.tools.benchmark.power import PowerMeter
+from app.tools.benchmark.cases import BenchmarkCase, OpenedCase, Size, open_case
 from app.tools.benchmark.stopwatch import Sample, Spread
-from app.tools.benchmark.subjects import OpenedSubject, Size, Subject, open_subject
-from app.tools.machine import memory_mb
-
-logger = logging.getLogger(__name__)
+from app.tools.machine import PowerMeter, memory_mb
+from app.types import ProgressCallback
 
 WARM_UP_RUNS = 2
-FEWEST_RUNS = 3
+MIN_RUNS = 3
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What is to be measured of every network, and how long."""
+class BenchmarkOptions:
+    """What to measure of each network, and for how long."""
 
     batches: Tuple[int, ...]
     backends: Tuple[str, ...] = ("auto",)
     precisions: Tuple[str, ...] = ("auto",)
     threads: int = 0
-    most_runs: int = 100
+    max_runs: int = 100
     seconds: float = 3.0
-    """For each figure. Slow networks end here, after FEWEST_RUNS at least."""
+    """For each figure. Slow networks stop at this time, but do at least MIN_RUNS."""
     inputs_for: Optional[InputsFor] = None
-    """What int8 is learnt from."""
+    """Calibration inputs for int8."""
 
     @property
     def variants(self) -> List[Tuple[str, str]]:
@@ -49,31 +45,31 @@ class Demand:
 
 @dataclass(frozen=True)
 class NetworkSpeed:
-    """One network, one size, one batch, one backend."""
+    """The speed of one network at one size and batch on one backend."""
 
     model: str
     task: str
     random_weights: bool
     backend: str
     label: str
-    """The backend in words, with what it computes on."""
+    """The name of the backend and of the device that it computes on."""
     precision: str
     reason: str
-    """Why the program took this backend; empty where it was asked for."""
+    """Why the program chose this backend; empty if the user did."""
     size: Size
     batch: int
     at_once: int
-    """How many of them the backend takes in one run."""
+    """How many pictures of the batch the backend takes in one run."""
     prepare: Spread
     transfer: Optional[Spread]
     inference: Spread
     decode: Optional[Spread]
-    """None where the weights are drawn by lot: there is nothing to read."""
+    """None with random weights, whose outputs are not decoded."""
     total: Spread
     singly: Optional[Spread]
-    """Embedders: the same pictures, one call each."""
+    """For embedders: the same pictures, one call each."""
     memory_mb: float
-    """By how much the process has grown since before this network was opened."""
+    """Growth of the process since before the network was opened."""
     gpu_memory_mb: Optional[float]
     power_w: Optional[float]
 
@@ -89,7 +85,7 @@ class NetworkSpeed:
 
 @dataclass(frozen=True)
 class NotMeasured:
-    """Something that this machine could not run."""
+    """A variant that does not run on this machine."""
 
     model: str
     size: Size
@@ -99,48 +95,48 @@ class NotMeasured:
 
 
 Outcome = Union[NetworkSpeed, NotMeasured]
-Count = Callable[[int, int], None]
 
 
 def measure_networks(
-    subjects: Sequence[Tuple[Subject, Demand]], picture: np.ndarray, count: Count
+    cases: Sequence[Tuple[BenchmarkCase, BenchmarkOptions]], picture: np.ndarray, on_progress: ProgressCallback
 ) -> Iterator[Outcome]:
-    """The outcomes one after another, so that whoever stops early keeps what there is."""
-    total = sum(len(demand.variants) * len(demand.batches) for _, demand in subjects)
+    """Yields each outcome as soon as it is known, so that the caller may stop early."""
+    total = sum(len(options.variants) * len(options.batches) for _, options in cases)
     done = 0
     meter = PowerMeter()
-    for subject, demand in subjects:
-        count(done, total)
+    for case, options in cases:
+        on_progress(done, total)
         with contextlib.ExitStack() as stack:
             variants: List[_Variant] = []
-            for backend, precision in demand.variants:
+            for backend, precision in options.variants:
                 try:
-                    variants.append(_Variant(subject, demand, backend, precision, picture, stack))
+                    variants.append(_Variant(case, options, backend, precision, picture, stack))
                 except (ModelError, MemoryError) as error:
-                    yield NotMeasured(subject.entry.name, subject.size, backend, precision, str(error) or "no memory")
-            for batch in demand.batches:
-                yield from _measure_batch(variants, batch, demand, meter)
-                done += len(demand.variants)
-                count(done, total)
+                    reason = str(error) or "out of memory"
+                    yield NotMeasured(case.entry.name, case.size, backend, precision, reason)
+            for batch in options.batches:
+                yield from _measure_batch(variants, batch, options, meter)
+                done += len(options.variants)
+                on_progress(done, total)
 
 
 class _Variant:
-    """One subject on one backend, and what has been measured of it at the present batch."""
+    """One case on one backend, and the measurements of the current batch."""
 
     def __init__(
         self,
-        subject: Subject,
-        demand: Demand,
+        case: BenchmarkCase,
+        options: BenchmarkOptions,
         backend: str,
         precision: str,
         picture: np.ndarray,
         stack: contextlib.ExitStack,
     ) -> None:
         before = memory_mb()
-        self.subject = subject
-        self.asked = (backend, precision)
-        self.opened: OpenedSubject = open_subject(
-            subject, backend, precision, max(demand.batches), demand.threads, picture, demand.inputs_for
+        self.case = case
+        self.requested = (backend, precision)
+        self.opened: OpenedCase = open_case(
+            case, backend, precision, max(options.batches), options.threads, picture, options.inputs_for
         )
         stack.callback(self.opened.engine.close)
         self.memory_mb = memory_mb() - before
@@ -156,32 +152,30 @@ class _Variant:
 
     def measure(self, batch: int) -> None:
         self.samples.append(self.opened.engine.time(lambda: self.opened.run(batch)))
-        if batch > 1 and not self.subject.detects:
-            self.singly_ms.append(self._one_by_one(batch))
-
-    def _one_by_one(self, batch: int) -> float:
-        start = time.perf_counter()
-        for _ in range(batch):
-            self.opened.run(1)
-        return (time.perf_counter() - start) * 1000
+        if batch > 1 and not self.case.detects:
+            start = time.perf_counter()
+            for _ in range(batch):
+                self.opened.run(1)
+            self.singly_ms.append((time.perf_counter() - start) * 1000)
 
     def speed(self, batch: int, power_w: Optional[float]) -> NetworkSpeed:
         transfers = [sample.transfer for sample in self.samples if sample.transfer is not None]
+        decodes = not (self.case.random_weights and self.case.detects)
         return NetworkSpeed(
-            model=self.subject.entry.name,
-            task=self.subject.entry.task,
-            random_weights=self.subject.random_weights,
+            model=self.case.entry.name,
+            task=self.case.entry.task,
+            random_weights=self.case.random_weights,
             backend=self.opened.backend,
             label=self.opened.label,
             precision=self.opened.precision,
-            reason=self.opened.reason if self.asked[0] == "auto" else "",
-            size=self.subject.size,
+            reason=self.opened.reason if self.requested[0] == "auto" else "",
+            size=self.case.size,
             batch=batch,
             at_once=min(batch, batch_size(self.opened.engine) or batch),
             prepare=Spread.of([sample.prepare for sample in self.samples]),
             transfer=Spread.of(transfers) if transfers else None,
             inference=Spread.of([sample.inference for sample in self.samples]),
-            decode=None if self._decodes_nothing else Spread.of([sample.decode for sample in self.samples]),
+            decode=Spread.of([sample.decode for sample in self.samples]) if decodes else None,
             total=Spread.of([sample.total for sample in self.samples]),
             singly=Spread.of(self.singly_ms) if self.singly_ms else None,
             memory_mb=self.memory_mb,
@@ -189,31 +183,27 @@ class _Variant:
             power_w=power_w,
         )
 
-    @property
-    def _decodes_nothing(self) -> bool:
-        return self.subject.random_weights and self.subject.detects
 
-    def not_measured(self, reason: str) -> NotMeasured:
-        return NotMeasured(self.subject.entry.name, self.subject.size, *self.asked, reason)
-
-
-def _measure_batch(variants: Sequence[_Variant], batch: int, demand: Demand, meter: PowerMeter) -> Iterator[Outcome]:
+def _measure_batch(
+    variants: Sequence[_Variant], batch: int, options: BenchmarkOptions, meter: PowerMeter
+) -> Iterator[Outcome]:
     running: List[_Variant] = []
     for variant in variants:
         try:
             variant.warm_up(batch)
             running.append(variant)
         except (ModelError, MemoryError) as error:
-            yield variant.not_measured(f"batch {batch}: {str(error) or 'no memory'}")
-    until = time.perf_counter() + demand.seconds * len(running)
+            reason = f"batch {batch}: {str(error) or 'out of memory'}"
+            yield NotMeasured(variant.case.entry.name, variant.case.size, *variant.requested, reason)
+    until = time.perf_counter() + options.seconds * len(running)
     runs = 0
     meter.start()
-    while running and (runs < FEWEST_RUNS or (runs < demand.most_runs and time.perf_counter() < until)):
+    while running and (runs < MIN_RUNS or (runs < options.max_runs and time.perf_counter() < until)):
         for variant in running:
             variant.measure(batch)
             meter.sample()
         runs += 1
-    # With several variants in turns nobody can tell which of them drew it.
+    # With several variants in turns, the power cannot be attributed to one of them.
     power_w = meter.stop() if len(running) == 1 else None
     for variant in running:
         yield variant.speed(batch, power_w)

@@ -1,121 +1,131 @@
-"""This machine's figures beside the published ones: which networks must be measured for them, and the rows."""
+"""This machine's speed next to what others publish: the published rows, the networks to measure, the comparison."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+import yaml
 
 from app.errors import ModelError
 from app.models.catalog import Catalog
 from app.models.entry import FileState, ModelEntry
-from app.text import program
-from app.tools.benchmark.claims import NETWORK, Claim, Part
-from app.tools.benchmark.networks import Demand, NetworkSpeed, NotMeasured, Outcome
-from app.tools.benchmark.stopwatch import Spread
-from app.tools.benchmark.subjects import Size, Subject, subject_of
+from app.text import parse_size, program
+from app.tools.benchmark.cases import BenchmarkCase, Size, case_of
+from app.tools.benchmark.networks import BenchmarkOptions, NetworkSpeed, NotMeasured, Outcome
+
+DATA = Path(__file__).with_name("published_speeds.yaml")
+
+REQUEST, DETECTION, NETWORK = "request", "detection", "network"
+"""What a published time is for; `published_speeds.yaml` explains them."""
+
+Models = Tuple[str, ...]
+"""Names of models with the same speed, in the order in which they are looked for."""
 
 MakeRandom = Callable[[str], Optional[ModelEntry]]
-"""Writes a network of this architecture with weights drawn by lot; None for an architecture that it does not know."""
+"""Writes a network of this architecture with random weights; returns None for an unknown architecture."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure for the rows that were asked for, and what cannot be."""
+class PublishedSpeed:
+    """One published figure."""
 
-    subjects: Tuple[Tuple[Subject, Demand], ...]
-    stand_ins: Mapping[Tuple[str, ...], Subject]
-    """By a part's models and size: what is measured for it."""
-    missing: Mapping[Tuple[str, ...], str]
-    """By a part's models: why none of them can be, and how to get one."""
+    program: str
+    network: str
+    device: str
+    size: Size
+    batch: int
+    min_ms: float
+    max_ms: float
+    measures: str
+    """REQUEST, DETECTION or NETWORK."""
+    parts: Tuple[Models, ...]
+    """The models to compare with, one for each network that takes part; empty if this project has no such network."""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
-class PublishedRow:
-    """One claim, and what this machine takes for the same."""
+class MeasurementPlan:
+    """What to measure for the published rows, and what is not available."""
 
-    claim: Claim
+    cases: Tuple[Tuple[BenchmarkCase, BenchmarkOptions], ...]
+    case_by_part: Mapping[Tuple[Models, Size], BenchmarkCase]
+    missing: Mapping[Models, str]
+    """Why none of these models can be measured, and how to get one."""
+
+
+@dataclass(frozen=True)
+class SpeedComparison:
+    """One published figure, and this machine's time for the same work."""
+
+    published: PublishedSpeed
     ours: Tuple[NetworkSpeed, ...] = ()
     reason: str = ""
-    """Why there is no figure of ours."""
-    ours_ms: Optional[float] = None
+    """Why it was not measured."""
+    median_ms: Optional[float] = None
     fastest_ms: Optional[float] = None
 
 
-def plan(claims: Sequence[Claim], catalog: Catalog, demand: Demand, make_random: MakeRandom) -> Plan:
-    """Networks that are installed come before networks with random weights; every network and size is measured once."""
-    entries: Dict[Tuple[str, ...], Tuple[ModelEntry, bool]] = {}
-    missing: Dict[Tuple[str, ...], str] = {}
-    stand_ins: Dict[Tuple[str, ...], Subject] = {}
-    batches: Dict[Tuple[str, Size], Set[int]] = {}
-    subjects: Dict[Tuple[str, Size], Subject] = {}
-    for claim in claims:
-        for part in claim.parts:
-            if part.models not in entries and part.models not in missing:
-                try:
-                    entries[part.models] = _available(part.models, catalog, make_random)
-                except ModelError as error:
-                    missing[part.models] = str(error)
-            if part.models in missing:
-                continue
-            subject = subject_of(entries[part.models][0], part.size, entries[part.models][1])
-            key = (subject.entry.name, subject.size)
-            stand_ins[_key(part)] = subjects.setdefault(key, subject)
-            batches.setdefault(key, set()).add(claim.batch)
-    planned = [(subjects[key], _with_batches(demand, batches[key])) for key in subjects]
-    return Plan(tuple(planned), stand_ins, missing)
+def read_published_speeds(path: Path = DATA) -> List[PublishedSpeed]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = [{**group, **row} for group in content["groups"] for row in group["rows"]]
+    return [_published_speed(row, content["same_speed"]) for row in rows]
 
 
-def rows(claims: Iterable[Claim], planned: Plan, outcomes: Iterable[Outcome]) -> List[PublishedRow]:
-    """Every claim with its figure or with the reason why there is none."""
-    measured: Dict[Tuple[str, Size, int], NetworkSpeed] = {}
-    failed: Dict[Tuple[str, Size], str] = {}
-    for outcome in outcomes:
-        if isinstance(outcome, NotMeasured):
-            failed[outcome.model, outcome.size] = outcome.reason
-        else:
-            # Of several backends the fastest speaks for this machine.
-            key = (outcome.model, outcome.size, outcome.batch)
-            if key not in measured or outcome.total.p50 < measured[key].total.p50:
-                measured[key] = outcome
-    return [_row(claim, planned, measured, failed) for claim in claims]
-
-
-def _row(
-    claim: Claim,
-    planned: Plan,
-    measured: Mapping[Tuple[str, Size, int], NetworkSpeed],
-    failed: Mapping[Tuple[str, Size], str],
-) -> PublishedRow:
-    if not claim.parts:
-        return PublishedRow(claim, reason=claim.remark)
-    ours: List[NetworkSpeed] = []
-    for part in claim.parts:
-        if part.models in planned.missing:
-            return PublishedRow(claim, reason=planned.missing[part.models])
-        subject = planned.stand_ins[_key(part)]
-        found = measured.get((subject.entry.name, subject.size, claim.batch))
-        if found is None:
-            return PublishedRow(claim, reason=failed.get((subject.entry.name, subject.size), "not measured"))
-        ours.append(found)
-    compared = [spread for speed in ours for spread in _comparable(claim, speed)]
-    return PublishedRow(
-        claim,
-        tuple(ours),
-        ours_ms=sum(spread.p50 for spread in compared),
-        fastest_ms=sum(spread.least for spread in compared),
+def _published_speed(row: Mapping[str, Any], same_speed: Mapping[str, Sequence[str]]) -> PublishedSpeed:
+    figures = row["fps"] if "fps" in row else row["ms"]
+    low, high = figures if isinstance(figures, list) else (figures, figures)
+    remark = row.get("remark", "")
+    if "fps" in row:
+        remark = f"{low:g} frames/s" if low == high else f"{low:g} to {high:g} frames/s"
+        low, high = 1000 / high, 1000 / low
+    return PublishedSpeed(
+        program=row["program"],
+        network=row["network"],
+        device=row["device"],
+        size=parse_size(row["size"]),
+        batch=row.get("batch", 1),
+        min_ms=low,
+        max_ms=high,
+        measures=row["measures"],
+        parts=tuple(
+            tuple(dict.fromkeys(name for listed in part for name in same_speed.get(listed, (listed,))))
+            for part in row["compare_with"]
+        ),
+        remark=remark,
     )
 
 
-def _comparable(claim: Claim, speed: NetworkSpeed) -> List[Spread]:
-    """What must be added up to be the same as what the claim is for."""
-    if claim.counts == NETWORK:
-        return [speed.inference, *([speed.transfer] if speed.transfer else [])]
-    return [speed.total]
+def plan_measurements(
+    published: Iterable[PublishedSpeed], catalog: Catalog, options: BenchmarkOptions, make_random: MakeRandom
+) -> MeasurementPlan:
+    """Prefers installed networks to random weights, and measures each network and size once."""
+    entries: Dict[Models, Tuple[ModelEntry, bool]] = {}
+    missing: Dict[Models, str] = {}
+    case_by_part: Dict[Tuple[Models, Size], BenchmarkCase] = {}
+    batches: Dict[Tuple[str, Size], Set[int]] = {}
+    cases: Dict[Tuple[str, Size], BenchmarkCase] = {}
+    for speed in published:
+        for models in speed.parts:
+            if models not in entries and models not in missing:
+                try:
+                    entries[models] = _available(models, catalog, make_random)
+                except ModelError as error:
+                    missing[models] = str(error)
+            if models in missing:
+                continue
+            entry, is_random = entries[models]
+            case = case_of(entry, speed.size, is_random)
+            key = (entry.name, case.size)
+            case_by_part[models, speed.size] = cases.setdefault(key, case)
+            batches.setdefault(key, set()).add(speed.batch)
+    planned = [(case, replace(options, batches=tuple(sorted(batches[key])))) for key, case in cases.items()]
+    return MeasurementPlan(tuple(planned), case_by_part, missing)
 
 
-def _available(models: Tuple[str, ...], catalog: Catalog, make_random: MakeRandom) -> Tuple[ModelEntry, bool]:
-    """The first that is here, and whether its weights are drawn by lot."""
-    known = [catalog.entries[name] for name in models if name in catalog.entries]
+def _available(models: Models, catalog: Catalog, make_random: MakeRandom) -> Tuple[ModelEntry, bool]:
+    """The first model that can be measured, and whether its weights are random."""
     for name in models:
         entry = catalog.entries.get(name)
         if entry is not None and entry.file_state() is FileState.VALID:
@@ -123,14 +133,52 @@ def _available(models: Tuple[str, ...], catalog: Catalog, make_random: MakeRando
         made = make_random(name)
         if made is not None:
             return made, True
-    if known:
-        raise ModelError(f"{known[0].name} is not here; {known[0].how_to_get}")
-    raise ModelError(f"no model {models[0]!r} here; bring one with: {program()} engines import FILE --name {models[0]}")
+    for name in models:
+        if name in catalog.entries:
+            raise ModelError(f"{name} is not installed; {catalog.entries[name].how_to_get}")
+    raise ModelError(f"no model {models[0]!r}; import one with: {program()} engines import FILE --name {models[0]}")
 
 
-def _with_batches(demand: Demand, batches: Set[int]) -> Demand:
-    return replace(demand, batches=tuple(sorted(batches)))
+def compare_with_published(
+    published: Iterable[PublishedSpeed], plan: MeasurementPlan, outcomes: Iterable[Outcome]
+) -> List[SpeedComparison]:
+    """Each published figure with ours, or with the reason why there is none."""
+    measured: Dict[Tuple[str, Size, int], NetworkSpeed] = {}
+    failed: Dict[Tuple[str, Size], str] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, NotMeasured):
+            failed[outcome.model, outcome.size] = outcome.reason
+        else:
+            # With several backends, the fastest one counts.
+            key = (outcome.model, outcome.size, outcome.batch)
+            if key not in measured or outcome.total.p50 < measured[key].total.p50:
+                measured[key] = outcome
+    return [_compare(speed, plan, measured, failed) for speed in published]
 
 
-def _key(part: Part) -> Tuple[str, ...]:
-    return (*part.models, *map(str, part.size))
+def _compare(
+    published: PublishedSpeed,
+    plan: MeasurementPlan,
+    measured: Mapping[Tuple[str, Size, int], NetworkSpeed],
+    failed: Mapping[Tuple[str, Size], str],
+) -> SpeedComparison:
+    if not published.parts:
+        return SpeedComparison(published, reason=published.remark)
+    ours: List[NetworkSpeed] = []
+    for models in published.parts:
+        if models in plan.missing:
+            return SpeedComparison(published, reason=plan.missing[models])
+        case = plan.case_by_part[models, published.size]
+        found = measured.get((case.entry.name, case.size, published.batch))
+        if found is None:
+            return SpeedComparison(published, reason=failed.get((case.entry.name, case.size), "not measured"))
+        ours.append(found)
+    spreads = [speed.total for speed in ours]
+    if published.measures == NETWORK:
+        spreads = [spread for speed in ours for spread in (speed.inference, speed.transfer) if spread]
+    return SpeedComparison(
+        published,
+        tuple(ours),
+        median_ms=sum(spread.p50 for spread in spreads),
+        fastest_ms=sum(spread.min for spread in spreads),
+    )

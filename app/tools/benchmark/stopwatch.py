@@ -1,4 +1,4 @@
-"""Where the time of one call goes: before the network, in it, on the way to it and back, and after it."""
+"""Divides the time of one call into preparation, transfer, inference and decoding."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Spread:
     p50: float
     p95: float
     p99: float
-    least: float
-    """The fastest: on a machine that also does other work the one that tells most of the network."""
+    min: float
+    """The fastest run: other load on the machine affects it less than the others."""
     runs: int
 
     @classmethod
@@ -39,7 +39,7 @@ class Sample:
     inference: float
     decode: float
     transfer: Optional[float]
-    """Copies to the device and back; None where there is nothing to copy, or the backend does not tell."""
+    """Copies to the device and back; None if there are none, or the backend does not report them."""
 
     @property
     def total(self) -> float:
@@ -47,22 +47,24 @@ class Sample:
 
 
 @runtime_checkable
-class TellsTransfer(Protocol):
-    """An engine that copies to a device and back, and tells how long that took when it is asked to."""
+class ReportsTransfer(Protocol):
+    """An engine that copies to a device and back, and reports the time of the copies if `times_transfer` is set."""
 
     times_transfer: bool
     last_transfer_ms: Optional[float]
 
 
 class StopwatchEngine:
-    """Stands in front of an engine and notes when it is busy. What goes on before its first run and after its last is
-    its user's own work."""
+    """Wraps an engine and notes when it is busy.
+
+    The time before the first run of a call is preparation, the time after its last run is decoding.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._copying = engine if isinstance(engine, TellsTransfer) else None
-        if self._copying is not None:
-            self._copying.times_transfer = True
+        self._transferring = engine if isinstance(engine, ReportsTransfer) else None
+        if self._transferring is not None:
+            self._transferring.times_transfer = True
         self.inputs, self.outputs, self.max_batch = engine.inputs, engine.outputs, engine.max_batch
         self._first_start: Optional[float] = None
         self._last_end = 0.0
@@ -74,15 +76,15 @@ class StopwatchEngine:
             self._first_start = start
         outputs = self._engine.run(feeds)
         self._last_end = time.perf_counter()
-        if self._copying is not None and self._copying.last_transfer_ms is not None:
-            self._transfer_ms = (self._transfer_ms or 0.0) + self._copying.last_transfer_ms
+        if self._transferring is not None and self._transferring.last_transfer_ms is not None:
+            self._transfer_ms = (self._transfer_ms or 0.0) + self._transferring.last_transfer_ms
         return outputs
 
     def close(self) -> None:
         self._engine.close()
 
     def time(self, call: Callable[[], Any]) -> Sample:
-        """Runs the call, which must use this engine at least once."""
+        """Runs the call, which must use this engine."""
         self._first_start, self._transfer_ms = None, None
         start = time.perf_counter()
         call()

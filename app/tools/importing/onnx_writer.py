@@ -40,10 +40,10 @@ def write_onnx(architecture: Architecture, weights: WeightSource) -> Any:
 
 
 def write_architecture(name: str, path: Path, seed: int = 0) -> None:
-    """One of the architectures with weights drawn by lot: good for measuring speed, and nothing else."""
+    """Writes an architecture with random weights, whose speed can be measured."""
     known = {**ARCHITECTURES, **ONLY_MEASURED}
     if name not in known:
-        raise ModelError(f"there is no architecture {name!r}; choose one of {', '.join(known)}")
+        raise ModelError(f"unknown architecture {name!r}; choose one of {', '.join(known)}")
     write_model_file(path, write_onnx(known[name](), RandomWeights(seed)).SerializeToString())
 
 

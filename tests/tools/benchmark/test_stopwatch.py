@@ -10,7 +10,7 @@ from app.tools.benchmark.stopwatch import Spread, StopwatchEngine
 
 
 class Doubling:
-    """An engine whose runs last at least a while, and that tells what of it was copying, where it is asked to."""
+    """An engine with a minimum time per run, which can report the time of its copies."""
 
     max_batch = None
 
@@ -54,7 +54,7 @@ def test_several_runs_in_one_call_count_together():
     assert engine.time(call).inference >= 15
 
 
-def test_copies_that_the_engine_tells_are_taken_out_of_the_networks_time():
+def test_copies_that_the_engine_reports_are_subtracted_from_inference():
     engine = StopwatchEngine(Doubling(takes_s=0.01, copies_ms=4.0))
     sample = engine.time(lambda: (engine.run({"x": np.ones(1)}), engine.run({"x": np.ones(1)})))
     assert sample.transfer == 8.0
@@ -69,5 +69,5 @@ def test_answers_pass_through():
 
 def test_spread():
     spread = Spread.of(range(1, 101))
-    assert (spread.least, spread.p50, spread.runs) == (1.0, 50.5, 100)
+    assert (spread.min, spread.p50, spread.runs) == (1.0, 50.5, 100)
     assert spread.p50 < spread.p95 < spread.p99

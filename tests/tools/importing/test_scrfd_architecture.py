@@ -1,4 +1,4 @@
-"""SCRFD with weights drawn by lot is the published network in size, work and outputs."""
+"""SCRFD with random weights is the published network in size, work and outputs."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ pytest.importorskip("onnx")
 import onnx
 from made_networks import random_arrays, run_onnx
 
-from app.tools.benchmark import subjects
+from app.tools.benchmark import cases
 from app.tools.importing.architectures import ARCHITECTURES, ONLY_MEASURED
 from app.tools.importing.comparing import largest_difference
 from app.tools.importing.numpy_reference import numpy_outputs
-from app.tools.importing.onnx_writer import write_architecture, write_onnx
+from app.tools.importing.onnx_writer import write_onnx
 from app.tools.importing.weights import RandomWeights, Weights
 
 SMALL = {"blocks": (1, 2, 1, 1), "planes": (8, 12, 12, 16), "width": 8, "head": (2, 10)}
@@ -95,15 +95,13 @@ def test_pytorch_computes_the_same():
 
 
 def test_it_runs_as_a_detector_of_its_family(tmp_path):
-    path = tmp_path / "scrfd_2.5g.onnx"
-    write_architecture(path.stem, path)
-    entry = subjects.random_weights_entry(path.stem, path)
+    entry = cases.random_network(tmp_path, "scrfd_2.5g")
     picture = np.zeros((120, 160, 3), np.uint8)
-    subject = subjects.subject_of(entry, (128, 96), random_weights=True)
-    opened = subjects.open_subject(subject, "onnx", "fp32", 2, 1, picture)
+    case = cases.case_of(entry, (128, 96), random_weights=True)
+    opened = cases.open_case(case, "onnx", "fp32", 2, 1, picture)
     assert {name: value.shape for name, value in opened.run(2).items()}["bbox_16"] == (2, 2 * 8 * 6, 4)
     opened.engine.close()
 
 
-def test_whatever_can_be_measured_with_random_weights_can_be_written():
-    assert set(subjects.ARCHITECTURES) <= {*ARCHITECTURES, *ONLY_MEASURED}
+def test_every_architecture_that_is_measured_with_random_weights_can_be_written():
+    assert set(cases.ARCHITECTURES) <= {*ARCHITECTURES, *ONLY_MEASURED}

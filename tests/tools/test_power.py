@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tools.benchmark.power import PowerMeter, energy_counters, jetson_rails
+from app.tools.machine import PowerMeter, energy_counters, jetson_rails
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def write(tmp_path):
 
 
 class Clock:
-    """Moves when it is told to."""
+    """Moves when the test says so."""
 
     def __init__(self):
         self.now = 0.0
