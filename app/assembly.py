@@ -195,7 +195,7 @@ def _window(settings: OutputSettings) -> Optional[Window]:
         return None
     available, reason = display_available()
     if available:
-        return Window(Annotator(settings.landmarks), settings.snapshots)
+        return Window(Annotator(settings.landmarks, settings.why), settings.snapshots)
     if settings.window:
         raise OutputError(f"the window that --window asks for cannot be opened: {reason}")
     logger.info("no window: %s", reason)

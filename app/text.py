@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Iterable, Iterator, Optional, Sequence, Tuple
 
@@ -22,6 +23,30 @@ def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
 def megabytes(size: int) -> str:
     """`2.3 MB`, or `12.5 kB` below one megabyte."""
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
+
+
+def duration(seconds: float) -> str:
+    """`7 s`, `2 min 05 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def source_time(seconds: float, live: bool, file: Optional[str] = None) -> str:
+    """When a frame was taken: `2026-11-29 18:04:09` for a live source, whose `seconds` count since the epoch,
+    `12:34.3` or `1:02:03.4` into a recording, or the name of a picture's file.
+    """
+    if file is not None:
+        return Path(file).name
+    if live:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    tenths = round(seconds * 10)
+    hours, minutes = tenths // 36000, tenths // 600
+    rest = f"{tenths % 600 / 10:04.1f}"
+    return f"{hours}:{minutes % 60:02d}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 def bounds(minimum: Optional[float], maximum: Optional[float]) -> str:

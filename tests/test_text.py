@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.text import counted, install_hint, labelled, megabytes, parse_size, program, suggestion
+from app.text import counted, duration, install_hint, labelled, megabytes, parse_size, program, source_time, suggestion
 
 
 @pytest.fixture
@@ -72,3 +72,13 @@ def test_in_an_environment_that_was_activated_its_name_is_enough(python, monkeyp
     monkeypatch.setenv("PATH", str(python.parent))
     assert program() == "python -m app"
     assert install_hint("onnx") == "python -m pip install onnx"
+
+
+def test_durations_have_two_units():
+    assert [duration(seconds) for seconds in (7.4, 125, 12_000)] == ["7 s", "2 min 05 s", "3 h 20 min"]
+
+
+def test_the_time_of_a_frame_is_a_position_a_time_of_day_or_a_file():
+    assert [source_time(seconds, live=False) for seconds in (0, 754.26, 3723.4)] == ["0:00.0", "12:34.3", "1:02:03.4"]
+    assert len(source_time(1.7e9, live=True)) == len("2023-11-14 22:13:20")
+    assert source_time(1.7e9, live=False, file="photos/1.jpg") == "1.jpg"

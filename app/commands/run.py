@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   python -m app --camera desk=0 --rtsp door=rtsp://192.168.1.20/stream1 --events visits.jsonl
   python -m app --video clip.mp4 --save annotated.mp4
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
-in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks
+in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why
 Ctrl-C ends a run in good order: films are finished and the summary is printed.
 
 exit codes: 0 done, also when a run was ended by Ctrl-C; 1 a part failed or was refused; 2 a mistake, or a source

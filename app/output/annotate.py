@@ -1,20 +1,21 @@
-"""The picture with what is known of it: boxes, names, channel, rate and delay.
+"""Draws a result into its frame: boxes, names, channel and time.
 
-Labels are little pictures that are made once per text and then only copied in, which is what keeps drawing far below
-a millisecond. Colours are those of Okabe and Ito, told apart with any kind of colour vision; the words say it as well.
+A label is rendered once per text and copied in afterwards, which keeps drawing far below a millisecond. The colours
+are from Okabe and Ito's palette, which people with any kind of colour vision can distinguish; the words differ too.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from app.output.text_renderer import BOLD, REGULAR, TextRenderer
-from app.types import NO_ATTRIBUTES, FaceAttributes, FrameResult, Match, Reason
+from app.text import source_time
+from app.types import NO_ATTRIBUTES, FaceAttributes, Frame, FrameResult, Match, Reason
 
 Colour = Tuple[int, int, int]
 
@@ -25,7 +26,7 @@ class Style(NamedTuple):
     line: Colour
     text: Colour
     corners: bool
-    """Thick corners make a box stand out; faces that were not compared do without."""
+    """Thick corners make a box stand out; faces that were not compared have none."""
 
 
 KNOWN = Style(line=(108, 124, 0), text=(255, 255, 255), corners=True)
@@ -35,75 +36,89 @@ NOT_COMPARED = Style(line=(128, 118, 108), text=(255, 255, 255), corners=False)
 _SHADOW: Colour = (24, 24, 24)
 _POINTS: Colour = (66, 228, 240)
 _STATUS_SHADE = 0.35
-_LONGEST_NAME = 40
+_MAX_NAME = 40
+"""Letters of a name that are shown."""
 _CACHED_LABELS = 1024
 _SMALL_TEXT = 0.75
-_LEAST_TEXT_PX = 12
-_LIVE_FROM = 0.5
+_MIN_TEXT_PX = 12
+_MIN_LIVE = 0.5
 _GAZE_LENGTH = 1.5
-"""In distances between the eyes, for a face that looks sideways."""
+"""In distances between the eyes, for a face in full profile."""
+_NOT_COMPARED_WORDS = {Reason.TOO_SMALL: "too far away", Reason.NOT_COMPARED_YET: "checking"}
+_REASONS = {
+    Reason.MATCHED: "clear match",
+    Reason.BELOW_THRESHOLD: "not similar enough",
+    Reason.TOO_CLOSE_TO_RUNNER_UP: "two people equally similar",
+    Reason.VOTES_DISAGREE: "comparisons disagree",
+    Reason.NO_ONE_ENROLLED: "the gallery is empty",
+    Reason.LOW_SCORE: "possibly not a face",
+    Reason.TOO_SMALL: "face too small to compare",
+    Reason.TOO_BLURRED: "too blurred to compare",
+    Reason.NOT_COMPARED_YET: "more comparisons needed",
+}
+"""In plain words; a reason that is not listed is shown with spaces for underscores."""
 
 
 class Annotator:
-    """Draws results. `landmarks` may be switched at any time; one annotator may serve several threads."""
+    """Draws results. `landmarks` and `why` may be switched at any time; several threads may share one annotator."""
 
-    def __init__(self, landmarks: bool = False, renderer: Optional[TextRenderer] = None) -> None:
+    def __init__(self, landmarks: bool = False, why: bool = False, renderer: Optional[TextRenderer] = None) -> None:
+        """`why` adds to each label which people are nearest, and the reason for the name or for having none."""
         self.landmarks = landmarks
+        self.why = why
         self._renderer = renderer or TextRenderer()
-        self._labels: OrderedDict[Tuple[str, str, str, int, Style], np.ndarray] = OrderedDict()
+        self._labels: OrderedDict[Tuple[Tuple[str, ...], int, Style], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def annotate(self, result: FrameResult, fps: Optional[float] = None) -> np.ndarray:
-        """An annotated copy of the frame; the frame itself stays as it is."""
+    def annotate(self, result: FrameResult, status: Optional[Sequence[str]] = None) -> np.ndarray:
+        """An annotated copy of the frame; the frame itself stays as it is.
+
+        `status` is written in the corner, by default the channel and the time in the source.
+        """
         image = np.array(result.frame.image, order="C")
         sizes = Sizes.of(image.shape[1], image.shape[0])
-        draw_status(image, status_texts(result, fps), sizes, self._renderer)
+        draw_status(image, frame_status(result.frame) if status is None else status, sizes, self._renderer)
         corners = np.rint(result.faces.boxes).astype(int).tolist()
         styles = [style_of(match) for match in result.matches]
         for box, style in zip(corners, styles):
             draw_box(image, box, style, sizes)
         if self.landmarks:
             draw_landmarks(image, result.faces.landmarks, sizes)
-        told = result.attributes or (NO_ATTRIBUTES,) * len(corners)
-        for landmarks, attributes in zip(result.faces.landmarks, told):
-            draw_attributes(image, attributes, landmarks, sizes)
-        for box, style, match, attributes in zip(corners, styles, result.matches, told):
-            label = self._label(*label_texts(match), attributes_text(attributes), sizes.text_px, style)
-            self._paste(image, label, box, sizes)
+        attributes = result.attributes or (NO_ATTRIBUTES,) * len(corners)
+        for points, known in zip(result.faces.landmarks, attributes):
+            draw_attributes(image, known, points, sizes)
+        for box, style, match, known in zip(corners, styles, result.matches, attributes):
+            lines = [attributes_text(known), *(why_lines(match) if self.why else ())]
+            label = self._label((*label_texts(match), *filter(None, lines)), sizes.text_px, style)
+            outer = (box[0] - sizes.line_px, box[1] - sizes.line_px, box[2] + sizes.line_px, box[3] + sizes.line_px)
+            x, y = place_label(outer, (label.shape[1], label.shape[0]), (image.shape[1], image.shape[0]))
+            label = label[: image.shape[0] - y, : image.shape[1] - x]
+            image[y : y + label.shape[0], x : x + label.shape[1]] = label
         return image
 
-    def _paste(self, image: np.ndarray, label: np.ndarray, box: List[int], sizes: Sizes) -> None:
-        frame_size = (image.shape[1], image.shape[0])
-        outer = (box[0] - sizes.line_px, box[1] - sizes.line_px, box[2] + sizes.line_px, box[3] + sizes.line_px)
-        x, y = place_label(outer, (label.shape[1], label.shape[0]), frame_size)
-        label = label[: frame_size[1] - y, : frame_size[0] - x]
-        image[y : y + label.shape[0], x : x + label.shape[1]] = label
-
-    def _label(self, name: str, detail: str, told: str, height_px: int, style: Style) -> np.ndarray:
-        key = (name, detail, told, height_px, style)
+    def _label(self, texts: Tuple[str, ...], height_px: int, style: Style) -> np.ndarray:
+        """The name, its similarity, and further lines beneath them in smaller letters."""
+        key = (texts, height_px, style)
         with self._lock:
             label = self._labels.get(key)
             if label is None:
-                label = self._labels[key] = self._make_label(name, detail, told, height_px, style)
+                name, similarity, *further = texts
+                lines = [self._line([(name, BOLD), (similarity, REGULAR)], height_px)]
+                small_px = max(_MIN_TEXT_PX, round(height_px * _SMALL_TEXT))
+                lines += [self._line([(text, REGULAR)], small_px) for text in further]
+                width = max(line.shape[1] for line in lines)
+                filled = [np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines]
+                coverage = np.vstack(filled)[..., None].astype(np.float32) / 255
+                blended = np.array(style.line) * (1 - coverage) + np.array(style.text) * coverage
+                label = self._labels[key] = np.asarray(np.rint(blended), np.uint8)
                 if len(self._labels) > _CACHED_LABELS:
                     self._labels.popitem(last=False)
             else:
                 self._labels.move_to_end(key)
         return label
 
-    def _make_label(self, name: str, detail: str, told: str, height_px: int, style: Style) -> np.ndarray:
-        """The name with its detail, and what else is told of the face in smaller letters in a line beneath."""
-        lines = [self._line([(name, BOLD), (detail, REGULAR)], height_px)]
-        if told:
-            lines.append(self._line([(told, REGULAR)], max(_LEAST_TEXT_PX, round(height_px * _SMALL_TEXT))))
-        width = max(line.shape[1] for line in lines)
-        filled = [np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines]
-        coverage = np.vstack(filled)[..., None].astype(np.float32) / 255
-        blended = np.array(style.line) * (1 - coverage) + np.array(style.text) * coverage
-        return np.asarray(np.rint(blended), np.uint8)
-
     def _line(self, texts: List[Tuple[str, int]], height_px: int) -> np.ndarray:
-        """How far the letters of texts, each in its own weight, cover the pixels of one line."""
+        """How much the letters of texts, each in its own weight, cover the pixels of one line."""
         padding = np.zeros((height_px, max(2, height_px // 4)), np.uint8)
         pieces = [padding]
         for text, weight in texts:
@@ -113,7 +128,7 @@ class Annotator:
 
 
 class Sizes(NamedTuple):
-    """Measures in pixels that grow with the frame."""
+    """In pixels; they grow with the frame."""
 
     text_px: int
     line_px: int
@@ -121,7 +136,7 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, width: int, height: int) -> Sizes:
-        # As if the picture were 16:9, so that an upright one does not get letters for its full height.
+        # As for a 16:9 picture of the same width, so that the letters of an upright picture are not too large.
         scale = min(height, width * 9 / 16) / 720
         return cls(text_px=max(13, round(26 * scale)), line_px=max(1, round(2 * scale)), margin_px=round(10 * scale))
 
@@ -133,29 +148,48 @@ def style_of(match: Match) -> Style:
 
 
 def label_texts(match: Match) -> Tuple[str, str]:
-    """What stands at a face: the name, and in lighter letters the similarity."""
-    if match.name is None:
-        if match.reason.compared:
-            return "unknown", ""
-        return "…" if match.reason is Reason.NOT_COMPARED_YET else match.reason.value.replace("_", " "), ""
-    name = match.name if len(match.name) <= _LONGEST_NAME else match.name[: _LONGEST_NAME - 1] + "…"
-    return name, f"{match.similarity:.2f}"
+    """The text at a face: the name, and in lighter letters the similarity."""
+    if match.name is not None:
+        return shortened_name(match.name), f"{match.similarity:.2f}"
+    return _NOT_COMPARED_WORDS.get(match.reason, "unknown"), ""
+
+
+def why_lines(match: Match) -> List[str]:
+    """Why a face has its name or none: the reason, and the nearest people with their similarities."""
+    reason = _REASONS.get(match.reason, str(match.reason).replace("_", " "))
+    if not match.reason.compared or match.nearest is None:
+        return [reason]
+    lines = [reason]
+    if match.nearest != match.name:
+        lines.append(f"nearest {shortened_name(match.nearest)} {match.similarity:.2f}")
+    if match.runner_up is not None:
+        lines.append(f"then {shortened_name(match.runner_up)} {match.runner_up_similarity:.2f}")
+    return lines
+
+
+def shortened_name(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
 
 
 def attributes_text(attributes: FaceAttributes) -> str:
-    """What is told of a face besides who it is, in a few words; empty when nothing is."""
+    """The attributes of a face in a few words; empty without any."""
     words = []
     if attributes.gender is not None and attributes.age is not None:
         words.append(f"{attributes.gender} {attributes.age:.0f}")
     if attributes.mask is not None:
         words.append("mask" if attributes.mask else "no mask")
     if attributes.live_probability is not None:
-        words.append("live" if attributes.live_probability >= _LIVE_FROM else "not live")
+        words.append("live" if attributes.live_probability >= _MIN_LIVE else "not live")
     return ", ".join(words)
 
 
-def status_texts(result: FrameResult, fps: Optional[float]) -> List[str]:
-    """What stands in the corner: the channel, the rate, the delay from arrival to result."""
+def frame_status(frame: Frame) -> List[str]:
+    """The channel and where in it the frame is: a time of day, a position or a file."""
+    return [frame.source, source_time(frame.source_time, frame.live, frame.file)]
+
+
+def live_status(result: FrameResult, fps: Optional[float]) -> List[str]:
+    """The channel, its frame rate, and the delay from a frame's arrival to its result."""
     texts = [result.frame.source]
     if fps is not None:
         texts.append(f"{fps:.1f} fps" if fps < 100 else f"{fps:.0f} fps")
@@ -166,24 +200,24 @@ def status_texts(result: FrameResult, fps: Optional[float]) -> List[str]:
 def place_label(
     box: Tuple[int, int, int, int], label_size: Tuple[int, int], frame_size: Tuple[int, int]
 ) -> Tuple[int, int]:
-    """Upper left corner of the label: on top of the box, else beneath it, else within; always inside the picture.
+    """Upper left corner of the label: above the box, else below it, else inside; always within the picture.
 
     All in whole pixels: `box` x1 y1 x2 y2, sizes as (width, height).
     """
     x1, y1, _, y2 = box
     width, height = label_size
-    most_x, most_y = max(0, frame_size[0] - width), max(0, frame_size[1] - height)
-    if 0 <= y1 - height <= most_y:
+    max_x, max_y = max(0, frame_size[0] - width), max(0, frame_size[1] - height)
+    if 0 <= y1 - height <= max_y:
         y = y1 - height
-    elif 0 <= y2 <= most_y:
+    elif 0 <= y2 <= max_y:
         y = y2
     else:
         y = y1
-    return min(max(x1, 0), most_x), min(max(y, 0), most_y)
+    return min(max(x1, 0), max_x), min(max(y, 0), max_y)
 
 
 def draw_box(image: np.ndarray, box: List[int], style: Style, sizes: Sizes) -> None:
-    """A thin frame with a dark rim, so that it shows on light and on dark, and accents at its corners."""
+    """A thin frame with a dark rim, visible on light and dark backgrounds, and thick corners."""
     x1, y1, x2, y2 = box
     thin = sizes.line_px
     cv2.rectangle(image, (x1, y1), (x2, y2), _SHADOW, thin + 2)
@@ -206,7 +240,7 @@ def draw_landmarks(image: np.ndarray, landmarks: np.ndarray, sizes: Sizes) -> No
 
 
 def draw_attributes(image: np.ndarray, attributes: FaceAttributes, landmarks: np.ndarray, sizes: Sizes) -> None:
-    """The 106 points, and a line from the nose to where the face looks."""
+    """The 106 points, and a line from the nose in the direction of the gaze."""
     if attributes.landmarks106 is not None:
         for x, y in np.rint(attributes.landmarks106).astype(int).tolist():
             cv2.circle(image, (x, y), sizes.line_px, _POINTS, -1, cv2.LINE_AA)
@@ -219,7 +253,7 @@ def draw_attributes(image: np.ndarray, attributes: FaceAttributes, landmarks: np
         cv2.line(image, (x, y), (tip_x, tip_y), _POINTS, sizes.line_px, cv2.LINE_AA)
 
 
-def draw_status(image: np.ndarray, texts: List[str], sizes: Sizes, renderer: TextRenderer) -> None:
+def draw_status(image: np.ndarray, texts: Sequence[str], sizes: Sizes, renderer: TextRenderer) -> None:
     """White letters on a darkened strip in the upper left corner."""
     gap = np.zeros((sizes.text_px, max(4, sizes.text_px // 2)), np.uint8)
     pieces = [gap]

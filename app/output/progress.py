@@ -12,7 +12,7 @@ from typing import Callable, Deque, Dict, Iterable, Mapping, Optional, TextIO
 
 from app.capture.channel import ChannelState, ChannelStatus
 from app.output.outputs import Control
-from app.text import counted
+from app.text import counted, duration
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -88,16 +88,6 @@ def _live_part(channel: ChannelProgress) -> str:
         return "waiting for a frame"
     rate = f"{channel.fps:.1f} fps " if channel.fps is not None else ""
     return f"{rate}{channel.latency_s * 1000:.0f} ms {counted(channel.faces_now, 'face')}"
-
-
-def duration(seconds: float) -> str:
-    """`7 s`, `2 min 05 s`, `3 h 20 min`"""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def shortened(text: str, columns: int) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from app.capture.channel import ChannelStatus
 from app.credentials import masked
-from app.text import counted, table
+from app.text import counted, source_time, table
 from app.types import NO_TRACK, FrameResult
 
 TIMINGS_KEPT = 10_000
@@ -27,13 +26,7 @@ class Sighting(NamedTuple):
     file: Optional[str]
 
     def __str__(self) -> str:
-        """The file of a picture, date and time of a live source, or minutes and seconds into a recording."""
-        if self.file is not None:
-            return Path(self.file).name
-        if self.live:
-            return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.seconds))
-        tenths = round(self.seconds * 10)
-        return f"{tenths // 600:d}:{tenths % 600 / 10:04.1f}"
+        return source_time(*self)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Optional, Sequence
 from app.files import claim_file
 from app.output.annotate import Annotator
 from app.output.layout import Size, fit_into
-from app.output.progress import RateMeter
 from app.output.video_encoders import open_video_writer
 from app.output.video_writers import VideoClock, VideoWriter
 from app.types import FrameResult
@@ -38,15 +37,13 @@ class VideoOutput:
         self._crf = crf
         self._fps = fps
         self._clock = VideoClock()
-        self._rate = RateMeter()
         self._writer: Optional[VideoWriter] = None
         self._size: Size = (0, 0)
         self._is_complete = False
 
     def handle(self, result: FrameResult) -> None:
         frame = result.frame
-        fps = self._rate.tick(frame.captured_at + result.latency_s)
-        image = self._annotator.annotate(result, fps if frame.continues else None)
+        image = self._annotator.annotate(result)
         if self._writer is None:
             self._size = video_size(image.shape[1], image.shape[0])
             self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from app.errors import OutputError
-from app.output.annotate import Annotator
+from app.output.annotate import Annotator, live_status
 from app.output.display import DisplayConnection, display_available
 from app.output.layout import Size, grid
 from app.output.outputs import Control
@@ -35,6 +35,7 @@ class KeyAction(enum.Enum):
     PAUSE = "pause"
     SNAPSHOT = "snapshot"
     LANDMARKS = "landmarks"
+    WHY = "why"
 
 
 KEYS: Dict[int, KeyAction] = {
@@ -46,6 +47,8 @@ KEYS: Dict[int, KeyAction] = {
     ord("S"): KeyAction.SNAPSHOT,
     ord("l"): KeyAction.LANDMARKS,
     ord("L"): KeyAction.LANDMARKS,
+    ord("w"): KeyAction.WHY,
+    ord("W"): KeyAction.WHY,
 }
 
 
@@ -136,13 +139,17 @@ class Window:
         elif action is KeyAction.LANDMARKS:
             self._annotator.landmarks = not self._annotator.landmarks
             self._stale.update(self._results)
+        elif action is KeyAction.WHY:
+            self._annotator.why = not self._annotator.why
+            self._stale.update(self._results)
         elif action is KeyAction.SNAPSHOT:
             self._save_snapshots()
 
     def _show(self) -> None:
         for channel, result in self._results.items():
             if channel in self._stale:
-                self._pictures[channel] = self._annotator.annotate(result, self._fps[channel])
+                status = live_status(result, self._fps[channel]) if result.frame.live else None
+                self._pictures[channel] = self._annotator.annotate(result, status)
         self._stale.clear()
         pictures: List[np.ndarray] = list(self._pictures.values())
         whole = grid(pictures, self._max_size)

@@ -242,6 +242,9 @@ class OutputSettings:
     )
     window: Optional[bool] = setting(None, "show a window; null = if there is a display", flag="--window")
     landmarks: bool = setting(False, "draw the five landmarks (key L in the window)", flag="--landmarks")
+    why: bool = setting(
+        False, "show the nearest people and the reason at each face (key W in the window)", flag="--why"
+    )
     snapshots: Path = setting(Path("snapshots"), "folder for pictures saved with key S in the window", metavar="DIR")
     video_crf: int = setting(23, "quality of the video: 0 = lossless, 51 = worst", minimum=0, maximum=51)
     queue_frames: int = setting(

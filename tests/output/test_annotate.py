@@ -14,9 +14,11 @@ from app.output.annotate import (
     UNKNOWN,
     Annotator,
     attributes_text,
+    frame_status,
     label_texts,
+    live_status,
     place_label,
-    status_texts,
+    why_lines,
 )
 from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, FaceAttributes, Faces, Gender, HeadPose, Match, Reason
 
@@ -30,7 +32,7 @@ def has_colour(image, colour):
 def test_the_frame_itself_stays_as_it_is():
     made = frame()
     before = made.image.copy()
-    annotated = Annotator(landmarks=True).annotate(result(made, [BOX], [ANN]), fps=25.0)
+    annotated = Annotator(landmarks=True).annotate(result(made, [BOX], [ANN]))
     assert np.array_equal(made.image, before)
     assert not np.shares_memory(annotated, made.image)
     assert annotated.shape == before.shape and annotated.dtype == np.uint8
@@ -55,18 +57,56 @@ def test_known_unknown_and_not_compared_have_their_own_colours(match, style):
     ]
 
 
-def test_words_say_what_colours_say():
+def test_words_differ_as_colours_do():
     assert label_texts(ANN) == ("Ann", "0.67")
-    assert label_texts(STRANGER) == ("unknown", "")
-    assert label_texts(Match(None, Reason.TOO_SMALL))[0] == "too small"
+    unnamed = [label_texts(match) for match in (STRANGER, Match(None, Reason.TOO_SMALL), NOT_COMPARED_YET)]
+    assert len(set(unnamed)) == 3 and {similarity for _, similarity in unnamed} == {""}
     assert len(label_texts(Match("x" * 300, Reason.MATCHED, 0.5))[0]) == 40
 
 
-def test_the_corner_tells_channel_rate_and_delay():
-    assert status_texts(result(frame(source="front"), latency_s=0.0431), 24.83) == ["front", "24.8 fps", "43 ms"]
-    assert status_texts(result(frame(source="front"), latency_s=12.0), None) == ["front", "12 s"]
-    image = Annotator().annotate(result(), fps=24.8)
+NEAR = Match(None, Reason.BELOW_THRESHOLD, 0.36, nearest="Ann", runner_up="Eve", runner_up_similarity=0.305)
+
+
+def test_why_names_the_nearest_people_and_the_reason():
+    reason, nearest, runner_up = why_lines(NEAR)
+    assert reason and nearest.endswith("Ann 0.36") and runner_up.endswith("Eve 0.30")
+    assert len(why_lines(dataclasses.replace(NEAR, runner_up=None))) == 2
+
+
+def test_why_does_not_repeat_the_name_of_the_label():
+    named = Match("Ann", Reason.MATCHED, 0.71, nearest="Ann", runner_up="Eve", runner_up_similarity=0.31)
+    assert "Ann" not in " ".join(why_lines(named)) and why_lines(named)[-1].endswith("Eve 0.31")
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_can_be_shown(reason):
+    (text,) = why_lines(Match(None, reason))
+    assert text and "_" not in text
+
+
+def test_why_can_be_switched_and_makes_the_label_higher():
+    annotator = Annotator(why=True)
+    with_reasons = annotator.annotate(result(frame(), [BOX], [NEAR]))
+    annotator.why = False
+    without = annotator.annotate(result(frame(), [BOX], [NEAR]))
+    areas = [(image == np.array(UNKNOWN.line, np.uint8)).all(axis=2).sum() for image in (with_reasons, without)]
+    assert areas[0] > 1.5 * areas[1]
+
+
+def test_the_corner_shows_where_in_its_source_a_frame_is():
+    assert frame_status(frame(position=754.26)) == ["front", "12:34.3"]
+    assert frame_status(frame(continues=False, file="album/1.jpg")) == ["front", "1.jpg"]
+    channel, moment = frame_status(frame(captured_at=1.7e9))
+    assert channel == "front" and len(moment) == len("2023-11-14 22:13:20")
+    image = Annotator().annotate(result())
     assert image[:40, :200].max() == 255 and (image[100:] == 90).all()
+
+
+def test_the_corner_of_a_live_window_shows_rate_and_delay():
+    assert live_status(result(latency_s=0.0431), 24.83) == ["front", "24.8 fps", "43 ms"]
+    assert live_status(result(latency_s=12.0), None) == ["front", "12 s"]
+    default = Annotator().annotate(result())
+    assert not np.array_equal(Annotator().annotate(result(), ["front", "24.8 fps"]), default)
 
 
 def test_landmarks_are_drawn_when_asked_for_and_can_be_switched():
@@ -92,7 +132,7 @@ def test_letters_and_lines_grow_with_the_frame():
 def test_tiny_frames_and_boxes_outside_the_frame_do_no_harm(size):
     boxes = [(-50, -50, 500, 500), (1000, 1000, 1100, 1100), (3, 3, 3, 3), (-90, -90, -20, -20)]
     image = Annotator(landmarks=True).annotate(
-        result(frame(image=picture(*size)), boxes, [ANN, STRANGER, NOT_COMPARED_YET, ANN]), fps=1.0
+        result(frame(image=picture(*size)), boxes, [ANN, STRANGER, NOT_COMPARED_YET, ANN])
     )
     assert image.shape == (size[1], size[0], 3)
 
@@ -109,7 +149,7 @@ def test_a_label_stays_inside_the_picture(box, label, frame_size):
         assert at + length <= room or (length > room and at == 0)
 
 
-def test_a_label_stands_on_the_box_or_beneath_or_within_it():
+def test_a_label_is_above_the_box_or_below_or_inside_it():
     size, label = (320, 180), (80, 20)
     assert place_label((100, 60, 160, 130), label, size) == (100, 40)
     assert place_label((100, 5, 160, 130), label, size) == (100, 130)
@@ -117,9 +157,9 @@ def test_a_label_stands_on_the_box_or_beneath_or_within_it():
     assert place_label((300, 60, 318, 130), label, size) == (240, 40), "moved in from the right"
 
 
-def test_attributes_are_told_in_a_few_words():
-    all_told = FaceAttributes(gender=Gender.MALE, age=34.4, mask=True, live_probability=0.2)
-    assert attributes_text(all_told) == "male 34, mask, not live"
+def test_attributes_are_a_few_words():
+    known = FaceAttributes(gender=Gender.MALE, age=34.4, mask=True, live_probability=0.2)
+    assert attributes_text(known) == "male 34, mask, not live"
     assert attributes_text(FaceAttributes(mask=False, live_probability=0.7)) == "no mask, live"
     assert attributes_text(NO_ATTRIBUTES) == ""
 
@@ -149,7 +189,7 @@ def test_the_line_of_the_pose_points_where_the_face_looks():
     )
     plain = Annotator().annotate(made)
     for pose, right, up in ((HeadPose(60, 0, 0), 1, 0), (HeadPose(-60, 0, 0), -1, 0), (HeadPose(0, 60, 0), 0, 1)):
-        told = dataclasses.replace(made, attributes=(FaceAttributes(pose=pose),))
-        rows, columns = np.nonzero((Annotator().annotate(told) != plain).any(axis=2))
+        known = dataclasses.replace(made, attributes=(FaceAttributes(pose=pose),))
+        rows, columns = np.nonzero((Annotator().annotate(known) != plain).any(axis=2))
         assert np.sign(np.round((columns.mean() - 140) / 10)) == right
         assert np.sign(np.round((95 - rows.mean()) / 10)) == up

@@ -13,7 +13,6 @@ from app.output.progress import (
     ProgressAwareHandler,
     RateMeter,
     RunProgress,
-    duration,
     live_line,
     recording_line,
     shortened,
@@ -44,10 +43,6 @@ def test_live_channels_tell_their_state_or_their_numbers():
     running = ChannelProgress(done=9, faces_now=2, fps=24.83, latency_s=0.0431)
     channels = {"front": running, "yard": ChannelProgress(state="reconnecting"), "gate": ChannelProgress()}
     assert live_line(channels) == "front 24.8 fps 43 ms 2 faces | yard reconnecting | gate waiting for a frame"
-
-
-def test_durations_read_like_durations():
-    assert [duration(s) for s in (0.4, 59, 65, 3600 * 3 + 1200)] == ["0 s", "59 s", "1 min 05 s", "3 h 20 min"]
 
 
 def test_a_line_fits_the_terminal_also_with_wide_letters():

@@ -55,9 +55,9 @@ PROGRAM = """
             control = window.poll(10)
             if number == 3 and control is Control.RUN:
                 print("shown", flush=True)
-            if (control, annotator.landmarks) != before:
-                before = control, annotator.landmarks
-                print(control.value, annotator.landmarks, flush=True)
+            if (control, annotator.landmarks, annotator.why) != before:
+                before = control, annotator.landmarks, annotator.why
+                print(control.value, *before[1:], flush=True)
     except OutputError as error:
         print("error:", error, flush=True)
     window.close()
@@ -166,18 +166,20 @@ def screen(tmp_path):
 def test_keys_do_what_they_say(screen, tmp_path):
     screen.start(tmp_path / "snapshots")
     screen.press("l")
-    screen.expect("run True")
+    screen.expect("run True False")
+    screen.press("w")
+    screen.expect("run True True")
     screen.press("s")
     assert "front_" in screen.expect("saved") and "yard_" in screen.expect("saved")
     assert len(list((tmp_path / "snapshots").glob("*.jpg"))) == 2
     screen.press("space")
-    screen.expect("pause True")
+    screen.expect("pause True True")
     screen.press("l")
-    screen.expect("pause False")
+    screen.expect("pause False True")
     screen.press("space")
-    screen.expect("run False")
+    screen.expect("run False True")
     screen.press("q")
-    screen.expect("stop False")
+    screen.expect("stop False True")
     screen.expect("ended")
     assert screen.program.wait(PATIENT_S) == 0
 
