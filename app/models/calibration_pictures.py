@@ -29,7 +29,7 @@ def _frames(
 ) -> Iterator[np.ndarray]:
     with contextlib.closing(load_detector(models, detection)) as detector:
         for picture in pictures:
-            yield detector.prepare([picture]).tensor.copy()
+            yield detector.prepare([picture]).tensors[0].copy()
 
 
 def _faces(pictures: Iterable[np.ndarray], models: ModelSettings, detection: DetectionSettings) -> Iterator[np.ndarray]:

@@ -15,7 +15,6 @@ import yaml
 from app.errors import ModelError
 from app.models.entry import MY_MODELS, ModelEntry
 from app.text import program, suggestion
-from app.vision.detector import DEFAULT_MIN_SCORE
 from app.vision.preprocessing import Preprocessing
 
 TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "quality")
@@ -29,7 +28,8 @@ FAMILIES_WITH_LANDMARK_SCALE = ("retinaface_mxnet",)
 DEFAULT_ENLARGE: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks106": 1.5, "antispoof": 2.7}
 """Families that look at a face that was found, and how much of its surroundings their networks usually see."""
 
-LOWER_MIN_SCORES: Mapping[str, float] = {"scrfd": 0.5, "centerface": 0.5}
+DEFAULT_MIN_SCORE = 0.6
+MIN_SCORES: Mapping[str, float] = {"scrfd": 0.5, "centerface": 0.5}
 """Families whose scores run lower than others', and the score from which their makers count a face by default."""
 
 MAX_NAMES_LISTED = 4
@@ -258,7 +258,7 @@ class _EntryReader:
         return facts
 
     def _min_score(self, family: str) -> float:
-        usual = LOWER_MIN_SCORES.get(family, DEFAULT_MIN_SCORE)
+        usual = MIN_SCORES.get(family, DEFAULT_MIN_SCORE)
         score = float(self._take("min_score", (int, float), default=usual))
         if not 0 < score <= 1:
             raise self._error(f"min_score must be above 0 and at most 1, not {score:g}")

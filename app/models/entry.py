@@ -11,7 +11,6 @@ from typing import Mapping, Optional, Tuple
 from app.errors import ModelError
 from app.inference.onnx_damage import damage_of
 from app.text import program
-from app.vision.detector import DEFAULT_MIN_SCORE
 from app.vision.preprocessing import FaceInput, Preprocessing
 
 MY_MODELS = "my_models.yaml"
@@ -48,7 +47,7 @@ class ModelEntry:
     """RetinaFace: the anchors' side lengths for each stride."""
     landmark_scale: float = 1.0
     """RetinaFace for MXNet: what its landmark offsets are multiplied with."""
-    min_score: float = DEFAULT_MIN_SCORE
+    min_score: float = 0.0
     """Detection: the score from which a box is a face, unless the user says otherwise."""
     crop: Tuple[int, int] = (0, 0)
     """All but detection: width and height of the picture of one face that it takes; zeros where that is not said."""

@@ -8,14 +8,11 @@ from typing import Callable, Dict, Mapping, Tuple, Type
 from app.inference.engine import Engine
 from app.models.entry import ModelEntry
 from app.settings import DetectionSettings
-from app.vision.centerface import CenterFace
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.grid_detector import GridDetector
+from app.vision.grid_families import SCRFD, CenterFace, RetinaFaceMXNet, YuNet
 from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
-from app.vision.retinaface_mxnet import RetinaFaceMXNet
-from app.vision.scrfd import SCRFD
-from app.vision.yunet import YuNet
 
 DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]
 

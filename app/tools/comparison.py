@@ -178,7 +178,7 @@ def compare_detectors(model: str, pictures: Iterable[np.ndarray], a: FaceDetecto
         result.pictures += 1
         prepared = preparing.prepare([picture])
         outputs_a, outputs_b = a.infer(prepared), b.infer(prepared)
-        result.add_outputs(outputs_a, outputs_b)
+        result.add_outputs(outputs_a[0], outputs_b[0])
         effect.add(a.decode(outputs_a, prepared)[0], b.decode(outputs_b, prepared)[0])
     return result
 

@@ -1,7 +1,8 @@
-"""Detectors whose networks answer for every cell of one or more grids that lie over the picture.
+"""Detectors whose networks answer for every cell of one or more grids over the image.
 
-What differs between their families, the meaning of the numbers, is a class of its own each; what they share is here:
-which row belongs to which cell, whether outputs come flattened or as maps, and that only what passes the score is read.
+Here is what their families share: which row of an output belongs to which cell, whether outputs are flat or maps, and
+that only rows above the minimum score are decoded. What the values mean is up to each family, in
+`app/vision/grid_families.py`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Iterator, List, Mapping, Optional, Tuple
+from typing import ClassVar, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector, unexpected_answers
+from app.vision.detector import FaceDetector, Size, wrong_output_length
 from app.vision.model_outputs import DETECTOR_FAMILIES, match_outputs
 from app.vision.preprocessing import Preprocessing
 
@@ -28,22 +29,22 @@ AVERAGE_LANDMARKS = np.array([[0.28, 0.39], [0.72, 0.39], [0.5, 0.57], [0.32, 0.
 
 @dataclass(frozen=True)
 class Grid:
-    """One frame's outputs at one stride, by role."""
+    """One image's outputs at one stride, by role."""
 
     stride: int
     columns: int
-    rows: int
     anchors: int
-    """Rows of numbers that each cell has."""
+    """Rows of values per cell."""
     outputs: Mapping[str, np.ndarray]
-    """Each cells * anchors x values (rows in the order row, column, anchor), or anchors * values x rows x columns."""
+    """Flat, (cells * anchors) x values with rows in the order row, column, anchor; or maps, (anchors * values) x rows
+    x columns."""
 
     def values(self, role: str) -> np.ndarray:
-        """The only number of each row, of all rows."""
+        """The single value of every row, in the order row, column, anchor."""
         return flattened(self.outputs[role])
 
     def picked(self, role: str, rows: np.ndarray) -> np.ndarray:
-        """All numbers of the chosen rows: len(rows) x values."""
+        """All values of the chosen rows: len(rows) x values."""
         output = self.outputs[role]
         if output.ndim == 2:
             return np.asarray(output[rows])
@@ -51,13 +52,13 @@ class Grid:
         return np.asarray(by_anchor[rows % self.anchors, :, rows // self.anchors])
 
     def cells(self, rows: np.ndarray) -> np.ndarray:
-        """Column and row of the chosen rows' cells: len(rows) x 2."""
+        """Column and row of the cells of the chosen rows: len(rows) x 2, float32."""
         cells = rows // self.anchors
         return np.stack([cells % self.columns, cells // self.columns], axis=1).astype(np.float32)
 
 
 class GridDetector(FaceDetector):
-    """Reads only the rows that pass the score; a family says how."""
+    """Decodes the rows above the minimum score; a family says how."""
 
     family: ClassVar[str]
     strides: ClassVar[Tuple[int, ...]] = (8, 16, 32)
@@ -69,104 +70,86 @@ class GridDetector(FaceDetector):
         self._has_landmarks = "landmarks" in self._names
         self.predicts_masks = "mask" in self._names
         if self.fixed_size is not None:
-            self._require_answers_for(self.fixed_size)
+            # If the file knows the shapes, a wrong family or size is refused before anything runs.
+            shapes = [output.shape for output in engine.outputs if output.name in self._names["score"]]
+            lengths = sorted((_row_count(shape, self.anchors) or 0 for shape in shapes), reverse=True)
+            if all(lengths):
+                for stride, length in zip(self.strides, lengths):
+                    self._require_length(length, stride, self.fixed_size)
         if not self._has_landmarks:
             logger.warning(
-                "this %s network gives boxes without landmarks: they are guessed from the box, which is enough to "
-                "find faces, but makes recognition much worse; to tell people apart choose a detector with landmarks",
+                "this %s network has no landmarks: they are estimated from the box, which is enough to find faces but "
+                "makes recognition much worse; choose a detector with landmarks to recognize people",
                 DETECTOR_FAMILIES[self.family].title,
             )
 
     @abstractmethod
     def scores(self, grid: Grid) -> np.ndarray:
-        """How sure the network is of each row."""
+        """The score of every row: cells * anchors."""
 
     @abstractmethod
     def boxes(self, grid: Grid, rows: np.ndarray) -> np.ndarray:
-        """Corners of the chosen rows: N x 4."""
+        """Corners of the chosen rows' boxes in network pixels: N x 4."""
 
     @abstractmethod
     def landmarks(self, grid: Grid, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """The chosen rows' five points, N x 5 x 2; asked only of networks that give them."""
+        """The chosen rows' five points in network pixels: N x 5 x 2. Called only for networks that have them."""
 
     def mask_probabilities(self, grid: Grid, rows: np.ndarray) -> Optional[np.ndarray]:
-        """How likely the chosen rows' faces wear masks: N; None for networks that do not tell."""
+        """The probability that each chosen face wears a mask: N; None for networks that do not predict it."""
         return None
 
-    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
+        # Names may be anything, but a finer grid has more cells.
+        finest_first = {
+            role: sorted((outputs[name] for name in names), key=lambda output: -output.size)
+            for role, names in self._names.items()
+        }
         found: List[Faces] = []
-        for grid in self._grids(outputs, input_size):
-            certainty = self.scores(grid)
-            self._require_count(len(certainty), grid.stride, input_size)
-            chosen = np.flatnonzero(certainty >= self._min_score)
-            if len(chosen):
-                found.append(self._faces(grid, chosen, certainty[chosen]))
-        return _joined(found) if found else Faces.empty()
+        for level, stride in enumerate(self.strides):
+            columns = -(-input_size[0] // stride)
+            grid = Grid(stride, columns, self.anchors, {role: arrays[level] for role, arrays in finest_first.items()})
+            scores = self.scores(grid)
+            self._require_length(len(scores), stride, input_size)
+            rows = np.flatnonzero(scores >= self._min_score)
+            if not len(rows):
+                continue
+            boxes = self.boxes(grid, rows)
+            landmarks = self.landmarks(grid, rows, boxes) if self._has_landmarks else estimated_landmarks(boxes)
+            found.append(Faces(boxes, scores[rows], landmarks, mask_probabilities=self.mask_probabilities(grid, rows)))
+        if not found:
+            return Faces.empty()
+        masks = [part.mask_probabilities for part in found if part.mask_probabilities is not None]
+        return Faces(
+            boxes=np.concatenate([part.boxes for part in found]).astype(np.float32),
+            scores=np.concatenate([part.scores for part in found]).astype(np.float32),
+            landmarks=np.concatenate([part.landmarks for part in found]).astype(np.float32),
+            mask_probabilities=np.concatenate(masks).astype(np.float32) if masks else None,
+        )
 
-    def _require_answers_for(self, size: Tuple[int, int]) -> None:
-        """As far as the file tells the shapes: what does not fit is refused before anything runs."""
-        scores = (output for output in self._engine.outputs if output.name in self._names["score"])
-        counts = [_rows_of(output.shape, self.anchors) for output in scores]
-        known = sorted((count for count in counts if count is not None), reverse=True)
-        for stride, count in zip(self.strides, known if len(known) == len(counts) else ()):
-            self._require_count(count, stride, size)
-
-    def _require_count(self, found: int, stride: int, input_size: Tuple[int, int]) -> None:
-        columns, rows = _cells(input_size, stride)
-        if found != columns * rows * self.anchors:
-            raise unexpected_answers(
-                f"the network gives {found} answers at stride {stride}, expected {columns} x {rows} cells with "
+    def _require_length(self, length: int, stride: int, input_size: Size) -> None:
+        columns, rows = (-(-side // stride) for side in input_size)
+        if length != columns * rows * self.anchors:
+            raise wrong_output_length(
+                f"the network has {length} rows at stride {stride}, expected {columns} x {rows} cells with "
                 f"{self.anchors} each for an input of {input_size[0]} x {input_size[1]}",
                 input_size,
                 "check the family in the model's catalogue entry",
             )
 
-    def _faces(self, grid: Grid, rows: np.ndarray, scores: np.ndarray) -> Faces:
-        boxes = self.boxes(grid, rows)
-        landmarks = self.landmarks(grid, rows, boxes) if self._has_landmarks else guessed_landmarks(boxes)
-        return Faces(boxes, scores, landmarks, mask_probabilities=self.mask_probabilities(grid, rows))
 
-    def _grids(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Iterator[Grid]:
-        """A finer grid has more cells: that tells the strides apart whatever the outputs are called."""
-        finest_first = {
-            role: sorted((outputs[name] for name in names), key=lambda output: -output.size)
-            for role, names in self._names.items()
-        }
-        for level, stride in enumerate(self.strides):
-            columns, rows = _cells(input_size, stride)
-            by_role = {role: arrays[level] for role, arrays in finest_first.items()}
-            yield Grid(stride, columns, rows, self.anchors, by_role)
-
-
-def _cells(input_size: Tuple[int, int], stride: int) -> Tuple[int, int]:
-    """Columns and rows of the grid that lies over a picture; the last ones may stick out of it."""
-    columns, rows = (-(-side // stride) for side in input_size)
-    return columns, rows
-
-
-def _rows_of(shape: Tuple[Optional[int], ...], anchors: int) -> Optional[int]:
-    """How many rows of numbers an output of this shape has; None where the file leaves that open."""
+def _row_count(shape: Tuple[Optional[int], ...], anchors: int) -> Optional[int]:
+    """The number of rows in an output of this shape; None if the file does not say."""
     if len(shape) != 4:
         return shape[-2] if len(shape) > 1 else None
     return shape[2] * shape[3] * anchors if shape[2] and shape[3] else None
 
 
-def _joined(parts: List[Faces]) -> Faces:
-    """All of them in one; either every part tells masks or none does."""
-    masks = [part.mask_probabilities for part in parts if part.mask_probabilities is not None]
-    return Faces(
-        boxes=np.concatenate([part.boxes for part in parts]).astype(np.float32),
-        scores=np.concatenate([part.scores for part in parts]).astype(np.float32),
-        landmarks=np.concatenate([part.landmarks for part in parts]).astype(np.float32),
-        mask_probabilities=np.concatenate(masks).astype(np.float32) if masks else None,
-    )
-
-
 def flattened(output: np.ndarray) -> np.ndarray:
-    """The values in the order row, column, anchor of an output that has one value a row, or of maps one an anchor."""
+    """In the order row, column, anchor: a flat output with one value per row, or maps with one channel per anchor."""
     return output.reshape(-1) if output.ndim == 2 else output.transpose(1, 2, 0).reshape(-1)
 
 
-def guessed_landmarks(boxes: np.ndarray) -> np.ndarray:
-    """Where an upright face that looks at the camera has its five points, by its box."""
+def estimated_landmarks(boxes: np.ndarray) -> np.ndarray:
+    """The five points (N x 5 x 2) of upright frontal faces that fill these boxes (N x 4)."""
     return np.asarray(boxes[:, None, :2] + AVERAGE_LANDMARKS * (boxes[:, 2:] - boxes[:, :2])[:, None])

@@ -139,7 +139,7 @@ _PUBLIC_MOBILEFACENET = ((96, 112), 128)
 
 def detect_family(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
     """The families whose networks look like this; empty for a network that this program has no use for."""
-    if not takes_pictures(inputs):
+    if not takes_images(inputs):
         return ()
     height, width = inputs[0].shape[2:]
     size = (width, height) if width and height else None
@@ -169,7 +169,7 @@ def match_outputs(name: str, engine: Engine) -> OutputNames:
     )
 
 
-def takes_pictures(inputs: Sequence[TensorSpec]) -> bool:
+def takes_images(inputs: Sequence[TensorSpec]) -> bool:
     """Whether a network has one input, N x 3 x height x width of float32."""
     shapes = [tensor.shape for tensor in inputs]
     return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and inputs[0].dtype == np.float32

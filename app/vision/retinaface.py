@@ -1,6 +1,6 @@
 """RetinaFace as exported from the PyTorch implementations: loc, conf and landmarks for every anchor.
 
-The anchors stand in the order stride, row, column, size. Offsets are relative to the anchor's size and damped by the
+The anchors are in the order stride, row, column, size. Offsets are relative to the anchor's size and multiplied by the
 variances: centre and landmarks by the first, logarithm of the size by the second.
 """
 
@@ -16,17 +16,17 @@ from app.errors import ModelError
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector, unexpected_answers
+from app.vision.detector import FaceDetector, Size, wrong_output_length
 from app.vision.model_outputs import match_outputs
 from app.vision.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
 class RetinaFaceAnchors:
-    """The boxes from which offsets are counted."""
+    """The boxes that the network's offsets are relative to."""
 
     min_sizes: Tuple[Tuple[int, ...], ...]
-    """Side lengths of the square anchors, for each stride."""
+    """Side lengths in pixels of the square anchors, for each stride."""
     strides: Tuple[int, ...] = (8, 16, 32)
     variances: Tuple[float, float] = (0.1, 0.2)
 
@@ -41,17 +41,17 @@ class RetinaFace(FaceDetector):
         if len(anchors.min_sizes) != len(anchors.strides):
             raise ModelError(f"min_sizes must have one list for each of the strides {anchors.strides}")
         self._anchors = anchors
-        binding = match_outputs("retinaface", engine)
-        (self._loc,), (self._conf,), (self._landms,) = binding["loc"], binding["conf"], binding["landms"]
+        names = match_outputs("retinaface", engine)
+        (self._loc,), (self._conf,), (self._landms,) = names["loc"], names["conf"], names["landms"]
 
-    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Tuple[int, int]) -> Faces:
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
         scores = outputs[self._conf][:, 1]
-        # Nine anchors in ten thousand survive: decoding those alone costs a hundredth of decoding all.
+        # Nine anchors in ten thousand pass: decoding only those takes a hundredth of the time.
         rows = np.flatnonzero(scores >= self._min_score)
         anchors = anchor_boxes(input_size, self._anchors)
         if len(anchors) != len(scores):
-            raise unexpected_answers(
-                f"the network has {len(scores)} anchors, min_sizes {self._anchors.min_sizes} make {len(anchors)}",
+            raise wrong_output_length(
+                f"the network has {len(scores)} anchors, min_sizes {self._anchors.min_sizes} give {len(anchors)}",
                 input_size,
                 "check min_sizes in the model's catalogue entry",
             )
@@ -75,7 +75,7 @@ def decode(
 
 
 @lru_cache(maxsize=16)
-def anchor_boxes(input_size: Tuple[int, int], anchors: RetinaFaceAnchors) -> np.ndarray:
+def anchor_boxes(input_size: Size, anchors: RetinaFaceAnchors) -> np.ndarray:
     """All anchors of an input of this width and height: P x 4 (centre x, centre y, width, height) in its pixels."""
     width, height = input_size
     levels = []

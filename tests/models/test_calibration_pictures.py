@@ -23,7 +23,7 @@ def test_a_detector_sees_each_picture_as_it_is_prepared_at_run_time(portraits):
     shown = inputs("retinaface_mnet025", pictures)
     assert len(shown) == 2
     for tensor, picture in zip(shown, pictures):
-        np.testing.assert_array_equal(tensor, detector.prepare([picture]).tensor)
+        np.testing.assert_array_equal(tensor, detector.prepare([picture]).tensors[0])
 
 
 def test_an_embedder_sees_the_faces_upright(portraits):

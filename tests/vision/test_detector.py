@@ -1,5 +1,6 @@
 """Frames of every size go into the network whole, and what is found comes back in the frame's own pixels."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector, shrunk_size, to_frame
+from app.vision.detector import FaceDetector, shrunk_size, to_image
 from app.vision.preprocessing import Preprocessing
 
 PLAIN = Preprocessing("bgr", (104, 117, 123), 1)
+SETTINGS = DetectionSettings(input_size=640, min_score=0.5)
 
 
 class BrightSpotDetector(FaceDetector):
@@ -58,7 +60,7 @@ def picture(width, height, box):
 def test_boxes_and_landmarks_come_back_in_the_frames_own_pixels(size, fixed):
     width, height = size
     box = (width // 5, height // 4, width * 4 // 5, height * 3 // 4)
-    detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, DetectionSettings(input_size=640))
+    detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, SETTINGS)
     (faces,) = detector.detect([picture(width, height, box)])
     tolerance = 1.5 * max(
         1, width / min(640, fixed[1] if fixed else 640), height / min(640, fixed[0] if fixed else 640)
@@ -67,36 +69,68 @@ def test_boxes_and_landmarks_come_back_in_the_frames_own_pixels(size, fixed):
     np.testing.assert_allclose(faces.landmarks[0][0], ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), atol=tolerance)
 
 
-def test_a_batch_of_frames_of_different_sizes_gives_what_each_gives_alone():
-    frames = [
-        picture(640, 360, (100, 50, 200, 150)),
-        picture(300, 500, (20, 400, 90, 480)),
-        picture(1280, 720, (0, 0, 9, 9)),
-    ]
+BATCH_SIZES = {
+    "equal": [(640, 480)] * 10,
+    "different": [(640, 480), (1280, 720), (333, 517), (640, 480), (500, 500), (64, 640), (720, 1280), (900, 901)],
+}
+
+
+@pytest.mark.parametrize("sizes", BATCH_SIZES)
+def test_a_batch_finds_in_each_image_what_it_finds_in_it_alone(networks, portraits, sizes):
+    detector = networks[0]
+    images = []
+    for number, size in enumerate(BATCH_SIZES[sizes]):
+        portrait = cv2.resize(portraits[number % 3].image, (min(size), min(size)))
+        image = np.full((size[1], size[0], 3), 60 + number, np.uint8)
+        image[-min(size) :, -min(size) :] = portrait
+        images.append(image)
+    together = detector.detect(images)
+    assert [len(faces) > 0 for faces in together].count(True) >= len(images) - 1
+    for image, faces in zip(images, together):
+        (alone,) = detector.detect([image])
+        np.testing.assert_allclose(faces.boxes, alone.boxes, atol=0.01)
+        np.testing.assert_allclose(faces.landmarks, alone.landmarks, atol=0.01)
+        np.testing.assert_allclose(faces.scores, alone.scores, atol=1e-4)
+
+
+def test_images_that_need_the_same_input_go_through_the_network_together():
     engine = PassingEngine()
-    detector = BrightSpotDetector(engine, PLAIN, DetectionSettings())
-    together = detector.detect(frames)
-    assert engine.batches == [(3, 3, 512, 640)]
-    for frame, faces in zip(frames, together):
-        np.testing.assert_array_equal(detector.detect([frame])[0].boxes, faces.boxes)
+    sizes = [(640, 480), (1280, 960), (320, 500), (640, 470), (300, 500)]
+    BrightSpotDetector(engine, PLAIN, SETTINGS).detect([np.zeros((h, w, 3), np.uint8) for w, h in sizes])
+    assert engine.batches == [(3, 3, 480, 640), (2, 3, 512, 320)]
+
+
+def test_the_longer_side_can_be_limited_for_one_call():
+    engine = PassingEngine()
+    detector = BrightSpotDetector(engine, PLAIN, SETTINGS)
+    images = [picture(1280, 640, (320, 160, 960, 480))]
+    for input_size in (320, 1280, None):
+        (faces,) = detector.detect(images, input_size)
+        np.testing.assert_allclose(faces.boxes, [[320, 160, 960, 480]], atol=6)
+    assert engine.batches == [(1, 3, 160, 320), (1, 3, 640, 1280), (1, 3, 320, 640)]
+
+
+def test_the_minimum_score_must_be_resolved_before():
+    with pytest.raises(ValueError):
+        BrightSpotDetector(PassingEngine(), PLAIN, DetectionSettings())
 
 
 def test_a_network_built_for_one_frame_is_fed_one_at_a_time():
     engine = PassingEngine(batch=1, height=640, width=640)
-    found = BrightSpotDetector(engine, PLAIN, DetectionSettings()).detect([picture(640, 640, (9, 9, 99, 99))] * 3)
+    found = BrightSpotDetector(engine, PLAIN, SETTINGS).detect([picture(640, 640, (9, 9, 99, 99))] * 3)
     assert engine.batches == [(1, 3, 640, 640)] * 3
     assert [len(faces) for faces in found] == [1, 1, 1]
 
 
 def test_remains_of_the_frame_before_are_not_seen():
-    detector = BrightSpotDetector(PassingEngine(1, 640, 640), PLAIN, DetectionSettings())
+    detector = BrightSpotDetector(PassingEngine(1, 640, 640), PLAIN, SETTINGS)
     detector.detect([np.full((640, 640, 3), 255, np.uint8)])
     (faces,) = detector.detect([picture(640, 100, (10, 10, 20, 20))])
     np.testing.assert_allclose(faces.boxes, [[10, 10, 20, 20]])
 
 
 def test_nothing_asked_nothing_found():
-    assert BrightSpotDetector(PassingEngine(), PLAIN, DetectionSettings()).detect([]) == []
+    assert BrightSpotDetector(PassingEngine(), PLAIN, SETTINGS).detect([]) == []
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(64, 2000))
@@ -113,7 +147,7 @@ def test_shrinking_keeps_the_aspect_and_never_enlarges(width, height, longest):
 
 def test_boxes_are_cut_at_the_frames_edges_and_dropped_outside():
     boxes = np.array([[-10, -10, 20, 20], [50, 50, 80, 70], [200, 200, 220, 220]], np.float32)
-    faces = to_frame(Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32)), (1.0, 1.0), (60, 60))
+    faces = to_image(Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32)), (1.0, 1.0), (60, 60))
     np.testing.assert_array_equal(faces.boxes, [[0, 0, 20, 20], [50, 50, 60, 60]])
 
 
@@ -131,4 +165,4 @@ def test_pixels_are_prepared_as_the_formula_says(channels):
 @pytest.mark.parametrize(("height", "width"), [(480, None), (None, 640)])
 def test_a_network_with_one_side_fixed_is_refused(height, width):
     with pytest.raises(ModelError, match="expected one input N x 3 x height x width"):
-        BrightSpotDetector(PassingEngine(1, height, width), PLAIN, DetectionSettings())
+        BrightSpotDetector(PassingEngine(1, height, width), PLAIN, SETTINGS)

@@ -109,8 +109,8 @@ def test_candidates_are_what_the_slow_decoder_reads(tmp_path, case, size):
             values[random.uniform(0, 1, values.shape) < 0.2] = 0.95
     detector = open_planted(tmp_path, case, [answers], size, settings=DetectionSettings(min_score=0.5), batch=1)
     prepared = detector.prepare([picture(0, size)])
-    outputs = {name: value[0] for name, value in detector.infer(prepared).items()}
-    found = detector.candidates(outputs, prepared.size)
+    (outputs,) = detector.infer(prepared)
+    found = detector.candidates(outputs, size)
     expected = read_all(case.family, case.meaning, answers, 0.5)
     assert len(found) == len(expected) > 3
     np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
@@ -168,10 +168,8 @@ def test_boxes_without_landmarks_get_likely_ones_and_a_warning(tmp_path, caplog)
         detector = open_planted(tmp_path, BOXES_ALONE, answers_with_faces(BOXES_ALONE, 1, size), size, 1)
         for _ in range(2):
             (faces,) = detector.detect([picture(0, size)])
-    assert [record.message for record in caplog.records if "without landmarks" in record.message] == [
-        "this SCRFD network gives boxes without landmarks: they are guessed from the box, which is enough to find "
-        "faces, but makes recognition much worse; to tell people apart choose a detector with landmarks"
-    ]
+    (warned,) = [record.message for record in caplog.records if "landmarks" in record.message]
+    assert "SCRFD" in warned
     assert len(faces) == 3
     left_eye, right_eye, nose, left_mouth, right_mouth = faces.landmarks.transpose(1, 0, 2)
     assert (faces.boxes[:, 0] < left_eye[:, 0]).all() and (left_eye[:, 0] < nose[:, 0]).all()
@@ -182,29 +180,27 @@ def test_boxes_without_landmarks_get_likely_ones_and_a_warning(tmp_path, caplog)
 
 def test_pictures_that_cannot_be_told_apart_in_the_answer_are_refused(tmp_path):
     case = next(case for case in CASES if case.without_batch)
-    with pytest.raises(ModelError, match="takes 4 pictures at once"):
+    with pytest.raises(ModelError, match="takes 4 images"):
         open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)), (192, 160), batch=4)
 
 
 def test_a_network_fixed_to_a_size_without_use_is_refused(tmp_path):
     case = next(case for case in CASES if case.family == "centerface")
     answers = empty_answers("centerface", (32, 32), np.random.default_rng(0))
-    with pytest.raises(
-        ModelError, match=r"fixed to pictures of 32 x 32 pixels, too small[\s\S]*--size free --batch dynamic"
-    ):
+    with pytest.raises(ModelError, match=r"32 x 32 pixels[\s\S]*--size free --batch dynamic"):
         open_planted(tmp_path, case, [answers], (32, 32), batch=10)
 
 
 def test_answers_for_another_size_are_noticed(tmp_path):
     case = next(case for case in CASES if case.title == "scrfd")
     detector = open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)))
-    with pytest.raises(ModelError, match="gives 960 answers at stride 8, expected 12 x 12 cells with 2 each"):
+    with pytest.raises(ModelError, match=r"960.*stride 8.*12 x 12"):
         detector.detect([picture(0, (96, 96))])
 
 
 def test_a_network_fixed_to_a_size_that_does_not_fill_its_grid_is_told_the_size_when_it_is_opened(tmp_path):
     case = next(case for case in CASES if case.title == "scrfd")
     answers = answers_with_faces(case, 1, (192, 160))
-    cause = r"193 x 160 pixels.*960 answers at stride 8, expected 25 x 20.*--size 192x160 or --size 224x160;.*export it"
+    cause = r"193 x 160.*960.*stride 8.*25 x 20.*--size 192x160 or --size 224x160"
     with pytest.raises(ModelError, match=f"^model 'planted' .*{cause}"):
         open_planted(tmp_path, case, answers, (193, 160))

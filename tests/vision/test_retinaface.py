@@ -17,6 +17,7 @@ from app.vision.retinaface import RetinaFace, RetinaFaceAnchors, anchor_boxes, d
 
 ANCHORS = RetinaFaceAnchors(((16, 32), (64, 128), (256, 512)))
 PLAIN = Preprocessing("bgr", (104, 117, 123), 1)
+SETTINGS = DetectionSettings(min_score=0.6)
 
 
 def slow_anchors(width, height):
@@ -110,7 +111,7 @@ def test_decoding_equals_the_formulas(seed):
 def test_detection_equals_decoding_everything_slowly(seed):
     anchors = slow_anchors(320, 192)
     loc, conf, landms = random_outputs(seed, len(anchors))
-    detector = RetinaFace(PlantedEngine(loc, conf, landms), PLAIN, DetectionSettings(min_score=0.6), ANCHORS)
+    detector = RetinaFace(PlantedEngine(loc, conf, landms), PLAIN, SETTINGS, ANCHORS)
     (faces,) = detector.detect([np.zeros((192, 320, 3), np.uint8)])
 
     decoded = [slow_decode(loc[i].tolist(), landms[i].tolist(), anchors[i]) for i in range(len(anchors))]
@@ -150,8 +151,8 @@ def test_suppression_keeps_the_best_of_a_picture_full_of_noise():
 def test_outputs_with_other_names_are_recognised_by_their_shape():
     loc, conf, landms = random_outputs(3, len(slow_anchors(320, 192)))
     picture = [np.zeros((192, 320, 3), np.uint8)]
-    named = RetinaFace(PlantedEngine(loc, conf, landms), PLAIN, DetectionSettings(), ANCHORS)
-    numbered = RetinaFace(PlantedEngine(loc, conf, landms, ("585", "586", "587")), PLAIN, DetectionSettings(), ANCHORS)
+    named = RetinaFace(PlantedEngine(loc, conf, landms), PLAIN, SETTINGS, ANCHORS)
+    numbered = RetinaFace(PlantedEngine(loc, conf, landms, ("585", "586", "587")), PLAIN, SETTINGS, ANCHORS)
     np.testing.assert_array_equal(named.detect(picture)[0].boxes, numbered.detect(picture)[0].boxes)
 
 
@@ -159,4 +160,4 @@ def test_a_network_of_another_family_is_named_as_such():
     count = len(slow_anchors(320, 192))
     wrong = PlantedEngine(np.zeros((count, 1)), np.zeros((count, 1)), np.zeros((count, 7)), ("a", "b", "c"))
     with pytest.raises(ModelError, match=r"(?s)not a RetinaFace \(PyTorch\) network: expected loc.*found a"):
-        RetinaFace(wrong, PLAIN, DetectionSettings(), ANCHORS)
+        RetinaFace(wrong, PLAIN, SETTINGS, ANCHORS)

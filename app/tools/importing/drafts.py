@@ -42,7 +42,7 @@ from app.tools.importing.packages import require_packages
 from app.tools.importing.torch_reference import torch_outputs
 from app.tools.importing.weights import Weights
 from app.tools.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
-from app.vision.detector import SMALLEST_INPUT
+from app.vision.detector import MIN_FIXED_SIDE
 from app.vision.model_outputs import DETECTOR_FAMILIES, FamilyMatch, detect_family
 
 Report = Callable[[str], None]
@@ -250,11 +250,11 @@ def _with_size(inputs: Tuple[TensorSpec, ...], size: Optional[Tuple[int, int]]) 
 
 
 def _require_useful_size(path: Path, size: Tuple[Optional[int], ...]) -> None:
-    if any(side and side < SMALLEST_INPUT for side in size):
+    if any(side and side < MIN_FIXED_SIDE for side in size):
         raise ModelError(
             f"{path}: this detector would be fixed to pictures of {' x '.join(map(str, size))} pixels, too small to "
             "find faces in; import it for pictures of any size: --size free --batch dynamic, or of at least "
-            f"{SMALLEST_INPUT}x{SMALLEST_INPUT}"
+            f"{MIN_FIXED_SIDE}x{MIN_FIXED_SIDE}"
         )
 
 
