@@ -88,15 +88,18 @@ def settings(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def networks():
-    """The built-in detector and embedder."""
-    from app.models.loading import load_detector, load_embedder
-    from app.settings import DetectionSettings
+def recognizer():
+    """The built-in detector and embedder with the default settings."""
+    from app.recognizer import Recognizer
 
-    detector, embedder = load_detector(MODELS, DetectionSettings()), load_embedder(MODELS)
-    yield detector, embedder
-    detector.close()
-    embedder.close()
+    with Recognizer.from_settings(Settings(models=MODELS)) as recognizer:
+        yield recognizer
+
+
+@pytest.fixture(scope="session")
+def networks(recognizer):
+    """The built-in detector and embedder."""
+    return recognizer.detector, recognizer.embedder
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ LEVELS = [
     {"assembly"},
     {"pipeline"},
     {"gallery"},
-    {"network_thread"},
+    {"recognizer", "network_thread"},
     {"models"},
     {"output"},
     {"capture", "vision", "identity", "events"},

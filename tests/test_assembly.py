@@ -11,14 +11,11 @@ import pytest
 from shipped import CATALOG
 from waiting import PATIENT_S, until
 
-from app.assembly import attribute_reader, gallery_enrolment, run, warm_up
+from app.assembly import open_gallery, run
 from app.capture.uri import parse_source
 from app.errors import CombinedError, GalleryError, ModelError, SourceError
-from app.inference.onnx import OnnxEngine
-from app.models.catalog import read_catalog
-from app.models.families import DETECTORS, EMBEDDERS
 from app.output.progress import Progress
-from app.settings import AttributeSettings, CaptureSettings, DetectionSettings
+from app.settings import AttributeSettings
 
 
 @pytest.fixture
@@ -46,44 +43,6 @@ def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visite
     until(lambda: logs)
     for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as asked for", "mobilefacenet runs on", "warmed up"):
         assert told in logs[0]
-
-
-class ShapeKeeper:
-    """A real engine that also keeps the shapes it was run on."""
-
-    def __init__(self, path):
-        self._engine = OnnxEngine(path, threads=1)
-        self.inputs, self.outputs, self.max_batch = self._engine.inputs, self._engine.outputs, None
-        self.shapes = set()
-
-    def run(self, feeds):
-        self.shapes.update(value.shape for value in feeds.values())
-        return self._engine.run(feeds)
-
-    def close(self):
-        self._engine.close()
-
-
-def test_networks_are_warmed_up_in_the_shapes_that_will_come():
-    entries = read_catalog(CATALOG).entries
-    finder, teller = entries["retinaface_mnet025"], entries["mobilefacenet"]
-    engines = [ShapeKeeper(finder.file), ShapeKeeper(teller.file)]
-    detector = DETECTORS[finder.family](engines[0], finder, DetectionSettings(input_size=320))
-    embedder = EMBEDDERS[teller.family](engines[1], teller)
-    warm_up(detector, embedder, CaptureSettings(width=640, height=480))
-    assert engines[0].shapes == {(1, 3, 256, 320)}
-    assert engines[1].shapes == {(1, 3, 112, 112), (16, 3, 112, 112)}
-
-
-def test_attributes_are_read_only_when_they_are_asked_for(settings):
-    with attribute_reader(settings, False) as reader:
-        assert reader is None
-    asking = dataclasses.replace(settings, attributes=AttributeSettings(head_pose=True))
-    with attribute_reader(asking, False) as reader:
-        assert reader.head_pose and reader.gender_age is None
-        assert reader.min_face_px == settings.recognition.min_face_px
-    with attribute_reader(settings, detector_predicts_masks=True) as reader:
-        assert not reader.head_pose and reader.mask is None
 
 
 def test_a_model_for_attributes_that_is_not_there_is_named_before_a_source_is_opened(settings, visited, tmp_path):
@@ -121,6 +80,6 @@ def test_a_source_that_is_not_there_is_told_before_a_network_is_opened(settings,
 def test_commands_that_only_look_at_photos_also_check_first(settings, tmp_path, caplog):
     caplog.set_level(logging.DEBUG, logger="app")
     gone = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, folder=tmp_path / "gone"))
-    with pytest.raises(GalleryError, match="no such folder"), gallery_enrolment(gone):
+    with pytest.raises(GalleryError, match="no such folder"), open_gallery(gone):
         pass
     assert "runs on" not in caplog.text

@@ -44,6 +44,7 @@ class Channels:
         self._arrived = threading.Condition(self._lock)
         self._closed = threading.Event()
         self._turn = 0
+        self._woken = False
         self._threads = [
             CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock, self._is_finished)
             for source in sources
@@ -58,7 +59,8 @@ class Channels:
         self._watchdog.start()
 
     def take(self, timeout_s: float) -> Optional[Frame]:
-        """The next frame, from each channel in turn. None after `timeout_s` without one, or when all have finished."""
+        """The next frame, from each channel in turn. None after `timeout_s` without one, when all have finished, or
+        after `wake`."""
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             while True:
@@ -66,7 +68,16 @@ class Channels:
                 left_s = deadline - time.monotonic()
                 if frame is not None or left_s <= 0 or self._is_finished():
                     return frame
+                if self._woken:
+                    self._woken = False
+                    return None
                 self._arrived.wait(left_s)
+
+    def wake(self) -> None:
+        """Makes a `take` that waits return at once: the caller has something else to do."""
+        with self._arrived:
+            self._woken = True
+            self._arrived.notify_all()
 
     @property
     def finished(self) -> bool:

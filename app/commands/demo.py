@@ -39,12 +39,12 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging(settings.run.log_level)
     # Imported here, so that --help is fast.
     from app.assembly import run
-    from app.models.loading import model_checks
+    from app.models.loading import ModelLoader
     from app.tools.demo.portraits import load_backdrops, load_portraits, write_enrolment_photos
     from app.tools.demo.video import NameCheck, make_video
 
     # A missing model is reported before the video is made.
-    check_all(*model_checks(settings.models))
+    check_all(*ModelLoader(settings).checks())
     folder = settings.gallery.folder.parent
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)

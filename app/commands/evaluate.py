@@ -119,8 +119,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _verification(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
     # Only now, so that --help and a wrong option are answered at once.
-    from app.assembly import networks
-    from app.models.loading import embedder_entry, model_checks
+    from app.models.loading import ModelLoader
+    from app.recognizer import Recognizer
     from app.tools.evaluation.looking import embed_main_faces, pair_scores
     from app.tools.evaluation.pairs import find_pictures, read_pairs
     from app.tools.evaluation.report import verification_json, verification_text
@@ -128,15 +128,13 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
 
     pairs = read_pairs(arguments.pairs)
     files = find_pictures(pairs, arguments.images)
-    check_all(*model_checks(settings.models))
-    threshold = settings.recognition.threshold
-    if threshold is None:
-        threshold = embedder_entry(settings.models).threshold
-    with networks(settings) as (detector, embedder):
-        faces = embed_main_faces(files, detector, embedder, progress.counter("embedding faces"))
+    loader = ModelLoader(settings)
+    check_all(*loader.checks())
+    with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
+        faces = embed_main_faces(files, recognizer, progress.counter("embedding faces"))
     scores = pair_scores(pairs.pairs, faces)
     folds = balanced_folds(pairs.same) if pairs.folds is None else pairs.folds
-    figures = measure_verification(scores, pairs.same, folds, threshold)
+    figures = measure_verification(scores, pairs.same, folds, loader.threshold)
     models = [settings.models.detector, settings.models.embedder]
     print(_heading(settings, models))
     print(verification_text(pairs, faces, figures))
@@ -217,10 +215,9 @@ def _with_detection(settings: Settings, arguments: argparse.Namespace) -> Settin
 
 
 def _min_score(settings: Settings) -> float:
-    from app.models.loading import detector_entry
+    from app.models.loading import ModelLoader
 
-    chosen = settings.detection.min_score
-    return detector_entry(settings.models).min_score if chosen is None else chosen
+    return ModelLoader(settings).min_score
 
 
 def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
@@ -228,11 +225,10 @@ def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
 
 
 def _detector(settings: Settings) -> Any:
-    from app.models.int8_pictures import inputs_for_int8
-    from app.models.loading import leave_cores_to_networks, load_detector
+    from app.models.loading import ModelLoader, leave_cores_to_networks
 
     leave_cores_to_networks()
-    return contextlib.closing(load_detector(settings.models, settings.detection, inputs_for_int8(settings)))
+    return contextlib.closing(ModelLoader(settings).open_detector())
 
 
 def _heading(settings: Settings, models: List[str]) -> str:

@@ -71,14 +71,14 @@ def _nobody(settings: Settings) -> str:
 
 def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     """Only photos that are good enough are copied."""
-    from app.assembly import gallery_enrolment
+    from app.assembly import open_gallery
 
     folder = settings.gallery.folder
     check_all(
         partial(folder_of, folder, arguments.name), *(partial(_require_readable, photo) for photo in arguments.photos)
     )
     refused, added = 0, set()
-    with gallery_enrolment(settings) as enrolment:
+    with open_gallery(settings) as enrolment:
         enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
         person = shown_name(folder, arguments.name)
         known = {photo.content_hash: (photo.person, photo.path) for photo in enrolment.gallery.photos}
@@ -104,7 +104,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
                 refused += 1
                 print(f"{photo}: refused: {finding.message}")
         enrolment.enrol_all()
-        for warning in unlike_their_own(enrolment.gallery, enrolment.known.threshold):
+        for warning in unlike_their_own(enrolment.gallery, enrolment.threshold):
             if added.intersection(warning.photos):
                 print(f"warning: {warning.message}")
     return ExitCode.INCOMPLETE if refused else 0
@@ -113,7 +113,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
 def _warned_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> bool:
     if finding.embedding is None:
         return False
-    doubt = resembles_another(enrolment.gallery, enrolment.known.threshold, person, finding.embedding)
+    doubt = resembles_another(enrolment.gallery, enrolment.threshold, person, finding.embedding)
     if doubt:
         print(f"warning: {target} {doubt}")
     return bool(doubt)
@@ -127,7 +127,7 @@ def _require_readable(photo: Path) -> None:
 
 
 def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
-    from app.assembly import gallery_enrolment
+    from app.assembly import open_gallery
 
     folder = settings.gallery.folder
     photos = photos_by_person(folder).get(normalised(arguments.name), [])
@@ -140,7 +140,7 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
     for path in remove_person(folder, arguments.name):
         print(f"deleted {path}")
     # What was computed from the photos goes too.
-    with gallery_enrolment(settings) as enrolment:
+    with open_gallery(settings) as enrolment:
         enrolment.enrol_all()
     return 0
 
@@ -152,12 +152,12 @@ def _confirmed(name: str, photos: int) -> bool:
 
 
 def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    from app.assembly import gallery_enrolment
+    from app.assembly import open_gallery
 
-    with gallery_enrolment(settings) as enrolment:
+    with open_gallery(settings) as enrolment:
         enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
         photos = enrolment.gallery.photos
-        doubtful = unlike_their_own(enrolment.gallery, enrolment.known.threshold)
+        doubtful = unlike_their_own(enrolment.gallery, enrolment.threshold)
         problems = [*enrolment.problems(), *(warning.message for warning in doubtful)]
     rows = [
         (

@@ -12,7 +12,7 @@ from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ExitCode, ModelError, SettingsError
-from app.settings import ModelSettings
+from app.settings import Settings
 from app.settings.reader import Assignment, format_settings
 from app.text import program
 
@@ -49,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
     sources = name_sources(effective.settings.sources)
     if arguments.show_settings:
         addresses = [f"{source.name}={source.masked_address}" for source in sources]
-        print(format_settings(effective, addresses, _resolved(effective.settings.models)))
+        print(format_settings(effective, addresses, _resolved(effective.settings)))
         return ExitCode.DONE
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
@@ -79,17 +79,17 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def _resolved(models: ModelSettings) -> Dict[str, Assignment]:
+def _resolved(settings: Settings) -> Dict[str, Assignment]:
     """The values that settings left open take from the models, by key."""
-    from app.models.loading import detector_entry, embedder_entry
+    from app.models.loading import ModelLoader
 
     resolved = {}
-    for key, find, fact in (
-        ("detection.min_score", detector_entry, "min_score"),
-        ("recognition.threshold", embedder_entry, "threshold"),
+    for key, entry_name, fact in (
+        ("detection.min_score", "detector_entry", "min_score"),
+        ("recognition.threshold", "embedder_entry", "threshold"),
     ):
         try:
-            entry = find(models)
+            entry = getattr(ModelLoader(settings), entry_name)
         except ModelError as error:
             resolved[key] = Assignment(None, f"unknown model: {error}")
         else:

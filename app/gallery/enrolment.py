@@ -1,20 +1,15 @@
 """Keeping the people we know in step with the gallery's folder, while the run goes on.
 
-A thread of its own watches the folder, reads new photos and builds the next index. The networks belong to the loop's
-thread (a TensorRT context can be used by one thread alone), so the watcher hands each photo over and the loop looks at
-it between two frames, one photo at a time: no frame waits for more than that.
+A thread of its own watches the folder, reads new photos and builds the next index. Photos go to the networks one at a
+time with the lowest priority, so that no video frame waits for more than one of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Callable, Deque, List, Optional, Set, Tuple
+from typing import List, Optional, Set
 
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
@@ -22,11 +17,10 @@ from app.errors import AppError, SourceError
 from app.gallery.folder import GalleryFolder, Progress
 from app.gallery.people import Gallery, PhotoFinding, PhotoStatus, person_index, warnings
 from app.gallery.photo import examine_photo
-from app.identity.index import PersonIndex
+from app.network_thread import NetworkThread, Priority, ShutDownError
+from app.recognizer import Recognizer
 from app.settings import GallerySettings
 from app.text import counted, program
-from app.vision.detector import FaceDetector
-from app.vision.embedder import FaceEmbedder
 
 logger = logging.getLogger(__name__)
 
@@ -37,47 +31,34 @@ MOST_PROBLEMS_TOLD = 5
 """At once, so that what else a start has to say is not lost among pairs of people who look alike."""
 
 
-@dataclass(frozen=True)
-class KnownPeople:
-    """Whom a face is compared with, and how alike they must be."""
-
-    index: PersonIndex
-    threshold: float
-
-    @property
-    def generation(self) -> int:
-        return self.index.generation
-
-
 class Enrolment:
-    """The gallery of a run. `known` is replaced as a whole whenever the folder has changed."""
+    """The gallery of a run. `index` is replaced as a whole whenever the folder has changed."""
 
     def __init__(
         self,
         settings: GallerySettings,
-        detector: FaceDetector,
-        embedder: FaceEmbedder,
-        threshold: float,
-        examiner: str,
+        recognizer: Recognizer,
+        networks: NetworkThread,
     ) -> None:
-        """`examiner` is the fingerprint of the networks and of how they are used: with another one, photos found good
-        or bad before are looked at again."""
+        """`networks` is the thread on which `recognizer` may be used."""
         limits = f"{settings.min_face_px} {settings.min_sharpness} {settings.min_score}"
         self._settings = settings
-        self._detector = detector
-        self._embedder = embedder
-        self._folder = GalleryFolder(settings.folder, f"{FINDINGS_VERSION} {examiner} {limits}", self._judge)
-        self._errands = Errands()
+        self._recognizer = recognizer
+        self._networks = networks
+        self._folder = GalleryFolder(
+            settings.folder, f"{FINDINGS_VERSION} {recognizer.fingerprint} {limits}", self._judge
+        )
         self._closing = threading.Event()
         self._watcher: Optional[threading.Thread] = None
         self._told: Set[str] = set()
+        self.threshold = recognizer.threshold
         self.gallery = Gallery()
-        self.known = KnownPeople(person_index(self.gallery), threshold)
+        self.index = person_index(self.gallery)
 
     def enrol_all(self, progress: Optional[Progress] = None) -> None:
         """Reads the folder for the first time; photos seen in an earlier run come out of the cache."""
         self._refresh(progress)
-        if not len(self.known.index):
+        if not len(self.index):
             logger.warning(
                 "nobody is enrolled: put photos into %s; until then everyone is unknown", self._settings.folder
             )
@@ -88,7 +69,7 @@ class Enrolment:
 
     def problems(self) -> List[str]:
         """What the owner of the gallery should look at: files that are not read, people mistaken for one another."""
-        return [*self._folder.problems, *(w.message for w in warnings(self.gallery, self.known.threshold))]
+        return [*self._folder.problems, *(w.message for w in warnings(self.gallery, self.threshold))]
 
     def watch(self) -> None:
         """From now on the folder is looked at again and again, until `close`."""
@@ -96,13 +77,9 @@ class Enrolment:
             self._watcher = threading.Thread(target=self._watch, name="gallery", daemon=True)
             self._watcher.start()
 
-    def keep_up(self) -> None:
-        """Called by the loop between two frames: looks at one new photo, if there is one."""
-        self._errands.run_one()
-
     def close(self) -> None:
+        """Ends the watching. Where a photo waits for the networks, they must be closed first."""
         self._closing.set()
-        self._errands.close()
         if self._watcher is not None:
             self._watcher.join(timeout=5)
 
@@ -110,7 +87,7 @@ class Enrolment:
         while not self._closing.wait(self._settings.reload_every_s):
             try:
                 self._refresh()
-            except ErrandRefusedError:
+            except ShutDownError:
                 return
             except AppError as error:
                 self._tell(logging.ERROR, str(error))
@@ -125,14 +102,14 @@ class Enrolment:
             return
         before = self.gallery
         # First whom the loop recognises: who sees the new gallery, from another thread, sees them recognised.
-        self.known = KnownPeople(person_index(gallery), self.known.threshold)
+        self.index = person_index(gallery)
         self.gallery = gallery
         self._report(before, gallery)
 
     def _report(self, before: Gallery, gallery: Gallery) -> None:
         people = {photo.person for photo in gallery.row_photos}
         known = f"{counted(len(people), 'person', 'people')}, {counted(len(gallery.row_photos), 'photo')}"
-        logger.info("gallery: %s in use, threshold %.2f", known, self.known.threshold)
+        logger.info("gallery: %s in use, threshold %.2f", known, self.threshold)
         known_before = {(photo.path, photo.content_hash) for photo in before.photos}
         for photo in gallery.photos:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:
@@ -159,49 +136,7 @@ class Enrolment:
         except SourceError as error:
             return PhotoFinding(PhotoStatus.UNREADABLE, message=str(error).partition(": ")[2])
         turned = header is not None and header.orientation != UPRIGHT
-        return self._errands.ask(
-            lambda: examine_photo(picture, self._detector, self._embedder, self._settings, turned_by_exif=turned)
+        return self._networks.call(
+            lambda: examine_photo(picture, self._recognizer, self._settings, turned_by_exif=turned),
+            Priority.ENROLMENT,
         )
-
-
-class ErrandRefusedError(Exception):
-    """The run is over; nobody will do this any more."""
-
-
-class Errands:
-    """Work on photos that other threads ask of the one that made this object."""
-
-    def __init__(self) -> None:
-        self._owner = threading.get_ident()
-        self._waiting: Deque[Tuple[Callable[[], PhotoFinding], Future[PhotoFinding]]] = deque()
-        self._closed = False
-
-    def ask(self, work: Callable[[], PhotoFinding]) -> PhotoFinding:
-        """Has the work done by the owner, and waits for it."""
-        if threading.get_ident() == self._owner:
-            return work()
-        answer: Future[PhotoFinding] = Future()
-        self._waiting.append((work, answer))
-        if self._closed:
-            self.close()
-        return answer.result()
-
-    def run_one(self) -> None:
-        """Does the work that has waited longest; the owner calls it when it has a moment."""
-        if not self._waiting:
-            return
-        work, answer = self._waiting.popleft()
-        try:
-            answer.set_result(work())
-        except Exception as error:  # noqa: BLE001 - raised at the root of a thread, the asker's
-            answer.set_exception(error)
-        except BaseException:
-            answer.set_exception(ErrandRefusedError())
-            raise
-
-    def close(self) -> None:
-        """Refuses everything that waits or is still to come."""
-        self._closed = True
-        while self._waiting:
-            with contextlib.suppress(IndexError):
-                self._waiting.popleft()[1].set_exception(ErrandRefusedError())

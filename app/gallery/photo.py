@@ -10,11 +10,9 @@ import cv2
 import numpy as np
 
 from app.gallery.people import PhotoFinding, PhotoStatus
+from app.recognizer import Recognizer
 from app.settings import GallerySettings
 from app.types import Faces
-from app.vision.align import align_faces
-from app.vision.detector import FaceDetector
-from app.vision.embedder import FaceEmbedder
 from app.vision.quality import face_sizes_px, main_face, measure
 
 LONGEST_SIDE_PX = 1600
@@ -72,15 +70,14 @@ TURNING_NEEDS = 1.0
 
 def examine_photo(
     picture: np.ndarray,
-    detector: FaceDetector,
-    embedder: FaceEmbedder,
+    recognizer: Recognizer,
     settings: GallerySettings,
     turned_by_exif: bool = False,
 ) -> PhotoFinding:
     """What a photo is worth. It is tried upside down too, and without a sure face in further ways."""
     small = _shrunk(picture)
-    least_score = detector.photo_score if settings.min_score is None else settings.min_score
-    found = _best_attempt(small, detector, least_score)
+    least_score = recognizer.detector.photo_score if settings.min_score is None else settings.min_score
+    found = _best_attempt(small, recognizer, least_score)
     if found is None:
         return PhotoFinding(PhotoStatus.NO_FACE, message=NO_FACE)
     attempt, held, faces = found
@@ -93,7 +90,7 @@ def examine_photo(
     # Sizes are told in the photo's own pixels.
     enlargement = picture.shape[0] / small.shape[0]
     face_px = float(face_sizes_px(face)[0]) * enlargement
-    crop = align_faces(held, face.landmarks, embedder.crop_size)
+    crop = recognizer.crops(held, face)
     sharp = float(measure(face, (held.shape[1], held.shape[0]), crop).sharpness[0])
     status, message = _verdict(len(faces), face_px, sharp, settings)
     if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL and attempt is AS_IT_IS:
@@ -101,7 +98,7 @@ def examine_photo(
         message += f" ({left:.0%} from the left, {top:.0%} from the top)"
     return PhotoFinding(
         status=status,
-        embedding=embedder.embed(crop)[0] if status.kept else None,
+        embedding=recognizer.embed_crops(crop)[0] if status.kept else None,
         faces_found=len(faces),
         face_px=face_px,
         sharpness=sharp,
@@ -111,7 +108,7 @@ def examine_photo(
 
 
 def _best_attempt(
-    picture: np.ndarray, detector: FaceDetector, least_score: float
+    picture: np.ndarray, recognizer: Recognizer, least_score: float
 ) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
     """The way of holding the photo in which its face is surest; one that shows a sure enough face comes first."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
@@ -120,7 +117,7 @@ def _best_attempt(
         if best is not None and attempt in LAST_RESORTS and best[2].scores.max() >= BEYOND_DOUBT:
             break
         held = attempt.hold(picture)
-        (faces,) = detector.detect([held])
+        (faces,) = recognizer.find([held])
         if len(faces):
             surest = float(faces.scores.max())
             rank = (surest >= least_score, _log_odds(surest) - (TURNING_NEEDS if attempt.turned else 0))

@@ -14,8 +14,7 @@ from app.inference.place import place_here
 from app.models.catalog import Catalog
 from app.models.entry import ModelEntry
 from app.models.families import can_run
-from app.models.loading import InputsFor, network_of
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader
 
 
 def require_buildable(catalog: Catalog, name: str) -> None:
@@ -26,31 +25,23 @@ def require_buildable(catalog: Catalog, name: str) -> None:
     entry.verified_file()
 
 
-def build_for(
-    entry: ModelEntry,
-    wishes: BuildWishes,
-    models: ModelSettings,
-    detection: DetectionSettings,
-    inputs_for: Optional[InputsFor],
-    tell: Callable[[str], None],
-) -> KeptEngine:
+def build_for(loader: ModelLoader, entry: ModelEntry, wishes: BuildWishes, tell: Callable[[str], None]) -> KeptEngine:
     """The buildable model's engine for this device, in the precision of the settings or the next that can be built."""
     here, gpu = place_here()
-    network = network_of(entry, models, detection, inputs_for)
-    return build_engine(network, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)
+    return build_engine(loader.network(entry), wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)
 
 
-def measure_backends(entry: ModelEntry, models: ModelSettings, detection: DetectionSettings) -> OpenedNetwork:
+def measure_backends(loader: ModelLoader, entry: ModelEntry) -> OpenedNetwork:
     """Measures which backend runs the model fastest here, and remembers it. The result is closed already."""
-    choice = open_network(network_of(entry, models, detection), models.backend, build_missing=False, measure_again=True)
+    choice = open_network(
+        loader.network(entry), loader.settings.models.backend, build_missing=False, measure_again=True
+    )
     choice.engine.close()
     return choice
 
 
-def remembered_backend(
-    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings
-) -> Optional[BackendChoice]:
+def remembered_backend(loader: ModelLoader, entry: ModelEntry) -> Optional[BackendChoice]:
     """The measured choice of a backend that a start would take; None if there is none, or no file to run."""
     if not can_run(entry) or not entry.file.is_file():
         return None
-    return remembered_choice(network_of(entry, models, detection), models.backend)
+    return remembered_choice(loader.network(entry), loader.settings.models.backend)

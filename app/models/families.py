@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Callable, Dict, Mapping, Tuple, Type
 
 from app.inference.engine import Engine
@@ -18,21 +17,16 @@ DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector
 
 
 def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
-    return RetinaFace(engine, entry.preprocessing, _settled(settings, entry), RetinaFaceAnchors(entry.min_sizes))
+    return RetinaFace(engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes))
 
 
 def _retinaface_mxnet(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
-    return RetinaFaceMXNet(engine, entry.preprocessing, _settled(settings, entry), entry.landmark_scale)
+    return RetinaFaceMXNet(engine, entry.preprocessing, settings, entry.landmark_scale)
 
 
 def _plain(detector: Type[GridDetector]) -> DetectorFactory:
     """For a family that needs to know nothing but what all detectors do."""
-    return lambda engine, entry, settings: detector(engine, entry.preprocessing, _settled(settings, entry))
-
-
-def _settled(settings: DetectionSettings, entry: ModelEntry) -> DetectionSettings:
-    """With the model's own least score where the user says none."""
-    return settings if settings.min_score is not None else replace(settings, min_score=entry.min_score)
+    return lambda engine, entry, settings: detector(engine, entry.preprocessing, settings)
 
 
 def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:

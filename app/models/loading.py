@@ -1,11 +1,14 @@
-"""From a name in the catalogue to a network that is ready to run."""
+"""From names in the settings to networks that are ready to run."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import logging
 from functools import partial
-from typing import Callable, Dict, Iterator, List, Optional, Tuple, TypeVar, Union
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -15,10 +18,11 @@ from app.inference.backends import open_network, unavailable_reason
 from app.inference.engine import Engine, NetworkSpec
 from app.inference.onnx import OnnxEngine
 from app.models.built_engines import engines_built_from
-from app.models.catalog import Catalog, read_catalog
+from app.models.catalog import read_catalog
 from app.models.entry import ModelEntry
 from app.models.families import DETECTORS, EMBEDDERS, FAMILIES
-from app.settings import AttributeSettings, DetectionSettings, ModelSettings
+from app.models.int8 import calibration_inputs, find_photos
+from app.settings import AttributeSettings, Settings
 from app.text import program
 from app.vision.attribute_models import AntispoofModel, AttributeModels, GenderAgeModel, Landmarks106Model, MaskModel
 from app.vision.detector import FaceDetector, rounded_up
@@ -32,181 +36,207 @@ Factory = TypeVar("Factory")
 Opened = TypeVar("Opened", bound=Union[FaceDetector, FaceNetwork])
 Reader = TypeVar("Reader", bound=FaceNetwork)
 
-InputsFor = Callable[[ModelEntry], Iterator[np.ndarray]]
-"""What a network is given at run time, to learn int8 from; raises ModelError where int8 is not offered for it, or
-there are too few pictures."""
-
-MOST_FRAMES_AT_ONCE = 1
-MOST_FACES_AT_ONCE = 16
-"""What engines with a limited batch are built for; more than that is run in several goes."""
+MAX_FRAMES_AT_ONCE = 1
+MAX_FACES_AT_ONCE = 16
+"""What engines with a limited batch are built for; larger batches are run in several parts."""
 
 
-def load_detector(
-    models: ModelSettings,
-    detection: DetectionSettings,
-    inputs_for: Optional[InputsFor] = None,
-    exact_precision: bool = False,
-) -> FaceDetector:
-    """The chosen detector, opened; whoever asked closes it. `exact_precision`: in no other one than the wanted."""
-    entry = detector_entry(models)
-    factory = _family(DETECTORS, entry)
-    network = network_of(entry, models, detection, inputs_for, exact_precision)
-    return _opened(entry, models, network, lambda engine: factory(engine, entry, detection))
+class ModelLoader:
+    """Opens the models that the settings choose.
 
-
-def load_embedder(
-    models: ModelSettings, inputs_for: Optional[InputsFor] = None, exact_precision: bool = False
-) -> FaceEmbedder:
-    """The chosen embedder, opened; whoever asked closes it. `exact_precision`: in no other one than the wanted."""
-    entry = embedder_entry(models)
-    factory = _family(EMBEDDERS, entry)
-    network = network_of(entry, models, inputs_for=inputs_for, exact_precision=exact_precision)
-    return _opened(entry, models, network, lambda engine: factory(engine, entry))
-
-
-def load_attributes(
-    models: ModelSettings,
-    wanted: AttributeSettings,
-    min_face_px: float,
-    detector_predicts_masks: bool = False,
-    inputs_for: Optional[InputsFor] = None,
-) -> Optional[AttributeModels]:
-    """The networks for attributes that were chosen, opened; whoever asked closes them.
-
-    None when nothing is chosen and the detector tells nothing by itself.
+    The catalogue is read once, and each model's file is verified once, however many networks are opened. What the
+    settings leave to a model, such as the threshold, is resolved here and nowhere else.
     """
-    if wanted == AttributeSettings() and not detector_predicts_masks:
-        return None
-    with contextlib.ExitStack() as opened:
-        reader = AttributeModels(
-            gender_age=_reader(models, wanted.gender_age, "gender_age", GenderAgeModel, inputs_for, opened),
-            mask=_reader(models, wanted.mask, "mask", MaskModel, inputs_for, opened),
-            antispoof=_reader(models, wanted.antispoof, "antispoof", AntispoofModel, inputs_for, opened),
-            landmarks106=_reader(models, wanted.landmarks106, "landmarks106", Landmarks106Model, inputs_for, opened),
-            head_pose=wanted.head_pose,
-            min_face_px=min_face_px,
+
+    def __init__(self, settings: Settings, calibration_photos: Optional[Path] = None) -> None:
+        """`calibration_photos` is the folder that int8 is calibrated with, instead of the gallery. Raises SourceError
+        where it holds no photos."""
+        if calibration_photos is not None:
+            find_photos(calibration_photos)
+        self.settings = settings
+        self.catalog = read_catalog(settings.models.catalog)
+        self._calibration_photos = calibration_photos or settings.gallery.folder
+        self._verified: Set[Path] = set()
+
+    def with_models(self, **changes: str) -> ModelLoader:
+        """A loader for other values of the section `models`, with the same catalogue."""
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(
+            self.settings,
+            models=dataclasses.replace(self.settings.models, **changes),  # type: ignore[arg-type]
         )
-        opened.pop_all()
-    return reader
+        return other
+
+    @property
+    def detector_entry(self) -> ModelEntry:
+        return self.catalog.require(self.settings.models.detector, "detection")
+
+    @property
+    def embedder_entry(self) -> ModelEntry:
+        return self.catalog.require(self.settings.models.embedder, "embedding")
+
+    def attribute_entry(self, family: str) -> ModelEntry:
+        """The model that the setting `attributes.FAMILY` names."""
+        name = self.settings.attributes.models[family]
+        task = next(task for task, families in FAMILIES.items() if family in families)
+        entry = self.catalog.require(name, task)
+        if entry.family != family:
+            raise ModelError(
+                f"model {name!r} is of the family {entry.family!r}, but attributes.{family} takes {family!r}"
+            )
+        return entry
+
+    @property
+    def min_score(self) -> float:
+        """The score from which a box is a face: the user's, or else the detector's own."""
+        chosen = self.settings.detection.min_score
+        return self.detector_entry.min_score if chosen is None else chosen
+
+    @property
+    def threshold(self) -> float:
+        """The cosine from which a face has a name: the user's, or else the embedder's own."""
+        chosen = self.settings.recognition.threshold
+        return self.embedder_entry.threshold if chosen is None else chosen
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with everything about detector and embedder that the verdict on a photo depends on."""
+        detector, embedder = self.detector_entry, self.embedder_entry
+        decoding = (detector.min_sizes, detector.landmark_scale, detector.min_score)
+        finding = (self.settings.detection, detector.sha256, detector.preprocessing, decoding)
+        return repr((finding, (embedder.sha256, embedder.preprocessing, embedder.crop)))
+
+    def checks(self) -> List[Callable[[], object]]:
+        """For `check_all`: one check per chosen model, whether its file is right and its family can be run."""
+        return [
+            lambda: self._usable(self.detector_entry, DETECTORS),
+            lambda: self._usable(self.embedder_entry, EMBEDDERS),
+            *(
+                partial(lambda family: self.verified_file(self.attribute_entry(family)), family)
+                for family in self.settings.attributes.models
+            ),
+        ]
+
+    def verified_file(self, entry: ModelEntry) -> Path:
+        """The model's file, whose SHA-256 has been compared with the catalogue's."""
+        if entry.file not in self._verified:
+            entry.verified_file()
+            self._verified.add(entry.file)
+        return entry.file
+
+    def open_detector(self, exact_precision: bool = False) -> FaceDetector:
+        """The chosen detector; the caller closes it. `exact_precision` forbids a fallback to another precision."""
+        entry = self.detector_entry
+        factory = _family(DETECTORS, entry)
+        detection = dataclasses.replace(self.settings.detection, min_score=self.min_score)
+        return self._opened(entry, lambda engine: factory(engine, entry, detection), exact_precision)
+
+    def open_embedder(self, exact_precision: bool = False) -> FaceEmbedder:
+        """The chosen embedder; the caller closes it. `exact_precision` forbids a fallback to another precision."""
+        entry = self.embedder_entry
+        factory = _family(EMBEDDERS, entry)
+        return self._opened(entry, lambda engine: factory(engine, entry), exact_precision)
+
+    def open_attributes(self, detector_predicts_masks: bool = False) -> Optional[AttributeModels]:
+        """The chosen attribute models; the caller closes them. None where no attribute is wanted or predicted."""
+        wanted = self.settings.attributes
+        if wanted == AttributeSettings() and not detector_predicts_masks:
+            return None
+        with contextlib.ExitStack() as opened:
+            reader = AttributeModels(
+                gender_age=self._reader("gender_age", GenderAgeModel, opened),
+                mask=self._reader("mask", MaskModel, opened),
+                antispoof=self._reader("antispoof", AntispoofModel, opened),
+                landmarks106=self._reader("landmarks106", Landmarks106Model, opened),
+                head_pose=wanted.head_pose,
+                min_face_px=self.settings.recognition.min_face_px,
+            )
+            opened.pop_all()
+        return reader
+
+    def network(self, entry: ModelEntry, exact_precision: bool = False) -> NetworkSpec:
+        """What the program asks of an inference backend for this model. Its file is not looked at."""
+        models = self.settings.models
+        exact = exact_precision and models.precision != "auto"
+        inputs = partial(self.calibration_inputs, entry)
+        return NetworkSpec(
+            entry.name,
+            entry.file,
+            entry.sha256,
+            self._largest_input(entry),
+            models.precision,
+            models.threads,
+            inputs,
+            exact,
+        )
+
+    def calibration_inputs(self, entry: ModelEntry) -> Iterator[np.ndarray]:
+        """Inputs of the network to calibrate int8 with. Raises ModelError where there are too few photos."""
+        task = "detector" if entry.task == "detection" else "embedder"
+        plain = self.with_models(backend="onnx", precision="fp32", **{task: entry.name})
+        return calibration_inputs(plain, entry, self._calibration_photos)
+
+    def runs_on(self, entry: ModelEntry) -> str:
+        """What the model would run on if it were opened now, and why; nothing is built for the answer."""
+        self.verified_file(entry)
+        choice = open_network(self.network(entry), self.settings.models.backend, build_missing=False)
+        choice.engine.close()
+        return str(choice)
+
+    def _largest_input(self, entry: ModelEntry) -> Tuple[int, int, int, int]:
+        """Batch, channels, height and width of the largest input of one run."""
+        if entry.task == "detection":
+            side = rounded_up(self.settings.detection.input_size)
+            return MAX_FRAMES_AT_ONCE, 3, side, side
+        width, height = entry.crop
+        return MAX_FACES_AT_ONCE, 3, height, width
+
+    def _reader(
+        self, family: str, factory: Callable[[Engine, FaceInput], Reader], opened: contextlib.ExitStack
+    ) -> Optional[Reader]:
+        """The chosen model of this family, if any; `opened` closes it should a later one fail."""
+        if family not in self.settings.attributes.models:
+            return None
+        entry = self.attribute_entry(family)
+        reader = self._opened(entry, lambda engine: factory(engine, entry.face_input))
+        opened.callback(reader.close)
+        return reader
+
+    def _opened(self, entry: ModelEntry, make: Callable[[Engine], Opened], exact_precision: bool = False) -> Opened:
+        """What `make` makes of the network once it is open, which owns the engine; closes it where `make` fails."""
+        self.verified_file(entry)
+        if self._would_be_built(entry):
+            # TensorRT takes minutes to build an engine; a wrong catalogue entry is noticed before that.
+            _read_by(make, OnnxEngine(entry.file, threads=1), entry).close()
+        choice = open_network(self.network(entry, exact_precision), self.settings.models.backend)
+        logger.info("%s runs on %s", entry.name, choice)
+        made = _read_by(make, choice.engine, entry)
+        made.runs_on = choice
+        return made
+
+    def _would_be_built(self, entry: ModelEntry) -> bool:
+        backend = self.settings.models.backend
+        if backend not in ("auto", "tensorrt") or unavailable_reason("tensorrt") or unavailable_reason("onnx"):
+            return False
+        return not engines_built_from(entry, self.catalog)
+
+    def _usable(self, entry: ModelEntry, families: Dict[str, Factory]) -> None:
+        _family(families, entry)
+        self.verified_file(entry)
 
 
-def model_checks(models: ModelSettings, attributes: Optional[AttributeSettings] = None) -> List[Callable[[], object]]:
-    """One check for each chosen model, whether it is here and can be run: opening even one of them may take minutes."""
-    catalog = read_catalog(models.catalog)
-    return [
-        lambda: _usable(detector_entry(models), DETECTORS),
-        lambda: _usable(embedder_entry(models), EMBEDDERS),
-        *(
-            partial(lambda family, name: attribute_entry(catalog, name, family).verified_file(), family, name)
-            for family, name in (attributes.models if attributes else {}).items()
-        ),
-    ]
-
-
-def detector_entry(models: ModelSettings) -> ModelEntry:
-    return read_catalog(models.catalog).require(models.detector, "detection")
-
-
-def embedder_entry(models: ModelSettings) -> ModelEntry:
-    return read_catalog(models.catalog).require(models.embedder, "embedding")
-
-
-def attribute_entry(catalog: Catalog, name: str, family: str) -> ModelEntry:
-    """The model that `attributes.FAMILY` names."""
-    task = next(task for task, families in FAMILIES.items() if family in families)
-    entry = catalog.require(name, task)
-    if entry.family != family:
-        raise ModelError(f"model {name!r} is of the family {entry.family!r}, but attributes.{family} takes {family!r}")
-    return entry
+def leave_cores_to_networks() -> None:
+    """Keeps OpenCV to one thread: its own pool next to the networks' workers on the same cores slows both."""
+    cv2.setNumThreads(1)
 
 
 def describe_network(entry: ModelEntry) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    """The network's inputs and outputs as they stand in its file, each as `name shape type`."""
+    """The network's inputs and outputs as its file describes them, each as `name shape type`."""
     engine = OnnxEngine(entry.verified_file(), threads=1)
     try:
         return tuple(map(str, engine.inputs)), tuple(map(str, engine.outputs))
     finally:
         engine.close()
-
-
-def would_run_on(
-    entry: ModelEntry, models: ModelSettings, detection: DetectionSettings, inputs_for: Optional[InputsFor]
-) -> str:
-    """What the network runs on when it is opened now, and why; nothing is built for the answer."""
-    entry.verified_file()
-    choice = open_network(network_of(entry, models, detection, inputs_for), models.backend, build_missing=False)
-    choice.engine.close()
-    return str(choice)
-
-
-def leave_cores_to_networks() -> None:
-    """Keeps OpenCV to one thread: its own pool beside the networks' workers on the same cores slows both."""
-    cv2.setNumThreads(1)
-
-
-def network_of(
-    entry: ModelEntry,
-    models: ModelSettings,
-    detection: Optional[DetectionSettings] = None,
-    inputs_for: Optional[InputsFor] = None,
-    exact_precision: bool = False,
-) -> NetworkSpec:
-    """The network as the program asks for it; `detection` matters for detectors only. Its file is not looked at."""
-    largest_input = _largest_input_of(entry, detection or DetectionSettings())
-    pictures = None if inputs_for is None else partial(inputs_for, entry)
-    exact = exact_precision and models.precision != "auto"
-    return NetworkSpec(
-        entry.name, entry.file, entry.sha256, largest_input, models.precision, models.threads, pictures, exact
-    )
-
-
-def _largest_input_of(entry: ModelEntry, detection: DetectionSettings) -> Tuple[int, int, int, int]:
-    """Batch, channels, height and width of the most that will be asked of the network in one run."""
-    if entry.task == "detection":
-        side = rounded_up(detection.input_size)
-        return MOST_FRAMES_AT_ONCE, 3, side, side
-    width, height = entry.crop
-    return MOST_FACES_AT_ONCE, 3, height, width
-
-
-def _reader(
-    models: ModelSettings,
-    name: Optional[str],
-    family: str,
-    factory: Callable[[Engine, FaceInput], Reader],
-    inputs_for: Optional[InputsFor],
-    opened: contextlib.ExitStack,
-) -> Optional[Reader]:
-    """The network with this name, if any; `opened` closes it should one after it fail."""
-    if name is None:
-        return None
-    entry = attribute_entry(read_catalog(models.catalog), name, family)
-    network = network_of(entry, models, inputs_for=inputs_for)
-    reader = _opened(entry, models, network, lambda engine: factory(engine, entry.face_input))
-    opened.callback(reader.close)
-    return reader
-
-
-def _opened(entry: ModelEntry, models: ModelSettings, network: NetworkSpec, make: Callable[[Engine], Opened]) -> Opened:
-    """What `make` makes of the network once it is open. It owns the engine; when it refuses, the engine is closed."""
-    entry.verified_file()
-    if _would_be_built(entry, models):
-        _read_by(make, OnnxEngine(network.path, threads=1), entry).close()
-    choice = open_network(network, models.backend)
-    logger.info("%s runs on %s", entry.name, choice)
-    made = _read_by(make, choice.engine, entry)
-    made.runs_on = choice
-    return made
-
-
-def _would_be_built(entry: ModelEntry, models: ModelSettings) -> bool:
-    """Whether TensorRT would spend minutes on a network before anybody sees that its entry is wrong.
-
-    Where ONNX Runtime is missing this cannot be found out beforehand, and is found out afterwards.
-    """
-    if models.backend not in ("auto", "tensorrt") or unavailable_reason("tensorrt") or unavailable_reason("onnx"):
-        return False
-    return not engines_built_from(entry, read_catalog(models.catalog))
 
 
 def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry) -> Opened:
@@ -217,11 +247,6 @@ def _read_by(make: Callable[[Engine], Opened], engine: Engine, entry: ModelEntry
         if not isinstance(error, ModelError):
             raise
         raise ModelError(f"model {entry.name!r} ({entry.file}, described in {entry.source_file}): {error}") from error
-
-
-def _usable(entry: ModelEntry, families: Dict[str, Factory]) -> None:
-    _family(families, entry)
-    entry.verified_file()
 
 
 def _family(families: Dict[str, Factory], entry: ModelEntry) -> Factory:

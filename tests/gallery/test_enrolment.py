@@ -7,33 +7,31 @@ import shutil
 import threading
 
 import pytest
-import yaml
-from shipped import CATALOG
 from waiting import until
 
-from app.assembly import open_enrolment
-from app.gallery.enrolment import Enrolment, ErrandRefusedError, Errands
-from app.gallery.people import PhotoFinding, PhotoStatus
+from app.gallery.enrolment import Enrolment
+from app.network_thread import NetworkThread
 from app.text import program
 
 
 @pytest.fixture
-def enrolment(networks, settings):
+def networks():
+    """The queue of jobs that the camera loop works off between two frames."""
+    return NetworkThread()
+
+
+@pytest.fixture
+def enrolment(recognizer, networks, settings):
     made = []
 
     def open_enrolment(**changes):
-        gallery = dataclasses.replace(settings.gallery, **changes)
-        made.append(Enrolment(gallery, *networks, threshold=0.4, examiner="test"))
+        made.append(Enrolment(dataclasses.replace(settings.gallery, **changes), recognizer, networks))
         return made[-1]
 
     yield open_enrolment
+    networks.close()
     for one in made:
         one.close()
-
-
-def work_until(enrolment, condition):
-    """What the loop does between frames, until something has happened."""
-    until(condition, do=enrolment.keep_up)
 
 
 def names(enrolment):
@@ -45,24 +43,26 @@ def test_everybody_in_the_folder_is_known_at_the_start(enrolment, people_gallery
     people = enrolment()
     people.enrol_all()
     assert names(people) == {"Eileen Collins", "Grace Hopper"}
-    assert len(people.known.index) == 4
+    assert len(people.index) == 4
 
 
-def test_a_person_added_while_it_runs_is_known_soon_and_one_removed_is_forgotten(enrolment, people_gallery, settings):
+def test_a_person_added_while_it_runs_is_known_soon_and_one_removed_is_forgotten(
+    enrolment, networks, people_gallery, settings
+):
     folder = settings.gallery.folder
     people = enrolment(reload_every_s=0.02)
     people.enrol_all()
-    before = people.known
+    before = people.index
     people.watch()
     shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "Grace.jpg")
-    work_until(people, lambda: names(people) == {"Grace"})
-    assert people.known.generation > before.generation
-    assert len(before.index) == 0, "an index in use is never changed"
+    until(lambda: [networks.run_pending()] and names(people) == {"Grace"})
+    assert people.index.generation > before.generation
+    assert len(before) == 0, "an index in use is never changed"
     (folder / "Grace.jpg").unlink()
-    work_until(people, lambda: names(people) == set())
+    until(lambda: [networks.run_pending()] and names(people) == set())
 
 
-def test_the_networks_are_used_by_the_loops_thread_alone(networks, people_gallery, settings):
+def test_the_networks_are_used_by_the_loops_thread_alone(recognizer, networks, people_gallery, settings):
     users = []
 
     class Spy:
@@ -74,53 +74,44 @@ def test_the_networks_are_used_by_the_loops_thread_alone(networks, people_galler
             return getattr(self._network, name)
 
     gallery = dataclasses.replace(settings.gallery, reload_every_s=0.02)
-    with contextlib.closing(Enrolment(gallery, *map(Spy, networks), threshold=0.4, examiner="test")) as people:
+    spied = dataclasses.replace(recognizer, detector=Spy(recognizer.detector), embedder=Spy(recognizer.embedder))
+    with contextlib.closing(Enrolment(gallery, spied, networks)) as people:
         people.enrol_all()
         people.watch()
         shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / "Grace.jpg")
-        work_until(people, lambda: names(people) == {"Grace"})
+        until(lambda: [networks.run_pending()] and names(people) == {"Grace"})
     assert set(users) == {threading.get_ident()}
 
 
-def test_photos_seen_before_are_not_embedded_again(networks, people_gallery, settings):
+def test_photos_seen_before_are_not_embedded_again(recognizer, networks, people_gallery, settings):
     class Refusing:
         def __getattr__(self, name):
             raise AssertionError("a network was asked")
 
     shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
-    first = Enrolment(settings.gallery, *networks, threshold=0.4, examiner="test")
+    first = Enrolment(settings.gallery, recognizer, networks)
     first.enrol_all()
-    again = Enrolment(settings.gallery, Refusing(), Refusing(), threshold=0.4, examiner="test")
+    refusing = dataclasses.replace(recognizer, detector=Refusing(), embedder=Refusing())
+    again = Enrolment(settings.gallery, refusing, networks)
     again.enrol_all()
     assert names(again) == names(first)
 
 
-def test_photos_are_judged_anew_where_the_detector_reads_landmarks_otherwise(
-    networks, people_gallery, settings, tmp_path
-):
+def test_photos_are_judged_again_by_other_networks(recognizer, networks, people_gallery, settings):
     class Spy:
         def __getattr__(self, name):
             asked.append(name)
-            return getattr(networks[0], name)
+            return getattr(recognizer.detector, name)
 
-    def asked_for(landmark_scale):
+    def asks_the_detector(fingerprint):
         asked.clear()
-        entries["mine"] = {**of_the_family, "landmark_scale": landmark_scale}
-        catalog.write_text(yaml.safe_dump(entries), encoding="utf-8")
-        with open_enrolment(chosen, Spy(), networks[1]) as people:
-            people.enrol_all()
-        return list(asked)
+        spied = dataclasses.replace(recognizer, detector=Spy(), fingerprint=fingerprint)
+        Enrolment(settings.gallery, spied, networks).enrol_all()
+        return bool(asked)
 
     shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
-    catalog, asked = tmp_path / "catalog.yaml", []
-    entries = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
-    of_the_family = {**entries["retinaface_mnet025"], "family": "retinaface_mxnet"}
-    del of_the_family["min_sizes"]
-    chosen = dataclasses.replace(
-        settings, models=dataclasses.replace(settings.models, catalog=catalog, detector="mine")
-    )
-    assert asked_for(1.0) and not asked_for(1.0)
-    assert asked_for(0.2)
+    asked = []
+    assert [asks_the_detector(fingerprint) for fingerprint in ("a", "a", "b")] == [True, False, True]
 
 
 def test_nothing_of_a_removed_person_stays_behind_in_a_cache_of_other_limits(enrolment, people_gallery, settings):
@@ -158,26 +149,3 @@ def test_many_people_who_look_alike_do_not_bury_what_else_is_said(enrolment, peo
     more = len(people.problems()) - 5
     assert more > 0 and len(told) == 6
     assert told[-1] == f"gallery: and {more} more like these; all of them: {program()} people check"
-
-
-def test_errands_are_done_by_their_owner_and_refused_after_the_end():
-    errands = Errands()
-    finding = PhotoFinding(PhotoStatus.NO_FACE)
-    answers = []
-
-    def ask():
-        try:
-            answers.append(errands.ask(lambda: finding))
-        except ErrandRefusedError:
-            answers.append("refused")
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    while not answers:
-        errands.run_one()
-    asker.join()
-    late = threading.Thread(target=ask)
-    errands.close()
-    late.start()
-    late.join()
-    assert answers == [finding, "refused"]

@@ -10,9 +10,9 @@ from app.settings import GallerySettings
 
 
 @pytest.fixture
-def examine(networks):
+def examine(recognizer):
     def run(picture, **limits):
-        return examine_photo(np.ascontiguousarray(picture), *networks, GallerySettings(**limits))
+        return examine_photo(np.ascontiguousarray(picture), recognizer, GallerySettings(**limits))
 
     return run
 
@@ -56,12 +56,11 @@ def test_a_doubtful_face_is_refused_with_its_score_and_the_setting(examine, port
     assert "at least 1.00 is needed" in finding.message and "gallery.min_score" in finding.message
 
 
-def test_what_is_beyond_doubt_depends_on_the_detectors_family(portraits, networks, monkeypatch):
-    detector, _ = networks
-    monkeypatch.setattr(detector, "photo_score", 1.0)
+def test_what_is_beyond_doubt_depends_on_the_detectors_family(portraits, recognizer, monkeypatch):
+    monkeypatch.setattr(recognizer.detector, "photo_score", 1.0)
     picture = np.ascontiguousarray(portraits[0].image)
-    assert "score" in examine_photo(picture, *networks, GallerySettings()).message
-    assert examine_photo(picture, *networks, GallerySettings(min_score=0.8)).status.kept
+    assert "score" in examine_photo(picture, recognizer, GallerySettings()).message
+    assert examine_photo(picture, recognizer, GallerySettings(min_score=0.8)).status.kept
 
 
 def test_a_small_face_is_refused_with_its_size_and_the_setting(examine, portraits):

@@ -13,8 +13,8 @@ from app.models.catalog import read_catalog
 from app.models.entry import MY_MODELS, FileState
 from app.models.families import can_run
 from app.models.http_get import check_address
-from app.models.loading import describe_network, load_detector, load_embedder
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader, describe_network
+from app.settings import ModelSettings, Settings
 from app.text import program
 
 SHIPPED = Path(__file__).parents[2] / "engines" / "catalog.yaml"
@@ -420,6 +420,6 @@ def test_a_model_that_cannot_be_run_yet_names_the_families_that_can(tmp_path):
     assert not any(can_run(entry) for entry in found.entries.values())
     models = ModelSettings(catalog=found.path, detector="finder", embedder="teller")
     with pytest.raises(ModelError, match=r"family 'argus', which this version cannot run; .* that work: .*retinaface"):
-        load_detector(models, DetectionSettings())
+        ModelLoader(Settings(models=models)).open_detector()
     with pytest.raises(ModelError, match=r"family 'delphi', which this version cannot run; .* that work: .*arcface"):
-        load_embedder(models)
+        ModelLoader(Settings(models=models)).open_embedder()

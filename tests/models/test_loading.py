@@ -10,8 +10,8 @@ from shipped import CATALOG
 
 from app.errors import ModelError
 from app.models.entry import MY_MODELS
-from app.models.loading import load_detector, load_embedder
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import ModelSettings, Settings
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def with_tensorrt(monkeypatch, tmp_path):
 
 def refusal(models):
     with pytest.raises(ModelError) as error:
-        load_detector(models, DetectionSettings()).close()
+        ModelLoader(Settings(models=models)).open_detector().close()
     return str(error.value)
 
 
@@ -66,4 +66,4 @@ def test_without_onnx_runtime_tensorrt_is_started_right_away(odd, with_tensorrt,
 
 def test_a_right_network_goes_on_to_tensorrt(odd, with_tensorrt):
     with pytest.raises(ModelError, match="TensorRT was started"):
-        load_embedder(dataclasses.replace(odd, backend="tensorrt")).close()
+        ModelLoader(Settings(models=dataclasses.replace(odd, backend="tensorrt"))).open_embedder().close()

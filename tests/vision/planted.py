@@ -7,8 +7,8 @@ import numpy as np
 import yaml
 from slow_decoders import STRIDES, Centerface, Retinaface, RetinafaceMxnet, Scrfd, Yunet
 
-from app.models.loading import load_detector
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import DetectionSettings, ModelSettings, Settings
 from app.vision.model_outputs import DETECTOR_FAMILIES
 
 RED_OFFSET = 100
@@ -171,4 +171,4 @@ def open_file(path, family, facts, settings=None, backend="onnx"):
     catalogue = path.parent / "catalog.yaml"
     catalogue.write_text(yaml.safe_dump({"planted": catalogue_entry(path, family, kept)}), encoding="utf-8")
     models = ModelSettings(catalog=catalogue, detector="planted", backend=backend)
-    return load_detector(models, settings or DetectionSettings())
+    return ModelLoader(Settings(models=models, detection=settings or DetectionSettings())).open_detector()

@@ -6,12 +6,13 @@ import hashlib
 import numpy as np
 import pytest
 import yaml
+from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
-from app.models.loading import load_attributes
-from app.settings import AttributeSettings, ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import AttributeSettings, ModelSettings, Settings
 from app.types import NO_ATTRIBUTES, Faces, Gender
 from app.vision.align import cut_squares, cut_surroundings, surroundings, template
 
@@ -67,7 +68,7 @@ def faces(boxes=TWO_FACES):
 
 
 def read(models, wanted, image=None, rows=(0, 1), before=None, found=None):
-    reader = load_attributes(models, wanted, min_face_px=20)
+    reader = ModelLoader(Settings(models=models, attributes=wanted)).open_attributes()
     found = faces() if found is None else found
     before = [NO_ATTRIBUTES] * len(found) if before is None else before
     told = reader.predict(picture() if image is None else image, found, list(rows), before)
@@ -174,7 +175,7 @@ def test_anti_spoofing_is_fed_raw_bgr(models):
         write_seeing_network(path, size, [(40, 40)])
 
     settings = models("fas", "antispoof", write)
-    reader = load_attributes(settings, AttributeSettings(antispoof="fas"), 20)
+    reader = ModelLoader(Settings(models=settings, attributes=AttributeSettings(antispoof="fas"))).open_attributes()
     crop = np.full((1, 80, 80, 3), (7, 100, 250), np.uint8)
     np.testing.assert_allclose(reader.antispoof.answers(crop), [[7, 100, 250]])
     reader.close()
@@ -184,15 +185,15 @@ def test_anti_spoofing_is_fed_raw_bgr(models):
 def test_a_network_of_another_kind_is_named_as_such(models, family):
     settings = models("odd", family, planted([[1.0] * 7]))
     with pytest.raises(ModelError, match=r"this is not a network .*found input .*answer \? x 7"):
-        load_attributes(settings, AttributeSettings(**{family: "odd"}), 20)
+        ModelLoader(Settings(models=settings, attributes=AttributeSettings(**{family: "odd"}))).open_attributes()
 
 
 def test_a_model_of_another_family_is_named_as_such(models):
     settings = models("mask", "mask", planted([[1.0, 0.0]]))
     with pytest.raises(ModelError, match=r"'mask' is of the family 'mask', but attributes\.gender_age takes"):
-        load_attributes(settings, AttributeSettings(gender_age="mask"), 20)
+        ModelLoader(Settings(models=settings, attributes=AttributeSettings(gender_age="mask"))).open_attributes()
     with pytest.raises(ModelError, match="'mask' is for attributes, not for antispoof"):
-        load_attributes(settings, AttributeSettings(antispoof="mask"), 20)
+        ModelLoader(Settings(models=settings, attributes=AttributeSettings(antispoof="mask"))).open_attributes()
 
 
 def test_what_was_opened_is_closed_when_a_later_one_cannot_be(models, monkeypatch):
@@ -202,12 +203,14 @@ def test_what_was_opened_is_closed_when_a_later_one_cannot_be(models, monkeypatc
     models("ga", "gender_age", planted([[0, 1, 0.34]]))
     settings = models("odd", "antispoof", planted([[1.0] * 7]))
     with pytest.raises(ModelError):
-        load_attributes(settings, AttributeSettings(gender_age="ga", antispoof="odd"), 20)
+        ModelLoader(
+            Settings(models=settings, attributes=AttributeSettings(gender_age="ga", antispoof="odd"))
+        ).open_attributes()
     assert len(closed) == 2
 
 
 def test_nothing_chosen_is_no_reader():
-    assert load_attributes(ModelSettings(), AttributeSettings(), 20) is None
+    assert ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes() is None
 
 
 @pytest.mark.parametrize(

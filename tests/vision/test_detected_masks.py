@@ -1,21 +1,24 @@
 """A detector that tells masks: what it says stays with its face, up to the picture and the events."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
+from shipped import CATALOG
 
 pytest.importorskip("onnx", reason="the networks of these tests are built with the package onnx")
 
 from planted import CASES, Case, open_planted, picture
 from slow_decoders import ANCHORS, STRIDES, RetinafaceMxnet, empty_answers, plant_faces
 
-from app.assembly import open_enrolment
 from app.events.event import attribute_fields
-from app.models.loading import load_attributes
+from app.gallery.enrolment import Enrolment
+from app.models.loading import ModelLoader
+from app.network_thread import NetworkThread
 from app.output.annotate import attributes_text
 from app.pipeline import Pipeline
-from app.settings import AttributeSettings, DetectionSettings, ModelSettings
+from app.settings import DetectionSettings, ModelSettings, Settings
 from app.types import NO_ATTRIBUTES, Faces, Frame
 
 SIZE = (192, 160)
@@ -85,12 +88,13 @@ def test_every_candidate_has_the_mask_of_its_own_cell_and_anchor(tmp_path):
     np.testing.assert_array_equal(found.mask_probabilities, expected)
 
 
-def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, networks, settings):
+def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, recognizer, settings):
     detector = open_planted(tmp_path, NAMED, [answers_with_masks(NAMED)])
-    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector.predicts_masks)
-    with open_enrolment(settings, detector, networks[1]) as enrolment:
-        pipeline = Pipeline(detector, networks[1], enrolment, settings, reader)
-        results = [pipeline.process([Frame(picture(0, SIZE), "door", i, i * 0.04)])[0] for i in range(5)]
+    reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(detector.predicts_masks)
+    with_masks = dataclasses.replace(recognizer, detector=detector, attribute_models=reader)
+    with contextlib.closing(Enrolment(settings.gallery, with_masks, NetworkThread())) as enrolment:
+        pipeline = Pipeline(with_masks, enrolment, settings)
+        results = [pipeline.process(Frame(picture(0, SIZE), "door", i, i * 0.04)) for i in range(5)]
     told = {round(float(box[0])): one for box, one in zip(results[-1].faces.boxes, results[-1].attributes)}
     assert [attributes_text(told[left]) for left in (20, 100)] == ["mask", "mask"]
     assert attribute_fields(told[20]) == {"mask": True, "mask_probability": 0.9}
@@ -98,7 +102,7 @@ def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, net
 
 
 def test_a_mask_counts_from_a_fifth_on():
-    reader = load_attributes(ModelSettings(), AttributeSettings(), 20, detector_predicts_masks=True)
+    reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(True)
     faces = Faces(
         np.zeros((2, 4), np.float32),
         np.ones(2, np.float32),

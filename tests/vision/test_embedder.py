@@ -8,8 +8,8 @@ from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
-from app.models.loading import load_detector, load_embedder
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import ModelSettings, Settings
 from app.vision.align import align_faces
 from app.vision.embedder import FaceEmbedder
 from app.vision.preprocessing import Preprocessing
@@ -61,6 +61,6 @@ def test_an_embedder_with_another_crop_is_named_as_such():
 def test_a_model_of_another_task_is_not_opened():
     swapped = ModelSettings(catalog=CATALOG, detector="mobilefacenet", embedder="retinaface_mnet025")
     with pytest.raises(ModelError, match="'mobilefacenet' is for embedding"):
-        load_detector(swapped, DetectionSettings())
+        ModelLoader(Settings(models=swapped)).open_detector()
     with pytest.raises(ModelError, match="'retinaface_mnet025' is for detection"):
-        load_embedder(dataclasses.replace(swapped))
+        ModelLoader(Settings(models=dataclasses.replace(swapped))).open_embedder()

@@ -9,8 +9,8 @@ import yaml
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
-from app.models.loading import load_embedder
-from app.settings import ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import ModelSettings, Settings
 from app.vision.align import align_faces, template
 from app.vision.embedder import FaceEmbedder
 from app.vision.preprocessing import Preprocessing
@@ -67,7 +67,9 @@ def test_an_entry_in_the_catalogue_is_all_that_a_variant_needs(tmp_path, variant
         "source": "made here",
     }
     (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"mine": entry}), encoding="utf-8")
-    embedder = load_embedder(ModelSettings(catalog=tmp_path / "catalog.yaml", embedder="mine", backend="onnx"))
+    embedder = ModelLoader(
+        Settings(models=ModelSettings(catalog=tmp_path / "catalog.yaml", embedder="mine", backend="onnx"))
+    ).open_embedder()
     crops = crops_of(size)
     np.testing.assert_allclose(embedder.embed(crops), seen_at(crops, POINTS, channels, mean, divisor), atol=1e-5)
     embedder.close()

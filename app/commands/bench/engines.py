@@ -97,8 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
     models = settings.models
     progress = configure_logging("warning")
     from app.models.catalog import read_catalog
-    from app.models.int8_pictures import inputs_for_int8
-    from app.models.loading import leave_cores_to_networks
+    from app.models.loading import ModelLoader, leave_cores_to_networks
     from app.tools.benchmark.cases import random_network
     from app.tools.benchmark.networks import BenchmarkOptions, NetworkSpeed, measure_networks
     from app.tools.benchmark.published import compare_with_published, plan_measurements, read_published_speeds
@@ -110,7 +109,7 @@ def execute(arguments: argparse.Namespace) -> int:
         precisions=arguments.precisions or (models.precision,),
         threads=models.threads,
         seconds=arguments.seconds,
-        inputs_for=inputs_for_int8(settings),
+        loader=ModelLoader(settings),
     )
     published = read_published_speeds() if arguments.published else []
     selected = [speed for speed in published if not arguments.batches or speed.batch in arguments.batches]

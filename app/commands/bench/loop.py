@@ -45,12 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     settings = dataclasses.replace(effective_settings(arguments).settings, run=RunSettings())
     progress = configure_logging("warning")
-    from app.models.loading import model_checks
+    from app.models.loading import ModelLoader
     from app.tools.benchmark.loop import measure
     from app.tools.demo.portraits import load_portraits, write_crowd_video, write_enrolment_photos
     from app.tools.machine import describe_machine
 
-    check_all(*model_checks(settings.models))
+    check_all(*ModelLoader(settings).checks())
     with tempfile.TemporaryDirectory() as folder:
         recording: Optional[Path] = arguments.video
         if recording is None:

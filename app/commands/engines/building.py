@@ -17,6 +17,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.models.engine_building import BuildWishes
     from app.models.entry import ModelEntry
+    from app.models.loading import ModelLoader
 
 DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on the device that will run them: an engine
 works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
@@ -72,18 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from app.models.engine_building import build_for
-    from app.models.int8_pictures import inputs_for_int8
     from app.models.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
-    entries = _entries(arguments, settings)
+    loader, entries = _entries(arguments, settings)
     progress = configure_logging("warning")
     leave_cores_to_networks()
-    inputs_for = inputs_for_int8(settings, arguments.calibration)
     for entry in entries:
         try:
             wishes = _wishes(arguments, entry)
-            built = build_for(entry, wishes, settings.models, settings.detection, inputs_for, progress.status)
+            built = build_for(loader, entry, wishes, progress.status)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{entry.name}: no half engine was left behind") from None
         finally:
@@ -92,22 +91,23 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _entries(arguments: argparse.Namespace, settings: Settings) -> List[ModelEntry]:
+def _entries(arguments: argparse.Namespace, settings: Settings) -> Tuple[ModelLoader, List[ModelEntry]]:
     """The models to build engines of. Whatever is wrong with what was asked for is told before a GPU is looked for."""
-    from app.models.catalog import read_catalog
     from app.models.engine_building import precisions_for, require_buildable
-    from app.models.int8_pictures import inputs_for_int8
+    from app.models.int8 import find_photos
+    from app.models.loading import ModelLoader
 
-    catalog = read_catalog(settings.models.catalog)
+    loader = ModelLoader(settings)
+    catalog = loader.catalog
     names = list(dict.fromkeys(arguments.models or [settings.models.detector, settings.models.embedder]))
     check_all(
         partial(precisions_for, settings.models.precision),
         partial(_require_int8_for, arguments.calibration, settings),
-        partial(inputs_for_int8, settings, arguments.calibration),
+        *([partial(find_photos, arguments.calibration)] if arguments.calibration else []),
         partial(_require_detector_for, arguments.size, [catalog.entries.get(name) for name in names]),
         *(partial(require_buildable, catalog, name) for name in names),
     )
-    return [catalog.require(name) for name in names]
+    return ModelLoader(settings, arguments.calibration), [catalog.require(name) for name in names]
 
 
 def _require_int8_for(calibration: Optional[Path], settings: Settings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
 from itertools import chain
 from pathlib import Path
@@ -80,35 +79,26 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[np.ndarray]) -> Comparison:
-    from app.models.catalog import read_catalog
-    from app.models.int8_pictures import inputs_for_int8
-    from app.models.loading import load_detector, load_embedder
+    from app.models.loading import ModelLoader
     from app.tools.comparison import compare_detectors, compare_embedders
 
-    models, detection, inputs_for = settings.models, settings.detection, inputs_for_int8(settings)
-    task = read_catalog(models.catalog).require(model).task
+    loader = ModelLoader(settings)
+    task = loader.catalog.require(model).task
     if task not in ("detection", "embedding"):
         raise ModelError(f"{model} is for {task}; compared are detectors and embedders")
-    chosen = (
-        dataclasses.replace(models, detector=model)
-        if task == "detection"
-        else dataclasses.replace(models, embedder=model)
-    )
-    models_a = dataclasses.replace(chosen, backend=a, precision="fp32")
-    models_b = dataclasses.replace(chosen, backend=b)
+    chosen = loader.with_models(**{"detector" if task == "detection" else "embedder": model})
+    loader_a = chosen.with_models(backend=a, precision="fp32")
+    loader_b = chosen.with_models(backend=b)
     with contextlib.ExitStack() as stack:
+        detector_a = stack.enter_context(contextlib.closing(loader_a.open_detector()))
         if task == "detection":
-            detector_a = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
-            detector_b = stack.enter_context(
-                contextlib.closing(load_detector(models_b, detection, inputs_for, exact_precision=True))
-            )
+            detector_b = stack.enter_context(contextlib.closing(loader_b.open_detector(exact_precision=True)))
             _refuse_the_same(detector_a, detector_b, b)
             return compare_detectors(model, pictures, detector_a, detector_b)
-        finder = stack.enter_context(contextlib.closing(load_detector(models_a, detection)))
-        embedder_a = stack.enter_context(contextlib.closing(load_embedder(models_a)))
-        embedder_b = stack.enter_context(contextlib.closing(load_embedder(models_b, inputs_for, exact_precision=True)))
+        embedder_a = stack.enter_context(contextlib.closing(loader_a.open_embedder()))
+        embedder_b = stack.enter_context(contextlib.closing(loader_b.open_embedder(exact_precision=True)))
         _refuse_the_same(embedder_a, embedder_b, b)
-        return compare_embedders(model, pictures, finder, embedder_a, embedder_b)
+        return compare_embedders(model, pictures, detector_a, embedder_a, embedder_b)
 
 
 def _refuse_the_same(

@@ -57,10 +57,12 @@ def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
 def _measured(entries: Iterable[ModelEntry], settings: Settings) -> str:
     """A line for each model whose backends were measured on this machine."""
     from app.models.engine_building import remembered_backend
+    from app.models.loading import ModelLoader
 
+    loader = ModelLoader(settings)
     lines = []
     for entry in entries:
-        choice = remembered_backend(entry, settings.models, settings.detection)
+        choice = remembered_backend(loader, entry)
         if choice is not None:
             lines.append(f"  {entry.name}: {choice.label}, {choice.precision}: {choice}")
     return "\n".join(lines)

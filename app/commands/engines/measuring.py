@@ -25,19 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.models.catalog import read_catalog
     from app.models.engine_building import measure_backends, require_buildable
-    from app.models.loading import leave_cores_to_networks
+    from app.models.loading import ModelLoader, leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
     configure_logging("warning")
-    catalog = read_catalog(settings.models.catalog)
+    loader = ModelLoader(settings)
     in_use = [settings.models.detector, settings.models.embedder, *settings.attributes.models.values()]
     names = list(dict.fromkeys(arguments.models or in_use))
     for name in names:
-        require_buildable(catalog, name)
+        require_buildable(loader.catalog, name)
     leave_cores_to_networks()
     for name in names:
-        choice = measure_backends(catalog.require(name), settings.models, settings.detection)
+        choice = measure_backends(loader, loader.catalog.require(name))
         print(f"{name}: {choice}", flush=True)
     return 0

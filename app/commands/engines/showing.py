@@ -77,16 +77,14 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
     """Of the file itself, where the right one is here."""
     from app.models.families import can_run
-    from app.models.int8_pictures import inputs_for_int8
-    from app.models.loading import describe_network, would_run_on
+    from app.models.loading import ModelLoader, describe_network
 
     if entry.file_state() is not FileState.VALID:
         yield "", entry.how_to_get
         return
     try:
         inputs, outputs = describe_network(entry)
-        inputs_for = inputs_for_int8(settings)
-        runs_on = would_run_on(entry, settings.models, settings.detection, inputs_for) if can_run(entry) else ""
+        runs_on = ModelLoader(settings).runs_on(entry) if can_run(entry) else ""
     except ModelError as error:
         yield "network", str(error)
         return

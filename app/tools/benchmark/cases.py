@@ -16,7 +16,7 @@ from app.inference.backends import open_network
 from app.inference.engine import NetworkSpec
 from app.models.entry import ModelEntry, sha256_of
 from app.models.families import DETECTORS, EMBEDDERS, can_run
-from app.models.loading import InputsFor
+from app.models.loading import ModelLoader
 from app.settings import DetectionSettings
 from app.tools.benchmark.stopwatch import StopwatchEngine
 from app.tools.importing.onnx_writer import write_architecture
@@ -126,7 +126,7 @@ def open_case(
     max_batch: int,
     threads: int,
     picture: np.ndarray,
-    inputs_for: Optional[InputsFor] = None,
+    loader: Optional[ModelLoader] = None,
 ) -> OpenedCase:
     """Opens it as the program does, for batches up to `max_batch`. Detectors get `picture` as their input.
 
@@ -137,7 +137,7 @@ def open_case(
     if case.detects:
         width, height = rounded_up(width), rounded_up(height)
     largest_input = (max_batch, 3, height, width)
-    pictures = None if inputs_for is None or case.random_weights else partial(inputs_for, entry)
+    pictures = None if loader is None or case.random_weights else partial(loader.calibration_inputs, entry)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         calibrations = entry.file.parent.glob(f"{entry.file.stem}.{entry.sha256[:12]}.*")
         for file in (entry.verified_file(), *entry.file.parent.glob("*.timing"), *calibrations):

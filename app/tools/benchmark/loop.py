@@ -14,14 +14,18 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
-from app.assembly import networks, open_enrolment, run
+from app.assembly import run
 from app.capture.opening import open_reader
 from app.capture.uri import Source, parse_source
 from app.errors import SourceError
+from app.gallery.enrolment import Enrolment
+from app.models.loading import ModelLoader
+from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.progress import Progress
 from app.output.video_encoders import open_video_writer
 from app.pipeline import Pipeline
+from app.recognizer import Recognizer
 from app.settings import Settings
 from app.text import table
 from app.types import Frame
@@ -122,12 +126,15 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(contextlib.closing(open_reader(source, settings.capture)))
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        detector, embedder = stack.enter_context(networks(settings))
+        recognizer = stack.enter_context(Recognizer.from_loader(ModelLoader(settings)))
         models = settings.models
-        result.runs_on = {models.detector: str(detector.runs_on), models.embedder: str(embedder.runs_on)}
-        enrolment = stack.enter_context(open_enrolment(settings, detector, embedder))
+        result.runs_on = {
+            models.detector: str(recognizer.detector.runs_on),
+            models.embedder: str(recognizer.embedder.runs_on),
+        }
+        enrolment = stack.enter_context(contextlib.closing(Enrolment(settings.gallery, recognizer, NetworkThread())))
         enrolment.enrol_all()
-        pipeline = Pipeline(detector, embedder, enrolment, settings)
+        pipeline = Pipeline(recognizer, enrolment, settings)
         annotator = Annotator(settings.output.landmarks)
         film = None
         for index in range(WARM_UP_FRAMES + frames):
@@ -135,7 +142,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             if raw is None:
                 break
             frame = Frame(source=source.name, index=index, captured_at=time.time(), live=reader.live, **vars(raw))
-            (answer,) = pipeline.process([frame])
+            answer = pipeline.process(frame)
             draw_ms, picture = _timed(annotator.annotate, answer)
             film = film or open_video_writer(
                 Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.engine import batch_size
-from app.models.loading import InputsFor
+from app.models.loading import ModelLoader
 from app.tools.benchmark.cases import BenchmarkCase, OpenedCase, Size, open_case
 from app.tools.benchmark.stopwatch import Sample, Spread
 from app.tools.machine import PowerMeter, memory_mb
@@ -35,8 +35,8 @@ class BenchmarkOptions:
     max_runs: int = 100
     seconds: float = 3.0
     """For each figure. Slow networks stop at this time, but do at least MIN_RUNS."""
-    inputs_for: Optional[InputsFor] = None
-    """Calibration inputs for int8."""
+    loader: Optional[ModelLoader] = None
+    """Provides calibration inputs for int8."""
 
     @property
     def variants(self) -> List[Tuple[str, str]]:
@@ -136,7 +136,7 @@ class _Variant:
         self.case = case
         self.requested = (backend, precision)
         self.opened: OpenedCase = open_case(
-            case, backend, precision, max(options.batches), options.threads, picture, options.inputs_for
+            case, backend, precision, max(options.batches), options.threads, picture, options.loader
         )
         stack.callback(self.opened.engine.close)
         self.memory_mb = memory_mb() - before

@@ -16,11 +16,9 @@ from app.inference.engine import NetworkSpec
 from app.inference.engine_card import card_of
 from app.inference.place import place_here
 from app.models.built_engines import engines_built_from
-from app.models.catalog import read_catalog
 from app.models.entry import FileState, ModelEntry
 from app.models.families import can_run
-from app.models.int8_pictures import inputs_for_int8
-from app.models.loading import attribute_entry, network_of
+from app.models.loading import ModelLoader
 from app.output.display import display_available
 from app.settings import Settings
 from app.text import counted, program
@@ -37,11 +35,11 @@ def check_settings(error: Optional[str], origin: str) -> List[Finding]:
 def check_networks(settings: Settings) -> List[Finding]:
     """Whether the files of the chosen networks are present and intact, and what runs them. No engine is built."""
     findings: List[Finding] = []
-    catalog = read_catalog(settings.models.catalog)
+    loader = ModelLoader(settings)
     lookups: List[Callable[[], ModelEntry]] = [
-        partial(catalog.require, settings.models.detector, "detection"),
-        partial(catalog.require, settings.models.embedder, "embedding"),
-        *(partial(attribute_entry, catalog, name, family) for family, name in settings.attributes.models.items()),
+        lambda: loader.detector_entry,
+        lambda: loader.embedder_entry,
+        *(partial(loader.attribute_entry, family) for family in settings.attributes.models),
     ]
     for look_up in lookups:
         try:
@@ -49,12 +47,12 @@ def check_networks(settings: Settings) -> List[Finding]:
         except ModelError as error:
             findings.append(problem(str(error), f"{program()} engines list"))
         else:
-            findings += _check_network(entry, settings)
+            findings += _check_network(entry, loader)
     reported = {finding.text for finding in findings}
-    return findings + [warning(error) for error in catalog.errors if error not in reported]
+    return findings + [warning(error) for error in loader.catalog.errors if error not in reported]
 
 
-def _check_network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
+def _check_network(entry: ModelEntry, loader: ModelLoader) -> Iterator[Finding]:
     state = entry.file_state()
     if state is not FileState.VALID:
         state_text = "missing" if state is FileState.MISSING else "altered"
@@ -65,33 +63,28 @@ def _check_network(entry: ModelEntry, settings: Settings) -> Iterator[Finding]:
         yield problem(text, f"{program()} engines list")
         return
     yield ok(f"{entry.name}: {entry.file}, SHA-256 matches")
-    network = _network_of(entry, settings)
+    network, backend = loader.network(entry), loader.settings.models.backend
     try:
-        choice = open_network(network, settings.models.backend, build_missing=False)
+        choice = open_network(network, backend, build_missing=False)
     except ModelError as error:
         yield problem(str(error))
         return
     with contextlib.closing(choice.engine):
         yield ok(f"{entry.name} runs on {choice}")
-    if remembered_choice(network, settings.models.backend):
+    if remembered_choice(network, backend):
         again = f"{program()} engines measure {entry.name}"
         yield note("the backend was chosen by an earlier measurement; to measure again:", again)
 
 
-def _network_of(entry: ModelEntry, settings: Settings) -> NetworkSpec:
-    """The network as a run opens it."""
-    return network_of(entry, settings.models, settings.detection, inputs_for_int8(settings))
-
-
 def check_engines(settings: Settings) -> List[Finding]:
     """The TensorRT engines that were built for the chosen networks, and whether they can still be used."""
-    catalog = read_catalog(settings.models.catalog)
+    loader = ModelLoader(settings)
     chosen = (settings.models.detector, settings.models.embedder, *settings.attributes.models.values())
     findings = [
-        _check_engine(path, _network_of(entry, settings))
-        for entry in catalog.entries.values()
+        _check_engine(path, loader.network(entry))
+        for entry in loader.catalog.entries.values()
         if entry.name in chosen
-        for path in engines_built_from(entry, catalog)
+        for path in engines_built_from(entry, loader.catalog)
     ]
     return findings or [note("no TensorRT engines yet (only needed with an NVIDIA GPU)")]
 

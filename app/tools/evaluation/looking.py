@@ -12,13 +12,12 @@ import numpy as np
 
 from app.capture.pictures import picture_files, read_picture
 from app.errors import SourceError
+from app.recognizer import Recognizer
 from app.tools.evaluation.labels import LabelledPicture
 from app.tools.evaluation.pairs import Pair
 from app.tools.evaluation.verification import NOT_COMPARED
 from app.types import Faces
-from app.vision.align import align_faces
 from app.vision.detector import FaceDetector
-from app.vision.embedder import FaceEmbedder
 from app.vision.quality import main_face
 
 CROPS_AT_ONCE = 32
@@ -55,24 +54,22 @@ class FoundFaces:
     """Reading them included."""
 
 
-def embed_main_faces(
-    files: Mapping[str, Path], detector: FaceDetector, embedder: FaceEmbedder, count: Count
-) -> MainFaces:
+def embed_main_faces(files: Mapping[str, Path], recognizer: Recognizer, count: Count) -> MainFaces:
     """Finds, aligns and embeds the main face of each picture, as the program does with photos of people."""
     result = MainFaces()
     waiting: List[Tuple[str, np.ndarray]] = []
     started = time.monotonic()
     for done, (name, path) in enumerate(files.items(), 1):
         picture = read_picture(path)
-        (faces,) = detector.detect([picture])
+        (faces,) = recognizer.find([picture])
         if len(faces):
             chosen = main_face(faces, (picture.shape[1], picture.shape[0]))
-            (crop,) = align_faces(picture, faces[chosen].landmarks, embedder.crop_size)
+            (crop,) = recognizer.crops(picture, faces[chosen])
             waiting.append((name, crop))
         else:
             result.without_face.append(name)
         if waiting and (len(waiting) == CROPS_AT_ONCE or done == len(files)):
-            vectors = embedder.embed(np.stack([crop for _, crop in waiting]))
+            vectors = recognizer.embed_crops(np.stack([crop for _, crop in waiting]))
             result.embeddings.update(zip((name for name, _ in waiting), vectors))
             waiting.clear()
         count(done, len(files))

@@ -22,8 +22,8 @@ from shipped import ROOT
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
-from app.models.loading import load_detector, load_embedder
-from app.settings import DetectionSettings, ModelSettings
+from app.models.loading import ModelLoader
+from app.settings import DetectionSettings, ModelSettings, Settings
 from app.tools.importing.architectures import public_mobilefacenet, retinaface_on_mobilenet
 from app.tools.importing.comparing import largest_difference, require_equal
 from app.tools.importing.drafts import Wishes
@@ -69,7 +69,9 @@ def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, 
     images = np.random.default_rng(4).uniform(-1, 1, (2, 3, 112, 96)).astype(np.float32)
     expected = numpy_outputs(architecture, Weights(arrays), images)
     assert largest_difference(expected, run_onnx(entry.verified_file().read_bytes(), images)) < 1e-5
-    embedder = load_embedder(ModelSettings(catalog=catalog_path, embedder="mine", backend="onnx"))
+    embedder = ModelLoader(
+        Settings(models=ModelSettings(catalog=catalog_path, embedder="mine", backend="onnx"))
+    ).open_embedder()
     assert embedder.embed(np.zeros((3, 112, 96, 3), np.uint8)).shape == (3, 64)
     embedder.close()
 
@@ -78,7 +80,9 @@ def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told
     model = import_file(DETECTOR, catalog_path, Wishes(name="found", batch=FREE, size=(320, 320)), told.append)
     assert model.entry.min_sizes == ((10, 20), (32, 64), (128, 256))
     assert any(line.startswith("anchors: 10/20, 32/64, 128/256, measured") for line in told)
-    detector = load_detector(ModelSettings(catalog=catalog_path, detector="found", backend="onnx"), DetectionSettings())
+    detector = ModelLoader(
+        Settings(models=ModelSettings(catalog=catalog_path, detector="found", backend="onnx"))
+    ).open_detector()
     found = detector.detect([face((640, 480), side) for side in (120, 240)])
     assert [len(faces) for faces in found] == [1, 1]
     detector.close()
@@ -118,7 +122,9 @@ def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
 def test_a_size_that_fills_the_grid_is_taken(tmp_path, catalog_path, told):
     path = saved(small_scrfd(), tmp_path / "net.onnx")
     import_file(path, catalog_path, Wishes(size=(640, 480)), told.append)
-    detector = load_detector(ModelSettings(catalog=catalog_path, detector="net", backend="onnx"), DetectionSettings())
+    detector = ModelLoader(
+        Settings(models=ModelSettings(catalog=catalog_path, detector="net", backend="onnx"))
+    ).open_detector()
     assert detector.fixed_size == (640, 480) and len(detector.detect([face((640, 480), 200)])) == 1
     detector.close()
 
@@ -130,7 +136,7 @@ def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_
     shape = onnx.load(str(entry.file)).graph.output[3].type.tensor_type.shape
     assert [dim.dim_value or dim.dim_param for dim in shape.dim] == ["batch", 10, "540_2", "540_3"]
     models = ModelSettings(catalog=catalog_path, detector="centerface", backend="onnx")
-    detector = load_detector(models, DetectionSettings(min_score=0.01))
+    detector = ModelLoader(Settings(models=models, detection=DetectionSettings(min_score=0.01))).open_detector()
     found = detector.detect([face((640, 480), 200), face((320, 240), 100)])
     assert len(found) == 2 and len(found[0])
     detector.close()

@@ -1,0 +1,194 @@
+"""The core of the program as one object: finds faces, embeds them, names people."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from types import TracebackType
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Type
+
+import numpy as np
+
+from app.identity.index import PersonIndex, decide
+from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
+from app.settings import Settings
+from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
+from app.vision.align import align_faces, template
+from app.vision.attribute_models import AttributeModels
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+
+logger = logging.getLogger(__name__)
+
+
+class StageTimer:
+    """Milliseconds by stage, added up over all uses of a stage."""
+
+    def __init__(self) -> None:
+        self.milliseconds: Dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        spent = (time.perf_counter() - start) * 1000
+        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + spent
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recognizer:
+    """Detector, embedder and attribute models with every number that a decision needs.
+
+    Owns the networks. For one thread at a time: that of the camera loop, or a `NetworkThread`.
+    """
+
+    detector: FaceDetector
+    embedder: FaceEmbedder
+    attribute_models: Optional[AttributeModels]
+    """None when no attributes are wanted."""
+    threshold: float
+    """The cosine from which a face has a name."""
+    margin: float
+    """How much less similar the second nearest person must be."""
+    min_score: float
+    """The score from which a box is a face."""
+    fingerprint: str
+    """Changes with everything about the networks that the verdict on a photo depends on."""
+
+    def find(
+        self,
+        images: Sequence[np.ndarray],
+        timer: Optional[StageTimer] = None,
+        input_size: Optional[int] = None,
+    ) -> List[Faces]:
+        """The faces of each image (H x W x 3, uint8, BGR), best first, in the image's own pixels.
+
+        Images may differ in size; those that need the same network input are run together. `input_size` is the
+        longer side of an image inside the detector, unless it is the one of the settings.
+        """
+        timer = timer or StageTimer()
+        with timer.stage("preprocess"):
+            prepared = self.detector.prepare(images, input_size)
+        with timer.stage("detect"):
+            outputs = self.detector.infer(prepared)
+        with timer.stage("boxes"):
+            return self.detector.decode(outputs, prepared)
+
+    def embed(
+        self,
+        image: np.ndarray,
+        faces: Faces,
+        rows: Optional[Sequence[int]] = None,
+        timer: Optional[StageTimer] = None,
+    ) -> Faces:
+        """The same faces with embeddings of unit length: of all, or of these rows (NaN in the others)."""
+        timer = timer or StageTimer()
+        chosen = np.arange(len(faces)) if rows is None else np.asarray(rows, np.int64)
+        with timer.stage("align"):
+            crops = self.crops(image, faces[chosen])
+        with timer.stage("embed"):
+            vectors = self.embed_crops(crops)
+        embeddings = np.full((len(faces), vectors.shape[1]), np.nan, np.float32)
+        embeddings[chosen] = vectors
+        return dataclasses.replace(faces, embeddings=embeddings)
+
+    def crops(self, image: np.ndarray, faces: Faces) -> np.ndarray:
+        """The faces as the embedder takes them: upright, all of one size (N x height x width x 3, BGR)."""
+        return align_faces(image, faces.landmarks, self.embedder.crop_size)
+
+    def embed_crops(self, crops: np.ndarray) -> np.ndarray:
+        """Embeddings of unit length (N x D) of aligned faces."""
+        return self.embedder.embed(crops)
+
+    def identify(
+        self,
+        faces: Faces,
+        people: PersonIndex,
+        rows: Optional[Sequence[int]] = None,
+        timer: Optional[StageTimer] = None,
+    ) -> List[Match]:
+        """Who the faces are, one answer each: of all, or of these rows alone. They must have been embedded."""
+        if faces.embeddings is None:
+            raise ValueError("identify needs faces with embeddings: call embed first")
+        timer = timer or StageTimer()
+        with timer.stage("match"):
+            vectors = faces.embeddings if rows is None else faces.embeddings[np.asarray(rows, np.int64)]
+            return [decide(candidates, self.threshold, self.margin) for candidates in people.search(vectors)]
+
+    def attributes(
+        self, image: np.ndarray, faces: Faces, rows: Sequence[int], before: Sequence[FaceAttributes]
+    ) -> List[FaceAttributes]:
+        """What the attribute models say of each face; `before` is what was known of them.
+
+        Lasting attributes are predicted anew for `rows` alone, those of the moment for every face.
+        """
+        if self.attribute_models is None:
+            return list(before)
+        return self.attribute_models.predict(image, faces, list(rows), before)
+
+    @classmethod
+    def from_settings(cls, settings: Optional[Settings] = None) -> Recognizer:
+        """The models that the settings choose (default: the built-in ones), ready to run.
+
+        Example:
+            >>> with Recognizer.from_settings() as recognizer:
+            ...     (faces,) = recognizer.find([np.zeros((480, 640, 3), np.uint8)])
+            >>> len(faces)
+            0
+        """
+        return cls.from_loader(ModelLoader(settings or Settings()))
+
+    @classmethod
+    def from_loader(cls, loader: ModelLoader, with_attributes: bool = True) -> Recognizer:
+        """The models of this loader, opened and warmed up; without attribute models where only names are wanted."""
+        leave_cores_to_networks()
+        settings = loader.settings
+        with contextlib.ExitStack() as opened:
+            detector = opened.enter_context(contextlib.closing(loader.open_detector()))
+            embedder = opened.enter_context(contextlib.closing(loader.open_embedder()))
+            attributes = loader.open_attributes(detector.predicts_masks) if with_attributes else None
+            recognizer = cls(
+                detector,
+                embedder,
+                attributes,
+                threshold=loader.threshold,
+                margin=settings.recognition.margin,
+                min_score=loader.min_score,
+                fingerprint=loader.fingerprint,
+            )
+            recognizer.warm_up((settings.capture.width, settings.capture.height))
+            opened.pop_all()
+        return recognizer
+
+    def warm_up(self, frame_size: Tuple[int, int]) -> None:
+        """Runs the networks once in each shape, for frames of this width and height.
+
+        The first run takes memory and picks algorithms, and should not happen while a camera waits.
+        """
+        width, height = frame_size
+        image = np.zeros((height, width, 3), np.uint8)
+        self.find([image])
+        box = np.array([[0, 0, width, height]], np.float32)
+        for count in (1, MAX_FACES_AT_ONCE):
+            landmarks = np.repeat(template()[None], count, axis=0)
+            faces = Faces(np.repeat(box, count, axis=0), np.ones(count, np.float32), landmarks)
+            self.embed(image, faces)
+            self.attributes(image, faces, range(count), [NO_ATTRIBUTES] * count)
+        logger.debug("networks warmed up")
+
+    def close(self) -> None:
+        """Releases the networks."""
+        self.detector.close()
+        self.embedder.close()
+        if self.attribute_models is not None:
+            self.attribute_models.close()
+
+    def __enter__(self) -> Recognizer:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
