@@ -13,9 +13,10 @@ from made_galleries import gallery_of as gallery_of
 from made_galleries import record as record
 from real_sources import RtspServer, server_missing
 from shipped import CATALOG, ROOT
-from waiting import PATIENT_S
 
 from app.settings import ModelSettings, Settings
+
+SLOW_TIMEOUT_S = 300
 
 # A shell that starts the suite in the background leaves Ctrl-C ignored, here and in every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,6 +29,13 @@ hypothesis.settings.load_profile("repeatable")
 
 MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 """A fixed backend: `auto` takes the one that is faster at the moment, and their numbers differ a little."""
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked as slow have a longer limit than the usual one in pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
@@ -170,11 +178,11 @@ def program(tmp_path, config_file):
 
 @pytest.fixture
 def completed(program):
-    """Runs `python -m app` to its end: exit code, standard output, standard error."""
+    """Runs `python -m app` to its end: exit code, standard output, standard error. The limit is that of the test."""
 
     def run(*words):
         process = program(*words)
-        out, err = process.communicate(timeout=PATIENT_S)
+        out, err = process.communicate()
         return process.returncode, out, err
 
     return run

@@ -127,7 +127,6 @@ def test_quotes_end_where_the_value_ends(value):
     assert '"' not in inside.replace("\\\\", "").replace('\\"', "")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(server_missing()), reason=server_missing())
 def test_gstreamer_itself_reads_back_whatever_was_quoted():
     values = ['"', '"x', 'a"b', "\\", 'x\\" ! fakesink', "! fakesink", " a b ", "'", "ä张", "a=b;c,d", "$(x)", "%", "`"]
@@ -171,7 +170,6 @@ def run_with_the_systems_opencv(*arguments):
     return (*json.loads(done.stdout.splitlines()[-1]), done.stderr)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(gstreamer_opencv_missing()), reason=gstreamer_opencv_missing())
 @pytest.mark.parametrize("codec", ["auto", "h264"])
 def test_a_real_rtsp_stream_in_software_with_a_password_of_special_characters(rtsp_server, codec):
@@ -183,7 +181,6 @@ def test_a_real_rtsp_stream_in_software_with_a_password_of_special_characters(rt
     assert "p@s:s" not in said and "p%40s" not in said
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(gstreamer_opencv_missing()), reason=gstreamer_opencv_missing())
 def test_a_real_recording_in_software(recording):
     live, reader, frames, _ = run_with_the_systems_opencv(str(recording("a b.mp4", frames=12)), "auto")

@@ -15,8 +15,6 @@ from app.capture.uri import Source, SourceKind, parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
 
-pytestmark = pytest.mark.slow
-
 SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
 IMPATIENT = dataclasses.replace(SETTINGS, open_timeout_s=60.0, read_timeout_s=2.0)
 """For a server that will be frozen. Elsewhere a busy machine must not be taken for one."""

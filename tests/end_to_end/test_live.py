@@ -32,7 +32,6 @@ def last_moment_s(path):
     return moment_s
 
 
-@pytest.mark.slow
 def test_people_before_a_camera_are_named_again_after_it_came_back(program, camera, people_gallery, tmp_path):
     events = tmp_path / "visits.jsonl"
     with (tmp_path / "test.yaml").open("a", encoding="utf-8") as config:  # a busy machine is no broken camera

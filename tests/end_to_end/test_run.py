@@ -139,6 +139,7 @@ def test_two_channels_write_a_film_each(completed, people_film, people_gallery, 
     assert [len(frames_of(tmp_path / f"out-{name}.mp4")[0]) for name in ("left", "right")] == [40, 40]
 
 
+@pytest.mark.slow
 def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, people_film, people_gallery, tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"precious")
     words = ("--video", people_film, "--gallery", people_gallery, "--save", "out.mp4")
@@ -164,6 +165,7 @@ def test_limits_end_the_run(completed, people_film, people_gallery):
     assert code == 0 and "7 frames in" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_cleanly(program, people_film, people_gallery, tmp_path, number):
     process = program(

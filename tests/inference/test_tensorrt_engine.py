@@ -364,11 +364,13 @@ SAID = {
 
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("version", ["8.2", NEWEST])
-def test_whichever_call_fails_is_named_and_nothing_stays_taken(monkeypatch, tmp_path, version, package):
+def test_whichever_call_fails_is_named_and_nothing_stays_taken(monkeypatch, tmp_path, request, version, package):
     healthy, message = live_once(monkeypatch, tmp_path, version, package, None)
     assert message == "" and healthy.clean
     fallible = [call for call in healthy.calls if not call.startswith("release")]
     assert len(fallible) > 30
+    gc.freeze()  # what other tests hold need not be searched each time
+    request.addfinalizer(gc.unfreeze)
     for number, call in enumerate(fallible):
         gpu, message = live_once(monkeypatch, tmp_path, version, package, number)
         gc.collect()

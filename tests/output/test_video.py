@@ -323,7 +323,6 @@ SOFTWARE_TWIN = """
 """
 
 
-@pytest.mark.slow
 def test_the_pipelines_software_twin_writes_a_film_with_the_systems_opencv(tmp_path):
     root = str(__import__("pathlib").Path(video_encoders.__file__).parents[2])
     path = tmp_path / 'odd "name" \\.mp4'

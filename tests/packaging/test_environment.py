@@ -48,7 +48,8 @@ def test_a_folder_that_is_no_environment_is_left_alone(environment: Any, tmp_pat
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_an_environment_made_in_another_way_is_made_anew_and_then_kept(environment: Any, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_environment_made_in_another_way_is_made_again_and_then_kept(environment: Any, tmp_path: Path) -> None:
     (tmp_path / "pyvenv.cfg").touch()
     (tmp_path / "from the old one").touch()
     environment.remember(tmp_path, environment.Recipe(python=environment.this_python(), opencv="headless"))

@@ -20,6 +20,7 @@ def weights(training: StudentTraining[Any]) -> np.ndarray:
     return np.concatenate([value.numpy().ravel() for value in training.average.network.state_dict().values()])
 
 
+@pytest.mark.slow
 def test_resumed_is_uninterrupted(new_training: Callable[[], StudentTraining[Any]], tmp_path: Path) -> None:
     whole = new_training()
     for _ in range(4):

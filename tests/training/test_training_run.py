@@ -111,6 +111,7 @@ def command(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *options:
     main()
 
 
+@pytest.mark.slow
 def test_the_embedders_command(tiny_set: Tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, work = tiny_set
     torch.save({"net_state_dict": MobileFaceNet().state_dict()}, tmp_path / "teacher.ckpt")
@@ -128,6 +129,7 @@ def test_the_embedders_command(tiny_set: Tuple[Path, Path], tmp_path: Path, monk
     assert json.loads(line)["steps"] == 2 and json.loads(line)["pairs"] == 20
 
 
+@pytest.mark.slow
 def test_the_detectors_command(tiny_set: Tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, work = tiny_set
     torch.save(RetinaFace().state_dict(), tmp_path / "teacher.pth")

@@ -349,6 +349,7 @@ def test_a_file_that_lies_among_the_models_gets_an_entry_and_stays_as_it_is(tmp_
     assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx", "other.onnx"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catalog_path, told):
     described = yaml.safe_load((ROOT / "engines" / "catalog.yaml").read_text(encoding="utf-8"))
     name = "dsfd_retinanet_mobilenet"
