@@ -22,7 +22,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-py38 test-tensorrt test-torch test-real lint lock clean
+.PHONY: help install demo test test-py38 test-tensorrt test-torch test-real lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -74,6 +74,9 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	check_if_there hadolint Dockerfile.l4t; \
 	if [ -n "$$failed" ]; then echo "==> not clean:$$failed"; exit 1; fi; \
 	echo "==> all clean"
+
+diagram: ## draw the packages and their imports in docs/architecture.md again
+	@python=$$(install/find_python.sh $(PYTHON)) && "$$python" docs/diagram.py
 
 lock: $(VENV)/ready-dev ## choose the newest versions again for install/constraints*.txt
 	$(VENV)/bin/python -m pip install --quiet uv

@@ -7,12 +7,13 @@ renamed or removed.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Set
+from typing import Any, List, Set
 
 import pytest
 
@@ -127,6 +128,36 @@ def test_options_in_documents_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_commands_to_copy_run_in_the_environment(path: Path) -> None:
     assert re.findall(r"^ *(?:python3? -m app|pip install).*", path.read_text(encoding="utf-8"), re.MULTILINE) == []
+
+
+def test_classes_named_in_the_architecture_exist() -> None:
+    classes = {
+        name
+        for file in ROOT.glob("app/**/*.py")
+        for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`([A-Z][a-z]\w+)[.`]", page)) - classes == set()
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Any:
+    """The script that draws the diagram."""
+    spec = importlib.util.spec_from_file_location("diagram", str(ROOT / "docs" / "diagram.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_diagram_shows_the_imports(drawn: Any) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert drawn.BEGIN + drawn.diagram() + drawn.END in page, "run `make diagram`"
+
+
+def test_arrows_that_follow_from_others_are_not_drawn(drawn: Any) -> None:
+    graph = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": set()}
+    assert drawn.reduced(graph) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
 
 
 def test_licence_is_complete() -> None:
