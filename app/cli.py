@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
     "demo": "see it work without a camera: makes a short film and recognises two people in it",
     "people": "list, add, remove and check the people in the gallery",
+    "compare": "say whether two pictures show the same person",
     "engines": "the models: list, download, import your own, build them for TensorRT, compare",
     "bench": "measure how fast this machine does it, stage by stage",
     "doctor": "check whether this machine has what the program needs, and say what to do",

@@ -1,0 +1,45 @@
+"""`compare` says whether two pictures show one person, and a script learns it from the exit code."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def photo(tmp_path, portraits, people_gallery):
+    """Paths of pictures: two of Hopper, one of Collins, one without a face."""
+    (tmp_path / "collins.png").write_bytes(cv2.imencode(".png", portraits[0].image)[1].tobytes())
+    (tmp_path / "blank.png").write_bytes(cv2.imencode(".png", np.full((200, 200, 3), 127, np.uint8))[1].tobytes())
+    hopper = sorted(people_gallery.glob("Grace Hopper*"))
+    return {
+        "hopper": hopper[0],
+        "hopper 2": hopper[1],
+        "collins": tmp_path / "collins.png",
+        "blank": tmp_path / "blank.png",
+    }
+
+
+@pytest.mark.parametrize(("a", "b", "code"), [("hopper", "hopper 2", 0), ("hopper", "collins", 1)])
+def test_the_exit_code_says_whether_it_is_one_person(answered, config_file, photo, a, b, code):
+    result, out, err = answered("compare", photo[a], photo[b], "--json", "--config", config_file)
+    facts = json.loads(out)
+    assert result == code, err
+    assert facts["same_person"] is (code == 0)
+    assert (facts["similarity"] >= facts["threshold"]) is facts["same_person"]
+
+
+def test_the_threshold_can_be_chosen(answered, config_file, photo):
+    strict = answered("compare", photo["hopper"], photo["hopper 2"], "--threshold", "1", "--config", config_file)
+    assert strict[0] == 1 and "1.00" in strict[1]
+
+
+def test_a_picture_without_a_face_is_named(answered, config_file, photo):
+    code, _, err = answered("compare", photo["hopper"], photo["blank"], "--config", config_file)
+    assert code == 2 and str(photo["blank"]) in err
+
+
+def test_a_missing_picture_is_named(answered, config_file, photo, tmp_path):
+    code, _, err = answered("compare", photo["hopper"], tmp_path / "gone.jpg", "--config", config_file)
+    assert code == 2 and "gone.jpg" in err
