@@ -1,4 +1,4 @@
-"""Is there a screen? Found out without opening a window: Qt ends the whole process when it cannot reach one."""
+"""Whether there is a display, checked without opening a window: Qt ends the process when it cannot connect to one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ATTEMPTS = 5
 _RETRY_AFTER_S = 0.1
 _COOKIE_PROTOCOL = b"MIT-MAGIC-COOKIE-1"
 _X_TCP_PORT = 6000
-_HEADLESS_CURE = "install opencv-python instead of opencv-python-headless"
+_HEADLESS_FIX = "install opencv-python instead of opencv-python-headless"
 
 
 def display_available(environment: Optional[Mapping[str, str]] = None) -> Tuple[bool, str]:
@@ -28,7 +28,7 @@ def display_available(environment: Optional[Mapping[str, str]] = None) -> Tuple[
     environment = os.environ if environment is None else environment
     toolkit = gui_toolkit(cv2.getBuildInformation())
     if toolkit is None:
-        return False, f"this OpenCV was built without windows ({_HEADLESS_CURE})"
+        return False, f"this OpenCV was built without windows ({_HEADLESS_FIX})"
     if not sys.platform.startswith("linux"):
         return True, ""
     if environment.get("DISPLAY"):
@@ -43,14 +43,14 @@ def display_available(environment: Optional[Mapping[str, str]] = None) -> Tuple[
 
 
 def gui_toolkit(build_information: str) -> Optional[str]:
-    """What OpenCV draws windows with, from the text of `cv2.getBuildInformation()`; None when it cannot."""
+    """The toolkit of OpenCV's windows, from the text of `cv2.getBuildInformation()`; None without window support."""
     section = re.search(r"^[ \t]*GUI:[ \t]*(.*)\n((?:[ \t]+\S.*\n)*)", build_information, re.MULTILINE)
     if section is None:
         return None
     headline, details = section.group(1).strip(), section.group(2)
     if headline:
         return None if headline.upper() == "NONE" else headline
-    # OpenCV before 4.5.4 leaves the headline empty and lists what it knows.
+    # OpenCV before 4.5.4 leaves the headline empty and lists the toolkits.
     for line in details.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("QT", "GTK+", "Win32 UI", "Cocoa") and value.strip().upper().startswith("YES"):
@@ -59,9 +59,9 @@ def gui_toolkit(build_information: str) -> Optional[str]:
 
 
 class DisplayConnection:
-    """A connection of our own to the X server, which tells that the server has gone before Qt notices.
+    """A separate connection to the X server, which shows that the server is gone before Qt notices.
 
-    Qt's reaction to a lost display is `exit(1)`, in the middle of `cv2.waitKey`.
+    Qt reacts to a lost display with `exit(1)` inside `cv2.waitKey`.
     """
 
     def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
@@ -76,7 +76,7 @@ class DisplayConnection:
                     refusal = self._shake_hands(name, cookie)
                     break
                 except OSError as error:
-                    # A server that has just lost its last client starts anew and hangs up on those who come then.
+                    # A server that has just lost its last client restarts, and rejects connections meanwhile.
                     refusal = str(error)
                     self._socket.close()
                     time.sleep(_RETRY_AFTER_S)
@@ -84,11 +84,11 @@ class DisplayConnection:
                 self._socket.setblocking(False)
                 return
             self._socket.close()
-        raise OutputError(f"the display {self._display} refuses us ({refusal}); see `xhost` or XAUTHORITY")
+        raise OutputError(f"connection refused by the display {self._display} ({refusal}); see `xhost` or XAUTHORITY")
 
     @classmethod
     def open_if_x11(cls) -> Optional[DisplayConnection]:
-        """The connection, or None where windows are not X11's."""
+        """The connection, or None where windows do not use X11."""
         return cls() if sys.platform.startswith("linux") and os.environ.get("DISPLAY") else None
 
     def is_alive(self) -> bool:
@@ -113,10 +113,12 @@ class DisplayConnection:
                 return connection
             except OSError:
                 connection.close()
-        raise OutputError(f"the display {self._display} cannot be reached; is DISPLAY right and its server running?")
+        raise OutputError(
+            f"cannot connect to the display {self._display}; check DISPLAY and that its server is running"
+        )
 
     def _shake_hands(self, name: bytes, cookie: bytes) -> str:
-        """X11's connection set-up; returns why it was refused, or nothing."""
+        """X11's connection set-up; returns the reason for a refusal, or an empty string."""
         request = struct.pack("<BxHHHHxx", 0x6C, 11, 0, len(name), len(cookie)) + _padded(name) + _padded(cookie)
         self._socket.sendall(request)
         answer = self._receive(8)
@@ -130,13 +132,13 @@ class DisplayConnection:
         while len(received) < count:
             part = self._socket.recv(count - len(received))
             if not part:
-                raise ConnectionResetError("it hung up")
+                raise ConnectionResetError("it closed the connection")
             received += part
         return received
 
 
 class DisplayAddress(NamedTuple):
-    """Where DISPLAY points to."""
+    """The server that DISPLAY names."""
 
     host: str
     number: int
@@ -154,12 +156,12 @@ def parse_display(display: str) -> DisplayAddress:
     """`:0`, `:1.0`, `unix:0`, `localhost:10.0`."""
     matched = re.fullmatch(r"(?:[a-z]+/)?(.*):(\d+)(?:\.\d+)?", display)
     if matched is None:
-        raise OutputError(f"DISPLAY is {display!r}, which names no display; `:0` would be the usual one")
+        raise OutputError(f"DISPLAY is {display!r}, which is not a display; expected a value such as `:0`")
     return DisplayAddress(matched.group(1), int(matched.group(2)))
 
 
 def _cookies(environment: Mapping[str, str], number: int) -> List[Tuple[bytes, bytes]]:
-    """The keys to this display that the user has (see `man Xsecurity`)."""
+    """The user's keys for this display (see `man Xsecurity`)."""
     path = Path(environment.get("XAUTHORITY") or Path(environment.get("HOME") or "~").expanduser() / ".Xauthority")
     try:
         content = path.read_bytes()
@@ -176,7 +178,7 @@ def _xauthority_entries(content: bytes) -> Iterator[Tuple[bytes, bytes, bytes]]:
     """Display number, protocol and key of each entry."""
     at = 0
     while at + 2 <= len(content):
-        at += 2  # the family of the address, which does not matter here
+        at += 2  # the address family is not needed
         fields = []
         for _ in range(4):
             length = int.from_bytes(content[at : at + 2], "big")
@@ -191,12 +193,12 @@ def _padded(content: bytes) -> bytes:
 
 def _wayland_available(toolkit: str, environment: Mapping[str, str]) -> Tuple[bool, str]:
     if toolkit.upper().startswith("QT"):
-        return False, "OpenCV's windows need X11 here; start XWayland, so that DISPLAY is set"
+        return False, "OpenCV's windows need X11 here; start XWayland, which sets DISPLAY"
     path = Path(environment.get("XDG_RUNTIME_DIR") or "/run/user/0") / environment["WAYLAND_DISPLAY"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_CONNECT_TIMEOUT_S)
         try:
             connection.connect(str(path))
         except OSError as error:
-            return False, f"the Wayland display {path} cannot be reached ({error})"
+            return False, f"cannot connect to the Wayland display {path} ({error})"
     return True, ""

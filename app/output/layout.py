@@ -16,7 +16,7 @@ Cell = Tuple[int, int, int, int]
 
 
 def fit_into(image: np.ndarray, size: Size) -> np.ndarray:
-    """The picture in exactly this size: an odd row is cut off, anything else gets shrunk or grown, and black bars."""
+    """The picture in exactly this size: an odd row or column is cut off, otherwise it is resized with black bars."""
     width, height = size
     have_height, have_width = image.shape[:2]
     if 0 <= have_width - width <= 1 and 0 <= have_height - height <= 1:
@@ -34,7 +34,7 @@ def fit_into(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def inner_box(size: Size, outer: Size) -> Tuple[int, int, int, int]:
-    """Where (x, y, width, height) a picture of `size` stands in `outer` when it is as large as it can be."""
+    """Position and size (x, y, width, height) of a picture of `size`, centred in `outer` as large as possible."""
     scale = min(outer[0] / size[0], outer[1] / size[1])
     width = min(outer[0], max(1, round(size[0] * scale)))
     height = min(outer[1], max(1, round(size[1] * scale)))
@@ -42,9 +42,9 @@ def inner_box(size: Size, outer: Size) -> Tuple[int, int, int, int]:
 
 
 def grid(images: Sequence[np.ndarray], max_size: Size) -> np.ndarray:
-    """All images in one, row by row, as large as `max_size` (width, height) lets them be; black where none is.
+    """All images in one, row by row, as large as `max_size` (width, height) permits, on black.
 
-    A single image stays as it is unless it is too large.
+    A single image is returned unchanged unless it is too large.
     """
     if not images:
         return np.zeros((max_size[1], max_size[0], 3), np.uint8)
@@ -64,7 +64,7 @@ def grid(images: Sequence[np.ndarray], max_size: Size) -> np.ndarray:
 
 
 def grid_cells(sizes: Sequence[Size], max_size: Size) -> Tuple[Size, List[Cell]]:
-    """Size of the grid and the cell of each image: the number of columns that shows the pictures largest."""
+    """Size of the grid and cell of each image, with the number of columns that makes the cells largest."""
     count = len(sizes)
     aspect = float(np.median([width / height for width, height in sizes]))
     columns = max(range(1, count + 1), key=lambda n: (_cell_size(n, count, aspect, max_size), n))

@@ -1,6 +1,6 @@
-"""Where results go: independent outputs, each with its own thread and its own bounded queue.
+"""Where results go: independent outputs, the slow ones with a thread and a bounded queue of their own.
 
-An output that fails is dropped with one error that says what and why; everything else goes on.
+An output that fails is dropped with one error message; everything else continues.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from app.types import FrameResult
 logger = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 60.0
-"""An output that takes nothing for this long (a hanging network drive) is given up."""
+"""An output that takes nothing for this long (a network drive that hangs) is dropped."""
 
 
 class Output(Protocol):
-    """Something that results are handed to, one after the other, from one thread."""
+    """Something that takes results, one after the other, from one thread."""
 
     @property
     def name(self) -> str:
-        """As messages call it."""
+        """The name in messages."""
         ...
 
     def handle(self, result: FrameResult) -> None:
-        """Takes in one result, which others use too: it must not be changed. Raises OutputError when it cannot."""
+        """Takes one result, which others share: it must not be changed. Raises OutputError if the output fails."""
         ...
 
     def close(self) -> None:
-        """Finishes what was begun. Called once, also after a failure."""
+        """Finishes the output. Called once, also after a failure."""
         ...
 
 
@@ -44,7 +44,7 @@ class Control(enum.Enum):
 
     RUN = "run"
     PAUSE = "pause"
-    """No frames are taken, until it wants something else."""
+    """No frames are read until the output wants something else."""
     STOP = "stop"
 
 
@@ -73,7 +73,7 @@ class FileOutput(Output, Protocol):
 
 
 class OutputThread:
-    """Runs one output in a thread of its own; to its producer it is an output that never raises.
+    """Runs one output in a thread of its own; is itself an output, one that never raises.
 
     `handled + skipped + failed` is the number of results handed over, once it is closed.
     """
@@ -86,17 +86,17 @@ class OutputThread:
         channel: Optional[str] = None,
         stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`channel`: the only one whose results the output gets; None for all."""
+        """`channel`: the output gets the results of this channel only; None for all."""
         if queue_frames < 1:
             raise ValueError(f"queue_frames must be at least 1, not {queue_frames}")
         self.name = output.name
         self.handled = 0
         self.skipped = 0
-        """Live results that came while the queue was full."""
+        """Results of live sources that arrived while the queue was full."""
         self.failed = 0
         """Results lost because the output had failed."""
         self.error: Optional[BaseException] = None
-        """Why it was dropped."""
+        """Why the output was dropped."""
         self._output = output
         self._channel = channel
         self._queue_frames = queue_frames
@@ -108,7 +108,7 @@ class OutputThread:
         self._thread.start()
 
     def handle(self, result: FrameResult) -> None:
-        """Queues the result. Waits for room when it is one that must not be lost."""
+        """Queues the result. Waits for room unless the source is live."""
         if self._channel is not None and result.frame.source != self._channel:
             return
         with self._changed:
@@ -125,7 +125,7 @@ class OutputThread:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Lets the output finish what is queued, closes it, and waits for that."""
+        """Waits until the output has taken what is queued and is closed."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -134,7 +134,9 @@ class OutputThread:
             with self._changed:
                 self._give_up(OutputError(f"it did not finish within {self._stuck_after_s:.0f} s"))
         elif self.skipped:
-            logger.info("%s: %d written, %d skipped because it was slower than the source", *self._counts())
+            logger.info(
+                "%s: %d frames written, %d skipped (slower than the source)", self.name, self.handled, self.skipped
+            )
 
     @property
     def written(self) -> Tuple[Path, ...]:
@@ -146,9 +148,6 @@ class OutputThread:
     def lost(self) -> Tuple[str, ...]:
         return () if self.error is None else (f"{self.name}: {self.error}",)
 
-    def _counts(self) -> Sequence[object]:
-        return self.name, self.handled, self.skipped
-
     def _is_full(self) -> bool:
         return self.error is None and len(self._waiting) >= self._queue_frames
 
@@ -158,7 +157,7 @@ class OutputThread:
             if self._changed.wait(self._stuck_after_s):
                 continue
             if self.handled == handled:
-                self._give_up(OutputError(f"it took nothing for {self._stuck_after_s:.0f} s"))
+                self._give_up(OutputError(f"it has been blocked for {self._stuck_after_s:.0f} s"))
             handled = self.handled
 
     def _give_up(self, error: BaseException) -> None:
@@ -171,14 +170,14 @@ class OutputThread:
         self._changed.notify_all()
         expected = isinstance(error, (OutputError, OSError))
         logger.error(
-            "%s is dropped, the run goes on without it: %s",
+            "%s failed; the run continues without it: %s",
             self.name,
             error if expected else f"{type(error).__name__}: {error}",
             exc_info=None if expected else error,
         )
 
     def _work(self) -> None:
-        """The thread's root: whatever goes wrong in the output ends here."""
+        """The root of the thread: every error of the output ends here."""
         try:
             while True:
                 result = self._next()
@@ -191,10 +190,16 @@ class OutputThread:
             with self._changed:
                 self.failed += 1
                 self._give_up(error)
-        self._finish()
+        try:
+            self._output.close()
+        except Exception as error:  # noqa: BLE001 - thread root
+            with self._changed:
+                if self.error is not None:
+                    logger.debug("%s could not be closed: %s", self.name, error)
+                self._give_up(error)
 
     def _next(self) -> Optional[FrameResult]:
-        """The next result, or None when there will be no more."""
+        """The next result, or None at the end."""
         with self._changed:
             while not self._waiting and not self._closing and self.error is None:
                 self._changed.wait()
@@ -204,29 +209,18 @@ class OutputThread:
             self._changed.notify_all()
             return result
 
-    def _finish(self) -> None:
-        try:
-            self._output.close()
-        except Exception as error:  # noqa: BLE001 - thread root
-            with self._changed:
-                if self.error is not None:
-                    logger.debug("%s could not be closed either: %s", self.name, error)
-                self._give_up(error)
-
 
 class Outputs:
-    """All outputs of a run, as one. Those that are driven directly are dropped too when they fail."""
-
-    name = "outputs"
+    """All outputs of a run, as one. One that raises is dropped, with or without a thread of its own."""
 
     def __init__(self, outputs: Sequence[Output] = ()) -> None:
-        self._outputs: List[Output] = list(outputs)
-        self._working: List[Output] = list(outputs)
+        self._outputs: List[Output] = []
+        self._working: List[Output] = []
+        self._interactive: List[InteractiveOutput] = []
         self._dropped: List[str] = []
         self._written: List[Path] = []
-
-    def __len__(self) -> int:
-        return len(self._outputs)
+        for output in outputs:
+            self.add(output)
 
     def __enter__(self) -> Outputs:
         return self
@@ -239,6 +233,8 @@ class Outputs:
     def add(self, output: Output) -> None:
         self._outputs.append(output)
         self._working.append(output)
+        if isinstance(output, InteractiveOutput):
+            self._interactive.append(output)
 
     def handle(self, result: FrameResult) -> None:
         for output in tuple(self._working):
@@ -248,31 +244,31 @@ class Outputs:
                 self._drop(output, error)
 
     def poll(self) -> Control:
-        """Polls those that are interactive; to stop weighs more than to pause, to pause more than to run."""
+        """Polls the interactive ones: STOP has precedence over PAUSE, and PAUSE over RUN."""
         wanted = [Control.RUN]
-        for output in tuple(self._working):
-            if isinstance(output, InteractiveOutput):
-                try:
-                    wanted.append(output.poll())
-                except (OutputError, OSError) as error:
-                    self._drop(output, error)
+        for output in tuple(self._interactive):
+            try:
+                wanted.append(output.poll())
+            except (OutputError, OSError) as error:
+                self._drop(output, error)
         return next(control for control in (Control.STOP, Control.PAUSE, Control.RUN) if control in wanted)
 
     def _drop(self, output: Output, error: Exception) -> None:
-        """Hands nothing more to an output that cannot go on."""
+        """The output gets no more results."""
         self._working.remove(output)
+        self._interactive = [other for other in self._interactive if other is not output]
         self._dropped.append(f"{output.name}: {error}")
-        logger.error("%s is dropped, the run goes on without it: %s", output.name, error)
+        logger.error("%s failed; the run continues without it: %s", output.name, error)
 
     def close(self) -> None:
-        """Closes all of them, also when one cannot be."""
-        outputs, self._outputs, self._working = self._outputs, [], []
+        """Closes all of them, even if one fails."""
+        outputs, self._outputs, self._working, self._interactive = self._outputs, [], [], []
         for output in outputs:
             try:
                 output.close()
             except (OutputError, OSError) as error:
                 self._dropped.append(f"{output.name}: {error}")
-                logger.error("%s could not be finished: %s", output.name, error)
+                logger.error("%s could not be completed: %s", output.name, error)
         for output in outputs:
             if isinstance(output, FileOutput):
                 self._dropped.extend(output.lost)
@@ -280,7 +276,7 @@ class Outputs:
 
     @property
     def lost(self) -> Tuple[str, ...]:
-        """The outputs that are not complete, with the reason; complete itself once they are closed."""
+        """The outputs that are incomplete, with the reason; final once they are closed."""
         return tuple(self._dropped)
 
     @property

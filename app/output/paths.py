@@ -18,7 +18,7 @@ _JPEG_QUALITY = 95
 
 
 def channel_path(path: Path, channel: str, channels: Sequence[str]) -> Path:
-    """The film of one of the channels: OUT.mp4 if it is the only one, else OUT-CHANNEL.mp4, never two the same."""
+    """The video of a channel: OUT.mp4 if it is the only one, else OUT-CHANNEL.mp4; different for every channel."""
     if len(channels) <= 1:
         return path
     taken = set()
@@ -35,24 +35,24 @@ def channel_path(path: Path, channel: str, channels: Sequence[str]) -> Path:
 
 
 def safe_name(name: str) -> str:
-    """The name without what file systems do not take."""
+    """The name without characters that file systems do not allow."""
     return _NOT_IN_FILE_NAMES.sub("_", name).strip(" .")[:80] or "_"
 
 
 def dated(path: Path, moment: float) -> Path:
-    """The path with `{date}` and `{time}` in its name filled in: a run that starts every day finds a new name."""
+    """The path with `{date}` and `{time}` in its name replaced, so that a run that starts every day has a new name."""
     start = time.localtime(moment)
     name = path.name.replace("{date}", time.strftime("%Y-%m-%d", start))
     return path.with_name(name.replace("{time}", time.strftime("%H-%M-%S", start)))
 
 
 def refuse_collisions(writing: Sequence[Path], reading: Sequence[Path]) -> None:
-    """Nothing is written over a recording that is being read, nor twice into one file: not even with --overwrite."""
+    """Refuses to overwrite a recording that is being read, and to write one file twice, even with --overwrite."""
     for at, path in enumerate(writing):
         if any(_same(path, other) for other in reading):
-            raise OutputError(f"{path} is the recording that is being read; choose another name for the output")
+            raise OutputError(f"{path} is an input of this run; choose another name for the output")
         if any(_same(path, other) for other in writing[:at]):
-            raise OutputError(f"{path} is named for two outputs; choose another name for one of them")
+            raise OutputError(f"{path} is the name of two outputs; choose another name for one of them")
 
 
 def _same(path: Path, other: Path) -> bool:
@@ -62,36 +62,28 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def save_snapshot(image: np.ndarray, folder: Path, channel: str, moment: float, suffix: str = ".jpg") -> Path:
-    """Writes the picture as FOLDER/CHANNEL_2026-11-21T080040.123Z.jpg (or .png) and says where it is.
+    """Writes the picture as FOLDER/CHANNEL_2026-11-21T080040.123Z.jpg (or .png) and returns the path.
 
-    Never replaces a file: a second one of the same moment gets a number. `moment` is seconds since the epoch.
+    Never replaces a file: a second one with the same time gets a number. `moment` is seconds since the epoch.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
-    # Encoding and writing are two steps because OpenCV's own writing fails on some systems' Unicode paths.
+    # Two steps, because cv2.imwrite fails with Unicode paths on some systems.
     encoded, content = cv2.imencode(suffix, image, options)
     if not encoded:
-        raise OutputError(f"OpenCV cannot make a {suffix} picture of {image.shape}")
-    stem = f"{safe_name(channel)}_{_file_time(moment)}"
+        raise OutputError(f"OpenCV cannot encode a {suffix} picture of the shape {image.shape}")
+    # UTC, without the colons that some file systems do not allow.
+    utc = datetime.fromtimestamp(moment, timezone.utc)
+    stem = f"{safe_name(channel)}_{utc:%Y-%m-%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
+    number = 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write_anew(folder, stem, suffix, content.tobytes())
+        while True:
+            path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+            try:
+                with path.open("xb") as file:
+                    file.write(content.tobytes())
+                return path
+            except FileExistsError:
+                number += 1
     except OSError as error:
-        raise OutputError(f"cannot save the picture in {folder}: {error.strerror}") from error
-
-
-def _write_anew(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    number = 1
-    while True:
-        path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-        try:
-            with path.open("xb") as file:
-                file.write(content)
-            return path
-        except FileExistsError:
-            number += 1
-
-
-def _file_time(moment: float) -> str:
-    """UTC, without the colons that some file systems refuse."""
-    utc = datetime.fromtimestamp(moment, timezone.utc)
-    return f"{utc:%Y-%m-%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
+        raise OutputError(f"cannot save a picture in {folder}: {error.strerror}") from error

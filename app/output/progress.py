@@ -1,4 +1,4 @@
-"""How far it is: one line that keeps changing on a terminal, a log line now and then elsewhere."""
+"""Progress: one line that is rewritten in place on a terminal, and a log line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MIN_TICKS = 2
 
 
 class RateMeter:
-    """Counts ticks in a sliding window; time is passed in."""
+    """Events per second in a sliding window; the caller passes the time."""
 
     def __init__(self, window_s: float = _RATE_WINDOW_S) -> None:
         self._window_s = window_s
         self._ticks: Deque[float] = deque()
 
     def tick(self, now_s: float) -> Optional[float]:
-        """Notes one event and returns the rate, or None as long as there is nothing to tell it from."""
+        """Counts one event and returns the events per second, or None after the first."""
         if self._ticks and now_s < self._ticks[-1]:
-            self._ticks.clear()  # the clock was put back
+            self._ticks.clear()  # the clock was set back
         self._ticks.append(now_s)
         return self.rate(now_s)
 
@@ -53,7 +53,7 @@ class ChannelProgress:
 
     live: bool = False
     total: Optional[int] = None
-    """Frames of a recording, as far as it says; None for a live source."""
+    """Frames of a recording if it says so; None for a live source."""
     done: int = 0
     faces_now: int = 0
     faces_so_far: int = 0
@@ -61,7 +61,7 @@ class ChannelProgress:
     fps: Optional[float] = None
     latency_s: float = 0.0
     state: str = ""
-    """What there is to say of a live source that is not simply running: "reconnecting"."""
+    """Shown instead of the numbers while a source is not running, such as "reconnecting"."""
     rate: RateMeter = field(default_factory=RateMeter, repr=False)
 
 
@@ -78,16 +78,17 @@ def recording_line(done: int, total: Optional[int], fps: Optional[float], faces:
 
 def live_line(channels: Mapping[str, ChannelProgress]) -> str:
     """`front 24.8 fps 43 ms 2 faces | yard reconnecting`"""
-    return _SEPARATOR.join(f"{name} {_live_part(channel)}" for name, channel in channels.items())
-
-
-def _live_part(channel: ChannelProgress) -> str:
-    if channel.state:
-        return channel.state
-    if not channel.done:
-        return "waiting for a frame"
-    rate = f"{channel.fps:.1f} fps " if channel.fps is not None else ""
-    return f"{rate}{channel.latency_s * 1000:.0f} ms {counted(channel.faces_now, 'face')}"
+    parts = []
+    for name, channel in channels.items():
+        if channel.state:
+            text = channel.state
+        elif not channel.done:
+            text = "waiting for a frame"
+        else:
+            rate = f"{channel.fps:.1f} fps " if channel.fps is not None else ""
+            text = f"{rate}{channel.latency_s * 1000:.0f} ms {counted(channel.faces_now, 'face')}"
+        parts.append(f"{name} {text}")
+    return _SEPARATOR.join(parts)
 
 
 def shortened(text: str, columns: int) -> str:

@@ -1,4 +1,4 @@
-"""The annotated film of one channel: MP4 that a browser plays and that survives a kill -9."""
+"""The annotated video of one channel: MP4 that browsers play and that survives a kill -9."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
 
-_LEAST_SIDE_PX = 16
+_MIN_SIDE_PX = 16
 """Encoders refuse smaller pictures."""
 
 
 class VideoOutput:
-    """Writes every result that it is given, so it is given those of one channel only.
+    """Writes every result that it gets, so it must get those of one channel only.
 
-    Whether the file may be written is found out at once, before a run has begun; the film itself is opened with the
-    first frame, whose size it takes.
+    Checks at once, before a run starts, that the file may be written; the video is opened with the first frame, whose
+    size it takes.
     """
 
     def __init__(
         self, path: Path, annotator: Annotator, *, crf: int = 23, overwrite: bool = False, fps: Optional[float] = None
     ) -> None:
-        """`fps` is the source's rate as far as known; only writers without timestamps need it."""
+        """`fps` is the frame rate of the source if known; only writers without timestamps need it."""
         claim_file(path, overwrite)
-        self.name = f"film {path}"
+        self.name = f"video {path}"
         self._path = path
         self._annotator = annotator
         self._crf = crf
@@ -42,12 +42,19 @@ class VideoOutput:
         self._is_complete = False
 
     def handle(self, result: FrameResult) -> None:
-        frame = result.frame
         image = self._annotator.annotate(result)
         if self._writer is None:
             self._size = video_size(image.shape[1], image.shape[0])
             self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
-        self._writer.write(fit_into(image, self._size), self._clock.seconds(frame))
+        self._writer.write(fit_into(image, self._size), self._clock.seconds(result.frame))
+
+    def close(self) -> None:
+        if self._writer is None:
+            logger.warning("%s was not written: there were no frames", self._path)
+            return
+        writer, self._writer = self._writer, None
+        writer.close(self._clock.step_s)
+        self._is_complete = True
 
     @property
     def written(self) -> Sequence[Path]:
@@ -57,15 +64,7 @@ class VideoOutput:
     def lost(self) -> Sequence[str]:
         return []
 
-    def close(self) -> None:
-        if self._writer is None:
-            logger.warning("%s was not written: no frame came", self.name)
-            return
-        writer, self._writer = self._writer, None
-        writer.close(self._clock.step_s)
-        self._is_complete = True
-
 
 def video_size(width: int, height: int) -> Size:
-    """The size of a film of such pictures: even, because its colours have half the resolution."""
-    return max(_LEAST_SIDE_PX, width - width % 2), max(_LEAST_SIDE_PX, height - height % 2)
+    """The size of a video for such pictures: even, because colours are stored at half the resolution."""
+    return max(_MIN_SIDE_PX, width - width % 2), max(_MIN_SIDE_PX, height - height % 2)

@@ -1,10 +1,9 @@
-"""Which writer this machine has for a film: tried in order, and the second best is said."""
+"""Which writer this machine has for videos: the hardware encoder, PyAV, or OpenCV's own MPEG-4."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from typing import Optional
 import cv2
 import numpy as np
 
+from app.capture.gstreamer import opencv_has_gstreamer, quoted
 from app.errors import OutputError
 from app.output.layout import Size
 from app.output.video_writers import DEFAULT_STEP_S, FRAGMENT_S, ConstantRateWriter, PyAvWriter, VideoWriter
@@ -25,32 +25,33 @@ HARDWARE, SOFTWARE = "nvv4l2h264enc", "x264enc"
 _INSPECT_TIMEOUT_S = 20.0
 _TEST_SIZE: Size = (320, 240)
 _TEST_FRAMES = 10
-_LEAST_TEST_BYTES = 500
-# A film at crf 23 needs about this; 18 doubles it, 28 halves it.
+_MIN_TEST_BYTES = 500
+# A video at crf 23 needs about this; 18 doubles it, 28 halves it.
 _BITS_PER_PIXEL_AT_CRF_23 = 0.1
 
 
 def open_video_writer(path: Path, size: Size, crf: int, fps: Optional[float] = None) -> VideoWriter:
-    """The best writer there is. `fps` matters only to those that write films of constant rate."""
+    """The best writer available. `fps` is used only by writers of videos with a constant frame rate."""
     rate = fps or 1 / DEFAULT_STEP_S
     if hardware_encoder_works():
         pipeline = gstreamer_pipeline(path, size, rate, crf, HARDWARE)
         writer = cv2.VideoWriter(pipeline, cv2.CAP_GSTREAMER, 0, rate, size)
         if writer.isOpened():
-            logger.info("the film %s is encoded by the hardware (%s), %.0f frames a second", path, HARDWARE, rate)
+            logger.info("%s is encoded by the hardware (%s) at %.0f frames/s", path, HARDWARE, rate)
             return ConstantRateWriter(writer, path, rate)
-        logger.warning("the hardware encoder does not open for %s; PyAV writes it instead", path)
-    if _pyav_is_installed():
+        logger.warning("the hardware encoder cannot be opened for %s; using PyAV instead", path)
+    try:
         return PyAvWriter(path, size, crf)
-    logger.warning(
-        "PyAV is missing: the film %s becomes MPEG-4 Part 2, which browsers do not play and which is lost when the "
-        "program is killed. To mend it: `%s`",
-        path,
-        install_hint("av"),
-    )
+    except ImportError:
+        logger.warning(
+            "PyAV is not installed: %s is written as MPEG-4 Part 2, which browsers do not play and which is unusable "
+            "if the program is killed. To fix it: `%s`",
+            path,
+            install_hint("av"),
+        )
     writer = cv2.VideoWriter(str(path), int.from_bytes(b"mp4v", "little"), rate, size)
     if not writer.isOpened():
-        raise OutputError(f"cannot write the film {path}: OpenCV has no MP4 writer either. Try `{install_hint('av')}`")
+        raise OutputError(f"cannot write {path}: OpenCV has no MP4 writer either. Try `{install_hint('av')}`")
     return ConstantRateWriter(writer, path, rate)
 
 
@@ -81,34 +82,33 @@ def gstreamer_pipeline(path: Path, size: Size, fps: float, crf: int, encoder: st
             *stages,
             "h264parse",
             f"mp4mux fragment-duration={round(FRAGMENT_S * 1000)} streamable=true",
-            f"filesink buffer-mode=2 location={_quoted(path)}",
+            f"filesink buffer-mode=2 location={quoted(str(path))}",
         ]
     )
 
 
 def bit_rate(size: Size, fps: float, crf: int) -> int:
-    """Bits a second that come to about the same picture as the quality setting, for encoders without one."""
+    """Bits per second for about the same quality as `crf`, for encoders without such a setting."""
     quality = 2.0 ** ((23 - crf) / 5)
     return int(size[0] * size[1] * fps * _BITS_PER_PIXEL_AT_CRF_23 * quality)
 
 
-def has_gstreamer(build_information: str) -> bool:
-    return re.search(r"^\s*GStreamer:\s*YES", build_information, re.MULTILINE) is not None
-
-
 @functools.lru_cache(maxsize=None)
 def hardware_encoder_works() -> bool:
-    """Whether OpenCV can write through the Jetson's encoder: tried with a few frames, since boards without one
-    (Orin Nano) have the element all the same."""
-    if not has_gstreamer(cv2.getBuildInformation()) or not element_exists(HARDWARE):
+    """Whether OpenCV can write through the Jetson's encoder.
+
+    Tried with a few frames, because boards without an encoder (Orin Nano) have the GStreamer element as well.
+    """
+    if not opencv_has_gstreamer(cv2.getBuildInformation()) or not element_exists(HARDWARE):
         return False
     if encoder_works(HARDWARE):
         return True
-    logger.warning("this board has GStreamer's %s but it encodes nothing; films are encoded by the CPU", HARDWARE)
+    logger.warning("this board has GStreamer's %s but no encoder behind it; videos are encoded on the CPU", HARDWARE)
     return False
 
 
 def element_exists(element: str) -> bool:
+    """Whether GStreamer has this element."""
     inspect = shutil.which("gst-inspect-1.0")
     if inspect is None:
         return False
@@ -129,7 +129,7 @@ def element_exists(element: str) -> bool:
 
 
 def encoder_works(encoder: str) -> bool:
-    """Writes a short film of a grey picture and looks whether anything arrived."""
+    """Writes a short video of a grey picture and checks that something was written."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.mp4"
         pipeline = gstreamer_pipeline(path, _TEST_SIZE, 25.0, 23, encoder)
@@ -138,17 +138,4 @@ def encoder_works(encoder: str) -> bool:
         for _ in range(_TEST_FRAMES if writer.isOpened() else 0):
             writer.write(picture)
         writer.release()
-        return path.exists() and path.stat().st_size > _LEAST_TEST_BYTES
-
-
-def _quoted(path: Path) -> str:
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _pyav_is_installed() -> bool:
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        return path.exists() and path.stat().st_size > _MIN_TEST_BYTES

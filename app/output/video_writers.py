@@ -1,4 +1,4 @@
-"""What writes a film: PyAV, a Jetson's hardware encoder through GStreamer, or OpenCV's own MPEG-4."""
+"""Writers of video files, and the clock that says when each frame is shown."""
 
 from __future__ import annotations
 
@@ -19,66 +19,58 @@ logger = logging.getLogger(__name__)
 
 TICKS_PER_S = 90_000
 PICTURE_SECONDS = 1.0
-"""How long a picture that has nothing to do with its neighbours (a folder of photos) stays on the screen."""
+"""How long each picture of a folder of photos is shown."""
 DEFAULT_STEP_S = 1 / 25
-"""Between two frames, as long as nothing better is known."""
+"""Between two frames, until their own times say more."""
+FRAGMENT_S = 1.0
+"""A video that is cut off by a crash or a power cut lacks at most this much of its end."""
+MAX_STILL_S = 60.0
+"""How long a video with a constant frame rate shows the last picture of a camera that stalls."""
 _BACKWARD_S = 0.5
-"""Clocks are corrected by less than this all the time; more means that the source began anew."""
+"""Clocks are corrected by less than this all the time; more means that the source started again."""
 _CLOCK_SET_S = 86_400.0
 """A longer pause is a clock that was set (small computers wake up in 1970), not a camera that was silent."""
-FRAGMENT_S = 1.0
-"""A film that is cut off by a crash or a power cut lacks at most this much of its end."""
-LONGEST_STILL_S = 60.0
-"""A film of constant rate shows a stalled camera's last picture at most this long."""
 
-# Ultrafast leaves out two things that cost little and win much: CABAC (a quarter of the size) and deblocking.
+# The preset "ultrafast" leaves out two things that cost little and gain much: CABAC (a quarter of the size) and
+# deblocking.
 _X264 = "cabac=1:no-deblock=0:colormatrix=smpte170m"
 _CONTAINER = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 
-
-# Players take the level (how fast a decoder must be) from this; the time of each frame is its own.
+# Players derive the level (how fast a decoder must be) from this; each frame has a time of its own.
 _NOMINAL_FPS = 30
 
-# `cv2.VideoWriter` does not tell when a disk is full.
-_LOOK_AT_DISK_EVERY = 25
-_LEAST_ROOM_BYTES = 256 * 1024
+# `cv2.VideoWriter` does not report a full disk.
+_CHECK_DISK_EVERY = 25
+_MIN_FREE_BYTES = 256 * 1024
 
 
 class VideoClock:
-    """Seconds since the film's beginning for one channel's frames, strictly increasing by at least one tick.
+    """When each frame of one channel is shown, in seconds since the video's start; increases by at least one tick.
 
-    Recordings keep their own time. Live frames are shown as far apart as they arrived, so a camera that stalls does
-    not speed the film up.
+    Recordings keep their own time. Live frames are shown as far apart as they arrived, so that a camera that stalls
+    does not speed up the video.
     """
 
     def __init__(self) -> None:
         self._shown_s: Optional[float] = None
         self._source_s = 0.0
         self.step_s = DEFAULT_STEP_S
-        """How long the newest frame will be shown, as far as the ones before tell."""
+        """How long the newest frame will be shown, estimated from the ones before."""
 
     def seconds(self, frame: Frame) -> float:
         """When this frame, the next one, is shown."""
         source_s = frame.source_time
-        if self._shown_s is None:
-            self._shown_s = 0.0
-            if not frame.continues:
-                self.step_s = PICTURE_SECONDS
+        passed_s = source_s - self._source_s
+        if not frame.continues:
+            step = self.step_s = PICTURE_SECONDS
+        elif self._shown_s is None or passed_s < -_BACKWARD_S or passed_s > _CLOCK_SET_S:
+            step = self.step_s
         else:
-            step = self._step(source_s - self._source_s, frame.continues)
-            self._shown_s += max(step, 1 / TICKS_PER_S)
+            step = passed_s
+            self.step_s = passed_s if passed_s > 0 else self.step_s
+        self._shown_s = 0.0 if self._shown_s is None else self._shown_s + max(step, 1 / TICKS_PER_S)
         self._source_s = source_s
         return self._shown_s
-
-    def _step(self, passed_s: float, continues: bool) -> float:
-        if not continues:
-            self.step_s = PICTURE_SECONDS
-            return self.step_s
-        if passed_s < -_BACKWARD_S or passed_s > _CLOCK_SET_S:
-            return self.step_s
-        if passed_s > 0:
-            self.step_s = passed_s
-        return passed_s
 
 
 def ticks(seconds: float) -> int:
@@ -86,28 +78,31 @@ def ticks(seconds: float) -> int:
 
 
 def frames_to_fill(written: int, seconds: float, fps: float) -> int:
-    """How often the picture before must be written (again) so that the next one begins at `seconds`.
+    """How often to write the previous picture so that the next one starts at `seconds`.
 
-    For films of constant rate, of which `written` frames exist: slow frames are repeated, fast ones give 0 and are
-    replaced by the next.
+    For videos with a constant frame rate, of which `written` frames exist: slow frames are repeated, fast ones give 0
+    and are replaced by the next.
     """
     return max(0, round(seconds * fps) - written)
 
 
 class VideoWriter(Protocol):
-    """An open film of one size."""
+    """An open video of one size."""
 
     def write(self, image: np.ndarray, seconds: float) -> None:
-        """Shows the image (BGR, of the film's size) from `seconds` on; each call later than the one before."""
+        """Shows the image (BGR, of the video's size) from `seconds` on; each call later than the one before."""
         ...
 
     def close(self, last_step_s: float) -> None:
-        """Finishes the film; the last image is shown for `last_step_s`."""
+        """Finishes the video; the last image is shown for `last_step_s`."""
         ...
 
 
 class PyAvWriter:
-    """H.264 with every frame's true time, in fragments of a second that are on disk as soon as they are full."""
+    """H.264 with the true time of every frame, in fragments of a second that are on disk as soon as they are full.
+
+    Raises ImportError when PyAV is not installed.
+    """
 
     def __init__(self, path: Path, size: Size, crf: int) -> None:
         import av
@@ -115,7 +110,7 @@ class PyAvWriter:
         self._av = av
         self._path = path
         try:
-            # A file of our own, unbuffered: PyAV would keep its one open, and a full disk full, after a failure.
+            # A file of our own, unbuffered: after a failure PyAV would keep its file open, and a full disk full.
             self._file = path.open("wb", buffering=0)
             self._container = av.open(self._file, "w", format="mp4", options=_CONTAINER)
             self._stream = self._open_stream(size, crf)
@@ -165,18 +160,19 @@ class PyAvWriter:
             self._file.close()
 
     def _mux_held(self, until: int) -> None:
-        """How long a frame lasts is known when the next one comes, so each packet waits for that."""
+        """The duration of a frame is known when the next one arrives, so each packet waits for that."""
         if self._held is not None:
             self._held.duration = max(1, until - self._held.pts)
             self._container.mux(self._held)
             self._held = None
 
     def _failure(self, error: Exception) -> OutputError:
-        return OutputError(f"cannot write the film {self._path}: {_cause(error)}")
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return OutputError(f"cannot write {self._path}: {cause}")
 
 
 class ConstantRateWriter:
-    """`cv2.VideoWriter`, which knows no timestamps: frames are repeated or left out to keep the film's time true."""
+    """`cv2.VideoWriter` has no timestamps: frames are repeated or left out to keep the time of the video true."""
 
     def __init__(self, writer: Any, path: Path, fps: float) -> None:
         self._writer = writer
@@ -192,29 +188,22 @@ class ConstantRateWriter:
 
     def close(self, last_step_s: float) -> None:
         if self._shown is not None:
-            # A picture that came too late to be shown still is the last one.
+            # The last picture is shown for one frame even if it came too late for its time.
             self._fill(max((self._written + 1) / self._fps, self._written / self._fps + last_step_s))
         self._writer.release()
 
     def _fill(self, seconds: float) -> None:
         repeats = frames_to_fill(self._written, seconds, self._fps)
-        most = max(1, round(LONGEST_STILL_S * self._fps))
-        if repeats > most:
-            left_out_s = (repeats - most) / self._fps
+        limit = max(1, round(MAX_STILL_S * self._fps))
+        if repeats > limit:
+            left_out_s = (repeats - limit) / self._fps
             self._left_out_s += left_out_s
-            logger.warning("the film %s leaves out %.0f s in which nothing came", self._path, left_out_s)
-        if self._shown is not None:
-            for _ in range(min(repeats, most)):
-                self._writer.write(self._shown)
-                self._written += 1
-                if self._written % _LOOK_AT_DISK_EVERY == 0:
-                    _check_room(self._path)
-
-
-def _check_room(path: Path) -> None:
-    if shutil.disk_usage(path.parent).free < _LEAST_ROOM_BYTES:
-        raise OutputError(f"cannot write the film {path}: No space left on device")
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+            logger.warning("%s: left out %.0f s without new frames", self._path, left_out_s)
+        if self._shown is None:
+            return
+        for _ in range(min(repeats, limit)):
+            self._writer.write(self._shown)
+            self._written += 1
+            check_disk = self._written % _CHECK_DISK_EVERY == 0
+            if check_disk and shutil.disk_usage(self._path.parent).free < _MIN_FREE_BYTES:
+                raise OutputError(f"cannot write {self._path}: No space left on device")

@@ -1,4 +1,4 @@
-"""The window: one picture for all channels, and a handful of keys. Belongs to the main thread."""
+"""The window: one picture with all channels, and a few keys. Must be used from the main thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ESCAPE = 27
 
 
 class KeyAction(enum.Enum):
-    """What a key asks for."""
+    """What a key does."""
 
     NONE = "none"
     QUIT = "quit"
@@ -53,7 +53,7 @@ KEYS: Dict[int, KeyAction] = {
 
 
 class Window:
-    """`handle` takes results, `poll` draws what is new and reads the keyboard; both from the main thread."""
+    """An output: `handle` takes results, `poll` draws the new ones and reads the keyboard."""
 
     name = "window"
 
@@ -87,7 +87,7 @@ class Window:
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
     def handle(self, result: FrameResult) -> None:
-        """Shows the result at the next poll, instead of the channel's one before."""
+        """Shows the result at the next poll, instead of the previous one of its channel."""
         channel = result.frame.source
         meter = self._rates.setdefault(channel, RateMeter())
         self._fps[channel] = meter.tick(result.frame.captured_at + result.latency_s)
@@ -95,7 +95,7 @@ class Window:
         self._stale.add(channel)
 
     def poll(self, wait_ms: int = 1) -> Control:
-        """Draws, waits for a key at most this long (longer while paused), and does what the key asks for.
+        """Draws, waits up to `wait_ms` for a key (longer while paused), and handles the key.
 
         Raises OutputError when the display is gone; if it goes while Qt is drawing, Qt ends the process.
         """
@@ -105,16 +105,16 @@ class Window:
             if self._stale:
                 self._check_display()
                 self._show()
-            # Qt ends the process if the display goes while it is at work, so it works as briefly as can be.
+            # Qt ends the process if the display goes while Qt is working, so it gets as little time as possible.
             pause_ms = max(wait_ms, _PAUSED_WAIT_MS) if self._paused else wait_ms
             time.sleep(max(0, pause_ms - 1) / 1000)
             self._check_display()
             key = cv2.waitKey(1)
             action = KEYS.get(key & 0xFF, KeyAction.NONE) if key >= 0 else KeyAction.NONE
-            if self._was_closed_by_hand():
+            if self._was_closed_by_user():
                 action = KeyAction.QUIT
         except cv2.error as error:
-            raise OutputError(f"the window cannot be shown: {error}") from error
+            raise OutputError(f"cannot show the window: {error}") from error
         self._do(action)
         return Control.STOP if self._closed else Control.PAUSE if self._paused else Control.RUN
 
@@ -129,7 +129,7 @@ class Window:
                 cv2.destroyWindow(self._title)
                 cv2.waitKey(1)
             except cv2.error as error:
-                logger.debug("the window was gone already: %s", error)
+                logger.debug("the window was already gone: %s", error)
 
     def _do(self, action: KeyAction) -> None:
         if action is KeyAction.QUIT:
@@ -167,12 +167,12 @@ class Window:
             else:
                 logger.info("saved %s", path)
 
-    def _was_closed_by_hand(self) -> bool:
+    def _was_closed_by_user(self) -> bool:
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
         except cv2.error:
-            visible = False  # with Qt, nobody is left to ask once the last window is closed
-        # Some of OpenCV's toolkits never report a window as visible: those do not tell of its closing either.
+            visible = False  # with Qt, this fails once the last window is closed
+        # Some of OpenCV's toolkits never report a window as visible; with those, closing it goes unnoticed.
         if visible:
             self._was_visible = True
         return self._was_visible and not visible
@@ -180,4 +180,4 @@ class Window:
     def _check_display(self) -> None:
         if self._connection is not None and not self._connection.is_alive():
             self._closed = True
-            raise OutputError("the window is gone: the display was shut down or the connection to it broke")
+            raise OutputError("the display was shut down or the connection to it broke")

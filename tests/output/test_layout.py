@@ -1,4 +1,4 @@
-"""Several channels in one picture."""
+"""Pictures fitted into sizes, and several channels in one picture."""
 
 import numpy as np
 from hypothesis import given
@@ -8,7 +8,7 @@ from made_results import picture
 from app.output.layout import grid, grid_cells
 
 
-def test_one_picture_stays_as_it_is_unless_too_large():
+def test_one_picture_is_unchanged_unless_too_large():
     image = picture(320, 180)
     assert grid([image], (640, 360)) is image
     assert grid([picture(1280, 720)], (640, 360)).shape == (360, 640, 3)
@@ -18,13 +18,13 @@ def test_no_picture_is_black():
     assert not grid([], (64, 36)).any()
 
 
-def test_four_pictures_stand_two_by_two_in_order():
+def test_four_pictures_are_arranged_two_by_two():
     whole = grid([picture(320, 180, grey) for grey in (10, 20, 30, 40)], (640, 360))
     assert whole.shape == (360, 640, 3)
     assert [int(whole[y, x, 0]) for y in (90, 270) for x in (160, 480)] == [10, 20, 30, 40]
 
 
-def test_upright_pictures_stand_side_by_side():
+def test_upright_pictures_are_side_by_side():
     size, _ = grid_cells([(180, 320)] * 3, (640, 360))
     assert size[0] > size[1]
 
@@ -33,7 +33,7 @@ def test_upright_pictures_stand_side_by_side():
     st.lists(st.tuples(st.integers(1, 200), st.integers(1, 200)), min_size=1, max_size=9),
     st.tuples(st.integers(60, 300), st.integers(60, 300)),
 )
-def test_cells_lie_inside_and_never_overlap(sizes, max_size):
+def test_cells_are_inside_and_never_overlap(sizes, max_size):
     size, cells = grid_cells(sizes, max_size)
     assert len(cells) == len(sizes) and size[0] <= max_size[0] and size[1] <= max_size[1]
     taken = np.zeros((size[1], size[0]), int)

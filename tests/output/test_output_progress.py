@@ -1,4 +1,4 @@
-"""The line that says how far it is."""
+"""The progress line."""
 
 import io
 import logging
@@ -32,14 +32,14 @@ class Clock:
         return self.now
 
 
-def test_a_recording_tells_how_much_is_done_and_how_long_it_will_take():
+def test_a_recording_shows_how_much_is_done_and_the_time_left():
     assert recording_line(320, 900, 84.06, 641) == "frame 320 of 900 (35 %) | 84.1 fps | 7 s left | 641 faces"
     assert recording_line(950, 900, 50.0, 1) == "frame 950 of 900 (100 %) | 50.0 fps | 0 s left | 1 face"
     assert recording_line(7, None, 50.0, 0) == "frame 7 | 50.0 fps | 0 faces"
     assert recording_line(0, 900, None, 0) == "frame 0 of 900 (0 %) | 0 faces"
 
 
-def test_live_channels_tell_their_state_or_their_numbers():
+def test_live_channels_show_their_state_or_their_numbers():
     running = ChannelProgress(done=9, faces_now=2, fps=24.83, latency_s=0.0431)
     channels = {"front": running, "yard": ChannelProgress(state="reconnecting"), "gate": ChannelProgress()}
     assert live_line(channels) == "front 24.8 fps 43 ms 2 faces | yard reconnecting | gate waiting for a frame"
@@ -118,11 +118,11 @@ def test_the_rate_is_that_of_the_last_moments():
     assert meter.tick(0.0) is None
     rates = [meter.tick(i / 10) for i in range(1, 30)]
     assert all(abs(rate - 10) < 1e-6 for rate in rates)
-    assert meter.tick(-5.0) is None, "a clock that was put back starts anew"
+    assert meter.tick(-5.0) is None, "a clock that was put back starts again"
     assert meter.rate(100.0) is None
 
 
-def test_a_counter_tells_how_much_is_done_and_how_long_it_will_take():
+def test_a_counter_shows_how_much_is_done_and_the_time_left():
     stream, clock = Terminal(), Clock()
     count = Progress(stream, clock=clock).counter("measuring")
     for done, now in ((0, 1001.0), (1, 1010.0), (4, 1040.0), (5, 1050.0)):

@@ -1,4 +1,4 @@
-"""When each frame is shown in a film."""
+"""When each frame is shown in a video."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ def test_a_recording_keeps_its_own_time_from_zero():
     assert shown([frame(i, position=5 + i / 25) for i in range(4)]) == pytest.approx([0, 0.04, 0.08, 0.12])
 
 
-def test_a_camera_that_stalls_does_not_speed_the_film_up():
+def test_a_camera_that_stalls_does_not_speed_up_the_video():
     times = [100.0, 100.04, 107.5, 107.54]
     assert shown([frame(i, captured_at=t) for i, t in enumerate(times)]) == pytest.approx([0, 0.04, 7.5, 7.54])
 
@@ -26,11 +26,11 @@ def test_pictures_are_shown_for_a_second_each():
     assert shown([frame(i, continues=False) for i in range(3)]) == [0, PICTURE_SECONDS, 2 * PICTURE_SECONDS]
 
 
-def test_equal_times_still_go_forward():
+def test_equal_times_still_advance():
     assert ticks(shown([frame(i, position=1.0) for i in range(3)])[2]) == 2
 
 
-def test_a_source_that_begins_anew_goes_on_at_its_usual_pace():
+def test_a_source_that_starts_again_continues_at_its_usual_rate():
     positions = [9.0, 9.1, 9.2, 0.0, 0.1]
     assert shown([frame(i, position=p) for i, p in enumerate(positions)]) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
@@ -41,14 +41,14 @@ def test_a_clock_that_is_set_leaves_no_gap_of_years():
 
 
 @given(st.lists(st.tuples(st.floats(-1e9, 1e9), st.booleans()), min_size=1, max_size=60))
-def test_time_always_goes_forward_by_a_tick_at_least(steps):
+def test_time_always_advances_by_at_least_one_tick(steps):
     stamps = [ticks(s) for s in shown([frame(i, captured_at=t, continues=c) for i, (t, c) in enumerate(steps)])]
     assert stamps[0] == 0
     assert all(later > earlier for earlier, later in zip(stamps, stamps[1:]))
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=80), st.sampled_from([10.0, 24.0, 25.0, 29.97, 60.0]))
-def test_constant_rate_keeps_every_frame_within_half_a_frame_of_its_time(gaps, fps):
+def test_a_constant_rate_keeps_every_frame_within_half_a_frame_of_its_time(gaps, fps):
     written, now = 0, 0.0
     for gap in gaps:
         now += gap

@@ -188,7 +188,7 @@ def both_are_shown(screenshot):
     return min(greys) > 50_000 and teal.sum() > 1_000
 
 
-def test_both_channels_are_on_the_screen_beside_each_other(screen, tmp_path):
+def test_both_channels_are_shown_side_by_side(screen, tmp_path):
     screen.start(tmp_path)
     looks = itertools.count(1)
 
