@@ -16,8 +16,8 @@ from app.capture.channel import ChannelState, ChannelStatus
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
-from app.gallery.enrolment import Enrolment
 from app.gallery.folder import require_folder
+from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
@@ -64,7 +64,7 @@ class OpenedRun:
     recognizer: Recognizer
     networks: NetworkThread
     """Owned by the thread that opened the run."""
-    enrolment: Enrolment
+    gallery: Gallery
     outputs: Outputs
     summary: RunSummary
     channels: Channels
@@ -106,11 +106,11 @@ def open_run(
         )
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread()
-        enrolment = stack.enter_context(contextlib.closing(Enrolment(settings.gallery, recognizer, networks)))
-        # Closed before the enrolment, whose watcher may wait for an answer.
+        gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
+        # Closed before the gallery, whose watcher may wait for an answer.
         stack.callback(networks.close)
-        enrolment.enrol_all(progress.counter("looking at photos"))
-        enrolment.watch()
+        gallery.load(progress.counter("examining photos"))
+        gallery.watch()
         summary = RunSummary()
         for output in (window, *extra_outputs, summary):
             if output is not None:
@@ -118,18 +118,18 @@ def open_run(
         channels = stack.enter_context(Channels(sources, settings.capture))
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
-        pipeline = Pipeline(recognizer, enrolment, settings, networks)
-        yield OpenedRun(recognizer, networks, enrolment, outputs, summary, channels, pipeline)
+        pipeline = Pipeline(recognizer, gallery, settings, networks)
+        yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
 
 @contextlib.contextmanager
-def open_gallery(settings: Settings) -> Iterator[Enrolment]:
+def open_gallery(settings: Settings) -> Iterator[Gallery]:
     """The gallery without a camera, for commands that work on photos."""
     loader = ModelLoader(settings)
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
     with contextlib.ExitStack() as stack:
         recognizer = stack.enter_context(Recognizer.from_loader(loader, with_attributes=False))
-        yield stack.enter_context(contextlib.closing(Enrolment(settings.gallery, recognizer, NetworkThread())))
+        yield stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
 
 
 def _require_a_source(sources: Sequence[Source]) -> None:

@@ -6,19 +6,18 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 from app.capture.capture import Channels
-from app.gallery.enrolment import Enrolment
+from app.gallery.gallery import Gallery
 from app.identity.face_tracker import FaceTracker
+from app.identity.gates import rejections
 from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
-from app.types import FaceAttributes, Frame, FrameResult, Match, Reason
-from app.vision.quality import face_sizes_px
-
-TOO_SMALL = Match(name=None, reason=Reason.TOO_SMALL)
+from app.types import FaceAttributes, Faces, Frame, FrameResult, Match
+from app.vision.quality import measure
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it looks after keys, the gallery and the limits again."""
@@ -65,13 +64,13 @@ class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
 
     def __init__(
-        self, recognizer: Recognizer, people: Enrolment, settings: Settings, networks: Optional[NetworkThread] = None
+        self, recognizer: Recognizer, gallery: Gallery, settings: Settings, networks: Optional[NetworkThread] = None
     ) -> None:
         """`networks` holds the jobs of other threads, which are done between frames."""
         self._recognizer = recognizer
-        self._people = people
+        self._gallery = gallery
         self._networks = networks or NetworkThread()
-        self._min_face_px = settings.recognition.min_face_px
+        self._limits = settings.quality.live_limits()
         self._trackers: Dict[str, FaceTracker] = defaultdict(
             lambda: FaceTracker(settings.tracking, settings.recognition)
         )
@@ -82,24 +81,22 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""
-        recognizer, people, tracker = self._recognizer, self._people.index, self._trackers[frame.source]
+        recognizer, people, tracker = self._recognizer, self._gallery.index, self._trackers[frame.source]
         timer = StageTimer()
         (faces,) = recognizer.find([frame.image], timer)
         with timer.stage("track"):
             pending = tracker.update(faces.boxes, frame.source_time, people.generation, frame.continues)
-            large = face_sizes_px(faces) >= self._min_face_px
-            rows = [row for row in pending.rows if large[row]]
-        matches = [TOO_SMALL] * len(pending.rows)
+            matches = self._rejected(frame, faces, pending.rows)
+            rows = [row for row in pending.rows if row not in matches]
         if rows:
             faces = recognizer.embed(frame.image, faces, rows, timer)
-            compared = dict(zip(rows, recognizer.identify(faces, people, rows, timer)))
-            matches = [compared.get(row, TOO_SMALL) for row in pending.rows]
+            matches.update(zip(rows, recognizer.identify(faces, people, rows, timer)))
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):
             with timer.stage("attributes"):
                 attributes = recognizer.attributes(frame.image, faces, rows, pending.attributes)
         with timer.stage("track"):
-            tracked = tracker.record(pending, matches, attributes)
+            tracked = tracker.record(pending, [matches[row] for row in pending.rows], attributes)
         return FrameResult(
             frame=frame,
             faces=faces,
@@ -110,3 +107,11 @@ class Pipeline:
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.time() - frame.captured_at),
         )
+
+    def _rejected(self, frame: Frame, faces: Faces, rows: Sequence[int]) -> Dict[int, Match]:
+        """The faces among `rows` that are not good enough to be compared, and why."""
+        if not rows:
+            return {}
+        height, width = frame.image.shape[:2]
+        reasons = rejections(measure(faces[list(rows)], (width, height)), self._limits)
+        return {row: Match(name=None, reason=reason) for row, reason in zip(rows, reasons) if reason is not None}

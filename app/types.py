@@ -149,6 +149,9 @@ class Reason(str, enum.Enum):
     NOT_COMPARED_YET = "not_compared_yet"
     NO_FACE = "no_face"
     UNREADABLE = "unreadable"
+    # A photo that was not added to the gallery.
+    ALREADY_ENROLLED = "already_enrolled"
+    OTHER_PERSONS_PHOTO = "other_persons_photo"
 
     def __str__(self) -> str:
         return self.value

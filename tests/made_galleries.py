@@ -5,14 +5,15 @@ import hashlib
 import numpy as np
 import pytest
 
-from app.gallery.people import FileStamp, Gallery, PhotoFinding, PhotoRecord, PhotoStatus
+from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
+from app.types import Reason
 
 
-def make_record(path, person, embedding=None, content=None, status=None):
-    status = status or (PhotoStatus.KEPT if embedding is not None else PhotoStatus.NO_FACE)
+def make_record(path, person, embedding=None, content=None, reason=None):
+    reason = reason or (Reason.USED if embedding is not None else Reason.NO_FACE)
     row = None if embedding is None else np.asarray(embedding, np.float32)
     content_hash = hashlib.sha256((content or path).encode()).hexdigest()
-    return PhotoRecord(path, person, content_hash, PhotoFinding(status, row), FileStamp(1, 1, 1))
+    return PhotoRecord(path, person, content_hash, PhotoFinding(reason, row))
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,8 @@ def gallery_of():
     """Makes a gallery out of (person, embedding) pairs."""
 
     def make(*photos):
-        return Gallery(tuple(make_record(f"{person}/{n}.jpg", person, row) for n, (person, row) in enumerate(photos)))
+        return EnrolledPeople(
+            tuple(make_record(f"{person}/{n}.jpg", person, row) for n, (person, row) in enumerate(photos))
+        )
 
     return make

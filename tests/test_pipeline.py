@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.gallery.enrolment import Enrolment
-from app.network_thread import NetworkThread
+from app.gallery.gallery import Gallery
 from app.pipeline import Pipeline
 from app.types import Frame, Reason
 from app.vision.attribute_models import AttributeModels
@@ -37,9 +36,9 @@ def pictures(people_film):
 
 def run_with(recognizer, settings, pictures, step_s=0.04):
     """The results of a pipeline that knows the people in the settings' gallery."""
-    with contextlib.closing(Enrolment(settings.gallery, recognizer, NetworkThread())) as enrolment:
-        enrolment.enrol_all()
-        pipeline = Pipeline(recognizer, enrolment, settings)
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
+        pipeline = Pipeline(recognizer, gallery, settings)
         frames = [Frame(picture, "tape", index, 0.0, index * step_s) for index, picture in enumerate(pictures)]
         return [pipeline.process(frame) for frame in frames]
 
@@ -52,8 +51,8 @@ def run(recognizer, settings, pictures, folder, **recognition):
         recognition=dataclasses.replace(settings.recognition, **recognition),
     )
     spied = dataclasses.replace(recognizer, embedder=counting)
-    with contextlib.closing(Enrolment(settings.gallery, recognizer, NetworkThread())) as enrolment:
-        enrolment.enrol_all()
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
     return run_with(spied, settings, pictures), counting.calls
 
 

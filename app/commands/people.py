@@ -1,9 +1,8 @@
-"""The gallery from the command line."""
+"""Managing the gallery from the command line."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,41 +11,42 @@ from typing import TYPE_CHECKING
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, GalleryError, check_all
-from app.gallery.files import add_photo, folder_of, photos_by_person, remove_person, shown_name
-from app.gallery.names import normalised
-from app.gallery.people import PhotoFinding, resembles_another, unlike_their_own
+from app.gallery.checks import find_outliers
+from app.gallery.files import person_folder, photos_by_person, remove_photos
+from app.gallery.names import normalize
 from app.settings import Settings
 from app.text import counted, program, suggestion, table
+from app.types import Reason
 
 if TYPE_CHECKING:
-    from app.gallery.enrolment import Enrolment
+    from app.gallery.gallery import AddResult
 
-DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos;
-what these commands do can as well be done by copying and deleting files."""
+DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos:
+copying and deleting files there has the same effect as these commands."""
 
 EXAMPLES = """examples:
   python -m app people list
   python -m app people add "José García" ~/pictures/jose.jpg ~/pictures/jose-2.jpg
   python -m app people remove "José García"
-  python -m app people check          # exit code 1 when a photo was refused"""
+  python -m app people check          # exit code 1 if a photo cannot be used"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="list|add|remove|check", required=True)
     for name, purpose in (
-        ("list", "everybody, with the number of photos"),
-        ("add", "copy photos of a person into the gallery"),
-        ("remove", "delete a person's photos from the gallery"),
-        ("check", "say of every photo what was found in it and whether it is good enough"),
+        ("list", "list all people with the number of their photos"),
+        ("add", "copy photos of a person into the gallery, if they are good enough"),
+        ("remove", "delete the photos of a person from the gallery"),
+        ("check", "show what was found in each photo, and whether it is good enough"),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose)
-        add_settings_options(action, sections=("gallery", "models"))
+        add_settings_options(action, sections=("gallery", "quality", "models"))
         if name in ("add", "remove"):
-            action.add_argument("name", metavar="NAME", help="the person's name as it will be shown")
+            action.add_argument("name", metavar="NAME", help="name of the person")
         if name == "add":
-            action.add_argument("photos", metavar="IMG", nargs="+", type=Path, help="photos that show this person")
+            action.add_argument("photos", metavar="IMG", nargs="+", type=Path, help="photos of this person")
         if name == "remove":
-            action.add_argument("--yes", action="store_true", help="do not ask")
+            action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -58,65 +58,51 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     people = photos_by_person(settings.gallery.folder)
-    if not people:
-        print(_nobody(settings))
-        return 0
-    print(table(("person", "photos"), [(name, str(len(photos))) for name, photos in people.items()]))
+    if people:
+        print(table(("person", "photos"), [(name, str(len(photos))) for name, photos in people.items()]))
+    else:
+        print(_no_people(settings))
     return 0
 
 
-def _nobody(settings: Settings) -> str:
-    return f"nobody is enrolled: put photos into {settings.gallery.folder}, or use: {program()} people add NAME IMG"
+def _no_people(settings: Settings) -> str:
+    return f"no one is enrolled: put photos into {settings.gallery.folder}, or run: {program()} people add NAME IMG"
 
 
 def _add(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Only photos that are good enough are copied."""
     from app.assembly import open_gallery
+    from app.gallery.gallery import Added, NewPhoto
 
     folder = settings.gallery.folder
     check_all(
-        partial(folder_of, folder, arguments.name), *(partial(_require_readable, photo) for photo in arguments.photos)
+        partial(person_folder, folder, arguments.name),
+        *(partial(_require_readable, photo) for photo in arguments.photos),
     )
-    refused, added = 0, set()
-    with open_gallery(settings) as enrolment:
-        enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
-        person = shown_name(folder, arguments.name)
-        known = {photo.content_hash: (photo.person, photo.path) for photo in enrolment.gallery.photos}
-        for photo in arguments.photos:
-            data = photo.read_bytes()
-            content_hash = hashlib.sha256(data).hexdigest()
-            if content_hash in known:
-                owner, place = known[content_hash]
-                if owner == person:
-                    print(f"{photo}: is in the gallery already, as {place}")
-                else:
-                    refused += 1
-                    print(f"{photo}: not added: the same photo is already {owner}'s ({place})")
-                continue
-            finding = enrolment.examine(data)
-            if finding.status.kept:
-                target = add_photo(folder, arguments.name, photo)
-                known[content_hash] = (person, str(target))
-                print(f"{photo}: added as {target}{_remark(finding.message)}")
-                if not _warned_of_another(enrolment, person, finding, target):
-                    added.add(target.relative_to(folder).as_posix())
-            else:
-                refused += 1
-                print(f"{photo}: refused: {finding.message}")
-        enrolment.enrol_all()
-        for warning in unlike_their_own(enrolment.gallery, enrolment.threshold):
-            if added.intersection(warning.photos):
+    with open_gallery(settings) as gallery:
+        gallery.load(configure_logging("error").counter("examining photos"))
+        photos = (NewPhoto(photo.name, photo.read_bytes()) for photo in arguments.photos)
+        results = gallery.add_all(arguments.name, photos)
+    for photo, result in zip(arguments.photos, results):
+        print(f"{photo}: {_outcome(result, folder)}")
+        if isinstance(result, Added):
+            for warning in result.warnings:
                 print(f"warning: {warning.message}")
-    return ExitCode.INCOMPLETE if refused else 0
+    complete = all(isinstance(result, Added) or result.reason is Reason.ALREADY_ENROLLED for result in results)
+    return 0 if complete else ExitCode.INCOMPLETE
 
 
-def _warned_of_another(enrolment: Enrolment, person: str, finding: PhotoFinding, target: Path) -> bool:
-    if finding.embedding is None:
-        return False
-    doubt = resembles_another(enrolment.gallery, enrolment.threshold, person, finding.embedding)
-    if doubt:
-        print(f"warning: {target} {doubt}")
-    return bool(doubt)
+def _outcome(result: AddResult, folder: Path) -> str:
+    from app.gallery.gallery import Added
+
+    if isinstance(result, Added):
+        message = result.photo.finding.message
+        return f"added as {folder / result.photo.path}" + (f" ({message})" if message else "")
+    if result.duplicate_of is not None:
+        path, person = result.duplicate_of.path, result.duplicate_of.person
+        if result.reason is Reason.ALREADY_ENROLLED:
+            return f"already in the gallery as {path}"
+        return f"not added: this photo belongs to {person} already ({path})"
+    return f"not added: {result.finding.message if result.finding else result.reason}"
 
 
 def _require_readable(photo: Path) -> None:
@@ -129,61 +115,54 @@ def _require_readable(photo: Path) -> None:
 def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
-    folder = settings.gallery.folder
-    photos = photos_by_person(folder).get(normalised(arguments.name), [])
+    folder, name = settings.gallery.folder, arguments.name
+    people = photos_by_person(folder)
+    photos = people.get(normalize(name), [])
     if not photos:
-        hint = suggestion(arguments.name, photos_by_person(folder), f"; {program()} people list shows who is there")
-        raise GalleryError(f"nobody called {arguments.name!r} is in {folder}{hint}")
-    if not arguments.yes and not _confirmed(arguments.name, len(photos)):
-        print("nothing was deleted")
-        return ExitCode.INCOMPLETE
-    for path in remove_person(folder, arguments.name):
+        hint = suggestion(name, people, f"; see {program()} people list")
+        raise GalleryError(f"{folder} has no person called {name!r}{hint}")
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise GalleryError(f"this deletes {counted(len(photos), 'photo')} of {name}; confirm it with --yes")
+        answer = input(f"delete {counted(len(photos), 'photo')} of {name}? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            print("nothing was deleted")
+            return ExitCode.INCOMPLETE
+    for path in remove_photos(folder, name):
         print(f"deleted {path}")
-    # What was computed from the photos goes too.
-    with open_gallery(settings) as enrolment:
-        enrolment.enrol_all()
+    # Loading the gallery also removes the person's embeddings from the cache.
+    with open_gallery(settings) as gallery:
+        gallery.load()
     return 0
-
-
-def _confirmed(name: str, photos: int) -> bool:
-    if not sys.stdin.isatty():
-        raise GalleryError(f"this deletes {counted(photos, 'photo')} of {name}; say --yes where nobody can be asked")
-    return input(f"delete {counted(photos, 'photo')} of {name}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
-    with open_gallery(settings) as enrolment:
-        enrolment.enrol_all(configure_logging("error").counter("looking at photos"))
-        photos = enrolment.gallery.photos
-        doubtful = unlike_their_own(enrolment.gallery, enrolment.threshold)
-        problems = [*enrolment.problems(), *(warning.message for warning in doubtful)]
-    rows = [
-        (
-            photo.path,
-            photo.person,
-            str(photo.finding.faces_found),
-            f"{photo.finding.face_px:.0f}",
-            f"{photo.finding.sharpness:.0f}",
-            "yes" if photo.finding.rotation_fixed else "-",
-            "kept" if photo.finding.status.kept else str(photo.finding.status),
-            photo.finding.message,
-        )
-        for photo in photos
-    ]
-    if rows:
-        print(table(("photo", "person", "faces", "px", "sharpness", "turned", "verdict", "remark"), rows))
-    refused = sum(not photo.finding.status.kept for photo in photos)
-    print(
-        f"{counted(len(photos), 'photo')}: {len(photos) - refused} kept, {refused} refused"
-        if photos
-        else _nobody(settings)
-    )
+    with open_gallery(settings) as gallery:
+        gallery.load(configure_logging("error").counter("examining photos"))
+        photos = gallery.people.photos
+        outliers = find_outliers(gallery.people, gallery.threshold)
+        problems = [*gallery.problems(), *(warning.message for warning in outliers)]
+    if photos:
+        header = ("photo", "person", "faces", "px", "sharpness", "rotated", "verdict", "remark")
+        rows = [
+            (
+                photo.path,
+                photo.person,
+                str(photo.finding.faces_found),
+                f"{photo.finding.face_px:.0f}",
+                f"{photo.finding.sharpness:.0f}",
+                "yes" if photo.finding.rotation_fixed else "-",
+                "used" if photo.finding.used else str(photo.finding.reason),
+                photo.finding.message,
+            )
+            for photo in photos
+        ]
+        print(table(header, rows))
+    rejected = sum(not photo.finding.used for photo in photos)
+    counts = f"{counted(len(photos), 'photo')}: {len(photos) - rejected} used, {rejected} rejected"
+    print(counts if photos else _no_people(settings))
     for problem in problems:
         print(f"warning: {problem}")
-    return ExitCode.INCOMPLETE if refused else 0
-
-
-def _remark(message: str) -> str:
-    return f" ({message})" if message else ""
+    return ExitCode.INCOMPLETE if rejected else 0

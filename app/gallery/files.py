@@ -1,56 +1,46 @@
-"""Adding and removing people by their files, as a person with a file manager would."""
+"""The files of a person: listed, added and removed, as one would do with a file manager."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Dict, List
 
 from app.errors import GalleryError
-from app.gallery.folder import PHOTO_SUFFIXES, scan
-from app.gallery.names import DISPLAY_NAMES_FILE, normalised, person_of, read_display_names
+from app.files import write_whole
+from app.gallery.folder import scan
+from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
 
-_NOT_IN_FOLDER_NAMES = '/\\:*?"<>|\0'
+_FORBIDDEN_IN_FOLDER_NAMES = '/\\:*?"<>|\0'
 
 
 def photos_by_person(folder: Path) -> Dict[str, List[Path]]:
-    """Everybody in the order of the alphabet, with the files of their photos."""
-    photos = scan(folder).photos
+    """The photos of each person, in alphabetical order."""
     names = read_display_names(folder / DISPLAY_NAMES_FILE)
     people: Dict[str, List[Path]] = {}
-    for path in photos:
+    for path in scan(folder).photos:
         people.setdefault(person_of(PurePosixPath(path), names), []).append(folder / path)
     return dict(sorted(people.items()))
 
 
-def add_photo(folder: Path, person: str, photo: Path) -> Path:
-    """Copies the photo to where it counts as this person's; its new place. No file is ever replaced."""
-    if photo.suffix.lower() not in PHOTO_SUFFIXES:
-        raise GalleryError(f"{photo}: not a photo that can be enrolled; use {', '.join(PHOTO_SUFFIXES)}")
-    home = folder / folder_of(folder, person)
+def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
+    """Writes a photo into the person's folder and returns its path. Existing files are never replaced."""
+    home = folder / person_folder(folder, person)
+    target = home / filename
     number = 1
-    target = home / photo.name
     while target.exists():
         number += 1
-        target = home / f"{photo.stem} ({number}){photo.suffix}"
-    # Under a hidden name until it is whole: a running program must not judge half a photo.
-    partial = home / f".{target.name}.part"
+        target = home / f"{Path(filename).stem} ({number}){Path(filename).suffix}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo, partial)
-        partial.replace(target)
+        write_whole(target, data)
     except OSError as error:
-        raise GalleryError(f"{photo} cannot be copied to {home}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
     return target
 
 
-def remove_person(folder: Path, person: str) -> List[Path]:
-    """Deletes all photos of this person, and folders that this leaves empty; the files that are gone."""
-    photos = photos_by_person(folder).get(normalised(person), [])
+def remove_photos(folder: Path, person: str) -> List[Path]:
+    """Deletes all photos of a person and the folders that become empty; returns the deleted files."""
+    photos = photos_by_person(folder).get(normalize(person), [])
     for photo in photos:
         try:
             photo.unlink()
@@ -63,21 +53,21 @@ def remove_person(folder: Path, person: str) -> List[Path]:
     return photos
 
 
-def shown_name(folder: Path, person: str) -> str:
-    """The person that photos in `folder_of` this name count as: `people.yaml` may show it as another."""
+def display_name(folder: Path, person: str) -> str:
+    """The person that photos in `person_folder` belong to: `people.yaml` may show it under another name."""
     names = read_display_names(folder / DISPLAY_NAMES_FILE)
-    return person_of(PurePosixPath(folder_of(folder, person), "photo"), names)
+    return person_of(PurePosixPath(person_folder(folder, person), "photo"), names)
 
 
-def folder_of(folder: Path, person: str) -> str:
-    """The folder that is this person: the one that `people.yaml` gives this name, or else the name itself."""
-    name = normalised(person)
+def person_folder(folder: Path, person: str) -> str:
+    """The person's folder: the one with this display name in `people.yaml`, or else the name itself."""
+    name = normalize(person)
     for entry, shown in read_display_names(folder / DISPLAY_NAMES_FILE).items():
         if shown == name and (folder / entry).is_dir():
             return entry
-    if not name or name.startswith(".") or any(letter in _NOT_IN_FOLDER_NAMES for letter in name):
+    if not name or name.startswith(".") or any(letter in _FORBIDDEN_IN_FOLDER_NAMES for letter in name):
         raise GalleryError(
-            f"{person!r} cannot be the name of a folder; choose a name without {_NOT_IN_FOLDER_NAMES[:-1]} and without "
-            f"a dot in front, and give the name to show in {folder / DISPLAY_NAMES_FILE}"
+            f"{person!r} cannot be a folder name: choose a name without {_FORBIDDEN_IN_FOLDER_NAMES[:-1]} and without "
+            f"a leading dot, and set the name to show in {folder / DISPLAY_NAMES_FILE}"
         )
     return name

@@ -1,63 +1,62 @@
-"""The folder in which people drop photos, and the gallery that it makes."""
+"""The gallery's folder: finding photos that were added, changed or removed, and examining the new ones."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
-from app.gallery.people import FileStamp, Gallery, PhotoFinding, PhotoRecord, PhotoStatus
+from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
+from app.types import Reason
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 STILL_COPYING_S = 5.0
-"""An unreadable photo that changed less than this ago may be half copied, and is looked at again."""
+"""An unreadable photo that changed more recently may be an incomplete copy, and is examined again."""
 MAX_PHOTO_BYTES = 256 * 1024 * 1024
 
-_PICTURES_NOT_READ = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
-_FOLDERS_OF_OTHERS = ("@eaDir", "__MACOSX")
+_UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
+_IGNORED_FOLDERS = ("@eaDir", "__MACOSX")
 
-Judge = Callable[[bytes], PhotoFinding]
-"""Looks at a photo's bytes. A bad photo is a finding, not an exception."""
 Progress = Callable[[int, int], None]
-"""Called with the number of photos read so far and of all that are to be read."""
+"""Called with the number of photos read so far and the number of all photos to read."""
+
+
+class FileStamp(NamedTuple):
+    """Changes whenever the file does; known without opening it."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+    """Also changes when the file was only renamed, made readable, or copied together with its modification time."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What lies in the folder. Two scans are equal when nothing changed in between."""
+    """The files in the folder. Two scans are equal when nothing changed in between."""
 
     photos: Mapping[str, FileStamp]
     """By path inside the folder, with `/`."""
     display_names: Optional[FileStamp] = None
     """Of `people.yaml`."""
     problems: Tuple[str, ...] = ()
-    """What looks like a photo or a folder of photos and is not read, and why."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a scan asks for, given the photos known before."""
-
-    unchanged: Tuple[PhotoRecord, ...]
-    to_read: Tuple[str, ...]
-    """New or changed, or to be looked at once more."""
-    gone: Tuple[str, ...]
+    """Pictures and folders that cannot be read, and why."""
 
 
 def require_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise GalleryError(f"{folder}: no such folder; make it, or name another with --gallery")
+        raise GalleryError(f"{folder}: no such folder; create it, or choose another one with --gallery")
 
 
 def scan(folder: Path) -> Scan:
-    """A cheap look at the folder: names, sizes and times, no file is opened.
+    """Lists the folder by names, sizes and times, without opening a file.
 
-    Hidden files, README, the cache and other things that are no pictures are passed over.
+    Hidden files and files that are not pictures are ignored.
     """
     require_folder(folder)
     photos: Dict[str, FileStamp] = {}
@@ -74,15 +73,15 @@ def scan(folder: Path) -> Scan:
             folders.clear()
             continue
         visited.add(os.path.realpath(at))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _FOLDERS_OF_OTHERS)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _IGNORED_FOLDERS)
         for name in sorted(files):
             path = Path(at, name)
             relative = path.relative_to(folder).as_posix()
             suffix = path.suffix.lower()
             if name.startswith("."):
                 continue
-            if suffix in _PICTURES_NOT_READ:
-                problems.append(f"{relative}: {suffix[1:].upper()} pictures are not read; save it as JPEG or PNG")
+            if suffix in _UNSUPPORTED_SUFFIXES:
+                problems.append(f"{relative}: {suffix[1:].upper()} pictures are not supported; save it as JPEG or PNG")
             elif relative == DISPLAY_NAMES_FILE:
                 display_names = _stamp(path)
             elif suffix in PHOTO_SUFFIXES:
@@ -94,133 +93,112 @@ def scan(folder: Path) -> Scan:
 
 def _stamp(path: Path) -> Optional[FileStamp]:
     try:
-        facts = path.stat()
-    except OSError:  # gone since it was listed, or a link that leads nowhere
+        status = path.stat()
+    except OSError:  # deleted since it was listed, or a broken link
         return None
-    return FileStamp(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-
-
-def plan(found: Scan, known: Mapping[str, PhotoRecord], now: float) -> Plan:
-    """Which photos must be read: those that are new, whose stamp changed, or whose verdict is not final yet."""
-    unchanged, to_read = [], []
-    for path, stamp in found.photos.items():
-        record = known.get(path)
-        if record is not None and record.stamp == stamp and is_final(record, now):
-            unchanged.append(record)
-        else:
-            to_read.append(path)
-    return Plan(tuple(unchanged), tuple(to_read), tuple(path for path in known if path not in found.photos))
-
-
-def is_final(record: PhotoRecord, now: float) -> bool:
-    """Whether the same file would get the same verdict at any later time."""
-    age_s = now - record.stamp_seen_at
-    return record.finding.status is not PhotoStatus.UNREADABLE or not 0 <= age_s < STILL_COPYING_S
+    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class GalleryFolder:
-    """The gallery kept in step with its folder. Used by one thread at a time."""
+    """Reads the gallery's folder again and again. Used by one thread at a time."""
 
-    def __init__(self, folder: Path, model: str, judge: Judge) -> None:
-        """`model` is the fingerprint of everything in `judge` that a finding depends on."""
+    def __init__(self, folder: Path, fingerprint: str, examine: Callable[[bytes], PhotoFinding]) -> None:
+        """`examine` judges the bytes of a photo; a bad photo is a finding, not an exception.
+
+        `fingerprint` identifies everything in `examine` that a finding depends on.
+        """
         self._folder = folder
-        self._judge = judge
-        self._cache = EmbeddingCache(folder / CACHE_FILE, model)
+        self._examine = examine
+        self._cache = EmbeddingCache(folder / CACHE_FILE, fingerprint)
         self._scan: Optional[Scan] = None
+        self._stamps: Dict[str, Tuple[FileStamp, float]] = {}
+        """With the time when the file was first seen with its stamp: a file that is being copied keeps changing."""
         self._records: Dict[str, PhotoRecord] = {}
         self._cached: Optional[Dict[str, PhotoFinding]] = None
         self._generation = 0
 
     @property
     def problems(self) -> Tuple[str, ...]:
-        """What the last look found in the folder and could not use; nothing that is in the gallery's own records."""
+        """Files that the last scan could not use and that are not among the gallery's photos."""
         return () if self._scan is None else self._scan.problems
 
-    def refresh(self, now: float, progress: Optional[Progress] = None) -> Optional[Gallery]:
-        """The gallery as it is now, or None when it has not changed since the last call.
+    def refresh(self, now: float, progress: Optional[Progress] = None) -> Optional[EnrolledPeople]:
+        """The people as they are now, or None if nothing changed since the last call.
 
-        Only photos whose bytes were never seen before are judged. An error leaves everything as it was, and comes
-        again with the next call until its cause is mended.
+        Only photos whose bytes were never seen before are examined. After an error everything is as before, and the
+        next call tries again.
         """
         found = scan(self._folder)
-        todo = plan(found, self._records, now)
-        if found == self._scan and not todo.to_read:
+        stamps = {path: (stamp, now) for path, stamp in found.photos.items()}
+        stamps.update({path: seen for path, seen in self._stamps.items() if found.photos.get(path) == seen[0]})
+        to_read = [path for path in stamps if not self._is_final(path, stamps[path], now)]
+        if found == self._scan and not to_read:
             return None
         display_names = read_display_names(self._folder / DISPLAY_NAMES_FILE)
-        records = {record.path: record for record in todo.unchanged}
-        records.update(self._read(found, todo, now, progress))
+        records = {path: self._records[path] for path in stamps.keys() - to_read}
+        records.update(self._read(to_read, found, progress))
         for path, record in records.items():
             records[path] = replace(record, person=person_of(PurePosixPath(path), display_names))
         first, self._scan = self._scan is None, found
         changed = first or _essence(records) != _essence(self._records)
-        self._records = records
+        self._records, self._stamps = records, stamps
         if not changed:
             return None
-        self._keep(_final_findings(records.values()))
+        self._save(_final_findings(records.values()))
         self._generation += 1
-        return Gallery(tuple(records.values()), self._generation)
+        return EnrolledPeople(tuple(records.values()), self._generation)
 
-    def _read(self, found: Scan, todo: Plan, now: float, progress: Optional[Progress]) -> Dict[str, PhotoRecord]:
+    def _is_final(self, path: str, seen: Tuple[FileStamp, float], now: float) -> bool:
+        """Whether the file was examined, and examining it again would give the same finding."""
+        record = self._records.get(path)
+        if record is None or self._stamps.get(path) != seen:
+            return False
+        return record.finding.reason is not Reason.UNREADABLE or not 0 <= now - seen[1] < STILL_COPYING_S
+
+    def _read(self, paths: Sequence[str], found: Scan, progress: Optional[Progress]) -> Dict[str, PhotoRecord]:
         if self._cached is None:
             self._cached = self._cache.load()
         findings = dict(self._cached)
         records: Dict[str, PhotoRecord] = {}
         try:
-            for count, path in enumerate(todo.to_read, start=1):
-                record = self._record(path, found.photos[path], findings, now)
-                if record is not None:
-                    records[path] = record
-                    findings.update(_final_findings([record]))
+            for count, path in enumerate(paths, start=1):
+                with contextlib.suppress(FileNotFoundError):  # deleted since the scan
+                    content_hash, finding = self._finding(path, found.photos[path], findings)
+                    records[path] = PhotoRecord(path, "", content_hash, finding)
+                    findings.update(_final_findings([records[path]]))
                 if progress is not None:
-                    progress(count, len(todo.to_read))
-        except BaseException:  # Ctrl-C in the midst of a thousand photos: what was done is not done again
-            self._keep(findings)
+                    progress(count, len(paths))
+        except BaseException:  # Ctrl-C after half of a thousand photos: the next start continues there
+            self._save(findings)
             raise
         return records
 
-    def _record(
-        self, path: str, stamp: FileStamp, findings: Mapping[str, PhotoFinding], now: float
-    ) -> Optional[PhotoRecord]:
-        """None when the photo has gone since the scan."""
-        before = self._records.get(path)
-        same = before is not None and before.stamp == stamp
-        seen_at = before.stamp_seen_at if before is not None and same else now
-        try:
-            content_hash, finding = self._find(path, stamp, findings)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            content_hash, finding = "", _unreadable(f"cannot be read: {error.strerror}")
-        return PhotoRecord(path, "", content_hash, finding, stamp, seen_at)
-
-    def _find(self, path: str, stamp: FileStamp, findings: Mapping[str, PhotoFinding]) -> Tuple[str, PhotoFinding]:
+    def _finding(self, path: str, stamp: FileStamp, findings: Mapping[str, PhotoFinding]) -> Tuple[str, PhotoFinding]:
+        """The photo's content hash and finding."""
         if stamp.size > MAX_PHOTO_BYTES:
-            return "", _unreadable(f"larger than {MAX_PHOTO_BYTES // 2**20} MB")
-        data = (self._folder / path).read_bytes()
+            return "", PhotoFinding(Reason.UNREADABLE, message=f"larger than {MAX_PHOTO_BYTES // 2**20} MB")
+        try:
+            data = (self._folder / path).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return "", PhotoFinding(Reason.UNREADABLE, message=f"cannot be read: {error.strerror}")
         content_hash = hashlib.sha256(data).hexdigest()
-        if content_hash in findings:
-            return content_hash, findings[content_hash]
-        return content_hash, self._judge(data)
+        return content_hash, findings[content_hash] if content_hash in findings else self._examine(data)
 
-    def _keep(self, findings: Dict[str, PhotoFinding]) -> None:
-        # A file that holds nothing usable is replaced too: nobody's embeddings stay behind in it.
-        left_over = not self._cached and self._cache.exists()
-        if self._cached is None or left_over or findings.keys() != self._cached.keys():
+    def _save(self, findings: Dict[str, PhotoFinding]) -> None:
+        # A cache file without any usable finding is replaced too, so that no embeddings of removed people stay in it.
+        outdated = not self._cached and self._cache.exists()
+        if self._cached is None or outdated or findings.keys() != self._cached.keys():
             self._cache.save(findings)
         self._cached = findings
 
 
-def _unreadable(message: str) -> PhotoFinding:
-    return PhotoFinding(PhotoStatus.UNREADABLE, message=message)
-
-
 def _final_findings(records: Iterable[PhotoRecord]) -> Dict[str, PhotoFinding]:
-    """Unreadable photos are judged anew each time: it costs little, and half a file is soon a whole one."""
-    return {
-        record.content_hash: record.finding for record in records if record.finding.status is not PhotoStatus.UNREADABLE
-    }
+    """By content hash. Unreadable photos are examined again every time: that is cheap, and a copy may be complete."""
+    return {record.content_hash: record.finding for record in records if record.finding.reason is not Reason.UNREADABLE}
 
 
-def _essence(records: Mapping[str, PhotoRecord]) -> Dict[str, Tuple[str, str, PhotoStatus]]:
-    """What must differ for the gallery to be another one."""
-    return {path: (record.person, record.content_hash, record.finding.status) for path, record in records.items()}
+def _essence(records: Mapping[str, PhotoRecord]) -> Dict[str, Tuple[str, str, Reason]]:
+    """What counts as a change of the gallery."""
+    return {path: (record.person, record.content_hash, record.finding.reason) for path, record in records.items()}

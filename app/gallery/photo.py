@@ -1,4 +1,4 @@
-"""One enrolment photo: which face it is of, and whether that face is good enough to know a person by."""
+"""Examining one enrolment photo: which face it is about, and whether that face is good enough."""
 
 from __future__ import annotations
 
@@ -9,148 +9,139 @@ from typing import Callable, Optional, Tuple
 import cv2
 import numpy as np
 
-from app.gallery.people import PhotoFinding, PhotoStatus
+from app.gallery.people import PhotoFinding
+from app.identity.gates import rejections
 from app.recognizer import Recognizer
-from app.settings import GallerySettings
-from app.types import Faces
-from app.vision.quality import face_sizes_px, main_face, measure
+from app.settings import QualityLimits
+from app.types import FaceQuality, Faces, Reason
+from app.vision.quality import main_face, measure
 
-LONGEST_SIDE_PX = 1600
-"""A phone's photo is shrunk to this first; the aligned face is 112 pixels wide anyway."""
+MAX_SIDE_PX = 1600
+"""Larger photos are shrunk to this first; the aligned face is 112 pixels wide anyway."""
 
+CERTAIN_SCORE = 0.95
+"""From this score on, fallbacks are not tried. In a photo that lies on its side a detector finds faces with lower
+scores, some of them where there are none."""
 
-BEYOND_DOUBT = 0.95
-"""Score from which no last resort is tried. On a photo lying on its side a detector sees faces of lower scores, also in
-places where there are none."""
-
-
-NO_FACE = "no face found; use a sharp photo that shows the face from the front"
-DOUBTFUL = (
-    "something like a face, but its score is {surest:.2f}, and at least {least:.2f} is needed (gallery.min_score)"
-)
+ROTATION_PENALTY = 1.0
+"""How much the score of a rotated photo must be higher, in log odds: most photos are upright."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way of holding a photo."""
+    """One way of presenting a photo to the detector."""
 
-    hold: Callable[[np.ndarray], np.ndarray]
-    turned: bool = False
+    transform: Callable[[np.ndarray], np.ndarray]
+    rotated: bool = False
 
 
 def _with_border(picture: np.ndarray) -> np.ndarray:
-    """A face that fills its picture to the edges is found when it gets some air around it."""
+    """A face that fills its picture to the edges is found when there is a margin around it."""
     height, width = picture.shape[:2]
-    across, along = height // 3, width // 3
-    return cv2.copyMakeBorder(picture, across, across, along, along, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+    vertical, horizontal = height // 3, width // 3
+    return cv2.copyMakeBorder(
+        picture, vertical, vertical, horizontal, horizontal, cv2.BORDER_CONSTANT, value=(127, 127, 127)
+    )
 
 
-def _turned(code: int) -> Callable[[np.ndarray], np.ndarray]:
+def _rotated(code: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda picture: np.asarray(cv2.rotate(picture, code))
 
 
-AS_IT_IS = Attempt(lambda picture: picture)
-
-UPRIGHT_OR_NOT = (
-    AS_IT_IS,
-    Attempt(_turned(cv2.ROTATE_180), turned=True),
-)
-"""Always both: a detector finds faces that stand on their heads too, only with a somewhat lower score."""
-
-LAST_RESORTS = (
+UNCHANGED = Attempt(lambda picture: picture)
+UPSIDE_DOWN = Attempt(_rotated(cv2.ROTATE_180), rotated=True)
+"""Always tried: a detector also finds faces that are upside down, with slightly lower scores."""
+FALLBACKS = (
     Attempt(_with_border),
-    Attempt(_turned(cv2.ROTATE_90_CLOCKWISE), turned=True),
-    Attempt(_turned(cv2.ROTATE_90_COUNTERCLOCKWISE), turned=True),
+    Attempt(_rotated(cv2.ROTATE_90_CLOCKWISE), rotated=True),
+    Attempt(_rotated(cv2.ROTATE_90_COUNTERCLOCKWISE), rotated=True),
 )
-"""Tried when no face is beyond doubt."""
-
-TURNING_NEEDS = 1.0
-"""How much surer, in log odds, a face must be for the photo to be turned: as a rule photos are upright."""
+"""Tried when no face has a score of at least CERTAIN_SCORE."""
 
 
 def examine_photo(
     picture: np.ndarray,
     recognizer: Recognizer,
-    settings: GallerySettings,
-    turned_by_exif: bool = False,
+    limits: QualityLimits,
+    rotated_by_exif: bool = False,
 ) -> PhotoFinding:
-    """What a photo is worth. It is tried upside down too, and without a sure face in further ways."""
-    small = _shrunk(picture)
-    least_score = recognizer.detector.photo_score if settings.min_score is None else settings.min_score
-    found = _best_attempt(small, recognizer, least_score)
+    """What can be found in a photo (H x W x 3, uint8, BGR)."""
+    shrunk = _shrunk(picture)
+    found = _best_attempt(shrunk, recognizer, limits.min_score)
     if found is None:
-        return PhotoFinding(PhotoStatus.NO_FACE, message=NO_FACE)
-    attempt, held, faces = found
-    surest = float(faces.scores.max())
-    if surest < least_score:
-        return PhotoFinding(PhotoStatus.NO_FACE, message=DOUBTFUL.format(surest=surest, least=least_score))
-    faces = faces[np.flatnonzero(faces.scores >= least_score)]
-    chosen = main_face(faces, (held.shape[1], held.shape[0]))
-    face = faces[chosen]
-    # Sizes are told in the photo's own pixels.
-    enlargement = picture.shape[0] / small.shape[0]
-    face_px = float(face_sizes_px(face)[0]) * enlargement
-    crop = recognizer.crops(held, face)
-    sharp = float(measure(face, (held.shape[1], held.shape[0]), crop).sharpness[0])
-    status, message = _verdict(len(faces), face_px, sharp, settings)
-    if status is PhotoStatus.KEPT_MAIN_OF_SEVERAL and attempt is AS_IT_IS:
-        left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / (held.shape[1], held.shape[0])
-        message += f" ({left:.0%} from the left, {top:.0%} from the top)"
+        return PhotoFinding(
+            Reason.NO_FACE, message="no face found; use a sharp photo that shows the face from the front"
+        )
+    attempt, presented, faces = found
+    certain = faces[np.flatnonzero(faces.scores >= limits.min_score)]
+    candidates = certain if len(certain) else faces
+    size = (presented.shape[1], presented.shape[0])
+    face = candidates[main_face(candidates, size)]
+    crop = recognizer.crops(presented, face)
+    quality = measure(face, size, crop, scale=picture.shape[0] / shrunk.shape[0])
+    (rejection,) = rejections(quality, limits)
+    message = ""
+    if rejection is not None:
+        message = explain(rejection, quality, limits)
+    elif len(certain) > 1:
+        message = f"{len(certain)} faces; the clearest near the middle is used"
+        if attempt is UNCHANGED:
+            left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / size
+            message += f" ({left:.0%} from the left, {top:.0%} from the top)"
     return PhotoFinding(
-        status=status,
-        embedding=recognizer.embed_crops(crop)[0] if status.kept else None,
-        faces_found=len(faces),
-        face_px=face_px,
-        sharpness=sharp,
-        rotation_fixed=attempt.turned or turned_by_exif,
+        reason=rejection or (Reason.MAIN_FACE_USED if len(certain) > 1 else Reason.USED),
+        embedding=recognizer.embed_crops(crop)[0] if rejection is None else None,
+        faces_found=len(certain),
+        face_px=float(quality.size_px[0]),
+        sharpness=float(quality.sharpness[0]),
+        rotation_fixed=attempt.rotated or rotated_by_exif,
         message=message,
     )
 
 
+def explain(rejection: Reason, quality: FaceQuality, limits: QualityLimits) -> str:
+    """What a gate measured, and the setting that it compared it with."""
+    if rejection is Reason.LOW_SCORE:
+        return (
+            f"no clear face: the best score is {quality.score[0]:.2f}, the minimum {limits.min_score:.2f} "
+            "(quality.photo_min_score)"
+        )
+    if rejection is Reason.TOO_SMALL:
+        return (
+            f"the face is too small: {quality.size_px[0]:.0f} px, the minimum is {limits.min_face_px:.0f} px "
+            "(quality.photo_min_face_px)"
+        )
+    if rejection is Reason.TOO_BLURRED:
+        return (
+            f"the face is too blurred: sharpness {quality.sharpness[0]:.0f}, the minimum is {limits.min_sharpness:.0f} "
+            "(quality.photo_min_sharpness)"
+        )
+    return f"the face is not good enough: {rejection.value.replace('_', ' ')}"
+
+
 def _best_attempt(
-    picture: np.ndarray, recognizer: Recognizer, least_score: float
+    picture: np.ndarray, recognizer: Recognizer, min_score: float
 ) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
-    """The way of holding the photo in which its face is surest; one that shows a sure enough face comes first."""
+    """The attempt with the best face, one of at least `min_score` first, with the picture as it was presented."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
     best_rank = (False, -np.inf)
-    for attempt in (*UPRIGHT_OR_NOT, *LAST_RESORTS):
-        if best is not None and attempt in LAST_RESORTS and best[2].scores.max() >= BEYOND_DOUBT:
+    for attempt in (UNCHANGED, UPSIDE_DOWN, *FALLBACKS):
+        if best is not None and attempt in FALLBACKS and best[2].scores.max() >= CERTAIN_SCORE:
             break
-        held = attempt.hold(picture)
-        (faces,) = recognizer.find([held])
+        presented = attempt.transform(picture)
+        (faces,) = recognizer.find([presented])
         if len(faces):
-            surest = float(faces.scores.max())
-            rank = (surest >= least_score, _log_odds(surest) - (TURNING_NEEDS if attempt.turned else 0))
+            score = float(faces.scores.max())
+            odds = min(max(score, 1e-6), 1 - 1e-6)
+            rank = (score >= min_score, math.log(odds / (1 - odds)) - (ROTATION_PENALTY if attempt.rotated else 0))
             if rank > best_rank:
-                best, best_rank = (attempt, held, faces), rank
+                best, best_rank = (attempt, presented, faces), rank
     return best
-
-
-def _log_odds(score: float) -> float:
-    share = min(max(score, 1e-6), 1 - 1e-6)
-    return math.log(share / (1 - share))
-
-
-def _verdict(faces: int, face_px: float, sharp: float, settings: GallerySettings) -> Tuple[PhotoStatus, str]:
-    if face_px < settings.min_face_px:
-        return (
-            PhotoStatus.TOO_SMALL,
-            f"the face is {face_px:.0f} px wide; at least {settings.min_face_px:.0f} are needed (gallery.min_face_px)",
-        )
-    if sharp < settings.min_sharpness:
-        return (
-            PhotoStatus.TOO_BLURRED,
-            f"the face is too blurred: sharpness {sharp:.0f}, at least {settings.min_sharpness:.0f} is needed "
-            "(gallery.min_sharpness)",
-        )
-    if faces > 1:
-        return PhotoStatus.KEPT_MAIN_OF_SEVERAL, f"{faces} faces; the clearest near the middle is used"
-    return PhotoStatus.KEPT, ""
 
 
 def _shrunk(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
-    scale = LONGEST_SIDE_PX / max(height, width)
+    scale = MAX_SIDE_PX / max(height, width)
     if scale >= 1:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -149,7 +149,7 @@ class ModelLoader:
                 antispoof=self._reader("antispoof", AntispoofModel, opened),
                 landmarks106=self._reader("landmarks106", Landmarks106Model, opened),
                 head_pose=wanted.head_pose,
-                min_face_px=self.settings.recognition.min_face_px,
+                min_face_px=self.settings.quality.min_face_px,
             )
             opened.pop_all()
         return reader

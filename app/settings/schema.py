@@ -117,17 +117,8 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True)
-class QualityLimits:
-    """The limits of the quality gates (`app/identity/gates.py`) for one use. The defaults let every face pass."""
-
-    min_score: float = 0.0
-    min_face_px: float = 0.0
-    min_sharpness: float = 0.0
-
-
-@dataclass(frozen=True)
 class GallerySettings:
-    """Who is enrolled, and which photos are good enough."""
+    """Where the photos of the enrolled people are."""
 
     folder: Path = setting(
         PROGRAM_FOLDER / "gallery",
@@ -138,18 +129,47 @@ class GallerySettings:
     reload_every_s: float = setting(
         2.0, "seconds between two checks of the folder for changes; 0 = never", minimum=0, maximum=3600
     )
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """Limits of the quality gates (`app/identity/gates.py`). The defaults let every face pass."""
+
+    min_score: float = 0.0
+    min_face_px: float = 0.0
+    min_sharpness: float = 0.0
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Which faces are good enough to be compared, and which photos to be enrolled."""
+
     min_face_px: float = setting(
+        20.0, "minimum width and height of a face in a video, in pixels", minimum=1, maximum=1000
+    )
+    photo_min_face_px: float = setting(
         40.0, "minimum width and height of a face in a photo, in pixels", minimum=1, maximum=1000
     )
-    min_score: Optional[float] = setting(
+    photo_min_score: Optional[float] = setting(
         None,
         "minimum score of a face in a photo; null = the detector's default, usually 0.8",
         minimum=0.01,
         maximum=1,
     )
-    min_sharpness: float = setting(
+    photo_min_sharpness: float = setting(
         20.0, "minimum sharpness of a face in a photo (variance of the Laplacian)", minimum=0, maximum=10000
     )
+
+    def live_limits(self) -> QualityLimits:
+        return QualityLimits(min_face_px=self.min_face_px)
+
+    def photo_limits(self, default_min_score: float) -> QualityLimits:
+        """`default_min_score` is the detector's own."""
+        return QualityLimits(
+            min_score=default_min_score if self.photo_min_score is None else self.photo_min_score,
+            min_face_px=self.photo_min_face_px,
+            min_sharpness=self.photo_min_sharpness,
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +187,6 @@ class RecognitionSettings:
     margin: float = setting(
         0.03, "minimum distance in similarity to the second most similar person", minimum=0, maximum=1
     )
-    min_face_px: float = setting(20.0, "smaller faces are not compared", minimum=1, maximum=1000)
     vote_window: int = setting(5, "number of recent comparisons that vote on a track's name", minimum=1, maximum=50)
     min_votes: int = setting(2, "votes that must agree before a track gets a name", minimum=1, maximum=50)
     reembed_after_s: float = setting(
@@ -280,6 +299,7 @@ class Settings:
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
     gallery: GallerySettings = GallerySettings()
+    quality: QualitySettings = QualitySettings()
     recognition: RecognitionSettings = RecognitionSettings()
     attributes: AttributeSettings = AttributeSettings()
     tracking: TrackingSettings = TrackingSettings()

@@ -11,8 +11,10 @@ from app.types import FaceQuality, Faces
 from app.vision.head_pose import head_poses
 
 
-def measure(faces: Faces, image_size: Tuple[int, int], crops: Optional[np.ndarray] = None) -> FaceQuality:
-    """The quality of faces in an image of this width and height.
+def measure(
+    faces: Faces, image_size: Tuple[int, int], crops: Optional[np.ndarray] = None, scale: float = 1.0
+) -> FaceQuality:
+    """The quality of faces in an image of this width and height, which was shrunk by `scale` before.
 
     Sharpness and exposure are measured only where the aligned faces are given (`crops`, N x H x W x 3, BGR); the rest
     takes microseconds.
@@ -29,7 +31,7 @@ def measure(faces: Faces, image_size: Tuple[int, int], crops: Optional[np.ndarra
     touches = (faces.boxes[:, :2] < 1) | (faces.boxes[:, 2:] > np.subtract(image_size, 1))
     return FaceQuality(
         score=faces.scores,
-        size_px=face_sizes_px(faces),
+        size_px=face_sizes_px(faces) * scale,
         sharpness=sharpness,
         exposure=exposure,
         yaw=yaw,

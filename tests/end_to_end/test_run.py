@@ -76,7 +76,7 @@ def test_an_empty_gallery_makes_everyone_unknown_and_says_so_once(completed, peo
     (tmp_path / "empty").mkdir()
     code, out, err = completed("--video", people_film, "--gallery", "empty", "--max-frames", "10")
     assert code == 0
-    assert err.count("nobody is enrolled") == 1
+    assert err.count("no one is enrolled") == 1
     assert "3 visits" in out
 
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from app.gallery.cache import EmbeddingCache
-from app.gallery.people import PhotoFinding, PhotoStatus
+from app.gallery.people import PhotoFinding
+from app.types import Reason
 
 FINDINGS = {
-    "aa": PhotoFinding(PhotoStatus.KEPT, np.array([0.6, 0.8], np.float32), 1, 101.5, 44.25, True, "turned upright"),
-    "bb": PhotoFinding(PhotoStatus.NO_FACE, message="keine Gesichter: 张伟"),
-    "cc": PhotoFinding(PhotoStatus.KEPT_MAIN_OF_SEVERAL, np.array([1, 0], np.float32), 3),
+    "aa": PhotoFinding(Reason.USED, np.array([0.6, 0.8], np.float32), 1, 101.5, 44.25, True, "turned upright"),
+    "bb": PhotoFinding(Reason.NO_FACE, message="keine Gesichter: 张伟"),
+    "cc": PhotoFinding(Reason.MAIN_FACE_USED, np.array([1, 0], np.float32), 3),
 }
 
 
@@ -22,7 +23,7 @@ def path(tmp_path):
 def facts(finding):
     embedding = None if finding.embedding is None else finding.embedding.tolist()
     return (
-        finding.status,
+        finding.reason,
         embedding,
         finding.faces_found,
         finding.face_px,
@@ -50,17 +51,17 @@ def test_a_cache_that_is_not_there_is_empty(path, caplog):
     assert caplog.records == []
 
 
-def test_a_cache_of_another_model_is_not_used_and_it_is_said(path, caplog):
+def test_a_cache_of_other_models_is_not_used_and_that_is_logged(path, caplog):
     caplog.set_level(logging.INFO)
     EmbeddingCache(path, "model").save(FINDINGS)
     assert EmbeddingCache(path, "another model").load() == {}
-    assert "another model" in caplog.text
+    assert str(path) in caplog.text
 
 
 def test_a_cache_of_another_version_is_not_used(path, caplog):
     caplog.set_level(logging.INFO)
     EmbeddingCache(path, "model").save(FINDINGS)
-    path.write_bytes(path.read_bytes().replace(b"version 1", b"version 2", 1))
+    path.write_bytes(path.read_bytes().replace(b"version 2", b"version 1", 1))
     assert EmbeddingCache(path, "model").load() == {}
     assert "version" in caplog.text
 

@@ -1,152 +1,240 @@
+"""The gallery keeps in step with its folder while frames go on."""
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+import threading
+
+import cv2
 import numpy as np
 import pytest
+from waiting import until
 
-from app.gallery.people import (
-    Gallery,
-    PhotoFinding,
-    PhotoStatus,
-    WarningKind,
-    resembles_another,
-    unlike_their_own,
-    warnings,
-)
-
-EAST, NORTH, UP = np.eye(3)
+from app.errors import GalleryError
+from app.gallery.checks import WarningKind
+from app.gallery.gallery import Added, Gallery, NewPhoto, Refused
+from app.network_thread import NetworkThread
+from app.settings import QualitySettings
+from app.text import program
+from app.types import Reason
 
 
-def between(one, other, cosine):
-    """A unit vector with this cosine to `one`, in the plane of both."""
-    return cosine * one + np.sqrt(1 - cosine**2) * other
+@pytest.fixture
+def networks():
+    """The queue of jobs that the camera loop works off between two frames."""
+    return NetworkThread()
 
 
-def test_an_empty_gallery_has_nobody_and_nothing_to_warn_of():
-    gallery = Gallery()
-    assert gallery.people == ()
-    assert gallery.embeddings.shape[0] == 0
-    assert warnings(gallery, 0.3) == ()
+@pytest.fixture
+def open_gallery(recognizer, networks, settings):
+    opened = []
+
+    def open_one(quality=settings.quality, **changes):
+        chosen = dataclasses.replace(
+            settings, gallery=dataclasses.replace(settings.gallery, **changes), quality=quality
+        )
+        opened.append(Gallery(chosen, recognizer, networks))
+        return opened[-1]
+
+    yield open_one
+    networks.close()
+    for gallery in opened:
+        gallery.close()
 
 
-def test_photos_become_rows_of_unit_length_and_unusable_ones_do_not(record):
-    gallery = Gallery((record("b.jpg", "B", 5 * NORTH), record("a.jpg", "A", EAST), record("c.jpg", "C")))
-    assert gallery.people == ("A", "B", "C")
-    assert [photo.path for photo in gallery.row_photos] == ["a.jpg", "b.jpg"]
-    np.testing.assert_allclose(gallery.embeddings, [EAST, NORTH])
-    assert gallery.embeddings.dtype == np.float32
+def names(gallery):
+    return {photo.person for photo in gallery.people.row_photos}
 
 
-def test_the_same_photo_twice_under_one_name_is_one_row_and_no_warning(record):
-    gallery = Gallery((record("A_1.jpg", "A", EAST, "same"), record("A_2.jpg", "A", EAST, "same")))
-    assert len(gallery.photos) == 2
-    assert [photo.path for photo in gallery.row_photos] == ["A_1.jpg"]
-    assert warnings(gallery, 0.3) == ()
+def test_all_people_in_the_folder_are_known_at_the_start(open_gallery, people_gallery, settings):
+    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    people = open_gallery()
+    people.load()
+    assert names(people) == {"Eileen Collins", "Grace Hopper"}
+    assert len(people.index) == 4
 
 
-def test_the_same_photo_under_two_names_is_warned_of_once_with_both_names_and_photos(record):
-    gallery = Gallery((record("a.jpg", "Ann", EAST, "same"), record("b.jpg", "Bob", EAST, "same")))
-    (warning,) = warnings(gallery, 0.3)
-    assert warning.kind is WarningKind.SAME_PHOTO
-    assert warning.people == ("Ann", "Bob")
-    assert all(word in warning.message for word in ("a.jpg", "b.jpg", "Ann", "Bob"))
+def test_a_person_added_while_it_runs_is_known_soon_and_a_removed_one_is_forgotten(
+    open_gallery, networks, people_gallery, settings
+):
+    folder = settings.gallery.folder
+    people = open_gallery(reload_every_s=0.02)
+    people.load()
+    before = people.index
+    people.watch()
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "Grace.jpg")
+    until(lambda: [networks.run_pending()] and names(people) == {"Grace"})
+    assert people.index.generation > before.generation
+    assert len(before) == 0, "an index in use is never changed"
+    (folder / "Grace.jpg").unlink()
+    until(lambda: [networks.run_pending()] and names(people) == set())
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-def test_people_nearer_than_the_threshold_are_warned_of_by_their_nearest_photos(record, swapped):
-    photos = [
-        record("a1.jpg", "Ann", UP),
-        record("a2.jpg", "Ann", EAST),
-        record("b1.jpg", "Bob", between(EAST, NORTH, 0.5)),
-        record("b2.jpg", "Bob", between(EAST, NORTH, 0.6)),
-        record("c.jpg", "Cid", -EAST),
-    ]
-    (warning,) = warnings(Gallery(tuple(photos[::-1] if swapped else photos)), 0.45)
-    assert warning.kind is WarningKind.PEOPLE_ALIKE
-    assert warning.people == ("Ann", "Bob")
-    assert warning.photos == ("a2.jpg", "b2.jpg")
-    assert "0.60" in warning.message
+def test_the_networks_are_used_by_their_own_thread_only(recognizer, networks, people_gallery, settings):
+    users = []
+
+    class Spy:
+        def __init__(self, network):
+            self._network = network
+
+        def __getattr__(self, name):
+            users.append(threading.get_ident())
+            return getattr(self._network, name)
+
+    watching = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, reload_every_s=0.02))
+    spied = dataclasses.replace(recognizer, detector=Spy(recognizer.detector), embedder=Spy(recognizer.embedder))
+    with contextlib.closing(Gallery(watching, spied, networks)) as people:
+        people.load()
+        people.watch()
+        shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / "Grace.jpg")
+        until(lambda: [networks.run_pending()] and names(people) == {"Grace"})
+    assert set(users) == {threading.get_ident()}
 
 
-def test_people_farther_than_the_threshold_are_not_warned_of(record):
-    gallery = Gallery((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", between(EAST, NORTH, 0.44))))
-    assert warnings(gallery, 0.45) == ()
+def test_photos_seen_before_are_not_embedded_again(recognizer, networks, people_gallery, settings):
+    class Refusing:
+        photo_score = recognizer.detector.photo_score
+
+        def __getattr__(self, name):
+            raise AssertionError("a network was used")
+
+    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    first = Gallery(settings, recognizer, networks)
+    first.load()
+    refusing = dataclasses.replace(recognizer, detector=Refusing(), embedder=Refusing())
+    again = Gallery(settings, refusing, networks)
+    again.load()
+    assert names(again) == names(first)
 
 
-def test_alike_people_are_found_across_a_large_gallery(record):
-    rng = np.random.default_rng(7)
-    rows = rng.normal(size=(2500, 64))
-    rows[2400] = rows[10]
-    rows[2300] = rows[1500]
-    gallery = Gallery(tuple(record(f"{n:04}.jpg", f"p{n:04}", row) for n, row in enumerate(rows)))
-    assert [warning.people for warning in warnings(gallery, 0.9)] == [
-        ("p0010", "p2400"),
-        ("p1500", "p2300"),
-    ]
+def test_photos_are_examined_again_by_other_networks(recognizer, networks, people_gallery, settings):
+    class Spy:
+        photo_score = recognizer.detector.photo_score
+
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(recognizer.detector, name)
+
+    def asks_the_detector(fingerprint):
+        asked.clear()
+        spied = dataclasses.replace(recognizer, detector=Spy(), fingerprint=fingerprint)
+        Gallery(settings, spied, networks).load()
+        return bool(asked)
+
+    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    asked = []
+    assert [asks_the_detector(fingerprint) for fingerprint in ("a", "a", "b")] == [True, False, True]
+
+
+def test_nothing_of_a_removed_person_stays_in_a_cache_of_other_limits(open_gallery, people_gallery, settings):
+    photo = settings.gallery.folder / "Grace.jpg"
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", photo)
+    open_gallery().load()
+    cache = settings.gallery.folder / ".embeddings.cache"
+    before = cache.read_bytes()
+    photo.unlink()
+    open_gallery(quality=QualitySettings(photo_min_face_px=30.0)).load()
+    assert len(cache.read_bytes()) < len(before)
+
+
+def test_rejected_photos_and_suspicious_people_are_reported_once(open_gallery, people_gallery, settings, caplog):
+    folder = settings.gallery.folder
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "Grace.jpg")
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "Mary.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    people = open_gallery()
+    with caplog.at_level(logging.WARNING):
+        people.load()
+        people.load()
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("Grace" in message and "Mary" in message for message in messages) == 1
+    assert sum(message.startswith("photo broken.jpg: ") for message in messages) == 1
+
+
+def test_many_similar_people_do_not_flood_the_log(open_gallery, people_gallery, settings, caplog):
+    for number in range(6):
+        shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / f"Person {'ABCDEF'[number]}.jpg")
+    people = open_gallery()
+    with caplog.at_level(logging.WARNING):
+        people.load()
+    logged = [record.message for record in caplog.records if record.message.startswith("gallery: ")]
+    more = len(people.problems()) - 5
+    assert more > 0 and len(logged) == 6
+    assert f"{more} more" in logged[-1] and f"{program()} people check" in logged[-1]
+
+
+@pytest.fixture
+def gallery(open_gallery, people_gallery, settings):
+    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    gallery = open_gallery()
+    gallery.load()
+    return gallery
+
+
+def encoded(picture):
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def test_an_added_photo_is_in_the_folder_and_known_at_once(gallery, portraits, settings):
+    (settings.gallery.folder / "Grace Hopper_1.jpg").unlink()
+    (settings.gallery.folder / "Grace Hopper_2.jpg").unlink()
+    gallery.load()
+    result = gallery.add("Grace", NewPhoto("new.png", encoded(portraits[1].image)))
+    assert isinstance(result, Added)
+    assert (result.person, result.photo.path, result.photo.finding.reason) == ("Grace", "Grace/new.png", Reason.USED)
+    assert (settings.gallery.folder / "Grace/new.png").is_file() and "Grace" in names(gallery)
+    assert result.warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("person", "embedding", "told"),
-    [
-        ("Ann", between(NORTH, EAST, 0.85), "looks like Bob: a similarity of 0.85 with b.jpg, enough for that name"),
-        ("Cid", 3 * between(EAST, UP, 0.5), "looks like Ann: a similarity of 0.50 with a.jpg, enough for that name"),
-        ("Cid", between(EAST, UP, 0.44), ""),
-        ("Bob", between(NORTH, EAST, 0.85), ""),
-    ],
+    ("name", "reason"), [("Grace Hopper", Reason.ALREADY_ENROLLED), ("Bob", Reason.OTHER_PERSONS_PHOTO)]
 )
-def test_a_new_photo_nearer_to_somebody_else_is_doubtful(record, person, embedding, told):
-    gallery = Gallery((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", NORTH)))
-    doubt = resembles_another(gallery, 0.45, person, embedding)
-    assert doubt.partition(";")[0] == told
-    assert not told or f"if it does not show {person}, delete it" in doubt
+def test_a_photo_is_not_added_twice(gallery, people_gallery, settings, name, reason):
+    data = (people_gallery / "Grace Hopper_1.jpg").read_bytes()
+    result = gallery.add(name, NewPhoto("again.jpg", data))
+    assert isinstance(result, Refused) and result.reason is reason
+    assert (result.duplicate_of.person, result.duplicate_of.path) == ("Grace Hopper", "Grace Hopper_1.jpg")
+    assert not list(settings.gallery.folder.rglob("again*"))
 
 
-def test_a_new_photo_like_nobody_in_an_empty_gallery_is_beyond_doubt():
-    assert resembles_another(Gallery(), 0.45, "Ann", EAST) == ""
-
-
-def test_a_photo_unlike_all_others_of_its_person_is_warned_of(record):
-    alike = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
-    wrong = record("Ann/wrong.jpg", "Ann", between(EAST, NORTH, 0.44))
-    (warning,) = unlike_their_own(Gallery((*alike, wrong)), 0.45)
-    assert warning.kind is WarningKind.UNLIKE_ITS_OWN
-    assert (warning.people, warning.photos) == (("Ann",), ("Ann/wrong.jpg",))
-    assert warning.message.startswith("Ann/wrong.jpg resembles no other photo of Ann: a similarity of 0.44 at best")
-    assert "look whether it shows Ann; if not, delete it" in warning.message
-    assert warnings(Gallery((*alike, wrong)), 0.45) == (), "a start says nothing of it"
-
-
-def test_two_photos_alone_do_not_tell_which_of_them_is_wrong(record):
-    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", NORTH), record("c.jpg", "Ann"))
-    assert unlike_their_own(Gallery(photos), 0.45) == []
-
-
-def test_a_photo_like_one_other_of_its_person_is_not_warned_of(record):
-    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", between(EAST, NORTH, 0.46)))
-    far = record("c.jpg", "Ann", between(EAST, UP, 0.9))
-    assert unlike_their_own(Gallery((*photos, far)), 0.45) == []
-
-
-def test_a_person_without_a_usable_photo_is_warned_of_with_the_reason(record):
-    gallery = Gallery((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", status=PhotoStatus.TOO_BLURRED)))
-    (warning,) = warnings(gallery, 0.3)
-    assert warning.kind is WarningKind.NO_USABLE_PHOTO
-    assert warning.people == ("Bob",)
-    assert "b.jpg: too_blurred" in warning.message
+def test_a_photo_given_twice_is_added_once(gallery, portraits):
+    photo = NewPhoto("new.png", encoded(portraits[1].image))
+    first, second = gallery.add_all("Grace Hopper", [photo, photo])
+    assert isinstance(first, Added) and second.reason is Reason.ALREADY_ENROLLED
 
 
 @pytest.mark.parametrize(
-    ("status", "embedding"),
+    ("filename", "data", "reason"),
     [
-        (PhotoStatus.KEPT, None),
-        (PhotoStatus.NO_FACE, EAST),
-        (PhotoStatus.KEPT, np.array([1.0, np.nan])),
-        (PhotoStatus.KEPT, np.zeros(3)),
-        (PhotoStatus.KEPT, np.eye(3)),
+        ("wall.png", encoded(np.full((300, 300, 3), 127, np.uint8)), Reason.NO_FACE),
+        ("broken.jpg", b"\xff\xd8\xff nothing", Reason.UNREADABLE),
+        ("photo.heic", b"anything", Reason.UNREADABLE),
     ],
 )
-def test_a_finding_that_contradicts_itself_cannot_be_made(status, embedding):
-    with pytest.raises(ValueError, match="PhotoFinding"):
-        PhotoFinding(status, embedding)
+def test_an_unusable_photo_is_refused_with_its_finding(gallery, settings, filename, data, reason):
+    result = gallery.add("Ann", NewPhoto(filename, data))
+    assert isinstance(result, Refused)
+    assert (result.reason, result.finding.reason) == (reason, reason) and result.finding.message
+    assert not (settings.gallery.folder / "Ann").exists()
 
 
-def test_embeddings_of_two_models_cannot_be_mixed(record):
-    with pytest.raises(ValueError, match=r"\[2, 3\]"):
-        Gallery((record("a.jpg", "A", EAST), record("b.jpg", "B", np.ones(2))))
+def test_a_photo_that_resembles_another_person_is_added_with_a_warning(gallery, portraits):
+    result = gallery.add("Bob", NewPhoto("new.png", encoded(portraits[1].image)))
+    (warning,) = result.warnings
+    assert warning.kind is WarningKind.SIMILAR_PEOPLE
+    assert warning.people == ("Bob", "Grace Hopper") and warning.similarity >= gallery.threshold
+
+
+def test_a_photo_that_resembles_no_other_of_its_person_is_added_with_a_warning(gallery, people_gallery, settings):
+    for name in ("Eileen Collins_1.jpg", "Eileen Collins_2.jpg"):
+        (settings.gallery.folder / name).unlink()
+    gallery.load()
+    wrong = (people_gallery / "Eileen Collins_1.jpg").read_bytes()
+    (warning,) = gallery.add("Grace Hopper", NewPhoto("wrong.jpg", wrong)).warnings
+    assert warning.kind is WarningKind.OUTLIER and warning.photos == ("Grace Hopper/wrong.jpg",)
+
+
+def test_a_name_that_cannot_be_a_folder_is_an_error(gallery):
+    with pytest.raises(GalleryError, match="a/b"):
+        gallery.add("a/b", NewPhoto("new.png", b""))

@@ -6,14 +6,15 @@ import pytest
 
 from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE
-from app.gallery.folder import STILL_COPYING_S, GalleryFolder, plan, scan
-from app.gallery.people import PhotoFinding, PhotoStatus
+from app.gallery.folder import STILL_COPYING_S, GalleryFolder, scan
+from app.gallery.people import PhotoFinding
+from app.types import Reason
 
 ROOT_READS_EVERYTHING = not hasattr(os, "geteuid") or os.geteuid() == 0
 
 
-class Judge:
-    """Reads photos whose bytes are `face X`; counts what it was asked."""
+class Examiner:
+    """Reads photos whose bytes are `face X`; keeps what it was given."""
 
     def __init__(self):
         self.asked = []
@@ -22,15 +23,15 @@ class Judge:
         self.asked.append(data)
         if data.startswith(b"face "):
             rng = np.random.default_rng(list(data))
-            return PhotoFinding(PhotoStatus.KEPT, rng.normal(size=16).astype(np.float32), 1, 120, 80)
+            return PhotoFinding(Reason.USED, rng.normal(size=16).astype(np.float32), 1, 120, 80)
         if data.startswith(b"wall"):
-            return PhotoFinding(PhotoStatus.NO_FACE, message="no face found")
-        return PhotoFinding(PhotoStatus.UNREADABLE, message="not a picture")
+            return PhotoFinding(Reason.NO_FACE, message="no face found")
+        return PhotoFinding(Reason.UNREADABLE, message="not a picture")
 
 
 @pytest.fixture
-def judge():
-    return Judge()
+def examine():
+    return Examiner()
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ def put(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path, judge):
-    return GalleryFolder(tmp_path, "model", judge)
+def folder(tmp_path, examine):
+    return GalleryFolder(tmp_path, "model", examine)
 
 
 def people_and_photos(gallery):
-    return [(photo.person, photo.path, photo.finding.status.value) for photo in gallery.photos]
+    return [(photo.person, photo.path, photo.finding.reason.value) for photo in gallery.photos]
 
 
 def test_only_pictures_are_seen(tmp_path, put):
@@ -83,104 +84,104 @@ def test_links_are_followed_but_never_in_circles(tmp_path, put):
     assert list(scan(tmp_path).photos) == ["Ann/a.jpg"]
 
 
-def test_a_plan_reads_what_is_new_or_changed_and_knows_what_is_gone(tmp_path, put, folder):
+def test_only_new_and_changed_photos_are_examined(tmp_path, put, folder, examine):
     for name in ("same.jpg", "changed.jpg", "gone.jpg"):
         put(name, b"face " + name.encode())
-    known = {record.path: record for record in folder.refresh(100).photos}
+    folder.refresh(100)
+    examine.asked.clear()
     put("changed.jpg", b"face of another size")
     put("new.jpg", b"face new")
     (tmp_path / "gone.jpg").unlink()
-    todo = plan(scan(tmp_path), known, 101)
-    assert [record.path for record in todo.unchanged] == ["same.jpg"]
-    assert sorted(todo.to_read) == ["changed.jpg", "new.jpg"]
-    assert todo.gone == ("gone.jpg",)
+    people = folder.refresh(101)
+    assert sorted(examine.asked) == [b"face new", b"face of another size"]
+    assert people.names == ("changed", "new", "same")
 
 
 def test_an_empty_folder_is_an_empty_gallery(folder):
     gallery = folder.refresh(100)
-    assert gallery.people == ()
+    assert gallery.names == ()
     assert folder.refresh(101) is None
 
 
-def test_every_photo_is_judged_once_and_reported(put, folder, judge):
+def test_every_photo_is_examined_once_and_reported(put, folder, examine):
     put("Ann_1.jpg", b"face 1")
     put("Ann_2.jpg", b"wall")
     put("Bob/x.jpg", b"rubbish")
     gallery = folder.refresh(100)
     assert people_and_photos(gallery) == [
-        ("Ann", "Ann_1.jpg", "kept"),
+        ("Ann", "Ann_1.jpg", "used"),
         ("Ann", "Ann_2.jpg", "no_face"),
         ("Bob", "Bob/x.jpg", "unreadable"),
     ]
     assert folder.refresh(100 + STILL_COPYING_S) is None
-    count = len(judge.asked)
+    count = len(examine.asked)
     assert folder.refresh(200) is None
-    assert len(judge.asked) == count
+    assert len(examine.asked) == count
 
 
-def test_new_photos_alone_are_judged_and_the_generation_grows(tmp_path, put, folder, judge):
+def test_only_new_photos_are_examined_and_the_generation_grows(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     first = folder.refresh(100)
     put("Bob.jpg", b"face 2")
     second = folder.refresh(102)
     (tmp_path / "Ann.jpg").unlink()
     third = folder.refresh(104)
-    assert judge.asked == [b"face 1", b"face 2"]
-    assert [gallery.people for gallery in (first, second, third)] == [("Ann",), ("Ann", "Bob"), ("Bob",)]
+    assert examine.asked == [b"face 1", b"face 2"]
+    assert [gallery.names for gallery in (first, second, third)] == [("Ann",), ("Ann", "Bob"), ("Bob",)]
     assert first.generation < second.generation < third.generation
 
 
-def test_a_photo_under_a_new_name_is_not_judged_again(tmp_path, put, folder, judge):
+def test_a_photo_under_a_new_name_is_not_examined_again(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     folder.refresh(100)
     (tmp_path / "Ann.jpg").rename(tmp_path / "Bob.jpg")
-    assert folder.refresh(102).people == ("Bob",)
-    assert len(judge.asked) == 1
+    assert folder.refresh(102).names == ("Bob",)
+    assert len(examine.asked) == 1
 
 
-def test_a_touched_photo_changes_nothing(tmp_path, put, folder, judge):
+def test_a_touched_photo_changes_nothing(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     folder.refresh(100)
     os.utime(str(tmp_path / "Ann.jpg"), (1, 1))
     assert folder.refresh(102) is None
-    assert len(judge.asked) == 1
+    assert len(examine.asked) == 1
 
 
-def test_the_same_bytes_in_two_files_are_judged_once(put, folder, judge):
+def test_the_same_bytes_in_two_files_are_examined_once(put, folder, examine):
     put("Ann.jpg", b"face 1")
     put("Bob.jpg", b"face 1")
-    assert folder.refresh(100).people == ("Ann", "Bob")
-    assert len(judge.asked) == 1
+    assert folder.refresh(100).names == ("Ann", "Bob")
+    assert len(examine.asked) == 1
 
 
-def test_a_restart_judges_nothing_again(tmp_path, put, folder, judge):
+def test_a_restart_examines_nothing_again(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     put("Bob.jpg", b"wall")
     before = folder.refresh(100)
-    after = GalleryFolder(tmp_path, "model", judge).refresh(200)
-    assert len(judge.asked) == 2
+    after = GalleryFolder(tmp_path, "model", examine).refresh(200)
+    assert len(examine.asked) == 2
     assert people_and_photos(after) == people_and_photos(before)
     np.testing.assert_array_equal(after.embeddings, before.embeddings)
 
 
-def test_another_model_judges_everything_again(tmp_path, put, folder, judge):
+def test_another_model_examines_everything_again(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     folder.refresh(100)
-    GalleryFolder(tmp_path, "another model", judge).refresh(200)
-    assert len(judge.asked) == 2
+    GalleryFolder(tmp_path, "another model", examine).refresh(200)
+    assert len(examine.asked) == 2
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path, put, folder, judge):
+def test_a_damaged_cache_is_replaced(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     folder.refresh(100)
     (tmp_path / CACHE_FILE).write_bytes(b"rubbish")
-    assert GalleryFolder(tmp_path, "model", judge).refresh(200).people == ("Ann",)
-    assert len(judge.asked) == 2
-    GalleryFolder(tmp_path, "model", judge).refresh(300)
-    assert len(judge.asked) == 2
+    assert GalleryFolder(tmp_path, "model", examine).refresh(200).names == ("Ann",)
+    assert len(examine.asked) == 2
+    GalleryFolder(tmp_path, "model", examine).refresh(300)
+    assert len(examine.asked) == 2
 
 
-def test_what_was_judged_before_an_interruption_is_not_judged_again(tmp_path, put):
+def test_what_was_examined_before_an_interruption_is_not_examined_again(tmp_path, put):
     put("Ann.jpg", b"face 1")
     put("Bob.jpg", b"face 2")
     asked = []
@@ -189,31 +190,31 @@ def test_what_was_judged_before_an_interruption_is_not_judged_again(tmp_path, pu
         if asked:
             raise KeyboardInterrupt
         asked.append(data)
-        return Judge()(data)
+        return Examiner()(data)
 
     with pytest.raises(KeyboardInterrupt):
         GalleryFolder(tmp_path, "model", interrupted).refresh(100)
-    judge = Judge()
-    GalleryFolder(tmp_path, "model", judge).refresh(200)
-    assert judge.asked == [b"face 2"]
+    examine = Examiner()
+    GalleryFolder(tmp_path, "model", examine).refresh(200)
+    assert examine.asked == [b"face 2"]
 
 
-def test_a_photo_half_copied_is_judged_again_when_it_has_grown(put, folder):
+def test_a_photo_half_copied_is_examined_again_when_it_has_grown(put, folder):
     put("Ann.jpg", b"fa")
     assert people_and_photos(folder.refresh(100)) == [("Ann", "Ann.jpg", "unreadable")]
     put("Ann.jpg", b"face 1")
-    assert people_and_photos(folder.refresh(102)) == [("Ann", "Ann.jpg", "kept")]
+    assert people_and_photos(folder.refresh(102)) == [("Ann", "Ann.jpg", "used")]
 
 
-def test_an_unreadable_photo_is_looked_at_again_only_while_it_is_fresh(put, folder, judge):
+def test_an_unreadable_photo_is_examined_again_only_while_it_is_new(put, folder, examine):
     put("Ann.jpg", b"rubbish")
     folder.refresh(100)
     assert folder.refresh(102) is None
     assert folder.refresh(104) is None
-    assert len(judge.asked) == 3
+    assert len(examine.asked) == 3
     folder.refresh(106)
     folder.refresh(1000)
-    assert len(judge.asked) == 3
+    assert len(examine.asked) == 3
 
 
 @pytest.mark.skipif(ROOT_READS_EVERYTHING, reason="root reads everything")
@@ -221,32 +222,32 @@ def test_a_photo_that_may_not_be_read_is_reported_and_read_once_it_may(tmp_path,
     put("Ann.jpg", b"face 1")
     (tmp_path / "Ann.jpg").chmod(0)
     (photo,) = folder.refresh(100).photos
-    assert photo.finding.status is PhotoStatus.UNREADABLE
+    assert photo.finding.reason is Reason.UNREADABLE
     assert "denied" in photo.finding.message
     folder.refresh(200)
     (tmp_path / "Ann.jpg").chmod(0o600)
-    assert folder.refresh(300).photos[0].finding.status is PhotoStatus.KEPT
+    assert folder.refresh(300).photos[0].finding.reason is Reason.USED
 
 
-def test_people_yaml_renames_people_while_it_runs(tmp_path, put, folder, judge):
+def test_people_yaml_renames_people_while_it_runs(tmp_path, put, folder, examine):
     put("hopper/a.jpg", b"face 1")
-    assert folder.refresh(100).people == ("hopper",)
+    assert folder.refresh(100).names == ("hopper",)
     put("people.yaml", b"hopper: Grace Hopper\n")
-    assert folder.refresh(102).people == ("Grace Hopper",)
-    assert len(judge.asked) == 1
+    assert folder.refresh(102).names == ("Grace Hopper",)
+    assert len(examine.asked) == 1
 
 
-def test_a_broken_people_yaml_is_told_until_it_is_mended(put, folder):
+def test_a_broken_people_yaml_is_an_error_until_it_is_fixed(put, folder):
     put("Ann.jpg", b"face 1")
     put("people.yaml", b"Ann: [\n")
     for now in (100, 102):
         with pytest.raises(GalleryError, match=r"people\.yaml"):
             folder.refresh(now)
     put("people.yaml", b"Ann: Anna\n")
-    assert folder.refresh(104).people == ("Anna",)
+    assert folder.refresh(104).names == ("Anna",)
 
 
-def test_problems_are_told_by_the_folder(put, folder):
+def test_problems_of_files_are_reported(put, folder):
     put("Ann.heic", b"x")
     folder.refresh(100)
     assert "Ann.heic" in folder.problems[0]
@@ -260,9 +261,9 @@ def test_progress_counts_the_photos_that_are_read(put, folder):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_a_folder_that_vanishes_leaves_the_people_known_so_far(tmp_path, put, folder, judge):
+def test_a_folder_that_vanishes_leaves_the_people_known_so_far(tmp_path, put, folder, examine):
     put("g/Ann.jpg", b"face 1")
-    folder = GalleryFolder(tmp_path / "g", "model", judge)
+    folder = GalleryFolder(tmp_path / "g", "model", examine)
     folder.refresh(100)
     (tmp_path / "g").rename(tmp_path / "away")
     with pytest.raises(GalleryError):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.gallery.people import Gallery, person_index
+from app.gallery.people import EnrolledPeople
 from app.identity.index import NO_EMBEDDING, NOBODY, Candidates, decide
 from app.types import Match, Reason
 
@@ -31,7 +31,7 @@ def test_the_search_agrees_with_looking_at_everyone_in_turn(gallery_of, photos, 
     gallery = gallery_of(*((f"person {number}", rng.normal(size=8)) for number in photos))
     faces = rng.normal(size=(queries, 8)).astype(np.float32)
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
-    for face, found in zip(faces, person_index(gallery).search(faces)):
+    for face, found in zip(faces, gallery.index().search(faces)):
         (score, person, path), *others = slow_search(gallery, face)
         assert (found.person, found.photo) == (person, path)
         assert found.similarity == pytest.approx(score, abs=1e-5)
@@ -42,24 +42,24 @@ def test_the_search_agrees_with_looking_at_everyone_in_turn(gallery_of, photos, 
 def test_a_runner_up_is_found_behind_all_photos_of_a_person_with_many(gallery_of):
     rng = np.random.default_rng(3)
     many = [("Ann", [1, 0, *rng.normal(0, 0.01, 2)]) for _ in range(50)]
-    (found,) = person_index(gallery_of(*many, ("Bob", [0, 1, 0, 0]))).search(np.eye(4, dtype=np.float32)[:1])
+    (found,) = gallery_of(*many, ("Bob", [0, 1, 0, 0])).index().search(np.eye(4, dtype=np.float32)[:1])
     assert (found.person, found.runner_up) == ("Ann", "Bob")
 
 
 def test_an_empty_gallery_answers_nobody():
-    index = person_index(Gallery())
+    index = EnrolledPeople().index()
     (found,) = index.search(np.ones((1, 128), np.float32))
     assert len(index) == 0
     assert (found.person, found.runner_up, found.similarity) == (None, None, 0.0)
 
 
 def test_no_faces_give_no_answers(gallery_of):
-    assert person_index(gallery_of(("Ann", [1, 0]))).search(np.empty((0, 2), np.float32)) == []
+    assert gallery_of(("Ann", [1, 0])).index().search(np.empty((0, 2), np.float32)) == []
 
 
 def test_a_face_without_embedding_is_nobody_and_does_not_disturb_its_neighbours(gallery_of):
     faces = np.array([[np.nan, np.nan], [1, 0], [np.inf, 0]], np.float32)
-    found = person_index(gallery_of(("Ann", [1, 0]))).search(faces)
+    found = gallery_of(("Ann", [1, 0])).index().search(faces)
     assert [answer.person for answer in found] == [None, "Ann", None]
     assert np.isnan(found[0].similarity)
     assert np.isnan(found[2].similarity)
@@ -67,13 +67,13 @@ def test_a_face_without_embedding_is_nobody_and_does_not_disturb_its_neighbours(
 
 def test_embeddings_of_another_model_are_refused_with_both_sizes(gallery_of):
     with pytest.raises(ValueError, match="3 columns like the gallery's, not 2"):
-        person_index(gallery_of(("Ann", [1, 0, 0]))).search(np.ones((1, 2), np.float32))
+        gallery_of(("Ann", [1, 0, 0])).index().search(np.ones((1, 2), np.float32))
 
 
 def test_threads_may_search_at_once(gallery_of):
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(200, 32)).astype(np.float32)
-    index = person_index(gallery_of(*((f"p{n}", row) for n, row in enumerate(rows))))
+    index = gallery_of(*((f"p{n}", row) for n, row in enumerate(rows))).index()
     faces = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     wrong = []
 

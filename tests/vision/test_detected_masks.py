@@ -13,9 +13,8 @@ from planted import CASES, Case, open_planted, picture
 from slow_decoders import ANCHORS, STRIDES, RetinafaceMxnet, empty_answers, plant_faces
 
 from app.events.event import attribute_fields
-from app.gallery.enrolment import Enrolment
+from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
-from app.network_thread import NetworkThread
 from app.output.annotate import attributes_text
 from app.pipeline import Pipeline
 from app.settings import DetectionSettings, ModelSettings, Settings
@@ -92,8 +91,8 @@ def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, rec
     detector = open_planted(tmp_path, NAMED, [answers_with_masks(NAMED)])
     reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(detector.predicts_masks)
     with_masks = dataclasses.replace(recognizer, detector=detector, attribute_models=reader)
-    with contextlib.closing(Enrolment(settings.gallery, with_masks, NetworkThread())) as enrolment:
-        pipeline = Pipeline(with_masks, enrolment, settings)
+    with contextlib.closing(Gallery(settings, with_masks)) as gallery:
+        pipeline = Pipeline(with_masks, gallery, settings)
         results = [pipeline.process(Frame(picture(0, SIZE), "door", i, i * 0.04)) for i in range(5)]
     told = {round(float(box[0])): one for box, one in zip(results[-1].faces.boxes, results[-1].attributes)}
     assert [attributes_text(told[left]) for left in (20, 100)] == ["mask", "mask"]

@@ -18,9 +18,8 @@ from app.assembly import run
 from app.capture.opening import open_reader
 from app.capture.uri import Source, parse_source
 from app.errors import SourceError
-from app.gallery.enrolment import Enrolment
+from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
-from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.progress import Progress
 from app.output.video_encoders import open_video_writer
@@ -132,9 +131,9 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             models.detector: str(recognizer.detector.runs_on),
             models.embedder: str(recognizer.embedder.runs_on),
         }
-        enrolment = stack.enter_context(contextlib.closing(Enrolment(settings.gallery, recognizer, NetworkThread())))
-        enrolment.enrol_all()
-        pipeline = Pipeline(recognizer, enrolment, settings)
+        gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
+        gallery.load()
+        pipeline = Pipeline(recognizer, gallery, settings)
         annotator = Annotator(settings.output.landmarks)
         film = None
         for index in range(WARM_UP_FRAMES + frames):

@@ -1,0 +1,153 @@
+"""Checks of a gallery: photos that make people unrecognizable or easy to confuse."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Set, Tuple
+
+import numpy as np
+
+from app.gallery.people import EnrolledPeople, PhotoRecord
+
+_ROWS_PER_BLOCK = 1024
+_MIN_PHOTOS_FOR_OUTLIERS = 3
+"""Of two photos that differ, neither is known to be the wrong one."""
+
+Pair = Tuple[str, str]
+
+
+class WarningKind(str, enum.Enum):
+    """What is suspicious about a gallery."""
+
+    SAME_PHOTO = "same_photo"
+    SIMILAR_PEOPLE = "similar_people"
+    NO_USABLE_PHOTO = "no_usable_photo"
+    OUTLIER = "outlier"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class GalleryWarning:
+    """Something about the gallery that its owner should check."""
+
+    kind: WarningKind
+    people: Tuple[str, ...]
+    photos: Tuple[str, ...]
+    message: str
+    similarity: Optional[float] = None
+    """SIMILAR_PEOPLE: of the two photos; OUTLIER: with the most similar other photo of the person."""
+
+
+def check_people(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
+    """Everything that prevents people from being recognized, or confuses them with one another."""
+    shared = _shared_photos(people)
+    known = {(warning.people[0], warning.people[1]) for warning in shared}
+    return [*shared, *_similar_people(people, threshold, known), *_without_usable_photo(people)]
+
+
+def _shared_photos(people: EnrolledPeople) -> List[GalleryWarning]:
+    """One warning per two people who have the same file."""
+    by_hash: Dict[str, List[PhotoRecord]] = defaultdict(list)
+    for photo in people.photos:
+        if photo.content_hash:
+            by_hash[photo.content_hash].append(photo)
+    found: Dict[Pair, GalleryWarning] = {}
+    for first, *others in by_hash.values():
+        for other in others:
+            if other.person == first.person:
+                continue
+            pair = (min(first.person, other.person), max(first.person, other.person))
+            message = (
+                f"{first.path} ({first.person}) and {other.path} ({other.person}) are the same photo, which identifies "
+                "neither of them: remove the wrong one"
+            )
+            found.setdefault(pair, GalleryWarning(WarningKind.SAME_PHOTO, pair, (first.path, other.path), message))
+    return [found[pair] for pair in sorted(found)]
+
+
+def _similar_people(people: EnrolledPeople, threshold: float, skip: Set[Pair]) -> List[GalleryWarning]:
+    """One warning per two people, with their most similar photos."""
+    closest: Dict[Pair, Tuple[float, PhotoRecord, PhotoRecord]] = {}
+    photos = people.row_photos
+    numbers = {person: number for number, person in enumerate(people.names)}
+    person_of_row = np.array([numbers[photo.person] for photo in photos], dtype=np.int64)
+    for start in range(0, len(photos), _ROWS_PER_BLOCK):
+        rows = slice(start, start + _ROWS_PER_BLOCK)
+        similarity = people.embeddings[rows] @ people.embeddings[start:].T
+        close = (similarity >= threshold) & (person_of_row[rows, None] != person_of_row[None, start:])
+        for row, column in np.argwhere(close):
+            one, other = sorted((photos[start + row], photos[start + column]), key=lambda photo: photo.person)
+            score = float(similarity[row, column])
+            if score > closest.get((one.person, other.person), (-np.inf,))[0]:
+                closest[one.person, other.person] = (score, one, other)
+    found = []
+    for pair in sorted(closest.keys() - skip):
+        score, one, other = closest[pair]
+        message = (
+            f"{one.person} and {other.person} may be confused: {one.path} and {other.path} have a similarity of "
+            f"{score:.2f}, above the threshold. Is one under the wrong name? If not, raise the threshold or the margin"
+        )
+        found.append(GalleryWarning(WarningKind.SIMILAR_PEOPLE, pair, (one.path, other.path), message, score))
+    return found
+
+
+def _without_usable_photo(people: EnrolledPeople) -> List[GalleryWarning]:
+    found = []
+    for person in sorted(set(people.names) - {photo.person for photo in people.row_photos}):
+        rejected = [photo for photo in people.photos if photo.person == person]
+        reasons = ", ".join(f"{photo.path}: {photo.finding.reason}" for photo in rejected)
+        message = f"{person} cannot be recognized: no usable photo ({reasons})"
+        paths = tuple(photo.path for photo in rejected)
+        found.append(GalleryWarning(WarningKind.NO_USABLE_PHOTO, (person,), paths, message))
+    return found
+
+
+def resembles_another(people: EnrolledPeople, threshold: float, photo: PhotoRecord) -> Optional[GalleryWarning]:
+    """A warning when the photo that is most similar to this new one belongs to another person."""
+    embedding = photo.finding.embedding
+    if embedding is None or not people.row_photos:
+        return None
+    similarity = people.embeddings @ (embedding / np.linalg.norm(embedding))
+    nearest = int(similarity.argmax())
+    other, score = people.row_photos[nearest], float(similarity[nearest])
+    if other.person == photo.person or score < threshold:
+        return None
+    message = (
+        f"{photo.path} resembles {other.person}: it has a similarity of {score:.2f} with {other.path}, above the "
+        f"threshold; delete it unless it shows {photo.person}"
+    )
+    return GalleryWarning(
+        WarningKind.SIMILAR_PEOPLE, (photo.person, other.person), (photo.path, other.path), message, score
+    )
+
+
+def find_outliers(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
+    """One warning per photo that resembles no other photo of its person, and may show a person without photos here.
+
+    Old and difficult photos do so too, so this is for `people check` and `people add`, not for every start.
+    """
+    rows_of: Dict[str, List[int]] = defaultdict(list)
+    for row, photo in enumerate(people.row_photos):
+        rows_of[photo.person].append(row)
+    found = []
+    for person, rows in sorted(rows_of.items()):
+        if len(rows) < _MIN_PHOTOS_FOR_OUTLIERS:
+            continue
+        own = people.embeddings[rows]
+        for start in range(0, len(rows), _ROWS_PER_BLOCK):
+            similarity = own[start : start + _ROWS_PER_BLOCK] @ own.T
+            itself = np.arange(len(similarity))
+            similarity[itself, start + itself] = -np.inf
+            best = similarity.max(axis=1)
+            for number in np.flatnonzero(best < threshold).tolist():
+                path, score = people.row_photos[rows[start + number]].path, float(best[number])
+                message = (
+                    f"{path} resembles no other photo of {person} (similarity {score:.2f} at best): delete it unless "
+                    f"it shows {person}"
+                )
+                found.append(GalleryWarning(WarningKind.OUTLIER, (person,), (path,), message, score))
+    return found

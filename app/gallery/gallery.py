@@ -1,0 +1,223 @@
+"""The gallery of a run: kept up to date with its folder, and extended by adding photos.
+
+A thread watches the folder, reads new photos and builds the next index. The networks examine one photo at a time, with
+the lowest priority, so that no video frame waits for more than one photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+
+from app.capture.picture_headers import UPRIGHT, read_header
+from app.capture.pictures import decode_picture
+from app.errors import AppError, SourceError
+from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
+from app.gallery.files import add_photo, display_name
+from app.gallery.folder import PHOTO_SUFFIXES, GalleryFolder, Progress
+from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
+from app.gallery.photo import examine_photo
+from app.network_thread import NetworkThread, Priority, ShutDownError
+from app.recognizer import Recognizer
+from app.settings import Settings
+from app.text import counted, program
+from app.types import Reason
+
+logger = logging.getLogger(__name__)
+
+FINDINGS_VERSION = 2
+"""Part of the cache's fingerprint; increases when `app/gallery/photo.py` judges photos differently."""
+
+MAX_REPORTED_PROBLEMS = 5
+"""At once, so that similar people do not drown the other messages of a start."""
+
+
+class NewPhoto(NamedTuple):
+    """A photo to be added to the gallery."""
+
+    filename: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Added:
+    """A photo that is in the gallery now."""
+
+    person: str
+    photo: PhotoRecord
+    warnings: Tuple[GalleryWarning, ...] = ()
+    """The photo may show another person: it resembles one, or none of the person's own photos."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A photo that was not added."""
+
+    person: str
+    reason: Reason
+    finding: Optional[PhotoFinding] = None
+    """None for a duplicate, which is not examined again."""
+    duplicate_of: Optional[PhotoRecord] = None
+    """The same photo in the gallery, of this person (ALREADY_ENROLLED) or of another (OTHER_PERSONS_PHOTO)."""
+
+
+AddResult = Union[Added, Refused]
+
+
+class Gallery:
+    """The enrolled people of a folder of photos. `people` and `index` are replaced whenever the folder has changed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recognizer: Recognizer,
+        networks: Optional[NetworkThread] = None,
+    ) -> None:
+        """`networks` is the thread on which `recognizer` may be used; default: the one that makes this object."""
+        self._settings = settings.gallery
+        self._limits = settings.quality.photo_limits(recognizer.detector.photo_score)
+        self._recognizer = recognizer
+        self._networks = networks or NetworkThread()
+        fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits}"
+        self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
+        self._closing = threading.Event()
+        self._watcher: Optional[threading.Thread] = None
+        self._refreshing = threading.Lock()
+        self._reported: Set[str] = set()
+        self.people = EnrolledPeople()
+        self.threshold = recognizer.threshold
+        self.index = self.people.index()
+
+    def load(self, progress: Optional[Progress] = None) -> None:
+        """Reads the folder for the first time; findings of an earlier run come from the cache."""
+        self._refresh(progress)
+        if not len(self.index):
+            logger.warning(
+                "no one is enrolled: put photos into %s; until then all faces are unknown", self._settings.folder
+            )
+
+    def examine(self, data: bytes) -> PhotoFinding:
+        """What can be found in a photo, given the bytes of its file."""
+        header = read_header(data)
+        try:
+            picture = decode_picture(data, "photo")
+        except SourceError as error:
+            return PhotoFinding(Reason.UNREADABLE, message=str(error).partition(": ")[2])
+        rotated = header is not None and header.orientation != UPRIGHT
+        return self._networks.call(
+            lambda: examine_photo(picture, self._recognizer, self._limits, rotated_by_exif=rotated),
+            Priority.ENROLMENT,
+        )
+
+    def add(self, name: str, photo: NewPhoto) -> AddResult:
+        """Adds a photo of a person, if it is good enough and not in the gallery already.
+
+        Not for the thread of the networks while `watch` is on: the watching thread may be waiting for it.
+        """
+        (result,) = self.add_all(name, [photo])
+        return result
+
+    def add_all(self, name: str, photos: Iterable[NewPhoto]) -> List[AddResult]:
+        """Adds several photos of a person; they are also checked against each other."""
+        person = display_name(self._settings.folder, name)
+        known = {record.content_hash: record for record in self.people.photos}
+        results: List[AddResult] = []
+        for photo in photos:
+            result = self._add(name, person, photo, known)
+            results.append(result)
+            if isinstance(result, Added):
+                known[result.photo.content_hash] = result.photo
+        self._refresh()
+        outliers = {warning.photos[0]: warning for warning in find_outliers(self.people, self.threshold)}
+        return [
+            replace(result, warnings=(outliers[result.photo.path],))
+            if isinstance(result, Added) and not result.warnings and result.photo.path in outliers
+            else result
+            for result in results
+        ]
+
+    def _add(self, name: str, person: str, photo: NewPhoto, known: Dict[str, PhotoRecord]) -> AddResult:
+        content_hash = hashlib.sha256(photo.data).hexdigest()
+        duplicate = known.get(content_hash)
+        if duplicate is not None:
+            own = duplicate.person == person
+            reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO
+            return Refused(person, reason, duplicate_of=duplicate)
+        if PurePath(photo.filename).suffix.lower() in PHOTO_SUFFIXES:
+            finding = self.examine(photo.data)
+        else:
+            finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PHOTO_SUFFIXES)}")
+        if not finding.used:
+            return Refused(person, finding.reason, finding)
+        path = add_photo(self._settings.folder, name, photo.filename, photo.data)
+        record = PhotoRecord(path.relative_to(self._settings.folder).as_posix(), person, content_hash, finding)
+        warning = resembles_another(self.people, self.threshold, record)
+        return Added(person, record, () if warning is None else (warning,))
+
+    def problems(self) -> List[str]:
+        """What the owner of the gallery should check: files that cannot be read, people that may be confused."""
+        warnings = check_people(self.people, self.threshold)
+        return [*self._folder.problems, *(warning.message for warning in warnings)]
+
+    def watch(self) -> None:
+        """Checks the folder for changes from now on, until `close`."""
+        if self._settings.reload_every_s > 0:
+            self._watcher = threading.Thread(target=self._watch, name="gallery", daemon=True)
+            self._watcher.start()
+
+    def close(self) -> None:
+        """Stops watching. The networks must be closed first, as the watching thread may be waiting for them."""
+        self._closing.set()
+        if self._watcher is not None:
+            self._watcher.join(timeout=5)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(self._settings.reload_every_s):
+            try:
+                self._refresh()
+            except ShutDownError:
+                return
+            except AppError as error:
+                self._report_once(logging.ERROR, str(error))
+            except Exception:  # the root of a thread; the run continues with the people that it knows
+                if "fault" not in self._reported:
+                    self._reported.add("fault")
+                    logger.exception("the gallery could not be read again")
+
+    def _refresh(self, progress: Optional[Progress] = None) -> None:
+        with self._refreshing:
+            people = self._folder.refresh(time.time(), progress)
+            if people is None:
+                return
+            before = self.people
+            # The index first: whoever sees the new people, on another thread, can rely on their being recognized.
+            self.index = people.index()
+            self.people = people
+            self._report(before, people)
+
+    def _report(self, before: EnrolledPeople, people: EnrolledPeople) -> None:
+        names = {photo.person for photo in people.row_photos}
+        used = f"{counted(len(names), 'person', 'people')}, {counted(len(people.row_photos), 'photo')}"
+        logger.info("gallery: %s in use, threshold %.2f", used, self.threshold)
+        known_before = {(photo.path, photo.content_hash) for photo in before.photos}
+        for photo in people.photos:
+            if photo.finding.message and (photo.path, photo.content_hash) not in known_before:
+                level = logging.INFO if photo.finding.used else logging.WARNING
+                logger.log(level, "photo %s: %s", photo.path, photo.finding.message)
+        new = [problem for problem in self.problems() if problem not in self._reported]
+        for problem in new[:MAX_REPORTED_PROBLEMS]:
+            self._report_once(logging.WARNING, problem)
+        if len(new) > MAX_REPORTED_PROBLEMS:
+            self._reported.update(new)
+            more = len(new) - MAX_REPORTED_PROBLEMS
+            logger.warning("gallery: %d more problems; see all with: %s people check", more, program())
+
+    def _report_once(self, level: int, message: str) -> None:
+        if message not in self._reported:
+            self._reported.add(message)
+            logger.log(level, "gallery: %s", message)

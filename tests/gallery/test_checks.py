@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+
+from app.gallery.checks import WarningKind, check_people, find_outliers, resembles_another
+from app.gallery.people import EnrolledPeople, PhotoFinding
+from app.types import Reason
+
+EAST, NORTH, UP = np.eye(3)
+
+
+def between(one, other, cosine):
+    """A unit vector with this cosine to `one`, in the plane of both."""
+    return cosine * one + np.sqrt(1 - cosine**2) * other
+
+
+def test_an_empty_gallery_has_no_people_and_no_warnings():
+    gallery = EnrolledPeople()
+    assert gallery.names == ()
+    assert gallery.embeddings.shape[0] == 0
+    assert check_people(gallery, 0.3) == []
+
+
+def test_photos_become_rows_of_unit_length_and_unusable_ones_do_not(record):
+    gallery = EnrolledPeople((record("b.jpg", "B", 5 * NORTH), record("a.jpg", "A", EAST), record("c.jpg", "C")))
+    assert gallery.names == ("A", "B", "C")
+    assert [photo.path for photo in gallery.row_photos] == ["a.jpg", "b.jpg"]
+    np.testing.assert_allclose(gallery.embeddings, [EAST, NORTH])
+    assert gallery.embeddings.dtype == np.float32
+
+
+def test_the_same_photo_twice_under_one_name_is_one_row_and_no_warning(record):
+    gallery = EnrolledPeople((record("A_1.jpg", "A", EAST, "same"), record("A_2.jpg", "A", EAST, "same")))
+    assert len(gallery.photos) == 2
+    assert [photo.path for photo in gallery.row_photos] == ["A_1.jpg"]
+    assert check_people(gallery, 0.3) == []
+
+
+def test_the_same_photo_under_two_names_gives_one_warning_with_both_names_and_photos(record):
+    gallery = EnrolledPeople((record("a.jpg", "Ann", EAST, "same"), record("b.jpg", "Bob", EAST, "same")))
+    (warning,) = check_people(gallery, 0.3)
+    assert warning.kind is WarningKind.SAME_PHOTO
+    assert warning.people == ("Ann", "Bob")
+    assert all(word in warning.message for word in ("a.jpg", "b.jpg", "Ann", "Bob"))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_people_nearer_than_the_threshold_are_warned_of_by_their_nearest_photos(record, swapped):
+    photos = [
+        record("a1.jpg", "Ann", UP),
+        record("a2.jpg", "Ann", EAST),
+        record("b1.jpg", "Bob", between(EAST, NORTH, 0.5)),
+        record("b2.jpg", "Bob", between(EAST, NORTH, 0.6)),
+        record("c.jpg", "Cid", -EAST),
+    ]
+    (warning,) = check_people(EnrolledPeople(tuple(photos[::-1] if swapped else photos)), 0.45)
+    assert warning.kind is WarningKind.SIMILAR_PEOPLE
+    assert warning.people == ("Ann", "Bob")
+    assert warning.photos == ("a2.jpg", "b2.jpg")
+    assert warning.similarity == pytest.approx(0.6)
+
+
+def test_people_farther_than_the_threshold_are_not_warned_of(record):
+    gallery = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", between(EAST, NORTH, 0.44))))
+    assert check_people(gallery, 0.45) == []
+
+
+def test_similar_people_are_found_across_a_large_gallery(record):
+    rng = np.random.default_rng(7)
+    rows = rng.normal(size=(2500, 64))
+    rows[2400] = rows[10]
+    rows[2300] = rows[1500]
+    gallery = EnrolledPeople(tuple(record(f"{n:04}.jpg", f"p{n:04}", row) for n, row in enumerate(rows)))
+    assert [warning.people for warning in check_people(gallery, 0.9)] == [
+        ("p0010", "p2400"),
+        ("p1500", "p2300"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("person", "embedding", "other"),
+    [
+        ("Ann", between(NORTH, EAST, 0.85), ("Bob", "b.jpg", 0.85)),
+        ("Cid", 3 * between(EAST, UP, 0.5), ("Ann", "a.jpg", 0.5)),
+        ("Cid", between(EAST, UP, 0.44), None),
+        ("Bob", between(NORTH, EAST, 0.85), None),
+    ],
+)
+def test_a_new_photo_that_is_nearer_to_another_person_is_warned_of(record, person, embedding, other):
+    people = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", NORTH)))
+    warning = resembles_another(people, 0.45, record("new.jpg", person, embedding))
+    if other is None:
+        assert warning is None
+    else:
+        assert warning.people == (person, other[0]) and warning.photos == ("new.jpg", other[1])
+        assert warning.similarity == pytest.approx(other[2])
+
+
+def test_in_an_empty_gallery_a_new_photo_resembles_no_one(record):
+    assert resembles_another(EnrolledPeople(), 0.45, record("a.jpg", "Ann", EAST)) is None
+
+
+def test_a_photo_unlike_all_others_of_its_person_is_warned_of(record):
+    alike = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
+    wrong = record("Ann/wrong.jpg", "Ann", between(EAST, NORTH, 0.44))
+    (warning,) = find_outliers(EnrolledPeople((*alike, wrong)), 0.45)
+    assert warning.kind is WarningKind.OUTLIER
+    assert (warning.people, warning.photos) == (("Ann",), ("Ann/wrong.jpg",))
+    assert warning.similarity == pytest.approx(0.44)
+    assert check_people(EnrolledPeople((*alike, wrong)), 0.45) == [], "not at every start"
+
+
+def test_of_two_photos_alone_neither_is_an_outlier(record):
+    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", NORTH), record("c.jpg", "Ann"))
+    assert find_outliers(EnrolledPeople(photos), 0.45) == []
+
+
+def test_a_photo_like_one_other_of_its_person_is_not_warned_of(record):
+    photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", between(EAST, NORTH, 0.46)))
+    far = record("c.jpg", "Ann", between(EAST, UP, 0.9))
+    assert find_outliers(EnrolledPeople((*photos, far)), 0.45) == []
+
+
+def test_a_person_without_a_usable_photo_is_warned_of_with_the_reason(record):
+    gallery = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", reason=Reason.TOO_BLURRED)))
+    (warning,) = check_people(gallery, 0.3)
+    assert warning.kind is WarningKind.NO_USABLE_PHOTO
+    assert warning.people == ("Bob",)
+    assert "b.jpg: too_blurred" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "embedding"),
+    [
+        (Reason.USED, None),
+        (Reason.NO_FACE, EAST),
+        (Reason.USED, np.array([1.0, np.nan])),
+        (Reason.USED, np.zeros(3)),
+        (Reason.USED, np.eye(3)),
+    ],
+)
+def test_a_contradictory_finding_is_an_error(reason, embedding):
+    with pytest.raises(ValueError, match="PhotoFinding"):
+        PhotoFinding(reason, embedding)
+
+
+def test_embeddings_of_two_models_cannot_be_mixed(record):
+    with pytest.raises(ValueError, match=r"\[2, 3\]"):
+        EnrolledPeople((record("a.jpg", "A", EAST), record("b.jpg", "B", np.ones(2))))
