@@ -15,35 +15,34 @@ from app.types import NOT_COMPARED_YET, Match, Reason
 
 @dataclass(frozen=True)
 class Candidates:
-    """The two people nearest to one face. A person is as near as their best photo."""
+    """The two people nearest to one face, each by their most similar photo."""
 
     person: Optional[str] = None
-    """None: there was nobody to compare with."""
+    """None: there is no one to compare with."""
     similarity: float = 0.0
-    """Cosine, -1..1; NaN when the face had no embedding."""
+    """Cosine, -1..1; NaN if the face has no embedding."""
     photo: Optional[str] = None
     """The person's best photo, as a path inside the gallery."""
     runner_up: Optional[str] = None
     runner_up_similarity: float = 0.0
 
 
-NOBODY = Candidates()
+NO_CANDIDATE = Candidates()
 NO_EMBEDDING = Candidates(similarity=float("nan"))
 
 
 class PersonIndex:
-    """An exact inner-product search over every photo of a gallery.
+    """Exact inner-product search over all photos of a gallery.
 
-    Never changed once it is made, and searching only reads: threads may share one, and a new gallery gets a new
-    index that takes the old one's place by a plain assignment.
+    Immutable, so that threads can share it; a changed gallery gets a new index.
     """
 
     def __init__(
         self, embeddings: np.ndarray, people: Sequence[str], photos: Sequence[str], generation: int = 0
     ) -> None:
-        """`people` and `photos` name whom each row of `embeddings` (R x D, unit length) shows, and in which file.
+        """`people` and `photos` are the person and the file of each row of `embeddings` (R x D, unit length).
 
-        `generation` grows with every change of the gallery, so that names given by an older one can be questioned.
+        `generation` increases with every change of the gallery, so that faces are compared again after it.
         """
         if not len(embeddings) == len(people) == len(photos):
             raise ValueError(
@@ -55,23 +54,23 @@ class PersonIndex:
         self._dimension = embeddings.shape[1]
         self._photos = list(photos)
         self._people_of_rows = list(people)
-        most = max(Counter(self._people_of_rows).values(), default=0)
-        # All photos of the best person may come before the first one of the next.
-        self._depth = min(most + 1, len(self._photos))
+        # All photos of the best person may precede the first one of the runner-up.
+        most_photos = max(Counter(self._people_of_rows).values(), default=0)
+        self._depth = min(most_photos + 1, len(self._photos))
         self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
         if self._index is not None:
             self._index.add(embeddings)
 
     def __len__(self) -> int:
-        """How many photos there are to compare with."""
+        """The number of photos."""
         return len(self._photos)
 
     def search(self, embeddings: np.ndarray) -> List[Candidates]:
-        """For each row of `embeddings` (N x D, unit length) the nearest person and the runner-up."""
+        """The nearest person and the runner-up for each row of `embeddings` (N x D, unit length)."""
         if embeddings.ndim != 2:
             raise ValueError(f"embeddings must have the shape N x D, not {embeddings.shape}")
         comparable = np.isfinite(embeddings).all(axis=1)
-        found = [NOBODY if row else NO_EMBEDDING for row in comparable]
+        found = [NO_CANDIDATE if row else NO_EMBEDDING for row in comparable]
         if self._index is None or not comparable.any():
             return found
         if embeddings.shape[1] != self._dimension:
@@ -79,7 +78,7 @@ class PersonIndex:
                 f"embeddings must have {self._dimension} columns like the gallery's, not {embeddings.shape[1]}"
             )
         queries = np.ascontiguousarray(embeddings[comparable], dtype=np.float32)
-        # A few faces are not worth waking (and then spinning) other cores, which are decoding and encoding.
+        # For a few faces it is not worth waking other cores, which then spin while they are needed for video.
         self._faiss.omp_set_num_threads(1)
         similarities, rows = self._index.search(queries, self._depth)
         for face, near, at in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
@@ -87,7 +86,7 @@ class PersonIndex:
         return found
 
     def _two_people(self, similarities: List[float], rows: List[int]) -> Candidates:
-        """`rows` come nearest first."""
+        """From photos in order of similarity."""
         person = self._people_of_rows[rows[0]]
         for similarity, row in zip(similarities[1:], rows[1:]):
             other = self._people_of_rows[row]
@@ -128,6 +127,6 @@ def _import_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise GalleryError(
-            f"FAISS, which compares the faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
+            f"FAISS, which compares faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
         ) from error
     return faiss

@@ -11,11 +11,11 @@ from app.settings import TrackingSettings
 from app.types import NO_TRACK
 
 _VELOCITY_INERTIA = 0.5
-"""How much of the old velocity stays when a new one is measured; detectors' boxes tremble."""
-_PREDICT_AT_MOST_S = 0.5
-"""Nobody walks on in the same way for longer than this behind a pillar."""
+"""Share of the old velocity that is kept when a new one is measured: the boxes of detectors jitter."""
+_MAX_PREDICTION_S = 0.5
+"""Hidden people are not assumed to keep their direction for longer than this."""
 _SLOW_FRAMES = 1.5
-"""A track survives this many of the channel's own intervals, however slowly its frames come."""
+"""A track survives this many frame intervals of its channel, however long they are."""
 _TINY = 1e-9
 
 
@@ -28,17 +28,17 @@ class TrackerState:
     """All tracks of one channel as parallel arrays, the oldest first. The arrays are never written to."""
 
     boxes: np.ndarray = _zeros((0, 4), np.float64)
-    """Where each was last seen."""
+    """Where each face was last seen."""
     velocities: np.ndarray = _zeros((0, 2), np.float64)
-    """Of the box's centre, pixels a second."""
+    """Of the centre of the box, in pixels per second."""
     keys: np.ndarray = _zeros((0,), np.int64)
-    """Known from the first frame on, never used again."""
+    """Assigned in the first frame, never reused."""
     ids: np.ndarray = _zeros((0,), np.int64)
-    """What the world sees: NO_TRACK until confirmed, then 1, 2, 3 … without gaps, never used again."""
+    """Public ids: NO_TRACK until confirmed, then 1, 2, 3 … without gaps, never reused."""
     hits: np.ndarray = _zeros((0,), np.int64)
-    """Of a track not confirmed yet: frames with the face less frames without it."""
+    """Of an unconfirmed track: frames with the face minus frames without it."""
     hidden: np.ndarray = _zeros((0,), np.bool_)
-    """Not seen in the last frame."""
+    """Whether the face was missing in the last frame."""
     first_seen: np.ndarray = _zeros((0,), np.float64)
     last_seen: np.ndarray = _zeros((0,), np.float64)
     next_key: int = 1
@@ -52,7 +52,7 @@ class TrackerState:
         return len(self.keys)
 
     def chosen(self, rows: np.ndarray) -> TrackerState:
-        """The state with only the tracks that `rows`, a mask or indices, names."""
+        """The state with only these tracks; `rows` is a mask or indices."""
         arrays = {name: getattr(self, name)[rows] for name in _COLUMNS}
         return replace(self, **arrays)
 
@@ -65,9 +65,9 @@ class Assignment:
     """Which track each face of the frame belongs to."""
 
     rows: np.ndarray
-    """One a face: its row in the new state."""
+    """One per face: its row in the new state."""
     returned: np.ndarray
-    """One a face: whether its track was hidden before, so that it might be somebody else who stepped out."""
+    """One per face: whether its track was hidden before, so that it may be another person who stepped out."""
 
 
 def step(
@@ -75,10 +75,10 @@ def step(
 ) -> Tuple[TrackerState, Assignment]:
     """The state after a frame in which faces were found at `boxes` (N x 4).
 
-    A face belongs to the track whose last or foreseen place it overlaps most; a face without one starts a track.
-    A track gets its id when it was seen in `min_hits` frames more than it was missed, and is forgotten when it was
-    unseen for `forget_after_s`; without an id already when it was missed as often as seen. A clock that jumps back is
-    borne: what was seen "later" counts as seen now.
+    A face belongs to the track whose last or predicted position it overlaps most; a face without one starts a track.
+    A track gets its id when it was seen in `min_hits` more frames than it was missed in. It is forgotten when it was
+    not seen for `forget_after_s`, or, without an id, when it was missed as often as seen. The clock may jump back: what
+    was seen "later" counts as seen now.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     state = _with_time(state, time, settings.forget_after_s)
@@ -88,46 +88,46 @@ def step(
     seen = _with_seen(state, boxes[faces], tracks)
     kept = ~seen.hidden | (seen.ids != NO_TRACK) | (seen.hits > 0)
     row_now = np.cumsum(kept) - 1
-    fresh = np.ones(len(boxes), np.bool_)
-    fresh[faces] = False
+    new = np.ones(len(boxes), np.bool_)
+    new[faces] = False
     rows = np.empty(len(boxes), np.int64)
     rows[faces] = row_now[tracks]
     survivors = seen.chosen(kept)
-    rows[fresh] = len(survivors) + np.arange(np.count_nonzero(fresh))
-    return _confirmed(_with_new(survivors, boxes[fresh]), settings.min_hits), Assignment(rows, returned)
+    rows[new] = len(survivors) + np.arange(np.count_nonzero(new))
+    return _confirmed(_with_new(survivors, boxes[new]), settings.min_hits), Assignment(rows, returned)
 
 
 def restarted(state: TrackerState) -> TrackerState:
-    """No tracks, but the numbers go on: for a picture that has nothing to do with the one before."""
+    """A state without tracks whose ids continue: for a picture that is unrelated to the one before."""
     return TrackerState(next_key=state.next_key, next_id=state.next_id)
 
 
 def _with_time(state: TrackerState, time: float, forget_after_s: float) -> TrackerState:
-    """The state at the time of a new frame, without the tracks that are too old by then."""
+    """The state at the time of a new frame, without the tracks that are too old."""
     interval = max(0.0, time - state.time) if np.isfinite(state.time) else 0.0
     intervals = (state.intervals[1], interval)
-    # Of two intervals the shorter: a single gap in the stream does not make it a slow one.
-    patience = max(forget_after_s, _SLOW_FRAMES * min(intervals))
+    # The shorter of two intervals: a single gap in the stream does not make it a slow one.
+    forget_after_s = max(forget_after_s, _SLOW_FRAMES * min(intervals))
     last_seen = np.minimum(state.last_seen, time)
     first_seen = np.minimum(state.first_seen, time)
     state = replace(state, time=time, intervals=intervals, last_seen=last_seen, first_seen=first_seen)
-    alive = time - last_seen <= patience
+    alive = time - last_seen <= forget_after_s
     return state if alive.all() else state.chosen(alive)
 
 
 def _overlaps(state: TrackerState, boxes: np.ndarray) -> np.ndarray:
-    """Faces x tracks: the better of the overlaps with where the face was and with where it was heading."""
+    """Faces x tracks: the larger of the overlaps with the last and with the predicted position."""
     if not len(state) or not len(boxes):
         return np.zeros((len(boxes), len(state)))
-    ahead_s = np.minimum(state.time - state.last_seen, _PREDICT_AT_MOST_S)[:, None]
-    foreseen = state.boxes + np.tile(state.velocities * ahead_s, 2)
-    both = iou(boxes, np.concatenate([state.boxes, foreseen]))
+    ahead_s = np.minimum(state.time - state.last_seen, _MAX_PREDICTION_S)[:, None]
+    predicted = state.boxes + np.tile(state.velocities * ahead_s, 2)
+    both = iou(boxes, np.concatenate([state.boxes, predicted]))
     best: np.ndarray = np.maximum(both[:, : len(state)], both[:, len(state) :])
     return best
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box with every other one, N x M; 0 where a box is empty or not a number."""
+    """Intersection over union of each box with each other one, N x M; 0 where a box is empty or not finite."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     width, height = np.moveaxis(np.maximum(high - low, 0), 2, 0)
@@ -144,9 +144,9 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return areas
 
 
-def _pair(overlaps: np.ndarray, least: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Faces and their tracks: the greatest overlap first, and of equal ones the earlier face, then the older track."""
-    near_faces, near_tracks = np.nonzero(overlaps >= least)
+def _pair(overlaps: np.ndarray, min_iou: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Faces and their tracks: the largest overlap first; of equal ones the earlier face, then the older track."""
+    near_faces, near_tracks = np.nonzero(overlaps >= min_iou)
     order = np.argsort(-overlaps[near_faces, near_tracks], kind="stable")
     faces: List[int] = []
     tracks: List[int] = []
@@ -162,7 +162,7 @@ def _pair(overlaps: np.ndarray, least: float) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _with_seen(state: TrackerState, boxes: np.ndarray, tracks: np.ndarray) -> TrackerState:
-    """The state in which `tracks` were seen at `boxes` and all others were not."""
+    """The state after `tracks` were seen at `boxes`, and no others."""
     hidden = np.ones(len(state), np.bool_)
     hidden[tracks] = False
     elapsed = (state.time - state.last_seen[tracks])[:, None]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.gallery.people import EnrolledPeople
-from app.identity.index import NO_EMBEDDING, NOBODY, Candidates, decide
+from app.identity.index import NO_CANDIDATE, NO_EMBEDDING, Candidates, decide
 from app.types import Match, Reason
 
 
@@ -96,7 +96,7 @@ def ann_before_bob(similarity, runner_up_similarity):
 @pytest.mark.parametrize(
     ("candidates", "name", "reason"),
     [
-        (NOBODY, None, Reason.NO_ONE_ENROLLED),
+        (NO_CANDIDATE, None, Reason.NO_ONE_ENROLLED),
         (NO_EMBEDDING, None, Reason.NOT_COMPARED_YET),
         (ann_before_bob(0.39, 0.1), None, Reason.BELOW_THRESHOLD),
         (ann_before_bob(0.4, 0.1), "Ann", Reason.MATCHED),
