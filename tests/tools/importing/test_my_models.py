@@ -83,9 +83,9 @@ def test_nothing_is_written_into_a_file_of_entries_that_cannot_be_read(install, 
     path = catalog_path.with_name(MY_MODELS)
     path.write_bytes(content)
     for name, replace in (("another", False), ("mine", True)):
-        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: .*mend"):
+        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: "):
             check_name(name, read_catalog(catalog_path), replace)
-        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: .*mend"):
+        with pytest.raises(ModelError, match=r"my_models\.yaml:\d: "):
             install(name)
     assert files(catalog_path.parent).keys() == {"catalog.yaml", MY_MODELS} and path.read_bytes() == content
 
