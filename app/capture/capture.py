@@ -1,7 +1,7 @@
-"""Frames come in: all sources of a run at the same time, each read by a thread of its own.
+"""Frames come in: all sources of a run at the same time, each read by its own thread.
 
-A live source has a slot for its newest frame: whoever is slow sees the present, never a growing delay. A recording or
-a list of pictures has a short queue that holds its reader back: every frame comes exactly once, in order.
+A live source keeps only its newest frame, so that a slow consumer sees the present instead of a growing delay. A
+recording or a list of pictures has a short queue that blocks its reader: every frame comes exactly once, in order.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from app.types import Frame
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
-LOOK_AT_LEAST_EVERY_S = 0.5
+MAX_WATCHDOG_PERIOD_S = 0.5
 
 
 class Channels:
-    """All sources of a run, read at the same time, taken from in turn.
+    """All sources of a run, read at the same time; frames are taken from each in turn.
 
-    The first opening of a source must succeed, else its channel has failed; the others go on.
+    A channel fails if its source cannot be opened the first time; the others go on.
     """
 
     def __init__(
@@ -49,18 +49,15 @@ class Channels:
             CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock, self._is_finished)
             for source in sources
         ]
-        look_every_s = min(settings.open_timeout_s, settings.read_timeout_s) / 10
-        self._watchdog = threading.Thread(
-            target=self._watch, args=(min(LOOK_AT_LEAST_EVERY_S, look_every_s),), name="capture-watchdog", daemon=True
-        )
+        period_s = min(MAX_WATCHDOG_PERIOD_S, settings.open_timeout_s / 10, settings.read_timeout_s / 10)
+        self._watchdog = threading.Thread(target=self._watch, args=(period_s,), name="capture-watchdog", daemon=True)
         with self._lock:
             for thread in self._threads:
                 thread.start()
         self._watchdog.start()
 
     def take(self, timeout_s: float) -> Optional[Frame]:
-        """The next frame, from each channel in turn. None after `timeout_s` without one, when all have finished, or
-        after `wake`."""
+        """The next frame, from each channel in turn. None if none arrives in `timeout_s`, or on `wake`, or at the end."""
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             while True:
@@ -81,7 +78,7 @@ class Channels:
 
     @property
     def finished(self) -> bool:
-        """Whether no frame will come any more: all channels ended or failed, and every frame was taken."""
+        """Whether all channels have ended or failed and every frame was taken."""
         with self._lock:
             return self._is_finished()
 
@@ -90,15 +87,15 @@ class Channels:
         with self._lock:
             return tuple(thread.status() for thread in self._threads)
 
-    def look_after_all(self) -> None:
-        """What the watchdog does every now and then."""
+    def check_health(self) -> None:
+        """Finds channels that stall or hang. The watchdog calls it periodically."""
         with self._lock:
             now = self._clock()
             for thread in self._threads:
-                thread.look_after(now)
+                thread.check_health(now)
 
     def close(self) -> None:
-        """End all threads. One that hangs is left behind after a short wait; it cannot keep the program alive."""
+        """Ends all threads. One that hangs is left behind after a short wait; as a daemon it ends with the program."""
         self._closed.set()
         with self._lock:
             for thread in self._threads:
@@ -108,7 +105,7 @@ class Channels:
         self._watchdog.join(CLOSE_WITHIN_S)
         for thread in self._threads:
             if not thread.join(deadline):
-                log.warning("%s: its reader still hangs and is left behind", thread.source)
+                log.warning("%s: the reader still hangs and is left behind", thread.source)
 
     def __enter__(self) -> Channels:
         return self
@@ -131,6 +128,6 @@ class Channels:
     def _is_finished(self) -> bool:
         return self._closed.is_set() or all(thread.drained for thread in self._threads)
 
-    def _watch(self, look_every_s: float) -> None:
-        while not self._closed.wait(look_every_s):
-            self.look_after_all()
+    def _watch(self, period_s: float) -> None:
+        while not self._closed.wait(period_s):
+            self.check_health()

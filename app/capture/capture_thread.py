@@ -1,8 +1,8 @@
-"""One channel's thread: it opens the reader, reads it, and opens it again when it broke.
+"""One channel's thread: it opens the reader, reads it, and reopens it after a failure.
 
-A live source that hangs in a read (a frozen camera, a cut cable; no setting of GStreamer ends that) is abandoned: the
-stuck thread keeps its reader and releases it whenever it wakes, what it still brings is thrown away, and a fresh
-thread takes its place.
+A live source that hangs in a read (a frozen camera, a cut cable; GStreamer has no time-out for that) is abandoned: the
+stuck thread keeps its reader and closes it if it ever returns, its late frames are discarded, and a new thread takes
+over.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections import deque
 from dataclasses import replace
 from typing import Callable, Deque, List, Optional
 
-from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus, backoff_s
-from app.capture.opening import PROBE_MOST_S
+from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
+from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
 from app.credentials import masked
@@ -27,21 +27,26 @@ from app.types import Frame
 log = logging.getLogger(__name__)
 
 HEALTHY_AFTER_S = 10.0
-"""A source that ran this long is thought well again: its next break is met with the shortest pause."""
+"""After this time without a failure the pause before a reconnection starts at its minimum again."""
 HANG_FACTOR = 1.2
-"""How much longer than its own time-out a reader may take before it counts as hanging."""
-MOST_ABANDONED = 3
-"""With so many stuck threads a channel starts no further one: a driver that never returns must not eat memory."""
+"""A reader that takes this many times its own time-out counts as hanging."""
+MAX_ABANDONED = 3
+"""With this many stuck threads a channel starts no new one: a driver that never returns must not use up memory."""
 
 OpenReader = Callable[[Source, CaptureSettings], Reader]
 Clock = Callable[[], float]
 
 
+def backoff_s(failures: int, minimum: float, maximum: float) -> float:
+    """The pause before a reconnection, doubled after each failure in a row: 1, 2, 4 ... 30 s."""
+    return float(min(maximum, minimum * 2.0 ** min(failures, 60)))
+
+
 class CaptureThread:
     """One channel: its reader's thread, its state, and the frames that wait to be taken.
 
-    Everything that changes is guarded by the lock that all channels share. A thread belongs to a generation; when a
-    hanging one is abandoned the generation goes up, and whatever the old thread does afterwards has no effect.
+    All mutable state is guarded by the lock that the channels share. A thread belongs to a generation; when a hanging
+    one is abandoned the generation increases, and nothing that the old thread does afterwards has an effect.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class CaptureThread:
         self._thread: Optional[threading.Thread] = None
         self._abandoned: List[threading.Thread] = []
 
-    # Called by `Channels`, which holds the lock.
+    # Called by `Channels` with the lock held.
 
     def start(self) -> None:
         self._thread = threading.Thread(
@@ -89,7 +94,7 @@ class CaptureThread:
         self._thread.start()
 
     def pop(self) -> Optional[Frame]:
-        """The next frame, if one waits."""
+        """The next frame, if there is one."""
         if not self._frames:
             return None
         self._wake.notify_all()
@@ -111,8 +116,8 @@ class CaptureThread:
             last_error=self._last_error,
         )
 
-    def look_after(self, now: float) -> None:
-        """Notice that the reader is silent; give up on it when it hangs."""
+    def check_health(self, now: float) -> None:
+        """Marks a silent reader as stalled, and abandons one that hangs."""
         if self._busy_since is None or self._closing:
             return
         silent_s = now - self._busy_since
@@ -127,7 +132,7 @@ class CaptureThread:
         self._wake.notify_all()
 
     def join(self, deadline: float) -> bool:
-        """Called without the lock. False when the thread still hangs at the deadline."""
+        """Called without the lock. False if the thread still runs at the deadline."""
         if self._thread is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
             return not self._thread.is_alive()
@@ -141,45 +146,42 @@ class CaptureThread:
                 return
             while self._open_and_read(generation) and self._pause(generation):
                 pass
-        except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would hear of it
-            log.error("%s: capture ended by a fault of this program\n%s", self.source, masked(traceback.format_exc()))
-            self._fail(generation, f"{self.source}: fault of this program: {masked(repr(error))}")
+        except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would report it
+            log.error("%s: capture ended by a bug in this program\n%s", self.source, masked(traceback.format_exc()))
+            self._fail(generation, f"{self.source}: bug in this program: {masked(repr(error))}")
 
     def _open_and_read(self, generation: int) -> bool:
-        """One life of a reader; whether another should follow."""
+        """Opens a reader and reads it to its end; whether it is to be reopened."""
         if not self._begin_opening(generation):
             return False
         try:
             reader = self._open_reader(self.source, self._settings)
         except SourceError as error:
-            return self._broke(generation, str(error), stalled=False)
+            return self._handle_failure(generation, str(error), stalled=False)
         try:
             if not self._opened(generation, reader):
                 return False
             return self._read_all(generation, reader)
         except SourceError as error:
-            return self._broke(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
+            return self._handle_failure(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
         finally:
             reader.close()
 
     def _read_all(self, generation: int, reader: Reader) -> bool:
         while self._begin_reading(generation, reader):
-            raw = self._read_one(reader)
+            try:
+                raw = reader.read()
+            finally:
+                with self._wake:
+                    self._counters.unreadable = reader.unreadable
             captured_at = self._wall_clock()
             if raw is None:
-                return self._no_more(generation, reader)
+                return self._handle_end(generation, reader)
             if not self._deliver(generation, raw, captured_at):
                 return False
         return False
 
-    def _read_one(self, reader: Reader) -> Optional[RawFrame]:
-        try:
-            return reader.read()
-        finally:
-            with self._wake:
-                self._counters.unreadable = reader.unreadable
-
-    # Steps of the thread: each takes the lock, and does nothing when the thread has been abandoned.
+    # Steps of the thread. Each takes the lock, and does nothing if the thread has been abandoned.
 
     def _begin_opening(self, generation: int) -> bool:
         with self._wake:
@@ -187,8 +189,8 @@ class CaptureThread:
                 return False
             may_hang = self.source.live or self.source.remote
             self._busy_since = self._clock() if may_hang else None
-            self._busy_limit_s = HANG_FACTOR * (self._settings.open_timeout_s + self._settings.read_timeout_s)
-            self._busy_limit_s += PROBE_MOST_S
+            timeouts_s = self._settings.open_timeout_s + self._settings.read_timeout_s
+            self._busy_limit_s = HANG_FACTOR * timeouts_s + PROBE_TIMEOUT_S
             return True
 
     def _opened(self, generation: int, reader: Reader) -> bool:
@@ -218,7 +220,12 @@ class CaptureThread:
             if not self._current(generation):
                 return False
             self._busy_since = None
-            self._running_again()
+            if self._first_frame_at is None:
+                self._first_frame_at = self._clock()
+                if self.state is ChannelState.RECONNECTING:
+                    self._counters.reconnects += 1
+                    log.info("%s: reconnected", self.source)
+            self.state = ChannelState.RUNNING
             frame = Frame(
                 source=self.source.name,
                 index=self._counters.read,
@@ -238,10 +245,10 @@ class CaptureThread:
             self._arrived.notify_all()
             return True
 
-    def _no_more(self, generation: int, reader: Reader) -> bool:
-        """A reader has nothing more to give: a live one broke, a recording is at its end."""
+    def _handle_end(self, generation: int, reader: Reader) -> bool:
+        """The reader has no more frames: a live source was disconnected, a recording is at its end."""
         if reader.live:
-            return self._broke(generation, f"{self.source}: the connection broke", stalled=False)
+            return self._handle_failure(generation, f"{self.source}: connection lost", stalled=False)
         with self._wake:
             if not self._current(generation):
                 return False
@@ -249,11 +256,9 @@ class CaptureThread:
                 self.state = ChannelState.ENDED
                 self._arrived.notify_all()
                 return False
-        return self._fail(
-            generation, f"{self.source}: not one frame of it can be decoded. Does another player show it?"
-        )
+        return self._fail(generation, f"{self.source}: no frame could be decoded. Does another player show it?")
 
-    def _broke(self, generation: int, cause: str, *, stalled: bool) -> bool:
+    def _handle_failure(self, generation: int, cause: str, *, stalled: bool) -> bool:
         with self._wake:
             if not self._current(generation):
                 return False
@@ -274,33 +279,26 @@ class CaptureThread:
         return False
 
     def _pause(self, generation: int) -> bool:
-        """Wait before reconnecting, longer while too many stuck threads are about. False: it is no longer wanted."""
+        """Waits before reconnecting, longer while too many threads are stuck. False if the thread is to end."""
         with self._wake:
-            until = time.monotonic() + self._next_pause_s()
+            until = time.monotonic() + self._backoff_s()
+            self._failures_in_a_row += 1
             while self._current(generation):
                 left_s = until - time.monotonic()
                 if left_s > 0:
                     self._wake.wait(left_s)
                     continue
                 self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
-                if len(self._abandoned) < MOST_ABANDONED:
+                if len(self._abandoned) < MAX_ABANDONED:
                     return True
-                log.warning("%s: %d of its readers hang; waiting for one to return", self.source, len(self._abandoned))
+                log.warning("%s: %d readers hang; waiting for one to return", self.source, len(self._abandoned))
                 until = time.monotonic() + self._settings.retry_max_s
             return False
 
-    # Changes of state; the lock is held.
+    # Changes of state, with the lock held.
 
     def _current(self, generation: int) -> bool:
         return generation == self._generation and not self._closing
-
-    def _running_again(self) -> None:
-        if self._first_frame_at is None:
-            self._first_frame_at = self._clock()
-            if self.state is ChannelState.RECONNECTING:
-                self._counters.reconnects += 1
-                log.info("%s: back again", self.source)
-        self.state = ChannelState.RUNNING
 
     def _stalled(self) -> None:
         self.state = ChannelState.STALLED
@@ -314,17 +312,17 @@ class CaptureThread:
         self._busy_since = None
         self._last_error = cause
         self.state = ChannelState.RECONNECTING
-        log.warning("%s; opening it again in %.3g s", cause, self._peek_pause_s())
+        log.warning("%s; reconnecting in %.3g s", cause, self._backoff_s())
 
     def _missing(self, cause: str) -> None:
-        """A camera that is not there at the start is told once and awaited as long as others keep the run going."""
+        """A camera that is off at the start is reported once, and retried as long as other channels run."""
         if self.state is ChannelState.FAILED:
             self._busy_since = None
             log.debug("%s", cause)
             return
         self._failed(cause)
         if not self._run_is_over():
-            log.info("%s: tried again as long as the run lasts", self.source.name)
+            log.info("%s: retrying until the run ends", self.source.name)
 
     def _failed(self, cause: str) -> None:
         self._busy_since = None
@@ -338,9 +336,9 @@ class CaptureThread:
         self._generation += 1
         if stuck is not None:
             self._abandoned.append(stuck)
-        no_answer = f"{self.source} does not open: no answer within {silent_s:.1f} s. Is it on, and reachable?"
+        no_answer = f"{self.source} cannot be opened: no answer within {silent_s:.1f} s. Is it on and reachable?"
         if self._live and self._was_open:
-            self._reconnecting(f"{self.source}: its reader has hung for {silent_s:.1f} s and is abandoned")
+            self._reconnecting(f"{self.source}: the reader hung for {silent_s:.1f} s and was abandoned")
         elif self.source.live:
             self._missing(no_answer)
         else:
@@ -348,10 +346,5 @@ class CaptureThread:
             return
         self.start()
 
-    def _peek_pause_s(self) -> float:
+    def _backoff_s(self) -> float:
         return backoff_s(self._failures_in_a_row, self._settings.retry_min_s, self._settings.retry_max_s)
-
-    def _next_pause_s(self) -> float:
-        pause_s = self._peek_pause_s()
-        self._failures_in_a_row += 1
-        return pause_s

@@ -1,4 +1,4 @@
-"""What is known of a channel at a moment: its state, its counts, its last trouble."""
+"""The status of a channel: its state, its counts, its last error."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Optional
 
 
 class ChannelState(str, enum.Enum):
-    """A channel's life. A recording goes from opening over running to its end; a live source never ends by itself."""
+    """The life of a channel. A recording opens, runs and ends; a live source never ends by itself."""
 
     OPENING = "opening"
     RUNNING = "running"
     STALLED = "stalled"
-    """A live source is open, but has been silent for half of `capture.read_timeout_s`."""
+    """A live source is open, but has sent nothing for half of `capture.read_timeout_s`."""
     RECONNECTING = "reconnecting"
-    """A live source broke; it is being opened again, or waits for that."""
+    """A live source was lost; it is being reopened, or waits for that."""
     ENDED = "ended"
     FAILED = "failed"
-    """It did not open the first time, or a recording cannot be read. A live source may still come up."""
+    """It could not be opened the first time, or a recording cannot be read. A live source may still appear."""
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def over(self) -> bool:
-        """Whether no further frame is to be expected: a run of which all channels are over ends."""
+        """Whether no further frame is expected. A run ends when all its channels are over."""
         return self in (ChannelState.ENDED, ChannelState.FAILED)
 
 
@@ -34,13 +34,13 @@ class ChannelCounters:
     """Counts since the start."""
 
     read: int = 0
-    """Frames that the reader brought."""
+    """Frames that the reader delivered."""
     dropped: int = 0
-    """Frames of a live source that gave way to a newer one before anyone took them."""
+    """Frames of a live source that were replaced by a newer one before they were processed."""
     reconnects: int = 0
-    """How often a broken live source came back."""
+    """How often a lost live source came back."""
     stalls: int = 0
-    """How often a live source fell silent without breaking off."""
+    """How often a live source stopped sending without closing the connection."""
     unreadable: int = 0
     """Pictures that were skipped."""
 
@@ -58,9 +58,4 @@ class ChannelStatus:
     fps: Optional[float]
     total_frames: Optional[int]
     last_error: Optional[str]
-    """The last trouble, also when it is over. Why it failed, when it has."""
-
-
-def backoff_s(attempt: int, first: float, most: float) -> float:
-    """How long to wait before reconnecting for the `attempt`th time in a row, counted from 0: 1, 2, 4 ... 30 s."""
-    return float(min(most, first * 2.0 ** min(attempt, 60)))
+    """The last error, even if the channel has recovered since."""

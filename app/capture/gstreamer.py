@@ -1,8 +1,8 @@
-"""GStreamer pipelines as text, for a Jetson's hardware decoder, for CSI cameras, and for any computer without either.
+"""GStreamer pipelines as text: for a Jetson's hardware decoder, for CSI cameras, and for machines with neither.
 
-Every pipeline ends in BGR at an appsink. A live one keeps the newest frame only: measured, it lags 1-2 ms, also after
-a reader that paused. NVIDIA's converter cannot produce BGR, hence BGRx and a second, cheap conversion.
-The pipelines with NVIDIA's elements follow its documents; they need a Jetson to be run.
+Every pipeline ends in BGR at an appsink. A live one keeps only the newest frame: measured, it lags 1 to 2 ms, even
+after the reader paused. NVIDIA's converter cannot produce BGR, hence BGRx and a second, cheap conversion.
+The pipelines with NVIDIA's elements follow its documents and run only on a Jetson.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EVERY_FRAME = "appsink drop=false max-buffers=4 sync=false"
 
 
 class JetsonGeneration(enum.Enum):
-    """Which decoder a computer has. R32 = JetPack 4, R35 = 5, R36 = 6, R38 and later = 7."""
+    """Which decoder a machine has. R32 = JetPack 4, R35 = 5, R36 = 6, R38 and later = 7."""
 
     NONE = "none"
     R32 = "r32"
@@ -40,12 +40,12 @@ class JetsonGeneration(enum.Enum):
 
 
 def opencv_has_gstreamer(build_information: str) -> bool:
-    """Whether `cv2.getBuildInformation()` tells of GStreamer; OpenCV's registry lists it even where absent."""
+    """By `cv2.getBuildInformation()`, because OpenCV's registry lists GStreamer even if it is missing."""
     return re.search(r"^\s*GStreamer:\s*YES", build_information, re.MULTILINE) is not None
 
 
 def l4t_release(release_file: Path = _RELEASE_FILE) -> Optional[str]:
-    """The release of Jetson Linux, such as `36.4.3`; None on a computer that is no Jetson."""
+    """The release of Jetson Linux, such as `36.4.3`; None on other machines."""
     try:
         text = release_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -55,7 +55,7 @@ def l4t_release(release_file: Path = _RELEASE_FILE) -> Optional[str]:
 
 
 def jetson_generation(release: Optional[str]) -> JetsonGeneration:
-    """The generation that a release belongs to; releases between two generations count as the older one."""
+    """The generation of a release; releases between two generations count as the older one."""
     if release is None:
         return JetsonGeneration.NONE
     major = int(release.partition(".")[0])
@@ -74,7 +74,7 @@ def rtsp_pipeline(
     open_timeout_s: float = 5.0,
     jetson: JetsonGeneration = JetsonGeneration.NONE,
 ) -> str:
-    """A network camera. User and password go in as properties of their own, so any character is safe in them."""
+    """A network camera. User and password are passed as properties, so they may contain any character."""
     parts = [
         f"rtspsrc location={quoted(without_credentials(address))} protocols={transport} latency={latency_ms}",
         f"drop-on-latency=true tcp-timeout={int(open_timeout_s * 1e6)}",
@@ -84,12 +84,12 @@ def rtsp_pipeline(
         parts.append(f"user-id={quoted(known[0])} user-pw={quoted(known[1])}")
     source = " ".join(parts)
     if codec == "auto":
-        return f"{source} ! {_decoded_by_whichever(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+        return f"{source} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
     return f"{source} ! rtp{codec}depay ! {codec}parse ! {_decoded(codec, jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
 
 
 def csi_pipeline(sensor: int, *, width: int, height: int, fps: float, flip: int = 0) -> str:
-    """A camera on the CSI connector; only a Jetson has its elements."""
+    """A camera on the CSI connector of a Jetson."""
     return (
         f"nvarguscamerasrc sensor-id={sensor} ! "
         f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_fraction(fps)},format=NV12 ! "
@@ -106,7 +106,7 @@ def usb_pipeline(
     motion_jpeg: bool = False,
     jetson: JetsonGeneration = JetsonGeneration.NONE,
 ) -> str:
-    """A USB camera that sends raw pictures or motion JPEG. Most need the latter for more than 640 x 480 at 30 fps."""
+    """A USB camera. Most need motion JPEG instead of raw pictures for more than 640 x 480 at 30 fps."""
     size = f"width={width},height={height},framerate={_fraction(fps)}"
     source = f"v4l2src device={quoted(device)}"
     if not motion_jpeg:
@@ -117,14 +117,14 @@ def usb_pipeline(
 
 
 def file_pipeline(path: str, *, jetson: JetsonGeneration = JetsonGeneration.NONE) -> str:
-    """A recording, every frame of it, as fast as it is taken."""
-    return f"filesrc location={quoted(path)} ! {_decoded_by_whichever(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
+    """A recording: every frame, as fast as it is read."""
+    return f"filesrc location={quoted(path)} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
 
 
 def quoted(value: str) -> str:
-    """A value that the pipeline's grammar takes literally, whatever is in it: `!`, blanks, quotes, further elements.
+    """A value that the pipeline's grammar takes literally, even with `!`, spaces, quotes or elements in it.
 
-    GStreamer unwraps a second time what then still begins with a quote; such a value is wrapped twice.
+    GStreamer unquotes a second time if the result still begins with a quote, so such a value is quoted twice.
     """
     if value.startswith('"'):
         value = '"' + "".join(f"\\{byte:03o}" for byte in value.encode("utf-8", "surrogateescape")) + '"'
@@ -132,8 +132,8 @@ def quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _decoded_by_whichever(jetson: JetsonGeneration) -> str:
-    """decodebin takes the hardware decoder by itself where there is one, but leaves the picture in its memory."""
+def _decoded_automatically(jetson: JetsonGeneration) -> str:
+    """decodebin picks the hardware decoder if there is one, but leaves the picture in its memory."""
     return "decodebin ! nvvidconv ! video/x-raw,format=BGRx" if jetson.is_jetson else "decodebin"
 
 

@@ -1,4 +1,4 @@
-"""Opening a source: which reader it gets, with which options, and what is said when it does not open."""
+"""Opening a source: which reader it gets, with which options, and what the error says if it cannot be opened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any
 
 import cv2
 
@@ -29,16 +29,16 @@ from app.settings import CaptureSettings
 
 log = logging.getLogger(__name__)
 
-PROBE_MOST_S = 3.0
-"""How long the other side is asked why it did not open."""
+PROBE_TIMEOUT_S = 3.0
+"""How long to ask a host why its source could not be opened."""
 
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_LIKE_A_CAMERA = re.compile(r"(?:camera|webcam|cam|usb|csi)[ _-]?\d*", re.IGNORECASE)
+_CAMERA_NAME = re.compile(r"(?:camera|webcam|cam|usb|csi)[ _-]?\d*", re.IGNORECASE)
 _OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+")
 
 
 def open_reader(source: Source, settings: CaptureSettings) -> Reader:
-    """An open reader, or a SourceError that names the source, the cause as far as it is known, and what to try."""
+    """An open reader, or a SourceError that names the source, the cause if it is known, and what to try."""
     if source.kind is SourceKind.IMAGES:
         return PicturesReader(picture_files(source.address))
     if source.kind is SourceKind.CSI:
@@ -47,13 +47,13 @@ def open_reader(source: Source, settings: CaptureSettings) -> Reader:
         return _open_camera(source, settings)
     if not source.remote:
         return _open_recording(source, settings)
-    if source.kind is SourceKind.RTSP and takes_gstreamer(settings.backend):
+    if source.kind is SourceKind.RTSP and uses_gstreamer(settings.backend):
         return _open_rtsp_with_gstreamer(source, settings)
     return _open_url(source, settings)
 
 
 def check_present(source: Source) -> None:
-    """Raises a SourceError for what is wrong without any opening: a mistyped path, a camera that is not plugged in."""
+    """Raises a SourceError for what can be checked without opening: a wrong path, a camera that is not plugged in."""
     if source.kind is SourceKind.IMAGES:
         picture_files(source.address)
     elif source.kind is SourceKind.CAMERA:
@@ -62,38 +62,44 @@ def check_present(source: Source) -> None:
         _check_file(source, Path(source.address))
 
 
-def takes_gstreamer(backend: str) -> bool:
-    """Whether GStreamer decodes, by the setting and by what this computer has."""
+def uses_gstreamer(backend: str) -> bool:
+    """Whether GStreamer decodes, by the setting and by what this machine has."""
     if backend == "ffmpeg":
         return False
-    has_it = gstreamer.opencv_has_gstreamer(cv2.getBuildInformation())
-    if backend == "gstreamer" and not has_it:
+    is_available = gstreamer.opencv_has_gstreamer(cv2.getBuildInformation())
+    if backend == "gstreamer" and not is_available:
         raise SourceError(
             f"This OpenCV ({cv2.__version__}) was built without GStreamer. Use the system's OpenCV "
             "(apt-get install python3-opencv) instead of pip's, or set capture.backend to auto."
         )
-    return has_it and (backend == "gstreamer" or this_jetson().is_jetson)
+    return is_available and (backend == "gstreamer" or this_jetson().is_jetson)
 
 
 def this_jetson() -> gstreamer.JetsonGeneration:
-    """The Jetson that this program runs on."""
+    """The Jetson that this program runs on, or NONE."""
     return gstreamer.jetson_generation(gstreamer.l4t_release())
 
 
 def _open_url(source: Source, settings: CaptureSettings) -> Reader:
-    """RTSP or HTTP with FFmpeg. One decoding thread: measured, each further one makes a live picture a frame older."""
-    _ask_for_transport(settings)
-    options = [
-        *_option("CAP_PROP_OPEN_TIMEOUT_MSEC", int(settings.open_timeout_s * 1000)),
-        *_option("CAP_PROP_READ_TIMEOUT_MSEC", int(settings.read_timeout_s * 1000)),
-    ]
-    if source.live:
-        options += _option("CAP_PROP_N_THREADS", 1)
-    capture = _capture(for_opening(source.address), cv2.CAP_FFMPEG, options)
+    """RTSP or HTTP with FFmpeg. One decoding thread: measured, each additional one delays a live picture by a frame."""
+    _set_ffmpeg_options(settings)
+    wanted = {
+        "CAP_PROP_OPEN_TIMEOUT_MSEC": int(settings.open_timeout_s * 1000),
+        "CAP_PROP_READ_TIMEOUT_MSEC": int(settings.read_timeout_s * 1000),
+        **({"CAP_PROP_N_THREADS": 1} if source.live else {}),
+    }
+    # Older versions of OpenCV lack some properties, and before 4.5.2 they take none at construction.
+    options = [part for name, value in wanted.items() if hasattr(cv2, name) for part in (getattr(cv2, name), value)]
+    version = tuple(int(part) for part in cv2.__version__.split(".")[:3] if part.isdigit())
+    address = for_opening(source.address)
+    if version >= (4, 5, 2):
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
+    else:
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         capture.release()
-        cause = why_unreachable(source.address, min(PROBE_MOST_S, settings.open_timeout_s))
-        raise SourceError(f"{source} does not open. {cause}")
+        cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
+        raise SourceError(f"{source} cannot be opened. {cause}")
     if source.live or frame_count(capture) is None:
         return StreamReader(capture, settings.read_timeout_s)
     return RecordingReader(capture, str(source))
@@ -107,12 +113,12 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
         open_timeout_s=settings.open_timeout_s,
         jetson=this_jetson(),
     )
-    capture = _capture(pipeline, cv2.CAP_GSTREAMER, [])
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
-        cause = why_unreachable(source.address, min(PROBE_MOST_S, settings.open_timeout_s))
+        cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
         raise SourceError(
-            f"{source} does not open with GStreamer. {cause} If the camera works elsewhere, try "
+            f"{source} cannot be opened with GStreamer. {cause} If another player shows the camera, try "
             "capture.rtsp_codec h264 or h265, or capture.backend ffmpeg."
         )
     return GStreamerReader(capture, settings.read_timeout_s)
@@ -121,88 +127,83 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
 def _open_csi(source: Source, settings: CaptureSettings) -> Reader:
     if not gstreamer.opencv_has_gstreamer(cv2.getBuildInformation()):
         raise SourceError(
-            f"{source} does not open: CSI cameras need an OpenCV with GStreamer, and this one ({cv2.__version__}) has "
-            "none. On a Jetson use the system's OpenCV (apt-get install python3-opencv) instead of pip's."
+            f"{source} cannot be opened: CSI cameras need an OpenCV with GStreamer, and this one ({cv2.__version__}) "
+            "was built without. On a Jetson use the system's OpenCV (apt-get install python3-opencv) instead of pip's."
         )
     pipeline = gstreamer.csi_pipeline(
         int(source.address), width=settings.width, height=settings.height, fps=settings.fps, flip=settings.csi_flip
     )
-    capture = _capture(pipeline, cv2.CAP_GSTREAMER, [])
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
         hint = "Does `nvgstcapture-1.0` show it? Often `sudo systemctl restart nvargus-daemon` helps."
         if not this_jetson().is_jetson:
-            hint = "CSI cameras work on a Jetson only, and this computer is none."
-        raise SourceError(f"{source} does not open. {hint}")
+            hint = "CSI cameras work only on a Jetson, and this machine is not one."
+        raise SourceError(f"{source} cannot be opened. {hint}")
     return GStreamerReader(capture, settings.read_timeout_s)
 
 
 def _open_camera(source: Source, settings: CaptureSettings) -> Reader:
     _check_device(source)
-    if settings.backend == "gstreamer" and takes_gstreamer(settings.backend):
-        capture = _capture(_usb_pipeline(source, settings), cv2.CAP_GSTREAMER, [])
+    if settings.backend == "gstreamer" and uses_gstreamer(settings.backend):
+        pipeline = gstreamer.usb_pipeline(
+            source.device,
+            width=settings.width,
+            height=settings.height,
+            fps=settings.fps,
+            motion_jpeg=settings.width > 640,
+            jetson=this_jetson(),
+        )
+        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     else:
         device: Any = int(source.address) if source.address.isdigit() else source.address
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
-        _ask_of_camera(capture, settings)
+        # Motion JPEG first: larger raw pictures than 640 x 480 do not fit through USB 2. Cameras without it ignore it.
+        capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
+        capture.set(cv2.CAP_PROP_FPS, settings.fps)
     if not capture.isOpened():
         capture.release()
         raise SourceError(
-            f"{source} does not open. Another program may be using it (`fuser {source.device}`), or the device is no "
-            "camera: many cameras have a second one, so try the next number."
+            f"{source} cannot be opened. Another program may be using it (`fuser {source.device}`), or the device is "
+            "not a camera: many cameras have two devices, so try the next number."
         )
     reader = CameraReader(capture, settings.read_timeout_s)
     reader.fps = reader.fps or settings.fps
     return reader
 
 
-def _usb_pipeline(source: Source, settings: CaptureSettings) -> str:
-    return gstreamer.usb_pipeline(
-        source.device,
-        width=settings.width,
-        height=settings.height,
-        fps=settings.fps,
-        motion_jpeg=settings.width > 640,
-        jetson=this_jetson(),
-    )
-
-
-def _ask_of_camera(capture: Any, settings: CaptureSettings) -> None:
-    """Motion JPEG first: raw pictures beyond 640 x 480 do not fit through USB 2. A camera without it ignores that."""
-    capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little"))
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
-    capture.set(cv2.CAP_PROP_FPS, settings.fps)
-
-
 def _check_device(source: Source) -> None:
     device = Path(source.device)
     if not device.exists():
-        present = sorted(str(path) for path in Path("/dev").glob("video*"))
-        known = f"There are {', '.join(present)}." if present else "This computer sees no camera at all."
-        raise SourceError(f"{source} does not open: there is no {device}. {known} Is the camera plugged in?")
+        present = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
+        raise SourceError(
+            f"{source} cannot be opened: {device} does not exist (cameras found: {present or 'none'}). "
+            "Is the camera plugged in?"
+        )
     if not os.access(str(device), os.R_OK | os.W_OK):
         raise SourceError(
-            f"{source} does not open: no permission for {device}. Join its group (sudo usermod -aG video $USER) and "
+            f"{source} cannot be opened: no permission for {device}. Join its group (sudo usermod -aG video $USER) and "
             "log in again."
         )
 
 
 def _open_recording(source: Source, settings: CaptureSettings) -> Reader:
-    """FFmpeg reads files, also where GStreamer takes the cameras: it knows each frame's time stamp and rotation."""
+    """Files are read with FFmpeg even if GStreamer reads the cameras: it knows each frame's time stamp and rotation."""
     path = Path(source.address)
     _check_file(source, path)
-    if settings.backend == "gstreamer" and takes_gstreamer(settings.backend):
+    if settings.backend == "gstreamer" and uses_gstreamer(settings.backend):
         pipeline = gstreamer.file_pipeline(source.address, jetson=this_jetson())
-        capture, time_stamps = _capture(pipeline, cv2.CAP_GSTREAMER, []), False
+        capture, time_stamps = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), False
     else:
-        # OpenCV takes a relative name with a colon in it for a URL
-        capture, time_stamps = _capture(str(path.absolute()), cv2.CAP_FFMPEG, []), True
+        # An absolute path, because OpenCV takes a relative one with a colon in it for a URL.
+        capture, time_stamps = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG), True
     if not capture.isOpened():
         capture.release()
         raise SourceError(
-            f"{source} does not open: the file is no video, or it is damaged, or cut off before its index was "
-            "written. Does another player show it?"
+            f"{source} cannot be opened: the file is not a video, or it is damaged or incomplete. "
+            "Does another player show it?"
         )
     return RecordingReader(capture, str(source), time_stamps)
 
@@ -210,40 +211,23 @@ def _open_recording(source: Source, settings: CaptureSettings) -> Reader:
 def _check_file(source: Source, path: Path) -> None:
     if not path.exists():
         place = "" if path.is_absolute() else f" Relative paths count from {Path.cwd()}."
-        camera = " A camera is written camera:0." if _LIKE_A_CAMERA.fullmatch(path.name) else ""
-        raise SourceError(f"{source} does not open: there is no such file.{place}{camera}")
+        camera = " For a camera write camera:0." if _CAMERA_NAME.fullmatch(path.name) else ""
+        raise SourceError(f"{source} cannot be opened: no such file.{place}{camera}")
     if not path.is_file():
-        raise SourceError(f"{source} does not open: it is no file.")
+        raise SourceError(f"{source} cannot be opened: not a file.")
     if not os.access(str(path), os.R_OK):
-        raise SourceError(f"{source} does not open: no permission to read the file.")
+        raise SourceError(f"{source} cannot be opened: no permission to read the file.")
     if path.stat().st_size == 0:
-        raise SourceError(f"{source} does not open: the file is empty.")
+        raise SourceError(f"{source} cannot be opened: the file is empty.")
 
 
-def _ask_for_transport(settings: CaptureSettings) -> None:
-    """FFmpeg's options come to OpenCV by the environment alone, and are read at each opening.
+def _set_ffmpeg_options(settings: CaptureSettings) -> None:
+    """OpenCV takes FFmpeg's options only from the environment, and reads them at each opening.
 
-    They are the same for all sources, so channels need not wait for one another. What the user has put there stays.
-    `stimeout` is the time-out of FFmpeg before 5; the newer ones ignore it, and OpenCV's own works with them.
+    They are the same for all sources, so channels need no lock. Options that the user set are kept. `stimeout` is the
+    time-out of FFmpeg before 5; newer versions ignore it, and OpenCV's own works with them.
     """
     options = f"rtsp_transport;{settings.rtsp_transport}|stimeout;{int(settings.read_timeout_s * 1e6)}"
     present = os.environ.get(_FFMPEG_OPTIONS)
     if present != options and (present is None or _OUR_OPTIONS.fullmatch(present)):
         os.environ[_FFMPEG_OPTIONS] = options
-
-
-def _option(name: str, value: int) -> List[int]:
-    """A property that this OpenCV may not have yet."""
-    number = getattr(cv2, name, None)
-    return [] if number is None else [int(number), value]
-
-
-def _capture(address: str, backend: int, options: List[int]) -> Any:
-    """Options count at construction only; OpenCV before 4.5.2 takes none."""
-    if options and _version() >= (4, 5, 2):
-        return cv2.VideoCapture(address, backend, options)
-    return cv2.VideoCapture(address, backend)
-
-
-def _version() -> Tuple[int, ...]:
-    return tuple(int(part) for part in cv2.__version__.split(".")[:3] if part.isdigit())

@@ -1,7 +1,7 @@
-"""What the first bytes of a picture file tell before it is decoded: its size, how it was held, whether it is all there.
+"""The size, orientation and completeness of a picture file, read from its headers before it is decoded.
 
-Written by hand because no version of OpenCV tells the size without decoding, because OpenCV 4.1 honours EXIF
-orientation in JPEG alone, and because libjpeg fills what a truncated file lacks with grey and says nothing to us.
+Written by hand because OpenCV cannot report the size without decoding, because OpenCV 4.1 honours the EXIF orientation
+only in JPEG, and because libjpeg silently fills the missing part of a truncated file with grey.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What is known of a picture before it is decoded."""
+    """The facts about a picture that are known before it is decoded."""
 
     format: str
     width: int
     height: int
     orientation: int = UPRIGHT
-    """EXIF's 1..8; 1 also where the decoder itself turns the picture (TIFF)."""
+    """EXIF's 1..8; 1 also if the decoder itself rotates the picture (TIFF)."""
     complete: bool = True
-    """False when the file ends before the picture does."""
+    """False if the file ends before the picture does."""
 
 
 def read_header(data: bytes) -> Optional[PictureHeader]:
@@ -66,7 +66,7 @@ def _jpeg(data: bytes) -> Optional[PictureHeader]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
-    """Marker, begin and end of each segment to the end of the picture; thumbnails within a segment are stepped over."""
+    """Marker, start and end of each segment up to the end of the picture. Thumbnails inside a segment are skipped."""
     at = 2
     while True:
         at = data.find(b"\xff", at)
@@ -150,7 +150,7 @@ def _netpbm(data: bytes) -> Optional[PictureHeader]:
 
 
 def _exif_orientation(exif: bytes) -> int:
-    """EXIF is a small TIFF. A garbled one must not cost the picture: it then counts as upright."""
+    """EXIF is a small TIFF. If it is invalid the picture counts as upright."""
     try:
         found = dict(_tiff_tags(exif)).get(_ORIENTATION_TAG, UPRIGHT)
     except struct.error:
@@ -159,7 +159,7 @@ def _exif_orientation(exif: bytes) -> int:
 
 
 def _tiff_tags(data: bytes) -> Iterator[Tuple[int, int]]:
-    """Tag and value of the whole numbers in the first directory."""
+    """Tag and value of the integers in the first directory."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
         return

@@ -1,4 +1,4 @@
-"""Still pictures: found in a folder, and read so that every one comes out upright, 8 bits a channel, BGR."""
+"""Still pictures: found in a folder, and read as upright BGR with 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -15,49 +15,55 @@ from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import SourceError
 
 MAX_PICTURE_PIXELS = 100_000_000
-"""A picture beyond it is refused before it is decoded: the memory it needs could end the program."""
+"""Larger pictures are refused before they are decoded, because the memory they need could end the program."""
 
 
 def read_picture(path: Union[str, Path]) -> np.ndarray:
-    """H x W x 3, uint8, BGR, upright. What is transparent becomes white; 16 bits become 8.
+    """H x W x 3, uint8, BGR, upright. Transparent parts become white; 16 bits become 8.
 
-    Raises `SourceError` with the file's name for whatever is no picture, damaged, cut off or too large.
+    Raises `SourceError` with the file's name if it is not a picture, damaged, incomplete or too large.
     """
-    return decode_picture(_read_bytes(Path(path)), path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    return decode_picture(data, path)
 
 
 def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
-    """The same from a file's bytes; `name` is what errors call it."""
+    """The same from a file's bytes; errors mention it by `name`."""
     if not data:
         raise SourceError(f"{name}: the file is empty.")
     header = read_header(data)
     if header is None:
-        raise SourceError(f"{name}: not a picture of a kind that is read here (JPEG, PNG, WebP, BMP, TIFF, PPM).")
+        raise SourceError(f"{name}: not a supported picture (JPEG, PNG, WebP, BMP, TIFF, PPM).")
     if header.width * header.height > MAX_PICTURE_PIXELS:
         raise SourceError(
-            f"{name}: {header.width} x {header.height} pixels are more than the "
-            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels that are read. Make it smaller first."
+            f"{name}: too large, {header.width} x {header.height} pixels; the limit is "
+            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels. Scale it down first."
         )
     if not header.complete:
-        raise SourceError(f"{name}: the {header.format} file is cut off. Copy it again from where it came.")
+        raise SourceError(f"{name}: the {header.format} file is incomplete. Copy it again.")
     return _upright(_as_bgr8(_decode(str(name), data, header)), header.orientation)
 
 
 def picture_files(where: Union[str, Path]) -> List[Path]:
-    """The pictures of a folder (not of folders within it), of a pattern, or the one picture, in the order that people
-    count in: `2.jpg` before `10.jpg`. Hidden files are left out."""
+    """The pictures of a folder (not of its subfolders), those that match a pattern, or the one picture.
+
+    In natural order: `2.jpg` before `10.jpg`. Hidden files are skipped.
+    """
     path = Path(where)
     if path.is_dir():
         found = [entry for entry in path.iterdir() if _is_picture(entry)]
         if not found:
-            raise SourceError(f"{path}: no pictures in this folder. Read are {', '.join(PICTURE_SUFFIXES)}.")
+            raise SourceError(f"{path}: no pictures in this folder. Supported: {', '.join(PICTURE_SUFFIXES)}.")
     elif path.is_file():
-        found = [path]  # named outright: its content decides, not its suffix
+        found = [path]  # named explicitly, so its content decides, not its suffix
     else:
-        fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = [Path(entry) for entry in fitting if _is_picture(Path(entry))]
+        matches = glob.glob(str(where), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = [Path(entry) for entry in matches if _is_picture(Path(entry))]
         if not found:
-            raise SourceError(f"{where}: no such folder or picture, and no picture that fits it as a pattern.")
+            raise SourceError(f"{where}: no such folder or picture, and no picture matches it as a pattern.")
     return sorted(found, key=_natural_order)
 
 
@@ -70,17 +76,9 @@ def _natural_order(path: Path) -> List[Tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    return data
-
-
 def _decode(name: str, data: bytes, header: PictureHeader) -> np.ndarray:
-    """The pixels as they are stored. IMREAD_UNCHANGED leaves the orientation to us in every version of OpenCV, save
-    for TIFF, which libtiff turns itself."""
+    """The pixels as they are stored: IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the
+    exception, which libtiff rotates itself."""
     flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     reason = "the file is damaged"
     try:
@@ -113,7 +111,7 @@ def _as_8_bits(image: np.ndarray) -> np.ndarray:
 
 
 def _on_white(image: np.ndarray) -> np.ndarray:
-    """What lies under full transparency is often black or rubbish, and faces were cut out to stand on white."""
+    """Fully transparent pixels are often black or garbage, and cut-out faces are meant for a white background."""
     alpha = image[:, :, 3:]
     colours = np.ascontiguousarray(image[:, :, :3])
     if int(alpha.min()) == 255:
@@ -123,7 +121,7 @@ def _on_white(image: np.ndarray) -> np.ndarray:
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo how the camera was held, by EXIF's eight cases: mirrored, turned, or both."""
+    """Undoes the orientation of the camera, by EXIF's eight cases: mirrored, rotated, or both."""
     if orientation == UPRIGHT:
         return image
     if orientation >= 5:

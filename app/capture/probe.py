@@ -1,4 +1,4 @@
-"""Why a network source does not open. OpenCV only says that it did not; this asks the other side once more, itself."""
+"""Why a network source cannot be opened. OpenCV does not say, so this connects to the host and looks."""
 
 from __future__ import annotations
 
@@ -13,46 +13,44 @@ from urllib.parse import SplitResult, urlsplit
 from app.credentials import credentials, without_credentials
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-_MOST_BYTES = 65536
-_NO_URL = "The address is no valid URL. Write an @ in its path as %40."
+_MAX_HEADER_BYTES = 65536
+_INVALID_URL = "The address is not a valid URL. Write an @ in its path as %40."
 
 
 def why_unreachable(address: str, timeout_s: float) -> str:
-    """One sentence of cause and one of what to try. Says so when nothing is wrong that can be seen from here."""
+    """The cause, and what to try."""
     plain = without_credentials(address)
     try:
         url = urlsplit(plain)
         host = url.hostname or ""
     except ValueError:
-        return _NO_URL
+        return _INVALID_URL
     try:
         port = url.port or _DEFAULT_PORTS[url.scheme.lower()]
     except (ValueError, KeyError):
-        return _NO_URL if "@" in plain else "Its port is no number from 1 to 65535."
+        return _INVALID_URL if "@" in plain else "Its port is not a number from 1 to 65535."
     try:
         return _cause_by_status(_status(url, host, port, credentials(address), timeout_s), credentials(address))
     except socket.gaierror:
-        return f"The name {host} is unknown. Check its spelling and the network."
+        return f"Unknown host {host}. Check the spelling and the network."
     except ConnectionRefusedError:
-        return f"Nobody listens at {host} port {port} (connection refused). Is the camera on, and is the port right?"
+        return f"Connection refused by {host}:{port}. Is the camera on, and is the port right?"
     except socket.timeout:
-        return f"{host} port {port} did not answer within {timeout_s:g} s. Is the camera on, and in the same network?"
+        return f"No answer from {host}:{port} within {timeout_s:g} s. Is the camera on, and in the same network?"
     except (OSError, http.client.HTTPException) as error:
-        return f"Talking to {host} port {port} failed: {error}."
+        return f"Connection to {host}:{port} failed: {error}."
 
 
 def _cause_by_status(status: Optional[int], known: Optional[Tuple[str, str]]) -> str:
     if status in (401, 403):
         if known is None:
-            return f"It asks for a password ({status}). Write USER:PASSWORD@ before the host."
-        return f"It refuses the user or the password ({status}). Check both."
+            return f"The camera requires a password ({status}). Write USER:PASSWORD@ before the host."
+        return f"The camera rejects the user or the password ({status}). Check both."
     if status in (404, 454):
-        return f"The host answers, but knows no such path ({status}). Look the stream's path up in its manual."
+        return f"The host answers, but has no such path ({status}). Look up the path of the stream in its manual."
     if status is None or status < 400:
-        return (
-            "The host answers, but what it sends could not be decoded. Check that the path is that of a video stream."
-        )
-    return f"The host answers with the error {status}."
+        return "The host answers, but its stream cannot be decoded. Check that the path is that of a video stream."
+    return f"The host answers with error {status}."
 
 
 def _status(
@@ -67,30 +65,30 @@ def _status(
         socket.create_connection((host, port), timeout_s).close()
         return None
     make = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    asked = make(host, port, timeout=timeout_s)
+    client = make(host, port, timeout=timeout_s)
     try:
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        asked.request("GET", path, headers={"Authorization": _basic(*known)} if known else {})
-        return asked.getresponse().status
+        client.request("GET", path, headers={"Authorization": _basic(*known)} if known else {})
+        return client.getresponse().status
     finally:
-        asked.close()
+        client.close()
 
 
 def _describe(connection: socket.socket, url: str, known: Optional[Tuple[str, str]]) -> Optional[int]:
-    """The status of RTSP's DESCRIBE, asked again with user and password when they are wanted."""
-    status, headers = _ask(connection, url, 1, "")
+    """The status of RTSP's DESCRIBE, sent again with user and password if they are required."""
+    status, headers = _request(connection, url, 1, "")
     if status != 401 or known is None:
         return status
     challenge = headers.get("www-authenticate", "")
     answer = _digest(challenge, url, *known) if challenge.lower().startswith("digest") else _basic(*known)
-    return _ask(connection, url, 2, f"Authorization: {answer}\r\n")[0]
+    return _request(connection, url, 2, f"Authorization: {answer}\r\n")[0]
 
 
-def _ask(connection: socket.socket, url: str, number: int, extra: str) -> Tuple[Optional[int], Dict[str, str]]:
+def _request(connection: socket.socket, url: str, number: int, extra: str) -> Tuple[Optional[int], Dict[str, str]]:
     request = f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{extra}\r\n"
     connection.sendall(request.encode("utf-8"))
     answer = b""
-    while b"\r\n\r\n" not in answer and len(answer) < _MOST_BYTES:
+    while b"\r\n\r\n" not in answer and len(answer) < _MAX_HEADER_BYTES:
         part = connection.recv(4096)
         if not part:
             break
@@ -109,7 +107,7 @@ def _basic(user: str, password: str) -> str:
 
 
 def _digest(challenge: str, url: str, user: str, password: str) -> str:
-    """Digest authentication as RTSP cameras ask for it (RFC 2069, MD5): the protocol's choice, not ours."""
+    """Digest authentication as RTSP cameras require it (RFC 2069, with MD5)."""
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
     response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{url}')}")

@@ -1,7 +1,7 @@
-"""What takes frames out of a camera, a stream, a recording or a folder: one small class each, all used alike.
+"""Readers of a camera, a stream, a recording or a folder: one small class each, with the same interface.
 
-A reader is opened, read and closed by one thread: to release OpenCV's capture while another thread waits in its
-`read` is not safe. Nothing here retries or counts: that is the affair of `app/capture/capture.py`.
+A reader is opened, read and closed by one thread, because it is not safe to release OpenCV's capture while another
+thread waits in its `read`. Readers do not retry and do not count dropped frames: `capture_thread.py` does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from app.errors import SourceError
 log = logging.getLogger(__name__)
 
 STALL_SHARE = 0.8
-"""A read that took this share of its time-out is a stall even if it brought a frame: measured, FFmpeg hands out one or
-two old frames from its decoder after a frozen stream's time-out."""
+"""A read that took this share of its time-out is a stall even if it returned a frame: measured, FFmpeg returns one or
+two old frames from its decoder after the time-out of a frozen stream."""
 
-_MOST_LIKELY_FPS = 1000.0
-"""OpenCV reports the time base (90000 and the like) where a stream does not tell its frame rate."""
+_MAX_FPS = 1000.0
+"""OpenCV reports the time base (90000 and the like) for a stream that does not declare its frame rate."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class RawFrame:
     position: Optional[float] = None
     """Seconds into a recording; None for a live source."""
     continues: bool = True
-    """False for a picture that has nothing to do with the one before it."""
+    """False for a picture that is unrelated to the one before it."""
     file: Optional[str] = None
-    """Where such a picture was read."""
+    """The file of such a picture."""
 
 
 class StallError(SourceError):
-    """A live source that is open but has been silent for too long."""
+    """A live source that is open but has sent nothing for too long."""
 
 
 class Reader(Protocol):
     """An open source."""
 
     live: bool
-    """Whether frames get lost when they are not taken."""
+    """Whether frames are lost if they are not read in time."""
     fps: Optional[float]
     total_frames: Optional[int]
     unreadable: int
     """Pictures skipped so far because they could not be read."""
 
     def read(self) -> Optional[RawFrame]:
-        """The next frame; None when there is no more. A SourceError says why a source broke, where that is known."""
+        """The next frame; None at the end. Raises a SourceError if the source fails for a known reason."""
 
     def close(self) -> None:
-        """Give up what the reader holds. It is not read again."""
+        """Release the source."""
 
 
 class StreamReader:
-    """A live source through OpenCV: a network camera, a USB or CSI camera, a stream without end."""
+    """A live source through OpenCV: a network camera, a USB or CSI camera, an endless stream."""
 
     live = True
     total_frames: Optional[int] = None
@@ -88,8 +88,8 @@ class StreamReader:
 
 
 class GStreamerReader(StreamReader):
-    """A live source through a GStreamer pipeline. It has no time-out of its own, measured up to 28 s: the watchdog of
-    `app/capture/capture.py` is what gives up on it."""
+    """A live source through a GStreamer pipeline. It has no time-out of its own (measured: up to 28 s), so the watchdog
+    of `app/capture/capture.py` abandons it if it hangs."""
 
 
 class CameraReader(StreamReader):
@@ -97,7 +97,7 @@ class CameraReader(StreamReader):
 
 
 class RecordingReader:
-    """A recording: every frame once, with the time at which it belongs."""
+    """A recording: every frame once, with its position in time."""
 
     live = False
     unreadable = 0
@@ -127,9 +127,8 @@ class RecordingReader:
     def _position_of_this_frame(self) -> float:
         """Seconds after the first frame.
 
-        After a read OpenCV tells the time stamp of the frame that was read (seen with 4.1.2, 4.6 and 5.0). A recording
-        without time stamps advances by its frame rate, and so does one through GStreamer: there OpenCV asks the
-        pipeline, which has run ahead.
+        After a read OpenCV reports the time stamp of the frame that was read (seen with 4.1.2, 4.6 and 5.0). Without
+        time stamps the position advances by the frame rate; so it does with GStreamer, whose pipeline runs ahead.
         """
         if not self._time_stamps:
             return self._frames / (self.fps or 25.0)
@@ -145,7 +144,7 @@ class RecordingReader:
     def _warn_if_short(self) -> None:
         if self.total_frames is not None and self._frames < 0.9 * self.total_frames - 1:
             log.warning(
-                "%s: ended after %d of about %d frames; the recording seems to be cut off or damaged",
+                "%s: ended after %d of about %d frames; the recording seems to be incomplete or damaged",
                 self._name,
                 self._frames,
                 self.total_frames,
@@ -190,19 +189,19 @@ def _read(capture: Any) -> Tuple[bool, Optional[np.ndarray]]:
 
 
 def fps_of(capture: Any) -> Optional[float]:
-    """The frame rate, where the source tells a believable one."""
+    """The frame rate, if the source declares a plausible one."""
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0 < fps <= _MOST_LIKELY_FPS else None
+    return fps if 0 < fps <= _MAX_FPS else None
 
 
 def frame_count(capture: Any) -> Optional[int]:
-    """How many frames there are, by the file's own word; None for a stream without end."""
+    """The number of frames that the file declares; None for an endless stream."""
     count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return int(count) if 0 < count < 1e9 else None
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
-    """Thermal and machine-vision cameras bring grey pictures, some with 16 bits."""
+    """Thermal and machine-vision cameras deliver grey pictures, some with 16 bits."""
     if image.dtype != np.uint8:
         image = np.asarray(cv2.normalize(image, np.empty(0), 0, 255, cv2.NORM_MINMAX, cv2.CV_8U))
     if image.ndim == 2 or image.shape[2] == 1:

@@ -1,4 +1,4 @@
-"""Where pictures come from: the grammar of addresses, their names, and their passwords.
+"""Sources: the grammar of their addresses, and their names.
 
 An address is one of
 
@@ -8,7 +8,7 @@ An address is one of
     images:DIR_OR_GLOB            a folder of pictures, `*.jpg`, or one picture
     FILE  http://...  https://... a recording, or a stream over HTTP
 
-and may be given a name as `NAME=ADDRESS`.
+with an optional name: `NAME=ADDRESS`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from app.credentials import masked, without_credentials
 from app.errors import SettingsError, SourceError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Files taken for pictures, in lower case."""
+"""The suffixes of supported pictures, in lower case."""
 
 _NAMED = re.compile(r"\s*([\w .-]+?)\s*=(.+)", re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_NO_PATH = re.compile(r"(?:camera|csi):|[A-Za-z][A-Za-z0-9+.-]*://|\d+$", re.IGNORECASE)
+_NOT_A_PATH = re.compile(r"(?:camera|csi):|[A-Za-z][A-Za-z0-9+.-]*://|\d+$", re.IGNORECASE)
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
 class SourceKind(str, enum.Enum):
-    """What stands behind an address."""
+    """What an address refers to."""
 
     RTSP = "rtsp"
     CAMERA = "camera"
@@ -47,26 +47,26 @@ class SourceKind(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """One channel: where its pictures come from and what it is called."""
+    """The source of one channel, and its name."""
 
     name: str
     kind: SourceKind
     address: str
-    """A URL, a path or a glob; for a camera its number or device file. May hold a password: see `masked_address`."""
+    """A URL, path or pattern; for a camera its number or device file. May contain a password: see `masked_address`."""
 
     @property
     def live(self) -> bool:
-        """Whether it surely is a live source. What an http:// address is, its reader knows once it is open."""
+        """Whether it is certainly live. For an http:// address only its reader knows, once it is open."""
         return self.kind in (SourceKind.RTSP, SourceKind.CAMERA, SourceKind.CSI)
 
     @property
     def remote(self) -> bool:
-        """Whether it lies behind a network."""
+        """Whether it is read over a network."""
         return _SCHEME.match(self.address) is not None
 
     @property
     def masked_address(self) -> str:
-        """The address for people and logs: as it would be typed, without its password."""
+        """The address for messages and logs: as it would be typed, without its password."""
         if self.kind in (SourceKind.CAMERA, SourceKind.CSI, SourceKind.IMAGES):
             return f"{self.kind}:{self.address}"
         return masked(self.address)
@@ -84,7 +84,7 @@ class Source:
 
 
 def parse_named(text: str) -> Tuple[Optional[str], str]:
-    """Split `NAME=ADDRESS`. An `=` within a URL's query or within the name of an existing file separates nothing."""
+    """Splits `NAME=ADDRESS`. An `=` in the query of a URL or in the name of an existing file is no separator."""
     match = _NAMED.fullmatch(text)
     if match is None or _is_existing_path(text):
         return None, text.strip()
@@ -92,27 +92,27 @@ def parse_named(text: str) -> Tuple[Optional[str], str]:
 
 
 def parse_source(address: str, name: Optional[str] = None) -> Source:
-    """What an address means; without a name the channel gets one made from the address."""
+    """The source that an address means. Without a name it gets one made from the address."""
     kind, rest = _kind_of(address.strip())
     return Source(name=name or _default_name(kind, rest), kind=kind, address=rest)
 
 
 def counted_from(folder: Path, address: str) -> str:
-    """The address with its path, where it is a relative one, counted from this folder."""
+    """The address, with a relative path resolved against this folder."""
     prefix = "images:" if address.lower().startswith("images:") else ""
     path = address[len(prefix) :]
-    return address if not path.strip() or _NO_PATH.match(path) else f"{prefix}{folder / path}"
+    return address if not path.strip() or _NOT_A_PATH.match(path) else f"{prefix}{folder / path}"
 
 
 def name_sources(named: Sequence[Tuple[Optional[str], str]]) -> Tuple[Source, ...]:
-    """All channels of a run. Names that were given must differ; made-up names are numbered until they do."""
+    """All sources of a run. Given names must be unique; generated names are numbered until they are."""
     taken: List[str] = []
     for name, address in named:
         if name is None:
             continue
         if name in taken:
             raise SettingsError(
-                f"two sources are called {name!r}; the second is {masked(address)}. Give each source its own name."
+                f"duplicate source name {name!r} (second: {masked(address)}); give each source its own name"
             )
         taken.append(name)
     return tuple(_with_free_name(parse_source(address, name), name is not None, taken) for name, address in named)
@@ -131,10 +131,10 @@ def _with_free_name(source: Source, given: bool, taken: List[str]) -> Source:
 
 def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if not address:
-        raise SourceError("a source has an empty address. Give a URL, a file, camera:0, csi:0 or images:FOLDER.")
+        raise SourceError("a source has an empty address; expected a URL, a file, camera:0, csi:0 or images:FOLDER")
     scheme = _SCHEME.match(address)
     if scheme is not None and scheme.end() == len(address):
-        raise SourceError(f"{address}: the address behind it is missing.")
+        raise SourceError(f"{address}: the rest of the address is missing")
     if scheme is not None:
         return _kind_of_url(scheme.group(1).lower(), address)
     prefix, colon, rest = address.partition(":")
@@ -142,14 +142,16 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
         return _camera(SourceKind(prefix.lower()), rest, address)
     if colon and prefix.lower() == "images":
         if not rest:
-            raise SourceError("images: needs a folder, a pattern such as images:photos/*.jpg, or a picture behind it.")
+            raise SourceError(
+                "images: must be followed by a folder, a picture or a pattern such as images:photos/*.jpg"
+            )
         return SourceKind.IMAGES, rest
     if address.startswith("/dev/"):
         return _camera(SourceKind.CAMERA, address, address)
     if _means_pictures(address):
         return SourceKind.IMAGES, address
     if address.isdigit() and not Path(address).exists():
-        raise SourceError(f"{address!r} is no file. For USB camera {address} write camera:{address}.")
+        raise SourceError(f"{address!r}: no such file. For USB camera {address} write camera:{address}.")
     return SourceKind.VIDEO, address
 
 
@@ -160,9 +162,7 @@ def _kind_of_url(scheme: str, address: str) -> Tuple[SourceKind, str]:
         return SourceKind.VIDEO, address
     if scheme == "file":
         return SourceKind.VIDEO, address[len("file://") :]
-    raise SourceError(
-        f"{masked(address)}: {scheme}:// is not read here. Addresses begin with rtsp://, rtsps://, http:// or https://."
-    )
+    raise SourceError(f"{masked(address)}: {scheme}:// is not supported; use rtsp://, rtsps://, http:// or https://")
 
 
 def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]:
@@ -171,7 +171,7 @@ def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]
         return kind, str(int(numbered.group(1)))
     if kind is SourceKind.CAMERA and rest.startswith("/dev/"):
         return kind, rest
-    raise SourceError(f"{rest!r} is no camera: name it by its number, as in {kind}:0.")
+    raise SourceError(f"{rest!r} is not a camera; write its number, as in {kind}:0")
 
 
 def _means_pictures(address: str) -> bool:
@@ -184,7 +184,7 @@ def _means_pictures(address: str) -> bool:
 def _is_existing_path(text: str) -> bool:
     try:
         return Path(text).exists()
-    except (OSError, ValueError):  # longer than a path may be, or with a null byte in it
+    except (OSError, ValueError):  # too long for a path, or with a null byte
         return False
 
 
@@ -198,7 +198,7 @@ def _default_name(kind: SourceKind, address: str) -> str:
     try:
         parts = urlsplit(without_credentials(address))
         host = parts.hostname or ""
-    except ValueError:  # brackets that are no IPv6 address
+    except ValueError:  # brackets without a valid IPv6 address
         return str(kind)
     stem = PurePosixPath(parts.path).stem if kind is SourceKind.VIDEO else ""
     return _tidy(stem or host, str(kind))
@@ -213,5 +213,5 @@ def _name_of_pictures(address: str) -> str:
 
 
 def _tidy(name: str, otherwise: str) -> str:
-    """Made-up names use the letters that given names may have, for they end up in file names."""
+    """Generated names use the same characters as given ones, because they become part of file names."""
     return re.sub(r"[^\w .-]+", "-", name).strip("-. ") or otherwise

@@ -1,4 +1,4 @@
-"""The channels' life, step by step: readers follow a script, time is told to them, and nothing waits for the clock."""
+"""The life of channels, step by step: readers follow a script, and the clock is set by the test."""
 
 import linecache
 import logging
@@ -16,8 +16,8 @@ from real_sources import frame_number
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
-from app.capture.capture_thread import MOST_ABANDONED
-from app.capture.channel import ChannelState, backoff_s
+from app.capture.capture_thread import MAX_ABANDONED, backoff_s
+from app.capture.channel import ChannelState
 from app.capture.readers import RawFrame, StallError
 from app.capture.uri import Source, SourceKind, name_sources
 from app.errors import SourceError
@@ -100,14 +100,14 @@ def values(frames):
 def pauses(caplog):
     """How long the log says that each reconnection was waited for."""
     messages = [record.getMessage() for record in caplog.records]
-    return [message.rpartition(" in ")[2] for message in messages if "opening it again" in message]
+    return [message.rpartition(" in ")[2] for message in messages if "reconnecting in" in message]
 
 
 def cameras(*names):
     return [Source(name, SourceKind.CAMERA, "0") for name in names]
 
 
-def films(*names):
+def recordings(*names):
     return [Source(name, SourceKind.VIDEO, f"{name}.mp4") for name in names]
 
 
@@ -144,7 +144,7 @@ def gate(monkeypatch, patient_close):
 @pytest.mark.parametrize("live", [False, True])
 def test_frames_say_whether_their_source_is_live(live):
     opener = Opener(tape=[ScriptedReader(1, live=live)])
-    with Channels(films("tape"), FAST, opener) as channels:
+    with Channels(recordings("tape"), FAST, opener) as channels:
         assert channels.take(PATIENT_S).live is live
 
 
@@ -152,7 +152,7 @@ def test_a_recording_gives_every_frame_once_in_order_and_never_runs_far_ahead():
     taken, leads = [], []
     reader = ScriptedReader(*range(100), None, live=False)
     reader.steps = [step for value in range(100) for step in (lambda: leads.append(reader.reads - len(taken)), value)]
-    with Channels(films("film"), FAST, Opener(film=[reader])) as channels:
+    with Channels(recordings("tape"), FAST, Opener(tape=[reader])) as channels:
         while not channels.finished:
             got = channels.take(PATIENT_S)
             if got is not None:
@@ -160,7 +160,7 @@ def test_a_recording_gives_every_frame_once_in_order_and_never_runs_far_ahead():
         (status,) = channels.status()
     assert values(taken) == list(range(100))
     assert [one.index for one in taken] == list(range(100))
-    assert {one.source for one in taken} == {"film"}
+    assert {one.source for one in taken} == {"tape"}
     assert max(leads) <= FAST.queue_frames + 2
     assert (status.state, status.counters.read, status.counters.dropped) == (ChannelState.ENDED, 100, 0)
     assert reader.closed_by is not None
@@ -186,15 +186,15 @@ def test_a_frame_carries_the_time_at_which_it_arrived(gate):
         assert channels.take(PATIENT_S).captured_at == 1234.5
 
 
-def test_channels_take_turns():
+def test_frames_are_taken_from_each_channel_in_turn():
     opener = Opener(a=[ScriptedReader(*range(9), live=False)], b=[ScriptedReader(*range(9), live=False)])
-    with Channels(films("a", "b"), FAST, opener) as channels:
+    with Channels(recordings("a", "b"), FAST, opener) as channels:
         until(lambda: all(status.counters.read > FAST.queue_frames for status in channels.status()))
         assert [channels.take(0).source for _ in range(4)] == ["a", "b", "a", "b"]
         assert len(take_all(channels)) == 14
 
 
-def test_who_waits_wakes_when_a_frame_arrives_on_any_channel(gate):
+def test_take_returns_when_a_frame_arrives_on_any_channel(gate):
     hold, end = gate(), gate()
     opener = Opener(a=[ScriptedReader(end)], b=[ScriptedReader(hold, 7, end)])
     taken = []
@@ -206,9 +206,9 @@ def test_who_waits_wakes_when_a_frame_arrives_on_any_channel(gate):
         assert values(taken) == [7]
 
 
-def test_who_waits_wakes_when_all_is_over(gate):
+def test_take_returns_when_all_channels_are_over(gate):
     hold = gate()
-    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(1, hold, live=False)])) as channels:
+    with Channels(recordings("a"), FAST, Opener(a=[ScriptedReader(1, hold, live=False)])) as channels:
         assert values([channels.take(PATIENT_S)]) == [1]
         hold.set()
         assert channels.take(PATIENT_S) is None
@@ -216,28 +216,28 @@ def test_who_waits_wakes_when_all_is_over(gate):
 
 
 def test_nothing_is_finished_before_the_last_frame_was_taken():
-    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(1, 2, live=False)])) as channels:
+    with Channels(recordings("a"), FAST, Opener(a=[ScriptedReader(1, 2, live=False)])) as channels:
         until(lambda: channels.status()[0].state is ChannelState.ENDED)
         assert not channels.finished
         assert values([channels.take(0), channels.take(0)]) == [1, 2]
         assert channels.finished and channels.take(PATIENT_S) is None
 
 
-def test_a_source_that_does_not_open_fails_and_the_others_go_on(caplog):
+def test_a_source_that_cannot_be_opened_fails_and_the_others_go_on(caplog):
     opener = Opener(
-        bad=[SourceError("bad: not there")], cam=[SourceError("cam: off")], film=[ScriptedReader(1, live=False)]
+        bad=[SourceError("bad: not there")], cam=[SourceError("cam: off")], tape=[ScriptedReader(1, live=False)]
     )
-    with Channels([*films("bad", "film"), *cameras("cam")], FAST, opener) as channels:
+    with Channels([*recordings("bad", "tape"), *cameras("cam")], FAST, opener) as channels:
         assert values(take_all(channels)) == [1]
         assert [(one.name, one.state, one.last_error) for one in channels.status()] == [
             ("bad", ChannelState.FAILED, "bad: not there"),
-            ("film", ChannelState.ENDED, None),
+            ("tape", ChannelState.ENDED, None),
             ("cam", ChannelState.FAILED, "cam: off"),
         ]
     assert "bad: not there" in caplog.text
 
 
-def test_a_camera_that_is_off_at_the_start_is_told_once_and_taken_in_when_it_comes_up(gate, caplog):
+def test_a_camera_that_is_off_at_the_start_is_reported_once_and_used_when_it_appears(gate, caplog):
     caplog.set_level(logging.INFO, "app.capture")
     hold, watching = gate(), gate()
     opener = Opener(cam=[*[SourceError("cam: off")] * 3, ScriptedReader(7, hold)], other=[ScriptedReader(1, watching)])
@@ -250,10 +250,10 @@ def test_a_camera_that_is_off_at_the_start_is_told_once_and_taken_in_when_it_com
         assert values([frames["cam"]]) == [7]
         assert channels.status()[0].state is ChannelState.RUNNING
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["cam: off"]
-    assert caplog.text.count("cam: tried again as long as the run lasts") == 1
+    assert caplog.text.count("cam: retrying") == 1
 
 
-def test_a_run_of_which_every_source_failed_is_finished_even_while_cameras_are_tried_again(caplog):
+def test_a_run_is_finished_when_every_source_has_failed_even_while_cameras_are_retried(caplog):
     caplog.set_level(logging.INFO, "app.capture")
     with Channels(cameras("cam"), FAST, Opener(cam=[SourceError("cam: off")] * 1000)) as channels:
         assert take_all(channels) == []
@@ -261,14 +261,14 @@ def test_a_run_of_which_every_source_failed_is_finished_even_while_cameras_are_t
     assert "tried again" not in caplog.text
 
 
-def test_a_recording_without_a_frame_has_failed():
-    with Channels(films("a"), FAST, Opener(a=[ScriptedReader(live=False)])) as channels:
+def test_a_recording_without_frames_has_failed():
+    with Channels(recordings("a"), FAST, Opener(a=[ScriptedReader(live=False)])) as channels:
         assert take_all(channels) == []
         assert channels.status()[0].state is ChannelState.FAILED
-        assert "not one frame of it can be decoded" in channels.status()[0].last_error
+        assert "decoded" in channels.status()[0].last_error
 
 
-def test_a_live_source_that_breaks_is_opened_again_and_again(gate, caplog):
+def test_a_lost_live_source_is_reopened_until_it_comes_back(gate, caplog):
     hold = gate()
     again = ScriptedReader(3, hold)
     opener = Opener(cam=[ScriptedReader(1, None), *[SourceError("cam (x): refused")] * 3, again])
@@ -283,7 +283,7 @@ def test_a_live_source_that_breaks_is_opened_again_and_again(gate, caplog):
     assert pauses(caplog) == ["0.01 s", "0.02 s", "0.04 s", "0.05 s"]
 
 
-def test_after_a_good_while_the_pauses_begin_anew(gate, caplog):
+def test_pauses_start_at_the_minimum_again_after_a_long_connection(gate, caplog):
     hold, clock = gate(), Clock()
     lived = ScriptedReader(2, lambda: clock.advance(11), 3, None)
     opener = Opener(cam=[ScriptedReader(1, None), SourceError("off"), lived, ScriptedReader(hold)])
@@ -293,7 +293,7 @@ def test_after_a_good_while_the_pauses_begin_anew(gate, caplog):
     assert pauses(caplog)[:3] == ["0.01 s", "0.02 s", "0.01 s"]
 
 
-def test_a_reader_that_reports_a_stall_is_opened_again(gate):
+def test_a_reader_that_reports_a_stall_is_reopened(gate):
     hold = gate()
     first = ScriptedReader(1, StallError("no frame for 4.2 s"))
     with Channels(cameras("cam"), FAST, Opener(cam=[first, ScriptedReader(2, hold)])) as channels:
@@ -304,21 +304,21 @@ def test_a_reader_that_reports_a_stall_is_opened_again(gate):
     assert first.closed_by is not None
 
 
-def test_a_reader_that_hangs_is_abandoned_and_what_it_brings_later_is_thrown_away(gate):
+def test_a_reader_that_hangs_is_abandoned_and_its_late_frames_are_discarded(gate):
     hang, hold, clock = gate(), gate(), Clock()
     stuck, fresh = ScriptedReader(1, hang, 99, 99), ScriptedReader(2, hold)
     with Channels(cameras("cam"), FAST, Opener(cam=[stuck, fresh]), clock) as channels:
         until(lambda: stuck.reads == 2)
         assert values([channels.take(PATIENT_S)]) == [1]
         clock.advance(FAST.read_timeout_s * 0.6)
-        channels.look_after_all()
+        channels.check_health()
         assert channels.status()[0].state is ChannelState.STALLED
         clock.advance(FAST.read_timeout_s)
-        channels.look_after_all()
+        channels.check_health()
         assert values([channels.take(PATIENT_S)]) == [2]
         (status,) = channels.status()
         assert (status.state, status.counters.stalls, status.counters.reconnects) == (ChannelState.RUNNING, 1, 1)
-        assert "has hung" in status.last_error
+        assert "hung" in status.last_error
         assert stuck.closed_by is None, "only the thread that reads may release"
         hang.set()
         until(lambda: stuck.closed_by is not None)
@@ -332,7 +332,7 @@ def test_a_stall_that_passes_by_itself_is_counted_and_nothing_is_reopened(gate):
     with Channels(cameras("cam"), FAST, Opener(cam=[reader]), clock) as channels:
         until(lambda: reader.reads == 2)
         clock.advance(FAST.read_timeout_s * 0.6)
-        channels.look_after_all()
+        channels.check_health()
         assert channels.status()[0].state is ChannelState.STALLED
         hang.set()
         until(lambda: reader.reads == 3)
@@ -348,7 +348,7 @@ def test_a_source_whose_first_opening_hangs_has_failed_and_is_released_when_it_c
     with Channels(cameras("cam"), FAST, opener, clock) as channels:
         until(lambda: opener.opened == 1)
         clock.advance(TOO_LONG_S)
-        channels.look_after_all()
+        channels.check_health()
         assert channels.finished
         assert f"no answer within {TOO_LONG_S} s" in channels.status()[0].last_error
         hang.set()
@@ -356,28 +356,28 @@ def test_a_source_whose_first_opening_hangs_has_failed_and_is_released_when_it_c
         assert late.reads == 0
 
 
-def test_a_driver_that_never_returns_does_not_gather_threads_without_end(gate, caplog):
-    hangs = [gate() for _ in range(MOST_ABANDONED + 1)]
+def test_a_driver_that_never_returns_does_not_pile_up_threads(gate, caplog):
+    hangs = [gate() for _ in range(MAX_ABANDONED + 1)]
     clock = Clock()
     readers = [ScriptedReader(1, hang) for hang in hangs]
     opener = Opener(cam=readers)
     with Channels(cameras("cam"), FAST, opener, clock) as channels:
-        for number in range(MOST_ABANDONED):
+        for number in range(MAX_ABANDONED):
             until(lambda number=number: readers[number].reads == 2)
             clock.advance(TOO_LONG_S)
-            channels.look_after_all()
-        until(lambda: f"{MOST_ABANDONED} of its readers hang" in caplog.text)
+            channels.check_health()
+        until(lambda: f"{MAX_ABANDONED} readers hang" in caplog.text)
         assert channels.status()[0].state is ChannelState.RECONNECTING
-        assert opener.opened == MOST_ABANDONED
+        assert opener.opened == MAX_ABANDONED
         hangs[0].set()
-        until(lambda: opener.opened == MOST_ABANDONED + 1)
+        until(lambda: opener.opened == MAX_ABANDONED + 1)
 
 
-def test_a_fault_of_the_program_ends_its_channel_alone_and_tells_no_password(caplog):
+def test_a_bug_ends_only_its_channel_and_shows_no_password(caplog):
     opener = Opener(
         a=[ScriptedReader(ValueError("at rtsp://u:s3cret@h/x"), live=False)], b=[ScriptedReader(1, live=False)]
     )
-    with Channels(films("a", "b"), FAST, opener) as channels:
+    with Channels(recordings("a", "b"), FAST, opener) as channels:
         assert values(take_all(channels)) == [1]
         (status, _) = channels.status()
     assert status.state is ChannelState.FAILED
@@ -385,9 +385,9 @@ def test_a_fault_of_the_program_ends_its_channel_alone_and_tells_no_password(cap
     assert "s3cret" not in status.last_error and "s3cret" not in caplog.text
 
 
-def test_closing_ends_threads_that_wait_for_room():
+def test_closing_ends_threads_that_wait_for_space_in_the_queue():
     reader = ScriptedReader(*range(50), live=False)
-    channels = Channels(films("a"), FAST, Opener(a=[reader]))
+    channels = Channels(recordings("a"), FAST, Opener(a=[reader]))
     until(lambda: reader.reads == FAST.queue_frames + 1)
     channels.close()
     assert reader.closed_by is not None and not reader.closed_by.is_alive()
@@ -400,12 +400,12 @@ def test_closing_leaves_a_hanging_reader_behind(gate, caplog):
     reader = ScriptedReader(1, hang)
     with Channels(cameras("cam"), FAST, Opener(cam=[reader])):
         until(lambda: reader.reads == 2)
-    assert "still hangs and is left behind" in caplog.text
+    assert "left behind" in caplog.text
     hang.set()
     until(lambda: reader.closed_by is not None)
 
 
-def test_ctrl_c_reaches_who_waits_for_a_frame(gate):
+def test_ctrl_c_interrupts_the_wait_for_a_frame(gate):
     hold, main_thread = gate(), threading.main_thread().ident
 
     def waits():
@@ -426,7 +426,7 @@ def test_ctrl_c_reaches_who_waits_for_a_frame(gate):
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 60), st.floats(0.01, 3600))
-def test_pauses_double_up_to_the_longest(attempt, first, most):
+def test_pauses_double_up_to_the_maximum(attempt, first, most):
     pause = backoff_s(attempt, first, most)
     assert 0 < pause <= most
     assert pause <= backoff_s(attempt + 1, first, most) <= 2 * pause
@@ -444,18 +444,18 @@ def test_real_recordings_and_pictures_side_by_side(recording, tmp_path):
     for number in range(3):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((5, 6, 3), number, np.uint8))
     (folder / "bad.jpg").write_bytes(b"no picture")
-    film, other = recording("film.mp4", frames=30), recording("other.avi", frames=10, codec="MJPG")
+    tape, other = recording("tape.mp4", frames=30), recording("other.avi", frames=10, codec="MJPG")
     sources = name_sources(
-        [(None, str(film)), (None, str(other)), (None, str(folder)), (None, str(tmp_path / "gone.mp4"))]
+        [(None, str(tape)), (None, str(other)), (None, str(folder)), (None, str(tmp_path / "gone.mp4"))]
     )
     with Channels(sources, CaptureSettings()) as channels:
         taken = take_all(channels)
         status = {one.name: one for one in channels.status()}
     frames = {name: [one for one in taken if one.source == name] for name in status}
-    assert [frame_number(one.image) for one in frames["film"]] == [number % 20 for number in range(30)]
+    assert [frame_number(one.image) for one in frames["tape"]] == [number % 20 for number in range(30)]
     assert [frame_number(one.image) for one in frames["other"]] == list(range(10))
     assert values(frames["photos"]) == [0, 1, 2]
     assert all(not one.continues for one in frames["photos"])
     assert status["photos"].counters.unreadable == 1
-    assert (status["film"].fps, status["film"].total_frames) == (25.0, 30)
+    assert (status["tape"].fps, status["tape"].total_frames) == (25.0, 30)
     assert status["gone"].state is ChannelState.FAILED and "no such file" in status["gone"].last_error

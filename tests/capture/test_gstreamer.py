@@ -116,7 +116,7 @@ def test_no_release_file_no_jetson(tmp_path):
     assert l4t_release(tmp_path / "absent") is None
 
 
-def test_what_opencv_tells_of_gstreamer():
+def test_opencv_with_and_without_gstreamer():
     assert opencv_has_gstreamer("  Video I/O:\n    GStreamer:                   YES (1.22.0)\n")
     assert not opencv_has_gstreamer("  Video I/O:\n    GStreamer:                   NO\n    v4l/v4l2: YES\n")
 

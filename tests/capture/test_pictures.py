@@ -85,14 +85,14 @@ def test_exif_orientation_is_undone(tmp_path, suffix, order, orientation):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_what_opencv_takes_it_for(tmp_path, orientation):
+def test_the_orientation_agrees_with_opencv(tmp_path, orientation):
     path = tmp_path / "photo.jpg"
     path.write_bytes(with_exif(encoded(scene(), ".jpg"), exif(orientation)))
     assert np.array_equal(read_picture(path), cv2.imread(str(path), cv2.IMREAD_COLOR))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_a_senseless_orientation_counts_as_upright(tmp_path, orientation):
+def test_an_invalid_orientation_counts_as_upright(tmp_path, orientation):
     path = tmp_path / "photo.png"
     path.write_bytes(with_exif(lossless(scene(), ".png"), exif(orientation)))
     assert np.array_equal(read_picture(path), scene())
@@ -100,7 +100,7 @@ def test_a_senseless_orientation_counts_as_upright(tmp_path, orientation):
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (101, 33)])
-def test_lossless_formats_come_through_exactly(tmp_path, suffix, size):
+def test_lossless_formats_are_read_exactly(tmp_path, suffix, size):
     path = tmp_path / f"张伟 José{suffix}"
     path.write_bytes(lossless(scene(*size), suffix))
     assert np.array_equal(read_picture(path), scene(*size))
@@ -127,7 +127,7 @@ def test_16_bits_become_8(tmp_path, suffix, channels):
     assert np.all(seen == 0xC8)
 
 
-def test_what_is_transparent_becomes_white(tmp_path):
+def test_transparent_parts_become_white(tmp_path):
     image = np.zeros((2, 3, 4), np.uint8)
     image[0, 0] = (10, 20, 30, 255)
     image[0, 1] = (0, 0, 0, 128)
@@ -142,7 +142,7 @@ def test_what_is_transparent_becomes_white(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".jpg", *LOSSLESS])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
-def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path, suffix, share):
+def test_an_incomplete_picture_is_refused_by_name(tmp_path, suffix, share):
     noise = np.random.RandomState(0).randint(0, 256, (80, 90, 3)).astype(np.uint8)
     data = lossless(noise, suffix)
     path = tmp_path / f"half{suffix}"
@@ -151,18 +151,18 @@ def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path, suffix, share):
         read_picture(path)
 
 
-def test_a_cut_off_jpeg_is_not_saved_by_the_end_of_its_thumbnail(tmp_path):
+def test_the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg(tmp_path):
     photo = encoded(np.random.RandomState(0).randint(0, 256, (80, 90, 3)).astype(np.uint8), ".jpg")
     whole = with_exif(photo, exif(1) + encoded(scene(), ".jpg"))
     (tmp_path / "whole.jpg").write_bytes(whole)
     assert read_picture(tmp_path / "whole.jpg").shape == (80, 90, 3)
     (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SourceError, match=r"half\.jpg: the JPEG file is cut off"):
+    with pytest.raises(SourceError, match=r"half\.jpg: .*incomplete"):
         read_picture(tmp_path / "half.jpg")
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
-def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path, progressive):
+def test_data_after_the_end_of_a_jpeg_is_ignored(tmp_path, progressive):
     data = encoded(scene(300, 410), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
     path = tmp_path / "phone.jpg"
     path.write_bytes(data + b"a film that the phone put here" * 99)
@@ -178,7 +178,7 @@ def test_a_damaged_png_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", *LOSSLESS])
-def test_the_header_tells_the_size_without_decoding(suffix):
+def test_the_size_is_read_without_decoding(suffix):
     header = read_header(lossless(scene(33, 71), suffix))
     assert (header.width, header.height, header.complete) == (71, 33, True)
 
@@ -211,27 +211,27 @@ def test_a_picture_beyond_100_megapixels_is_refused_before_it_is_decoded(tmp_pat
     monkeypatch.setattr(cv2, "imdecode", decode)
     path = tmp_path / f"huge.{suffix}"
     path.write_bytes(huge_pictures()[suffix])
-    with pytest.raises(SourceError, match=r"huge.* pixels are more than the 100 megapixels"):
+    with pytest.raises(SourceError, match=r"huge.* 100 megapixels"):
         read_picture(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "empty"), (b"I am text", "not a picture"), (b"\xff\xd8\xff\xe0", "not a picture")]
+    ("content", "said"), [(b"", "empty"), (b"I am text", "not a supported picture"), (b"\xff\xd8\xff\xe0", "not a supported picture")]
 )
-def test_what_is_no_picture_says_so(tmp_path, content, said):
+def test_files_that_are_not_pictures_are_refused(tmp_path, content, said):
     path = tmp_path / "x.jpg"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=rf"x\.jpg: .*{said}"):
         read_picture(path)
 
 
-def test_a_picture_that_is_not_there_says_so(tmp_path):
+def test_a_missing_picture_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"gone\.jpg: cannot be read: No such file"):
         read_picture(tmp_path / "gone.jpg")
 
 
 @given(st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm"]), st.data())
-def test_no_garbled_header_raises(suffix, data):
+def test_invalid_headers_never_raise(suffix, data):
     picture = bytearray(
         with_exif(lossless(scene(), suffix), exif(6)) if suffix in (".jpg", ".png") else lossless(scene(), suffix)
     )
@@ -240,7 +240,7 @@ def test_no_garbled_header_raises(suffix, data):
     read_header(bytes(picture[: data.draw(st.integers(0, len(picture)))]))
 
 
-def test_the_pictures_of_a_folder_come_in_the_order_people_count(tmp_path):
+def test_the_pictures_of_a_folder_are_in_natural_order(tmp_path):
     for name in ("10.jpg", "2.jpg", "1.PNG", "a10.webp", "A9.webp", "notes.txt", ".hidden.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
@@ -250,7 +250,7 @@ def test_the_pictures_of_a_folder_come_in_the_order_people_count(tmp_path):
     assert picture_files(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
 
 
-def test_no_pictures_is_an_error_that_names_the_place(tmp_path):
+def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(SourceError, match="no pictures in this folder"):
         picture_files(tmp_path)
     with pytest.raises(SourceError, match=r"\*\.jpg: no such folder"):

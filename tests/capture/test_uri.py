@@ -39,15 +39,15 @@ def test_a_folder_is_pictures(tmp_path):
     ("address", "hint"),
     [
         ("", "empty address"),
-        ("camera:front", "'front' is no camera: name it by its number, as in camera:0"),
-        ("rtsp://", "the address behind it is missing"),
+        ("camera:front", "'front'.* camera:0"),
+        ("rtsp://", "missing"),
         ("csi:", "csi:0"),
         ("images:", "images:photos"),
-        ("rtmp://u:secret@h/x", "rtmp:// is not read here"),
+        ("rtmp://u:secret@h/x", "rtmp://"),
         ("0", "write camera:0"),
     ],
 )
-def test_addresses_that_mean_nothing_say_what_to_write(address, hint):
+def test_invalid_addresses_say_what_to_write(address, hint):
     with pytest.raises(SourceError, match=hint) as caught:
         parse_source(address)
     assert "secret" not in str(caught.value)
@@ -70,7 +70,7 @@ def test_names(text, expected):
     assert parse_named(text) == expected
 
 
-def test_an_equals_sign_in_a_files_name_is_no_name(tmp_path, monkeypatch):
+def test_an_equals_sign_in_the_name_of_a_file_is_no_separator(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.mp4").touch()
     assert parse_named("a=b.mp4") == (None, "a=b.mp4")
@@ -81,7 +81,7 @@ def test_an_equals_sign_in_a_files_name_is_no_name(tmp_path, monkeypatch):
     st.from_regex(r"[\w-][\w .-]{0,20}[\w-]", fullmatch=True),
     st.sampled_from(["rtsp://h/x?y=z", "camera:0", "a b.mp4"]),
 )
-def test_every_name_comes_through(name, address):
+def test_every_name_is_kept(name, address):
     assert parse_named(f"{name}={address}") == (name, address)
 
 
@@ -94,25 +94,25 @@ def test_any_text_is_either_an_address_or_a_source_error(text):
     assert source.name
 
 
-def test_made_up_names_are_numbered_and_leave_given_ones_alone():
+def test_generated_names_are_numbered_and_leave_given_ones_alone():
     sources = name_sources([(None, "a/x.mp4"), (None, "b/x.mp4"), ("x-2", "camera:0"), (None, "c/x.mp4")])
     assert [source.name for source in sources] == ["x", "x-3", "x-2", "x-4"]
 
 
-def test_a_name_given_twice_is_refused_without_telling_the_password():
-    with pytest.raises(SettingsError, match="two sources are called 'door'") as caught:
+def test_a_duplicate_name_is_refused_without_showing_the_password():
+    with pytest.raises(SettingsError, match="'door'") as caught:
         name_sources([("door", "camera:0"), ("door", "rtsp://u:secret@h/x")])
     assert "secret" not in str(caught.value)
 
 
-def test_no_way_of_writing_a_source_shows_its_password():
+def test_no_form_of_a_source_shows_its_password():
     source = parse_source("rtsp://admin:s3cret@h/x?token=s3cret")
     for written in (str(source), repr(source), source.masked_address, f"{source}", "%s" % (source,)):  # noqa: UP031
         assert "s3cret" not in written
     assert str(parse_source("camera:0")) == "camera0 (camera:0)"
 
 
-def test_what_is_live_before_it_is_open():
+def test_what_is_known_to_be_live_before_it_is_open():
     live = {kind: Source("x", kind, "0").live for kind in SourceKind}
     assert live == {
         SourceKind.RTSP: True,
