@@ -57,7 +57,7 @@ class Channels:
         self._watchdog.start()
 
     def take(self, timeout_s: float) -> Optional[Frame]:
-        """The next frame, from each channel in turn. None if none arrives in `timeout_s`, or on `wake`, or at the end."""
+        """The next frame, from each channel in turn. None at the end, on `wake`, or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             while True:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.types import Reason
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 STILL_COPYING_S = 5.0
 """An unreadable photo that changed more recently may be an incomplete copy, and is examined again."""
 MAX_PHOTO_BYTES = 256 * 1024 * 1024
@@ -84,7 +84,7 @@ def scan(folder: Path) -> Scan:
                 problems.append(f"{relative}: {suffix[1:].upper()} pictures are not supported; save it as JPEG or PNG")
             elif relative == DISPLAY_NAMES_FILE:
                 display_names = _stamp(path)
-            elif suffix in PHOTO_SUFFIXES:
+            elif suffix in PICTURE_SUFFIXES:
                 stamp = _stamp(path)
                 if stamp is not None:
                     photos[relative] = stamp

@@ -16,10 +16,11 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
+from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, SourceError
 from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name
-from app.gallery.folder import PHOTO_SUFFIXES, GalleryFolder, Progress
+from app.gallery.folder import GalleryFolder, Progress
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import examine_photo
 from app.network_thread import NetworkThread, Priority, ShutDownError
@@ -148,10 +149,10 @@ class Gallery:
             own = duplicate.person == person
             reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO
             return Refused(person, reason, duplicate_of=duplicate)
-        if PurePath(photo.filename).suffix.lower() in PHOTO_SUFFIXES:
+        if PurePath(photo.filename).suffix.lower() in PICTURE_SUFFIXES:
             finding = self.examine(photo.data)
         else:
-            finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PHOTO_SUFFIXES)}")
+            finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PICTURE_SUFFIXES)}")
         if not finding.used:
             return Refused(person, finding.reason, finding)
         path = add_photo(self._settings.folder, name, photo.filename, photo.data)

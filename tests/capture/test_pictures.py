@@ -216,7 +216,8 @@ def test_a_picture_beyond_100_megapixels_is_refused_before_it_is_decoded(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "empty"), (b"I am text", "not a supported picture"), (b"\xff\xd8\xff\xe0", "not a supported picture")]
+    ("content", "said"),
+    [(b"", "empty"), (b"I am text", "not a supported picture"), (b"\xff\xd8\xff\xe0", "not a supported picture")],
 )
 def test_files_that_are_not_pictures_are_refused(tmp_path, content, said):
     path = tmp_path / "x.jpg"
