@@ -1,13 +1,12 @@
-"""Which backend runs a network on this machine, and why."""
+"""Opens a network on the backend that is requested, or on the fastest one that works on this machine."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import logging
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
@@ -23,35 +22,34 @@ from app.inference.openvino import OpenVinoEngine, openvino_devices
 
 logger = logging.getLogger(__name__)
 
+TITLES = {"tensorrt": "TensorRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+PACKAGES = {"tensorrt": "tensorrt", "onnx": "onnxruntime", "openvino": "openvino"}
+
 MIN_GAIN = 0.1
 """A later candidate must save this share of an earlier one's time, so that noise does not decide."""
-
-MOST_ROUNDS = 9
+MAX_ROUNDS = 9
 TIME_TO_MEASURE_S = 0.4
-
-NAMES = {"tensorrt": "TensorRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-PACKAGES = {"tensorrt": "tensorrt", "onnx": "onnxruntime", "openvino": "openvino"}
 
 
 @dataclass(frozen=True)
 class OpenedNetwork:
-    """An opened network, and how it came to be opened like that."""
+    """A network that is ready to run, and why it runs like that."""
 
     engine: Engine
     backend: str
     precision: str
     reason: str
-    """In words, for the user."""
+    """For the user."""
     label: str
-    """The backend in words, with what it computes on where that is not the processor."""
+    """The backend's title, with the device if it is not the processor."""
 
     def __str__(self) -> str:
         return f"{self.label}, {self.precision}: {self.reason}"
 
 
 @dataclass(frozen=True)
-class Runner:
-    """A network that is open and has run once."""
+class Candidate:
+    """A network that is open on one backend and device, and has run once."""
 
     backend: str
     label: str
@@ -59,7 +57,7 @@ class Runner:
 
 
 def open_network(
-    network: NetworkSpec, backend: str = "auto", build_missing: bool = True, measure_again: bool = False
+    spec: NetworkSpec, backend: str = "auto", build_missing: bool = True, measure_again: bool = False
 ) -> OpenedNetwork:
     """Opens the network on the requested backend, or on the best one that works on this machine.
 
@@ -67,55 +65,81 @@ def open_network(
     measured once and remembered next to the network's file; `measure_again` ignores what is remembered.
     `build_missing` allows TensorRT to build an engine, which takes minutes.
     """
-    asked = backend != "auto"
-    absent = {} if asked else {name: reason for name in NAMES for reason in [unavailable_reason(name)] if reason}
-    wanted = [name for name in ((backend,) if asked else NAMES) if name not in absent]
-    remarks = ["as asked for"] if asked else []
-    failed: List[str] = []
-    if "tensorrt" in wanted:
+    is_auto = backend == "auto"
+    reasons = {name: unavailable_reason(name) for name in TITLES} if is_auto else {}
+    unavailable = [reason for reason in reasons.values() if reason]
+    backends = [name for name in (TITLES if is_auto else (backend,)) if not reasons.get(name)]
+    failures: List[str] = []
+    if "tensorrt" in backends:
         try:
-            return _on_tensorrt(network, build_missing, remarks)
+            return _open_on_tensorrt(spec, build_missing, is_auto)
         except ModelError as error:
-            told = asked or str(error).startswith(NAMES["tensorrt"])
-            failed.append(str(error) if told else f"{NAMES['tensorrt']}: {error}")
-    others = [name for name in wanted if name != "tensorrt"]
-    chosen, timings = _fastest(others, network, BackendChoices(network, backend), failed, measure_again)
-    unavailable = ""
-    if chosen is None and not asked and network.precision != "auto" and not network.exact_precision:
-        # No backend offers the requested precision, but the program should run all the same.
-        unavailable = network.precision
-        network = dataclasses.replace(network, precision="auto")
-        chosen, timings = _fastest(others, network, BackendChoices(network, backend), failed, measure_again)
+            has_title = not is_auto or str(error).startswith(TITLES["tensorrt"])
+            failures.append(str(error) if has_title else f"{TITLES['tensorrt']}: {error}")
+        backends.remove("tensorrt")
+    fastest_of = partial(_open_fastest, backends, backend, failures, measure_again)
+    chosen, figures = fastest_of(spec)
+    if chosen is None and is_auto and spec.precision != "auto" and not spec.exact_precision:
+        # No backend supports the requested precision, but the program should run all the same.
+        chosen, figures = fastest_of(replace(spec, precision="auto"))
+        if chosen is not None:
+            why = "; ".join([*unavailable, *failures])
+            message = "%s: %s is not available on this machine, %s is used instead (%s)"
+            logger.warning(message, spec.name, spec.precision, chosen.engine.precision, why)
     if chosen is None:
-        raise _refusal(network, backend, list(dict.fromkeys((*failed, *absent.values()))))
-    if unavailable:
-        reasons = "; ".join([*absent.values(), *failed])
-        used = f"{chosen.engine.precision} is used for {network.name}"
-        logger.warning("%s is not available on this machine: %s (%s)", unavailable, used, reasons)
-    remarks.extend([timings] if timings else absent.values())
-    return OpenedNetwork(
-        chosen.engine, chosen.backend, chosen.engine.precision, "; ".join([*remarks, *failed]), chosen.label
-    )
+        raise _failure(spec, backend, list(dict.fromkeys((*failures, *unavailable))))
+    remarks = ["as requested"] if not is_auto else []
+    remarks += [figures] if figures else unavailable
+    reason = "; ".join([*remarks, *failures])
+    return OpenedNetwork(chosen.engine, chosen.backend, chosen.engine.precision, reason, chosen.label)
 
 
-def _refusal(network: NetworkSpec, backend: str, reasons: Sequence[str]) -> ModelError:
-    if network.exact_precision:
-        where = "here" if backend == "auto" else f"on {NAMES[backend]}"
-        return ModelError(f"{network.name} cannot be had in {network.precision} {where}: {'; '.join(reasons)}")
-    listed = "".join(f"\n  {reason}" for reason in reasons)
-    return ModelError(f"{network.name} cannot run (backend {backend}, precision {network.precision}){listed}")
-
-
-def remembered_choice(network: NetworkSpec, backend: str) -> Optional[BackendChoice]:
-    """The measured choice that a start would take now, if there is one."""
-    found = BackendChoices(network, backend).find()
-    if found is None and network.precision != "auto":
-        found = BackendChoices(dataclasses.replace(network, precision="auto"), backend).find()
+def remembered_choice(spec: NetworkSpec, backend: str) -> Optional[BackendChoice]:
+    """The measured choice that a start would use now, if there is one."""
+    found = BackendChoices(spec, backend).find()
+    if found is None and spec.precision != "auto":
+        found = BackendChoices(replace(spec, precision="auto"), backend).find()
     return found
 
 
+def unavailable_reason(backend: str) -> str:
+    """Why a backend is not worth trying; empty if it is."""
+    if backend == "tensorrt":
+        try:
+            probe_gpu()
+        except NoGpuError as error:
+            logger.debug("TensorRT is not available: %s", error)
+            return "no NVIDIA GPU"
+    return "" if importlib.util.find_spec(PACKAGES[backend]) else f"{TITLES[backend]} is not installed"
+
+
+def example_input(engine: Engine, spec: NetworkSpec) -> Dict[str, np.ndarray]:
+    """One item of the largest size, as noise."""
+    noise = np.random.default_rng(0)
+    picture = (1, *spec.largest_input[1:])
+    feeds = {}
+    for tensor in engine.inputs:
+        free = picture if len(tensor.shape) == len(picture) else (1,) * len(tensor.shape)
+        shape = [size or chosen for size, chosen in zip(tensor.shape, free)]
+        feeds[tensor.name] = noise.uniform(0, 1, shape).astype(tensor.dtype)
+    return feeds
+
+
+def median_times_ms(engines: Sequence[Engine], spec: NetworkSpec) -> List[float]:
+    """Runs the engines in turns, so that other load on the machine affects all of them."""
+    feeds = [example_input(engine, spec) for engine in engines]
+    spent: List[List[float]] = [[] for _ in engines]
+    end = time.perf_counter() + TIME_TO_MEASURE_S
+    while not spent[0] or (len(spent[0]) < MAX_ROUNDS and time.perf_counter() < end):
+        for engine, given, times in zip(engines, feeds, spent):
+            start = time.perf_counter()
+            engine.run(given)
+            times.append((time.perf_counter() - start) * 1000)
+    return [statistics.median(times) for times in spent]
+
+
 def fastest(times: Sequence[float]) -> int:
-    """Which one to take: the first, unless a later one is faster beyond doubt."""
+    """The index of the first time, unless a later one is clearly shorter."""
     best = 0
     for row, spent in enumerate(times):
         if spent < times[best] * (1 - MIN_GAIN):
@@ -123,133 +147,92 @@ def fastest(times: Sequence[float]) -> int:
     return best
 
 
-def unavailable_reason(backend: str) -> str:
-    """Why a backend need not be tried at all; empty when it is worth a try."""
-    if backend == "tensorrt":
-        try:
-            probe_gpu()
-        except NoGpuError as error:
-            logger.debug("TensorRT is out: %s", error)
-            return "no NVIDIA GPU"
-    return "" if importlib.util.find_spec(PACKAGES[backend]) else f"{NAMES[backend]} is not installed"
-
-
-def _on_tensorrt(network: NetworkSpec, build_missing: bool, remarks: Sequence[str]) -> OpenedNetwork:
+def _open_on_tensorrt(spec: NetworkSpec, build_missing: bool, is_auto: bool) -> OpenedNetwork:
     from app.inference.build import open_tensorrt
 
-    engine, precision, reason = open_tensorrt(network, build_missing, logger.warning)
-    if network.exact_precision and precision != network.precision:
+    engine, file = open_tensorrt(spec, build_missing, logger.warning)
+    if spec.exact_precision and file.precision != spec.precision:
         engine.close()
-        raise ModelError(f"it is in {precision} ({reason})")
-    _try(engine, network)
-    return OpenedNetwork(engine, "tensorrt", precision, "; ".join([*remarks, reason]), NAMES["tensorrt"])
+        raise ModelError(f"the engine's precision is {file.precision} ({file.remark})")
+    _run_once(engine, spec)
+    reason = file.remark if is_auto else f"as requested; {file.remark}"
+    return OpenedNetwork(engine, "tensorrt", file.precision, reason, TITLES["tensorrt"])
 
 
-def _runners(backend: str, network: NetworkSpec, failed: List[str], only: str = "") -> List[Runner]:
-    """The backend's candidates, opened, each after one run. Reasons of those that do not work are added to `failed`.
+def _open_fastest(
+    backends: Sequence[str], requested: str, failures: List[str], measure_again: bool, spec: NetworkSpec
+) -> Tuple[Optional[Candidate], str]:
+    """The fastest candidate and the figures behind the choice; None if no candidate works.
 
-    `only`: the label of the only candidate to open.
+    A remembered choice is opened without measuring. If that fails, all candidates are measured again.
     """
-    runners = []
-    try:
-        ways = _ways(backend, network)
-    except ModelError as error:
-        failed.append(str(error))
-        return []
-    for label, open_engine in ways:
-        if only not in ("", label):
-            continue
-        try:
-            engine = open_engine()
-            _try(engine, network)
-        except ModelError as error:
-            failed.append(str(error))
-        else:
-            runners.append(Runner(backend, label, engine))
-    return runners
-
-
-def _ways(backend: str, network: NetworkSpec) -> List[Tuple[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]]]:
-    """What the backend can compute on here, in words, and how the network is opened on it."""
-    path, precision, threads = network.path, network.precision, network.threads
-    if backend == "onnx":
-        return [
-            (provider_label(provider), partial(OnnxEngine, path, threads, precision, provider))
-            for provider in onnx_providers()
-        ]
-    return [
-        (
-            "OpenVINO" if device == "CPU" else f"OpenVINO ({device})",
-            partial(OpenVinoEngine, path, threads, precision, device),
-        )
-        for device in openvino_devices()
-    ]
-
-
-def _try(engine: Engine, network: NetworkSpec) -> None:
-    """Some drivers fail only when something is computed."""
-    try:
-        engine.run(example(engine, network))
-    except ModelError:
-        engine.close()
-        raise
-
-
-def example(engine: Engine, network: NetworkSpec) -> Dict[str, np.ndarray]:
-    """Something to run it on: one item of the largest size."""
-    noise = np.random.default_rng(0)
-    picture = (1, *network.largest_input[1:])
-    feeds = {}
-    for spec in engine.inputs:
-        free = picture if len(spec.shape) == len(picture) else (1,) * len(spec.shape)
-        shape = [size or chosen for size, chosen in zip(spec.shape, free)]
-        feeds[spec.name] = noise.uniform(0, 1, shape).astype(spec.dtype)
-    return feeds
-
-
-def _fastest(
-    backends: Sequence[str], network: NetworkSpec, choices: BackendChoices, failed: List[str], measure_again: bool
-) -> Tuple[Optional[Runner], str]:
-    """The fastest candidate, opened, and the figures behind the choice; None if no candidate works.
-
-    A remembered choice is opened without measuring. If it cannot be opened any more, all candidates are measured again.
-    """
+    choices = BackendChoices(spec, requested)
     remembered = None if measure_again else choices.find()
     if remembered is not None and remembered.backend in backends:
-        opened = _runners(remembered.backend, network, [], remembered.label)
+        opened = _open_candidates(remembered.backend, spec, [], remembered.label)
         if opened:
             return opened[0], str(remembered)
-        logger.info("%s: %s cannot be opened any more; measuring again", network.name, remembered.label)
+        logger.info("%s: %s does not work any more; measuring again", spec.name, remembered.label)
         choices.forget()
-    runners = [runner for name in backends for runner in _runners(name, network, failed)]
-    if len(runners) < 2:
-        return (runners[0] if runners else None), ""
-    times = median_times_ms([runner.engine for runner in runners], network)
-    best = fastest(times)
-    for row, runner in enumerate(runners):
-        if row != best:
-            runner.engine.close()
-    chosen = runners[best]
+    candidates = [candidate for name in backends for candidate in _open_candidates(name, spec, failures)]
+    if len(candidates) < 2:
+        return (candidates[0] if candidates else None), ""
+    times = median_times_ms([candidate.engine for candidate in candidates], spec)
+    chosen = candidates[fastest(times)]
+    for candidate in candidates:
+        if candidate is not chosen:
+            candidate.engine.close()
     measured = BackendChoice(
-        model=network.name,
+        model=spec.name,
         backend=chosen.backend,
         label=chosen.label,
         precision=chosen.engine.precision,
-        times_ms={runner.label: round(spent, 2) for runner, spent in zip(runners, times)},
+        times_ms={candidate.label: round(spent, 2) for candidate, spent in zip(candidates, times)},
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     choices.save(measured)
     return chosen, measured.figures
 
 
-def median_times_ms(engines: Sequence[Engine], network: NetworkSpec) -> List[float]:
-    """Taken in turns, so that whatever else the machine does slows all of them alike."""
-    feeds = [example(engine, network) for engine in engines]
-    spent: List[List[float]] = [[] for _ in engines]
-    end = time.perf_counter() + TIME_TO_MEASURE_S
-    while not spent[0] or (len(spent[0]) < MOST_ROUNDS and time.perf_counter() < end):
-        for engine, given, times in zip(engines, feeds, spent):
-            start = time.perf_counter()
-            engine.run(given)
-            times.append((time.perf_counter() - start) * 1000)
-    return [statistics.median(times) for times in spent]
+def _open_candidates(backend: str, spec: NetworkSpec, failures: List[str], only: str = "") -> List[Candidate]:
+    """The network on each device of the backend, or only on the one with the label `only`. Adds to `failures`."""
+    path, precision, threads = spec.path, spec.precision, spec.threads
+    ways: Dict[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]] = {}
+    candidates = []
+    try:
+        if backend == "onnx":
+            for provider in onnx_providers():
+                ways[provider_label(provider)] = partial(OnnxEngine, path, threads, precision, provider)
+        else:
+            for device in openvino_devices():
+                label = "OpenVINO" if device == "CPU" else f"OpenVINO ({device})"
+                ways[label] = partial(OpenVinoEngine, path, threads, precision, device)
+    except ModelError as error:
+        failures.append(str(error))
+    for label, open_engine in ways.items():
+        if only in ("", label):
+            try:
+                engine = open_engine()
+                _run_once(engine, spec)
+            except ModelError as error:
+                failures.append(str(error))
+            else:
+                candidates.append(Candidate(backend, label, engine))
+    return candidates
+
+
+def _run_once(engine: Engine, spec: NetworkSpec) -> None:
+    """Some drivers fail only when they compute something."""
+    try:
+        engine.run(example_input(engine, spec))
+    except ModelError:
+        engine.close()
+        raise
+
+
+def _failure(spec: NetworkSpec, backend: str, reasons: Sequence[str]) -> ModelError:
+    if spec.exact_precision:
+        where = "this machine" if backend == "auto" else TITLES[backend]
+        return ModelError(f"{spec.name}: {spec.precision} is not available on {where}: {'; '.join(reasons)}")
+    listed = "".join(f"\n  {reason}" for reason in reasons)
+    return ModelError(f"{spec.name} cannot run (backend {backend}, precision {spec.precision}){listed}")

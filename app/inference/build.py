@@ -1,4 +1,4 @@
-"""Engines for TensorRT: found where they were built before, built where they are missing, kept beside the ONNX file."""
+"""TensorRT engines: finds the ones that were built before, and builds those that are missing."""
 
 from __future__ import annotations
 
@@ -6,303 +6,257 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 from app import __version__
 from app.errors import ModelError
 from app.files import write_whole
-from app.inference.build_job import MEBIBYTE, BuildJob, BuildWishes, Built, default_workspace_bytes
 from app.inference.build_process import run_builder
-from app.inference.calibration import NOTHING_SEEN, how_to_learn, ranges_file
 from app.inference.cuda import borrow_gpu, give_back_gpu
 from app.inference.engine import NetworkSpec
-from app.inference.engine_card import (
-    CannotKeepError,
-    EngineCard,
-    EngineDemand,
-    card_of,
-    engines_beside,
-    keep_engine,
-    stale_reason,
+from app.inference.engine_files import (
+    CannotStoreError,
+    EngineFile,
+    engines_of,
+    failed_build_reason,
+    forget_failed_build,
+    read_engine_file,
+    remember_failed_build,
+    store_engine,
 )
-from app.inference.failed_build import failed_before, forget_failure, remember_failure
-from app.inference.place import Place, place_here
+from app.inference.int8 import no_pictures_text, ranges_file
 from app.inference.tensorrt import TensorRTEngine
+from app.inference.tensorrt_api import TensorRTTarget, current_target
+from app.inference.tensorrt_builder import BuildJob, BuildOptions
 from app.inference.tensorrt_plan import UnreadablePlanError
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 
-LOWER = {"auto": ("fp16", "fp32"), "int8": ("int8", "fp16", "fp32"), "fp16": ("fp16", "fp32"), "fp32": ("fp32",)}
-"""By what is asked for: the precisions that are tried, one after the other."""
-
-TELL_EVERY_S = 15.0
-
-
-@dataclass(frozen=True)
-class KeptEngine:
-    """An engine that lies on the disk and fits."""
-
-    path: Path
-    card: EngineCard
-    was_there: bool
-    lack: str = ""
-    """Why it is not in int8, which was asked for and could not be tried."""
-
-    @property
-    def remark(self) -> str:
-        """What is to be said of it, besides that it is there."""
-        refused = "".join(f"; {precision} could not be built: {why}" for precision, why in self.card.instead_of.items())
-        made = "built on this device before" if self.was_there else f"built now in {self.card.build_seconds:.0f} s"
-        return f"{self.path.name}, {made}{refused}{self.lack and f'; no int8: {self.lack}'}"
+MEBIBYTE = 1 << 20
+REPORT_EVERY_S = 15.0
+PRECISIONS = {"auto": ("fp16", "fp32"), "int8": ("int8", "fp16", "fp32"), "fp16": ("fp16", "fp32"), "fp32": ("fp32",)}
+"""For each requested precision, the precisions to try, in this order."""
 
 
-def open_tensorrt(network: NetworkSpec, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, str, str]:
-    """The network on TensorRT, its precision, and how that came about: from an engine that fits, else one is built.
-
-    Raises ModelError with all reasons when there is no way.
-    """
-    here, gpu = place_here()
-    found, unfit = find_engine(network, here)
-    if found is not None:
-        try:
-            return _opened(found)
-        except UnreadablePlanError as error:
-            unfit[found.path.name] = str(error)
-    why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in unfit.items()) or "there is none yet"
-    if not build_missing:
-        raise ModelError(f"no engine for {network.name}: {why}; build one: {network.build_command}")
-    known_failure = failed_before(network, here)
-    if known_failure:
-        raise ModelError(
-            f"building an engine for {network.name} failed before; try again with: {network.build_command}. "
-            f"The reasons were: {known_failure}"
-        )
-    # What would keep a new engine from running is found out before minutes are spent on it.
-    borrow_gpu()
-    give_back_gpu()
-    report(
-        f"{network.name}: building an engine for TensorRT on {gpu.name}, once, since {why}; this takes minutes "
-        "(--backend onnx starts at once)"
-    )
-    made = _built_once(network, here, gpu.memory_bytes, report)
-    try:
-        return _opened(made)
-    except UnreadablePlanError as error:
-        remember_failure(network, here, str(error))
-        raise
-
-
-def _opened(kept: KeptEngine) -> Tuple[TensorRTEngine, str, str]:
-    return TensorRTEngine(kept.path, kept.card.dla), kept.card.precision, kept.remark
-
-
-def _built_once(network: NetworkSpec, here: Place, gpu_memory: int, report: Report) -> KeptEngine:
-    """A new engine. A failure is remembered."""
-    tell = _now_and_then(network, report)
-    try:
-        made = build_engine(network, BuildWishes(force=True), here=here, gpu_memory=gpu_memory, tell=tell)
-    except CannotKeepError:
-        raise
-    except ModelError as error:
-        remember_failure(network, here, str(error))
-        raise
-    report(f"{network.name}: {made.remark}")
-    return made
-
-
-def precisions_for(asked: str) -> Tuple[str, ...]:
-    if asked not in LOWER:
-        raise ModelError(f"TensorRT engines compute in fp32, fp16 or int8, not in {asked}")
-    return LOWER[asked]
-
-
-def find_engine(network: NetworkSpec, here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
-    """The engine beside the network that a run takes, of several that fit the one built last; why others do not fit.
-
-    A precision that is asked for outright is exchanged for another only where it could not be built, or is int8 and
-    there is nothing to learn it from. Raises ModelError where that is so and nothing but int8 will do.
-    """
-    precisions = precisions_for(network.precision)
-    found, unfit = _find(network, precisions if network.precision == "auto" else precisions[:1], here)
-    lack = "" if found else _lack(network)
-    if lack:
-        found, unfit = find_engine(_in_fp16(network, lack), here)
-    return found and replace(found, lack=lack), unfit
-
-
-def _find(network: NetworkSpec, wanted: Tuple[str, ...], here: Place) -> Tuple[Optional[KeptEngine], Dict[str, str]]:
-    demand = EngineDemand.of(network, wanted)
-    fitting: List[KeptEngine] = []
-    unfit: Dict[str, str] = {}
-    for path in engines_beside(network.path):
-        card = card_of(path)
-        reason = stale_reason(card, demand, here)
-        if reason is None and card is not None:
-            fitting.append(KeptEngine(path, card, was_there=True))
-        else:
-            unfit[path.name] = reason or "it has no card"
-
-    def rank(engine: KeptEngine) -> Tuple[int, str]:
-        precision = engine.card.precision
-        return -wanted.index(precision) if precision in wanted else -len(wanted), engine.card.built_at
-
-    return (max(fitting, key=rank) if fitting else None), unfit
-
-
-def build_engine(
-    network: NetworkSpec,
-    wishes: BuildWishes,
-    *,
-    here: Place,
-    gpu_memory: int,
-    tell: Report,
-) -> KeptEngine:
-    """The engine, in the wanted precision or the next that can be built; `tell` hears what is being done.
+def open_tensorrt(spec: NetworkSpec, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, EngineFile]:
+    """Opens a usable engine of the network, and builds one first if there is none.
 
     Raises ModelError with all reasons.
     """
-    _check_folder(network.path)
-    lack = _lack(network, wishes.learn_anew)
-    if lack:
-        # Not one of the reasons on the engine's card, for which it is taken as long as it lies there.
-        logger.warning("%s: no engine in int8: %s", network.name, lack)
-        lower = _in_fp16(network, lack)
-        return replace(build_engine(lower, wishes, here=here, gpu_memory=gpu_memory, tell=tell), lack=lack)
-    if network.precision == "int8" and not wishes.learn_anew and _ranges_are_known(network):
-        # Perhaps from better pictures than are at hand now.
-        network = replace(network, pictures=None)
-    refused: Dict[str, str] = {}
-    for precision in precisions_for(network.precision)[: 1 if network.exact_precision else None]:
-        job = _job(network, precision, wishes, here, gpu_memory)
+    target = current_target()
+    found, unusable = find_engine(spec, target)
+    if found is not None:
         try:
-            made = _built(job, network, refused, tell)
-            forget_failure(network)
-            return made
-        except CannotKeepError:
+            return TensorRTEngine(found.path, found.dla), found
+        except UnreadablePlanError as error:
+            unusable[found.path.name] = str(error)
+    why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in unusable.items()) or "none exists yet"
+    if not build_missing:
+        raise ModelError(f"no engine for {spec.name}: {why}; build one: {spec.build_command}")
+    failure = failed_build_reason(spec, target)
+    if failure:
+        raise ModelError(
+            f"building an engine for {spec.name} failed before; to try again: {spec.build_command}\n{failure}"
+        )
+    # Fails now if an engine could not run anyway, instead of after minutes of building.
+    borrow_gpu()
+    give_back_gpu()
+    report(
+        f"{spec.name}: building an engine for {target} ({why}); this takes minutes, but only once (to start now: "
+        "--backend onnx)"
+    )
+    try:
+        built = build_engine(spec, BuildOptions(force=True), target, _limited(report))
+        report(f"{spec.name}: {built.remark}")
+        return TensorRTEngine(built.path, built.dla), built
+    except (BuildFailedError, UnreadablePlanError) as error:
+        remember_failed_build(spec, target, str(error))
+        raise
+
+
+class BuildFailedError(ModelError):
+    """No engine could be built, in any precision."""
+
+
+def precisions_to_try(requested: str) -> Tuple[str, ...]:
+    if requested not in PRECISIONS:
+        raise ModelError(f"TensorRT engines support fp32, fp16 and int8, but not {requested}")
+    return PRECISIONS[requested]
+
+
+def find_engine(spec: NetworkSpec, target: TensorRTTarget) -> Tuple[Optional[EngineFile], Dict[str, str]]:
+    """The stored engine that a run would use (the newest of several), and why others cannot be used, by file name.
+
+    A requested precision is replaced only if building it failed, or if it is int8 and cannot be calibrated. Raises
+    ModelError if int8 cannot be calibrated and no other precision is allowed.
+    """
+    precisions = precisions_to_try(spec.precision)
+    accepted = precisions if spec.precision == "auto" else precisions[:1]
+    usable: List[EngineFile] = []
+    unusable: Dict[str, str] = {}
+    for path in engines_of(spec.path):
+        engine = read_engine_file(path)
+        if engine is None:
+            unusable[path.name] = "it has no valid metadata"
+            continue
+        reason = engine.unusable_reason(spec.sha256, accepted, spec.largest_input, target)
+        if reason:
+            unusable[path.name] = reason
+        else:
+            usable.append(engine)
+
+    def rank(engine: EngineFile) -> Tuple[int, str]:
+        order = accepted.index(engine.precision) if engine.precision in accepted else len(accepted)
+        return -order, engine.built_at
+
+    if usable:
+        return max(usable, key=rank), unusable
+    no_int8 = _calibration_problem(spec)
+    if not no_int8:
+        return None, unusable
+    found, unusable = find_engine(_in_fp16(spec, no_int8), target)
+    return found and replace(found, no_int8=no_int8), unusable
+
+
+def build_engine(spec: NetworkSpec, options: BuildOptions, target: TensorRTTarget, report: Report) -> EngineFile:
+    """Builds an engine in the requested precision, or in the next one that works, and stores it.
+
+    Raises ModelError with all reasons.
+    """
+    _check_folder(spec)
+    no_int8 = _calibration_problem(spec, options.recalibrate)
+    if no_int8:
+        # Not stored with the engine: int8 is possible as soon as there are pictures.
+        logger.warning("%s: int8 is not possible: %s", spec.name, no_int8)
+        return replace(build_engine(_in_fp16(spec, no_int8), options, target, report), no_int8=no_int8)
+    if spec.precision == "int8" and not options.recalibrate and ranges_file(spec.path, spec.sha256).is_file():
+        # The known ranges may come from better pictures than the present ones.
+        spec = replace(spec, pictures=None)
+    failures: Dict[str, str] = {}
+    for precision in precisions_to_try(spec.precision)[: 1 if spec.exact_precision else None]:
+        try:
+            engine = _build(spec, precision, options, target, failures, report)
+        except CannotStoreError:
             raise
         except ModelError as error:
-            logger.warning("%s: no engine in %s: %s", network.name, precision, error)
-            refused[precision] = str(error)
-    reasons = "".join(f"\n  {precision}: {reason}" for precision, reason in refused.items())
-    raise ModelError(f"no engine of {network.name} can be built with {here}{reasons}")
+            logger.warning("%s: building %s failed: %s", spec.name, precision, error)
+            failures[precision] = str(error)
+        else:
+            forget_failed_build(spec)
+            return engine
+    reasons = "".join(f"\n  {precision}: {reason}" for precision, reason in failures.items())
+    raise BuildFailedError(f"no engine of {spec.name} can be built for {target}{reasons}")
 
 
-def _lack(network: NetworkSpec, learn_anew: bool = False) -> str:
-    """Why int8 cannot even be tried; empty where it can, or is not asked for.
-
-    The first picture is looked at, since what the builder says stays on an engine's card when there are better ones.
-    """
-    if network.precision != "int8" or (_ranges_are_known(network) and not learn_anew):
-        return ""
-    if network.pictures is None:
-        return "it is learnt from pictures, and here are none"
-    try:
-        first = next(network.pictures(), None)
-    except ModelError as error:
-        return str(error)
-    return NOTHING_SEEN + how_to_learn(network.name) if first is None else ""
+def default_workspace_bytes(gpu_memory: int) -> int:
+    """A sixteenth of the GPU's memory, which a Jetson shares with everything else: 256 MB of 4 GB, at most 2 GB."""
+    return max(256 * MEBIBYTE, min(2048 * MEBIBYTE, gpu_memory // 16))
 
 
-def _in_fp16(network: NetworkSpec, lack: str) -> NetworkSpec:
-    """What is taken in the place of int8 that cannot be tried."""
-    if network.exact_precision:
-        raise ModelError(lack)
-    return replace(network, precision="fp16")
-
-
-def _ranges_are_known(network: NetworkSpec) -> bool:
-    return ranges_file(network.path, network.sha256).is_file()
-
-
-def _built(job: BuildJob, network: NetworkSpec, refused: Dict[str, str], tell: Report) -> KeptEngine:
-    def tell_all(step: str) -> None:
-        tell(f"building {job.name} in {job.precision}, {_minutes(time.monotonic() - start)}{step and ': ' + step}")
-
+def _build(
+    spec: NetworkSpec,
+    precision: str,
+    options: BuildOptions,
+    target: TensorRTTarget,
+    failures: Dict[str, str],
+    report: Report,
+) -> EngineFile:
+    pictures = spec.pictures() if spec.pictures and precision == "int8" else None
+    workspace = options.workspace_mb
+    job = BuildJob(
+        spec=replace(spec, pictures=None),
+        precision=precision,
+        options=options,
+        target=target,
+        workspace_bytes=workspace * MEBIBYTE if workspace else default_workspace_bytes(target.gpu_memory),
+        has_pictures=pictures is not None,
+        log_level=logger.getEffectiveLevel(),
+    )
     start = time.monotonic()
-    built = run_builder(job, network.pictures() if network.pictures and job.precision == "int8" else None, tell_all)
-    _keep_by_products(built)
-    if built.plan is None:
-        card = card_of(built.engine)
-        if card is None:
-            raise ModelError(f"{built.engine} has vanished while it was looked at")
-        return KeptEngine(built.engine, card, was_there=True)
-    least, best, largest = built.shapes
-    card = EngineCard(
-        tensorrt=job.here.tensorrt,
-        gpu=job.here.gpu,
-        compute_capability=job.here.compute_capability,
-        precision=job.precision,
-        least=least,
-        best=best,
-        largest=largest,
-        onnx_sha256=job.sha256,
-        file_bytes=len(built.plan),
+
+    def report_step(step: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        elapsed = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+        report(f"building {spec.name} in {precision}, {elapsed}{step and ': ' + step}")
+
+    result = run_builder(job, pictures, report_step)
+    for path, content in result.by_products.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            logger.warning("%s cannot be written, so the next build takes longer: %s", path, error.strerror)
+    if result.plan is None:
+        existing = read_engine_file(result.path)
+        if existing is None:
+            raise ModelError(f"{result.path} disappeared while it was checked")
+        return existing
+    engine = EngineFile(
+        path=result.path,
+        target=target,
+        precision=precision,
+        shapes=result.shapes,
+        onnx_sha256=spec.sha256,
+        file_bytes=len(result.plan),
         build_seconds=round(time.monotonic() - start, 1),
         program=__version__,
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        dla=job.wishes.dla,
-        instead_of=dict(refused),
+        dla=options.dla,
+        failures=dict(failures),
+        is_new=True,
     )
-    keep_engine(built.engine, built.plan, card)
-    return KeptEngine(built.engine, card, was_there=False)
+    store_engine(engine, result.plan)
+    return engine
 
 
-def _job(network: NetworkSpec, precision: str, wishes: BuildWishes, here: Place, gpu_memory: int) -> BuildJob:
-    workspace = wishes.workspace_mb
-    return BuildJob(
-        name=network.name,
-        onnx=network.path,
-        sha256=network.sha256,
-        precision=precision,
-        only_if_fast=network.precision == "auto",
-        largest_input=network.largest_input,
-        workspace_bytes=workspace * MEBIBYTE if workspace else default_workspace_bytes(gpu_memory),
-        here=here,
-        wishes=wishes,
-        has_pictures=network.pictures is not None,
-        log_level=logger.getEffectiveLevel(),
-    )
+def _calibration_problem(spec: NetworkSpec, recalibrate: bool = False) -> str:
+    """Why int8 cannot be calibrated; empty if it can, or if another precision is requested.
+
+    Loads the first picture: a failure inside the builder would be stored with the engine.
+    """
+    if spec.precision != "int8" or (not recalibrate and ranges_file(spec.path, spec.sha256).is_file()):
+        return ""
+    if spec.pictures is None:
+        return "it needs calibration pictures, and there are none"
+    try:
+        first = next(spec.pictures(), None)
+    except ModelError as error:
+        return str(error)
+    return no_pictures_text(spec.name) if first is None else ""
 
 
-def _check_folder(onnx: Path) -> None:
-    """Before minutes are spent on what could not be kept."""
-    folder = onnx.parent
+def _in_fp16(spec: NetworkSpec, reason: str) -> NetworkSpec:
+    """The replacement for int8 if it cannot be calibrated."""
+    if spec.exact_precision:
+        raise ModelError(reason)
+    return replace(spec, precision="fp16")
+
+
+def _check_folder(spec: NetworkSpec) -> None:
+    """Fails before minutes are spent on an engine that could not be stored."""
+    folder = spec.path.parent
     if not os.access(folder, os.W_OK):
-        raise CannotKeepError(f"engines are kept in {folder}, which cannot be written to")
-    room = shutil.disk_usage(folder).free
-    needed = 2 * onnx.stat().st_size
-    if room < needed:
-        raise CannotKeepError(
-            f"engines are kept in {folder}, where {room // MEBIBYTE} MB are free: about {needed // MEBIBYTE + 1} MB "
+        raise CannotStoreError(f"engines are stored in {folder}, which is not writable")
+    free = shutil.disk_usage(folder).free
+    needed = 2 * spec.path.stat().st_size
+    if free < needed:
+        raise CannotStoreError(
+            f"engines are stored in {folder}, which has {free // MEBIBYTE} MB free; about {needed // MEBIBYTE + 1} MB "
             "are needed"
         )
 
 
-def _keep_by_products(built: Built) -> None:
-    for path, content in built.by_products.items():
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            logger.warning("%s cannot be kept, so that the next build takes longer: %s", path, error.strerror)
+def _limited(report: Report) -> Report:
+    """Passes on a line every few seconds at most."""
+    reported_at = time.monotonic()
 
-
-def _now_and_then(network: NetworkSpec, report: Report) -> Report:
-    told_at = time.monotonic()
-
-    def tell(line: str) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at >= TELL_EVERY_S:
-            told_at = time.monotonic()
+    def limited(line: str) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at >= REPORT_EVERY_S:
+            reported_at = time.monotonic()
             report(line)
 
-    return tell
-
-
-def _minutes(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    return limited

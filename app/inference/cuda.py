@@ -1,4 +1,4 @@
-"""The NVIDIA GPU: whether there is one, what it is, and the one way to its memory that all networks share."""
+"""The NVIDIA GPU: detection, properties, and the connection to its memory that all networks share."""
 
 from __future__ import annotations
 
@@ -15,38 +15,35 @@ _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 
 
 class NoGpuError(ModelError):
-    """There is no NVIDIA GPU here that can be used, with the reason."""
+    """No usable NVIDIA GPU, with the reason."""
 
 
 @dataclass(frozen=True)
-class GpuFacts:
-    """The first GPU, as its driver describes it."""
+class GpuInfo:
+    """Properties of the first GPU, from its driver."""
 
     name: str
     compute_capability: Tuple[int, int]
     memory_bytes: int
     driver_cuda: Tuple[int, int]
-    """The newest CUDA that the driver can run."""
+    """The newest CUDA version that the driver supports."""
 
     def __str__(self) -> str:
         major, minor = self.compute_capability
         return f"{self.name} (compute capability {major}.{minor}, {self.memory_bytes / 2**30:.1f} GiB)"
 
 
-def probe_gpu() -> GpuFacts:
-    """Asks the driver alone: TensorRT, when asked without a GPU, takes the whole process down with it.
-
-    Raises NoGpuError.
-    """
+def probe_gpu() -> GpuInfo:
+    """Asks the driver only: TensorRT crashes the process if there is no GPU. Raises NoGpuError."""
     try:
         driver = ctypes.CDLL(DRIVER_LIBRARY)
     except OSError as error:
-        raise NoGpuError(f"no NVIDIA driver: {DRIVER_LIBRARY} is not on this machine ({error})") from error
+        raise NoGpuError(f"no NVIDIA driver: {DRIVER_LIBRARY} not found ({error})") from error
     _call(driver, "cuInit", ctypes.c_uint(0))
     count = ctypes.c_int()
     _call(driver, "cuDeviceGetCount", ctypes.byref(count))
     if count.value < 1:
-        raise NoGpuError("the NVIDIA driver is there but sees no GPU; is CUDA_VISIBLE_DEVICES set?")
+        raise NoGpuError("the NVIDIA driver is installed but finds no GPU; is CUDA_VISIBLE_DEVICES set?")
     device = ctypes.c_int()
     _call(driver, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
     name = ctypes.create_string_buffer(256)
@@ -55,7 +52,7 @@ def probe_gpu() -> GpuFacts:
     _call(driver, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     version = ctypes.c_int()
     _call(driver, "cuDriverGetVersion", ctypes.byref(version))
-    return GpuFacts(
+    return GpuInfo(
         name=name.value.decode("utf-8", "replace"),
         compute_capability=(
             _attribute(driver, device, _COMPUTE_CAPABILITY_MAJOR),
@@ -76,7 +73,7 @@ def _call(driver: ctypes.CDLL, function: str, *arguments: Any) -> None:
     status = getattr(driver, function)(*arguments)
     if status != 0:
         text = _error_text(driver, status)
-        raise NoGpuError(f"the NVIDIA driver is there but cannot be used: {function} gave error {status}{text}")
+        raise NoGpuError(f"the NVIDIA driver is installed but does not work: {function} failed, error {status}{text}")
 
 
 def _error_text(driver: ctypes.CDLL, status: int) -> str:
@@ -92,7 +89,7 @@ class _Shared:
 
 
 def borrow_gpu() -> Gpu:
-    """The GPU that all networks of this process share. Each borrower gives it back once, after freeing its memory."""
+    """The GPU that all networks of this process share. Each caller gives it back once, after freeing its memory."""
     if _Shared.gpu is None:
         _Shared.gpu = open_gpu()
     _Shared.users += 1
@@ -100,7 +97,7 @@ def borrow_gpu() -> Gpu:
 
 
 def give_back_gpu() -> None:
-    """The last one to give it back closes it."""
+    """The last user closes it."""
     _Shared.users -= 1
     if _Shared.users == 0 and _Shared.gpu is not None:
         gpu, _Shared.gpu = _Shared.gpu, None
@@ -108,7 +105,7 @@ def give_back_gpu() -> None:
 
 
 def open_gpu() -> Gpu:
-    """Through pycuda where it is installed, since it was built for the CUDA that is here; else through cuda-python."""
+    """Through pycuda if it is installed, since it was built for the installed CUDA; otherwise through cuda-python."""
     problems: List[str] = []
     try:
         import pycuda.driver
@@ -120,9 +117,9 @@ def open_gpu() -> Gpu:
     if runtime is not None:
         return CudaPythonGpu(runtime)
     raise ModelError(
-        f"TensorRT needs a package for the GPU's memory, and none can be loaded ({'; '.join(problems)}). Install one: "
+        f"TensorRT needs a package for GPU memory, and none can be loaded ({'; '.join(problems)}). Install one: "
         f"JetPack 5: {install_hint('pycuda')}; JetPack 6: {install_hint('cuda-python~=12.6')}; JetPack 7, or a PC with "
-        f"CUDA 13: {install_hint('cuda-python~=13.0')} (its first number must be that of CUDA); or run with "
+        f"CUDA 13: {install_hint('cuda-python~=13.0')} (its major version must match CUDA's). To run without TensorRT: "
         "--backend onnx"
     )
 

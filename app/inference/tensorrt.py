@@ -1,4 +1,4 @@
-"""Networks on TensorRT, from engine files that were built on this machine."""
+"""Networks on TensorRT: loads and runs engine files that were built on this machine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from app.errors import ModelError
 from app.inference.cuda import borrow_gpu, give_back_gpu, probe_gpu
 from app.inference.tensorrt_api import called, checked, load_tensorrt, make_logger
 from app.inference.tensorrt_plan import read_plan, start_runtime, working_memory_bytes
-from app.inference.tensorrt_tensors import Shape, TensorRange, tensor_ranges, tensors_of, written
+from app.inference.tensorrt_tensors import Shape, TensorRange, shape_text, tensor_ranges, tensors_of
 
 
 class TensorRTEngine:
-    """One engine file, loaded. All memory is taken when it is opened, for the largest shapes it was built for.
+    """A loaded engine file. Memory for the largest shapes it was built for is allocated when it is opened.
 
     All engines of the process share one GPU context and one stream, and are used from one thread.
     """
 
     times_transfer = False
-    """Set it to fill `last_transfer_ms`; each run then waits after each of its parts, and is a little slower."""
+    """Measure `last_transfer_ms`, which makes each run a little slower."""
     last_transfer_ms: Optional[float] = None
-    """What the last run spent on bringing data to the GPU and back."""
+    """The time that the last run spent copying data to and from the GPU."""
 
     _runtime: Any
     _engine: Any
@@ -34,7 +34,7 @@ class TensorRTEngine:
     _context: Any
 
     def __init__(self, path: Path, dla: Optional[int] = None) -> None:
-        """`dla`: the number of the accelerator that it was built for, if any."""
+        """`dla`: the number of the deep learning accelerator that it was built for, if any."""
         trt = load_tensorrt()
         probe_gpu()
         self._path, self._dla = path, dla
@@ -55,7 +55,7 @@ class TensorRTEngine:
 
     @property
     def gpu_bytes(self) -> int:
-        """What it holds on the GPU, the weights not counted."""
+        """Memory on the GPU without the weights."""
         self._check_usable()
         return working_memory_bytes(self._engine) + sum(buffer.host.nbytes for buffer in self._buffers.values())
 
@@ -81,7 +81,7 @@ class TensorRTEngine:
             releases.close()
 
     def _load(self, trt: Any, releases: ExitStack) -> None:
-        """TensorRT frees an object with its last reference, so that these are kept nowhere else."""
+        """TensorRT frees an object with its last reference, so no other references are kept."""
         self._runtime = start_runtime(trt, self._dla)
         releases.callback(setattr, self, "_runtime", None)
         self._engine = read_plan(trt, self._runtime, self._path)
@@ -92,7 +92,7 @@ class TensorRTEngine:
         self._inputs = [held for held in ranges if held.is_input]
         self._outputs = [held.spec for held in ranges if not held.is_input]
         create = self._engine.create_execution_context
-        self._context = called(create, what=f"making room on the GPU for {self._path}", trt_logger=self._trt_logger)
+        self._context = called(create, what=f"allocating GPU memory for {self._path}", trt_logger=self._trt_logger)
         releases.callback(setattr, self, "_context", None)
 
     def _allocate(self, memory: ExitStack) -> Dict[str, _Buffer]:
@@ -116,17 +116,17 @@ class TensorRTEngine:
         self._gpu.check_thread()
 
     def _stage(self, feeds: Mapping[str, np.ndarray]) -> None:
-        """Checks all inputs before it changes anything."""
+        """Checks all inputs before changing anything."""
         expected = [held.spec.name for held in self._inputs]
         if set(feeds) != set(expected):
-            raise ModelError(f"{self._path.name} has the inputs {expected}, and was given {sorted(feeds)}")
+            raise ModelError(f"{self._path.name} has the inputs {expected}, but got {sorted(feeds)}")
         for held in self._inputs:
             given = feeds[held.spec.name]
             if given.dtype != held.spec.dtype:
                 raise ModelError(f"{self._path.name}: '{held.spec.name}' takes {held.spec.dtype}, not {given.dtype}")
-            refusal = held.refusal(given.shape)
-            if refusal:
-                raise ModelError(f"{self._path.name}: {refusal}")
+            reason = held.rejection(given.shape)
+            if reason:
+                raise ModelError(f"{self._path.name}: {reason}")
         for held in self._inputs:
             given = feeds[held.spec.name]
             self._set_shape(held, given.shape)
@@ -138,7 +138,7 @@ class TensorRTEngine:
             self._gpu.copy_in(buffer.address, buffer.view(self._shapes[held.spec.name]))
 
     def _execute(self) -> float:
-        """Seconds that it took, when they are measured."""
+        """Returns the seconds it took, if they are measured."""
         if self.times_transfer:
             self._gpu.synchronize()
         start = time.perf_counter()
@@ -148,13 +148,13 @@ class TensorRTEngine:
         return time.perf_counter() - start
 
     def _copy_out(self) -> Dict[str, np.ndarray]:
-        """Where the results will be, once everything is done."""
+        """The results; valid after the next synchronisation."""
         results = {}
         for spec in self._outputs:
             buffer, shape = self._buffers[spec.name], self._output_shape(spec.name)
             if buffer.size_of(shape) > buffer.host.size:
                 raise ModelError(
-                    f"{self._path}: the output '{spec.name}' is {written(shape)}, larger than it may become"
+                    f"{self._path}: the output '{spec.name}' is {shape_text(shape)}, larger than its buffer"
                 )
             results[spec.name] = buffer.view(shape)
             self._gpu.copy_out(results[spec.name], buffer.address)
@@ -164,7 +164,7 @@ class TensorRTEngine:
         name = held.spec.name
         if self._shapes.get(name) != shape:
             self._shapes.pop(name, None)
-            what = f"giving '{name}' the shape {written(shape)}"
+            what = f"setting the shape of '{name}' to {shape_text(shape)}"
             checked(self._tensors.set_shape(self._context, name, shape), what, self._trt_logger)
             self._shapes[name] = shape
 
@@ -172,15 +172,15 @@ class TensorRTEngine:
         shape: Shape = self._tensors.shape_now(self._context, name)
         if -1 in shape:
             raise ModelError(
-                f"{self._path}: how large the output '{name}' is depends on the input's content, which this program "
-                "does not support; build the engine from a network without its own NMS"
+                f"{self._path}: the size of the output '{name}' depends on the input's content, which is not "
+                "supported; build the engine from a network without built-in NMS"
             )
         return shape
 
 
 @dataclass(frozen=True)
 class _Buffer:
-    """Room for one input or output, on the GPU and in page-locked memory."""
+    """Memory for one input or output, on the GPU and page-locked in main memory."""
 
     dtype: np.dtype
     address: int

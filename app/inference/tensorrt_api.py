@@ -1,20 +1,21 @@
-"""TensorRT's Python module: found, made to report into our log, and its silent failures turned into errors.
+"""TensorRT's Python module: import, logging, and errors instead of silent failures.
 
-TensorRT signals failure by returning None or False; whoever calls it passes what came back through `checked`. Which
-names exist depends on the version (8.2 to 11), so that callers ask `hasattr`, never a version number.
+TensorRT signals failure by returning None or False; callers pass every result through `checked`. Which names exist
+depends on the version (8.2 to 11), so callers ask `hasattr`, never a version number.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import dataclass, field
 from functools import lru_cache
-from types import ModuleType
-from typing import Any, Callable, Deque, TypeVar
+from typing import Any, Callable, Deque, Dict, TypeVar
 
 import numpy as np
 
 from app.errors import ModelError
+from app.inference.cuda import NoGpuError, probe_gpu
 from app.text import install_hint
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,39 @@ _NUMPY_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class TensorRTTarget:
+    """What an engine is built for and works with: one TensorRT version and one GPU model."""
+
+    tensorrt: str
+    """The complete version."""
+    gpu: str
+    compute_capability: str
+    gpu_memory: int = field(default=0, compare=False)
+    """In bytes."""
+
+    def __str__(self) -> str:
+        return f"TensorRT {self.tensorrt} on {self.gpu_text}"
+
+    @property
+    def gpu_text(self) -> str:
+        return f"{self.gpu} ({self.compute_capability})"
+
+    def as_json(self) -> Dict[str, str]:
+        return {"tensorrt": self.tensorrt, "gpu": self.gpu, "compute_capability": self.compute_capability}
+
+
+def current_target() -> TensorRTTarget:
+    """This machine's. Raises ModelError if TensorRT is missing, NoGpuError if the GPU is."""
+    try:
+        gpu = probe_gpu()
+    except NoGpuError as error:
+        raise NoGpuError(f"TensorRT needs an NVIDIA GPU: {error}") from error
+    trt = load_tensorrt()
+    major, minor = gpu.compute_capability
+    return TensorRTTarget(str(trt.__version__), gpu.name, f"{major}.{minor}", gpu.memory_bytes)
+
+
 def load_tensorrt() -> Any:
     """The module `tensorrt`. Importing it does not touch the GPU."""
     try:
@@ -44,7 +78,8 @@ def load_tensorrt() -> Any:
         raise ModelError(_broken(str(error))) from error
     for name in ("Builder", "Runtime", "ICudaEngine"):
         if not hasattr(tensorrt, name):
-            raise ModelError(_broken(f"{_place(tensorrt)} has no {name}, so that it is not NVIDIA's"))
+            origin = getattr(tensorrt, "__file__", None) or getattr(tensorrt, "__path__", tensorrt.__name__)
+            raise ModelError(_broken(f"{origin} has no {name}, so it is not NVIDIA's module"))
     return tensorrt
 
 
@@ -55,10 +90,9 @@ def has_named_tensors(trt: Any) -> bool:
 
 @lru_cache(maxsize=1)
 def make_logger(trt: Any) -> Any:
-    """TensorRT's messages go into Python's log, and its last errors are kept for `checked`.
+    """Sends TensorRT's messages to Python's logging, and keeps the last errors for `checked`.
 
-    There is one for the whole process: TensorRT keeps using the first it was given, from any thread, as long as
-    anything of it lives.
+    One for the whole process: TensorRT keeps using the first logger it gets, from any thread.
     """
     levels = {
         trt.ILogger.Severity.INTERNAL_ERROR: logging.ERROR,
@@ -83,14 +117,14 @@ def make_logger(trt: Any) -> Any:
 
 
 def checked(value: T, what: str, trt_logger: Any = None) -> T:
-    """`value`, unless it is how TensorRT says that `what` failed; then an error with what TensorRT logged about it."""
+    """Returns `value`, or raises an error with TensorRT's last messages if `value` means that `what` failed."""
     if value is None or value is False:
         raise ModelError(f"TensorRT: {what} failed{_reasons(trt_logger)}")
     return value
 
 
 def called(function: Callable[..., T], *arguments: Any, what: str, trt_logger: Any = None) -> T:
-    """`checked`, for a function that may also raise: constructors do so when the library behind them returns null."""
+    """Calls a function that may also raise, as constructors do if the library returns null; then like `checked`."""
     try:
         value = function(*arguments)
     except (TypeError, RuntimeError, ValueError) as error:
@@ -99,11 +133,11 @@ def called(function: Callable[..., T], *arguments: Any, what: str, trt_logger: A
 
 
 def numpy_dtype(trt: Any, dtype: Any) -> np.dtype[Any]:
-    """The own table stands in for `trt.nptype`, which fails with NumPy 1.24 and later in TensorRT 8.2 and 8.5."""
+    """Replaces `trt.nptype`, which fails with NumPy 1.24 and later in TensorRT 8.2 and 8.5."""
     for name, numpy_name in _NUMPY_NAMES.items():
         if hasattr(trt.DataType, name) and getattr(trt.DataType, name) == dtype:
             return np.dtype(numpy_name)
-    raise ModelError(f"TensorRT's type {dtype} is not one that this program can feed; build the engine again from ONNX")
+    raise ModelError(f"TensorRT's type {dtype} is not supported; build the engine again from its ONNX file")
 
 
 def _reasons(trt_logger: Any) -> str:
@@ -116,19 +150,14 @@ def _reasons(trt_logger: Any) -> str:
 
 def _broken(reason: str) -> str:
     return (
-        f"TensorRT's Python module is there but cannot be loaded: {reason}. Its libraries must be of the same version "
-        f"and be found (ldconfig -p | grep nvinfer). {_how_to_install()}"
+        f"TensorRT's Python module is installed but cannot be loaded: {reason}. Check that its libraries have the same "
+        f"version and are found (ldconfig -p | grep nvinfer). {_how_to_install()}"
     )
 
 
 def _how_to_install() -> str:
     return (
-        "JetPack 5 and newer bring it: sudo apt-get install python3-libnvinfer, and make the environment with "
-        "--system-site-packages so that it is seen (jetson_setup.sh does both); JetPack 4 has it for Python 3.6 alone, "
-        f"which is too old for this program; on a PC with an NVIDIA GPU: {install_hint('tensorrt')}. Without it, run "
-        "with --backend onnx"
+        "On JetPack 5 and newer: sudo apt-get install python3-libnvinfer, and create the environment with "
+        "--system-site-packages (jetson_setup.sh does both). JetPack 4 has it for Python 3.6 only, which is too old. "
+        f"On a PC with an NVIDIA GPU: {install_hint('tensorrt')}. To run without it: --backend onnx"
     )
-
-
-def _place(module: ModuleType) -> str:
-    return str(getattr(module, "__file__", None) or getattr(module, "__path__", module.__name__))

@@ -1,4 +1,4 @@
-"""Reading an engine file, and what TensorRT tells of it. TensorRT itself calls the file a plan."""
+"""Loads and describes engine files, which TensorRT calls plans."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _OTHER_NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
 
 
 class UnreadablePlanError(ModelError):
-    """TensorRT does not take this file for an engine of its own; another one can be built."""
+    """TensorRT rejects the file; another engine can be built."""
 
 
 @dataclass(frozen=True)
 class PlanLayer:
-    """One layer as TensorRT built it, often several of the network's in one."""
+    """One layer of the engine, often several of the network's layers fused."""
 
     name: str
     kind: str = ""
     precision: str = ""
-    """Of its first output. Both are empty unless the engine was built to tell more than names."""
+    """Of its first output. Both are empty unless the engine was built with detailed layer information."""
 
 
 @dataclass(frozen=True)
 class PlanDescription:
-    """What TensorRT tells of an engine file."""
+    """TensorRT's description of an engine."""
 
     tensors: Tuple[TensorRange, ...]
     profiles: int
     layers: Tuple[PlanLayer, ...]
     working_memory_bytes: int
-    """What the layers need on the GPU besides weights, inputs and outputs."""
+    """GPU memory for the layers, without weights, inputs and outputs."""
 
     @property
     def layers_by_precision(self) -> Dict[str, int]:
@@ -54,13 +54,22 @@ def describe_plan(path: Path) -> PlanDescription:
     """Loads the engine on the GPU for a moment. Raises NoGpuError where there is none."""
     trt = load_tensorrt()
     probe_gpu()
-    return _describe(trt, read_plan(trt, start_runtime(trt), path))
+    engine = read_plan(trt, start_runtime(trt), path)
+    inspector = called(engine.create_engine_inspector, what="opening the engine inspector")
+    layer_format = trt.LayerInformationFormat.JSON
+    texts = [inspector.get_layer_information(index, layer_format) for index in range(engine.num_layers)]
+    return PlanDescription(
+        tensors=tensor_ranges(trt, tensors_of(trt, engine)),
+        profiles=engine.num_optimization_profiles,
+        layers=tuple(map(layer_from_json, texts)),
+        working_memory_bytes=working_memory_bytes(engine),
+    )
 
 
 def start_runtime(trt: Any, dla: Optional[int] = None) -> Any:
-    """`dla`: the accelerator that engines will run on which were built for one.
+    """`dla`: the accelerator for engines that were built for one.
 
-    Only where there is a GPU: without one TensorRT may give back a runtime that takes the process down.
+    Call it only if there is a GPU: without one TensorRT may return a runtime that crashes the process.
     """
     trt_logger = make_logger(trt)
     runtime = called(trt.Runtime, trt_logger, what="starting its runtime", trt_logger=trt_logger)
@@ -70,7 +79,7 @@ def start_runtime(trt: Any, dla: Optional[int] = None) -> Any:
 
 
 def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
-    """The engine in that file, on the GPU."""
+    """Loads the engine onto the GPU."""
     try:
         plan = path.read_bytes()
     except OSError as error:
@@ -79,46 +88,31 @@ def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
         engine = called(runtime.deserialize_cuda_engine, plan, what=f"reading {path}", trt_logger=make_logger(trt))
     except ModelError as error:
         raise UnreadablePlanError(
-            f"{error}. It was built by another TensorRT or for another GPU, or is damaged; "
-            f"build it again: {program()} engines build --force"
+            f"{error}. It was built by another TensorRT version or for another GPU, or it is damaged; build it again: "
+            f"{program()} engines build --force"
         ) from error
     if getattr(engine, "has_implicit_batch_dimension", False):
-        raise ModelError(f"{path} was built with an implicit batch size; build it from its ONNX file instead")
+        raise ModelError(f"{path} has an implicit batch size; build it from its ONNX file instead")
     return engine
 
 
-def _describe(trt: Any, engine: Any) -> PlanDescription:
-    return PlanDescription(
-        tensors=tensor_ranges(trt, tensors_of(trt, engine)),
-        profiles=engine.num_optimization_profiles,
-        layers=_layers(trt, engine),
-        working_memory_bytes=working_memory_bytes(engine),
-    )
-
-
 def working_memory_bytes(engine: Any) -> int:
-    """What the layers need on the GPU besides weights, inputs and outputs."""
+    """GPU memory for the layers, without weights, inputs and outputs."""
     newer = hasattr(engine, "device_memory_size_v2")
     return int(engine.device_memory_size_v2 if newer else engine.device_memory_size)
 
 
-def _layers(trt: Any, engine: Any) -> Tuple[PlanLayer, ...]:
-    inspector = called(engine.create_engine_inspector, what="opening the engine inspector")
-    texts = (
-        inspector.get_layer_information(index, trt.LayerInformationFormat.JSON) for index in range(engine.num_layers)
-    )
-    return tuple(layer_from_json(text) for text in texts)
-
-
 def layer_from_json(text: str) -> PlanLayer:
-    """One layer as the inspector tells it: its bare name, or a description when the engine was built to keep it."""
+    """Parses a layer from the inspector: its name only, or JSON if the engine was built with detailed information."""
     try:
-        told = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
         return PlanLayer(text.strip())
-    if not isinstance(told, dict):
-        return PlanLayer(str(told))
-    outputs = told.get("Outputs") or [{}]
+    if not isinstance(fields, dict):
+        return PlanLayer(str(fields))
+    outputs = fields.get("Outputs") or [{}]
     found = _PRECISION.search(str(outputs[0].get("Format/Datatype", "")))
     precision = found.group(1).upper() if found else ""
-    return PlanLayer(str(told.get("Name", "")), str(told.get("LayerType", "")), _OTHER_NAMES.get(precision, precision))
+    return PlanLayer(
+        str(fields.get("Name", "")), str(fields.get("LayerType", "")), _OTHER_NAMES.get(precision, precision)
+    )

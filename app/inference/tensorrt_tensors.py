@@ -1,6 +1,6 @@
-"""A TensorRT engine's inputs and outputs, which 8.5 and later address by name and 8.2 by number.
+"""A TensorRT engine's inputs and outputs: addressed by name since 8.5, by number in 8.2.
 
-Both ways are offered alike; the caller chooses with `tensors_of` once and need not know.
+`tensors_of` chooses the implementation for the installed version.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from app.text import program
 
 Shape = Tuple[int, ...]
 ShapeRange = Tuple[Shape, Shape, Shape]
-"""Least, best and largest shape, as the engine was built for."""
+"""The smallest, best and largest shape that an engine was built for."""
 
 
 class Tensors(Protocol):
-    """What can be asked of an engine's inputs and outputs, and done with them in an execution context."""
+    """Access to an engine's inputs and outputs, and to their values in an execution context."""
 
     names: List[str]
 
@@ -40,11 +40,11 @@ class Tensors(Protocol):
     def set_shape(self, context: Any, name: str, shape: Shape) -> bool: ...
 
     def shape_now(self, context: Any, name: str) -> Shape:
-        """Of an output, once all inputs have their shapes; -1 where only the result will tell."""
+        """Of an output, once all inputs have their shapes; -1 if it depends on the input's content."""
         ...
 
     def set_addresses(self, context: Any, addresses: Dict[str, int]) -> None:
-        """Where the data of each input and output lies from now on."""
+        """Sets the memory address of each input and output."""
         ...
 
     def execute(self, context: Any, stream: int) -> bool: ...
@@ -75,8 +75,8 @@ class NamedTensors:
         return tuple(self._engine.get_tensor_shape(name))
 
     def profile(self, name: str) -> ShapeRange:
-        least, best, largest = self._engine.get_tensor_profile_shape(name, 0)
-        return tuple(least), tuple(best), tuple(largest)
+        smallest, best, largest = self._engine.get_tensor_profile_shape(name, 0)
+        return tuple(smallest), tuple(best), tuple(largest)
 
     def set_shape(self, context: Any, name: str, shape: Shape) -> bool:
         return bool(context.set_input_shape(name, shape))
@@ -86,7 +86,7 @@ class NamedTensors:
 
     def set_addresses(self, context: Any, addresses: Dict[str, int]) -> None:
         for name, address in addresses.items():
-            checked(context.set_tensor_address(name, address), f"giving '{name}' its place in memory")
+            checked(context.set_tensor_address(name, address), f"setting the address of '{name}'")
 
     def execute(self, context: Any, stream: int) -> bool:
         return bool(context.execute_async_v3(stream))
@@ -116,8 +116,8 @@ class NumberedTensors:
         return tuple(self._engine.get_binding_shape(self._numbers[name]))
 
     def profile(self, name: str) -> ShapeRange:
-        least, best, largest = self._engine.get_profile_shape(0, self._numbers[name])
-        return tuple(least), tuple(best), tuple(largest)
+        smallest, best, largest = self._engine.get_profile_shape(0, self._numbers[name])
+        return tuple(smallest), tuple(best), tuple(largest)
 
     def set_shape(self, context: Any, name: str, shape: Shape) -> bool:
         return bool(context.set_binding_shape(self._numbers[name], shape))
@@ -135,7 +135,7 @@ class NumberedTensors:
 
 @dataclass(frozen=True)
 class TensorRange:
-    """One input or output, and the shapes that it may have."""
+    """One input or output and its allowed shapes."""
 
     spec: TensorSpec
     is_input: bool
@@ -147,33 +147,32 @@ class TensorRange:
         """Of an input."""
         return self.profile[2] if self.profile else tuple(size or 0 for size in self.spec.shape)
 
-    def refusal(self, shape: Shape) -> str:
-        """Why an input of that shape is not taken; empty when it is."""
-        least, _, largest = self.profile or (self.largest,) * 3
-        if len(shape) == len(largest) and all(low <= size <= high for low, size, high in zip(least, shape, largest)):
+    def rejection(self, shape: Shape) -> str:
+        """Why an input of that shape is rejected; empty if it is accepted."""
+        smallest, _, largest = self.profile or (self.largest,) * 3
+        if len(shape) == len(largest) and all(low <= size <= high for low, size, high in zip(smallest, shape, largest)):
             return ""
-        allowed = f"{written(least)} to {written(largest)}" if least != largest else written(largest)
+        allowed = f"{shape_text(smallest)} to {shape_text(largest)}" if smallest != largest else shape_text(largest)
         return (
-            f"'{self.spec.name}' was given {written(shape)}, and this engine was built for {allowed}; "
-            f"for other shapes build another: {program()} engines build --help"
+            f"'{self.spec.name}' got the shape {shape_text(shape)}, but this engine was built for {allowed}; "
+            f"build another one for other shapes: {program()} engines build --help"
         )
 
 
 def tensor_ranges(trt: Any, tensors: Tensors) -> Tuple[TensorRange, ...]:
-    """All inputs and outputs in the engine's order. A size that the profile leaves no choice counts as fixed."""
-    return tuple(_tensor_range(trt, tensors, name) for name in tensors.names)
+    """All inputs and outputs in the engine's order. A size for which the profile allows one value counts as fixed."""
+    ranges = []
+    for name in tensors.names:
+        if not tensors.is_on_gpu(name):
+            raise ModelError(f"'{name}' must be in the processor's memory, which this program does not support")
+        built = tensors.built_shape(name)
+        is_input = tensors.is_input(name)
+        profile = tensors.profile(name) if is_input and -1 in built else None
+        smallest, _, largest = profile or (built, built, built)
+        shape = tuple(low if low == high != -1 else None for low, high in zip(smallest, largest))
+        ranges.append(TensorRange(TensorSpec(name, shape, numpy_dtype(trt, tensors.dtype(name))), is_input, profile))
+    return tuple(ranges)
 
 
-def _tensor_range(trt: Any, tensors: Tensors, name: str) -> TensorRange:
-    if not tensors.is_on_gpu(name):
-        raise ModelError(f"'{name}' must lie in the processor's memory, which this program does not offer")
-    built = tensors.built_shape(name)
-    is_input = tensors.is_input(name)
-    profile = tensors.profile(name) if is_input and -1 in built else None
-    least, _, largest = profile or (built, built, built)
-    shape = tuple(low if low == high != -1 else None for low, high in zip(least, largest))
-    return TensorRange(TensorSpec(name, shape, numpy_dtype(trt, tensors.dtype(name))), is_input, profile)
-
-
-def written(shape: Shape) -> str:
+def shape_text(shape: Shape) -> str:
     return " x ".join(str(size) for size in shape) or "a single number"

@@ -1,4 +1,4 @@
-"""Engines for models of the catalogue: what the networks of a run are asked for, handed to the builder."""
+"""TensorRT engines and measured backends for models of the catalogue."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Callable, Optional
 from app.errors import ModelError
 from app.inference.backend_choices import BackendChoice
 from app.inference.backends import OpenedNetwork, open_network, remembered_choice
-from app.inference.build import KeptEngine, build_engine
-from app.inference.build import precisions_for as precisions_for
-from app.inference.build_job import BuildWishes as BuildWishes
-from app.inference.place import place_here
+from app.inference.build import build_engine
+from app.inference.build import precisions_to_try as precisions_to_try
+from app.inference.engine_files import EngineFile
+from app.inference.tensorrt_api import current_target
+from app.inference.tensorrt_builder import BuildOptions as BuildOptions
 from app.models.catalog import Catalog
 from app.models.entry import ModelEntry
 from app.models.families import can_run
@@ -25,10 +26,11 @@ def require_buildable(catalog: Catalog, name: str) -> None:
     entry.verified_file()
 
 
-def build_for(loader: ModelLoader, entry: ModelEntry, wishes: BuildWishes, tell: Callable[[str], None]) -> KeptEngine:
-    """The buildable model's engine for this device, in the precision of the settings or the next that can be built."""
-    here, gpu = place_here()
-    return build_engine(loader.network(entry), wishes, here=here, gpu_memory=gpu.memory_bytes, tell=tell)
+def build_for(
+    loader: ModelLoader, entry: ModelEntry, options: BuildOptions, report: Callable[[str], None]
+) -> EngineFile:
+    """Builds an engine for this machine, in the precision of the settings or the next one that works."""
+    return build_engine(loader.network(entry), options, current_target(), report)
 
 
 def measure_backends(loader: ModelLoader, entry: ModelEntry) -> OpenedNetwork:

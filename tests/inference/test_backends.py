@@ -10,7 +10,7 @@ from broken_networks import UNKNOWN_OPERATOR
 from shipped import CATALOG
 
 from app.errors import ModelError
-from app.inference.backends import example, fastest, median_times_ms, open_network
+from app.inference.backends import example_input, fastest, median_times_ms, open_network
 from app.inference.engine import NetworkSpec, TensorSpec
 
 has_openvino = importlib.util.find_spec("openvino") is not None
@@ -82,13 +82,13 @@ def test_times_are_taken_in_turns():
     ],
 )
 def test_it_is_tried_on_one_item_of_the_largest_size_unless_the_network_says_otherwise(declared, fed):
-    assert example(CountingEngine("a", [], declared), network())["picture"].shape == fed
+    assert example_input(CountingEngine("a", [], declared), network())["picture"].shape == fed
 
 
 def test_what_was_asked_for_is_taken_without_measuring():
     choice = open_network(network(), "onnx")
-    assert (choice.backend, choice.precision, choice.reason) == ("onnx", "fp32", "as asked for")
-    assert str(choice) == "ONNX Runtime, fp32: as asked for"
+    assert (choice.backend, choice.precision, choice.reason) == ("onnx", "fp32", "as requested")
+    assert str(choice) == "ONNX Runtime, fp32: as requested"
     choice.engine.close()
 
 
@@ -129,19 +129,19 @@ def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so
     missing("tensorrt", "openvino")
     choice = open_network(network("int8"))
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("int8 is not available") and "fp32 is used for net" in warning
+    assert warning.startswith("net: int8 is not available") and "fp32 is used" in warning
     assert (choice.backend, choice.precision) == ("onnx", "fp32")
     assert "fp32 only, not in int8" in choice.reason
     choice.engine.close()
 
 
-@pytest.mark.parametrize(("backend", "where"), [("auto", "here"), ("onnx", "on ONNX Runtime")])
+@pytest.mark.parametrize(("backend", "where"), [("auto", "on this machine"), ("onnx", "on ONNX Runtime")])
 def test_where_no_other_arithmetic_will_do_it_is_refused(missing, backend, where):
     missing("tensorrt", "openvino")
     wanted = dataclasses.replace(network("int8"), exact_precision=True)
     with pytest.raises(ModelError) as refused:
         open_network(wanted, backend)
-    assert str(refused.value).startswith(f"net cannot be had in int8 {where}: ONNX Runtime computes these networks in")
+    assert str(refused.value).startswith(f"net: int8 is not available {where}: ONNX Runtime")
 
 
 def test_an_arithmetic_that_the_wanted_backend_has_not_is_refused():

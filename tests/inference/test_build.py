@@ -1,4 +1,4 @@
-"""Building, as far as it goes without TensorRT: what is found, what is tried in which order, and how a builder ends."""
+"""Building without TensorRT: which engine is found, which precisions are tried, and how a builder ends."""
 
 import dataclasses
 import hashlib
@@ -15,14 +15,13 @@ from waiting import PATIENT_S, until
 
 from app.errors import ModelError
 from app.inference.build import build_engine, find_engine
-from app.inference.build_job import BuildWishes
 from app.inference.engine import NetworkSpec
-from app.inference.engine_card import CannotKeepError, EngineCard, keep_engine
-from app.inference.place import Place
+from app.inference.engine_files import CannotStoreError, EngineFile, store_engine
+from app.inference.tensorrt_api import TensorRTTarget
+from app.inference.tensorrt_builder import BuildOptions
 
 ROOT = Path(__file__).parent.parent.parent
-HERE = Place("10.3.0", "Orin", "8.7")
-MEMORY = 4 << 30
+TARGET = TensorRTTarget("10.3.0", "Orin", "8.7", 4 << 30)
 
 
 @pytest.fixture
@@ -32,52 +31,47 @@ def network(tmp_path):
     return NetworkSpec("net", path, hashlib.sha256(b"network").hexdigest(), (1, 3, 640, 640))
 
 
-def put_engine(network, name, **facts):
-    card = EngineCard(
-        tensorrt=HERE.tensorrt,
-        gpu=HERE.gpu,
-        compute_capability=HERE.compute_capability,
+def put_engine(network, name, **fields):
+    engine = EngineFile(
+        path=network.path.with_name(name),
+        target=TARGET,
         precision="fp16",
-        least=(1, 3, 32, 32),
-        best=(1, 3, 640, 640),
-        largest=(1, 3, 640, 640),
+        shapes=((1, 3, 32, 32), (1, 3, 640, 640), (1, 3, 640, 640)),
         onnx_sha256=network.sha256,
         file_bytes=4,
         build_seconds=1,
         program="0.1.0",
         built_at="2026-01-31T12:00:00+00:00",
     )
-    path = network.path.with_name(name)
-    keep_engine(path, b"plan", dataclasses.replace(card, **facts))
-    return path
+    store_engine(dataclasses.replace(engine, **fields), b"plan")
+    return engine.path
 
 
 def found(network, precision):
-    asked = dataclasses.replace(network, precision=precision)
-    return find_engine(asked, HERE)
+    return find_engine(dataclasses.replace(network, precision=precision), TARGET)
 
 
-def test_the_precision_that_is_liked_best_is_taken_then_the_engine_built_last(network):
+def test_the_first_precision_is_used_and_of_several_the_newest_engine(network):
     put_engine(network, "net.fp32.engine", precision="fp32", built_at="2026-03-01T00:00:00+00:00")
     put_engine(network, "net.fp16.old.engine", built_at="2026-01-01T00:00:00+00:00")
     newest = put_engine(network, "net.fp16.new.engine", built_at="2026-02-01T00:00:00+00:00")
-    engine, unfit = found(network, "auto")
-    assert engine.path == newest and not unfit
+    engine, unusable = found(network, "auto")
+    assert engine.path == newest and not unusable
 
 
-def test_int8_is_taken_only_when_it_is_asked_for(network):
+def test_int8_is_used_only_on_request(network):
     path = put_engine(network, "net.int8.engine", precision="int8")
-    engine, unfit = found(network, "auto")
-    assert engine is None and "computes in int8" in unfit["net.int8.engine"]
+    engine, unusable = found(network, "auto")
+    assert engine is None and "precision is int8" in unusable["net.int8.engine"]
     assert found(network, "int8")[0].path == path
 
 
-def test_a_precision_that_is_asked_for_is_not_exchanged_unless_it_could_not_be_built(network):
+def test_a_requested_precision_is_not_replaced_unless_it_could_not_be_built(network):
     put_engine(network, "net.fp32.engine", precision="fp32")
     assert found(network, "fp16")[0] is None
-    put_engine(network, "net.fp32.engine", precision="fp32", instead_of={"fp16": "the parser"})
+    put_engine(network, "net.fp32.engine", precision="fp32", failures={"fp16": "the parser"})
     engine, _ = found(network, "fp16")
-    assert engine.card.precision == "fp32" and "fp16 could not be built: the parser" in engine.remark
+    assert engine.precision == "fp32" and "fp16 could not be built: the parser" in engine.remark
 
 
 def test_engines_of_other_models_are_not_looked_at(network):
@@ -86,16 +80,16 @@ def test_engines_of_other_models_are_not_looked_at(network):
 
 
 def test_bf16_is_not_for_tensorrt(network):
-    with pytest.raises(ModelError, match="fp32, fp16 or int8, not in bf16"):
+    with pytest.raises(ModelError, match="bf16"):
         found(network, "bf16")
 
 
-def test_all_reasons_are_told_when_nothing_can_be_built(network):
+def test_all_reasons_are_reported_when_nothing_can_be_built(network):
     """TensorRT is not installed where the tests run, or has no GPU: either way the builder, a process of its own, says
     so for each precision."""
     steps = []
     with pytest.raises(ModelError) as refusal:
-        build_engine(network, BuildWishes(), here=HERE, gpu_memory=MEMORY, tell=steps.append)
+        build_engine(network, BuildOptions(), TARGET, steps.append)
     assert [line.split(":")[0].strip() for line in str(refusal.value).splitlines()[1:3]] == ["fp16", "fp32"]
     assert sorted(path.name for path in network.path.parent.iterdir()) == ["net.onnx"]
 
@@ -105,8 +99,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_building(network):
     folder = network.path.parent
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        with pytest.raises(CannotKeepError, match="cannot be written"):
-            build_engine(network, BuildWishes(), here=HERE, gpu_memory=MEMORY, tell=print)
+        with pytest.raises(CannotStoreError, match="not writable"):
+            build_engine(network, BuildOptions(), TARGET, print)
     finally:
         folder.chmod(0o755)
 
@@ -116,16 +110,16 @@ import hashlib, json, logging, sys
 from pathlib import Path
 from app.errors import ModelError
 from app.inference.build import build_engine
-from app.inference.build_job import BuildWishes
 from app.inference.engine import NetworkSpec
-from app.inference.place import Place
+from app.inference.tensorrt_api import TensorRTTarget
+from app.inference.tensorrt_builder import BuildOptions
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stdout)
     path = Path(sys.argv[1])
     network = NetworkSpec("net", path, hashlib.sha256(path.read_bytes()).hexdigest(), (1, 3, 640, 640), "fp32")
     try:
-        build_engine(network, BuildWishes(), here=Place("1", "a GPU", "8.6"), gpu_memory=1 << 30, tell=print)
+        build_engine(network, BuildOptions(), TensorRTTarget("1", "a GPU", "8.6", 1 << 30), print)
     except ModelError as error:
         print(error)
     except KeyboardInterrupt:
@@ -159,9 +153,9 @@ def start(network, tmp_path):
 @pytest.mark.parametrize(
     ("fate", "reason"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "lack of memory"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "by signal 11"),
-        ("import os; os._exit(7)", "with exit code 7"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
+        ("import os; os._exit(7)", "exit code 7"),
         ("raise ImportError('libnvinfer.so.10 is missing')", "libnvinfer.so.10 is missing"),
         ("raise ValueError('odd')", "ValueError: odd"),
     ],
@@ -198,7 +192,7 @@ def is_running(process_id):
     return state != "Z"
 
 
-def test_what_is_written_on_a_card_is_plain_json(network):
+def test_metadata_is_plain_json(network):
     path = put_engine(network, "net.fp16.engine")
-    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert card["tensorrt"] == "10.3.0" and card["largest"] == [1, 3, 640, 640]
+    metadata = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert metadata["tensorrt"] == "10.3.0" and metadata["max_shape"] == [1, 3, 640, 640]

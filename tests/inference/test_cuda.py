@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import ModelError
 from app.inference import cuda
-from app.inference.cuda import GpuFacts, NoGpuError, borrow_gpu, give_back_gpu, probe_gpu
+from app.inference.cuda import GpuInfo, NoGpuError, borrow_gpu, give_back_gpu, probe_gpu
 
 DRIVER_IN_C = """
 #include <stddef.h>
@@ -35,7 +35,7 @@ int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 def test_the_gpu_is_described(monkeypatch):
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
     facts = probe_gpu()
-    assert facts == GpuFacts("Pretended GPU", (8, 7), 8 << 30, (12, 6))
+    assert facts == GpuInfo("Pretended GPU", (8, 7), 8 << 30, (12, 6))
     assert str(facts) == "Pretended GPU (compute capability 8.7, 8.0 GiB)"
 
 
@@ -45,15 +45,15 @@ def test_the_driver_is_called_as_its_c_interface_wants_it(monkeypatch, tmp_path)
     command = ["gcc", "-shared", "-fPIC", "-xc", "-", "-o", str(library)]
     subprocess.run(command, input=DRIVER_IN_C, text=True, check=True)
     gpu_double.install_driver(monkeypatch, ctypes.CDLL(str(library)))
-    assert probe_gpu() == GpuFacts("Orin", (8, 7), 7989788672, (12, 6))
+    assert probe_gpu() == GpuInfo("Orin", (8, 7), 7989788672, (12, 6))
 
 
 @pytest.mark.parametrize(
     ("driver", "message"),
     [
-        (None, "no NVIDIA driver: libcuda.so.1 is not on this machine"),
-        (gpu_double.Driver(gpus=0), "sees no GPU; is CUDA_VISIBLE_DEVICES set"),
-        (gpu_double.Driver(status=100), r"cuInit gave error 100 \(no CUDA-capable device is detected\)"),
+        (None, "no NVIDIA driver: libcuda.so.1"),
+        (gpu_double.Driver(gpus=0), "CUDA_VISIBLE_DEVICES"),
+        (gpu_double.Driver(status=100), r"cuInit failed, error 100 \(no CUDA-capable device is detected\)"),
     ],
 )
 def test_no_gpu_is_said_with_its_reason(monkeypatch, driver, message):

@@ -18,11 +18,11 @@ from builder_double import Workshop
 from app.errors import ModelError
 from app.inference.backends import open_network
 from app.inference.build import build_engine, open_tensorrt
-from app.inference.build_job import BuildWishes
 from app.inference.cuda import NoGpuError
 from app.inference.engine import NetworkSpec
-from app.inference.engine_card import card_of
-from app.inference.place import place_here
+from app.inference.engine_files import read_engine_file
+from app.inference.tensorrt_api import current_target
+from app.inference.tensorrt_builder import BuildOptions
 
 INSTALLED = """
 import sys
@@ -75,12 +75,12 @@ def machine(monkeypatch, tmp_path):
 
 def opened(network, build_missing=True):
     said = []
-    engine, precision, reason = open_tensorrt(network, build_missing, said.append)
+    engine, file = open_tensorrt(network, build_missing, said.append)
     try:
         assert engine.run({"input": np.zeros((1, 3, 64, 64), np.float32)})["output"].shape == (1, 2)
     finally:
         engine.close()
-    return precision, reason, said
+    return file.precision, file.remark, said
 
 
 def beginnings(said):
@@ -91,16 +91,16 @@ def beginnings(said):
 def test_what_is_missing_is_built_once_and_kept(network, machine):
     gpu = machine()
     precision, reason, said = opened(network)
-    assert precision == "fp16" and "net.fp16.b1.upto64x64.engine, built now" in reason
-    assert "once, since there is none yet" in said[0] and "minutes" in said[0]
+    assert precision == "fp16" and "net.fp16.b1.upto64x64.engine, built in" in reason
+    assert "none exists yet" in said[0] and "minutes" in said[0]
     again, reason, said = opened(network, build_missing=False)
-    assert again == "fp16" and "built on this device before" in reason and said == []
+    assert again == "fp16" and "built earlier" in reason and said == []
     assert gpu.clean
 
 
 def test_nothing_is_built_when_that_is_not_allowed(network, machine):
     machine()
-    with pytest.raises(ModelError, match=r"there is none yet; build one: .*python -m app engines build net"):
+    with pytest.raises(ModelError, match=r"none exists yet; build one: .*python -m app engines build net"):
         opened(network, build_missing=False)
     assert list(network.path.parent.iterdir()) == [network.path]
 
@@ -110,42 +110,42 @@ def test_an_engine_of_an_older_tensorrt_is_built_again_with_the_reason(network, 
     opened(network)
     machine("10.3.0")
     _, reason, said = opened(network)
-    assert "built by TensorRT 8.6.1, and here is 10.3.0" in said[0] and "built now" in reason
+    assert "built by TensorRT 8.6.1, but 10.3.0 is installed" in said[0] and "built in" in reason
 
 
 def test_an_engine_that_tensorrt_does_not_read_is_built_again(network, machine):
     machine()
     opened(network)
     (engine,) = network.path.parent.glob("*.engine")
-    engine.write_bytes(bytes(card_of(engine).file_bytes))
+    engine.write_bytes(bytes(read_engine_file(engine).file_bytes))
     _, reason, said = opened(network)
-    assert "damaged" in said[0] and "built now" in reason
+    assert "damaged" in said[0] and "built in" in reason
 
 
 def test_a_precision_that_cannot_be_built_is_replaced_by_the_next_and_that_is_said(network, machine):
     machine(fast_int8=False)
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     precision, reason, _ = opened(wanted)
-    assert precision == "fp16" and "int8 could not be built: this GPU computes int8 no faster" in reason
+    assert precision == "fp16" and "int8 could not be built: int8 is no faster" in reason
     precision, reason, said = opened(wanted)
-    assert precision == "fp16" and "built on this device before" in reason and said == [], "not at every start"
+    assert precision == "fp16" and "built earlier" in reason and said == [], "not at every start"
 
 
 def too_few():
     raise ModelError("the gallery has 2 photos")
 
 
-@pytest.mark.parametrize(("pictures", "reason"), [(None, "here are none"), (too_few, "the gallery has 2 photos")])
+@pytest.mark.parametrize(("pictures", "reason"), [(None, "there are none"), (too_few, "the gallery has 2 photos")])
 def test_int8_is_made_as_soon_as_there_are_pictures_for_it(network, machine, pictures, reason):
     machine()
     without = dataclasses.replace(network, precision="int8", pictures=pictures)
     precision, told, said = opened(without)
-    assert precision == "fp16" and reason in told and "built now" in told and len(beginnings(said)) == 2
+    assert precision == "fp16" and reason in told and "built in" in told and len(beginnings(said)) == 2
     precision, told, said = opened(without)
     assert precision == "fp16" and reason in told and said == [], "not built at every start"
     precision, told, said = opened(dataclasses.replace(without, pictures=lambda: iter(PICTURES)))
-    assert precision == "int8" and "b1.upto64x64.engine, built now" in told
-    assert "it computes in fp16, and int8 is asked for" in said[0]
+    assert precision == "int8" and "b1.upto64x64.engine, built in" in told
+    assert "its precision is fp16, but int8 is requested" in said[0]
     assert opened(without)[0] == "int8", "also when the pictures are gone"
 
 
@@ -153,7 +153,7 @@ def test_an_engine_in_fp16_that_is_there_stands_in_for_int8(network, machine):
     machine()
     opened(network)
     precision, told, said = opened(dataclasses.replace(network, precision="int8"))
-    assert precision == "fp16" and told.endswith("no int8: it is learnt from pictures, and here are none")
+    assert precision == "fp16" and "no int8: " in told
     assert said == []
 
 
@@ -165,41 +165,40 @@ def test_what_was_learnt_before_goes_before_the_pictures_of_a_run(network, machi
 
 def test_a_build_by_hand_too_takes_what_was_learnt_before_unless_it_is_to_be_learnt_anew(network, machine):
     machine()
-    here, gpu = place_here()
+    target = current_target()
     table = network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration")
     table.write_bytes(b"of better pictures")
 
-    def built(pictures, **wishes):
+    def built(pictures, **options):
         wanted = dataclasses.replace(network, precision="int8", pictures=pictures)
-        wishes = BuildWishes(force=True, **wishes)
-        return build_engine(wanted, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=lambda line: None)
+        return build_engine(wanted, BuildOptions(force=True, **options), target, lambda line: None)
 
-    assert built(too_few).card.precision == "int8"
-    assert built(lambda: iter(PICTURES)).card.precision == "int8"
+    assert built(too_few).precision == "int8"
+    assert built(lambda: iter(PICTURES)).precision == "int8"
     assert table.read_bytes() == b"of better pictures"
-    assert built(lambda: iter(PICTURES), learn_anew=True).card.precision == "int8"
+    assert built(lambda: iter(PICTURES), recalibrate=True).precision == "int8"
     assert table.read_bytes() == b"ranges"
 
 
 @pytest.mark.parametrize(
-    ("pictures", "reason"), [(too_few, "the gallery has 2 photos"), (lambda: iter([]), "none of the pictures")]
+    ("pictures", "reason"),
+    [(too_few, "the gallery has 2 photos"), (lambda: iter([]), "none of the calibration pictures")],
 )
 def test_pictures_that_will_not_do_leave_what_was_learnt_before(network, machine, pictures, reason):
     machine()
-    here, gpu = place_here()
+    target = current_target()
     table = network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration")
     table.write_bytes(b"ranges")
     wanted = dataclasses.replace(network, precision="int8", pictures=pictures)
-    wishes = BuildWishes(force=True, learn_anew=True)
-    made = build_engine(wanted, wishes, here=here, gpu_memory=gpu.memory_bytes, tell=lambda line: None)
-    assert made.card.precision == "fp16" and reason in made.remark and made.card.instead_of == {}
+    made = build_engine(wanted, BuildOptions(force=True, recalibrate=True), target, lambda line: None)
+    assert made.precision == "fp16" and reason in made.remark and made.failures == {}
     assert opened(wanted)[0] == "int8"
 
 
 def test_where_int8_alone_will_do_no_other_engine_is_built(network, machine):
     gpu = machine()
     wanted = dataclasses.replace(network, precision="int8", exact_precision=True)
-    with pytest.raises(ModelError, match=r"^net cannot be had in int8 on TensorRT: it is learnt from pictures, and"):
+    with pytest.raises(ModelError, match=r"^net: int8 is not available on TensorRT: it needs calibration pictures"):
         open_network(wanted, "tensorrt")
     assert list(network.path.parent.iterdir()) == [network.path] and gpu.clean
 
@@ -208,12 +207,12 @@ def test_where_int8_alone_will_do_and_cannot_be_built_other_runs_still_get_fp16(
     machine(fast_int8=False)
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     alone = dataclasses.replace(wanted, exact_precision=True)
-    for expected in ("int8: this GPU computes int8 no faster", "failed before"):
+    for expected in ("int8: int8 is no faster", "failed before"):
         with pytest.raises(ModelError, match=expected):
             open_network(alone, "tensorrt")
     assert not list(network.path.parent.glob("*.engine"))
     assert opened(wanted)[0] == "fp16"
-    with pytest.raises(ModelError, match=r"it is in fp16 .*this GPU computes int8 no faster"):
+    with pytest.raises(ModelError, match=r"precision is fp16 .*int8 is no faster"):
         open_network(alone, "tensorrt")
 
 
@@ -233,7 +232,7 @@ def test_pictures_that_show_nothing_are_told_with_what_to_do(network, machine):
     precision, told, _ = opened(wanted)
     assert precision == "fp16" and "engines build net --precision int8 --calibration DIR" in told
     precision, told, said = opened(wanted)
-    assert precision == "fp16" and "none of the pictures" in told and said == [], "not built at every start"
+    assert precision == "fp16" and "none of the calibration pictures" in told and said == [], "not built at every start"
     assert opened(dataclasses.replace(wanted, pictures=lambda: iter(PICTURES)))[0] == "int8"
 
 
@@ -255,7 +254,7 @@ def test_all_reasons_when_nothing_works(network, machine):
 def test_what_could_not_be_built_is_not_tried_at_every_start(network, machine):
     machine(failing="build")
     said = []
-    for expected in ("can be built with", "failed before; try again with: .*python -m app engines build net"):
+    for expected in ("can be built for", "failed before; .*python -m app engines build net"):
         with pytest.raises(ModelError, match=expected):
             open_tensorrt(network, True, said.append)
     assert len(beginnings(said)) == 1, "it began to build once"
@@ -279,9 +278,9 @@ def test_a_failure_is_forgotten_when_it_was_built_by_hand(network, machine):
     with pytest.raises(ModelError):
         opened(network)
     machine()
-    here, gpu = place_here()
-    build_engine(network, BuildWishes(), here=here, gpu_memory=gpu.memory_bytes, tell=lambda line: None)
-    assert opened(network)[1].endswith("built on this device before")
+    target = current_target()
+    build_engine(network, BuildOptions(), target, lambda line: None)
+    assert opened(network)[1].endswith("built earlier")
 
 
 def test_nothing_is_built_that_could_not_run_for_want_of_a_package(network, machine, monkeypatch):
@@ -316,10 +315,10 @@ def test_without_a_gpu_nothing_is_tried(network, machine, monkeypatch):
 
 def test_an_engine_for_an_accelerator_is_opened_on_it(network, machine):
     machine("8.6.1", dla_cores=2)
-    here, gpu = place_here()
-    build_engine(network, BuildWishes(dla=1), here=here, gpu_memory=gpu.memory_bytes, tell=print)
-    engine, _, reason = open_tensorrt(network, False, print)
+    target = current_target()
+    build_engine(network, BuildOptions(dla=1), target, print)
+    engine, file = open_tensorrt(network, False, print)
     try:
-        assert engine._runtime.DLA_core == 1 and ".dla1.engine" in reason
+        assert engine._runtime.DLA_core == 1 and ".dla1.engine" in file.remark
     finally:
         engine.close()

@@ -28,7 +28,7 @@ def test_it_is_loaded_and_tells_how_tensors_are_addressed(trt):
 def test_where_it_is_missing_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ModelError, match=r"not installed\. JetPack 5 and newer bring it: sudo apt-get install"):
+    with pytest.raises(ModelError, match=r"not installed\. .*sudo apt-get install"):
         load_tensorrt()
 
 
@@ -38,7 +38,7 @@ def test_where_it_is_missing_the_error_says_how_to_get_it(monkeypatch):
         ("raise ImportError('libnvinfer.so.10: cannot open shared object file')", "cannot be loaded: libnvinfer.so.10"),
         ("import no_such_module_of_tensorrt", "cannot be loaded: No module named 'no_such_module_of_tensorrt'"),
         ("raise OSError('libcublas is missing')", "cannot be loaded: libcublas is missing"),
-        ("", "tensorrt.py has no Builder, so that it is not NVIDIA's"),
+        ("", "tensorrt.py has no Builder"),
     ],
 )
 def test_a_broken_installation_is_told_from_a_missing_one(monkeypatch, tmp_path, source, message):
@@ -93,7 +93,7 @@ def test_types_are_told_without_tensorrts_own_function(trt):
     for name, expected in known.items():
         if hasattr(trt.DataType, name):
             assert numpy_dtype(trt, getattr(trt.DataType, name)) == np.dtype(expected)
-    with pytest.raises(ModelError, match="FP8 is not one that this program can feed"):
+    with pytest.raises(ModelError, match="FP8 is not supported"):
         numpy_dtype(trt, "DataType.FP8")
 
 

@@ -14,10 +14,10 @@ import pytest
 from builder_double import PLAN, VERSIONS, VERSIONS_WITH_FLAGS, Workshop
 
 from app.errors import ModelError
-from app.inference.build_job import BuildJob, BuildWishes
-from app.inference.engine_card import EngineCard, keep_engine
-from app.inference.place import Place
-from app.inference.tensorrt_builder import build_plan
+from app.inference.engine import NetworkSpec
+from app.inference.engine_files import EngineFile, store_engine
+from app.inference.tensorrt_api import TensorRTTarget
+from app.inference.tensorrt_builder import BuildJob, BuildOptions, build_plan
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,22 +32,22 @@ class Yard:
         self.onnx, self.steps = folder / "net.onnx", []
         self.onnx.write_bytes(b"network")
         self.job = BuildJob(
-            name="net",
-            onnx=self.onnx,
-            sha256="a" * 64,
+            spec=NetworkSpec("net", self.onnx, "a" * 64, (1, 3, 64, 64), "fp32"),
             precision="fp32",
-            only_if_fast=False,
-            largest_input=(1, 3, 64, 64),
+            options=BuildOptions(),
+            target=TensorRTTarget(version, "a GPU", "8.7"),
             workspace_bytes=256 << 20,
-            here=Place(version, "a GPU", "8.7"),
-            wishes=BuildWishes(),
             has_pictures=False,
             log_level=logging.WARNING,
         )
 
     def build(self, pictures=(), **changes):
         rest = iter(pictures)
-        job = dataclasses.replace(self.job, has_pictures=bool(len(pictures)), **changes)
+        names = {field.name for field in dataclasses.fields(NetworkSpec)} - {"precision"}
+        spec = {name: changes.pop(name) for name in list(changes) if name in names}
+        spec["precision"] = "auto" if changes.pop("is_auto", False) else changes.get("precision", "fp32")
+        spec = dataclasses.replace(self.job.spec, **spec)
+        job = dataclasses.replace(self.job, spec=spec, has_pictures=bool(len(pictures)), **changes)
         return build_plan(job, lambda: next(rest, None), self.steps.append)
 
 
@@ -60,7 +60,7 @@ def yard(monkeypatch, tmp_path):
 def test_fp32_on_every_version(yard, version):
     here = yard(version)
     made = here.build()
-    assert made.plan == PLAN and made.engine.name == "net.fp32.b1.upto64x64.engine"
+    assert made.plan == PLAN and made.path.name == "net.fp32.b1.upto64x64.engine"
     assert here.workshop.parsed == b"network"
     assert here.workshop.workspace == 256 << 20
     assert here.workshop.profiles == {"input": ((1, 3, 32, 32), (1, 3, 64, 64), (1, 3, 64, 64))}
@@ -88,12 +88,12 @@ def test_fp16_by_the_network_where_there_is_no_flag(yard):
 def test_a_gpu_without_fast_fp16_is_left_at_fp32_unless_fp16_is_asked_for(yard):
     here = yard("8.2", fast_fp16=False)
     with pytest.raises(ModelError, match="no faster"):
-        here.build(precision="fp16", only_if_fast=True)
+        here.build(precision="fp16", is_auto=True)
     assert here.build(precision="fp16").plan == PLAN
 
 
 def test_int8_needs_a_gpu_that_has_it(yard):
-    with pytest.raises(ModelError, match="int8 no faster"):
+    with pytest.raises(ModelError, match="int8 is no faster"):
         yard("8.2", fast_int8=False).build(pictures=[np.zeros((1, 3, 64, 64), np.float32)], precision="int8")
 
 
@@ -127,18 +127,18 @@ def test_a_fresh_engine_is_seen_before_anything_is_learnt_for_another(yard):
     """On TensorRT 11, where learning rewrites the network: this file is none that could be rewritten."""
     here = yard("11.4.0")
     path, shapes = here.onnx.with_name("net.int8.b1.upto64x64.engine"), ((1, 3, 32, 32), *((1, 3, 64, 64),) * 2)
-    place, built = here.job.here, {"file_bytes": 6, "build_seconds": 1.0, "program": "0", "built_at": "2026"}
-    keep_engine(path, b"engine", EngineCard(*dataclasses.astuple(place), "int8", *shapes, here.job.sha256, **built))
+    engine = EngineFile(path, here.job.target, "int8", shapes, "a" * 64, 6, 1.0, program="0", built_at="2026")
+    store_engine(engine, b"engine")
     pictures = [np.zeros((1, 3, 64, 64), np.float32)]
     assert here.build(pictures, precision="int8").plan is None
     with pytest.raises(ModelError, match="cannot be read"):
-        here.build(pictures, precision="int8", wishes=BuildWishes(force=True))
+        here.build(pictures, precision="int8", options=BuildOptions(force=True))
 
 
 def test_pictures_that_show_it_nothing(yard):
     here = yard()
     job = dataclasses.replace(here.job, precision="int8", has_pictures=True)
-    with pytest.raises(ModelError, match=r"none of the pictures .* build net --precision int8 --calibration DIR"):
+    with pytest.raises(ModelError, match=r"none of the calibration pictures .* build net .*--calibration DIR"):
         build_plan(job, lambda: None, here.steps.append)
 
 
@@ -159,14 +159,14 @@ def test_what_goes_wrong_while_it_learns_is_the_error(yard):
 
 def test_an_accelerator(yard):
     here = yard("8.6.1", dla_cores=2)
-    made = here.build(precision="fp16", wishes=BuildWishes(dla=1))
+    made = here.build(precision="fp16", options=BuildOptions(dla=1))
     assert here.workshop.device == 1 and "BuilderFlag.GPU_FALLBACK" in here.workshop.flags
     assert made.shapes == ((1, 3, 64, 64),) * 3, "an accelerator takes one size only"
-    assert made.engine.name == "net.fp16.b1.64x64.dla1.engine"
+    assert made.path.name == "net.fp16.b1.64x64.dla1.engine"
     with pytest.raises(ModelError, match="fp16 and int8 only"):
-        here.build(precision="fp32", wishes=BuildWishes(dla=1))
-    with pytest.raises(ModelError, match="only 2, counted from 0"):
-        here.build(precision="fp16", wishes=BuildWishes(dla=2))
+        here.build(precision="fp32", options=BuildOptions(dla=1))
+    with pytest.raises(ModelError, match="only 2, numbered from 0"):
+        here.build(precision="fp16", options=BuildOptions(dla=2))
 
 
 def test_a_timing_cache_of_before_is_used_unless_it_is_foreign(yard, caplog):
@@ -176,7 +176,7 @@ def test_a_timing_cache_of_before_is_used_unless_it_is_foreign(yard, caplog):
     assert not caplog.records
     here.job.timing_cache.write_bytes(b"of another GPU")
     assert here.build().plan == PLAN
-    assert "made anew" in caplog.text
+    assert str(here.job.timing_cache) in caplog.text
 
 
 @pytest.mark.parametrize(

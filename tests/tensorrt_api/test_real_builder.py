@@ -25,13 +25,13 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.build import build_engine, find_engine
-from app.inference.build_job import BuildWishes
 from app.inference.engine import NetworkSpec
-from app.inference.place import Place
+from app.inference.tensorrt_api import TensorRTTarget
+from app.inference.tensorrt_builder import BuildOptions
 from app.inference.tensorrt_plan import read_plan
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-here = Place("1.7.1.116", "a GPU", "8.6")
+target = TensorRTTarget("1.7.1.116", "a GPU", "8.6", 4 << 30)
 
 def pictures_like(shape):
     noise = np.random.default_rng(0)
@@ -44,15 +44,13 @@ if __name__ == "__main__":
         path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(order["shape"]), order["precision"],
         pictures=pictures_like(order["shape"]) if order["pictures"] else None,
     )
-    wishes = {key: tuple(value) if isinstance(value, list) else value for key, value in order["wishes"].items()}
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in order["options"].items()}
     steps = []
     answer = {"steps": steps}
     try:
-        made = build_engine(
-            network, BuildWishes(**wishes), here=here, gpu_memory=4 << 30, tell=steps.append,
-        )
-        found, unfit = find_engine(network, here)
-        answer.update(path=str(made.path), was_there=made.was_there, remark=made.remark)
+        made = build_engine(network, BuildOptions(**options), target, steps.append)
+        found, unusable = find_engine(network, target)
+        answer.update(path=str(made.path), is_new=made.is_new, remark=made.remark)
         answer.update(found=str(found and found.path))
         if order["read"]:
             import tensorrt
@@ -102,8 +100,8 @@ def build(tmp_path, environment):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
 
-    def run(path, shape, precision="fp32", pictures=False, read=False, **wishes):
-        order = {"path": str(path), "shape": shape, "precision": precision, "wishes": wishes}
+    def run(path, shape, precision="fp32", pictures=False, read=False, **options):
+        order = {"path": str(path), "shape": shape, "precision": precision, "options": options}
         order.update(pictures=pictures, read=read)
         done = subprocess.run(
             [sys.executable, str(program), json.dumps(order)], env=environment, capture_output=True, text=True
@@ -122,7 +120,7 @@ def model(request, tmp_path):
     return path
 
 
-def card(engine):
+def metadata(engine):
     return json.loads(Path(engine).with_suffix(".json").read_text(encoding="utf-8"))
 
 
@@ -145,14 +143,14 @@ def small_network(path, nodes, shape=("n", 3, "h", "w"), weights=()):
 def test_the_built_in_models_are_built(build, model, precision):
     shape = SHAPES[model.stem]
     made = build(model, shape, precision)
-    written = card(made["path"])
+    written = metadata(made["path"])
     assert Path(made["path"]).stat().st_size == written["file_bytes"] > 1_000_000
-    assert (written["precision"], tuple(written["largest"]), written["instead_of"]) == (precision, shape, {})
-    assert made["found"] == made["path"] and not made["was_there"]
+    assert (written["precision"], tuple(written["max_shape"]), written["failures"]) == (precision, shape, {})
+    assert made["found"] == made["path"] and made["is_new"]
     assert any(" of " in step for step in made["steps"])
     again = build(model, shape, precision)
-    assert again["was_there"] and again["path"] == made["path"]
-    assert not build(model, shape, precision, force=True)["was_there"]
+    assert not again["is_new"] and again["path"] == made["path"]
+    assert build(model, shape, precision, force=True)["is_new"]
 
 
 def test_fp16_halves_the_weights(build, tmp_path):
@@ -168,20 +166,20 @@ def test_fp16_halves_the_weights(build, tmp_path):
 def test_int8_goes_through_a_network_with_ranges_which_is_kept(build, model):
     shape = SHAPES[model.stem]
     made = build(model, shape, "int8", pictures=True)
-    assert card(made["path"])["precision"] == "int8"
+    assert metadata(made["path"])["precision"] == "int8"
     (kept,) = model.parent.glob("*.int8.onnx")
     assert model.stem in kept.name
     again = build(model, shape, "int8", force=True)
-    assert card(again["path"])["precision"] == "int8", "what was learnt serves later builds without pictures"
+    assert metadata(again["path"])["precision"] == "int8", "what was learnt serves later builds without pictures"
 
 
 def test_int8_without_pictures_becomes_fp16_and_says_so(build, tmp_path):
     path = tmp_path / "mobilefacenet.onnx"
     shutil.copy(ROOT / "engines" / path.name, path)
     made = build(path, SHAPES["mobilefacenet"], "int8")
-    written = card(made["path"])
-    assert written["precision"] == "fp16" and written["instead_of"] == {}
-    assert made["remark"].endswith("no int8: it is learnt from pictures, and here are none")
+    written = metadata(made["path"])
+    assert written["precision"] == "fp16" and written["failures"] == {}
+    assert "no int8: " in made["remark"]
     assert made["found"] == made["path"], "it is not tried again at every start"
 
 
@@ -189,8 +187,8 @@ def test_fixed_size_and_batches(build, tmp_path):
     path = tmp_path / "retinaface_mnet025.onnx"
     shutil.copy(ROOT / "engines" / path.name, path)
     made = build(path, SHAPES["retinaface_mnet025"], size=[640, 480], batch=[1, 2, 4])
-    written = card(made["path"])
-    assert written["least"] == [1, 3, 480, 640] and written["best"] == [2, 3, 480, 640]
+    written = metadata(made["path"])
+    assert written["min_shape"] == [1, 3, 480, 640] and written["best_shape"] == [2, 3, 480, 640]
     assert Path(made["path"]).name == "retinaface_mnet025.fp32.b1-2-4.640x480.engine"
 
 
@@ -209,7 +207,7 @@ def test_an_unknown_layer_is_named_in_the_parsers_words(build, tmp_path):
 def test_what_is_no_network_is_refused(build, tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"this is no network" * 10)
-    assert "no network or damaged" in build(path, (1, 3, 64, 64))["error"]
+    assert "not a network" in build(path, (1, 3, 64, 64))["error"]
 
 
 def test_a_size_that_the_layers_cannot_take_is_an_error(build, tmp_path):
@@ -221,14 +219,14 @@ def test_a_size_that_the_layers_cannot_take_is_an_error(build, tmp_path):
 
 def test_a_network_with_a_fixed_size_is_not_built_for_another(build, tmp_path):
     path = small_network(tmp_path / "fixed.onnx", [("Relu", ["input"], ["output"])], shape=(1, 3, 64, 64))
-    assert "takes pictures 64 pixels high" in build(path, (1, 3, 640, 640), size=[640, 480])["error"]
-    assert "takes 1 at once" in build(path, (1, 3, 640, 640), batch=[1, 2, 4])["error"]
-    assert card(build(path, (1, 3, 640, 640))["path"])["largest"] == [1, 3, 64, 64]
+    assert "fixed input height of 64" in build(path, (1, 3, 640, 640), size=[640, 480])["error"]
+    assert "fixed batch size of 1" in build(path, (1, 3, 640, 640), batch=[1, 2, 4])["error"]
+    assert metadata(build(path, (1, 3, 640, 640))["path"])["max_shape"] == [1, 3, 64, 64]
 
 
 def test_an_accelerator_that_is_not_there(build, model):
     made = build(model, SHAPES[model.stem], "fp16", dla=0)
-    assert "there is no DLA core 0" in made["error"]
+    assert "DLA core 0 does not exist" in made["error"]
 
 
 def test_a_damaged_timing_cache_is_made_anew(build, tmp_path):
@@ -273,10 +271,10 @@ def test_the_command_builds_what_is_in_use_and_leaves_it_alone_the_second_time(c
     assert first.returncode == 0, first.stderr
     names = sorted(path.name for path in command.folder.glob("*.engine"))
     assert names == ["mobilefacenet.fp16.b16.112x112.engine", "retinaface_mnet025.fp16.b1.upto640x640.engine"]
-    assert "retinaface_mnet025.fp16.b1.upto640x640.engine, built now" in first.stdout
-    written = card(command.folder / names[0])
+    assert "retinaface_mnet025.fp16.b1.upto640x640.engine, built in" in first.stdout
+    written = metadata(command.folder / names[0])
     assert (written["gpu"], written["compute_capability"]) == ("Pretended GPU", "8.7")
-    assert command().stdout.count("built on this device before") == 2
+    assert command().stdout.count("built earlier") == 2
 
 
 def test_the_command_with_every_wish(command):
@@ -299,10 +297,10 @@ def test_the_command_learns_int8_from_the_pictures_given(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (command.folder / "retinaface_mnet025.int8.b1.upto640x640.engine").is_file()
     again = command("retinaface_mnet025", "--precision", "int8", "--calibration", str(photos.parent))
-    assert "built now" in again.stdout, "pictures that are named are learnt from, whatever is there"
+    assert "built in" in again.stdout, "pictures that are named are learnt from, whatever is there"
     faceless = command("mobilefacenet", "--precision", "int8", "--calibration", str(photos.parent))
     assert faceless.returncode == 0 and "fp16" in faceless.stdout
-    assert "no int8: none of the pictures to learn int8 from has something for this network to see" in faceless.stdout
+    assert "no int8: none of the calibration pictures" in faceless.stdout
 
 
 @pytest.fixture
@@ -330,4 +328,4 @@ def test_an_evaluation_in_int8_learns_it_from_the_gallery(program):
 
 def test_the_command_names_what_is_not_there(command):
     done = command("--precision", "fp16", "--dla", "0")
-    assert done.returncode == 2 and "there is no DLA core 0" in done.stderr
+    assert done.returncode == 2 and "DLA core 0 does not exist" in done.stderr

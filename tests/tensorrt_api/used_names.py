@@ -30,7 +30,7 @@ RECEIVERS = {
 }
 
 # What has a name in common with something of TensorRT.
-NOT_TENSORRT = {"self._tensors", "tensors", "largest"}
+NOT_TENSORRT = {"model.graph", "self._tensors", "tensors", "largest"}
 
 # Part of our source that only runs where a question was answered with yes (or with no).
 BRANCHES = {

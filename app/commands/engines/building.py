@@ -15,7 +15,7 @@ from app.errors import SettingsError, check_all
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.models.engine_building import BuildWishes
+    from app.models.engine_building import BuildOptions
     from app.models.entry import ModelEntry
     from app.models.loading import ModelLoader
 
@@ -81,8 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
     leave_cores_to_networks()
     for entry in entries:
         try:
-            wishes = _wishes(arguments, entry)
-            built = build_for(loader, entry, wishes, progress.status)
+            options = _options(arguments, entry)
+            built = build_for(loader, entry, options, progress.status)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{entry.name}: no half engine was left behind") from None
         finally:
@@ -93,7 +93,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _entries(arguments: argparse.Namespace, settings: Settings) -> Tuple[ModelLoader, List[ModelEntry]]:
     """The models to build engines of. Whatever is wrong with what was asked for is told before a GPU is looked for."""
-    from app.models.engine_building import precisions_for, require_buildable
+    from app.models.engine_building import precisions_to_try, require_buildable
     from app.models.int8 import find_photos
     from app.models.loading import ModelLoader
 
@@ -101,7 +101,7 @@ def _entries(arguments: argparse.Namespace, settings: Settings) -> Tuple[ModelLo
     catalog = loader.catalog
     names = list(dict.fromkeys(arguments.models or [settings.models.detector, settings.models.embedder]))
     check_all(
-        partial(precisions_for, settings.models.precision),
+        partial(precisions_to_try, settings.models.precision),
         partial(_require_int8_for, arguments.calibration, settings),
         *([partial(find_photos, arguments.calibration)] if arguments.calibration else []),
         partial(_require_detector_for, arguments.size, [catalog.entries.get(name) for name in names]),
@@ -120,16 +120,16 @@ def _require_detector_for(size: Optional[Tuple[int, int]], entries: List[Optiona
         raise SettingsError("--size is for detectors, and none of these models is one")
 
 
-def _wishes(arguments: argparse.Namespace, entry: ModelEntry) -> BuildWishes:
-    from app.models.engine_building import BuildWishes
+def _options(arguments: argparse.Namespace, entry: ModelEntry) -> BuildOptions:
+    from app.models.engine_building import BuildOptions
 
-    return BuildWishes(
+    return BuildOptions(
         batch=arguments.batch,
         size=arguments.size if entry.task == "detection" else None,
         workspace_mb=arguments.workspace,
         dla=arguments.dla,
         force=arguments.force or arguments.calibration is not None,
-        learn_anew=arguments.calibration is not None,
+        recalibrate=arguments.calibration is not None,
     )
 
 

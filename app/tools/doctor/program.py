@@ -13,8 +13,8 @@ from app.gallery.folder import scan
 from app.inference.backends import open_network, remembered_choice
 from app.inference.build import find_engine
 from app.inference.engine import NetworkSpec
-from app.inference.engine_card import card_of
-from app.inference.place import place_here
+from app.inference.engine_files import read_engine_file
+from app.inference.tensorrt_api import current_target
 from app.models.built_engines import engines_built_from
 from app.models.entry import FileState, ModelEntry
 from app.models.families import can_run
@@ -90,17 +90,16 @@ def check_engines(settings: Settings) -> List[Finding]:
 
 
 def _check_engine(path: Path, network: NetworkSpec) -> Finding:
-    card = card_of(path)
-    facts = f"{card.precision}, built {card.built_at}, TensorRT {card.tensorrt}" if card else "no metadata"
+    engine = read_engine_file(path)
+    facts = f"{engine.precision}, built {engine.built_at}, {engine.target}" if engine else "no valid metadata"
     text = f"{path.name}: {facts}"
     try:
-        here, _ = place_here()
-        found, unfit = find_engine(network, here)
+        found, unusable = find_engine(network, current_target())
     except ModelError as error:
         return note(f"{text}; cannot be checked on this machine: {error}")
-    if path.name not in unfit:
+    if path.name not in unusable:
         return ok(f"{text}, valid")
-    text = f"{text}; not used: {unfit[path.name]}"
+    text = f"{text}; not used: {unusable[path.name]}"
     return note(text) if found else warning(text, network.build_command)
 
 

@@ -10,7 +10,8 @@ import tensorrt_double
 import yaml
 from shipped import CATALOG
 
-from app.inference.engine_card import EngineCard, keep_engine
+from app.inference.engine_files import EngineFile, store_engine
+from app.inference.tensorrt_api import TensorRTTarget
 from app.models.entry import sha256_of
 from app.text import program
 from app.tools.doctor.checks import Finding, Section, Status, can_run, run_checks, section_text, verdict
@@ -131,20 +132,18 @@ def test_a_model_for_another_attribute_is_a_problem(settings, tmp_path):
 def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tmp_path):
     catalog = tmp_path / "catalog.yaml"
     catalog.write_bytes(CATALOG.read_bytes())
-    shapes = dict.fromkeys(("least", "best", "largest"), (1, 3, 112, 112))
-    card = EngineCard(
-        tensorrt="8.0.1.6",
-        gpu="a board that is not this one",
-        compute_capability="5.3",
+    engine = EngineFile(
+        path=tmp_path / "mobilefacenet.fp16.engine",
+        target=TensorRTTarget("8.0.1.6", "a board that is not this one", "5.3"),
         precision="fp16",
+        shapes=((1, 3, 112, 112),) * 3,
         onnx_sha256="0" * 64,
         file_bytes=6,
         build_seconds=1.0,
         program="0",
         built_at="2026-01-31T12:00:00+00:00",
-        **shapes,
     )
-    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
+    store_engine(engine, b"engine")
     (tmp_path / "retinaface_mnet025.fp16.engine").write_bytes(b"engine")
     engines = by_title(with_onnx(settings, catalog=catalog))["Engines"].findings
     texts = sorted(finding.text for finding in engines)
@@ -154,35 +153,37 @@ def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tm
 
 
 @pytest.fixture
-def place_of_tensorrt(monkeypatch):
+def tensorrt_target(monkeypatch):
     """A GPU by its driver, and a TensorRT that can be loaded."""
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt("10.3.0", gpu_double.Gpu(), {}))
-    return {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "compute_capability": "8.7"}
+    return TensorRTTarget("10.3.0", "Pretended GPU", "8.7")
 
 
 @pytest.mark.parametrize(
     ("precision", "status"),
     [("auto", Status.OK), ("fp16", Status.OK), ("fp32", Status.WARNING), ("int8", Status.OK)],
 )
-def test_an_engine_is_valid_when_a_run_would_use_it(settings, tmp_path, place_of_tensorrt, precision, status):
+def test_an_engine_is_valid_when_a_run_would_use_it(settings, tmp_path, tensorrt_target, precision, status):
     """Without photos int8 cannot be calibrated, so a run that asks for int8 uses the fp16 engine too."""
     catalog = tmp_path / "catalog.yaml"
     catalog.write_bytes(CATALOG.read_bytes())
     sha256 = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))["mobilefacenet"]["sha256"]
-    shapes = dict.fromkeys(("least", "best", "largest"), (16, 3, 112, 112))
-    card = EngineCard(
+    engine = EngineFile(
+        path=tmp_path / "mobilefacenet.fp16.engine",
+        target=tensorrt_target,
         precision="fp16",
+        shapes=((1, 3, 112, 112), (16, 3, 112, 112), (16, 3, 112, 112)),
         onnx_sha256=sha256,
         file_bytes=6,
         build_seconds=1.0,
         program="0",
         built_at="2026-01-31T12:00:00+00:00",
-        **{**shapes, "least": (1, 3, 112, 112)},
-        **place_of_tensorrt,
     )
-    keep_engine(tmp_path / "mobilefacenet.fp16.engine", b"engine", card)
-    keep_engine(tmp_path / "mobilefacenet-old.engine", b"engine", card)  # No run looks at it.
+    store_engine(engine, b"engine")
+    store_engine(
+        dataclasses.replace(engine, path=tmp_path / "mobilefacenet-old.engine"), b"engine"
+    )  # not found by runs
     (finding,) = check_engines(with_onnx(settings, catalog=catalog, precision=precision))
     assert finding.status is status
     rebuild = f"{program()} engines build mobilefacenet --precision fp32"

@@ -1,9 +1,10 @@
-"""From what a network declares and what is asked of it to the shapes that an engine is built for."""
+"""The shapes that an engine is built for, given the network's declared input and the options."""
 
 import pytest
 
 from app.errors import ModelError
-from app.inference.build_job import MEBIBYTE, BuildWishes, default_workspace_bytes, shapes_for
+from app.inference.build import MEBIBYTE, default_workspace_bytes
+from app.inference.tensorrt_builder import BuildOptions, shapes_for
 
 FREE = (-1, 3, -1, -1)
 CROPS = (-1, 3, 112, 112)
@@ -12,7 +13,7 @@ FACES = (16, 3, 112, 112)
 
 
 @pytest.mark.parametrize(
-    ("declared", "asked", "wishes", "expected"),
+    ("declared", "asked", "options", "expected"),
     [
         (FREE, FRAME, {}, ((1, 3, 32, 32), (1, 3, 640, 640), (1, 3, 640, 640))),
         (FREE, FRAME, {"size": (640, 480)}, ((1, 3, 480, 640),) * 3),
@@ -27,22 +28,22 @@ FACES = (16, 3, 112, 112)
         (FREE, (1, 3, 16, 16), {}, ((1, 3, 16, 16),) * 3),
     ],
 )
-def test_shapes(declared, asked, wishes, expected):
-    assert shapes_for("net", declared, asked, BuildWishes(**wishes)) == expected
+def test_shapes(declared, asked, options, expected):
+    assert shapes_for("net", declared, asked, BuildOptions(**options)) == expected
 
 
 @pytest.mark.parametrize(
-    ("declared", "wishes", "message"),
+    ("declared", "options", "message"),
     [
-        ((1, 3, 640, 640), {"size": (640, 480)}, "640 pixels high and no others"),
-        ((1, 3, 640, 640), {"batch": (1, 2, 4)}, "takes 1 at once"),
+        ((1, 3, 640, 640), {"size": (640, 480)}, "fixed input height of 640"),
+        ((1, 3, 640, 640), {"batch": (1, 2, 4)}, "fixed batch size of 1"),
         ((-1, -1, 640, 640), {}, "one input N x 3"),
         ((-1, 512), {}, "one input N x 3"),
     ],
 )
-def test_what_a_network_cannot_be_built_for(declared, wishes, message):
+def test_impossible_shapes(declared, options, message):
     with pytest.raises(ModelError, match=message):
-        shapes_for("net", declared, FRAME, BuildWishes(**wishes))
+        shapes_for("net", declared, FRAME, BuildOptions(**options))
 
 
 @pytest.mark.parametrize(

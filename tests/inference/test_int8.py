@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from app.errors import ModelError
+from app.inference.int8 import fp16_network, int8_network, last_layers
 from app.inference.onnx import OnnxEngine
-from app.inference.reduced_precision import fp16_network, int8_network, last_layers
 
 ROOT = Path(__file__).parent.parent.parent
 EMBEDDER = ROOT / "engines" / "mobilefacenet.onnx"

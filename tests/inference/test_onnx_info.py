@@ -7,7 +7,7 @@ import pytest
 from shipped import ROOT
 
 from app.errors import ModelError
-from app.inference.onnx_facts import onnx_facts
+from app.inference.onnx_info import read_onnx_info
 
 onnx = pytest.importorskip("onnx")
 
@@ -42,7 +42,7 @@ def small_network(tmp_path):
 
 
 def test_operators_weights_and_layers(small_network):
-    facts = onnx_facts(small_network())
+    facts = read_onnx_info(small_network())
     assert facts.inputs == ("x ? x 4 float32",) and facts.outputs == ("y ? x 8 float32",)
     assert (facts.opset, facts.producer) == (13, "a test")
     assert facts.operators == {"MatMul": 1, "Relu": 1}
@@ -56,7 +56,7 @@ def test_operators_weights_and_layers(small_network):
 
 
 def test_memory_is_the_most_that_lives_at_one_time(small_network):
-    facts = onnx_facts(small_network())
+    facts = read_onnx_info(small_network())
     # x and z are alive in the first layer (4 + 8 numbers), z and y in the second (8 + 8).
     assert facts.activations_bytes == 16 * 4
     assert facts.activations_for == "x 1 x 4"
@@ -64,13 +64,13 @@ def test_memory_is_the_most_that_lives_at_one_time(small_network):
 
 
 def test_half_precision_is_seen(small_network):
-    facts = onnx_facts(small_network("halved", half=True))
+    facts = read_onnx_info(small_network("halved", half=True))
     assert facts.precision == "fp16"
     assert facts.weight_types == {"fp16": 64}
 
 
 def test_shipped_networks(small_network):
-    facts = onnx_facts(ROOT / "engines" / "retinaface_mnet025.onnx")
+    facts = read_onnx_info(ROOT / "engines" / "retinaface_mnet025.onnx")
     assert facts.operators["Conv"] > 40
     assert sum(facts.operators.values()) == len(facts.layers)
     assert facts.activations_for == "input 1 x 3 x 640 x 640"
@@ -80,7 +80,7 @@ def test_shipped_networks(small_network):
 def test_without_the_package_inputs_and_outputs_are_told(small_network, monkeypatch):
     path = small_network()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    facts = onnx_facts(path)
+    facts = read_onnx_info(path)
     assert facts.inputs == ("x ? x 4 float32",)
     assert facts.operators is None and "pip install onnx" in facts.missing
     assert facts.precision == "-"
@@ -90,4 +90,4 @@ def test_file_that_is_no_network(tmp_path):
     path = tmp_path / "junk.onnx"
     path.write_bytes(b"no network at all")
     with pytest.raises(ModelError, match="this is no ONNX file"):
-        onnx_facts(path)
+        read_onnx_info(path)

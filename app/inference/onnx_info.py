@@ -1,7 +1,8 @@
-"""What an ONNX file holds: operators, weights, layers, and how much memory a run needs at least."""
+"""The content of an ONNX file: operators, weights, layers, and the memory that a run needs."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.text import install_hint
 
 LARGEST_TENSORS = 5
 TYPICAL_SIDE = 640
-"""Stands for a height or width that the file leaves open, where memory is estimated."""
+"""Used for a free height or width when memory is estimated."""
 
 _SHORT_TYPES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")
@@ -26,7 +27,7 @@ class Layer:
     name: str
     operator: str
     outputs: Tuple[str, ...]
-    """Name and, as far as it is known, shape."""
+    """Name and, if known, shape."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class WeightTensor:
 
 
 @dataclass(frozen=True)
-class OnnxFacts:
-    """Everything that is read out of the file. Of what only the package `onnx` can read there is nothing without it."""
+class OnnxInfo:
+    """Everything known about an ONNX file. Without the package `onnx`: inputs and outputs only."""
 
     inputs: Tuple[str, ...]
     outputs: Tuple[str, ...]
@@ -50,24 +51,23 @@ class OnnxFacts:
     producer: str = ""
     operators: Optional[Mapping[str, int]] = None
     weight_types: Optional[Mapping[str, int]] = None
-    """Bytes of weights by type."""
+    """Bytes of weights, by type."""
     weights: int = 0
-    """How many numbers they are."""
+    """The number of parameters."""
     largest: Tuple[WeightTensor, ...] = ()
     activations_bytes: int = 0
-    """The most that intermediate results need at one time, with nothing computed in place; those whose size the file
-    does not tell are left out."""
+    """The peak size of intermediate results, with nothing computed in place. Results of unknown size are left out."""
     sizes_unknown: int = 0
-    """How many those are."""
+    """The number of these results."""
     activations_for: str = ""
-    """The input for which that holds."""
+    """The input that this is estimated for."""
     layers: Tuple[Layer, ...] = ()
     missing: str = ""
-    """Why the rest is not told."""
+    """Why the rest is unknown."""
 
     @property
     def precision(self) -> str:
-        """The arithmetic that the file asks for, in a word."""
+        """The precision of the file's weights, or int8 if it contains quantised operators."""
         if not self.weight_types or self.operators is None:
             return "-"
         if any(operator in self.operators for operator in _QUANTISING):
@@ -79,8 +79,8 @@ class OnnxFacts:
         return {**asdict(self), "precision": self.precision}
 
 
-def onnx_facts(path: Path) -> OnnxFacts:
-    """Reads the file; without the package `onnx`, what ONNX Runtime tells of it."""
+def read_onnx_info(path: Path) -> OnnxInfo:
+    """Reads the file; without the package `onnx`, only its inputs and outputs."""
     engine = OnnxEngine(path, threads=1)
     try:
         inputs, outputs = tuple(map(str, engine.inputs)), tuple(map(str, engine.outputs))
@@ -91,8 +91,8 @@ def onnx_facts(path: Path) -> OnnxFacts:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError:
-        missing = f"operators, weights and layers are told where the package onnx is installed: {install_hint('onnx')}"
-        return OnnxFacts(inputs, outputs, file_bytes, missing=missing)
+        missing = f"operators, weights and layers need the package onnx: {install_hint('onnx')}"
+        return OnnxInfo(inputs, outputs, file_bytes, missing=missing)
     try:
         model = onnx.load(str(path))
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
@@ -103,7 +103,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
         types[tensor.type] = types.get(tensor.type, 0) + tensor.size_bytes
     sizes, shapes, shown_for = _activations(onnx, model)
     results = [name for node in model.graph.node for name in node.output if name]
-    return OnnxFacts(
+    return OnnxInfo(
         inputs,
         outputs,
         file_bytes,
@@ -111,9 +111,9 @@ def onnx_facts(path: Path) -> OnnxFacts:
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         operators=dict(Counter(node.op_type for node in model.graph.node).most_common()),
         weight_types=types,
-        weights=sum(_count(tensor.shape) for tensor in tensors),
+        weights=sum(math.prod(tensor.shape) for tensor in tensors),
         largest=tuple(tensors[:LARGEST_TENSORS]),
-        activations_bytes=_most_at_once(model.graph, sizes),
+        activations_bytes=_peak_bytes(model.graph, sizes),
         sizes_unknown=sum(name not in sizes for name in results),
         activations_for=shown_for,
         layers=tuple(_layer(node, shapes) for node in model.graph.node),
@@ -124,7 +124,7 @@ def _weight(onnx: Any, tensor: Any) -> WeightTensor:
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
     item_bytes = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     shape = tuple(tensor.dims)
-    return WeightTensor(tensor.name, shape, _SHORT_TYPES.get(name, name.lower()), _count(shape) * item_bytes)
+    return WeightTensor(tensor.name, shape, _SHORT_TYPES.get(name, name.lower()), math.prod(shape) * item_bytes)
 
 
 def _layer(node: Any, shapes: Mapping[str, Tuple[Optional[int], ...]]) -> Layer:
@@ -137,7 +137,7 @@ def _layer(node: Any, shapes: Mapping[str, Tuple[Optional[int], ...]]) -> Layer:
 
 
 def _activations(onnx: Any, model: Any) -> Tuple[Dict[str, int], Dict[str, Tuple[Optional[int], ...]], str]:
-    """Bytes by intermediate result, shapes by name, both as far as they are known, and the input that this is for."""
+    """Bytes by intermediate result, shapes by name (both if known), and the input that they are for."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     stored = {tensor.name for tensor in shown.graph.initializer}
@@ -146,7 +146,7 @@ def _activations(onnx: Any, model: Any) -> Tuple[Dict[str, int], Dict[str, Tuple
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if not dimension.HasField("dim_value"):
                 dimension.dim_value = TYPICAL_SIDE if axis > 1 else 1
-    # An output's own shape, often a name or a guess, would stand in the way of what is inferred.
+    # The declared shape of an output is often a name or a guess, and would prevent inference.
     for value in shown.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(shown, data_prop=True)
@@ -158,30 +158,23 @@ def _activations(onnx: Any, model: Any) -> Tuple[Dict[str, int], Dict[str, Tuple
             continue
         shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
         shapes[value.name] = shape
-        # The batch, which is 1, is what gets lost most often.
+        # The batch, which is 1, is the size that inference loses most often.
         if None not in shape[1:]:
             item_bytes = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
-            sizes[value.name] = _count(tuple(size or 1 for size in shape)) * item_bytes
+            sizes[value.name] = math.prod(tuple(size or 1 for size in shape)) * item_bytes
     text = ", ".join(f"{value.name} {' x '.join(map(str, shapes.get(value.name, ())))}" for value in free)
     return sizes, shapes, text
 
 
-def _most_at_once(graph: Any, sizes: Mapping[str, int]) -> int:
-    """Each result lives from the node that makes it to the last one that reads it; the network's outputs to the end."""
+def _peak_bytes(graph: Any, sizes: Mapping[str, int]) -> int:
+    """Each result is kept from the node that computes it to the last one that reads it; outputs until the end."""
     last_use = {name: at for at, node in enumerate(graph.node) for name in node.input}
     kept = {output.name for output in graph.output}
     alive = {value.name: sizes[value.name] for value in graph.input if value.name in sizes}
-    most = sum(alive.values())
+    peak = sum(alive.values())
     for at, node in enumerate(graph.node):
         alive.update({name: sizes[name] for name in node.output if name in sizes})
-        most = max(most, sum(alive.values()))
+        peak = max(peak, sum(alive.values()))
         for name in [name for name in alive if name not in kept and last_use.get(name, at) <= at]:
             del alive[name]
-    return most
-
-
-def _count(shape: Tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+    return peak
