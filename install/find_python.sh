@@ -1,13 +1,13 @@
 #!/bin/sh
-# Prints the Python to work with. Usage: find_python.sh [VERSION|COMMAND]
-#   nothing    the newest that runs and can make virtual environments (on a Jetson: the system's own,
-#              because only that one sees JetPack's TensorRT and OpenCV)
+# Prints the Python to use. Usage: find_python.sh [VERSION|COMMAND]
+#   nothing    the newest that runs and can create virtual environments (on a Jetson: the system's own,
+#              because only that one can import JetPack's TensorRT and OpenCV)
 #   3.8        that version only, also from pyenv's folder
 #   /a/path    that command, checked
-# A command that exists may still fail (pyenv leaves such ones behind), so each candidate is run.
+# A command that exists may still fail (such as pyenv's shims), so each candidate is run.
 set -u
 
-# An activated environment must not make itself anew.
+# An activated environment must not be used to create itself.
 [ -z "${VIRTUAL_ENV:-}" ] || PATH=$(printf '%s' ":$PATH:" | sed "s|:$VIRTUAL_ENV/bin:|:|g; s|^:||; s|:$||")
 
 oldest="3.8"
@@ -46,13 +46,13 @@ done
 
 if [ -n "$without_venv" ]; then
   version=$("$without_venv" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  echo "Python $version is here, but it cannot make virtual environments: its venv part is missing." >&2
+  echo "Python $version is installed, but cannot create virtual environments: its venv module is missing." >&2
   echo "On Debian, Ubuntu and Jetson:  sudo apt install python3-venv   (or python$version-venv)" >&2
 elif [ -n "$too_old" ]; then
-  echo "$too_old is $("$too_old" --version 2>&1): too old. Python $oldest or newer is needed." >&2
-  echo "Name another one with  make PYTHON=/path/to/python3 ..." >&2
+  echo "$too_old is $("$too_old" --version 2>&1): too old. Python $oldest or newer is required." >&2
+  echo "Choose another one with  make PYTHON=/path/to/python3 ..." >&2
 else
-  echo "No Python ${wanted:-$oldest or newer} that runs was found (tried: $candidates)." >&2
-  echo "Name one with  make PYTHON=/path/to/python3 ..." >&2
+  echo "No working Python ${wanted:-$oldest or newer} was found (tried: $candidates)." >&2
+  echo "Choose one with  make PYTHON=/path/to/python3 ..." >&2
 fi
 exit 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that the whole suite uses. CI calls this. Without them those tests are
-# skipped and say what they miss, so nobody has to run it.
+# Installs the Debian or Ubuntu packages that some tests need. CI runs this. Without them, those tests are skipped and
+# say what is missing.
 set -euo pipefail
 
 packages=(
@@ -22,7 +22,7 @@ packages=(
 )
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-  echo "==> no apt here: system packages are left as they are"
+  echo "==> no apt: system packages are not changed"
   exit 0
 fi
 missing=()
@@ -30,11 +30,11 @@ for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-  echo "==> system packages for the tests: all there"
+  echo "==> system packages for the tests: already installed"
   exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-  echo "==> not root, so these stay missing, and tests that need them are skipped: ${missing[*]}"
+  echo "==> not root, so these packages are not installed, and tests that need them are skipped: ${missing[*]}"
   exit 0
 fi
 

@@ -1,4 +1,4 @@
-"""No Docker engine is needed: the file is read as a list of instructions."""
+"""The Dockerfile is read as a list of instructions; no Docker engine is needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_base_image_is_an_argument_with_a_default_for_jetpack_6() -> None:
     assert arguments_of("FROM") == ["${BASE_IMAGE}"]
 
 
-def test_it_starts_the_program_and_not_as_root() -> None:
+def test_it_starts_the_program_but_not_as_root() -> None:
     assert arguments_of("ENTRYPOINT") == ['["python3", "-m", "app"]']
     (user,) = arguments_of("USER")
     assert user == "${USER_ID}"
@@ -57,19 +57,19 @@ def test_shell_of_each_step_can_be_parsed() -> None:
         assert parsed.returncode == 0, parsed.stderr
 
 
-def test_what_is_copied_exists_and_reaches_the_engine() -> None:
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+def test_copied_files_exist_and_are_not_ignored() -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for rest in arguments_of("COPY"):
         for source in rest.split()[:-1]:
             assert (ROOT / source).exists(), source
-            assert source.rstrip("/") in let_in, f"{source} is shut out by .dockerignore"
+            assert source.rstrip("/") in allowed, f"{source} is excluded by .dockerignore"
 
 
 def test_photos_are_never_copied() -> None:
     assert not any(line in ("!gallery", "!gallery/") for line in (ROOT / ".dockerignore").read_text().splitlines())
 
 
-def test_page_and_header_give_the_same_build_lines() -> None:
+def test_page_and_header_have_the_same_build_commands() -> None:
     def build_lines(path: Path) -> List[str]:
         return re.findall(r"docker build -f .*", path.read_text(encoding="utf-8"))
 
@@ -77,7 +77,7 @@ def test_page_and_header_give_the_same_build_lines() -> None:
     assert build_lines(DOCKERFILE) == build_lines(ROOT / "docs" / "jetson.md")
 
 
-def test_hadolint_is_content() -> None:
+def test_hadolint_finds_nothing() -> None:
     hadolint = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if hadolint is None:
         pytest.skip("hadolint is not installed; `make lint` installs it")

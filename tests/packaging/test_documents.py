@@ -76,9 +76,9 @@ def test_every_dependency_is_pinned_for_ci() -> None:
 
 
 @pytest.mark.parametrize("path", PUBLIC, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_path_of_one_machine(path: Path) -> None:
+def test_no_path_of_a_home_folder(path: Path) -> None:
     if not path.is_file():
-        pytest.skip(f"{path.name} is not there yet")
+        pytest.skip(f"{path.name} does not exist")
     text = path.read_text(encoding="utf-8")
     found = re.findall(r"/home/\w\S*|/root/\S*|/Users/\S*", text)
     assert found == []
@@ -91,7 +91,7 @@ def anchors_of(path: Path) -> Set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_links_between_documents_lead_somewhere(path: Path) -> None:
+def test_links_between_documents_work(path: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text(encoding="utf-8")):
         page = path.parent / target if target else path
         assert page.exists(), f"{path.name} links to {target}"

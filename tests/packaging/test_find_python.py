@@ -1,4 +1,4 @@
-"""The search for a Python, among made-up ones on a PATH of their own."""
+"""The search for a Python among fake ones on a separate PATH."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def find(folder: Path, *arguments: str, **fakes: str) -> subprocess.CompletedPro
     )
 
 
-def test_one_that_exists_but_does_not_run_is_passed_over(tmp_path: Path) -> None:
+def test_one_that_exists_but_does_not_run_is_skipped(tmp_path: Path) -> None:
     found = find(tmp_path, python3_12=BROKEN, python3_9=REAL, python3=REAL)
     assert found.stdout.strip() == str(tmp_path / "python3.9")
 
 
-def test_one_that_can_make_environments_is_preferred(tmp_path: Path) -> None:
+def test_one_that_can_create_environments_is_preferred(tmp_path: Path) -> None:
     found = find(tmp_path, python3_12=WITHOUT_VENV, python3=REAL)
     assert found.stdout.strip() == str(tmp_path / "python3")
 
 
-def test_missing_venv_is_named_with_its_remedy(tmp_path: Path) -> None:
+def test_a_missing_venv_module_is_named_with_its_package(tmp_path: Path) -> None:
     found = find(tmp_path, python3=WITHOUT_VENV)
     assert (found.returncode, found.stdout) == (1, "")
     assert "apt install python3-venv" in found.stderr
@@ -63,9 +63,9 @@ def test_none_at_all(tmp_path: Path) -> None:
 def test_a_certain_version_also_from_pyenv(tmp_path: Path) -> None:
     version = "{}.{}".format(*sys.version_info[:2])
     assert find(tmp_path, "3.7").returncode == 1
-    beside = tmp_path / ".pyenv" / "versions" / f"{version}.1" / "bin"
-    beside.mkdir(parents=True)
+    folder = tmp_path / ".pyenv" / "versions" / f"{version}.1" / "bin"
+    folder.mkdir(parents=True)
     assert find(tmp_path, version).returncode == 1
-    (beside / "python").write_text(f"#!/bin/sh\n{REAL}\n")
-    (beside / "python").chmod(0o755)
-    assert find(tmp_path, version).stdout.strip() == str(beside / "python")
+    (folder / "python").write_text(f"#!/bin/sh\n{REAL}\n")
+    (folder / "python").chmod(0o755)
+    assert find(tmp_path, version).stdout.strip() == str(folder / "python")

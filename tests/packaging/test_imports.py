@@ -1,4 +1,4 @@
-"""The program starts on a machine that has neither a GPU nor a screen nor the extras."""
+"""The program starts on a machine without GPU, screen and extras."""
 
 from __future__ import annotations
 

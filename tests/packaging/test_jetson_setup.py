@@ -1,4 +1,4 @@
-"""The script is run for real, as a dry run, on the files of pretended boards."""
+"""The real script makes dry runs on the files of simulated boards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODES = "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< POWER_MODEL ID=1 NAME=MAXN >\n"
 
 
-def pretend(root: Path, release: str, model: str, memory_gb: int = 8, swap_gb: int = 0, modes: str = MODES) -> Path:
+def simulated(root: Path, release: str, model: str, memory_gb: int = 8, swap_gb: int = 0, modes: str = MODES) -> Path:
     files = {
         "etc/nv_tegra_release": f"{release}, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n",
         "etc/nvpmodel.conf": modes,
@@ -56,7 +56,7 @@ THOR = ("# R38 (release), REVISION: 2.0", "NVIDIA Jetson AGX Thor Developer Kit"
     [(XAVIER, 5, "pycuda"), (ORIN_NANO, 6, "cuda-python~=12.6"), (ORIN_7, 7, "~=13.0"), (THOR, 7, "~=13.0")],
 )
 def test_boards_with_tensorrt(tmp_path: Path, board: tuple[str, str], jetpack: int, cuda_package: str) -> None:
-    done = set_up(pretend(tmp_path, *board), "--dry-run")
+    done = set_up(simulated(tmp_path, *board), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"= JetPack {jetpack}\n" in done.stdout
     steps = commands(done.stdout)
@@ -69,17 +69,17 @@ def test_boards_with_tensorrt(tmp_path: Path, board: tuple[str, str], jetpack: i
 
 
 def test_pycuda_is_built_against_jetpacks_cuda(tmp_path: Path) -> None:
-    steps = commands(set_up(pretend(tmp_path, *XAVIER), "--dry-run").stdout)
+    steps = commands(set_up(simulated(tmp_path, *XAVIER), "--dry-run").stdout)
     (build,) = [step for step in steps if "pycuda" in step]
     assert "CUDA_ROOT=/usr/local/cuda " in build
     assert "numpy<2" in build
 
 
-def test_nano_runs_on_the_cpu_and_is_told_so(tmp_path: Path) -> None:
-    done = set_up(pretend(tmp_path, *NANO, memory_gb=4), "--dry-run")
+def test_nano_runs_on_the_cpu(tmp_path: Path) -> None:
+    done = set_up(simulated(tmp_path, *NANO, memory_gb=4), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "JetPack 4" in done.stdout
-    assert "models run on the CPU" in done.stdout
+    assert "CPU" in done.stdout
     steps = commands(done.stdout)
     assert any(step.startswith("python3.8 install/environment.py") and "headless" in step for step in steps)
     assert not any("cuda" in step for step in steps)
@@ -88,29 +88,29 @@ def test_nano_runs_on_the_cpu_and_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("release", "model", "expected"),
     [
-        ("# R36 (release), REVISION: 4.3", "Raspberry Pi 5 Model B Rev 1.0", "unknown board: 'Raspberry Pi 5"),
+        ("# R36 (release), REVISION: 4.3", "Raspberry Pi 5 Model B Rev 1.0", "Raspberry Pi 5"),
         ("# R99 (release), REVISION: 1.0", "NVIDIA Jetson AGX Orin Developer Kit", "L4T 99.1.0"),
         ("# R32 (release), REVISION: 4.4", "NVIDIA Jetson Nano Developer Kit", "L4T 32.4.4"),
-        ("# R38 (release), REVISION: 2.0", "NVIDIA Jetson AGX Orin Developer Kit", "runs on Thor only"),
-        ("# R36 (release), REVISION: 4.3", "NVIDIA Jetson Xavier NX Developer Kit", "does not exist for this board"),
+        ("# R38 (release), REVISION: 2.0", "NVIDIA Jetson AGX Orin Developer Kit", "Thor"),
+        ("# R36 (release), REVISION: 4.3", "NVIDIA Jetson Xavier NX Developer Kit", "JetPack 6"),
         ("something else", "NVIDIA Jetson AGX Orin Developer Kit", "something else"),
     ],
 )
-def test_unknown_boards_and_releases_stop_it(tmp_path: Path, release: str, model: str, expected: str) -> None:
-    done = set_up(pretend(tmp_path, release, model), "--dry-run")
+def test_unknown_boards_and_releases_are_rejected(tmp_path: Path, release: str, model: str, expected: str) -> None:
+    done = set_up(simulated(tmp_path, release, model), "--dry-run")
     assert done.returncode == 3
     assert expected in done.stderr
     assert commands(done.stdout) == []
 
 
-def test_a_computer_that_is_no_jetson(tmp_path: Path) -> None:
+def test_a_computer_that_is_not_a_jetson(tmp_path: Path) -> None:
     done = set_up(tmp_path, "--yes")
     assert done.returncode == 3
-    assert "no Jetson" in done.stderr and "make demo" in done.stderr
+    assert "/etc/nv_tegra_release" in done.stderr and "make demo" in done.stderr
 
 
-def test_a_foreign_carrier_board_can_be_named(tmp_path: Path) -> None:
-    root = pretend(tmp_path, ORIN_NANO[0], "Some Maker's Board")
+def test_the_module_on_an_unknown_carrier_board_can_be_given(tmp_path: Path) -> None:
+    root = simulated(tmp_path, ORIN_NANO[0], "Some Maker's Board")
     assert set_up(root, "--dry-run").returncode == 3
     assert set_up(root, "--dry-run", "--board", "orin").returncode == 0
 
@@ -119,7 +119,7 @@ def test_a_foreign_carrier_board_can_be_named(tmp_path: Path) -> None:
     ("memory_gb", "swap_gb", "makes_swap"), [(4, 0, True), (8, 0, True), (8, 8, False), (16, 0, False), (64, 0, False)]
 )
 def test_swap_for_small_boards_only(tmp_path: Path, memory_gb: int, swap_gb: int, makes_swap: bool) -> None:
-    root = pretend(tmp_path, *ORIN_NANO, memory_gb=memory_gb, swap_gb=swap_gb)
+    root = simulated(tmp_path, *ORIN_NANO, memory_gb=memory_gb, swap_gb=swap_gb)
     steps = commands(set_up(root, "--dry-run").stdout)
     assert any("fallocate" in step for step in steps) == makes_swap
     assert any("nvzramconfig" in step for step in steps) == makes_swap
@@ -133,15 +133,15 @@ def test_swap_for_small_boards_only(tmp_path: Path, memory_gb: int, swap_gb: int
         ("< POWER_MODEL ID=0 NAME=15W >\n", None),
     ],
 )
-def test_power_mode_is_read_from_the_boards_own_list(tmp_path: Path, modes: str, command: str) -> None:
-    done = set_up(pretend(tmp_path, *ORIN_NANO, modes=modes), "--dry-run")
+def test_the_power_mode_comes_from_the_boards_list(tmp_path: Path, modes: str, command: str) -> None:
+    done = set_up(simulated(tmp_path, *ORIN_NANO, modes=modes), "--dry-run")
     chosen = [step for step in commands(done.stdout) if step.startswith("nvpmodel -m")]
     assert chosen == ([command] if command else [])
     assert command or "15W" in done.stdout
 
 
-def test_steps_can_be_left_out(tmp_path: Path) -> None:
-    root = pretend(tmp_path, *ORIN_NANO)
+def test_steps_can_be_skipped(tmp_path: Path) -> None:
+    root = simulated(tmp_path, *ORIN_NANO)
     skips = ["--skip", "packages", "--skip", "swap", "--skip", "power", "--skip", "python"]
     skips += ["--skip", "engines"]
     done = set_up(root, "--dry-run", *skips)
@@ -151,19 +151,19 @@ def test_steps_can_be_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("board", "builds"), [(NANO, False), (XAVIER, True), (ORIN_NANO, True), (THOR, True)])
 def test_engines_are_built_last_where_there_is_tensorrt(tmp_path: Path, board: tuple[str, str], builds: bool) -> None:
-    steps = commands(set_up(pretend(tmp_path, *board), "--dry-run").stdout)
+    steps = commands(set_up(simulated(tmp_path, *board), "--dry-run").stdout)
     assert (steps[-1] == ".venv/bin/python -m app engines build") == builds
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
-    root = pretend(tmp_path / "board", *ORIN_NANO)
+    root = simulated(tmp_path / "board", *ORIN_NANO)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     set_up(root, "--dry-run")
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
 def test_it_asks_before_it_starts(tmp_path: Path) -> None:
-    done = set_up(pretend(tmp_path, *ORIN_NANO))
+    done = set_up(simulated(tmp_path, *ORIN_NANO))
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert commands(done.stdout) == []

@@ -1,4 +1,4 @@
-"""A training set of the smallest kind: drawn heads instead of people, labelled by hand."""
+"""A tiny training set: labelled drawings of heads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
-"""Eyes, nose and corners of the mouth as shares of a face's box."""
+"""Eyes, nose and corners of the mouth, relative to the box of the face."""
 
 
 @pytest.fixture(autouse=True)
 def same_numbers_every_time() -> None:
-    """Whatever is drawn by lot is the same in every run and in any order of the tests."""
+    """Random numbers are the same in every run and in any order of the tests."""
     if "torch" in sys.modules:  # imported by the tests that need it
         sys.modules["torch"].manual_seed(1)
 
@@ -35,7 +35,7 @@ def drawn_head(side: int, seed: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def write_source(data: Path, work: Path, source: str, names: Dict[str, bool], side: int) -> None:
-    """Pictures of one source and their label table; `names` says which of them shows a face."""
+    """Pictures of one source and their table of labels; `names` says which of them show a face."""
     paths: List[str] = []
     boxes: List[np.ndarray] = []
     landmarks: List[np.ndarray] = []
@@ -66,7 +66,7 @@ def write_source(data: Path, work: Path, source: str, names: Dict[str, bool], si
 
 @pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Tuple[Path, Path]:
-    """Folders as `--data` and `--work`: pictures with labels, and aligned crops."""
+    """Folders for `--data` and `--work`: pictures with labels, and aligned crops."""
     data, work = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("work")
     for source in ("faces_utk", "faces_lfw_train", "faces_lfw_dev"):
         write_source(data, work, source, {f"face{number}": True for number in range(4)}, 120)
@@ -128,7 +128,7 @@ def small_embedder_training(data: Path, work: Path) -> Any:
 
 @pytest.fixture(params=[small_detector_training, small_embedder_training], ids=["detector", "embedder"])
 def new_training(request: pytest.FixtureRequest, tiny_set: Tuple[Path, Path]) -> Callable[[], Any]:
-    """Makes trainings of four steps, each at its beginning; the second step joins the blocks, the third settles."""
+    """Creates trainings of four steps; the second step joins the blocks, the third settles."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Labels must stay on their faces, whatever is done to the pictures."""
+"""Labels stay on their faces when pictures are transformed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_landmarks_stay_inside_the_box(angle: float, mirrored: bool) -> None:
     assert (landmarks[0] > boxes[0, :2]).all() and (landmarks[0] < boxes[0, 2:]).all()
 
 
-def test_the_box_lies_where_the_pixels_lie() -> None:
+def test_the_box_is_where_the_pixels_are() -> None:
     picture = np.zeros((120, 100, 3), np.uint8)
     picture[20:100, 20:80] = 255
     scene = canvas()
@@ -52,7 +52,7 @@ def test_the_box_lies_where_the_pixels_lie() -> None:
     np.testing.assert_allclose(scene.faces().boxes[0], found, atol=1.5)
 
 
-def test_a_strong_reduction_keeps_the_place() -> None:
+def test_a_strong_reduction_keeps_the_position() -> None:
     picture = np.zeros((120, 100, 3), np.uint8)
     picture[20:100, 20:80] = 255
     scene = canvas()
@@ -62,7 +62,7 @@ def test_a_strong_reduction_keeps_the_place() -> None:
     np.testing.assert_allclose(scene.faces().boxes[0], found, atol=1.5)
 
 
-def test_a_covered_face_is_not_taught() -> None:
+def test_a_covered_face_is_not_trained_on() -> None:
     scene = canvas()
     scene.paste(PICTURE, ONE_FACE, placed(), rectangle_outline(PICTURE), 0)
     over = placing_transform(np.array([50.0, 60]), np.array([110.0, 110]), 1.0, 0.0, False)
@@ -72,14 +72,14 @@ def test_a_covered_face_is_not_taught() -> None:
     np.testing.assert_allclose(faces.boxes[faces.certain][0, :2], [80, 70])
 
 
-def test_a_face_mostly_outside_is_not_taught() -> None:
+def test_a_face_mostly_outside_is_not_trained_on() -> None:
     scene = canvas()
     aside = placing_transform(np.array([50.0, 60]), np.array([205.0, 100]), 2.0, 0.0, False)
     scene.paste(PICTURE, ONE_FACE, aside, rectangle_outline(PICTURE), 0)
     assert not scene.faces().certain.any()
 
 
-def test_a_doubtful_or_tiny_face_is_not_taught() -> None:
+def test_a_doubtful_or_tiny_face_is_not_trained_on() -> None:
     doubtful = LabelledFaces(ONE_FACE.boxes, np.array([0.5]), ONE_FACE.landmarks)
     scene = canvas()
     scene.paste(PICTURE, doubtful, placed(), rectangle_outline(PICTURE), 0)

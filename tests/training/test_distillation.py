@@ -1,4 +1,4 @@
-"""What the student is graded by, and the figures it is judged by."""
+"""The losses of the student, and its verification figures."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from training.distillation import angle_loss, hint_loss, resemblance_loss  # noq
 from training.verification import acceptance_at, pair_figures, ten_fold_accuracy  # noqa: E402
 
 
-def test_the_teachers_own_answer_costs_nothing() -> None:
+def test_the_teachers_own_answer_has_no_loss() -> None:
     embedding, maps = torch.randn(6, 128), [torch.randn(6, 8, 4, 4)]
     assert angle_loss(embedding * 3, embedding).item() == pytest.approx(0, abs=1e-6)
     assert resemblance_loss(embedding * 3, embedding).item() == pytest.approx(0, abs=1e-6)
     assert hint_loss(maps, maps).item() == 0
 
 
-def test_an_ignorant_student_explains_nothing_of_the_maps() -> None:
+def test_a_student_that_outputs_zeros_explains_nothing() -> None:
     goal = torch.randn(6, 8, 4, 4)
     mean = goal.mean(dim=(0, 2, 3), keepdim=True).expand_as(goal)
     assert hint_loss([mean], [goal]).item() == pytest.approx(1, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The training of a student, whichever network it is."""
+"""Training a student, for both networks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_statistics_are_those_of_the_numbers_that_are_trained_on(new_training: N
     assert seen == {torch.bfloat16}
 
 
-def test_what_has_settled_stays_the_same(new_training: NewTraining) -> None:
+def test_settled_statistics_do_not_change(new_training: NewTraining) -> None:
     training = new_training()
     settled = []
     for _ in range(4):
@@ -47,7 +47,7 @@ def test_what_has_settled_stays_the_same(new_training: NewTraining) -> None:
 
 
 def test_a_schedule_begins_with_shipped_weights(new_training: NewTraining) -> None:
-    """What is averaged, and what learns, computes what the file computes."""
+    """Both the averaged and the trained network compute what the file computes."""
     import onnxruntime
 
     training = new_training()

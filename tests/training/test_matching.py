@@ -1,4 +1,4 @@
-"""Anchors in the application's order, and targets that say what the application will decode."""
+"""Anchors in the application's order, and targets that the application decodes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_application_decodes_the_targets_to_the_faces() -> None:
     np.testing.assert_allclose(landmarks, LANDMARKS[owner], atol=1e-3)
 
 
-def test_a_doubtful_face_is_neither_taught_nor_background() -> None:
+def test_an_uncertain_face_is_neither_a_target_nor_background() -> None:
     kinds = match_batch([faces(True, True, False)], 256).kinds[0]
     anchors = anchor_grid(256, 256)
     half = anchors[:, 2:] / 2
@@ -52,7 +52,7 @@ def test_an_empty_scene_is_all_background() -> None:
     assert (match_batch([empty], 64).kinds == BACKGROUND).all()
 
 
-def test_a_perfect_answer_costs_nothing() -> None:
+def test_a_perfect_answer_has_no_loss() -> None:
     targets = match_batch([faces(True, True, False)], 256)
     kinds, boxes, landmarks = (torch.from_numpy(p) for p in (targets.kinds, targets.boxes, targets.landmarks))
     sure = torch.where(kinds[..., None] == FACE, torch.tensor([-20.0, 20.0]), torch.tensor([20.0, -20.0]))
@@ -62,7 +62,7 @@ def test_a_perfect_answer_costs_nothing() -> None:
     assert wrong.item() > 1 and set(parts) == {"score", "box", "landmarks"}
 
 
-def test_imitating_the_teacher_costs_nothing_but_its_own_doubt() -> None:
+def test_imitating_the_teacher_has_no_loss_except_its_own_uncertainty() -> None:
     kinds = torch.zeros(1, 6, dtype=torch.int64)
     kinds[0, 0] = FACE
     boxes, landmarks = torch.randn(1, 6, 4), torch.randn(1, 6, 10)
@@ -76,7 +76,7 @@ def test_imitating_the_teacher_costs_nothing_but_its_own_doubt() -> None:
     assert worse.item() > 0.1
 
 
-def test_where_nobody_is_the_teachers_doubts_are_not_imitated() -> None:
+def test_the_teachers_uncertainty_is_not_imitated_in_empty_scenes() -> None:
     kinds = torch.zeros(2, 3, dtype=torch.int64)
     kinds[1, 0] = FACE
     places = torch.zeros(2, 3, 4), torch.zeros(2, 3, 10)
@@ -94,7 +94,7 @@ def test_where_nobody_is_the_teachers_doubts_are_not_imitated() -> None:
     assert grade(nothing_in_the_first) < grade(chance) < grade(nothing_in_the_second)
 
 
-def test_doubtful_anchors_are_not_graded() -> None:
+def test_uncertain_anchors_have_no_loss() -> None:
     targets = match_batch([faces(False, False, False)], 256)
     kinds, boxes, landmarks = (torch.from_numpy(p) for p in (targets.kinds, targets.boxes, targets.landmarks))
     says_face = torch.where(kinds[..., None] == IGNORED, torch.tensor([-20.0, 20.0]), torch.tensor([20.0, -20.0]))
@@ -102,6 +102,6 @@ def test_doubtful_anchors_are_not_graded() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-4)
 
 
-def test_suppression_keeps_the_best_of_each_place() -> None:
+def test_suppression_keeps_the_best_of_overlapping_boxes() -> None:
     boxes = np.array([[0.0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]])
     assert suppress(boxes, np.array([0.6, 0.9, 0.7])).tolist() == [1, 2]

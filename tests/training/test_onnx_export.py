@@ -1,4 +1,4 @@
-"""The exported file computes what the network computes, on every runtime, and the network can be read back from it."""
+"""Exported files give the same results on every runtime, and can be read back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.restart import load_onnx_weights  # noqa: E402
 
 
 def seasoned_embedder(seed: int, act: str = "prelu") -> mobilefacenet.MobileFaceNet:
-    """An embedder whose normalisations have seen data, as after training."""
+    """An embedder whose normalisation layers have statistics, as after training."""
     torch.manual_seed(seed)
     network = mobilefacenet.MobileFaceNet(act)
     mobilefacenet.initialise(network, seed)
@@ -68,7 +68,7 @@ def test_the_detectors_graph_computes_no_shapes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("act", ["prelu", "relu"])
-def test_training_can_go_on_from_the_exported_embedder(act: str, tmp_path: Path) -> None:
+def test_training_can_continue_from_the_exported_embedder(act: str, tmp_path: Path) -> None:
     first = seasoned_embedder(1, act)
     for module in first.modules():
         if isinstance(module, torch.nn.PReLU):
@@ -83,7 +83,7 @@ def test_training_can_go_on_from_the_exported_embedder(act: str, tmp_path: Path)
         torch.testing.assert_close(second.train()(images), first(images), atol=1e-3, rtol=1e-2)
 
 
-def test_training_can_go_on_from_the_exported_detector(tmp_path: Path) -> None:
+def test_training_can_continue_from_the_exported_detector(tmp_path: Path) -> None:
     first = seasoned_detector(1)
     export_detector(first, tmp_path / "detector.onnx", {})
     second = retinaface.RetinaFace()
@@ -94,13 +94,13 @@ def test_training_can_go_on_from_the_exported_detector(tmp_path: Path) -> None:
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 
 
-def test_another_architecture_is_refused(tmp_path: Path) -> None:
+def test_another_architecture_is_rejected(tmp_path: Path) -> None:
     export_detector(seasoned_detector(1), tmp_path / "detector.onnx", {})
     with pytest.raises(SystemExit, match="not a model of this architecture"):
         load_onnx_weights(mobilefacenet.MobileFaceNet(), tmp_path / "detector.onnx", torch.zeros(2, 3, 112, 112))
 
 
-def test_another_activation_is_refused(tmp_path: Path) -> None:
+def test_another_activation_is_rejected(tmp_path: Path) -> None:
     export_embedder(seasoned_embedder(1, "relu"), tmp_path / "embedder.onnx", {})
     with pytest.raises(SystemExit, match="it has 0 PReLUs, this one 33"):
         load_onnx_weights(mobilefacenet.MobileFaceNet("prelu"), tmp_path / "embedder.onnx", torch.zeros(2, 3, 112, 112))

@@ -1,4 +1,4 @@
-"""Blocks that a teacher leads through its feature maps."""
+"""Blocks that are trained on the teacher's feature maps."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_without_a_teacher_each_block_feeds_the_next() -> None:
     [(mobilefacenet.MobileFaceNet(), 112), (retinaface.RetinaFace(), 64)],
     ids=["embedder", "detector"],
 )
-def test_what_a_led_student_gets_wrong_stays_in_its_section(teacher: torch.nn.Module, side: int, joined: int) -> None:
-    """The first block is spoilt; from the second section on, up to the answer, nothing is to be seen of it."""
+def test_an_error_in_one_section_does_not_reach_the_next(teacher: torch.nn.Module, side: int, joined: int) -> None:
+    """The first block is broken; the second section and everything after it do not change."""
     student = copy.deepcopy(teacher.eval())
     first = next(module for module in student.modules() if isinstance(module, torch.nn.Conv2d))
     torch.nn.init.zeros_(first.weight)

@@ -1,4 +1,4 @@
-"""The optimiser: what it is there for, and what it leaves to Adam."""
+"""The optimiser, compared with Adam."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from training.soap import Soap  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """For matrices as small as these, sharing the work costs more than it saves."""
+    """One thread: for matrices this small, several are slower."""
     torch.set_num_threads(1)
 
 
 def imitation_error_after(steps: int, optimiser: Callable) -> float:  # type: ignore[type-arg]
-    """A layer imitates another one from correlated inputs; the unexplained share of its outputs in the end."""
+    """Trains a layer to imitate another one from correlated inputs; returns the unexplained share of its outputs."""
     generator = torch.Generator().manual_seed(3)
     goal = torch.randn(16, 32, 1, 1, generator=generator)
     mixing = torch.randn(32, 32, generator=generator) * torch.logspace(0, -2, 32)[:, None]
@@ -37,7 +37,7 @@ def imitation_error_after(steps: int, optimiser: Callable) -> float:  # type: ig
     return error.item()
 
 
-def test_a_narrow_valley_is_left_far_sooner_than_by_adam() -> None:
+def test_a_narrow_valley_is_left_much_sooner_than_with_adam() -> None:
     by_adam = imitation_error_after(300, lambda weights: torch.optim.Adam(weights, lr=0.05))
     by_soap = imitation_error_after(300, lambda weights: Soap(weights, lr=0.05))
     assert by_soap < by_adam / 3

@@ -1,4 +1,4 @@
-"""Pairs to find a threshold with."""
+"""Pairs for choosing a threshold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from training.pairs import PAIRS_A_PERSON, draw_pairs, photos_by_person
 
 
-def test_pairs_are_of_one_person_or_two_as_they_say_and_none_comes_twice(tmp_path: Path) -> None:
+def test_pairs_are_labelled_correctly_and_unique(tmp_path: Path) -> None:
     for person, count in (("Ann", 9), ("Bo", 2), ("Cy", 1)):
         (tmp_path / person).mkdir()
         for number in range(count):

@@ -1,4 +1,4 @@
-"""A run that was interrupted ends with the very weights of one that was not."""
+"""A run that was interrupted and resumed ends with the same weights as one that was not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def weights(training: StudentTraining[Any]) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_resumed_is_uninterrupted(new_training: Callable[[], StudentTraining[Any]], tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    new_training: Callable[[], StudentTraining[Any]], tmp_path: Path
+) -> None:
     whole = new_training()
     for _ in range(4):
         whole.train_step()
@@ -55,7 +57,7 @@ def test_each_phase_has_a_rate_of_its_own() -> None:
         assert rates[begin] < peak and rates[end - 1] < 0.1 * peak
 
 
-def test_a_run_that_would_never_train_the_whole_network_is_refused() -> None:
+def test_a_run_that_would_never_train_the_whole_network_is_rejected() -> None:
     sections = (Phase(10, 1.0, joined=1), Phase(5, 0.5, joined=4))
     assert whole_run(sections, 20, 0.1)[-1] == Phase(5, 0.1)
     with pytest.raises(SystemExit, match="sections alone take 15"):

@@ -1,4 +1,4 @@
-"""A run: what it writes and when, how it ends, and the commands that begin it."""
+"""Training runs: what they write and when, how they end, and their commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.run import chosen_recipe, means, run_parser, train  # noqa: E402
 
 
 class OneLayer(torch.nn.Conv2d):  # type: ignore[misc, name-defined]
-    """The smallest network that can be imitated."""
+    """A tiny network to imitate."""
 
     def stages(self, images: torch.Tensor, given: Sequence[torch.Tensor] = (), joined: int = 0) -> Tuple[Any, Any]:
         maps = self(images)
@@ -57,7 +57,7 @@ def new_training() -> StudentTraining[None]:
 
 @pytest.fixture(autouse=True)
 def ctrl_c_as_before() -> Iterator[None]:
-    """A run takes the signals; the tests after it want them back."""
+    """Restores the signal handlers that a run replaces."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in handlers.items():
@@ -69,7 +69,7 @@ def stored_step(checkpoint: Path) -> int:
 
 
 @pytest.mark.parametrize(("every", "measured"), [(2, [2, 4]), (3, [3, 4]), (0, [])])
-def test_figures_come_in_between_and_at_the_end(every: int, measured: List[int], tmp_path: Path) -> None:
+def test_figures_are_measured_at_intervals_and_at_the_end(every: int, measured: List[int], tmp_path: Path) -> None:
     train(new_training(), tmp_path / "student.pt", lambda: {"accuracy": 0.5}, every, math.inf)
     curve = tmp_path / "student_curve.jsonl"
     lines = curve.read_text(encoding="utf-8").splitlines() if curve.exists() else []
@@ -77,7 +77,7 @@ def test_figures_come_in_between_and_at_the_end(every: int, measured: List[int],
 
 
 @pytest.mark.parametrize(("save_every_s", "stored"), [(0.0, [1, 2, 3, 4]), (math.inf, [0, 0, 0, 4])])
-def test_a_checkpoint_is_written_by_the_clock_and_at_the_end(
+def test_a_checkpoint_is_written_at_intervals_and_at_the_end(
     save_every_s: float, stored: List[int], tmp_path: Path
 ) -> None:
     checkpoint, found = tmp_path / "student.pt", []
@@ -91,7 +91,7 @@ def test_a_checkpoint_is_written_by_the_clock_and_at_the_end(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_leaves_a_checkpoint(number: int, tmp_path: Path) -> None:
+def test_a_stopped_run_leaves_a_checkpoint(number: int, tmp_path: Path) -> None:
     def stop() -> Dict[str, float]:
         signal.raise_signal(number)
         return {}
@@ -144,7 +144,7 @@ def test_the_detectors_command(tiny_set: Tuple[Path, Path], tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("recipe", [embedder.EmbedderRecipe, detector.DetectorRecipe])
-def test_only_a_run_from_nothing_has_sections(recipe: Type[Recipe]) -> None:
+def test_only_a_run_from_scratch_has_sections(recipe: Type[Recipe]) -> None:
     parser = run_parser("student", "", recipe, measure_every=1)
     options = ["--work", "work", "--teacher", "teacher.pth", "--rate", "0.004"]
     from_nothing = chosen_recipe(recipe, parser.parse_args(options))
