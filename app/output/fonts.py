@@ -1,4 +1,4 @@
-"""Which font file on this machine has the glyphs of a text."""
+"""Finds a font file on this machine with the glyphs of a text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FontFile(NamedTuple):
 
 
 def font_folders() -> Tuple[Path, ...]:
-    """Where fonts usually lie; for systems without fontconfig."""
+    """The usual folders of fonts, for systems without fontconfig."""
     home = Path.home()
     if sys.platform == "darwin":
         return (Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts")
@@ -40,9 +40,9 @@ def font_folders() -> Tuple[Path, ...]:
 
 
 def find_font(characters: str, folders: Optional[Sequence[Path]] = None) -> Optional[FontFile]:
-    """A font that has all these characters, or else the one that has most of them; None without any font.
+    """A font with all these characters, or else the one that lacks the fewest; None without any font.
 
-    Asks fontconfig first, unless `folders` says where alone to look. Needs Pillow.
+    Asks fontconfig first, unless `folders` are given. Needs Pillow.
     """
     wanted = sorted(set(characters))
     best: Optional[FontFile] = None
@@ -71,9 +71,9 @@ def load(font: FontFile, size_px: int) -> Optional[Any]:
 
 
 def missing_glyphs(font: Any, characters: str) -> str:
-    """The characters that the font draws as its box for the unknown.
+    """The characters that the font draws as its box for unknown ones.
 
-    Pillow does not show a font's character table, so the drawings are compared.
+    Pillow gives no access to the character table of a font, so the drawings are compared.
     """
     unknown = _drawing(font, _NEVER_A_GLYPH)
     return "".join(c for c in characters if not c.isspace() and _drawing(font, c) == unknown)
@@ -100,7 +100,7 @@ def _candidates(characters: Sequence[str], folders: Optional[Sequence[Path]]) ->
 
 
 def _plainness(path: Path) -> Tuple[bool, bool, str]:
-    """Sorts upright sans-serif faces of ordinary weight before all others: they read best on a picture."""
+    """Sorts upright sans-serif fonts of regular weight first: they are the most legible on a picture."""
     name = path.stem.lower()
     styled = any(word in name for word in ("bold", "italic", "oblique", "light", "thin", "black", "condensed", "math"))
     plain = "sans" in name and "mono" not in name
@@ -124,5 +124,5 @@ def _ask_fontconfig(characters: Sequence[str]) -> Optional[FontFile]:
         logger.debug("fc-match failed: %s", error)
         return None
     path, _, index = answer.partition("\t")
-    # Fontconfig keeps the number of a variable font's instance in the upper half.
+    # The upper half is the instance of a variable font.
     return FontFile(path, int(index or 0) & 0xFFFF) if path else None

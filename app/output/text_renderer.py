@@ -1,4 +1,8 @@
-"""Names on pictures, in any script: the text alone is rasterised, once, and kept."""
+"""Text on pictures, in any script: each text is rendered once and cached.
+
+Three backends: the TrueType font of OpenCV 5, Pillow, and OpenCV's old line font. All put the letters at the same
+height in a mask of the same size, so that pieces from different backends are on one line.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Set, Tuple
 import cv2
 import numpy as np
 
-from app.output.bidi import is_right_to_left, visual_order
+from app.output.bidi import needs_joining, visual_order
 from app.output.fonts import FontFile, find_font, load, missing_glyphs
 from app.text import install_hint
 
@@ -25,25 +29,25 @@ _SYMBOLS = "emoji and symbols"
 FONT_SIZE = 0.8
 """Size of the font as a share of the line's height."""
 BASELINE = 0.79
-"""Where the letters stand, as a share of the line's height: puts the capitals in the middle."""
+"""Height of the baseline as a share of the line's height: puts the capitals in the middle."""
 _CAPITAL_HEIGHT = 0.58
-"""Height of a capital letter as a share of the line's height, as those of OpenCV 5's font come out."""
+"""Height of a capital letter as a share of the line's height: that of OpenCV 5's font."""
 
 REGULAR, BOLD = 400, 600
 
 
 class TextRenderer:
-    """Turns texts into masks. One may be shared by all threads."""
+    """Turns texts into masks. All threads may share one."""
 
     def __init__(self, backends: Optional[Sequence[TextBackend]] = None) -> None:
-        """`backends` in order of preference; by default all that this machine has."""
+        """`backends` in order of preference; default: all that are available on this machine."""
         self._backends = available_backends() if backends is None else list(backends)
         self._cache: OrderedDict[Tuple[str, int, int], np.ndarray] = OrderedDict()
         self._warned: Set[str] = set()
         self._lock = threading.Lock()
 
     def mask(self, text: str, height_px: int, weight: int = REGULAR) -> np.ndarray:
-        """The text as coverage: `height_px` x its width, uint8, read-only.
+        """How much the text covers each pixel: `height_px` x its width, uint8, read-only.
 
         The height is that of the line, the same for every text, with room for accents and descenders.
         """
@@ -51,7 +55,10 @@ class TextRenderer:
         with self._lock:
             kept = self._cache.get(key)
             if kept is None:
-                kept = self._rasterise(_drawable(text), height_px, weight)
+                drawn = drawable(text)
+                kept = (
+                    self._choose(drawn).mask(drawn, height_px, weight) if drawn else np.zeros((height_px, 1), np.uint8)
+                )
                 kept.flags.writeable = False
                 self._cache[key] = kept
                 if len(self._cache) > _CACHED_TEXTS:
@@ -60,34 +67,25 @@ class TextRenderer:
                 self._cache.move_to_end(key)
         return kept
 
-    def _rasterise(self, text: str, height_px: int, weight: int) -> np.ndarray:
-        if not text:
-            return np.zeros((height_px, 1), np.uint8)
-        return self._choose(text).mask(text, height_px, weight)
-
     def _choose(self, text: str) -> TextBackend:
-        """The first backend that has all the letters; failing that, the one that lacks fewest, and a warning."""
-        fewest: Optional[str] = None
-        best = self._backends[-1]
+        """The first backend that has all the letters, or else the one that lacks the fewest, with a warning."""
+        best, missing = self._backends[-1], text + " "
         for backend in self._backends:
-            missing = backend.missing(text)
-            if not missing:
+            lacking = backend.missing(text)
+            if not lacking:
                 return backend
-            if fewest is None or len(missing) < len(fewest):
-                best, fewest = backend, missing
-        self._warn(text, fewest or "")
-        return best
-
-    def _warn(self, text: str, missing: str) -> None:
+            if len(lacking) < len(missing):
+                best, missing = backend, lacking
         for script in dict.fromkeys(map(script_of, missing)):
             if script not in self._warned:
                 self._warned.add(script)
                 logger.warning(
-                    'no font here can draw the %s letters of %r properly: they appear as "?" or unjoined. %s',
+                    'no font on this machine can draw the %s letters of %r: they appear as "?" or not joined. %s',
                     script,
                     text,
-                    remedy(script),
+                    fix_for(script),
                 )
+        return best
 
 
 def available_backends() -> List[TextBackend]:
@@ -101,13 +99,13 @@ def available_backends() -> List[TextBackend]:
 
 
 def script_of(character: str) -> str:
-    """The script as Unicode's character names call it: CJK, ARABIC, DEVANAGARI."""
+    """The name of the script in Unicode's character names: CJK, ARABIC, DEVANAGARI."""
     if unicodedata.category(character) in ("So", "Sk", "Co", "Cn"):
         return _SYMBOLS
     return unicodedata.name(character, _SYMBOLS).split()[0]
 
 
-def remedy(script: str) -> str:
+def fix_for(script: str) -> str:
     """What the user can do about letters that no font has."""
     if script in _EAST_ASIAN:
         fonts = "fonts-noto-cjk"
@@ -116,18 +114,14 @@ def remedy(script: str) -> str:
     else:
         fonts = "fonts-noto-core"
     pillow = "" if PillowText.available() else f" and `{install_hint('pillow')}`"
-    return f"To mend it: `apt-get install {fonts}` (or any font that has them){pillow}"
+    return f"To fix it: `apt-get install {fonts}` (or any other font with these letters){pillow}"
 
 
-def _drawable(text: str) -> str:
-    """Composed letters (files from a Mac have them in pieces), no line breaks, nothing invisible."""
-    composed = unicodedata.normalize("NFC", text)
-    spaced = "".join(" " if c.isspace() else c for c in composed)
-    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs") and not _is_selector(c))
-
-
-def _is_selector(character: str) -> bool:
-    return 0xFE00 <= ord(character) <= 0xFE0F
+def drawable(text: str) -> str:
+    """Composed letters (file names from a Mac have them in pieces), no line breaks, nothing invisible."""
+    spaced = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFC", text))
+    visible = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return "".join(c for c in visible if not 0xFE00 <= ord(c) <= 0xFE0F)  # variation selectors
 
 
 class TextBackend(Protocol):
@@ -138,14 +132,14 @@ class TextBackend(Protocol):
         ...
 
     def mask(self, text: str, height_px: int, weight: int) -> np.ndarray:
-        """The text as coverage, `height_px` x its width, uint8; what is missing appears as a question mark."""
+        """The text as in `TextRenderer.mask`; missing characters appear as question marks."""
         ...
 
 
 class OpenCvText:
-    """OpenCV 5 carries a font with Latin, Greek, Cyrillic, Hebrew, Chinese, Japanese and Korean letters.
+    """OpenCV 5 includes a font with Latin, Greek, Cyrillic, Hebrew, Chinese, Japanese and Korean letters.
 
-    It sets each letter by itself from the left: scripts whose letters join are beyond it.
+    It places each letter separately from left to right, so it cannot draw scripts whose letters join.
     """
 
     def __init__(self) -> None:
@@ -168,20 +162,18 @@ class OpenCvText:
         return canvas
 
     def _lacks(self, character: str) -> bool:
-        known = self._is_missing.get(character)
-        if known is None:
-            known = needs_joining(character) or self._draws_question_mark(character)
-            self._is_missing[character] = known
-        return known
-
-    def _draws_question_mark(self, character: str) -> bool:
-        if character == "?":
-            return False
-        return np.array_equal(self.mask(character, 32), self.mask("?", 32))
+        lacks = self._is_missing.get(character)
+        if lacks is None:
+            lacks = needs_joining(character) or (
+                # What the font lacks is drawn as a question mark.
+                character != "?" and np.array_equal(self.mask(character, 32), self.mask("?", 32))
+            )
+            self._is_missing[character] = lacks
+        return lacks
 
 
 class PillowText:
-    """Pillow with whichever font of this machine has the letters."""
+    """Pillow with any font on this machine that has the letters."""
 
     def __init__(self, folders: Optional[Sequence[Path]] = None) -> None:
         from PIL import features
@@ -213,7 +205,13 @@ class PillowText:
         font = self._font(text, max(1, round(height_px * FONT_SIZE)))
         if font is None:
             raise ValueError("there is no font on this machine")
-        shown = _with_question_marks(text, missing_glyphs(font, text))
+        missing = missing_glyphs(font, text)
+        shown = ""
+        for previous, character in zip(" " + text, text):
+            if character in missing:
+                shown += "?"
+            elif not (previous in missing and unicodedata.category(character).startswith("M")):
+                shown += character
         if not self._joins_letters:
             shown = visual_order(shown)
         left, _, right, _ = font.getbbox(shown, anchor="ls")
@@ -222,7 +220,7 @@ class PillowText:
         return np.array(canvas)
 
     def _font(self, text: str, size_px: int) -> Optional[Any]:
-        """The font for the text at that size. Which file it is depends on the letters beyond ASCII alone."""
+        """The font for the text at that size. The choice of the file depends only on the letters that are not ASCII."""
         letters = "".join(sorted({c for c in text if not c.isspace() and ord(c) > 126}))
         if letters not in self._fonts:
             self._fonts[letters] = find_font(letters or "Aa", self._folders)
@@ -236,15 +234,15 @@ class PillowText:
 
 
 class HersheyText:
-    """OpenCV's line font: always there, plain ASCII only. Accents are left off the letters that have them."""
+    """OpenCV's line font: always available, ASCII only. Letters with accents are drawn without them."""
 
     _FACE = cv2.FONT_HERSHEY_SIMPLEX
 
     def missing(self, text: str) -> str:
-        return "".join(c for c in dict.fromkeys(text) if not _has_plain_form(c))
+        return "".join(c for c in dict.fromkeys(text) if not _plain_form(c))
 
     def mask(self, text: str, height_px: int, weight: int = REGULAR) -> np.ndarray:
-        plain = "".join(_plain_form(c) if _has_plain_form(c) else "?" for c in text)
+        plain = "".join(_plain_form(c) or "?" for c in text)
         thickness = max(1, round(height_px * weight / REGULAR / 16))
         (_, capital_px), _ = cv2.getTextSize("H", self._FACE, 1.0, 1)
         scale = max(0.1, height_px * _CAPITAL_HEIGHT / capital_px)
@@ -255,34 +253,8 @@ class HersheyText:
         return canvas
 
 
-def needs_joining(character: str) -> bool:
-    """Whether the letter's shape depends on its neighbours, so that letters set one by one would be wrong."""
-    if ord(character) < 0x300:
-        return False
-    if is_right_to_left(character):
-        return unicodedata.bidirectional(character) == "AL"
-    return any(first <= ord(character) <= last for first, last in _JOINING_BLOCKS)
-
-
-# Indic scripts to Sinhala; Thai and Lao need none; Tibetan to Myanmar; Khmer; Mongolian.
-_JOINING_BLOCKS = ((0x0900, 0x0DFF), (0x0F00, 0x109F), (0x1780, 0x17FF), (0x1800, 0x18AF))
-
-
-def _with_question_marks(text: str, missing: str) -> str:
-    shown = ""
-    for previous, character in zip(" " + text, text):
-        if character in missing:
-            shown += "?"
-        elif not (previous in missing and unicodedata.category(character).startswith("M")):
-            shown += character
-    return shown
-
-
 def _plain_form(character: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", character) if " " <= c <= "~")
-
-
-def _has_plain_form(character: str) -> bool:
-    """Whether taking off accents leaves the letter: é is an e, but not every sign with an ASCII part is that part."""
+    """The letter without its accents, or nothing if it is not ASCII without them."""
     parts = unicodedata.normalize("NFKD", character)
-    return bool(_plain_form(character)) and all(" " <= c <= "~" or unicodedata.combining(c) for c in parts)
+    plain = "".join(c for c in parts if " " <= c <= "~")
+    return plain if all(" " <= c <= "~" or unicodedata.combining(c) for c in parts) else ""

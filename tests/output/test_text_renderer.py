@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.output.bidi import visual_order
+from app.output.bidi import needs_joining, visual_order
 from app.output.text_renderer import (
     BOLD,
     HersheyText,
     OpenCvText,
     PillowText,
     TextRenderer,
-    needs_joining,
-    remedy,
+    fix_for,
     script_of,
 )
 
-needs_opencv_5 = pytest.mark.skipif(not OpenCvText.available(), reason="OpenCV 5's letters are not there")
+needs_opencv_5 = pytest.mark.skipif(not OpenCvText.available(), reason="needs OpenCV 5")
 needs_pillow = pytest.mark.skipif(not PillowText.available(), reason="Pillow is not installed")
 
 
@@ -39,7 +38,7 @@ def warnings(caplog):
 
 @pytest.mark.parametrize("backend", backends(), ids=lambda made: type(made).__name__)
 @pytest.mark.parametrize("height_px", [13, 26, 60])
-def test_every_typesetter_puts_letters_on_the_same_line(backend, height_px):
+def test_every_backend_puts_letters_on_the_same_line(backend, height_px):
     rows = np.flatnonzero(backend.mask("HEX", height_px, 400).max(axis=1) > 127)
     middle = (rows[0] + rows[-1]) / 2 / height_px
     assert 0.38 < middle < 0.62, "capitals stand in the middle of the line"
@@ -84,19 +83,19 @@ def test_pillow_draws_chinese_names_where_a_font_has_them(caplog):
 
 
 @needs_pillow
-def test_a_machine_without_fonts_falls_back_to_opencvs_lines(tmp_path):
+def test_a_machine_without_fonts_falls_back_to_the_line_font(tmp_path):
     backend = PillowText([tmp_path])
     assert backend.missing("Ann")
     assert np.array_equal(TextRenderer([backend, HersheyText()]).mask("Ann", 32), HersheyText().mask("Ann", 32))
 
 
 @needs_pillow
-def test_a_damaged_font_is_passed_over(tmp_path):
+def test_a_damaged_font_is_skipped(tmp_path):
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
     assert PillowText([tmp_path]).missing("Ann")
 
 
-def test_letters_that_nothing_can_draw_are_warned_of_once_a_script_with_a_remedy(caplog):
+def test_letters_that_nothing_can_draw_are_warned_of_once_a_script_with_a_fix_for(caplog):
     renderer = TextRenderer([HersheyText()])
     for text in ("张伟", "王芳", "Русский", "张"):
         renderer.mask(text, 32)
@@ -105,13 +104,13 @@ def test_letters_that_nothing_can_draw_are_warned_of_once_a_script_with_a_remedy
     assert "CYRILLIC" in cyrillic and "fonts-noto-core" in cyrillic
 
 
-def test_the_line_font_leaves_accents_off_without_complaint(caplog):
+def test_the_line_font_leaves_off_accents_without_a_warning(caplog):
     renderer = TextRenderer([HersheyText()])
     assert np.array_equal(renderer.mask("José Müller", 32), renderer.mask("Jose Muller", 32))
     assert not warnings(caplog)
 
 
-def test_names_from_a_mac_are_put_together_first():
+def test_decomposed_names_from_a_mac_are_composed_first():
     renderer = TextRenderer()
     assert np.array_equal(
         renderer.mask(unicodedata.normalize("NFD", "José"), 32),
@@ -119,7 +118,7 @@ def test_names_from_a_mac_are_put_together_first():
     )
 
 
-def test_a_text_is_rasterised_once_and_cannot_be_spoilt():
+def test_a_text_is_rendered_once_and_read_only():
     renderer = TextRenderer()
     mask = renderer.mask("Ann", 32)
     assert renderer.mask("Ann", 32) is mask
@@ -130,7 +129,7 @@ def test_a_text_is_rasterised_once_and_cannot_be_spoilt():
 
 @settings(max_examples=60)
 @given(st.text(st.characters(max_codepoint=0x1FAFF), max_size=12), st.integers(10, 60))
-def test_any_text_gives_a_mask_of_the_lines_height(text, height_px):
+def test_any_text_is_a_mask_with_the_height_of_the_line(text, height_px):
     renderer = TextRenderer([OpenCvText(), HersheyText()] if OpenCvText.available() else [HersheyText()])
     mask = renderer.mask(text, height_px, BOLD)
     assert mask.dtype == np.uint8 and mask.shape[0] == height_px and mask.shape[1] >= 1
@@ -141,7 +140,7 @@ def test_odd_texts_do_no_harm(text):
     assert TextRenderer().mask(text, 24).shape[0] == 24
 
 
-def test_right_to_left_names_are_turned_round_whole():
+def test_right_to_left_names_are_reversed_as_a_whole():
     assert visual_order("Ann") == "Ann"
     assert visual_order("אבג") == "גבא"
     assert visual_order("Ann אבג 12") == "Ann גבא 12"
@@ -150,12 +149,12 @@ def test_right_to_left_names_are_turned_round_whole():
 
 
 @given(st.text("אבגab12 ()ם", max_size=15))
-def test_turning_round_loses_no_letter(text):
+def test_visual_order_loses_no_letter(text):
     swapped = str.maketrans(")", "(")
     assert sorted(visual_order(text).translate(swapped)) == sorted(text.translate(swapped))
 
 
-def test_scripts_are_called_by_their_name():
+def test_scripts_have_names():
     assert [script_of(c) for c in "张Жह가😀"] == [
         "CJK",
         "CYRILLIC",
@@ -164,4 +163,4 @@ def test_scripts_are_called_by_their_name():
         "emoji and symbols",
     ]
     assert needs_joining("م") and needs_joining("ह") and not needs_joining("א") and not needs_joining("张")
-    assert "fonts-noto-cjk" in remedy("HANGUL")
+    assert "fonts-noto-cjk" in fix_for("HANGUL")
