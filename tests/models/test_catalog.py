@@ -10,9 +10,9 @@ import yaml
 from app.errors import ModelError
 from app.models.built_engines import engines_built_from
 from app.models.catalog import read_catalog
+from app.models.download import check_address
 from app.models.entry import MY_MODELS, FileState
 from app.models.families import can_run
-from app.models.http_get import check_address
 from app.models.loading import ModelLoader, describe_network
 from app.settings import ModelSettings, Settings
 from app.text import program

@@ -15,14 +15,14 @@ from real_sources import held_port
 from waiting import PATIENT_S
 
 from app.errors import ModelError
+from app.models.download import PartFile, RetryPolicy
 from app.models.entry import FileState, ModelEntry
-from app.models.part_file import PartFile
-from app.models.store import Patience, install, require_acceptance
+from app.models.store import install, require_acceptance
 from app.vision.preprocessing import Preprocessing
 
 WEIGHTS = np.random.default_rng(1).bytes(1_000_000)
 OTHER_WEIGHTS = np.random.default_rng(2).bytes(1_000_000)
-PATIENCE = Patience(timeout_s=PATIENT_S, attempts=3, first_wait_s=0)
+RETRIES = RetryPolicy(timeout_s=PATIENT_S, attempts=3, first_wait_s=0)
 
 
 @dataclasses.dataclass
@@ -33,7 +33,7 @@ class Answer:
     etag: str = '"1"'
     status: int = 200
     understands_range: bool = True
-    tells_length: bool = True
+    sends_length: bool = True
     cut_after: int = -1
     """Hangs up after so many bytes of the body."""
     stall_after: int = -1
@@ -82,7 +82,7 @@ class ModelServer:
         if status == 206:
             begins = first if answer.piece_begins_at < 0 else answer.piece_begins_at
             request.send_header("Content-Range", f"bytes {begins}-{len(answer.body) - 1}/{len(answer.body)}")
-        if answer.tells_length:
+        if answer.sends_length:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         limit = max(answer.cut_after, answer.stall_after)
@@ -135,7 +135,7 @@ def entry(tmp_path, server):
         sha256=hashlib.sha256(WEIGHTS).hexdigest(),
         preprocessing=Preprocessing("bgr", (104, 117, 123), 1),
         licence="MIT",
-        source="drawn by lot",
+        source="random weights",
         url=server.url,
     )
 
@@ -145,7 +145,7 @@ def part_of(entry):
 
 
 def pull(entry, origin="", **changes):
-    return install(entry, origin, patience=dataclasses.replace(PATIENCE, **changes))
+    return install(entry, origin, retries=dataclasses.replace(RETRIES, **changes))
 
 
 def names(entry):
@@ -153,30 +153,30 @@ def names(entry):
 
 
 def test_a_model_is_downloaded_and_nothing_else_is_left(entry):
-    told = []
-    assert install(entry, patience=PATIENCE, progress=lambda done, total: told.append((done, total)))
+    calls = []
+    assert install(entry, retries=RETRIES, progress=lambda done, total: calls.append((done, total)))
     assert entry.file.read_bytes() == WEIGHTS
     assert names(entry) == ["finder.onnx"]
-    assert told[-1] == (len(WEIGHTS), len(WEIGHTS))
-    assert told == sorted(told)
+    assert calls[-1] == (len(WEIGHTS), len(WEIGHTS))
+    assert calls == sorted(calls)
 
 
-def test_a_model_that_is_there_is_not_asked_for(entry, server):
+def test_an_installed_model_is_not_downloaded(entry, server):
     pull(entry)
     assert not pull(entry)
     assert len(server.requests) == 1
 
 
-def test_the_final_name_never_stands_for_half_a_file(entry):
+def test_the_final_name_is_never_that_of_an_incomplete_file(entry):
     entry.file.parent.mkdir()
     entry.file.write_bytes(b"an older model")
     seen = []
-    install(entry, patience=PATIENCE, progress=lambda done, total: seen.append(entry.file.read_bytes()))
+    install(entry, retries=RETRIES, progress=lambda done, total: seen.append(entry.file.read_bytes()))
     assert len(seen) > 2 and set(seen) == {b"an older model"}
     assert entry.file_state() is FileState.VALID
 
 
-def test_another_file_is_refused_with_both_hashes_and_thrown_away(entry, server):
+def test_another_file_is_an_error_with_both_hashes_and_deleted(entry, server):
     server.answers = [Answer(body=OTHER_WEIGHTS)]
     with pytest.raises(ModelError) as refused:
         pull(entry)
@@ -190,13 +190,13 @@ def test_another_file_is_refused_with_both_hashes_and_thrown_away(entry, server)
     [(b"<!DOCTYPE html><html>Welcome!", "web page"), (b"version https://git-lfs.github.com/spec/v1", "Git LFS")],
     ids=["web page", "Git LFS pointer"],
 )
-def test_what_came_instead_of_the_model_is_named(entry, server, body, remark):
+def test_a_web_page_or_git_lfs_pointer_is_named_as_such(entry, server, body, remark):
     server.answers = [Answer(body=body)]
     with pytest.raises(ModelError, match=remark):
         pull(entry)
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(entry, server):
+def test_a_broken_connection_is_resumed_where_it_broke(entry, server):
     server.answers = [Answer(cut_after=300_000), Answer(cut_after=200_000)]
     pull(entry)
     assert entry.file.read_bytes() == WEIGHTS
@@ -204,7 +204,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(entry, server):
     assert [headers.get("If-Range") for _, headers in server.requests] == [None, '"1"', '"1"']
 
 
-def test_it_is_given_up_after_some_attempts_and_the_next_command_goes_on(entry, server):
+def test_after_the_last_attempt_the_next_command_resumes(entry, server):
     server.answers = [Answer(cut_after=100_000)] * 3
     with pytest.raises(ModelError, match=r"3 times: .*300\.0 kB of 1\.0 MB\n.*300\.0 kB"):
         pull(entry)
@@ -215,28 +215,28 @@ def test_it_is_given_up_after_some_attempts_and_the_next_command_goes_on(entry, 
     assert names(entry) == ["finder.onnx"]
 
 
-def test_a_server_that_cannot_resume_sends_the_whole_again(entry, server):
+def test_a_server_that_cannot_resume_sends_the_whole_file_again(entry, server):
     server.answers = [Answer(cut_after=300_000), Answer(understands_range=False)]
     pull(entry)
     assert server.ranges() == [None, "bytes=300000-"]
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_file_that_changed_between_two_attempts_is_taken_as_a_whole(entry, server):
+def test_a_file_that_changed_between_two_attempts_is_downloaded_again(entry, server):
     server.answers = [Answer(body=OTHER_WEIGHTS, cut_after=300_000), Answer(etag='"2"')]
     pull(entry)
     assert server.ranges() == [None, "bytes=300000-"]
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_pieces_of_two_files_are_noticed_even_if_the_server_tells_no_versions(entry, server):
+def test_parts_of_two_files_are_noticed_even_if_the_server_sends_no_etag(entry, server):
     server.answers = [Answer(body=OTHER_WEIGHTS, etag="", cut_after=300_000), Answer(etag=""), Answer(etag="")]
     pull(entry)
     assert server.ranges() == [None, "bytes=300000-", None]
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_part_that_is_longer_than_the_file_is_thrown_away(entry, server):
+def test_a_part_that_is_longer_than_the_file_is_discarded(entry, server):
     with PartFile(entry.file) as part:
         part.append(WEIGHTS + b"more")
     pull(entry)
@@ -244,14 +244,14 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(entry, server):
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_piece_that_was_not_asked_for_is_not_put_in(entry, server):
+def test_a_range_that_was_not_requested_is_not_used(entry, server):
     server.answers = [Answer(cut_after=300_000), Answer(piece_begins_at=0)]
     pull(entry)
     assert server.ranges() == [None, "bytes=300000-", None]
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_whole_part_needs_no_server(entry, server):
+def test_a_complete_part_needs_no_server(entry, server):
     with PartFile(entry.file) as part:
         part.append(WEIGHTS)
     pull(entry)
@@ -259,7 +259,7 @@ def test_a_whole_part_needs_no_server(entry, server):
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_mirror_goes_on_with_what_another_server_began(entry, server):
+def test_a_mirror_resumes_what_another_server_began(entry, server):
     server.answers = [Answer(cut_after=300_000)] + [Answer(status=503)] * 3
     with pytest.raises(ModelError):
         pull(entry)
@@ -271,29 +271,29 @@ def test_a_mirror_goes_on_with_what_another_server_began(entry, server):
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_server_that_falls_silent_is_asked_again(entry, server):
+def test_a_server_that_stalls_is_asked_again(entry, server):
     server.answers = [Answer(stall_after=600_000)]
     pull(entry, timeout_s=5)
     assert server.ranges()[1] is not None
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_server_that_does_not_answer_at_all_is_named(entry):
+def test_a_server_that_does_not_answer_is_an_error(entry):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/net.onnx"
-        with pytest.raises(ModelError, match=r"from http://127.*: no answer within 0\.1 s\n(.|\n)*--from FILE"):
+        with pytest.raises(ModelError, match=r"http://127.*0\.1 s\n(.|\n)*--from FILE"):
             pull(entry, address, timeout_s=0.1)
     assert names(entry) == []
 
 
-def test_an_interrupted_download_keeps_what_it_has(entry, server):
+def test_an_interrupted_download_keeps_its_part(entry, server):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(entry, patience=PATIENCE, progress=interrupt)
+        install(entry, retries=RETRIES, progress=interrupt)
     kept = part_of(entry).stat().st_size
     assert 0 < kept < len(WEIGHTS)
     assert not entry.file.exists()
@@ -304,9 +304,9 @@ def test_an_interrupted_download_keeps_what_it_has(entry, server):
 
 @pytest.mark.parametrize(
     ("status", "meaning"),
-    [(404, "404 .*no such file"), (403, "403 .*refuses"), (429, "try again later"), (503, "503 .*trouble")],
+    [(404, "404"), (403, "403"), (429, "429"), (503, "503")],
 )
-def test_a_refusal_is_explained_with_the_address_and_the_way_around(entry, server, status, meaning):
+def test_an_error_status_is_reported_with_the_address_and_the_way_around(entry, server, status, meaning):
     server.answers = [Answer(status=status, body=b"no")]
     with pytest.raises(ModelError, match=meaning) as refused:
         pull(entry)
@@ -315,22 +315,22 @@ def test_a_refusal_is_explained_with_the_address_and_the_way_around(entry, serve
     assert len(server.requests) == 1
 
 
-def test_a_refused_connection_is_explained(entry):
-    with held_port() as unused, pytest.raises(ModelError, match="connection was refused"):
+def test_a_refused_connection_is_reported(entry):
+    with held_port() as unused, pytest.raises(ModelError, match="connection refused"):
         pull(entry, f"http://127.0.0.1:{unused.getsockname()[1]}/net.onnx")
 
 
-def test_a_machine_without_a_network_is_told_so(entry, monkeypatch):
+def test_an_unknown_host_is_reported(entry, monkeypatch):
     def no_such_name(*words, **more):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
-    with pytest.raises(ModelError, match="is this machine on the net"):
+    with pytest.raises(ModelError, match="unknown host"):
         pull(entry, "https://models.invalid/net.onnx")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirections_are_followed_also_when_resuming(entry, server, status):
+def test_redirects_are_followed_also_when_resuming(entry, server, status):
     server.answers = [
         *[Answer(status=status, location="/elsewhere.onnx", body=b""), Answer(cut_after=300_000)],
         Answer(status=status, location="/elsewhere.onnx", body=b""),
@@ -342,39 +342,39 @@ def test_redirections_are_followed_also_when_resuming(entry, server, status):
 
 
 @pytest.mark.parametrize("target", ["http://example.org/net.onnx", "ftp://127.0.0.1/net.onnx", "http://10.0.0.1/a"])
-def test_a_redirection_to_an_unsafe_address_is_not_followed(entry, server, target):
+def test_a_redirect_to_an_unsafe_address_is_not_followed(entry, server, target):
     server.answers = [Answer(status=302, location=target, body=b"")]
     with pytest.raises(ModelError, match="https:// addresses only"):
         pull(entry)
 
 
 @pytest.mark.parametrize("address", ["http://example.org/a", "ftp://example.org/a", "https:///a", "http://[::1/a"])
-def test_unsafe_addresses_are_not_asked(entry, address):
-    with pytest.raises(ModelError, match=r"https:// addresses only|not an address"):
+def test_unsafe_addresses_are_not_requested(entry, address):
+    with pytest.raises(ModelError, match=r"https:// addresses only|invalid address"):
         pull(entry, address)
 
 
 def test_a_password_in_an_address_is_not_repeated(entry):
-    with pytest.raises(ModelError, match="with a password are not supported") as refused:
+    with pytest.raises(ModelError, match="password") as refused:
         pull(entry, "https://user:secret@example.org/net.onnx")
     assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("size", [100, 100_000_000])
-def test_a_file_of_an_absurd_size_is_refused_at_once(entry, size):
-    with pytest.raises(ModelError, match=f"it has 1000000 bytes, expected were {size}"):
+def test_a_file_of_another_size_is_an_error_at_once(entry, size):
+    with pytest.raises(ModelError, match=f"1000000 bytes, expected {size}"):
         pull(dataclasses.replace(entry, size_bytes=size))
     assert names(entry) == []
 
 
-def test_a_server_that_tells_no_length_cannot_send_without_end(entry, server):
-    server.answers = [Answer(tells_length=False)]
-    with pytest.raises(ModelError, match="is not the model"):
+def test_without_a_content_length_the_size_is_limited(entry, server):
+    server.answers = [Answer(sends_length=False)]
+    with pytest.raises(ModelError, match="bytes, expected 1000"):
         pull(dataclasses.replace(entry, size_bytes=1000))
 
 
-def test_a_server_that_tells_no_length_is_understood(entry, server):
-    server.answers = [Answer(tells_length=False)]
+def test_the_content_length_may_be_missing(entry, server):
+    server.answers = [Answer(sends_length=False)]
     pull(entry)
     assert entry.file.read_bytes() == WEIGHTS
 
@@ -387,12 +387,12 @@ def test_a_full_disk_is_noticed_before_the_download(entry, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_named(entry):
     entry.file.parent.write_bytes(b"this is no folder")
-    with pytest.raises(ModelError, match=r"finder\.onnx cannot be written: "):
+    with pytest.raises(ModelError, match=r"finder\.onnx cannot be written"):
         pull(entry)
 
 
 def test_two_programs_do_not_write_the_same_file(entry):
-    with PartFile(entry.file), pytest.raises(ModelError, match="being installed by another program"):
+    with PartFile(entry.file), pytest.raises(ModelError, match="another program"):
         pull(entry)
 
 
@@ -404,21 +404,21 @@ def test_a_file_that_was_downloaded_before_is_installed(entry, server, tmp_path)
     assert server.requests == []
 
 
-def test_a_wrong_file_is_not_installed_and_costs_no_download_that_was_begun(entry, tmp_path):
+def test_a_wrong_file_is_not_installed_and_keeps_the_part_of_a_download(entry, tmp_path):
     (tmp_path / "downloaded.onnx").write_bytes(OTHER_WEIGHTS)
     with PartFile(entry.file) as part:
         part.append(WEIGHTS[:1000])
-    with pytest.raises(ModelError, match=r"downloaded\.onnx is not the file that the catalogue describes"):
+    with pytest.raises(ModelError, match=r"downloaded\.onnx.*\n.*expected SHA-256"):
         pull(entry, str(tmp_path / "downloaded.onnx"))
     assert names(entry) == [".finder.onnx.part"]
 
 
-def test_a_file_that_is_not_there_is_named(entry, tmp_path):
-    with pytest.raises(ModelError, match=r"nothing\.onnx cannot be read: No such file"):
+def test_a_missing_file_is_named(entry, tmp_path):
+    with pytest.raises(ModelError, match=r"nothing\.onnx cannot be read"):
         pull(entry, str(tmp_path / "nothing.onnx"))
 
 
-def test_a_model_without_an_address_says_where_it_comes_from(entry):
+def test_a_model_without_an_address_says_how_to_get_it(entry):
     with pytest.raises(ModelError, match=r".*git checkout"):
         pull(dataclasses.replace(entry, url="", built_in=True))
     with pytest.raises(ModelError, match=r".*no download address"):
