@@ -61,3 +61,15 @@ def test_a_commit_that_touches_a_shell_script_is_checked() -> None:
     (repository,) = read(ROOT / ".pre-commit-config.yaml")["repos"]
     (pattern,) = [hook["files"] for hook in repository["hooks"] if hook["id"] == "shellcheck"]
     assert all(re.search(pattern, name) for name in ("jetson_setup.sh", "install/find_python.sh", ".ci/run"))
+
+
+def test_the_changelog_has_one_line_per_change() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    changes = lines[lines.index("## Unreleased") :]
+    sections = [line for line in changes if line.startswith("### ")]
+    assert set(sections) <= {
+        f"### {kind}" for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+    }
+    assert len(set(sections)) == len(sections)
+    listed = changes[changes.index(sections[0]) :]
+    assert [line for line in listed if line and not line.startswith(("- ", "### ", "## "))] == []

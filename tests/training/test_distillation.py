@@ -20,7 +20,7 @@ def test_the_teachers_own_answer_has_no_loss() -> None:
     assert hint_loss(maps, maps).item() == 0
 
 
-def test_a_student_that_outputs_zeros_explains_nothing() -> None:
+def test_a_student_that_outputs_the_mean_explains_nothing() -> None:
     goal = torch.randn(6, 8, 4, 4)
     mean = goal.mean(dim=(0, 2, 3), keepdim=True).expand_as(goal)
     assert hint_loss([mean], [goal]).item() == pytest.approx(1, abs=1e-5)
