@@ -1,4 +1,4 @@
-"""The command line: one subcommand a file in `app/commands/`; no subcommand means `run`."""
+"""The command line: one file per command in `app/commands/`; without a command it is `run`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from app.text import program, suggestion
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
-    "demo": "see it work without a camera: makes a short film and recognises two people in it",
+    "demo": "try it without a camera: make a short video and recognise two people in it",
     "people": "list, add, remove and check the people in the gallery",
     "compare": "say whether two pictures show the same person",
-    "engines": "the models: list, download, import your own, build them for TensorRT, compare",
-    "bench": "measure how fast this machine does it, stage by stage",
-    "doctor": "check whether this machine has what the program needs, and say what to do",
-    "evaluate": "measure how good the networks are, on labelled pictures",
+    "engines": "list, download, import, build and compare models",
+    "bench": "measure the speed of this machine, stage by stage",
+    "doctor": "check this machine for what the program needs, and say how to fix it",
+    "evaluate": "measure the accuracy of the models on labelled pictures",
 }
 
 SOURCE_WORDS = ("rtsp", "camera", "csi", "video", "images")
 SOURCE_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mpg", ".mpeg", *PICTURE_SUFFIXES)
-"""What a word that is no command was meant as."""
+"""An unknown command with one of these is meant as a source."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Runs one command; the value is the process's exit code."""
+    """Runs one command and returns the exit code of the process."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         sys.stdout.write(f"{__version__}\n")
@@ -40,25 +40,26 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return _run(words)
     except AppError as error:
-        return _complain(*(error.errors if isinstance(error, CombinedError) else (error,)))
+        return _report_errors(*(error.errors if isinstance(error, CombinedError) else (error,)))
     except KeyboardInterrupt as interruption:
-        return _tell(f"interrupted: {interruption}" if interruption.args else "interrupted", ExitCode.INTERRUPTED)
+        _print_error(f"interrupted: {interruption}" if interruption.args else "interrupted")
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing is left to be told.
+        # The reader of the output is gone, as after `| head`. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.USER_ERROR
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "app":
             raise
-        return _complain(
-            f"{sys.executable} has no package {error.name!r}; use the environment that was made for this program, "
-            ".venv/bin/python, or make one: make install"
+        return _report_errors(
+            f"{sys.executable} has no package {error.name!r}; use the Python of this program's environment, "
+            ".venv/bin/python, or make the environment: make install"
         )
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process. A thread that was left behind in native code, reading a camera that hangs, would abort it if it
-    came back while Python is being taken down."""
+    """Ends the process. A thread that was left behind in native code (reading a camera that hangs) would abort the
+    process if it returned while Python shuts down."""
     if any(thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -70,7 +71,12 @@ def _run(words: List[str]) -> int:
     named = bool(words) and not words[0].startswith("-")
     name = words.pop(0) if named else "run"
     if name not in COMMANDS:
-        return _complain(_no_such_command(name))
+        looks_like_source = (
+            "://" in name or name in SOURCE_WORDS or Path(name).suffix.lower() in SOURCE_SUFFIXES or Path(name).exists()
+        )
+        if looks_like_source:
+            return _report_errors("a source needs an option: --video FILE, --images DIR, --rtsp URL or --camera N")
+        return _report_errors(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
     command = importlib.import_module(f"app.commands.{name}")
     parser = CommandParser(
         prog=f"{program()} {name}" if named else program(),
@@ -82,23 +88,18 @@ def _run(words: List[str]) -> int:
     return int(command.execute(parser.parse_args(words)))
 
 
-def _complain(*messages: object) -> int:
-    return _tell("\n".join(f"error: {message}" for message in messages), ExitCode.USER_ERROR)
+def _report_errors(*messages: object) -> int:
+    for message in messages:
+        _print_error(f"error: {message}")
+    return ExitCode.USER_ERROR
 
 
-def _tell(message: str, code: int) -> int:
-    """In place of the progress line, where one stands."""
+def _print_error(message: str) -> None:
+    """Replaces the progress line, if there is one."""
     sys.stderr.write(f"\r\x1b[K{message}\n" if sys.stderr.isatty() else f"{message}\n")
-    return code
-
-
-def _no_such_command(name: str) -> str:
-    if "://" in name or Path(name).exists() or Path(name).suffix.lower() in SOURCE_SUFFIXES or name in SOURCE_WORDS:
-        return "a source needs its option before it: --video FILE, --images DIR, --rtsp URL or --camera N"
-    return f"there is no command {name!r}{suggestion(name, COMMANDS)}"
 
 
 def _overview(examples: str) -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
-    return "\n".join(["commands (python -m app COMMAND --help tells more):", *lines, "", examples])
+    return "\n".join(["commands (see also: python -m app COMMAND --help):", *lines, "", examples])

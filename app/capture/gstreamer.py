@@ -85,7 +85,9 @@ def rtsp_pipeline(
     source = " ".join(parts)
     if codec == "auto":
         return f"{source} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
-    return f"{source} ! rtp{codec}depay ! {codec}parse ! {_decoded(codec, jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+    hardware = "nvv4l2decoder enable-max-performance=1 ! nvvidconv ! video/x-raw,format=BGRx"
+    decoder = hardware if jetson.is_jetson else f"avdec_{codec}"
+    return f"{source} ! rtp{codec}depay ! {codec}parse ! {decoder} ! {_TO_BGR} ! {_NEWEST_FRAME}"
 
 
 def csi_pipeline(sensor: int, *, width: int, height: int, fps: float, flip: int = 0) -> str:
@@ -135,12 +137,6 @@ def quoted(value: str) -> str:
 def _decoded_automatically(jetson: JetsonGeneration) -> str:
     """decodebin picks the hardware decoder if there is one, but leaves the picture in its memory."""
     return "decodebin ! nvvidconv ! video/x-raw,format=BGRx" if jetson.is_jetson else "decodebin"
-
-
-def _decoded(codec: str, jetson: JetsonGeneration) -> str:
-    if jetson.is_jetson:
-        return "nvv4l2decoder enable-max-performance=1 ! nvvidconv ! video/x-raw,format=BGRx"
-    return f"avdec_{codec}"
 
 
 def _fraction(fps: float) -> str:

@@ -115,7 +115,13 @@ class RecordingReader:
     def read(self) -> Optional[RawFrame]:
         found, image = _read(self._capture)
         if not found or image is None:
-            self._warn_if_short()
+            if self.total_frames is not None and self._frames < 0.9 * self.total_frames - 1:
+                log.warning(
+                    "%s: ended after %d of about %d frames; the recording seems to be incomplete or damaged",
+                    self._name,
+                    self._frames,
+                    self.total_frames,
+                )
             return None
         self._position = self._position_of_this_frame()
         self._frames += 1
@@ -140,15 +146,6 @@ class RecordingReader:
         if position > self._position:
             return position
         return self._position + 1.0 / (self.fps or 25.0)
-
-    def _warn_if_short(self) -> None:
-        if self.total_frames is not None and self._frames < 0.9 * self.total_frames - 1:
-            log.warning(
-                "%s: ended after %d of about %d frames; the recording seems to be incomplete or damaged",
-                self._name,
-                self._frames,
-                self.total_frames,
-            )
 
 
 class PicturesReader:

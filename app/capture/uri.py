@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
@@ -115,18 +115,18 @@ def name_sources(named: Sequence[Tuple[Optional[str], str]]) -> Tuple[Source, ..
                 f"duplicate source name {name!r} (second: {masked(address)}); give each source its own name"
             )
         taken.append(name)
-    return tuple(_with_free_name(parse_source(address, name), name is not None, taken) for name, address in named)
-
-
-def _with_free_name(source: Source, given: bool, taken: List[str]) -> Source:
-    if given:
-        return source
-    name, number = source.name, 1
-    while name in taken:
-        number += 1
-        name = f"{source.name}-{number}"
-    taken.append(name)
-    return Source(name=name, kind=source.kind, address=source.address)
+    sources = []
+    for given_name, address in named:
+        source = parse_source(address, given_name)
+        if given_name is None:
+            name, number = source.name, 1
+            while name in taken:
+                number += 1
+                name = f"{source.name}-{number}"
+            taken.append(name)
+            source = replace(source, name=name)
+        sources.append(source)
+    return tuple(sources)
 
 
 def _kind_of(address: str) -> Tuple[SourceKind, str]:
@@ -136,7 +136,16 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if scheme is not None and scheme.end() == len(address):
         raise SourceError(f"{address}: the rest of the address is missing")
     if scheme is not None:
-        return _kind_of_url(scheme.group(1).lower(), address)
+        protocol = scheme.group(1).lower()
+        if protocol in ("rtsp", "rtsps"):
+            return SourceKind.RTSP, address
+        if protocol in ("http", "https"):
+            return SourceKind.VIDEO, address
+        if protocol == "file":
+            return SourceKind.VIDEO, address[len("file://") :]
+        raise SourceError(
+            f"{masked(address)}: {protocol}:// is not supported; use rtsp://, rtsps://, http:// or https://"
+        )
     prefix, colon, rest = address.partition(":")
     if colon and prefix.lower() in ("camera", "csi"):
         return _camera(SourceKind(prefix.lower()), rest, address)
@@ -153,16 +162,6 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if address.isdigit() and not Path(address).exists():
         raise SourceError(f"{address!r}: no such file. For USB camera {address} write camera:{address}.")
     return SourceKind.VIDEO, address
-
-
-def _kind_of_url(scheme: str, address: str) -> Tuple[SourceKind, str]:
-    if scheme in ("rtsp", "rtsps"):
-        return SourceKind.RTSP, address
-    if scheme in ("http", "https"):
-        return SourceKind.VIDEO, address
-    if scheme == "file":
-        return SourceKind.VIDEO, address[len("file://") :]
-    raise SourceError(f"{masked(address)}: {scheme}:// is not supported; use rtsp://, rtsps://, http:// or https://")
 
 
 def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]:

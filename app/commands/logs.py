@@ -1,4 +1,4 @@
-"""What the log looks like on the terminal."""
+"""The log on the terminal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from app.output.progress import Progress, ProgressAwareHandler
 
 
 class MaskingFormatter(logging.Formatter):
-    """The last gate: no password leaves through the log, not even one that a library put into its message."""
+    """Hides passwords in all messages, even those of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
         return masked(super().format(record))
 
 
 def configure_logging(level: str) -> Progress:
-    """Log lines and one progress line on standard error, which do not write over each other.
+    """Log lines and a progress line on standard error that do not overwrite each other.
 
-    Called before OpenCV is loaded, whose own chatter is wanted only by who hunts a fault.
+    Call it before OpenCV is imported, which reads its own log levels then.
     """
     if level != "debug":
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -31,6 +31,6 @@ def configure_logging(level: str) -> Progress:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # FAISS tells at length which processor it was built for.
+    # At info level FAISS logs which instruction sets it tries to load.
     logging.getLogger("faiss").setLevel(logging.WARNING)
     return progress

@@ -6,7 +6,7 @@ import argparse
 import signal
 import threading
 from types import FrameType
-from typing import Dict, Optional
+from typing import Callable, Dict, Optional, Tuple
 
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
@@ -16,7 +16,7 @@ from app.settings import Settings
 from app.settings.reader import Assignment, format_settings
 from app.text import program
 
-DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos lie in the gallery."
+DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos are in the gallery."
 
 EXAMPLES = """examples:
   python -m app --rtsp rtsp://user:password@192.168.1.20/stream1
@@ -24,10 +24,10 @@ EXAMPLES = """examples:
   python -m app --video clip.mp4 --save annotated.mp4
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
 in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why
-Ctrl-C ends a run in good order: films are finished and the summary is printed.
+Ctrl-C stops a run cleanly: videos are completed and the summary is printed.
 
-exit codes: 0 done, also when a run was ended by Ctrl-C; 1 a part failed or was refused; 2 a mistake, or a source
-that cannot be opened; 130 anything else that was interrupted by Ctrl-C"""
+exit codes: 0 done, also if Ctrl-C stopped a run; 1 something failed or was refused; 2 a wrong option or setting, or a
+source that cannot be opened; 130 another command was interrupted by Ctrl-C"""
 
 NO_SOURCE = """no source given; name at least one, for example
   python -m app --camera 0
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_options(parser)
     add_settings_options(parser)
     parser.add_argument(
-        "--show-settings", action="store_true", help="print the settings that hold, and where each is from"
+        "--show-settings", action="store_true", help="print every setting and where its value comes from"
     )
 
 
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
     progress = configure_logging(effective.settings.run.log_level)
-    # Only now, so that --help and a wrong option are answered at once.
+    # Imported late, so that --help and a wrong option are answered at once.
     from app.assembly import run
 
     report = run(effective.settings, sources, stop_on_signals, progress)
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def stop_on_signals() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM, so that files are finished and the summary printed. A second Ctrl-C ends at once."""
+    """An event that Ctrl-C or SIGTERM sets, so that a run ends cleanly. A second Ctrl-C ends the program at once."""
     stop = threading.Event()
 
     def ask_to_stop(number: int, frame: Optional[FrameType]) -> None:
@@ -80,18 +80,19 @@ def stop_on_signals() -> threading.Event:
 
 
 def _resolved(settings: Settings) -> Dict[str, Assignment]:
-    """The values that settings left open take from the models, by key."""
+    """The values of settings that are left to the models, by key."""
     from app.models.loading import ModelLoader
 
+    find: Dict[str, Callable[[ModelLoader], Tuple[float, str]]] = {
+        "detection.min_score": lambda loader: (loader.min_score, loader.detector_entry.name),
+        "recognition.threshold": lambda loader: (loader.threshold, loader.embedder_entry.name),
+    }
     resolved = {}
-    for key, entry_name, fact in (
-        ("detection.min_score", "detector_entry", "min_score"),
-        ("recognition.threshold", "embedder_entry", "threshold"),
-    ):
+    for key, value_and_model in find.items():
         try:
-            entry = getattr(ModelLoader(settings), entry_name)
+            value, model = value_and_model(ModelLoader(settings))
         except ModelError as error:
-            resolved[key] = Assignment(None, f"unknown model: {error}")
+            resolved[key] = Assignment(None, str(error))
         else:
-            resolved[key] = Assignment(getattr(entry, fact), f"default of {entry.name}")
+            resolved[key] = Assignment(value, f"default of {model}")
     return resolved

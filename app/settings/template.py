@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Iterator
 
 from app.files import PROGRAM_FOLDER
-from app.settings.schema import SettingInfo, all_settings, sections
+from app.settings.schema import all_settings, sections
 
 TEMPLATE = PROGRAM_FOLDER / "config.yaml"
 
@@ -43,15 +42,11 @@ def template() -> str:
         block = [f"# {section}:"]
         for info in all_settings():
             if info.section == section:
-                block += _lines(info)
+                choices = f": {', '.join(info.choices)}" if info.choices else ""
+                block += textwrap.wrap(info.help + choices, 110, initial_indent="#   # ", subsequent_indent="#   # ")
+                block.append(f"#   {info.name}: {info.shown_default}")
         blocks.append("\n".join(block) + "\n")
     return "\n".join(blocks)
-
-
-def _lines(info: SettingInfo) -> Iterator[str]:
-    choices = f": {', '.join(info.choices)}" if info.choices else ""
-    yield from textwrap.wrap(info.help + choices, 110, initial_indent="#   # ", subsequent_indent="#   # ")
-    yield f"#   {info.name}: {info.shown_default}"
 
 
 if __name__ == "__main__":
