@@ -64,9 +64,14 @@ class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
 
     def __init__(
-        self, recognizer: Recognizer, gallery: Gallery, settings: Settings, networks: Optional[NetworkThread] = None
+        self,
+        recognizer: Recognizer,
+        gallery: Gallery,
+        settings: Optional[Settings] = None,
+        networks: Optional[NetworkThread] = None,
     ) -> None:
         """`networks` holds the jobs of other threads, which are done between frames."""
+        settings = settings or Settings()
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()

@@ -57,7 +57,7 @@ def people_gallery(tmp_path_factory, portraits):
 
 
 @pytest.fixture(scope="session")
-def people_film(tmp_path_factory, portraits):
+def people_video(tmp_path_factory, portraits):
     """40 frames, 1280 x 720, 25 a second: Collins, Hopper and the stranger side by side."""
     from app.tools.demo.portraits import write_crowd_video
 

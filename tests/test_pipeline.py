@@ -29,8 +29,8 @@ class CountingEmbedder:
 
 
 @pytest.fixture
-def pictures(people_film):
-    film = cv2.VideoCapture(str(people_film))
+def pictures(people_video):
+    film = cv2.VideoCapture(str(people_video))
     return [film.read()[1] for _ in range(20)]
 
 

@@ -11,13 +11,14 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
-from pathlib import PurePath
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
 
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
 from app.capture.uri import PICTURE_SUFFIXES
-from app.errors import AppError, SourceError
+from app.errors import AppError, GalleryError, SourceError
 from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name
 from app.gallery.folder import GalleryFolder, Progress
@@ -44,6 +45,13 @@ class NewPhoto(NamedTuple):
     filename: str
     data: bytes
 
+    @classmethod
+    def read(cls, path: Union[str, Path]) -> NewPhoto:
+        try:
+            return cls(Path(path).name, Path(path).read_bytes())
+        except OSError as error:
+            raise GalleryError(f"{path} cannot be read: {error.strerror}") from error
+
 
 @dataclass(frozen=True)
 class Added:
@@ -53,6 +61,11 @@ class Added:
     photo: PhotoRecord
     warnings: Tuple[GalleryWarning, ...] = ()
     """The photo may show another person: it resembles one, or none of the person's own photos."""
+
+    @property
+    def reason(self) -> Reason:
+        """USED, or MAIN_FACE_USED where the photo shows several faces."""
+        return self.photo.finding.reason
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,21 @@ class Gallery:
         self.threshold = recognizer.threshold
         self.index = self.people.index()
 
+    @classmethod
+    def open(cls, folder: Union[str, Path], recognizer: Recognizer, settings: Optional[Settings] = None) -> Gallery:
+        """The people in a folder of photos, which is created if it does not exist; with default limits for photos.
+
+        Example:
+            >>> with Recognizer.from_settings() as recognizer, Gallery.open(tempfile.mkdtemp(), recognizer) as gallery:
+            ...     gallery.add("Ann", NewPhoto("ann.jpg", b"not a picture")).reason.value
+            'unreadable'
+        """
+        settings = settings or Settings()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        opened = cls(replace(settings, gallery=replace(settings.gallery, folder=Path(folder))), recognizer)
+        opened.load()
+        return opened
+
     def load(self, progress: Optional[Progress] = None) -> None:
         """Reads the folder for the first time; findings of an earlier run come from the cache."""
         self._refresh(progress)
@@ -115,12 +143,12 @@ class Gallery:
             Priority.ENROLMENT,
         )
 
-    def add(self, name: str, photo: NewPhoto) -> AddResult:
-        """Adds a photo of a person, if it is good enough and not in the gallery already.
+    def add(self, name: str, photo: Union[str, Path, NewPhoto]) -> AddResult:
+        """Copies a photo of a person into the gallery, if it is good enough and not there already.
 
         Not for the thread of the networks while `watch` is on: the watching thread may be waiting for it.
         """
-        (result,) = self.add_all(name, [photo])
+        (result,) = self.add_all(name, [photo if isinstance(photo, NewPhoto) else NewPhoto.read(photo)])
         return result
 
     def add_all(self, name: str, photos: Iterable[NewPhoto]) -> List[AddResult]:
@@ -176,6 +204,14 @@ class Gallery:
         self._closing.set()
         if self._watcher is not None:
             self._watcher.join(timeout=5)
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
 
     def _watch(self) -> None:
         while not self._closing.wait(self._settings.reload_every_s):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from app.credentials import HIDDEN
 from app.errors import AppError, SettingsError, raise_all
@@ -70,6 +70,16 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
     return EffectiveSettings(Settings(sources=sources, **tree), origins)
+
+
+def load_settings(*paths: Union[str, Path]) -> Settings:
+    """The defaults, overridden by the values in these YAML files, the later ones first.
+
+    Example:
+        >>> load_settings().detection.input_size
+        640
+    """
+    return resolve([read_file(Path(path)) for path in paths]).settings
 
 
 def _contradictions(

@@ -71,9 +71,9 @@ def test_a_measurement(interrupted, tmp_path):
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_run_that_has_not_begun(interrupted, people_film, tmp_path):
+def test_a_run_that_has_not_begun(interrupted, people_video, tmp_path):
     (tmp_path / "gallery").mkdir()
-    words = ("--video", people_film, "--save", "out.mp4", "--log-level", "error")
+    words = ("--video", people_video, "--save", "out.mp4", "--log-level", "error")
     code, out, err = interrupted(tmp_path / "gallery" / "people.yaml", *words)
     assert (code, out, err) == (130, "", "interrupted\n")
     assert not list(tmp_path.glob("*out*"))

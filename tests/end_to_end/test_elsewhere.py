@@ -89,13 +89,13 @@ def test_paths_on_the_command_line_count_from_the_current_folder(started, elsewh
 
 
 def test_a_run_writes_into_the_current_folder_and_nothing_anywhere_else(
-    started, people_film, program_folder, elsewhere
+    started, people_video, program_folder, elsewhere
 ):
     def files(folder):
         return {path for path in folder.rglob("*") if "__pycache__" not in path.parts and path.is_file()}
 
     before = files(program_folder)
-    code, out, err = started("--video", people_film, "--save", "out.mp4", "--events", "out.jsonl", "--max-frames", "9")
+    code, out, err = started("--video", people_video, "--save", "out.mp4", "--events", "out.jsonl", "--max-frames", "9")
     assert code == 0, err
     assert "Grace Hopper" in out
     assert files(elsewhere) == {elsewhere / "out.mp4", elsewhere / "out.jsonl"}

@@ -10,8 +10,8 @@ from waiting import PATIENT_S, until
 
 
 @pytest.fixture
-def camera(rtsp_server, people_film, tmp_path):
-    film = cv2.VideoCapture(str(people_film))
+def camera(rtsp_server, people_video, tmp_path):
+    film = cv2.VideoCapture(str(people_video))
     _, picture = film.read()
     path = tmp_path / "people.jpg"
     cv2.imwrite(str(path), cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA))

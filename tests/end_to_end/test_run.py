@@ -25,9 +25,9 @@ def frames_of(path):
         frames.append(frame)
 
 
-def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, people_film, people_gallery, tmp_path):
+def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, people_video, people_gallery, tmp_path):
     code, out, err = completed(
-        "--video", people_film, "--gallery", people_gallery, "--save", "out.mp4", "--events", "made/{date}.jsonl"
+        "--video", people_video, "--gallery", people_gallery, "--save", "out.mp4", "--events", "made/{date}.jsonl"
     )
     assert code == 0, err
     (events_path,) = (tmp_path / "made").iterdir()
@@ -35,7 +35,7 @@ def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, p
     assert set(out.splitlines()[-2:]) == {"written: out.mp4", f"written: made/{events_path.name}"}
     frames, fps = frames_of(tmp_path / "out.mp4")
     assert (len(frames), round(fps)) == (40, 25)
-    original, _ = frames_of(people_film)
+    original, _ = frames_of(people_video)
     assert frames[20].shape == original[20].shape
     # Something was drawn, but only around the faces and in the corner.
     changed = np.abs(frames[20].astype(int) - original[20]).max(axis=2) > 60
@@ -55,15 +55,23 @@ def test_a_recording_becomes_an_annotated_film_and_a_list_of_events(completed, p
     assert "no window" in err
 
 
-def test_settled_faces_keep_their_names_to_the_end(completed, people_film, people_gallery, tmp_path):
-    completed("--video", people_film, "--gallery", people_gallery, "--events", "out.jsonl")
+def test_settled_faces_keep_their_names_to_the_end(completed, people_video, people_gallery, tmp_path):
+    completed("--video", people_video, "--gallery", people_gallery, "--events", "out.jsonl")
     left = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "left"]
     assert sorted(str(event["name"]) for event in left) == ["Eileen Collins", "Grace Hopper", "None"]
 
 
-def test_the_pose_of_each_face_is_told_when_it_is_asked_for(completed, people_film, people_gallery, tmp_path):
+def test_the_pose_of_each_face_is_told_when_it_is_asked_for(completed, people_video, people_gallery, tmp_path):
     code, _, err = completed(
-        "--video", people_film, "--gallery", people_gallery, "--head-pose", "--save", "out.mp4", "--events", "out.jsonl"
+        "--video",
+        people_video,
+        "--gallery",
+        people_gallery,
+        "--head-pose",
+        "--save",
+        "out.mp4",
+        "--events",
+        "out.jsonl",
     )
     assert code == 0, err
     entered = [event for event in events_of(tmp_path / "out.jsonl") if event["event"] == "enter"]
@@ -72,9 +80,9 @@ def test_the_pose_of_each_face_is_told_when_it_is_asked_for(completed, people_fi
     assert yaw[None] > 40, "he looks to the right, into his camera"
 
 
-def test_an_empty_gallery_makes_everyone_unknown_and_says_so_once(completed, people_film, tmp_path):
+def test_an_empty_gallery_makes_everyone_unknown_and_says_so_once(completed, people_video, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, out, err = completed("--video", people_film, "--gallery", "empty", "--max-frames", "10")
+    code, out, err = completed("--video", people_video, "--gallery", "empty", "--max-frames", "10")
     assert code == 0
     assert err.count("no one is enrolled") == 1
     assert "3 visits" in out
@@ -100,10 +108,10 @@ def test_a_folder_of_pictures_is_run_through_whatever_is_in_it(completed, portra
     ]
 
 
-def test_a_source_that_does_not_open_is_named_and_the_others_go_on(completed, people_film, people_gallery):
+def test_a_source_that_does_not_open_is_named_and_the_others_go_on(completed, people_video, people_gallery):
     code, out, err = completed(
         "--video",
-        f"good={people_film}",
+        f"good={people_video}",
         "--video",
         "bad=nowhere.mp4",
         "--gallery",
@@ -124,12 +132,12 @@ def test_a_password_is_never_shown(completed, people_gallery):
     assert "s3cr" not in out + err
 
 
-def test_two_channels_write_a_film_each(completed, people_film, people_gallery, tmp_path):
+def test_two_channels_write_a_film_each(completed, people_video, people_gallery, tmp_path):
     code, _, err = completed(
         "--video",
-        f"left={people_film}",
+        f"left={people_video}",
         "--video",
-        f"right={people_film}",
+        f"right={people_video}",
         "--gallery",
         people_gallery,
         "--save",
@@ -140,9 +148,9 @@ def test_two_channels_write_a_film_each(completed, people_film, people_gallery, 
 
 
 @pytest.mark.slow
-def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, people_film, people_gallery, tmp_path):
+def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, people_video, people_gallery, tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"precious")
-    words = ("--video", people_film, "--gallery", people_gallery, "--save", "out.mp4")
+    words = ("--video", people_video, "--gallery", people_gallery, "--save", "out.mp4")
     code, _, err = completed(*words)
     assert code == 2 and "--overwrite" in err
     assert (tmp_path / "out.mp4").read_bytes() == b"precious"
@@ -151,25 +159,25 @@ def test_an_existing_film_is_not_overwritten_unless_it_is_asked_for(completed, p
     assert len(frames_of(tmp_path / "out.mp4")[0]) == 40
 
 
-def test_an_output_that_fails_is_told_at_the_end_and_by_the_exit_code(completed, people_film, people_gallery):
+def test_an_output_that_fails_is_told_at_the_end_and_by_the_exit_code(completed, people_video, people_gallery):
     code, out, err = completed(
-        "--video", people_film, "--gallery", people_gallery, "--events", "/dev/full", "--overwrite"
+        "--video", people_video, "--gallery", people_gallery, "--events", "/dev/full", "--overwrite"
     )
     assert code == 1
     assert "40 frames" in out and "NOT COMPLETE: events /dev/full" in out
     assert err.count("WARNING") == err.count("ERROR") == 1, "said once that it failed, and once what is lost"
 
 
-def test_limits_end_the_run(completed, people_film, people_gallery):
-    code, out, _ = completed("--video", people_film, "--gallery", people_gallery, "--max-frames", "7")
+def test_limits_end_the_run(completed, people_video, people_gallery):
+    code, out, _ = completed("--video", people_video, "--gallery", people_gallery, "--max-frames", "7")
     assert code == 0 and "7 frames in" in out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_cleanly(program, people_film, people_gallery, tmp_path, number):
+def test_a_signal_ends_the_run_cleanly(program, people_video, people_gallery, tmp_path, number):
     process = program(
-        *(word for _ in range(30) for word in ("--video", people_film)),
+        *(word for _ in range(30) for word in ("--video", people_video)),
         "--gallery", people_gallery, "--save", "out.mp4", "--events", "out.jsonl", "--log-level", "info",
     )  # fmt: skip
     # The first event says that frames are being worked on; the signal then comes in the middle.

@@ -20,10 +20,10 @@ def closed_port():
         yield server.getsockname()[1]
 
 
-def test_each_source_is_reported_by_its_name(closed_port, people_film):
+def test_each_source_is_reported_by_its_name(closed_port, people_video):
     sources = [
         ("yard", f"rtsp://ann:secret@127.0.0.1:{closed_port}/cam"),
-        ("clip", str(people_film)),
+        ("clip", str(people_video)),
         ("no", "gone.mp4"),
     ]
     yard, clip, missing = check_cameras(sources, CaptureSettings(open_timeout_s=1, read_timeout_s=1))[:3]

@@ -1,0 +1,40 @@
+"""Process a video with an output and an event sink of your own.
+
+python examples/process_video.py gallery/ visit.mp4
+"""
+
+import sys
+
+from app import EventStream, Gallery, Pipeline, Recognizer, open_source
+
+
+def show(result):
+    names = [match.name or str(match.reason) for match in result.matches]
+    print(f"frame {result.frame.index}: {', '.join(names) or 'no faces'}")
+
+
+class ConsoleSink:
+    """An event sink: anything with `name`, `write` and `close`."""
+
+    name = "console"
+
+    def write(self, event):
+        print(f"EVENT {event.kind}: {event.match.name or 'unknown'} on {event.channel}, track {event.track}")
+
+    def close(self):
+        print("EVENTS end")
+
+
+folder, video = sys.argv[1:]
+events, sink = EventStream(), ConsoleSink()
+with Recognizer.from_settings() as recognizer, Gallery.open(folder, recognizer) as gallery:
+    pipeline = Pipeline(recognizer, gallery)
+    with open_source(video) as frames:
+        for frame in frames:
+            result = pipeline.process(frame)
+            show(result)
+            for event in events.handle(result):
+                sink.write(event)
+for event in events.close():
+    sink.write(event)
+sink.close()
