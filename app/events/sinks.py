@@ -1,6 +1,6 @@
-"""Where events go: sinks, each with its own thread and its own queue of events.
+"""Where events go: sinks, each with a thread and a queue of its own.
 
-A sink that fails is tried again with growing pauses while its events wait in the queue. Nothing is lost until the
+A sink that fails is tried again with growing pauses while its events are kept in the queue. Nothing is lost until the
 queue is full or the run has ended.
 """
 
@@ -30,11 +30,22 @@ FLUSH_S = 5.0
 
 
 class EventSink(Protocol):
-    """Something that takes events, one after the other, from one thread."""
+    """Something that takes events, one after the other, from one thread.
+
+    Example:
+        >>> class Console:
+        ...     name = "console"
+        ...     def write(self, event: Event) -> None:
+        ...         print(event.kind, event.match.name)
+        ...     def close(self) -> None:
+        ...         pass
+        >>> publisher = EventPublisher([Console()])
+        >>> publisher.close()
+    """
 
     @property
     def name(self) -> str:
-        """As messages call it."""
+        """The name in messages."""
         ...
 
     def write(self, event: Event) -> None:
@@ -82,7 +93,7 @@ class SinkQueue:
         self._waiting: Deque[Event] = deque()
         self._changed = threading.Condition()
         self._is_broken = False
-        """A sink with a bug is not tried again: it would fail in the same way for ever."""
+        """A sink with a bug is not tried again: it would fail in the same way forever."""
         self._overflow_reported = False
         self._close_by: Optional[float] = None
         """On the monotonic clock; None while the run goes on."""
@@ -107,7 +118,7 @@ class SinkQueue:
                     )
 
     def begin_close(self) -> None:
-        """No more events will come. Those that wait are still written, within a bounded time."""
+        """No more events will come. Those in the queue are still written, within a bounded time."""
         with self._changed:
             self._close_by = time.monotonic() + self._flush_s
             self._changed.notify_all()
@@ -132,7 +143,7 @@ class SinkQueue:
         return f"{self.sink.name}: {reason}" if self.error else None
 
     def _work(self) -> None:
-        """The thread's root: whatever goes wrong in the sink ends here."""
+        """The root of the thread: every error of the sink ends here."""
         try:
             self._deliver()
         except Exception as error:  # thread root
@@ -155,20 +166,20 @@ class SinkQueue:
                 self.sink.write(event)
             except (OutputError, OSError) as error:
                 if not failures:
-                    logger.warning("%s: %s; its events wait and are tried again", self.sink.name, error)
+                    logger.warning("%s: %s; events are kept and written when it works again", self.sink.name, error)
                 if not self._pause(error, min(self._retry_max_s, self._retry_first_s * 2.0 ** min(failures, 60))):
                     return
                 failures += 1
                 continue
             with self._changed:
                 if not self._waiting:
-                    return  # given up by close()
+                    return  # close() did not wait any longer
                 self._waiting.popleft()
                 self.written += 1
                 self.error, self._overflow_reported = None, False
                 if failures:
                     logger.warning(
-                        "%s: works again; %d events waited, %d were lost",
+                        "%s: works again; %d events were kept, %d lost",
                         self.sink.name,
                         len(self._waiting) + 1,
                         self.lost,
@@ -176,14 +187,14 @@ class SinkQueue:
             failures = 0
 
     def _next(self) -> Optional[Event]:
-        """The oldest event that waits, which stays in the queue until it is written; None at the end."""
+        """The oldest event, which stays in the queue until it is written; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._close_by is not None)
             time_is_up = self._close_by is not None and time.monotonic() >= self._close_by
             return self._waiting[0] if self._waiting and not time_is_up else None
 
     def _pause(self, error: Exception, pause_s: float) -> bool:
-        """Waits before the next attempt, less long when the run ends; False when there will be none."""
+        """Waits before the next attempt, but not beyond the end; False if there is no time for another."""
         with self._changed:
             self.error = error
             if self._close_by is None:

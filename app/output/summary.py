@@ -1,4 +1,4 @@
-"""What a run amounted to: frames, faces, who was seen from when to when, and what each stage cost."""
+"""The summary of a run: frames, faces, who was seen from when to when, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.text import counted, source_time, table
 from app.types import NO_TRACK, FrameResult
 
 TIMINGS_KEPT = 10_000
-"""A run may last for months; its percentiles are those of its latest frames."""
+"""A run may last for months; percentiles are computed from its latest frames."""
 
 
 class Sighting(NamedTuple):
@@ -41,7 +41,7 @@ class Presence:
 
 
 class RunSummary:
-    """An output that collects what the summary says."""
+    """An output that collects the numbers for the summary."""
 
     name = "summary"
 
@@ -49,7 +49,7 @@ class RunSummary:
         self.faces = 0
         self.people: Dict[str, Presence] = {}
         self._names: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
-        """By channel and track: the names that each face now present has had so far."""
+        """By channel and track: the names that each present face has had so far."""
         self._unknown_gone = 0
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
@@ -59,7 +59,7 @@ class RunSummary:
 
     @staticmethod
     def _time() -> Tuple[float, float]:
-        """Seconds by the clock, and of processor time of all threads."""
+        """Seconds on the clock, and seconds of processor time of all threads."""
         return time.monotonic(), time.process_time()
 
     def close(self) -> None:
@@ -83,8 +83,8 @@ class RunSummary:
             names_of_track = present.setdefault(track, set())
             if match.name is not None:
                 presence = self.people.setdefault(match.name, Presence(sighting, sighting))
-                presence.first = min(presence.first, sighting)
-                presence.last = max(presence.last, sighting)
+                presence.first = min(presence.first, sighting, key=_seconds)
+                presence.last = max(presence.last, sighting, key=_seconds)
                 presence.frames += 1
                 presence.visits += match.name not in names_of_track
                 names_of_track.add(match.name)
@@ -122,7 +122,7 @@ class RunSummary:
         if self.people:
             rows = [
                 (name, str(seen.first), str(seen.last), str(seen.visits), str(seen.frames))
-                for name, seen in sorted(self.people.items(), key=lambda item: item[1].first)
+                for name, seen in sorted(self.people.items(), key=lambda item: item[1].first.seconds)
             ]
             blocks.append(table(("seen", "from", "to", "visits", "frames"), rows))
         if self._timings:
@@ -148,3 +148,7 @@ class RunSummary:
                 columns[name] = list(map(str, counts))
         columns["ended"] = [str(status.state) if status.state.over else "stopped" for status in channels]
         return table(list(columns), list(zip(*columns.values())))
+
+
+def _seconds(sighting: Sighting) -> float:
+    return sighting.seconds

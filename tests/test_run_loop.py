@@ -1,0 +1,106 @@
+"""The loop: frames go in, results go out, until there are no more, a limit is reached or an output stops it."""
+
+import threading
+
+import pytest
+from made_results import frame, result
+
+from app.output.outputs import Control, Outputs
+from app.pipeline import Limits, run_loop
+
+
+class Camera:
+    """A source of so many frames; `empty` makes it return nothing that often before each frame."""
+
+    def __init__(self, count, empty=0):
+        self.left = count
+        self.finished = count == 0
+        self._empty, self._silent = empty, empty
+
+    def take(self, timeout_s):
+        if self._silent or not self.left:
+            self._silent -= 1
+            return None
+        self._silent = self._empty
+        self.left -= 1
+        self.finished = not self.left
+        return frame(self.left)
+
+
+class Echo:
+    """A pipeline that finds nothing."""
+
+    def __init__(self):
+        self.pending_runs = 0
+
+    def run_pending(self):
+        self.pending_runs += 1
+
+    def process(self, given):
+        return result(given)
+
+
+class Screen:
+    """An interactive output that wants these things one after the other, and then to run."""
+
+    name = "screen"
+
+    def __init__(self, *wanted):
+        self.wanted = list(wanted)
+        self.results = []
+
+    def handle(self, handed):
+        self.results.append(handed)
+
+    def poll(self):
+        return self.wanted.pop(0) if self.wanted else Control.RUN
+
+    def close(self):
+        pass
+
+
+def run(camera, screen, max_frames=None, duration_s=None, stop=None):
+    pipeline = Echo()
+    run_loop(camera, pipeline, Outputs([screen]), Limits(max_frames, duration_s, stop or threading.Event()))
+    return pipeline
+
+
+def test_every_frame_becomes_a_result_until_the_source_ends():
+    camera, screen = Camera(5, empty=2), Screen()
+    pipeline = run(camera, screen)
+    assert (len(screen.results), camera.left) == (5, 0)
+    assert pipeline.pending_runs >= 15, "other work for the networks is done while no frames come"
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_the_limit_of_frames_ends_the_run(limit):
+    camera, screen = Camera(5), Screen()
+    run(camera, screen, max_frames=limit)
+    assert (len(screen.results), camera.left) == (limit, 5 - limit)
+
+
+def test_the_limit_of_time_ends_the_run():
+    camera, screen = Camera(5), Screen()
+    run(camera, screen, duration_s=0.0)
+    assert camera.left == 5
+
+
+def test_ctrl_c_ends_the_run():
+    stop = threading.Event()
+    stop.set()
+    camera, screen = Camera(5), Screen()
+    run(camera, screen, stop=stop)
+    assert camera.left == 5
+
+
+def test_while_an_output_pauses_no_frame_is_taken_but_other_work_goes_on():
+    camera, screen = Camera(5), Screen(Control.RUN, *[Control.PAUSE] * 4, Control.STOP)
+    pipeline = run(camera, screen)
+    assert (len(screen.results), camera.left) == (1, 4)
+    assert pipeline.pending_runs == 6
+
+
+def test_an_output_can_stop_the_run():
+    camera, screen = Camera(5), Screen(Control.STOP)
+    run(camera, screen)
+    assert camera.left == 5
