@@ -1,4 +1,4 @@
-"""The data that travels through the program: plain, immutable, checked when it is made."""
+"""The data types of the program: plain, immutable, and checked on construction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MessageCallback = Callable[[str], None]
 """Called with a line of text for the user."""
 
 NO_TRACK = 0
-"""Track id of a face that has not been seen often enough to be followed."""
+"""The track id of a face whose track is not confirmed yet."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Frame:
     source: str
     """Name of the channel."""
     index: int
-    """Counts every frame that the reader produced, also those that were dropped."""
+    """Counts all frames of the source, including those that were dropped."""
     captured_at: float
     """When the frame arrived, in seconds since the epoch."""
     position: Optional[float] = None
     """Seconds into a recording; None for a live source."""
     continues: bool = True
-    """False for a picture that has nothing to do with the one before it (a folder of photos)."""
+    """False for a picture that is unrelated to the one before it, as in a folder of photos."""
     file: Optional[str] = None
-    """The picture's own file, for a folder of photos."""
+    """The file of the picture, in a folder of photos."""
     live: bool = False
-    """Whether it comes from a camera or live stream, which does not wait, rather than from a recording or a folder."""
+    """Whether the source is a camera or live stream, which does not wait, or else a recording or a folder."""
 
     def __post_init__(self) -> None:
         _check_shape("Frame.image", self.image, (None, None, 3))
@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def source_time(self) -> float:
-        """Seconds by the source's own clock: into a recording, or else since the epoch."""
+        """Seconds on the clock of the source: since the start of a recording, or else since the epoch."""
         return self.captured_at if self.position is None else self.position
 
 
@@ -56,15 +56,15 @@ class Faces:
     """The faces of one frame as parallel arrays: row i of each array is face i."""
 
     boxes: np.ndarray
-    """N x 4 float32: x1 y1 x2 y2 in the frame's own pixels."""
+    """N x 4 float32: x1 y1 x2 y2 in pixels of the frame."""
     scores: np.ndarray
-    """N: how sure the detector is, 0..1."""
+    """N: confidence of the detector, 0..1."""
     landmarks: np.ndarray
     """N x 5 x 2: left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them."""
     embeddings: Optional[np.ndarray] = None
-    """N x D, unit length; a row of NaN is a face that was not embedded in this frame. None: no face was."""
+    """N x D, unit length; NaN in the rows of faces that were not embedded in this frame. None: no face was embedded."""
     mask_probabilities: Optional[np.ndarray] = None
-    """N: that the face wears a mask; None: the detector does not tell."""
+    """N: that the face wears a mask; None: the detector does not predict masks."""
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -88,7 +88,7 @@ class Faces:
         return len(self.boxes)
 
     def __getitem__(self, rows: Union[int, slice, np.ndarray, List[int]]) -> Faces:
-        """The chosen faces, always as `Faces`: an int gives one face, a mask or a list of indices several."""
+        """Some of the faces: one for an int, several for a mask or a list of indices."""
         if isinstance(rows, (int, np.integer)):
             rows = [int(rows)]
         return Faces(
@@ -177,7 +177,7 @@ _COMPARED = frozenset(
 
 @dataclass(frozen=True)
 class Match:
-    """Who a face is, or why it is nobody we know."""
+    """Who a face is, or why it has no name."""
 
     name: Optional[str]
     """The person, or None for unknown."""
@@ -197,7 +197,7 @@ NOT_COMPARED_YET = Match(name=None, reason=Reason.NOT_COMPARED_YET)
 
 
 class Gender(str, enum.Enum):
-    """What a network takes a face for. The values are part of the event format."""
+    """The predicted gender. The values are part of the event format."""
 
     FEMALE = "female"
     MALE = "male"
@@ -208,7 +208,7 @@ class Gender(str, enum.Enum):
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Which way a head is turned; all zero for a face that looks into the camera."""
+    """The orientation of a head; all zero when it faces the camera."""
 
     yaw_deg: float
     """Positive: to the viewer's right."""
@@ -220,20 +220,20 @@ class HeadPose:
 
 @dataclass(frozen=True, eq=False)
 class FaceAttributes:
-    """What is told of a face besides who it is. None: not asked for, or not looked at yet."""
+    """What attribute models predict for a face. None: switched off, or not predicted yet."""
 
     gender: Optional[Gender] = None
     age: Optional[float] = None
     """In years."""
     mask: Optional[bool] = None
-    """Whether a mask is worn beyond doubt."""
+    """Whether the face certainly wears a mask."""
     mask_probability: Optional[float] = None
     no_mask_probability: Optional[float] = None
     live_probability: Optional[float] = None
-    """That it is a person before the camera, and no photo or screen."""
+    """That it is a real face, not a photo or a screen."""
     pose: Optional[HeadPose] = None
     landmarks106: Optional[np.ndarray] = None
-    """106 x 2, in the frame's own pixels."""
+    """106 x 2, in pixels of the frame."""
 
     def __post_init__(self) -> None:
         if self.landmarks106 is not None:
@@ -249,44 +249,44 @@ class Track:
 
     id: int
     box: np.ndarray
-    """Where it was last seen: x1 y1 x2 y2."""
+    """Last position: x1 y1 x2 y2 in pixels of the frame."""
     match: Match
     """Who it is, by the votes so far."""
     first_seen: float
     """Seconds since the epoch, like `Frame.captured_at`; in a recording, seconds into it."""
     last_seen: float
     attributes: FaceAttributes = NO_ATTRIBUTES
-    """As they were when they were last looked at."""
+    """As last predicted."""
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Everything that is known of one frame. The outputs get this and nothing else."""
+    """Everything that is known about one frame; what the outputs receive."""
 
     frame: Frame
     faces: Faces
     matches: Tuple[Match, ...] = ()
-    """One a face: what to show, steadied over the face's track."""
+    """One per face: the answer of its track."""
     track_ids: Tuple[int, ...] = ()
-    """One a face; NO_TRACK where the face has no confirmed track yet."""
+    """One per face; NO_TRACK until its track is confirmed."""
     tracks: Tuple[Track, ...] = ()
-    """All confirmed tracks of the channel that are alive, also those whose face is hidden in this frame."""
+    """All confirmed tracks of the channel, including those whose face is hidden in this frame."""
     timings_ms: Dict[str, float] = field(default_factory=dict)
-    """Milliseconds by stage, in the order in which the stages ran."""
+    """Milliseconds per stage, in the order of the stages."""
     latency_s: float = 0.0
-    """From the frame's arrival to this result."""
+    """From the arrival of the frame to this result."""
     attributes: Tuple[FaceAttributes, ...] = ()
-    """One a face; empty when nothing but names is asked for."""
+    """One per face; empty when no attributes are read."""
 
     def __post_init__(self) -> None:
         for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):
             if len(values) != len(self.faces):
                 raise ValueError(
-                    f"FrameResult.{name} must have one entry a face: expected {len(self.faces)}, got {len(values)}"
+                    f"FrameResult.{name} must have one entry per face: expected {len(self.faces)}, got {len(values)}"
                 )
         if self.attributes and len(self.attributes) != len(self.faces):
             raise ValueError(
-                "FrameResult.attributes must have one entry a face or none at all: "
+                "FrameResult.attributes must have one entry per face or none: "
                 f"expected {len(self.faces)}, got {len(self.attributes)}"
             )
 
@@ -297,4 +297,4 @@ def _check_shape(name: str, array: np.ndarray, expected: Tuple[Optional[int], ..
     )
     if not fits:
         wanted = " x ".join("any" if size is None else str(size) for size in expected)
-        raise ValueError(f"{name} must have the shape {wanted}, not {' x '.join(map(str, array.shape))}")
+        raise ValueError(f"{name} must have shape {wanted}, not {' x '.join(map(str, array.shape))}")

@@ -36,14 +36,14 @@ def test_no_faces_is_a_value_like_any_other():
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
-        ("boxes", np.zeros((2, 5)), "Faces.boxes must have the shape 2 x 4, not 2 x 5"),
-        ("scores", np.zeros(3), "Faces.scores must have the shape 2, not 3"),
-        ("landmarks", np.zeros((2, 10)), "Faces.landmarks must have the shape 2 x 5 x 2, not 2 x 10"),
-        ("embeddings", np.zeros((1, 8)), "Faces.embeddings must have the shape 2 x any, not 1 x 8"),
-        ("mask_probabilities", np.zeros((2, 2)), "Faces.mask_probabilities must have the shape 2, not 2 x 2"),
+        ("boxes", np.zeros((2, 5)), "Faces.boxes .* 2 x 4, not 2 x 5"),
+        ("scores", np.zeros(3), "Faces.scores .* 2, not 3"),
+        ("landmarks", np.zeros((2, 10)), "Faces.landmarks .* 2 x 5 x 2, not 2 x 10"),
+        ("embeddings", np.zeros((1, 8)), "Faces.embeddings .* 2 x any, not 1 x 8"),
+        ("mask_probabilities", np.zeros((2, 2)), "Faces.mask_probabilities .* 2, not 2 x 2"),
     ],
 )
-def test_a_wrong_shape_is_refused_with_both_shapes(field, value, complaint):
+def test_a_wrong_shape_is_an_error_with_both_shapes(field, value, complaint):
     with pytest.raises(ValueError, match=complaint):
         dataclasses.replace(faces(2), **{field: value})
 
@@ -61,16 +61,16 @@ def test_a_frame_is_timed_by_its_recording_or_else_by_its_arrival():
     assert Frame(picture, "tape", 0, 1.7e9, position=0.0).source_time == 0.0
 
 
-def test_a_result_has_one_match_a_face():
+def test_a_result_has_one_match_per_face():
     frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
-    with pytest.raises(ValueError, match="matches must have one entry a face: expected 2, got 0"):
+    with pytest.raises(ValueError, match=r"matches.*expected 2, got 0"):
         FrameResult(frame, faces(2), matches=(), track_ids=(0, 0))
 
 
 def test_attributes_are_for_every_face_or_for_none():
     frame = Frame(np.zeros((4, 4, 3), np.uint8), "door", 0, 0.0)
     matches = (NOT_COMPARED_YET, NOT_COMPARED_YET)
-    with pytest.raises(ValueError, match="one entry a face or none at all: expected 2, got 1"):
+    with pytest.raises(ValueError, match=r"attributes.*expected 2, got 1"):
         FrameResult(frame, faces(2), matches, (0, 0), attributes=(NO_ATTRIBUTES,))
-    with pytest.raises(ValueError, match="landmarks106 must have the shape 106 x 2, not 68 x 2"):
+    with pytest.raises(ValueError, match=r"landmarks106.*106 x 2.*68 x 2"):
         FaceAttributes(landmarks106=np.zeros((68, 2)))

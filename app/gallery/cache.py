@@ -19,6 +19,9 @@ CACHE_FILE = ".embeddings.cache"
 
 _MAGIC = b"face gallery cache, version 2\n"
 
+_PLAIN_FIELDS = ("faces_found", "face_px", "sharpness", "rotation_fixed", "message")
+"""Those of `PhotoFinding` that JSON can hold as they are."""
+
 log = logging.getLogger(__name__)
 
 
@@ -54,20 +57,6 @@ class EmbeddingCache:
         if checksum != _checksum(payload):
             log.warning("%s: damaged; all photos are examined again", self._path)
             return {}
-        return self._unpack(payload)
-
-    def save(self, findings: Mapping[str, PhotoFinding]) -> None:
-        """Replaces the file. When it cannot be written, that is logged once."""
-        payload = _pack(self._fingerprint, findings)
-        try:
-            # Readable by the owner only: embeddings of faces are personal data.
-            write_whole(self._path, _MAGIC + _checksum(payload) + b"\n" + payload, mode=0o600)
-        except OSError as error:
-            if not self._reported_unwritable:
-                log.warning("%s: cannot be written (%s); every start examines all photos", self._path, error.strerror)
-            self._reported_unwritable = True
-
-    def _unpack(self, payload: bytes) -> Dict[str, PhotoFinding]:
         stream = io.BytesIO(payload)
         try:
             head = json.loads(stream.readline())
@@ -75,46 +64,40 @@ class EmbeddingCache:
                 log.info("%s: made with other models or quality limits; all photos are examined again", self._path)
                 return {}
             embeddings = np.load(stream, allow_pickle=False)
-            return {entry["hash"]: _finding(entry, embeddings) for entry in head["photos"]}
+            return {
+                photo["hash"]: PhotoFinding(
+                    reason=Reason(photo["reason"]),
+                    embedding=None if photo["row"] is None else embeddings[photo["row"]],
+                    **{field: photo[field] for field in _PLAIN_FIELDS},
+                )
+                for photo in head["photos"]
+            }
         except (KeyError, TypeError, ValueError, IndexError) as error:
             log.warning("%s: invalid (%s); all photos are examined again", self._path, error)
             return {}
 
-
-def _pack(fingerprint: str, findings: Mapping[str, PhotoFinding]) -> bytes:
-    rows: List[np.ndarray] = []
-    photos: List[Dict[str, Any]] = []
-    for content_hash in sorted(findings):
-        finding = findings[content_hash]
-        entry = {
-            "hash": content_hash,
-            "reason": finding.reason.value,
-            "faces_found": int(finding.faces_found),
-            "face_px": float(finding.face_px),
-            "sharpness": float(finding.sharpness),
-            "rotation_fixed": bool(finding.rotation_fixed),
-            "message": finding.message,
-            "row": None if finding.embedding is None else len(rows),
-        }
-        photos.append(entry)
-        if finding.embedding is not None:
-            rows.append(finding.embedding)
-    stream = io.BytesIO()
-    stream.write(json.dumps({"fingerprint": fingerprint, "photos": photos}).encode("ascii") + b"\n")
-    np.save(stream, np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32), allow_pickle=False)
-    return stream.getvalue()
-
-
-def _finding(entry: Mapping[str, Any], embeddings: np.ndarray) -> PhotoFinding:
-    return PhotoFinding(
-        reason=Reason(entry["reason"]),
-        embedding=None if entry["row"] is None else embeddings[entry["row"]],
-        faces_found=entry["faces_found"],
-        face_px=entry["face_px"],
-        sharpness=entry["sharpness"],
-        rotation_fixed=entry["rotation_fixed"],
-        message=entry["message"],
-    )
+    def save(self, findings: Mapping[str, PhotoFinding]) -> None:
+        """Replaces the file. When it cannot be written, that is logged once."""
+        photos: List[Dict[str, Any]] = []
+        rows: List[np.ndarray] = []
+        for content_hash, finding in sorted(findings.items()):
+            row = None if finding.embedding is None else len(rows)
+            plain = {field: getattr(finding, field) for field in _PLAIN_FIELDS}
+            photos.append({"hash": content_hash, "reason": str(finding.reason), "row": row, **plain})
+            if finding.embedding is not None:
+                rows.append(finding.embedding)
+        stream = io.BytesIO()
+        stream.write(json.dumps({"fingerprint": self._fingerprint, "photos": photos}).encode("ascii") + b"\n")
+        embeddings = np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
+        np.save(stream, embeddings, allow_pickle=False)
+        payload = stream.getvalue()
+        try:
+            # Readable by the owner only: embeddings of faces are personal data.
+            write_whole(self._path, _MAGIC + _checksum(payload) + b"\n" + payload, mode=0o600)
+        except OSError as error:
+            if not self._reported_unwritable:
+                log.warning("%s: cannot be written (%s); every start examines all photos", self._path, error.strerror)
+            self._reported_unwritable = True
 
 
 def _checksum(payload: bytes) -> bytes:

@@ -14,7 +14,7 @@ from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
-from app.types import Reason
+from app.types import ProgressCallback, Reason
 
 STILL_COPYING_S = 5.0
 """An unreadable photo that changed more recently may be an incomplete copy, and is examined again."""
@@ -22,9 +22,6 @@ MAX_PHOTO_BYTES = 256 * 1024 * 1024
 
 _UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
 _IGNORED_FOLDERS = ("@eaDir", "__MACOSX")
-
-Progress = Callable[[int, int], None]
-"""Called with the number of photos read so far and the number of all photos to read."""
 
 
 class FileStamp(NamedTuple):
@@ -122,7 +119,7 @@ class GalleryFolder:
         """Files that the last scan could not use and that are not among the gallery's photos."""
         return () if self._scan is None else self._scan.problems
 
-    def refresh(self, now: float, progress: Optional[Progress] = None) -> Optional[EnrolledPeople]:
+    def refresh(self, now: float, progress: Optional[ProgressCallback] = None) -> Optional[EnrolledPeople]:
         """The people as they are now, or None if nothing changed since the last call.
 
         Only photos whose bytes were never seen before are examined. After an error everything is as before, and the
@@ -155,7 +152,7 @@ class GalleryFolder:
             return False
         return record.finding.reason is not Reason.UNREADABLE or not 0 <= now - seen[1] < STILL_COPYING_S
 
-    def _read(self, paths: Sequence[str], found: Scan, progress: Optional[Progress]) -> Dict[str, PhotoRecord]:
+    def _read(self, paths: Sequence[str], found: Scan, progress: Optional[ProgressCallback]) -> Dict[str, PhotoRecord]:
         if self._cached is None:
             self._cached = self._cache.load()
         findings = dict(self._cached)

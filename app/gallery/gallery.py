@@ -21,14 +21,14 @@ from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
 from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name
-from app.gallery.folder import GalleryFolder, Progress
+from app.gallery.folder import GalleryFolder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import examine_photo
 from app.network_thread import NetworkThread, Priority, ShutDownError
 from app.recognizer import Recognizer
 from app.settings import Settings
 from app.text import counted, program
-from app.types import Reason
+from app.types import ProgressCallback, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Gallery:
         opened.load()
         return opened
 
-    def load(self, progress: Optional[Progress] = None) -> None:
+    def load(self, progress: Optional[ProgressCallback] = None) -> None:
         """Reads the folder for the first time; findings of an earlier run come from the cache."""
         self._refresh(progress)
         if not len(self.index):
@@ -226,13 +226,13 @@ class Gallery:
                     self._reported.add("fault")
                     logger.exception("the gallery could not be read again")
 
-    def _refresh(self, progress: Optional[Progress] = None) -> None:
+    def _refresh(self, progress: Optional[ProgressCallback] = None) -> None:
         with self._refreshing:
             people = self._folder.refresh(time.time(), progress)
             if people is None:
                 return
             before = self.people
-            # The index first: whoever sees the new people, on another thread, can rely on their being recognized.
+            # The index first, so that people who are seen in `people` are already recognized.
             self.index = people.index()
             self.people = people
             self._report(before, people)

@@ -25,7 +25,7 @@ def person_of(relative_path: PurePath, display_names: Mapping[str, str]) -> str:
     - Letters are composed (NFC), so that a José from a Mac and a José from Linux are the same person.
 
     `display_names` replaces the result. Its keys are the folder, or the file name: in full, without its suffix, or
-    without its number. The most specific key counts, so `agent_47: Agent 47` keeps a number that is part of a name.
+    without its number. The longest key counts, so `agent_47: Agent 47` keeps a number that is part of a name.
     """
     if len(relative_path.parts) > 1:
         folder = normalize(relative_path.parts[0])

@@ -114,20 +114,19 @@ class FaceTracker:
         return TrackedFaces(
             matches=tuple(self._votes.get(key, NO_VOTES).published for key in keys),
             track_ids=tuple(state.ids[self._assignment.rows].tolist()),
-            tracks=tuple(self._track(row) for row in np.flatnonzero(state.ids != NO_TRACK).tolist()),
+            tracks=tuple(
+                Track(
+                    id=int(state.ids[row]),
+                    box=state.boxes[row].astype(np.float32),
+                    match=self._votes.get(key, NO_VOTES).published,
+                    first_seen=float(state.first_seen[row]),
+                    last_seen=float(state.last_seen[row]),
+                    attributes=self._attributes.get(key, NO_ATTRIBUTES),
+                )
+                for row, key in enumerate(state.keys.tolist())
+                if state.ids[row] != NO_TRACK
+            ),
             attributes=tuple(attributes),
-        )
-
-    def _track(self, row: int) -> Track:
-        state = self._state
-        key = int(state.keys[row])
-        return Track(
-            id=int(state.ids[row]),
-            box=state.boxes[row].astype(np.float32),
-            match=self._votes.get(key, NO_VOTES).published,
-            first_seen=float(state.first_seen[row]),
-            last_seen=float(state.last_seen[row]),
-            attributes=self._attributes.get(key, NO_ATTRIBUTES),
         )
 
     def _keys(self) -> Sequence[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, List, Optional, Sequence
 
 import numpy as np
@@ -49,7 +49,13 @@ class PersonIndex:
                 f"PersonIndex needs one person and one photo for each of {len(embeddings)} rows, "
                 f"not {len(people)} and {len(photos)}"
             )
-        self._faiss = _import_faiss()
+        try:
+            import faiss
+        except ImportError as error:
+            raise GalleryError(
+                f"FAISS, which compares faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
+            ) from error
+        self._faiss: Any = faiss
         self.generation = generation
         self._dimension = embeddings.shape[1]
         self._photos = list(photos)
@@ -81,18 +87,14 @@ class PersonIndex:
         # For a few faces it is not worth waking other cores, which then spin while they are needed for video.
         self._faiss.omp_set_num_threads(1)
         similarities, rows = self._index.search(queries, self._depth)
-        for face, near, at in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
-            found[face] = self._two_people(near, at)
+        for face, scores, photos in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
+            names = [self._people_of_rows[photo] for photo in photos]
+            nearest = Candidates(names[0], scores[0], self._photos[photos[0]])
+            runner_up = next((at for at, name in enumerate(names) if name != names[0]), None)
+            if runner_up is not None:
+                nearest = replace(nearest, runner_up=names[runner_up], runner_up_similarity=scores[runner_up])
+            found[face] = nearest
         return found
-
-    def _two_people(self, similarities: List[float], rows: List[int]) -> Candidates:
-        """From photos in order of similarity."""
-        person = self._people_of_rows[rows[0]]
-        for similarity, row in zip(similarities[1:], rows[1:]):
-            other = self._people_of_rows[row]
-            if other != person:
-                return Candidates(person, similarities[0], self._photos[rows[0]], other, similarity)
-        return Candidates(person, similarities[0], self._photos[rows[0]])
 
 
 def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
@@ -120,13 +122,3 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
         runner_up=candidates.runner_up,
         runner_up_similarity=candidates.runner_up_similarity,
     )
-
-
-def _import_faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise GalleryError(
-            f"FAISS, which compares faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
-        ) from error
-    return faiss

@@ -94,7 +94,13 @@ def step(
     rows[faces] = row_now[tracks]
     survivors = seen.chosen(kept)
     rows[new] = len(survivors) + np.arange(np.count_nonzero(new))
-    return _confirmed(_with_new(survivors, boxes[new]), settings.min_hits), Assignment(rows, returned)
+    state = _with_new(survivors, boxes[new])
+    due = (state.ids == NO_TRACK) & (state.hits >= settings.min_hits)
+    if due.any():
+        ids = state.ids.copy()
+        ids[due] = state.next_id + np.arange(np.count_nonzero(due))
+        state = replace(state, ids=ids, next_id=int(ids.max()) + 1)
+    return state, Assignment(rows, returned)
 
 
 def restarted(state: TrackerState) -> TrackerState:
@@ -193,13 +199,3 @@ def _with_new(state: TrackerState, boxes: np.ndarray) -> TrackerState:
     }
     joined: Dict[str, Any] = {name: np.concatenate([getattr(state, name), column]) for name, column in begun.items()}
     return replace(state, next_key=state.next_key + count, **joined)
-
-
-def _confirmed(state: TrackerState, min_hits: int) -> TrackerState:
-    due = (state.ids == NO_TRACK) & (state.hits >= min_hits)
-    count = int(np.count_nonzero(due))
-    if not count:
-        return state
-    ids = state.ids.copy()
-    ids[due] = np.arange(state.next_id, state.next_id + count)
-    return replace(state, ids=ids, next_id=state.next_id + count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 from app.settings import RecognitionSettings
 from app.types import NOT_COMPARED_YET, Match, Reason
@@ -75,13 +75,13 @@ def required_votes(settings: RecognitionSettings) -> int:
 def resolve(votes: Sequence[Match], published: Match, min_votes: int) -> Match:
     """The answer of a track, from its votes (the newest last) and the answer published before.
 
-    - A name is *given* when more than half of the votes, and at least `min_votes`, agree on it.
-    - A name is *kept* while at least a third of the votes agree on it, or while there are fewer than `min_votes` (as
-      after a change of the gallery). The gap between a half and a third prevents flickering names.
-    - Otherwise the face is unknown: for the most common reason if more than half of the votes are unknown; because it
+    - A name is *given* when `min_votes` and more than half of the votes agree on it.
+    - A name is *kept* while a third of the votes agree on it, or while there are fewer than `min_votes` (as after a
+      change of the gallery). The gap between a half and a third prevents flickering names.
+    - Otherwise the face is unknown: for the commonest reason if more than half of the votes are unknown; because it
       was not compared often enough yet; or because the votes disagree.
 
-    The similarities are those of a single vote, the most similar of those that agree, so that they are consistent.
+    The similarities are those of a single vote, the best of those that agree, so that they are consistent.
     """
     if published.name is not None:
         agreeing = [vote for vote in votes if vote.name == published.name]
@@ -93,7 +93,8 @@ def resolve(votes: Sequence[Match], published: Match, min_votes: int) -> Match:
     ranked = sorted(count, key=lambda name: (-count[name], name))
     unknown = [vote for vote in votes if vote.name is None]
     if not ranked or 2 * len(unknown) > len(votes):
-        return _most_common(unknown)
+        reasons = Counter(vote.reason for vote in unknown)
+        return max(reversed(unknown), key=lambda vote: reasons[vote.reason])
     first = [vote for vote in votes if vote.name == ranked[0]]
     best = max(first, key=_similarity)
     if len(first) >= min_votes and 2 * len(first) > len(votes):
@@ -110,9 +111,3 @@ def resolve(votes: Sequence[Match], published: Match, min_votes: int) -> Match:
         runner_up=rival.name,
         runner_up_similarity=rival.similarity,
     )
-
-
-def _most_common(unknown: List[Match]) -> Match:
-    """The newest vote with the most common reason; of equally common reasons, the newest."""
-    count = Counter(vote.reason for vote in unknown)
-    return max(enumerate(unknown), key=lambda numbered: (count[numbered[1].reason], numbered[0]))[1]
