@@ -1,4 +1,4 @@
-"""This machine: what figures were measured on, the memory of the process, and the power that is drawn.
+"""This machine: its name and packages, the memory of the process, and the power that is drawn.
 
 Power is read from files of the kernel: the rails of a Jetson as NVIDIA's drivers provide them (IIO in JetPack 4, hwmon
 in JetPack 5 and newer), and the energy counters of PC processors, which most systems let only root read.
@@ -6,6 +6,7 @@ in JetPack 5 and newer), and the energy counters of PC processors, which most sy
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import resource
@@ -15,9 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
+from app.errors import AppError
 from app.inference.host import board_model, processor_name
+from app.text import install_hint
 
 LIBRARIES = {"cv2": "OpenCV", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
+
+MODULES = {"scikit-image": "skimage"}
+"""Packages whose module has another name."""
+
+PYTORCH_NOTE = "PyTorch is several gigabytes with its CUDA libraries; .onnx and .wts files and packs do not need it"
 
 POWER_SAMPLE_EVERY_S = 0.1
 """A sensor averages over some milliseconds, and reading it takes time itself."""
@@ -38,6 +46,19 @@ def describe_machine() -> str:
     ]
     names = [name for name in (board_model(), processor_name()) if name]
     return ", ".join([*names, f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *versions])
+
+
+def require_packages(purpose: str, *names: str) -> None:
+    """Raises an AppError with the command that installs the packages of these names that cannot be imported."""
+    missing = []
+    for name in names:
+        try:
+            importlib.import_module(MODULES.get(name, name))
+        except ImportError:
+            missing.append(name)
+    if missing:
+        note = f"\n  ({PYTORCH_NOTE})" if "torch" in missing else ""
+        raise AppError(f"{purpose} needs {' and '.join(missing)}; install with:\n  {install_hint(*missing)}{note}")
 
 
 def memory_mb() -> float:

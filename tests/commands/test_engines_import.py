@@ -38,7 +38,7 @@ def wts(tmp_path):
 def test_an_import_tells_what_it_does_and_how_to_use_the_model(run, wts):
     code, out, _ = run("import", wts, "--licence", "MIT")
     assert code == 0
-    assert "recognised: MobileFaceNet for crops of 112 x 112" in out
+    assert "MobileFaceNet for crops of 112 x 112" in out
     assert "compared with the same weights in NumPy: largest difference" in out
     assert "my_net: installed as" in out and "licence: MIT" in out
     assert "python -m app --embedder my_net" in out
@@ -81,11 +81,11 @@ def test_a_pack_is_counted_and_a_second_import_of_it_is_nothing_new(run, wts, tm
     network = (tmp_path / "engines" / "good.onnx").read_bytes()
     pack = pack_of(tmp_path / "pack.zip", {"fine.onnx": network, "bad.onnx": b"nothing", "readme.txt": b"text"})
     code, out, _ = run("import", pack)
-    assert code == 0 and "fine: installed as" in out and "readme.txt: left out: no network" in out
+    assert code == 0 and "fine: installed as" in out and "readme.txt: left out" in out
     assert out.endswith("1 of 2 networks imported\n")
     code, out, _ = run("import", pack)
     assert code == 0 and "nothing is new" in out and "--name" not in out
-    assert "fine.onnx: left out: a model of its name is there already; --replace" in out
+    assert "fine.onnx: left out" in out and "--replace" in out
 
 
 def test_a_pack_of_which_nothing_can_be_used_fails(run, tmp_path):

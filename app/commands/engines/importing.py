@@ -72,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.tools.importing.drafts import Wishes
+    from app.tools.importing.drafts import ImportOptions
     from app.tools.importing.importer import import_file, import_pack, kind_of
 
     models = effective_settings(arguments).settings.models
-    wishes = Wishes(
+    options = ImportOptions(
         name=arguments.name,
         family=arguments.family,
         like=arguments.like,
@@ -91,9 +91,9 @@ def execute(arguments: argparse.Namespace) -> int:
     skipped: List[Skipped] = []
     try:
         if kind_of(path) == "pack":
-            imported, skipped = import_pack(path, models.catalog, wishes, _report)
+            imported, skipped = import_pack(path, models.catalog, options, _report)
         else:
-            imported = [import_file(path, models.catalog, wishes, _report)]
+            imported = [import_file(path, models.catalog, options, _report)]
     except KeyboardInterrupt as interruption:
         told = interruption.args or (f"{path}: of what was being imported nothing was installed",)
         raise KeyboardInterrupt(*told) from None
@@ -104,7 +104,7 @@ def execute(arguments: argparse.Namespace) -> int:
     networks = len(imported) + sum(network.is_network for network in skipped)
     if imported and len(imported) < networks:
         print(f"{len(imported)} of {networks} networks imported")
-    if not imported and not any(network.is_there for network in skipped):
+    if not imported and not any(network.is_installed for network in skipped):
         raise ModelError(f"{path}: none of its networks can be used")
     if not imported:
         print("nothing is new: what can be used of it is there already")

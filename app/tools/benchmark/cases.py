@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Protocol, Tuple, runtime_checkable
@@ -164,7 +164,7 @@ def open_case(
 
 
 def _detecting(case: BenchmarkCase, engine: StopwatchEngine, picture: np.ndarray) -> Callable[[int], Any]:
-    settings = replace(DetectionSettings(), input_size=max(case.size))
+    settings = DetectionSettings(input_size=max(case.size), min_score=case.entry.min_score)
     detector = DETECTORS[case.entry.family](engine, case.entry, settings)
     cropped = crop_to(picture, case.size)
     if case.random_weights:

@@ -7,6 +7,7 @@ are cropped and mirrored, or rotated and brighter.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence, Tuple
@@ -16,7 +17,7 @@ import numpy as np
 
 from app.errors import AppError
 from app.output.video_encoders import open_video_writer
-from app.text import install_hint
+from app.tools.machine import require_packages
 
 CROWD_WIDTH, CROWD_HEIGHT, CROWD_FPS = 1280, 720, 25
 COLUMNS, ROWS = 4, 2
@@ -35,13 +36,12 @@ class Portrait:
 
 def load_portraits() -> Tuple[Portrait, Portrait, Portrait]:
     """Collins, Hopper and the stranger."""
-    data = _sample_data()
+    require_packages("the demo", "scikit-image", "matplotlib")
+    import matplotlib
+
+    data: Any = importlib.import_module("skimage.data")
     collins = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     stranger = cv2.cvtColor(data.camera(), cv2.COLOR_GRAY2BGR)
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise AppError(f"the demo needs matplotlib; install it with: {install_hint('matplotlib')}") from error
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     hopper = cv2.imread(str(path))
     if hopper is None:
@@ -55,17 +55,8 @@ def load_portraits() -> Tuple[Portrait, Portrait, Portrait]:
 
 def load_backdrops() -> Tuple[np.ndarray, ...]:
     """Textures for the walls on which the portraits hang."""
-    data = _sample_data()
+    data: Any = importlib.import_module("skimage.data")
     return tuple(np.asarray(picture) for picture in (data.brick(), data.gravel(), data.grass()))
-
-
-def _sample_data() -> Any:
-    try:
-        from skimage import data
-    except ImportError as error:
-        hint = install_hint("scikit-image", "matplotlib")
-        raise AppError(f"the demo needs scikit-image; install it with: {hint}") from error
-    return data
 
 
 def write_enrolment_photos(folder: Path, portraits: Sequence[Portrait]) -> None:

@@ -1,4 +1,4 @@
-"""Batches and sizes that exporters wrote into the middle of a graph, where new ones at its input change nothing."""
+"""Batches and sizes that exporters wrote as constants into a graph, where a new input shape does not change them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 _CELLS_FIRST, _PICTURES_FIRST = [2, 3, 0, 1], [0, 2, 3, 1]
-"""Orders of N x C x H x W: SCRFD's stock exports take the cells of all pictures together, H x W x N x C."""
+"""Orders of N x C x H x W: the usual exports of SCRFD mix the cells of all pictures, H x W x N x C."""
 
 
 def free_inner_batch(model: Any, batch: int) -> None:
-    """Takes the fixed `batch` out of constant shapes, as far as they are understood; the caller proves the result."""
+    """Replaces the fixed `batch` in constant shapes of known patterns; the caller has to check the result."""
     resize_by_factors(model)
     constants = _constants(model)
     producers = {name: node for node in model.graph.node for name in node.output}
@@ -22,13 +22,13 @@ def free_inner_batch(model: Any, batch: int) -> None:
         if lengths.size == 2 and lengths[0] == -1:
             _keep_pictures_apart(model, node, producers.get(node.input[0]), lengths)
         elif lengths.size and lengths[0] == batch:
-            node.input[1] = _added(model, node, np.array([0, *lengths[1:]], np.int64))
+            node.input[1] = _add_constant(model, node, np.array([0, *lengths[1:]], np.int64))
 
 
 def resize_by_factors(model: Any) -> None:
-    """Enlarges maps by how much they grow instead of to constant sides, which hold for one size only.
+    """Replaces the constant output sizes of Resize, which are right for one input size only, by scale factors.
 
-    To a shape that is constant as a whole it would, besides, silently drop all pictures of a batch but the first.
+    With a completely constant output shape, Resize would also drop all pictures of a batch but the first.
     """
     constants = _constants(model)
     producers = {name: node for node in model.graph.node for name in node.output}
@@ -40,13 +40,13 @@ def resize_by_factors(model: Any) -> None:
         if sides is not None and before is not None:
             factors = np.array([1, 1, *(sides / before[2:])], np.float32)
             del node.input[3]
-            node.input[2] = _added(model, node, factors)
+            node.input[2] = _add_constant(model, node, factors)
 
 
 def _constant_sides(
     shape: str, constants: Mapping[str, np.ndarray], producers: Mapping[str, Any]
 ) -> Optional[np.ndarray]:
-    """Height and width of a shape that is a constant, or that ends in one."""
+    """Height and width of a shape that is constant, or whose last part is."""
     if shape not in constants and shape in producers and producers[shape].op_type == "Concat":
         shape = producers[shape].input[-1]
     lengths = constants.get(shape)
@@ -54,16 +54,16 @@ def _constant_sides(
 
 
 def _keep_pictures_apart(model: Any, reshape: Any, transpose: Optional[Any], lengths: np.ndarray) -> None:
-    """Gives rows without a batch dimension one, where they are made in SCRFD's stock way."""
+    """Adds a batch dimension to the rows of the usual exports of SCRFD."""
     order = [] if transpose is None else next((list(part.ints) for part in transpose.attribute), [])
     if transpose is None or transpose.op_type != "Transpose" or order != _CELLS_FIRST:
         return
     transpose.attribute[0].ints[:] = _PICTURES_FIRST
-    reshape.input[1] = _added(model, reshape, np.array([0, *lengths], np.int64))
+    reshape.input[1] = _add_constant(model, reshape, np.array([0, *lengths], np.int64))
 
 
-def _added(model: Any, node: Any, values: np.ndarray) -> str:
-    """The name of a new constant for this node."""
+def _add_constant(model: Any, node: Any, values: np.ndarray) -> str:
+    """Adds a constant for this node and returns its name."""
     from onnx import numpy_helper
 
     name = f"{node.output[0]}_{node.op_type.lower()}_to"
@@ -84,7 +84,7 @@ def _constants(model: Any) -> Dict[str, np.ndarray]:
 
 
 def _known_shapes(model: Any) -> Dict[str, Tuple[int, ...]]:
-    """Of all tensors whose every length is known."""
+    """The shapes of all tensors without dynamic dimensions."""
     from onnx import shape_inference
 
     graph = shape_inference.infer_shapes(model).graph

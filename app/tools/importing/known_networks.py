@@ -1,4 +1,4 @@
-"""What the catalogue says of networks that many people have: what no file holds and nobody should have to look up."""
+"""What the catalogue knows about public networks: facts that their files do not contain, such as preprocessing."""
 
 from __future__ import annotations
 
@@ -12,70 +12,64 @@ from typing import Any, Dict, List, Mapping, Optional
 from app.models.catalog import DEFAULT_ENLARGE, Catalog
 from app.models.entry import ModelEntry, sha256_of
 
-Facts = Mapping[str, Any]
-
-UNKNOWN_LICENCE = "unknown, yours to know"
+UNKNOWN_LICENCE = "unknown"
 
 
-class How(str, enum.Enum):
-    """By what a network is known."""
+class MatchedBy(str, enum.Enum):
+    """How a catalogue entry was found for a file."""
 
-    SAID = "as you say"
-    SAME_FILE = "by its SHA-256"
-    NAMED = "by its name"
+    USER = "as requested"
+    SHA256 = "by its SHA-256"
+    NAME = "by its name"
 
     def __str__(self) -> str:
         return self.value
 
 
 @dataclass(frozen=True)
-class Known:
-    """An entry that may describe the file at hand."""
+class KnownNetwork:
+    """A catalogue entry that may describe the file."""
 
     entry: ModelEntry
-    how: How
-
-    @property
-    def is_said(self) -> bool:
-        return self.how is How.SAID
+    matched_by: MatchedBy
 
 
-def known_by_hash(path: Path, catalog: Catalog, family: str) -> Optional[Known]:
-    """The catalogue's own entry for exactly this file, unless it is wanted as one of another family."""
+def known_by_hash(path: Path, catalog: Catalog, family: str) -> Optional[KnownNetwork]:
+    """The entry of the shipped catalogue for this very file, unless the user asks for another family."""
     sha256 = sha256_of(path)
     same = [
         entry
         for entry in catalog.entries.values()
         if entry.sha256 == sha256 and entry.source_file == catalog.path and family in ("", entry.family)
     ]
-    return Known(same[0], How.SAME_FILE) if same else None
+    return KnownNetwork(same[0], MatchedBy.SHA256) if same else None
 
 
-def known_by_name(stem: str, catalog: Catalog) -> Optional[Known]:
-    """The entry after which a file is called, perhaps with more words behind: glintr100.onnx, glintr100_fp16.onnx."""
+def known_by_name(stem: str, catalog: Catalog) -> Optional[KnownNetwork]:
+    """The entry whose name the file name starts with: glintr100.onnx, glintr100_fp16.onnx."""
     words = f"{_plain(stem)}_"
     fitting = [
         entry
         for entry in (*catalog.entries.values(), *catalog.without_file.values())
-        if _is_public(entry, catalog) and words.startswith(f"{_plain(entry.name)}_")
+        if entry.source_file == catalog.path and not entry.built_in and words.startswith(f"{_plain(entry.name)}_")
     ]
-    return Known(max(fitting, key=lambda entry: len(entry.name)), How.NAMED) if fitting else None
+    return KnownNetwork(max(fitting, key=lambda entry: len(entry.name)), MatchedBy.NAME) if fitting else None
 
 
-def contradictions(entry: ModelEntry, task: str, family: str, facts: Facts) -> List[str]:
-    """In what the file differs from the entry, in words; what the file shows itself is beyond doubt."""
+def contradictions(entry: ModelEntry, task: str, family: str, facts: Mapping[str, Any]) -> List[str]:
+    """How the file differs from the entry, in words. What the file itself shows is certain."""
     if (task, family) != (entry.task, entry.family):
-        return [f"it is {family} and not {entry.family}"]
+        return [f"its family is {family}, not {entry.family}"]
     found = []
     if "crop" in facts and entry.crop != (0, 0) and tuple(facts["crop"]) != entry.crop:
-        found.append(f"it takes crops of {_sides(facts['crop'])} and not of {_sides(entry.crop)}")
+        found.append(f"its crops are {_size_text(facts['crop'])}, not {_size_text(entry.crop)}")
     if "dimensions" in facts and facts["dimensions"] != entry.dimensions:
-        found.append(f"it gives {facts['dimensions']} numbers and not {entry.dimensions}")
+        found.append(f"its embeddings have {facts['dimensions']} values, not {entry.dimensions}")
     return found
 
 
 def described_facts(entry: ModelEntry) -> Dict[str, Any]:
-    """What the entry says and files do not, in the catalogue's own keys. Anchors can be measured, and are."""
+    """The facts that files do not contain, with the keys of the catalogue. Anchors are missing: they are measured."""
     pixels = entry.preprocessing
     facts: Dict[str, Any] = {
         "channels": pixels.channels,
@@ -94,7 +88,7 @@ def described_facts(entry: ModelEntry) -> Dict[str, Any]:
 
 
 def terms(entry: Optional[ModelEntry], licence: str, source: str) -> Dict[str, Any]:
-    """Under which terms a network is had, and from whom; the user's own word for the licence counts most."""
+    """Licence and source of a network; a licence that the user states takes precedence."""
     if entry is None or licence:
         return {"licence": licence or UNKNOWN_LICENCE, "source": entry.source if entry else source}
     published = {"licence": entry.licence, "source": entry.source}
@@ -102,28 +96,23 @@ def terms(entry: Optional[ModelEntry], licence: str, source: str) -> Dict[str, A
 
 
 def takes_plain_pixels(entry: ModelEntry) -> bool:
-    """Whether mean and scale are inside the network."""
+    """Whether the network subtracts the mean and scales its input itself."""
     return entry.preprocessing == dataclasses.replace(entry.preprocessing, mean=(0.0, 0.0, 0.0), divisor=1.0)
-
-
-def _is_public(entry: ModelEntry, catalog: Catalog) -> bool:
-    """Names of the user's own models, and of those that come with this program, say nothing of other files."""
-    return entry.source_file == catalog.path and not entry.built_in
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _sides(size: Any) -> str:
+def _size_text(size: Any) -> str:
     return "x".join(map(str, size))
 
 
 def plain_number(value: float) -> float:
-    """104 instead of 104.0, as one would write it."""
+    """104 instead of 104.0."""
     return int(value) if value == int(value) else value
 
 
-def in_words(facts: Facts) -> str:
-    told = ("channels", "mean", "divisor", "landmark_scale", "enlarge", "min_score", "threshold")
-    return ", ".join(f"{key} {facts[key]}" for key in told if key in facts)
+def facts_text(facts: Mapping[str, Any]) -> str:
+    keys = ("channels", "mean", "divisor", "landmark_scale", "enlarge", "min_score", "threshold")
+    return ", ".join(f"{key} {facts[key]}" for key in keys if key in facts)

@@ -1,4 +1,4 @@
-"""The user's own models: a catalogue beside the shipped one, which `git pull` never touches."""
+"""The user's own models: a catalogue next to the shipped one, which updates never touch."""
 
 from __future__ import annotations
 
@@ -16,43 +16,38 @@ from app.models.catalog import Catalog
 from app.models.entry import MY_MODELS
 from app.text import megabytes
 
-HEADING = """# Your own models: what `python -m app engines import` has written, and what you add by hand.
-# The same keys as in catalog.yaml, which explains them. This file is yours: updates leave it alone.
+HEADING = """# Your own models, written by `python -m app engines import` or added by hand.
+# The keys are those of catalog.yaml, which explains them. Updates do not change this file.
 """
 
 
 def name_for(stem: str, catalog: Catalog) -> str:
-    """A name for the catalogue from a file's name; `my_` in front where a shipped model has it already."""
+    """A model name from a file name, with the prefix `my_` if a shipped model has that name."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "model"
     return f"my_{name}" if name in shipped_names(catalog) else name
 
 
 class NameTakenError(ModelError):
-    """There is such a model of the user's already, and no word that it may be replaced."""
+    """The user has a model with this name, and did not ask to replace it."""
 
 
-def check_name(name: str, catalog: Catalog, replace: bool, brought: Optional[Path] = None) -> None:
-    """Raises unless a model may be installed under this name; the file that was `brought` is not in its own way."""
-    _require_readable(catalog)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ModelError(f"{name!r} cannot be a model's name: letters, digits, _ and - are allowed")
-    if name in shipped_names(catalog):
-        raise ModelError(f"{catalog.path.name} has a model {name!r} already: choose another name with --name")
-    target = model_file(catalog, name)
-    is_in_the_way = target.exists() and not is_in_place(brought, catalog, name)
-    if not replace and is_in_the_way and name not in catalog.entries and name not in catalog.invalid:
-        raise ModelError(
-            f"{target} is there but is no model yet: import that file itself, or --replace overwrites it, or --name "
-            "gives another name"
-        )
-    if not replace and (name in catalog.entries or name in catalog.invalid):
-        raise NameTakenError(f"there is a model {name!r} already ({target}): say --replace, or --name for another name")
-
-
-def _require_readable(catalog: Catalog) -> None:
-    """What the user wrote is left alone where it is not understood."""
+def check_name(name: str, catalog: Catalog, replace: bool, original: Optional[Path] = None) -> None:
+    """Raises if a model may not be installed under this name. `original`: the file that is imported."""
     if catalog.file_error:
         raise ModelError(catalog.file_error)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ModelError(f"{name!r}: invalid name for a model; letters, digits, _ and - are allowed")
+    if name in shipped_names(catalog):
+        raise ModelError(f"{catalog.path.name} already has a model {name!r}: choose another name with --name")
+    target = model_file(catalog, name)
+    is_in_the_way = target.exists() and not is_in_place(original, catalog, name)
+    if not replace and is_in_the_way and name not in catalog.entries and name not in catalog.invalid:
+        raise ModelError(
+            f"{target} exists, but is not in the catalogue: import that file itself, overwrite it with --replace, or "
+            "choose another name with --name"
+        )
+    if not replace and (name in catalog.entries or name in catalog.invalid):
+        raise NameTakenError(f"the model {name!r} already exists ({target}): use --replace, or another --name")
 
 
 def shipped_names(catalog: Catalog) -> List[str]:
@@ -67,43 +62,44 @@ def model_file(catalog: Catalog, name: str) -> Path:
     return catalog.path.with_name(f"{name}.onnx")
 
 
-def is_in_place(brought: Optional[Path], catalog: Catalog, name: str) -> bool:
-    """Whether a file lies already where the model of this name belongs."""
-    return brought is not None and brought.resolve() == model_file(catalog, name).resolve()
+def is_in_place(original: Optional[Path], catalog: Catalog, name: str) -> bool:
+    """Whether a file is already where the model of this name belongs."""
+    return original is not None and original.resolve() == model_file(catalog, name).resolve()
 
 
 def require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise ModelError(f"{folder.resolve()} has {megabytes(free)} free, {megabytes(size)} are needed")
+        raise ModelError(f"{folder.resolve()}: {megabytes(free)} free, {megabytes(size)} needed")
 
 
 def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str, Any]) -> None:
-    """Moves the network's file into its place and writes its entry, instead of an older one of this name.
+    """Moves the file of the network into place and writes its entry, replacing an older one of this name.
 
-    Everything else in the file of entries stays as it is, comments too. If the entry cannot be written, the older
-    network is put back. Whoever kills the program between the two finds an entry that does not fit its file; importing
-    again mends that.
+    The rest of the file of entries, including comments, is not changed. If the entry cannot be written, the older
+    network is restored. If the program is killed in between, the entry does not match its file; importing again fixes
+    that.
     """
-    _require_readable(catalog)
+    if catalog.file_error:
+        raise ModelError(catalog.file_error)
     path = my_models_file(catalog)
     text = path.read_text(encoding="utf-8") if path.is_file() else HEADING
     entry = yaml.safe_dump({name: dict(facts)}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     extended = f"{_without(text, name).rstrip()}\n\n{entry}"
     if name not in _parsed(path, extended):
-        raise ModelError(f"{path}: an entry cannot be added at its end; are all its lines 'name:' with indented ones?")
+        raise ModelError(f"{path}: an entry cannot be appended; is the file a mapping, with one name per entry?")
     with _moved_into_place(network, model_file(catalog, name)):
         write_model_file(path, extended.encode())
 
 
 @contextlib.contextmanager
 def _moved_into_place(network: Path, target: Path) -> Iterator[None]:
-    """`network` stands in the place of `target` from then on, unless the block fails."""
+    """Moves `network` to `target`, and restores the old file if the block fails."""
     before = target.with_name(f".{target.name}.before")
     if network.resolve() == target.resolve():
         yield
         return
-    before.unlink(missing_ok=True)  # of a program that was killed
+    before.unlink(missing_ok=True)  # left by a program that was killed
     try:
         if target.exists():
             target.replace(before)
@@ -119,7 +115,7 @@ def _moved_into_place(network: Path, target: Path) -> Iterator[None]:
 
 
 def write_model_file(path: Path, content: bytes) -> None:
-    """All of it or nothing, even if the power fails."""
+    """Writes the file atomically."""
     try:
         write_whole(path, content)
     except OSError as error:
@@ -127,7 +123,7 @@ def write_model_file(path: Path, content: bytes) -> None:
 
 
 def _without(text: str, name: str) -> str:
-    """The file without the entry of this name: from its line up to the next one that is not indented."""
+    """The text without the entry of this name, which ends before the next line that is not indented."""
     kept, is_inside = [], False
     for line in text.splitlines():
         if line and not line[0].isspace():

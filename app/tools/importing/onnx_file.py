@@ -1,4 +1,4 @@
-"""ONNX files: read whole or refused, brought to an opset that old boards read, and fixed to a batch and a size."""
+"""ONNX files: checked, converted to an opset that old boards support, and changed to another batch and size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from app.errors import ModelError
 from app.inference.onnx_damage import NOT_WHOLE
 from app.tools.importing.inner_batch import free_inner_batch, resize_by_factors
 from app.tools.importing.onnx_writer import IR_VERSION, OPSET
-from app.tools.importing.packages import require_packages
+from app.tools.machine import require_packages
 
 FREE = 0
-"""A batch of any size."""
+"""Dynamic batch."""
 
 FREE_SIZE = (FREE, FREE)
-"""Pictures of any size."""
+"""Dynamic height and width."""
 
 _FIRST_NODES = 8
 
 
 def onnx_package() -> Any:
-    require_packages("onnx")
+    require_packages("this import", "onnx")
     import onnx
 
     return onnx
@@ -33,37 +33,31 @@ def load_onnx(path: Path) -> Any:
     """The file as an `onnx.ModelProto`, checked."""
     onnx = onnx_package()
     from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import uses_external_data
 
     try:
         model = onnx.load(str(path), load_external_data=False)
         if not model.graph.node or not model.graph.input:
-            raise ModelError(f"{path}: this is no ONNX network: it has no operations")
-        _refuse_parts_elsewhere(path, model)
+            raise ModelError(f"{path}: not an ONNX network: it has no operations")
+        if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+            # Such a tensor may refer to any file of this machine.
+            raise ModelError(
+                f"{path}: its weights are in other files; save it as one file, which can be imported:\n"
+                f"  python -c \"import onnx; onnx.save(onnx.load('{path.name}'), 'whole.onnx')\""
+            )
         onnx.checker.check_model(model)
     except DecodeError as error:
         raise ModelError(f"{path}: {NOT_WHOLE}") from error
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         detail = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise ModelError(f"{path}: this is no complete ONNX file: {detail}") from error
+        raise ModelError(f"{path}: not a valid ONNX file: {detail}") from error
     return model
 
 
-def _refuse_parts_elsewhere(path: Path, model: Any) -> None:
-    """A network may say that its weights lie in any other file of this machine."""
-    from onnx.external_data_helper import uses_external_data
-
-    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
-        raise ModelError(
-            f"{path}: its weights lie in other files; put all into one, which can be imported:\n"
-            f"  python -c \"import onnx; onnx.save(onnx.load('{path.name}'), 'whole.onnx')\""
-        )
-
-
 def with_old_opset(model: Any) -> Tuple[Any, str]:
-    """The model in an opset that every supported TensorRT reads, and what there is to say of it.
+    """The model in an opset that every supported TensorRT reads, and a remark for the user.
 
-    Most operators of a newer one only take more types. What really changed its meaning shows when the answers are
-    compared.
+    Most operators of newer opsets only accept more types. A real change of meaning shows when the outputs are compared.
     """
     onnx = onnx_package()
     found = next((domain.version for domain in model.opset_import if domain.domain in ("", "ai.onnx")), 0)
@@ -81,14 +75,14 @@ def with_old_opset(model: Any) -> Tuple[Any, str]:
         onnx.checker.check_model(lowered, full_check=True)
     except (onnx.defs.SchemaError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
         return model, (
-            f"it is written in opset {found} and uses what {OPSET} does not have: TensorRT 8.2 (JetPack 4) will not "
-            "read it; newer ones and the other backends do"
+            f"it needs opset {found}: TensorRT 8.2 (JetPack 4) supports only {OPSET}; newer versions and the other "
+            "backends can run it"
         )
-    return lowered, f"brought from opset {found} down to {OPSET}, which TensorRT 8.2 reads"
+    return lowered, f"converted from opset {found} to {OPSET}, which TensorRT 8.2 supports"
 
 
 def _drop_newer_defaults(node: Any, opset: int) -> None:
-    """Takes attributes away that the old opset does not know, where they only say what goes without saying."""
+    """Removes attributes that the old opset does not have, if they have their default value."""
     onnx = onnx_package()
     old = onnx.defs.get_schema(node.op_type, OPSET, node.domain).attributes
     new = onnx.defs.get_schema(node.op_type, opset, node.domain).attributes
@@ -100,13 +94,13 @@ def _drop_newer_defaults(node: Any, opset: int) -> None:
 
 
 def network_inputs(model: Any) -> List[Any]:
-    """The inputs that have to be fed: old files list their weights among the inputs as well."""
+    """The real inputs: old files also list their weights as inputs."""
     stored = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in stored]
 
 
 def input_shape(model: Any) -> Tuple[Optional[int], ...]:
-    """Of the only input; None for what is free."""
+    """The shape of the only input; None for dynamic dimensions."""
     inputs = network_inputs(model)
     if len(inputs) != 1:
         raise ModelError(f"expected a network with one input, found {', '.join(value.name for value in inputs)}")
@@ -115,14 +109,14 @@ def input_shape(model: Any) -> Tuple[Optional[int], ...]:
 
 
 def set_input_shape(model: Any, batch: Optional[int], size: Optional[Tuple[int, int]]) -> Any:
-    """A copy that takes batches of this many (FREE: any) and pictures of this size; None leaves each as it is.
+    """A copy with this batch (FREE: dynamic) and this size; None leaves each unchanged.
 
-    Whether it still answers the same is not known yet, nor what the outputs' shapes become: see `state_output_shapes`.
+    The caller has to check the outputs, and to set their shapes with `state_output_shapes`.
     """
     onnx = onnx_package()
     before = input_shape(model)
     if len(before) != 4:
-        raise ModelError(f"expected one input N x 3 x height x width, found one of {len(before)} dimensions")
+        raise ModelError(f"expected an input of N x 3 x height x width, found one with {len(before)} dimensions")
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     if batch is not None and before[0] is not None and batch != before[0]:
@@ -131,17 +125,17 @@ def set_input_shape(model: Any, batch: Optional[int], size: Optional[Tuple[int, 
         resize_by_factors(changed)
     dims = network_inputs(changed)[0].type.tensor_type.shape.dim
     if batch is not None:
-        _set(dims[0], batch or "batch")
+        _set_dimension(dims[0], batch or "batch")
     for dim, length, side in zip(dims[2:], size[::-1] if size else (), ("height", "width")):
-        _set(dim, length or side)
+        _set_dimension(dim, length or side)
     del changed.graph.value_info[:]
     return changed
 
 
 def with_named_sides(model: Any) -> Any:
-    """Free lengths of the input by names of their own.
+    """Gives each dynamic dimension of the input its own name.
 
-    Some exporters call width and height by one name, which TensorRT takes as a promise that they are equal.
+    Some exporters use one name for width and height, from which TensorRT concludes that they are equal.
     """
     inputs = network_inputs(model)
     dims = inputs[0].type.tensor_type.shape.dim if len(inputs) == 1 else ()
@@ -152,18 +146,18 @@ def with_named_sides(model: Any) -> Any:
     changed.CopyFrom(model)
     for dim, name in zip(network_inputs(changed)[0].type.tensor_type.shape.dim, ("batch", "planes", "height", "width")):
         if dim.dim_param:
-            _set(dim, name)
+            _set_dimension(dim, name)
     return changed
 
 
 def forget_output_shapes(model: Any) -> None:
-    """Leaves open what follows from a shape that has changed."""
+    """Removes the output shapes, which are wrong after a change of the input shape."""
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
 
 
 def state_output_shapes(model: Any, runs: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """Writes down the outputs' shapes as they were seen in runs with different batches and sizes."""
+    """Sets the output shapes that were observed in runs with different batches and sizes."""
     onnx = onnx_package()
     for output in model.graph.output:
         seen = [run[output.name].shape for run in runs]
@@ -176,23 +170,24 @@ def state_output_shapes(model: Any, runs: Sequence[Mapping[str, np.ndarray]]) ->
 
 
 def scales_inside(model: Any) -> bool:
-    """Whether the network itself subtracts the mean and scales, so that it wants plain pixels, 0 to 255."""
+    """Whether the network itself subtracts the mean and scales, so that its input is pixels from 0 to 255."""
     first = {node.op_type for node in list(model.graph.node)[:_FIRST_NODES]}
     fed = network_inputs(model)[0].name
     takes_input = {node.op_type for node in model.graph.node if fed in node.input}
     return bool(takes_input & {"Sub", "Mul"}) and {"Sub", "Mul"} <= first
 
 
-def _set(dim: Any, value: Any) -> None:
+def facts_for(model: Any, facts: Mapping[str, Any]) -> Dict[str, Any]:
+    """The usual facts of a family, corrected by what the graph shows."""
+    if scales_inside(model):
+        return {**facts, "mean": [0, 0, 0], "divisor": 1}
+    return dict(facts)
+
+
+def _set_dimension(dim: Any, value: Any) -> None:
+    """A number is a fixed length, a text is the name of a dynamic one."""
     dim.Clear()
     if isinstance(value, int):
         dim.dim_value = value
     else:
         dim.dim_param = value
-
-
-def facts_for(model: Any, facts: Mapping[str, Any]) -> Dict[str, Any]:
-    """A family's usual facts, corrected by what the graph shows."""
-    if scales_inside(model):
-        return {**facts, "mean": [0, 0, 0], "divisor": 1}
-    return dict(facts)

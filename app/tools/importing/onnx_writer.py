@@ -1,4 +1,4 @@
-"""Architectures as ONNX graphs of plain operators, which every runtime from TensorRT 8.2 on builds."""
+"""Architectures as ONNX graphs of plain operators, which every runtime since TensorRT 8.2 supports."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from app.errors import ModelError
 from app.tools.importing.architectures import ARCHITECTURES, ONLY_MEASURED, Architecture
 from app.tools.importing.my_models import write_model_file
-from app.tools.importing.operations import Norm, Operations
+from app.tools.importing.operations import Convolution, Linear, Norm, Operations
 from app.tools.importing.weights import RandomWeights, WeightSource
 
 OPSET = 13
-"""The newest that TensorRT 8.2 reads."""
+"""The latest that TensorRT 8.2 supports."""
 IR_VERSION = 7
 INPUT = "input"
 
 
 def write_onnx(architecture: Architecture, weights: WeightSource) -> Any:
-    """The architecture with these weights as an `onnx.ModelProto`; batch, and a detector's size, are left free."""
+    """The architecture with these weights as an `onnx.ModelProto`, with dynamic batch and dynamic size of detectors."""
     from onnx import TensorProto, checker, helper
 
     net = _OnnxOperations(weights, architecture.epsilon_of)
@@ -48,7 +48,7 @@ def write_architecture(name: str, path: Path, seed: int = 0) -> None:
 
 
 class _OnnxOperations(Operations):
-    """Adds a node for every operation. Normalisations go into the weights before them wherever there are any."""
+    """Adds a node for each operation. A normalisation is folded into the weights before it, if there are any."""
 
     def __init__(self, weights: WeightSource, epsilon_of: Callable[[str], float]) -> None:
         super().__init__(weights, epsilon_of)
@@ -59,17 +59,8 @@ class _OnnxOperations(Operations):
         producer = next(node for node in self.nodes if tensor in node.output)
         producer.output[0] = name
 
-    def _conv(
-        self,
-        maps: str,
-        weight: np.ndarray,
-        bias: Optional[np.ndarray],
-        stride: int,
-        padding: int,
-        groups: int,
-        norm: Optional[Norm],
-    ) -> str:
-        weight, bias = _fold(weight, bias, norm)
+    def _conv(self, maps: str, conv: Convolution) -> str:
+        weight, bias = _fold(conv.weight, conv.bias, conv.norm)
         inputs = [maps, self._constant("weight", weight)]
         if bias is not None:
             inputs.append(self._constant("bias", bias))
@@ -77,9 +68,9 @@ class _OnnxOperations(Operations):
             "Conv",
             inputs,
             kernel_shape=list(weight.shape[2:]),
-            strides=[stride, stride],
-            pads=[padding] * 4,
-            group=groups,
+            strides=[conv.stride, conv.stride],
+            pads=[conv.padding] * 4,
+            group=conv.groups,
         )
 
     def _norm(self, maps: str, norm: Norm) -> str:
@@ -89,8 +80,8 @@ class _OnnxOperations(Operations):
     def _prelu(self, maps: str, slopes: np.ndarray) -> str:
         return self._node("PRelu", [maps, self._constant("slope", slopes.reshape(-1, 1, 1))])
 
-    def _linear(self, rows: str, weight: np.ndarray, bias: Optional[np.ndarray], norm: Optional[Norm]) -> str:
-        weight, bias = _fold(weight, bias, norm)
+    def _linear(self, rows: str, linear: Linear) -> str:
+        weight, bias = _fold(linear.weight, linear.bias, linear.norm)
         inputs = [rows, self._constant("weight", weight)]
         if bias is not None:
             inputs.append(self._constant("bias", bias))
@@ -149,7 +140,7 @@ class _OnnxOperations(Operations):
 def _fold(
     weight: np.ndarray, bias: Optional[np.ndarray], norm: Optional[Norm]
 ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
-    """Weight and bias that do the normalisation as well."""
+    """Weight and bias that include the normalisation."""
     if norm is None:
         return weight, bias
     factor, summand = norm.folded()

@@ -1,8 +1,8 @@
-"""The few operations of which the known networks are made.
+"""The operations that the known networks consist of.
 
-An architecture is one function over them. Whoever carries the operations out decides what comes of it: an ONNX graph
-(`onnx_writer.py`), PyTorch's own result (`torch_reference.py`) or NumPy's (`numpy_reference.py`). So no network is
-written twice, and what was written is compared with somebody else's arithmetic.
+An architecture is one function of these operations. Their implementation decides about the result: an ONNX graph
+(`onnx_writer.py`), or the outputs of the network as PyTorch or NumPy compute them (`references.py`). So each network is
+defined once, and the ONNX graph is compared with an independent implementation.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from app.tools.importing.weights import WeightSource
 
 PYTORCH_EPSILON = 1e-5
-"""Of a normalisation of which nothing else is said."""
+"""The default of PyTorch's normalisations."""
 
 
 class Norm(NamedTuple):
-    """A batch normalisation as it stands after training."""
+    """A batch normalisation after training."""
 
     scale: np.ndarray
     shift: np.ndarray
@@ -33,13 +33,32 @@ class Norm(NamedTuple):
         return factor, self.shift - self.mean * factor
 
 
+class Convolution(NamedTuple):
+    """A convolution and the normalisation after it."""
+
+    weight: np.ndarray
+    bias: Optional[np.ndarray]
+    stride: int
+    padding: int
+    groups: int
+    norm: Optional[Norm]
+
+
+class Linear(NamedTuple):
+    """A fully connected layer and the normalisation after it."""
+
+    weight: np.ndarray
+    bias: Optional[np.ndarray]
+    norm: Optional[Norm]
+
+
 class Operations(ABC):
-    """Takes weights by name and carries operations out on feature maps, N x C x H x W, of whatever kind."""
+    """Operations on feature maps, N x C x H x W, of any type. Weights are taken by name."""
 
     def __init__(
         self, weights: WeightSource, epsilon_of: Callable[[str], float] = lambda name: PYTORCH_EPSILON
     ) -> None:
-        """`epsilon_of` a normalisation, by its name."""
+        """`epsilon_of`: the epsilon of the normalisation with this name."""
         self._weights = weights
         self._epsilon_of = epsilon_of
 
@@ -60,9 +79,8 @@ class Operations(ABC):
         inputs, outputs = channels
         weight = self._weights.take(f"{name}.weight", (outputs, inputs // groups, *kernel))
         bias_values = self._weights.take(f"{name}.bias", (outputs,)) if bias else None
-        return self._conv(
-            maps, weight, bias_values, stride, padding, groups, self._norm_named(norm, outputs) if norm else None
-        )
+        parts = self._norm_named(norm, outputs) if norm else None
+        return self._conv(maps, Convolution(weight, bias_values, stride, padding, groups, parts))
 
     def norm(self, maps: Any, name: str, channels: int) -> Any:
         """A normalisation that follows no convolution."""
@@ -76,7 +94,7 @@ class Operations(ABC):
         inputs, outputs = sizes
         weight = self._weights.take(f"{name}.weight", (outputs, inputs))
         bias_values = self._weights.take(f"{name}.bias", (outputs,)) if bias else None
-        return self._linear(rows, weight, bias_values, self._norm_named(norm, outputs) if norm else None)
+        return self._linear(rows, Linear(weight, bias_values, self._norm_named(norm, outputs) if norm else None))
 
     def _norm_named(self, name: str, channels: int) -> Norm:
         parts = ("weight", "bias", "running_mean", "running_var")
@@ -84,16 +102,7 @@ class Operations(ABC):
         return Norm(scale, shift, mean, variance, self._epsilon_of(name))
 
     @abstractmethod
-    def _conv(
-        self,
-        maps: Any,
-        weight: np.ndarray,
-        bias: Optional[np.ndarray],
-        stride: int,
-        padding: int,
-        groups: int,
-        norm: Optional[Norm],
-    ) -> Any: ...
+    def _conv(self, maps: Any, conv: Convolution) -> Any: ...
 
     @abstractmethod
     def _norm(self, maps: Any, norm: Norm) -> Any: ...
@@ -102,11 +111,11 @@ class Operations(ABC):
     def _prelu(self, maps: Any, slopes: np.ndarray) -> Any: ...
 
     @abstractmethod
-    def _linear(self, rows: Any, weight: np.ndarray, bias: Optional[np.ndarray], norm: Optional[Norm]) -> Any: ...
+    def _linear(self, rows: Any, linear: Linear) -> Any: ...
 
     @abstractmethod
     def relu(self, maps: Any, slope: float = 0.0) -> Any:
-        """What is negative is multiplied by `slope`."""
+        """Negative values are multiplied by `slope`."""
 
     @abstractmethod
     def add(self, first: Any, second: Any) -> Any: ...
@@ -143,7 +152,7 @@ class Operations(ABC):
 
 
 class Declaration(Operations):
-    """Carries nothing out: an architecture run on it only says which weights it wants."""
+    """Computes nothing: running an architecture with it shows which weights it has."""
 
     def _nothing(self, *_: Any, **__: Any) -> None:
         return None

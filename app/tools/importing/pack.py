@@ -1,4 +1,4 @@
-"""Packs: zip files with several ONNX networks, as InsightFace hands them out."""
+"""Packs: zip files with several ONNX networks, as InsightFace publishes them."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from app.errors import ModelError
 from app.text import megabytes
 from app.tools.importing.my_models import require_space
 
-MOST_BYTES = 2 << 30
-"""Of one network: more than any for faces has."""
+MAX_NETWORK_BYTES = 2 << 30
+"""More than any face network has."""
 
-MOST_NETWORKS = 50
+MAX_NETWORKS = 50
 WEIGHTS = (".pth", ".pt", ".ckpt", ".wts")
-"""How files end that can be imported, but one by one."""
+"""Suffixes of files that can only be imported one by one."""
 
 _BLOCK = 1 << 20
 
 
 def is_pack(path: Path) -> bool:
-    """Whether it is a zip file with ONNX networks in it."""
+    """Whether it is a zip file that contains ONNX networks."""
     return zipfile.is_zipfile(path) and bool(_networks(path))
 
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[List[Path]]:
-    """The pack's networks as files of their own in a folder that is gone afterwards.
+    """The networks of the pack as files in a temporary folder.
 
-    Only the last part of a name is used, so that nothing lands outside the folder; what a name or a size in the
-    archive claims is not believed.
+    Names and sizes in the archive are not trusted: only the last part of a name is used, so that no file is written
+    outside the folder.
     """
     members = _networks(path)
-    if len(members) > MOST_NETWORKS:
-        raise ModelError(f"{path}: {len(members)} networks are too many for a pack; at most {MOST_NETWORKS} are taken")
+    if len(members) > MAX_NETWORKS:
+        raise ModelError(f"{path}: {len(members)} networks in a pack; the maximum is {MAX_NETWORKS}")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        require_space(Path(folder), sum(min(member.file_size, MOST_BYTES) for member in members))
+        require_space(Path(folder), sum(min(member.file_size, MAX_NETWORK_BYTES) for member in members))
         files = []
         for member in members:
             target = Path(folder) / _file_name(member)
             if target in files:
-                raise ModelError(f"{path}: two networks in this pack are called {target.name}")
+                raise ModelError(f"{path}: two networks in this pack have the name {target.name}")
             _extract(path, archive, member, target)
             files.append(target)
         yield files
 
 
 def other_files(path: Path) -> List[str]:
-    """What is in the zip file beside networks, without what systems hide in it."""
+    """The other files in the zip file, without hidden ones."""
     networks = {member.filename for member in _networks(path)}
     return [_file_name(member) for member in _files(path) if member.filename not in networks]
 
@@ -78,8 +78,8 @@ def _extract(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, targ
         with archive.open(member) as source, target.open("wb") as file:
             for block in iter(lambda: source.read(_BLOCK), b""):
                 size += len(block)
-                if size > MOST_BYTES:
-                    raise ModelError(f"{path}: {target.name} is larger than {megabytes(MOST_BYTES)}: no network is")
+                if size > MAX_NETWORK_BYTES:
+                    raise ModelError(f"{path}: {target.name} is larger than {megabytes(MAX_NETWORK_BYTES)}")
                 file.write(block)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
         raise ModelError(f"{path}: {target.name} cannot be unpacked: {error}") from error

@@ -1,29 +1,28 @@
-"""A network's numbers by name, as they came from a file, or drawn by lot where only the speed matters."""
+"""The weights of a network by name: from a file, or random if only the speed matters."""
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Protocol, Set, Tuple
+from typing import Dict, Mapping, Protocol, Tuple
 
 import numpy as np
 
 from app.errors import ModelError
 
 COUNTER = "num_batches_tracked"
-"""PyTorch keeps it beside every normalisation; it has no part in the result."""
+"""A counter of PyTorch's normalisations that does not influence the outputs."""
 
 
 class WeightSource(Protocol):
-    """Where an architecture gets its numbers from."""
+    """Where an architecture gets its weights from."""
 
     def take(self, name: str, shape: Tuple[int, ...]) -> np.ndarray: ...
 
 
 class Weights:
-    """Numbers from a file. Formats that store no shapes, such as `.wts`, are given theirs by the architecture."""
+    """Weights from a file. In formats without shapes, such as `.wts`, the shapes come from the architecture."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._arrays = arrays
-        self._taken: Set[str] = set()
 
     def take(self, name: str, shape: Tuple[int, ...]) -> np.ndarray:
         array = self._arrays.get(name)
@@ -32,16 +31,11 @@ class Weights:
         is_flat = array.ndim == 1 and array.size == int(np.prod(shape))
         if array.shape != shape and not is_flat:
             raise ModelError(f"the weights {name!r} should have the shape {shape}, but have {array.shape}")
-        self._taken.add(name)
         return np.asarray(array, np.float32).reshape(shape)
-
-    def left_over(self) -> Tuple[str, ...]:
-        """What the file has and the architecture did not ask for."""
-        return tuple(name for name in self._arrays if name not in self._taken and not name.endswith(COUNTER))
 
 
 class RandomWeights:
-    """Numbers of the right shapes that keep the signal's size from layer to layer: as fast as trained ones."""
+    """Random weights that keep the magnitude of the signal from layer to layer, and are as fast as trained ones."""
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
@@ -57,7 +51,7 @@ class RandomWeights:
 
 
 class DeclaredWeights:
-    """Only notes what is asked for: the names and shapes that an architecture expects."""
+    """Records the names and shapes of the weights that an architecture takes."""
 
     def __init__(self) -> None:
         self.shapes: Dict[str, Tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""`.wts` text files: as many lines as the first one says, each `name count hex hex …`, big-endian float32."""
+"""`.wts` text files: the number of weights, then a line for each, `name count hex hex …`, big-endian float32."""
 
 from __future__ import annotations
 
@@ -42,24 +42,22 @@ _LAYER_PARTS = {"conv2d": "conv", "batchnorm": "bn", "relu": "prelu"}
 
 
 def read_wts(path: Path) -> Dict[str, np.ndarray]:
-    """All weights, flat: the format keeps no shapes."""
+    """All weights as flat arrays: the format has no shapes."""
     arrays: Dict[str, np.ndarray] = {}
     with path.open("rb") as file:
         first = file.readline(100).strip()
         if not first.isdigit():
-            raise ModelError(f"{path}: a .wts file begins with the number of its weights, this one with {first!r}")
+            raise ModelError(f"{path}: a .wts file starts with the number of its weights, this one with {first!r}")
         for line in file:
             if line.strip():
-                name, values = _weights(path, line, len(arrays) + 2)
+                name, values = _parse_line(path, line, len(arrays) + 2)
                 arrays[name] = values
     if len(arrays) != int(first):
-        raise ModelError(
-            f"{path}: the file says that it has {int(first)} weights, but {len(arrays)} are there; is it complete?"
-        )
+        raise ModelError(f"{path}: expected {int(first)} weights, found {len(arrays)}; is the file complete?")
     return arrays
 
 
-def _weights(path: Path, line: bytes, number: int) -> Tuple[str, np.ndarray]:
+def _parse_line(path: Path, line: bytes, number: int) -> Tuple[str, np.ndarray]:
     parts = line.split(None, 2)
     if len(parts) < 2 or not parts[1].isdigit():
         raise ModelError(f"{path}, line {number}: expected a name, a number and hexadecimal values")
@@ -68,10 +66,10 @@ def _weights(path: Path, line: bytes, number: int) -> Tuple[str, np.ndarray]:
     try:
         values = binascii.unhexlify(b"".join(digits.split()))
     except binascii.Error as error:
-        raise ModelError(f"{path}, line {number}: {name} holds something that is not hexadecimal") from error
+        raise ModelError(f"{path}, line {number}: the values of {name} are not hexadecimal") from error
     if len(values) != 4 * count:
         raise ModelError(
-            f"{path}, line {number}: {name} should have {count} values, {len(values) // 4} are there; is it complete?"
+            f"{path}, line {number}: expected {count} values of {name}, found {len(values) // 4}; is the file complete?"
         )
     return name, np.frombuffer(values, ">f4").astype(np.float32)
 
@@ -80,16 +78,16 @@ def is_mxnet(arrays: Dict[str, np.ndarray]) -> bool:
     return any(name.endswith("_moving_var") for name in arrays)
 
 
-def named_as_in_pytorch(path: Path, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """InsightFace's MXNet networks for ArcFace under the names of the same network in PyTorch."""
+def with_pytorch_names(path: Path, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """Renames the weights of InsightFace's MXNet networks for ArcFace to the names of the same network in PyTorch."""
     if "stage4_unit1_bn1_gamma" in arrays and "pre_fc1_weight" in arrays:
-        renamed = _in_resnet
+        renamed = _resnet_layer_name
     elif "conv_6dw7_7_conv2d_weight" in arrays:
-        renamed = _in_mobilefacenet
+        renamed = _mobilefacenet_layer_name
     else:
         raise ModelError(
-            f"{path}: these are weights of an MXNet network other than ArcFace's ResNets (conv0, stage1_unit1_bn1 … "
-            "pre_fc1, fc1) and MobileFaceNet (conv_1, conv_2_dw, dconv_23 … conv_6dw7_7, pre_fc1, fc1): export the "
+            f"{path}: weights of an unknown MXNet network. Known are ArcFace's ResNets (conv0, stage1_unit1_bn1 … "
+            "pre_fc1, fc1) and MobileFaceNet (conv_1, conv_2_dw, dconv_23 … conv_6dw7_7, pre_fc1, fc1). Export the "
             "network as ONNX and import that"
         )
     named = {}
@@ -99,7 +97,7 @@ def named_as_in_pytorch(path: Path, arrays: Dict[str, np.ndarray]) -> Dict[str, 
     return named
 
 
-def _in_resnet(layer: str, part: str) -> str:
+def _resnet_layer_name(layer: str, part: str) -> str:
     for pattern, ours in _RESNET_LAYERS:
         if re.search(pattern, layer):
             layer = re.sub(pattern, ours, layer)
@@ -108,7 +106,7 @@ def _in_resnet(layer: str, part: str) -> str:
     return f"layer{unit.group(1)}.{int(unit.group(2)) - 1}{layer[unit.end() :]}" if unit else layer
 
 
-def _in_mobilefacenet(layer: str, part: str) -> str:
+def _mobilefacenet_layer_name(layer: str, part: str) -> str:
     if layer in ("pre_fc1", "fc1"):
         return "linear1.conv" if layer == "pre_fc1" or part == "_weight" else "linear1.bn"
     rest, _, kind = layer.rpartition("_")

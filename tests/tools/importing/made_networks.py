@@ -5,9 +5,8 @@ import binascii
 import numpy as np
 
 from app.tools.importing.architectures import retinaface_on_mobilenet
-from app.tools.importing.drawn_pictures import leaves
-from app.tools.importing.measuring import network_input
-from app.tools.importing.numpy_reference import NumpyOperations
+from app.tools.importing.measuring import network_input, overlapping_discs
+from app.tools.importing.references import NumpyOperations
 from app.tools.importing.weights import RandomWeights, Weights
 
 
@@ -40,7 +39,9 @@ def trained_arrays(slope):
     """RetinaFace on MobileNet whose normalisations remember what this activation gave them."""
     arrays = random_arrays(retinaface_on_mobilenet())
     training = Training(arrays)
-    retinaface_on_mobilenet(slope).run(training, network_input(leaves((320, 320)), "bgr", (104, 117, 123), 1))
+    retinaface_on_mobilenet(slope).run(
+        training, network_input(overlapping_discs((320, 320)), "bgr", (104, 117, 123), 1)
+    )
     for name, (mean, variance) in training.seen.items():
         arrays[f"{name}.running_mean"] = mean.astype(np.float32)
         arrays[f"{name}.running_var"] = variance.astype(np.float32)

@@ -12,8 +12,7 @@ from app.tools.importing.architectures import (
     recognise,
     retinaface_on_mobilenet,
 )
-from app.tools.importing.comparing import largest_difference
-from app.tools.importing.numpy_reference import numpy_outputs
+from app.tools.importing.references import largest_difference, numpy_outputs
 from app.tools.importing.weights import Weights
 
 SMALL = {

@@ -19,18 +19,17 @@ from made_networks import (
 )
 from shipped import ROOT
 
-from app.errors import ModelError
+from app.errors import AppError, ModelError
 from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
 from app.models.loading import ModelLoader
 from app.settings import DetectionSettings, ModelSettings, Settings
 from app.tools.importing.architectures import public_mobilefacenet, retinaface_on_mobilenet
-from app.tools.importing.comparing import largest_difference, require_equal
-from app.tools.importing.drafts import Wishes
-from app.tools.importing.drawn_pictures import face
+from app.tools.importing.drafts import ImportOptions
 from app.tools.importing.importer import import_file, import_pack, kind_of
-from app.tools.importing.numpy_reference import numpy_outputs
+from app.tools.importing.measuring import drawn_face
 from app.tools.importing.onnx_file import FREE, FREE_SIZE
+from app.tools.importing.references import largest_difference, numpy_outputs, require_equal
 from app.tools.importing.weights import Weights
 from app.types import Faces
 from app.vision.attribute_models import MaskModel
@@ -60,11 +59,13 @@ def files_beside(catalog_path):
 def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, catalog_path, told):
     architecture = public_mobilefacenet(64, 6)
     arrays = random_arrays(architecture)
-    model = import_file(write_wts(tmp_path / "mine.wts", arrays), catalog_path, Wishes(licence="MIT"), told.append)
+    model = import_file(
+        write_wts(tmp_path / "mine.wts", arrays), catalog_path, ImportOptions(licence="MIT"), told.append
+    )
     entry = model.entry
     assert (entry.name, entry.task, entry.family, entry.licence) == ("mine", "embedding", "arcface", "MIT")
     assert (entry.crop, entry.dimensions, entry.preprocessing.divisor) == ((96, 112), 64, 128)
-    assert any("threshold is not known" in remark for remark in model.remarks)
+    assert any("threshold" in remark for remark in model.remarks)
     assert any("largest difference" in line for line in told)
     images = np.random.default_rng(4).uniform(-1, 1, (2, 3, 112, 96)).astype(np.float32)
     expected = numpy_outputs(architecture, Weights(arrays), images)
@@ -77,32 +78,32 @@ def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, 
 
 
 def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told):
-    model = import_file(DETECTOR, catalog_path, Wishes(name="found", batch=FREE, size=(320, 320)), told.append)
+    model = import_file(DETECTOR, catalog_path, ImportOptions(name="found", batch=FREE, size=(320, 320)), told.append)
     assert model.entry.min_sizes == ((10, 20), (32, 64), (128, 256))
     assert any(line.startswith("anchors: 10/20, 32/64, 128/256, measured") for line in told)
     detector = ModelLoader(
         Settings(models=ModelSettings(catalog=catalog_path, detector="found", backend="onnx"))
     ).open_detector()
-    found = detector.detect([face((640, 480), side) for side in (120, 240)])
+    found = detector.detect([drawn_face((640, 480), side) for side in (120, 240)])
     assert [len(faces) for faces in found] == [1, 1]
     detector.close()
 
 
 def test_a_detector_that_always_computes_several_pictures_says_so(catalog_path, told):
-    model = import_file(DETECTOR, catalog_path, Wishes(name="four", batch=4, size=(128, 128)), told.append)
+    model = import_file(DETECTOR, catalog_path, ImportOptions(name="four", batch=4, size=(128, 128)), told.append)
     assert any(remark.startswith("it always computes 4 pictures") for remark in model.remarks)
 
 
 def test_a_detector_whose_faces_nothing_tells_gets_the_usual_anchors_and_a_warning(tmp_path, catalog_path, told):
     path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
-    model = import_file(path, catalog_path, Wishes(slope=0.0), told.append)
+    model = import_file(path, catalog_path, ImportOptions(slope=0.0), told.append)
     assert model.entry.min_sizes == ((16, 32), (64, 128), (256, 512))
-    assert any("drawn faces do not decide" in line for line in told)
+    assert any(line.startswith("anchors:") and "min_sizes" in line for line in told)
 
 
 def test_a_size_that_the_network_cannot_have_is_refused(catalog_path, told):
-    with pytest.raises(ModelError, match=r"does not run on 2 pictures of 200 x 200 pixels[\s\S]*multiples of 32"):
-        import_file(DETECTOR, catalog_path, Wishes(name="small", size=(200, 200)), told.append)
+    with pytest.raises(ModelError, match=r"200 x 200 pixels[\s\S]*multiples of 32"):
+        import_file(DETECTOR, catalog_path, ImportOptions(name="small", size=(200, 200)), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
@@ -112,7 +113,7 @@ def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
 ):
     path = saved(small_scrfd(sides), tmp_path / "net.onnx")
     with pytest.raises(ModelError) as caught:
-        import_file(path, catalog_path, Wishes(size=wish), told.append)
+        import_file(path, catalog_path, ImportOptions(size=wish), told.append)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("net.onnx: ") and "641 x 480" in line and "multiples of 32" in line
     assert "--size 640x480 or --size 672x480" in line
@@ -121,54 +122,54 @@ def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
 
 def test_a_size_that_fills_the_grid_is_taken(tmp_path, catalog_path, told):
     path = saved(small_scrfd(), tmp_path / "net.onnx")
-    import_file(path, catalog_path, Wishes(size=(640, 480)), told.append)
+    import_file(path, catalog_path, ImportOptions(size=(640, 480)), told.append)
     detector = ModelLoader(
         Settings(models=ModelSettings(catalog=catalog_path, detector="net", backend="onnx"))
     ).open_detector()
-    assert detector.fixed_size == (640, 480) and len(detector.detect([face((640, 480), 200)])) == 1
+    assert detector.fixed_size == (640, 480) and len(detector.detect([drawn_face((640, 480), 200)])) == 1
     detector.close()
 
 
 def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_size(tmp_path, catalog_path, told):
     path = saved(small_centerface(), tmp_path / "centerface.onnx")
-    entry = import_file(path, catalog_path, Wishes(batch=FREE, size=FREE_SIZE), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(batch=FREE, size=FREE_SIZE), told.append).entry
     assert (entry.task, entry.family) == ("detection", "centerface")
     shape = onnx.load(str(entry.file)).graph.output[3].type.tensor_type.shape
     assert [dim.dim_value or dim.dim_param for dim in shape.dim] == ["batch", 10, "540_2", "540_3"]
     models = ModelSettings(catalog=catalog_path, detector="centerface", backend="onnx")
     detector = ModelLoader(Settings(models=models, detection=DetectionSettings(min_score=0.01))).open_detector()
-    found = detector.detect([face((640, 480), 200), face((320, 240), 100)])
+    found = detector.detect([drawn_face((640, 480), 200), drawn_face((320, 240), 100)])
     assert len(found) == 2 and len(found[0])
     detector.close()
 
 
-@pytest.mark.parametrize("wishes", [Wishes(), Wishes(batch=FREE), Wishes(size=(48, 48))])
+@pytest.mark.parametrize("wishes", [ImportOptions(), ImportOptions(batch=FREE), ImportOptions(size=(48, 48))])
 def test_a_detector_that_sees_too_little_is_refused_with_the_way_out(tmp_path, catalog_path, told, wishes):
     path = saved(small_centerface(), tmp_path / "centerface.onnx")
-    with pytest.raises(ModelError, match=r"too small to find faces in; import it .*: --size free --batch dynamic"):
+    with pytest.raises(ModelError, match=r"--size free --batch dynamic"):
         import_file(path, catalog_path, wishes, told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 def test_a_size_that_an_embedder_cannot_have_is_refused(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="fixed to 112 x 112 pixels and cannot be given another size"):
-        import_file(path, catalog_path, Wishes(size=FREE_SIZE), told.append)
+    with pytest.raises(ModelError, match="112 x 112"):
+        import_file(path, catalog_path, ImportOptions(size=FREE_SIZE), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 @pytest.mark.parametrize(("slope", "operator"), [(0.0, "Relu"), (0.1, "LeakyRelu")])
 def test_the_activation_can_be_said(tmp_path, catalog_path, told, slope, operator):
     path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
-    entry = import_file(path, catalog_path, Wishes(slope=slope), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(slope=slope), told.append).entry
     kinds = [node.op_type for node in onnx.load(str(entry.file)).graph.node]
     assert (operator == "LeakyRelu") == ("LeakyRelu" in kinds)
 
 
 def test_an_activation_for_a_network_that_has_its_own_is_refused(tmp_path, catalog_path, told):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
-    with pytest.raises(ModelError, match="--activation is for RetinaFace on MobileNet"):
-        import_file(path, catalog_path, Wishes(slope=0.1), told.append)
+    with pytest.raises(ModelError, match="--activation"):
+        import_file(path, catalog_path, ImportOptions(slope=0.1), told.append)
 
 
 def test_a_checkpoint_is_compared_with_pytorch(tmp_path, catalog_path, told):
@@ -176,15 +177,15 @@ def test_a_checkpoint_is_compared_with_pytorch(tmp_path, catalog_path, told):
     arrays = random_arrays(public_mobilefacenet(64))
     state = {f"module.{name}": torch.from_numpy(array) for name, array in arrays.items()}
     torch.save({"epoch": 3, "net_state_dict": state}, tmp_path / "net.ckpt")
-    entry = import_file(tmp_path / "net.ckpt", catalog_path, Wishes(), told.append).entry
+    entry = import_file(tmp_path / "net.ckpt", catalog_path, ImportOptions(), told.append).entry
     assert entry.crop == (112, 112) and "PyTorch" in entry.notes
 
 
 def test_an_onnx_file_that_needs_no_change_is_taken_byte_for_byte(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    model = import_file(path, catalog_path, Wishes(), told.append)
+    model = import_file(path, catalog_path, ImportOptions(), told.append)
     assert model.entry.file.read_bytes() == path.read_bytes()
-    assert any("does not prove: channels rgb" in remark for remark in model.remarks)
+    assert any("channels rgb" in remark for remark in model.remarks)
 
 
 def test_a_network_that_scales_inside_is_given_plain_pixels(tmp_path, catalog_path, told):
@@ -193,18 +194,18 @@ def test_a_network_that_scales_inside_is_given_plain_pixels(tmp_path, catalog_pa
     constants = {"mean": np.float32(127.5), "factor": np.float32(1 / 128)}
     outer = graph(nodes, {"pixels": [1, 3, 112, 112]}, {"input": [1, 3, 112, 112]}, constants)
     joined = onnx.compose.merge_models(outer, inner, io_map=[("input", "input")])
-    entry = import_file(saved(joined, tmp_path / "raw.onnx"), catalog_path, Wishes(), told.append).entry
+    entry = import_file(saved(joined, tmp_path / "raw.onnx"), catalog_path, ImportOptions(), told.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
 
 
 def test_a_file_that_the_catalogue_knows_is_installed_as_what_it_is(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "downloaded.onnx")
-    import_file(path, catalog_path, Wishes(name="temporary"), told.append)
+    import_file(path, catalog_path, ImportOptions(name="temporary"), told.append)
     mine = catalog_path.with_name("my_models.yaml")
     known = mine.read_text().replace("temporary", "w600k") + "  url: https://example.org/w600k.onnx\n"
     mine.unlink()
     catalog_path.write_text(known, encoding="utf-8")
-    model = import_file(path, catalog_path, Wishes(), told.append)
+    model = import_file(path, catalog_path, ImportOptions(), told.append)
     assert model.entry.name == "w600k" and model.entry.verified_file().name == "w600k.onnx"
     assert not mine.exists()
 
@@ -218,7 +219,7 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
         archive.write(saved(small_scrfd((100, 100)), tmp_path / "c.onnx"), "buffalo/odd.onnx")
         archive.writestr("buffalo/more.pth", b"weights")
         archive.writestr("buffalo/readme.txt", b"text")
-    imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), told.append)
+    imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, ImportOptions(), told.append)
     assert [model.entry.name for model in imported] == ["w600k_mbf"]
     assert [network.file for network in skipped if network.is_network] == [
         "1k3d68.onnx",
@@ -227,7 +228,7 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
         "more.pth",
     ]
     assert [network.file for network in skipped if not network.is_network] == ["readme.txt"]
-    assert any("unpack it and import it by itself" in network.reason for network in skipped)
+    assert any(network.file == "more.pth" and "unpack" in network.reason for network in skipped)
     assert any("68 landmarks in three dimensions" in network.reason for network in skipped)
     assert any("100 x 100" in network.reason for network in skipped)
     assert imported[0].entry.source == "w600k_mbf.onnx of pack.zip"
@@ -239,7 +240,7 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
 )
 def test_networks_that_look_at_a_found_face_are_recognised(tmp_path, catalog_path, told, side, numbers, task):
     model = looking_at_faces(side, numbers)
-    entry = import_file(saved(model, tmp_path / "net.onnx"), catalog_path, Wishes(), told.append).entry
+    entry = import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append).entry
     assert (entry.task, entry.crop) == (task, (side, side))
 
 
@@ -260,10 +261,10 @@ def telling_two_kinds(shape, name="mask_probabilities"):
 @pytest.mark.parametrize("shape", [[1, 224, 224, 3], [1, 112, 112, 3], ["n", 3, 112, 112]])
 def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path, told, shape):
     path = saved(telling_two_kinds(shape), tmp_path / "net.onnx")
-    model = import_file(path, catalog_path, Wishes(batch=FREE), told.append)
+    model = import_file(path, catalog_path, ImportOptions(batch=FREE), told.append)
     assert (model.entry.task, model.entry.family) == ("attributes", "mask")
     assert model.entry.crop == (shape[2], shape[2])
-    assert any("does not prove: channels bgr" in remark for remark in model.remarks)
+    assert any("channels bgr" in remark for remark in model.remarks)
     faces = Faces(np.array([[50.0, 40, 170, 200]] * 2), np.ones(2), np.array([FRONTAL] * 2))
     reader = MaskModel(OnnxEngine(model.entry.verified_file()), model.entry)
     found = reader.predict(np.full((240, 240, 3), 90, np.uint8), faces)
@@ -273,9 +274,9 @@ def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path
 
 def test_another_network_of_two_kinds_tells_masks_only_if_that_is_said(tmp_path, catalog_path, told):
     path = saved(telling_two_kinds([1, 3, 112, 112], "output"), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match=r"no family that this program knows[\s\S]*say so: --family mask"):
-        import_file(path, catalog_path, Wishes(), told.append)
-    assert import_file(path, catalog_path, Wishes(family="mask"), told.append).entry.family == "mask"
+    with pytest.raises(ModelError, match="--family mask"):
+        import_file(path, catalog_path, ImportOptions(), told.append)
+    assert import_file(path, catalog_path, ImportOptions(family="mask"), told.append).entry.family == "mask"
 
 
 @pytest.mark.parametrize("numbered", [False, True])
@@ -288,28 +289,28 @@ def test_the_detector_that_tells_masks_is_recognised(tmp_path, catalog_path, tol
             nodes.append(("Conv", ["data", f"weight {name}"], [name], {"strides": [stride, stride]}))
             outputs[name] = [1, channels, 480 // stride, 640 // stride]
     path = saved(graph(nodes, {"data": [1, 3, 480, 640]}, outputs, constants), tmp_path / "net.onnx")
-    entry = import_file(path, catalog_path, Wishes(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
     assert (entry.family, entry.landmark_scale) == ("retinaface_mxnet", 0.2)
 
 
 def test_a_network_of_no_family_is_refused_with_its_shapes(tmp_path, catalog_path, told):
     model = graph([("Relu", ["input"], ["x"], {})], {"input": [1, 5]}, {"x": [1, 5]})
-    with pytest.raises(ModelError, match=r"no family that this program knows[\s\S]*x 1 x 5"):
-        import_file(saved(model, tmp_path / "net.onnx"), catalog_path, Wishes(), told.append)
+    with pytest.raises(ModelError, match="x 1 x 5"):
+        import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 def test_a_wrong_family_is_contradicted(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="this is no scrfd network, it looks like arcface"):
-        import_file(path, catalog_path, Wishes(family="scrfd"), told.append)
+    with pytest.raises(ModelError, match=r"scrfd.* arcface"):
+        import_file(path, catalog_path, ImportOptions(family="scrfd"), told.append)
 
 
 def test_a_free_embedder_is_recognised_when_it_is_given_a_size(tmp_path, catalog_path, told):
     path = saved(small_embedder("n", "side"), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="--size 112x112"):
-        import_file(path, catalog_path, Wishes(), told.append)
-    entry = import_file(path, catalog_path, Wishes(size=(112, 112)), told.append).entry
+        import_file(path, catalog_path, ImportOptions(), told.append)
+    entry = import_file(path, catalog_path, ImportOptions(size=(112, 112)), told.append).entry
     assert (entry.crop, entry.dimensions) == ((112, 112), 64)
 
 
@@ -325,7 +326,7 @@ def with_prelu():
 
 def test_prelu_is_written_in_operations_that_are_fast_without_the_package_onnx(tmp_path, catalog_path, told):
     path = saved(with_prelu(), tmp_path / "net.onnx")
-    entry = import_file(path, catalog_path, Wishes(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
     content = entry.verified_file().read_bytes()
     assert b"PRelu" not in content
     images = np.random.default_rng(2).uniform(-1, 1, (1, 3, 112, 112)).astype(np.float32)
@@ -335,16 +336,16 @@ def test_prelu_is_written_in_operations_that_are_fast_without_the_package_onnx(t
 def test_a_file_that_lies_among_the_models_gets_an_entry_and_stays_as_it_is(tmp_path, catalog_path, told):
     path = saved(with_prelu(), catalog_path.with_name("net.onnx"))
     content = path.read_bytes()
-    with pytest.raises(ModelError, match="written over it: choose another name with --name"):
-        import_file(path, catalog_path, Wishes(batch=FREE), told.append)
-    model = import_file(path, catalog_path, Wishes(), told.append)
+    with pytest.raises(ModelError, match="--name"):
+        import_file(path, catalog_path, ImportOptions(batch=FREE), told.append)
+    model = import_file(path, catalog_path, ImportOptions(), told.append)
     assert model.entry.verified_file() == path and path.read_bytes() == content
-    assert any("left as it is" in remark for remark in model.remarks)
-    with pytest.raises(ModelError, match="there is a model 'net' already"):
-        import_file(path, catalog_path, Wishes(), told.append)
-    again = import_file(path, catalog_path, Wishes(replace=True, licence="MIT"), told.append)
+    assert any("--name" in remark for remark in model.remarks)
+    with pytest.raises(ModelError, match=r"'net'.*--replace"):
+        import_file(path, catalog_path, ImportOptions(), told.append)
+    again = import_file(path, catalog_path, ImportOptions(replace=True, licence="MIT"), told.append)
     assert again.entry.licence == "MIT" and path.read_bytes() == content
-    other = import_file(path, catalog_path, Wishes(name="other"), told.append)
+    other = import_file(path, catalog_path, ImportOptions(name="other"), told.append)
     assert b"PRelu" not in other.entry.verified_file().read_bytes()
     assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx", "other.onnx"]
 
@@ -355,8 +356,8 @@ def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catal
     name = "dsfd_retinanet_mobilenet"
     catalog_path.write_text(yaml.safe_dump({name: described[name]}), encoding="utf-8")
     path = write_wts(tmp_path / "RetinaFace_mobilenet025.wts", random_arrays(retinaface_on_mobilenet()))
-    usual = import_file(path, catalog_path, Wishes(name="usual", slope=0.1), told.append).entry
-    swapped = import_file(path, catalog_path, Wishes(name="swapped", slope=0.1, like=name), told.append).entry
+    usual = import_file(path, catalog_path, ImportOptions(name="usual", slope=0.1), told.append).entry
+    swapped = import_file(path, catalog_path, ImportOptions(name="swapped", slope=0.1, like=name), told.append).entry
     assert (usual.preprocessing.mean, swapped.preprocessing.mean) == ((104, 117, 123), (123, 117, 104))
     assert usual.preprocessing.channels == swapped.preprocessing.channels == "bgr"
 
@@ -379,7 +380,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path, catalog_path):
 
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(KeyboardInterrupt):
-        import_file(path, catalog_path, Wishes(), interrupt)
+        import_file(path, catalog_path, ImportOptions(), interrupt)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
@@ -389,7 +390,7 @@ def test_a_reader_that_went_away_is_not_taken_for_a_folder_that_cannot_be_writte
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, Wishes(), broken_pipe)
+        import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, ImportOptions(), broken_pipe)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
@@ -397,25 +398,25 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_written(tmp_path, ca
     path = saved(small_embedder(), tmp_path / "net.onnx")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(ModelError, match="are needed"):
-        import_file(path, catalog_path, Wishes(), told.append)
+    with pytest.raises(ModelError, match="needed"):
+        import_file(path, catalog_path, ImportOptions(), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, told, monkeypatch):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ModelError, match="pip install onnx"):
-        import_file(path, catalog_path, Wishes(), told.append)
+    with pytest.raises(AppError, match="pip install onnx"):
+        import_file(path, catalog_path, ImportOptions(), told.append)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("a.txt", b"hello", "neither a PyTorch checkpoint"),
+        ("a.txt", b"hello", "PyTorch checkpoint"),
         ("a.bin", b"", "it is empty"),
         ("a.onnx", b"", "it is empty"),
-        ("a.zip", b"PK\x03\x04cut", "whose end is missing"),
+        ("a.zip", b"PK\x03\x04cut", "is it complete"),
     ],
 )
 def test_other_files_are_refused(tmp_path, name, content, complaint):
@@ -427,8 +428,8 @@ def test_other_files_are_refused(tmp_path, name, content, complaint):
 @pytest.mark.parametrize(
     ("members", "complaint"),
     [
-        ((), "no files in this zip file"),
-        (("a/net.pth", "a/readme.txt"), r"holds net\.pth: unpack it and import that file"),
+        ((), "empty"),
+        (("a/net.pth", "a/readme.txt"), r"net\.pth.*unpack"),
         (("a.txt",), "neither ONNX networks nor a PyTorch checkpoint"),
     ],
 )
@@ -443,8 +444,8 @@ def test_zip_files_that_are_no_packs_are_refused(tmp_path, members, complaint):
 @pytest.mark.parametrize("content", [b"hello, this is no network", b"\x08\x07", bytes(100)])
 def test_an_onnx_file_that_is_none_is_refused_as_such(tmp_path, catalog_path, told, content):
     (tmp_path / "net.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"net\.onnx: this is no ONNX (file|network)"):
-        import_file(tmp_path / "net.onnx", catalog_path, Wishes(), told.append)
+    with pytest.raises(ModelError, match=r"net\.onnx: .*ONNX"):
+        import_file(tmp_path / "net.onnx", catalog_path, ImportOptions(), told.append)
 
 
 def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
@@ -460,40 +461,40 @@ def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
         for name in ("first", "second", "third"):
             archive.write(network, f"{name}.onnx")
     with pytest.raises(KeyboardInterrupt, match=r"installed: first; not installed: second\.onnx, third\.onnx"):
-        import_pack(tmp_path / "pack.zip", catalog_path, Wishes(), interrupt)
+        import_pack(tmp_path / "pack.zip", catalog_path, ImportOptions(), interrupt)
     assert files_beside(catalog_path) == ["catalog.yaml", "first.onnx", "my_models.yaml"]
 
 
 def test_an_activation_for_an_onnx_network_is_refused(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="an ONNX network names its own"):
-        import_file(path, catalog_path, Wishes(slope=0.0), told.append)
+    with pytest.raises(ModelError, match="--activation"):
+        import_file(path, catalog_path, ImportOptions(slope=0.0), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 def test_weights_of_another_family_than_is_said_are_refused(tmp_path, catalog_path, told):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
-    with pytest.raises(ModelError, match="this is no scrfd network, it is arcface"):
-        import_file(path, catalog_path, Wishes(family="scrfd"), told.append)
+    with pytest.raises(ModelError, match=r"scrfd.* arcface"):
+        import_file(path, catalog_path, ImportOptions(family="scrfd"), told.append)
 
 
 def test_a_family_that_does_not_exist_is_answered_with_those_that_do(tmp_path, catalog_path, told):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match=r"there is no family 'bogus'.*retinaface.*scrfd.*arcface.*antispoof"):
-        import_file(path, catalog_path, Wishes(family="bogus"), told.append)
+    with pytest.raises(ModelError, match=r"'bogus'.*retinaface.*scrfd.*arcface.*antispoof"):
+        import_file(path, catalog_path, ImportOptions(family="bogus"), told.append)
 
 
 @pytest.mark.parametrize(("slope", "warned"), [(0.0, True), (0.1, False)])
 def test_an_activation_against_the_measurement_is_warned_of(tmp_path, catalog_path, told, slope, warned):
     path = write_wts(tmp_path / "net.wts", trained_arrays(0.1))
-    import_file(path, catalog_path, Wishes(slope=slope), told.append)
-    assert any(line.startswith("warning: the activation") for line in told) == warned
+    import_file(path, catalog_path, ImportOptions(slope=slope), told.append)
+    assert any(line.startswith("warning: ") and "activation" in line for line in told) == warned
 
 
 def test_mobilefacenet_is_entered_alike_from_onnx_and_from_weights(tmp_path, catalog_path, told):
     path = write_wts(tmp_path / "weights.wts", random_arrays(public_mobilefacenet(128, 6)))
-    first = import_file(path, catalog_path, Wishes(), told.append).entry
-    second = import_file(first.file, catalog_path, Wishes(name="again"), told.append)
+    first = import_file(path, catalog_path, ImportOptions(), told.append).entry
+    second = import_file(first.file, catalog_path, ImportOptions(name="again"), told.append)
     assert second.entry.preprocessing == first.preprocessing and first.preprocessing.divisor == 128
     assert second.entry.threshold == first.threshold
     assert any("divisor 128" in remark and str(catalog_path.parent) in remark for remark in second.remarks)
@@ -503,8 +504,8 @@ def test_all_missing_packages_are_named_at_once(tmp_path, catalog_path, told, mo
     (tmp_path / "net.pth").write_bytes(b"\x80\x02}q\x00.")
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ModelError, match=r"python\S* -m pip install onnx torch\n"):
-        import_file(tmp_path / "net.pth", catalog_path, Wishes(), told.append)
+    with pytest.raises(AppError, match=r"python\S* -m pip install onnx torch\n"):
+        import_file(tmp_path / "net.pth", catalog_path, ImportOptions(), told.append)
 
 
 def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
@@ -519,6 +520,6 @@ def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
 
 
 def test_what_was_imported_stands_in_the_users_own_catalogue(tmp_path, catalog_path, told):
-    import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, Wishes(), told.append)
+    import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append)
     assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx"]
     assert catalog_path.read_text() == "{}\n" and "net" in read_catalog(catalog_path).entries

@@ -14,9 +14,9 @@ from app.errors import ModelError
 from app.models.catalog import read_catalog
 from app.models.entry import sha256_of
 from app.tools.importing.architectures import public_mobilefacenet, retinaface_on_mobilenet
-from app.tools.importing.drafts import Wishes
+from app.tools.importing.drafts import ImportOptions
 from app.tools.importing.importer import import_file, import_pack
-from app.tools.importing.known_networks import known_by_name
+from app.tools.importing.known_networks import MatchedBy, known_by_name
 
 
 @pytest.fixture
@@ -70,17 +70,21 @@ def scrfd_rows(path):
 
 
 def test_a_file_that_is_called_like_a_known_network_gets_its_facts(tmp_path, shipped_catalog, told):
-    model = import_file(embedder(tmp_path / "adaface_ir101_webface12m.onnx"), shipped_catalog, Wishes(), told.append)
+    model = import_file(
+        embedder(tmp_path / "adaface_ir101_webface12m.onnx"), shipped_catalog, ImportOptions(), told.append
+    )
     entry = model.entry
     assert (entry.name, entry.preprocessing.channels, entry.threshold) == ("adaface_ir101_webface12m", "bgr", 0.4)
     assert entry.licence == "MIT code, research data" and entry.source.startswith("AdaFace")
-    assert any(line.startswith("taken for adaface_ir101_webface12m of the catalogue, by its name") for line in told)
+    assert any("adaface_ir101_webface12m" in line and MatchedBy.NAME in line for line in told)
     assert not any("usual values" in remark for remark in model.remarks)
 
 
 def test_networks_of_one_family_that_differ_in_a_factor_are_told_apart_by_name(tmp_path, shipped_catalog, told):
     for name, scale in (("retinaface_mnet025_v1", 1.0), ("retinaface_mnet025_v2", 0.2)):
-        entry = import_file(retinaface_maps(tmp_path / f"{name}.onnx"), shipped_catalog, Wishes(), told.append).entry
+        entry = import_file(
+            retinaface_maps(tmp_path / f"{name}.onnx"), shipped_catalog, ImportOptions(), told.append
+        ).entry
         assert (entry.name, entry.landmark_scale) == (name, scale)
         assert not entry.commercial_use and entry.licence == "InsightFace, research only"
 
@@ -91,7 +95,7 @@ def test_the_terms_of_insightface_s_detectors_are_told_under_all_their_names(
     tmp_path, shipped_catalog, told, kind, size
 ):
     path = scrfd_rows(tmp_path / f"{kind.format(size)}.onnx")
-    entry = import_file(path, shipped_catalog, Wishes(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
     assert entry.name == path.stem.replace(".", "_")
     assert (entry.family, entry.min_score, entry.preprocessing.channels) == ("scrfd", 0.5, "rgb")
     assert entry.licence_text == "InsightFace, research only: NON-COMMERCIAL use only"
@@ -99,9 +103,9 @@ def test_the_terms_of_insightface_s_detectors_are_told_under_all_their_names(
 
 
 def test_a_name_of_insightface_s_says_nothing_of_another_network(tmp_path, shipped_catalog, told):
-    entry = import_file(retinaface_maps(tmp_path / "det_10g.onnx"), shipped_catalog, Wishes(), told.append).entry
-    assert (entry.name, entry.family, entry.licence) == ("my_det_10g", "retinaface_mxnet", "unknown, yours to know")
-    assert any("called like det_10g of the catalogue, but it is retinaface_mxnet" in line for line in told)
+    entry = import_file(retinaface_maps(tmp_path / "det_10g.onnx"), shipped_catalog, ImportOptions(), told.append).entry
+    assert (entry.name, entry.family, entry.licence) == ("my_det_10g", "retinaface_mxnet", "unknown")
+    assert any("det_10g" in line and "retinaface_mxnet" in line for line in told)
 
 
 def test_networks_that_look_alike_but_see_more_of_the_picture_are_told_apart(tmp_path, shipped_catalog, told):
@@ -109,12 +113,12 @@ def test_networks_that_look_alike_but_see_more_of_the_picture_are_told_apart(tmp
         weights = {"weight": np.ones((3, 3, 1, 1), np.float32)}
         nodes = [("Conv", ["data", "weight"], ["m"], {"strides": [80, 80]}), ("Flatten", ["m"], ["out"], {})]
         onnx.save(graph(nodes, {"data": [1, 3, 80, 80]}, {"out": [1, 3]}, weights), str(tmp_path / f"{name}.onnx"))
-        entry = import_file(tmp_path / f"{name}.onnx", shipped_catalog, Wishes(), told.append).entry
+        entry = import_file(tmp_path / f"{name}.onnx", shipped_catalog, ImportOptions(), told.append).entry
         assert (entry.family, entry.enlarge) == ("antispoof", enlarge)
 
 
 def test_any_name_will_do_if_the_user_says_what_it_is(tmp_path, shipped_catalog, told):
-    wishes = Wishes(like="adaface_ir101_webface12m", licence="bought")
+    wishes = ImportOptions(like="adaface_ir101_webface12m", licence="bought")
     entry = import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, wishes, told.append).entry
     assert (entry.name, entry.preprocessing.channels) == ("mine", "bgr")
     assert entry.licence == "bought" and entry.commercial_use
@@ -122,50 +126,50 @@ def test_any_name_will_do_if_the_user_says_what_it_is(tmp_path, shipped_catalog,
 
 def test_a_model_that_was_imported_may_tell_of_another_but_not_where_it_came_from(tmp_path, shipped_catalog, told):
     path = embedder(tmp_path / "mine.onnx")
-    import_file(path, shipped_catalog, Wishes(like="adaface_ir101_webface12m"), told.append)
+    import_file(path, shipped_catalog, ImportOptions(like="adaface_ir101_webface12m"), told.append)
     told.clear()
-    model = import_file(path, shipped_catalog, Wishes(name="next", like="mine"), told.append)
+    model = import_file(path, shipped_catalog, ImportOptions(name="next", like="mine"), told.append)
     assert model.entry.preprocessing.channels == "bgr"
-    assert any(line.startswith("taken for mine of my_models.yaml, as you say") for line in told)
+    assert any("mine of my_models.yaml" in line and MatchedBy.USER in line for line in told)
     assert not any("Imported from" in remark for remark in model.remarks)
 
 
 def test_the_catalogue_s_own_word_on_a_network_comes_before_a_model_that_was_imported(tmp_path, shipped_catalog, told):
-    import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, Wishes(), told.append)
+    import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), told.append)
     path = embedder(tmp_path / "mine.onnx")
-    entry = import_file(path, shipped_catalog, Wishes(like="glintr100"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(like="glintr100"), told.append).entry
     assert entry.source == read_catalog(shipped_catalog).without_file["glintr100"].source
 
 
 def test_scale_inside_the_network_is_believed_before_the_name(tmp_path, shipped_catalog, told):
     path = embedder(tmp_path / "glintr100.onnx", scales=True)
-    entry = import_file(path, shipped_catalog, Wishes(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
     path = embedder(tmp_path / "arcface_r100_v1.onnx", scales=True)
-    entry = import_file(path, shipped_catalog, Wishes(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
 
 
 def test_a_file_that_only_bears_the_name_of_another_network_is_not_taken_for_it(tmp_path, shipped_catalog, told):
-    entry = import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, Wishes(), told.append).entry
-    assert (entry.name, entry.dimensions, entry.licence) == ("my_glintr100", 128, "unknown, yours to know")
-    assert "the name glintr100 is that of another network in the catalogue, so: my_glintr100" in told
-    assert any("it gives 128 numbers and not 512: nothing is taken from there" in line for line in told)
-    entry = import_file(embedder(tmp_path / "mnet_cov2.onnx"), shipped_catalog, Wishes(), told.append).entry
+    entry = import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), told.append).entry
+    assert (entry.name, entry.dimensions, entry.licence) == ("my_glintr100", 128, "unknown")
+    assert any("glintr100" in line and "my_glintr100" in line for line in told)
+    assert any("128" in line and "512" in line for line in told)
+    entry = import_file(embedder(tmp_path / "mnet_cov2.onnx"), shipped_catalog, ImportOptions(), told.append).entry
     assert entry.family == "arcface"
 
 
 def test_another_file_under_the_name_of_a_published_one_gets_its_pixels_and_not_its_terms(
     tmp_path, shipped_catalog, told
 ):
-    model = import_file(embedder(tmp_path / "w600k_r50.onnx"), shipped_catalog, Wishes(), told.append)
+    model = import_file(embedder(tmp_path / "w600k_r50.onnx"), shipped_catalog, ImportOptions(), told.append)
     entry = model.entry
     published = read_catalog(shipped_catalog).entries["w600k_r50"]
-    assert "the name w600k_r50 is that of another file in the catalogue, so: my_w600k_r50" in told
+    assert any("w600k_r50" in line and "my_w600k_r50" in line for line in told)
     assert (entry.name, entry.preprocessing) == ("my_w600k_r50", published.preprocessing)
-    assert (entry.licence, entry.source) == ("unknown, yours to know", "w600k_r50.onnx")
+    assert (entry.licence, entry.source) == ("unknown", "w600k_r50.onnx")
     assert published.notes not in model.remarks and any("threshold is not known" in line for line in model.remarks)
-    assert any("called like w600k_r50 of the catalogue, but is another file: only channels" in line for line in told)
+    assert any("w600k_r50 in the catalogue" in line and "only channels" in line for line in told)
 
 
 def test_a_published_file_keeps_its_terms_under_any_name(tmp_path, shipped_catalog, told):
@@ -173,39 +177,39 @@ def test_a_published_file_keeps_its_terms_under_any_name(tmp_path, shipped_catal
     content = yaml.safe_load(shipped_catalog.read_text(encoding="utf-8"))
     content["w600k_r50"]["sha256"] = sha256_of(path)
     shipped_catalog.write_text(yaml.safe_dump(content), encoding="utf-8")
-    entry = import_file(path, shipped_catalog, Wishes(name="other"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(name="other"), told.append).entry
     published = read_catalog(shipped_catalog).entries["w600k_r50"]
     assert (entry.name, entry.licence) == ("other", "InsightFace, research only")
     assert (entry.commercial_use, entry.source) == (False, published.source)
     assert (entry.preprocessing, entry.threshold) == (published.preprocessing, published.threshold)
-    assert any(line.startswith("taken for w600k_r50 of the catalogue, by its SHA-256: ") for line in told)
+    assert any("w600k_r50 of the catalogue" in line and MatchedBy.SHA256 in line for line in told)
 
 
 def test_a_changed_name_is_told(tmp_path, shipped_catalog, told):
-    import_file(embedder(tmp_path / "mine 2.5.onnx"), shipped_catalog, Wishes(), told.append)
-    assert "names are made of letters, digits, _ and - only, so: mine_2_5" in told
+    import_file(embedder(tmp_path / "mine 2.5.onnx"), shipped_catalog, ImportOptions(), told.append)
+    assert any("mine_2_5" in line for line in told)
 
 
 @pytest.mark.parametrize(
     ("like", "complaint"),
     [
-        ("mnet_cov2", r"this is not mnet_cov2: it is arcface and not retinaface_mxnet"),
-        ("mobilefacenet_112x96", r"takes crops of 112x112 and not of 96x112; it gives 512 numbers and not 128"),
+        ("mnet_cov2", r"mnet_cov2: .*arcface.*retinaface_mxnet"),
+        ("mobilefacenet_112x96", r"112x112.*96x112.*512.*128"),
         ("glintr10", r"has no model 'glintr10'; did you mean 'glintr100'\?"),
     ],
 )
 def test_what_is_said_and_cannot_be_is_refused(tmp_path, shipped_catalog, told, like, complaint):
     with pytest.raises(ModelError, match=complaint):
-        import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, Wishes(like=like), told.append)
+        import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, ImportOptions(like=like), told.append)
     assert [path.name for path in shipped_catalog.parent.iterdir()] == ["catalog.yaml"]
 
 
 def test_a_checkpoint_keeps_its_own_pixels_unless_others_are_said(tmp_path, shipped_catalog, told):
     path = write_wts(tmp_path / "mobilefacenet_112x96.wts", random_arrays(public_mobilefacenet(128, 6)))
-    entry = import_file(path, shipped_catalog, Wishes(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
     assert (entry.threshold, entry.preprocessing.divisor) == (0.28, 128)
     path = write_wts(tmp_path / "retina.wts", random_arrays(retinaface_on_mobilenet()))
-    wishes = Wishes(slope=0.0, like="dsfd_retinanet_mobilenet")
+    wishes = ImportOptions(slope=0.0, like="dsfd_retinanet_mobilenet")
     entry = import_file(path, shipped_catalog, wishes, told.append).entry
     assert (entry.preprocessing.channels, entry.preprocessing.mean) == ("bgr", (123, 117, 104))
 
@@ -215,7 +219,7 @@ def test_weights_written_here_never_take_plain_pixels(tmp_path, shipped_catalog,
     content["raw"] = {**content["arcface_r100_v1"], "crop": [96, 112], "dimensions": 128}
     shipped_catalog.write_text(yaml.safe_dump(content), encoding="utf-8")
     path = write_wts(tmp_path / "any.wts", random_arrays(public_mobilefacenet(128, 6)))
-    entry = import_file(path, shipped_catalog, Wishes(like="raw"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(like="raw"), told.append).entry
     assert entry.preprocessing.divisor == 128
 
 
@@ -243,5 +247,5 @@ def test_names_are_read_generously_and_not_too_much(stem, name):
 
 
 def test_a_pack_keeps_its_own_names(tmp_path, shipped_catalog, told):
-    with pytest.raises(ModelError, match="leave --like out"):
-        import_pack(tmp_path / "pack.zip", shipped_catalog, Wishes(like="glintr100"), told.append)
+    with pytest.raises(ModelError, match="--like"):
+        import_pack(tmp_path / "pack.zip", shipped_catalog, ImportOptions(like="glintr100"), told.append)

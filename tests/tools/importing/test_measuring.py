@@ -6,14 +6,15 @@ from made_networks import run_onnx, trained_arrays
 from shipped import ROOT
 
 from app.tools.importing.architectures import retinaface_on_mobilenet
-from app.tools.importing.drawn_pictures import face, leaves
 from app.tools.importing.measuring import (
     KNOWN_ANCHORS,
+    drawn_face,
     fit_of_statistics,
     fitting_better,
     known_anchors,
     measured_anchors,
     network_input,
+    overlapping_discs,
 )
 
 BGR_MEAN = (104, 117, 123)
@@ -70,5 +71,5 @@ def test_a_network_that_sees_no_face_tells_nothing():
 
 
 def test_pictures_are_drawn_alike_every_time():
-    assert np.array_equal(leaves((64, 48)), leaves((64, 48)))
-    assert face((96, 64), 30).shape == (64, 96, 3)
+    assert np.array_equal(overlapping_discs((64, 48)), overlapping_discs((64, 48)))
+    assert drawn_face((96, 64), 30).shape == (64, 96, 3)

@@ -63,7 +63,7 @@ def lines_of(facts):
 def test_a_broken_entry_is_replaced_when_that_is_said(install, catalog_path):
     path = catalog_path.with_name(MY_MODELS)
     path.write_text("mine: {task: detection}\n")
-    with pytest.raises(ModelError, match="there is a model 'mine' already"):
+    with pytest.raises(ModelError, match=r"'mine'.*--replace"):
         check_name("mine", read_catalog(catalog_path), replace=False)
     check_name("mine", read_catalog(catalog_path), replace=True)
     install("mine")
@@ -74,7 +74,7 @@ def test_a_name_of_both_catalogues_is_refused_for_a_new_model(install, catalog_p
     install("mine")
     catalog_path.write_text(yaml.safe_dump({"mine": {**FACTS, "file": "other.onnx"}}))
     found = read_catalog(catalog_path)
-    with pytest.raises(ModelError, match=r"catalog\.yaml has a model 'mine' already"):
+    with pytest.raises(ModelError, match=r"catalog\.yaml .*'mine'"):
         check_name("mine", found, replace=True)
 
 
@@ -169,13 +169,13 @@ def test_a_shipped_name_is_not_taken(catalog_path):
     catalog_path.write_text(yaml.safe_dump({"w600k": {**FACTS, "file": "w600k.onnx"}}))
     catalog = read_catalog(catalog_path)
     assert name_for("w600k", catalog) == "my_w600k"
-    with pytest.raises(ModelError, match="has a model 'w600k' already"):
+    with pytest.raises(ModelError, match=r"'w600k'.*--name"):
         check_name("w600k", catalog, replace=True)
 
 
 @pytest.mark.parametrize("name", ["../net", "a b", "", "-x", "net.onnx"])
 def test_a_name_that_could_be_a_path_is_refused(catalog_path, name):
-    with pytest.raises(ModelError, match="cannot be a model's name"):
+    with pytest.raises(ModelError, match="name"):
         check_name(name, read_catalog(catalog_path), replace=False)
 
 
@@ -189,9 +189,7 @@ def test_a_model_is_replaced_only_when_that_is_said(install, catalog_path):
 
 def test_a_file_that_is_in_the_way_is_not_overwritten(catalog_path):
     catalog_path.with_name("net.onnx").write_bytes(b"somebody's")
-    with pytest.raises(
-        ModelError, match=r"net\.onnx is there but is no model yet: import that file itself, or --replace"
-    ):
+    with pytest.raises(ModelError, match=r"net\.onnx .*--replace"):
         check_name("net", read_catalog(catalog_path), replace=False)
 
 

@@ -12,9 +12,8 @@ from made_networks import random_arrays, run_onnx
 
 from app.tools.benchmark import cases
 from app.tools.importing.architectures import ARCHITECTURES, ONLY_MEASURED
-from app.tools.importing.comparing import largest_difference
-from app.tools.importing.numpy_reference import numpy_outputs
 from app.tools.importing.onnx_writer import write_onnx
+from app.tools.importing.references import largest_difference, numpy_outputs
 from app.tools.importing.weights import RandomWeights, Weights
 
 SMALL = {"blocks": (1, 2, 1, 1), "planes": (8, 12, 12, 16), "width": 8, "head": (2, 10)}
@@ -43,7 +42,7 @@ def multiplications(graph):
 
 
 def learned(architecture, *without):
-    """How many numbers training finds, but for weights whose names hold one of these words."""
+    """MatchedBy many numbers training finds, but for weights whose names hold one of these words."""
     left_out = ("running", *without)
     shapes = architecture.weight_shapes().items()
     return sum(np.prod(shape) for key, shape in shapes if not any(word in key for word in left_out))
@@ -85,7 +84,7 @@ def test_the_graph_computes_what_numpy_computes(separable):
 
 def test_pytorch_computes_the_same():
     pytest.importorskip("torch")
-    from app.tools.importing.torch_reference import torch_outputs
+    from app.tools.importing.references import torch_outputs
 
     architecture = replace(ONLY_MEASURED["scrfd_10g"](), options=SMALL)
     arrays = random_arrays(architecture)

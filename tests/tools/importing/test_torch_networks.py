@@ -5,9 +5,8 @@ import pytest
 from made_networks import random_arrays, run_onnx
 
 from app.tools.importing.architectures import iresnet_with, mobilefacenet_of_insightface, retinaface_on_resnet
-from app.tools.importing.comparing import largest_difference
 from app.tools.importing.onnx_writer import write_onnx
-from app.tools.importing.torch_reference import torch_outputs
+from app.tools.importing.references import largest_difference, torch_outputs
 from app.tools.importing.weights import Weights
 
 torch = pytest.importorskip("torch")

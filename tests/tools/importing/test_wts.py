@@ -7,12 +7,11 @@ import pytest
 from made_networks import random_arrays, run_onnx, write_wts
 
 from app.errors import ModelError
-from app.tools.importing.architectures import iresnet_with
-from app.tools.importing.drafts import Wishes
-from app.tools.importing.fitting import fitting_architecture
+from app.tools.importing.architectures import iresnet_with, matching_architecture
+from app.tools.importing.drafts import ImportOptions
 from app.tools.importing.importer import import_file
 from app.tools.importing.weights import Weights
-from app.tools.importing.wts import is_mxnet, named_as_in_pytorch, read_wts
+from app.tools.importing.wts import is_mxnet, read_wts, with_pytorch_names
 
 
 def test_values_come_back_bit_for_bit(tmp_path):
@@ -32,11 +31,11 @@ def test_two_blanks_between_values_and_at_the_end_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"2\na 1 3f800000\n", "2 weights, but 1 are there; is it complete"),
-        (b"1\na 2 3f800000\n", "line 2: a should have 2 values, 1 are there"),
-        (b"1\na 1 zzzzzzzz\n", "line 2: a holds something that is not hexadecimal"),
-        (b"1\na 3f800000\n", "line 2: expected a name, a number"),
-        (b"hello\n", "begins with the number of its weights"),
+        (b"2\na 1 3f800000\n", "2 weights, found 1"),
+        (b"1\na 2 3f800000\n", "line 2: expected 2 values of a, found 1"),
+        (b"1\na 1 zzzzzzzz\n", "line 2"),
+        (b"1\na 3f800000\n", "line 2"),
+        (b"hello\n", "number of its weights"),
     ],
 )
 def test_a_damaged_file_says_where(tmp_path, content, complaint):
@@ -71,7 +70,7 @@ def test_mxnets_names_become_pytorchs(tmp_path):
     arrays = {theirs: np.array([number], np.float32) for number, theirs in enumerate(MXNET_NAMES.values())}
     arrays.update({name: arrays.get(name, np.zeros(1, np.float32)) for name in REQUIRED})
     assert is_mxnet(arrays)
-    renamed = named_as_in_pytorch(tmp_path, arrays)
+    renamed = with_pytorch_names(tmp_path, arrays)
     for number, ours in enumerate(MXNET_NAMES):
         assert renamed[ours].tolist() == [number], ours
 
@@ -95,8 +94,8 @@ def test_a_whole_mxnet_resnet_fits_the_architecture(tmp_path):
     architecture = iresnet_with((1, 2, 1, 1), 32)
     arrays = random_arrays(architecture)
     flat = {in_mxnet(name): array.ravel() for name, array in arrays.items()}
-    renamed = named_as_in_pytorch(tmp_path, flat)
-    found = fitting_architecture(tmp_path, renamed)
+    renamed = with_pytorch_names(tmp_path, flat)
+    found = matching_architecture(tmp_path, renamed)
     assert found.options == architecture.options
     weights = Weights(renamed)
     for name, shape in architecture.weight_shapes().items():
@@ -189,7 +188,7 @@ def test_mxnets_mobilefacenet_answers_like_the_network_that_was_trained(tmp_path
     arrays = mxnets_mobilefacenet(generator)
     stored = {last if name == "pre_fc1_weight" else name: values for name, values in arrays.items()}
     path = write_wts(tmp_path / "arcface-mobilefacenet.wts", stored)
-    entry = import_file(path, catalog_path, Wishes(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
     pixels = entry.preprocessing
     assert (entry.family, entry.crop, entry.dimensions) == ("arcface", (112, 112), 128)
     assert (pixels.channels, pixels.mean, pixels.divisor) == ("rgb", (127.5, 127.5, 127.5), 128)
@@ -203,9 +202,9 @@ def test_mxnets_mobilefacenet_with_other_blocks_is_refused(tmp_path):
     arrays = mxnets_mobilefacenet(np.random.default_rng(0))
     longer = {name.replace("res_5_block1", "res_5_block2"): values for name, values in arrays.items()}
     with pytest.raises(ModelError, match="not expected: res_5_block2_conv_sep_conv2d"):
-        fitting_architecture(tmp_path, named_as_in_pytorch(tmp_path, {**arrays, **longer}))
+        matching_architecture(tmp_path, with_pytorch_names(tmp_path, {**arrays, **longer}))
 
 
 def test_other_networks_of_mxnet_are_refused_by_name(tmp_path):
     with pytest.raises(ModelError, match=r"MobileFaceNet[\s\S]*ONNX"):
-        named_as_in_pytorch(tmp_path / "densenet.wts", {"conv0_weight": np.zeros(1), "bn0_moving_var": np.ones(1)})
+        with_pytorch_names(tmp_path / "densenet.wts", {"conv0_weight": np.zeros(1), "bn0_moving_var": np.ones(1)})

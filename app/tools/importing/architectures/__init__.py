@@ -1,22 +1,26 @@
-"""The architectures that weights can be put into, and how they are told apart by the names of those weights."""
+"""The architectures that weights can be imported into, and which of them the weights of a file belong to."""
 
 from __future__ import annotations
 
 import functools
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+import numpy as np
+
+from app.errors import ModelError
 from app.tools.importing.architectures.embedders import insightface_mobilefacenet, iresnet, mobilefacenet
 from app.tools.importing.architectures.retinaface import retinaface_mnet025, retinaface_r50
 from app.tools.importing.architectures.scrfd import STRIDES, VALUES, scrfd
 from app.tools.importing.operations import PYTORCH_EPSILON, Declaration, Operations
-from app.tools.importing.weights import DeclaredWeights
+from app.tools.importing.weights import COUNTER, DeclaredWeights
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network, down to every size, and how it wants its pixels."""
+    """One network with all its sizes, and its preprocessing."""
 
     name: str
     title: str
@@ -27,13 +31,13 @@ class Architecture:
     crop: Optional[Tuple[int, int]] = None
     """Width and height of its input; None: any multiple of 32."""
     outputs: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
-    """A detector's, with their shapes behind the batch."""
+    """Outputs of a detector, with their shapes without the batch."""
     channels: str = "rgb"
     mean: Tuple[float, float, float] = (127.5, 127.5, 127.5)
     divisor: float = 127.5
     epsilon: float = PYTORCH_EPSILON
     other_epsilons: Mapping[str, float] = field(default_factory=dict)
-    """Of the normalisations that have another one, by name."""
+    """Normalisations with a different epsilon, by name."""
 
     def run(self, net: Operations, images: Any) -> Dict[str, Any]:
         return self.function(net, images, **self.options)
@@ -42,7 +46,7 @@ class Architecture:
         return self.other_epsilons.get(norm, self.epsilon)
 
     def weight_shapes(self) -> Dict[str, Tuple[int, ...]]:
-        """The weights that it wants, by name."""
+        """The shapes of its weights by name."""
         weights = DeclaredWeights()
         self.run(Declaration(weights), None)
         return weights.shapes
@@ -80,6 +84,12 @@ _SCRFD = functools.partial(
 _EMBEDDER = functools.partial(Architecture, task="embedding", family="arcface")
 
 IRESNET_BLOCKS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
+
+
+HARMLESS = ("body.fc.", "body.avg.")
+"""Classifiers of the pretraining that some checkpoints still contain."""
+
+_NAMES_SHOWN = 4
 
 
 def retinaface_on_mobilenet(slope: float = 0.0) -> Architecture:
@@ -129,11 +139,11 @@ def iresnet_with(blocks: Tuple[int, ...], dimensions: int = 512) -> Architecture
 
 
 def as_trained_in_mxnet(embedder: Architecture) -> Architecture:
-    """The same network as InsightFace trained it in MXNet, on (pixel - 127.5) / 128 and with epsilons of its own.
+    """The same network as InsightFace trained it in MXNet, with (pixel - 127.5) / 128 and its own epsilons.
 
-    No file of weights holds these. The definitions of its ResNets say 2e-5 of every normalisation. That of its
-    MobileFaceNet says so of the last one alone, and the others have MXNet's default, 1e-3. (tensorrtx computes it with
-    2e-5 throughout, so that its answers differ a little from those of the network that was trained.)
+    Files with weights do not contain the epsilons. The definitions of its ResNets use 2e-5 for all normalisations, that
+    of its MobileFaceNet uses it for the last one only, and MXNet's default of 1e-3 for the others. (tensorrtx uses 2e-5
+    for all of them, so that its outputs differ slightly from those of the trained network.)
     """
     if embedder.name == "mobilefacenet":
         return replace(embedder, epsilon=1e-3, other_epsilons={"linear1.bn": 2e-5}, divisor=128.0)
@@ -173,11 +183,11 @@ ONLY_MEASURED: Dict[str, Callable[[], Architecture]] = {
         options={"blocks": (3, 4, 2, 3), "planes": (56, 88, 88, 224), "width": 56, "head": (3, 80)},
     ),
 }
-"""Networks whose speed can be measured with weights drawn by lot; people have them as ONNX, not as checkpoints."""
+"""Networks whose speed can be measured with random weights. They are published as ONNX, not as checkpoints."""
 
 
 def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
-    """The architecture that weights of these names belong to; `sizes` says how many numbers each of them has."""
+    """The architecture with weights of these names. `sizes`: the number of values of each."""
     if "body.stage1.0.0.weight" in sizes and "fpn.output1.0.weight" in sizes:
         return retinaface_on_mobilenet()
     if "body.layer4.2.conv3.weight" in sizes and "fpn.output1.0.weight" in sizes:
@@ -186,22 +196,65 @@ def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
         dimensions, columns = sizes["linear1.conv.weight"] // 512, sizes["linear7.conv.weight"] // (512 * 7)
         return public_mobilefacenet(dimensions, columns, bias="linear1.conv.bias" in sizes)
     if "conv_sep.layers.0.weight" in sizes and "features.layers.2.weight" in sizes:
-        return _sized_insightface_mobilefacenet(sizes)
+        blocks = [_count(sizes, rf"layers\.{layer}\.layers\.(\d+)\.layers\.2\.") for layer in (1, 3, 5, 7)]
+        width = sizes["layers.0.layers.0.weight"] // (3 * 3 * 3)
+        dimensions = sizes["features.layers.2.weight"] // 512
+        return mobilefacenet_of_insightface(dimensions, (blocks[0] or 1, *blocks[1:]), width)
     if "layer1.0.prelu.weight" in sizes and "fc.weight" in sizes:
-        return iresnet_with(tuple(_count(sizes, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)), _fc(sizes))
+        blocks = [_count(sizes, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
+        return iresnet_with(tuple(blocks), sizes["fc.weight"] // (512 * 7 * 7))
     return None
 
 
-def _sized_insightface_mobilefacenet(sizes: Mapping[str, int]) -> Architecture:
-    blocks = [_count(sizes, rf"layers\.{layer}\.layers\.(\d+)\.layers\.2\.") for layer in (1, 3, 5, 7)]
-    width = sizes["layers.0.layers.0.weight"] // (3 * 3 * 3)
-    return mobilefacenet_of_insightface(sizes["features.layers.2.weight"] // 512, (blocks[0] or 1, *blocks[1:]), width)
-
-
-def _fc(sizes: Mapping[str, int]) -> int:
-    return sizes["fc.weight"] // (512 * 7 * 7)
-
-
 def _count(names: Mapping[str, int], pattern: str) -> int:
-    """How many different numbers stand in the place of the pattern's group."""
+    """The number of different values of the pattern's group."""
     return len({match.group(1) for match in map(re.compile(pattern).match, names) if match})
+
+
+def matching_architecture(path: Path, arrays: Mapping[str, np.ndarray]) -> Architecture:
+    """The architecture that has exactly these weights."""
+    sizes = {name: array.size for name, array in arrays.items() if not name.endswith(COUNTER)}
+    architecture = recognise(sizes)
+    if architecture is None:
+        raise ModelError(_unknown_weights(path, sizes))
+    expected = {name: int(np.prod(shape)) for name, shape in architecture.weight_shapes().items()}
+    surplus = [name for name in sizes if name not in expected and not name.startswith(HARMLESS)]
+    lacking = [name for name in expected if name not in sizes]
+    other = [
+        f"{name} with {sizes[name]} values instead of {size}"
+        for name, size in expected.items()
+        if sizes.get(name, size) != size
+    ]
+    if surplus or lacking or other:
+        raise ModelError(
+            f"{path}: this looks like {architecture.title}, but its weights do not match\n"
+            f"  missing: {_first(lacking)}; different size: {_first(other)}; not expected: {_first(surplus)}"
+        )
+    broken = [name for name in expected if not np.isfinite(arrays[name]).all()]
+    if broken:
+        raise ModelError(f"{path}: these weights contain NaN or infinity, the file is damaged: {_first(broken)}")
+    return architecture
+
+
+def _unknown_weights(path: Path, sizes: Mapping[str, int]) -> str:
+    expected = {name: list(make().weight_shapes()) for name, make in ARCHITECTURES.items()}
+    shared = {name: sum(key in sizes for key in keys) for name, keys in expected.items()}
+    nearest = max(shared, key=lambda name: shared[name] / len(expected[name]))
+    lines = [
+        f"{path}: the {len(sizes)} weights in this file do not belong to a known architecture",
+        f"  found: {_first(list(sizes))}",
+        f"  known: {'; '.join(make().title for make in ARCHITECTURES.values())}",
+    ]
+    if shared[nearest]:
+        missing = [key for key in expected[nearest] if key not in sizes]
+        common = f"{shared[nearest]} of its {len(expected[nearest])} names in common"
+        lines.append(f"  nearest: {nearest}, {common}; missing: {_first(missing)}")
+    lines.append("  export the network as ONNX where it was trained; any ONNX network can be imported")
+    return "\n".join(lines)
+
+
+def _first(names: List[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
