@@ -1,0 +1,1 @@
+"""What happened: events derived from results, and the sinks that take them."""

@@ -1,1 +1,1 @@
-"""The answer goes out: films, events, a window, snapshots, a line of progress."""
+"""Results go out: videos, a window, snapshots, the progress line and the summary."""

@@ -1,4 +1,4 @@
-"""From settings to outputs: whatever can be refused is refused here, before a run begins."""
+"""From settings to outputs: what cannot be written is refused here, before a run starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import List, Sequence
 
 from app.errors import OutputError
 from app.events.file import EventFile
-from app.events.sinks import EventPublisher
+from app.events.sinks import EventPublisher, EventSink
 from app.output.annotate import Annotator
 from app.output.outputs import Output, Outputs, OutputThread
 from app.output.paths import channel_path, dated, refuse_collisions
@@ -37,7 +37,8 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    # Events first: a slow video may hold up the loop, and by then everything that happened is recorded.
-    outputs: List[Output] = [EventPublisher([EventFile(path, settings.overwrite)]) for path in event_paths]
+    sinks: List[EventSink] = [EventFile(path, settings.overwrite) for path in event_paths]
+    # Events first: a slow video may block the loop, and by then everything that happened is recorded.
+    outputs: List[Output] = [EventPublisher(sinks)] if sinks else []
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
     return Outputs(outputs)
