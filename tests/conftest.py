@@ -1,4 +1,4 @@
-"""What tests of more than one room share: the demo's people, a recording of them, and the built-in networks."""
+"""Shared by tests of several packages: the demo's people, a video of them, and the built-in models."""
 
 import dataclasses
 import logging
@@ -21,14 +21,14 @@ SLOW_TIMEOUT_S = 300
 # A shell that starts the suite in the background leaves Ctrl-C ignored, here and in every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples every time, however slow the machine is: what fails, fails for everybody.
+# The same examples every time, on slow machines too, so that failures can be reproduced.
 hypothesis.settings.register_profile(
     "repeatable", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("repeatable")
 
 MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
-"""A fixed backend: `auto` takes the one that is faster at the moment, and their numbers differ a little."""
+"""A fixed backend: `auto` chooses the fastest, and the results of backends differ slightly."""
 
 
 def pytest_collection_modifyitems(items):
@@ -48,7 +48,7 @@ def portraits():
 
 @pytest.fixture(scope="session")
 def people_gallery(tmp_path_factory, portraits):
-    """A folder with two photos each of Collins and Hopper. Not to be changed: copy it."""
+    """A folder with two photos each of Collins and Hopper. Copy it instead of changing it."""
     from app.tools.demo.portraits import write_enrolment_photos
 
     folder = tmp_path_factory.mktemp("people") / "gallery"
@@ -58,17 +58,17 @@ def people_gallery(tmp_path_factory, portraits):
 
 @pytest.fixture(scope="session")
 def people_video(tmp_path_factory, portraits):
-    """40 frames, 1280 x 720, 25 a second: Collins, Hopper and the stranger side by side."""
+    """40 frames, 1280 x 720, 25 frames/s: Collins, Hopper and the stranger next to each other."""
     from app.tools.demo.portraits import write_crowd_video
 
-    path = tmp_path_factory.mktemp("film") / "people.mp4"
+    path = tmp_path_factory.mktemp("video") / "people.mp4"
     write_crowd_video(path, portraits, faces=3, frames=40)
     return path
 
 
 @pytest.fixture
 def rtsp_server():
-    """Makes servers; whatever is made is gone after the test."""
+    """Starts servers, which are stopped after the test."""
     if server_missing():
         pytest.skip(server_missing())
     made = []
@@ -84,7 +84,7 @@ def rtsp_server():
 
 @pytest.fixture
 def settings(tmp_path):
-    """The defaults, with the built-in networks wherever the tests run, and an empty gallery."""
+    """The defaults, with the built-in models and an empty gallery, in any current folder."""
     (tmp_path / "gallery").mkdir()
     defaults = Settings()
     return dataclasses.replace(
@@ -122,7 +122,7 @@ def config_file(tmp_path):
 
 @pytest.fixture
 def log_as_before():
-    """The log as it was before a command set it up."""
+    """Restores the logging configuration that a command has changed."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

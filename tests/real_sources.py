@@ -1,4 +1,4 @@
-"""A real RTSP server to start, kill and freeze, and what the tests of capture share."""
+"""A real RTSP server to start, kill and freeze, and helpers for tests of capture."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ GSTREAMER_OPENCV_PACKAGES = "python3-opencv gstreamer1.0-libav"
 
 
 def system_python_can(code):
-    """Whether the system's own Python runs this: Debian's GStreamer and OpenCV are packages of that one alone."""
+    """Whether the system's Python can run this code. Only that one has Debian's GStreamer and OpenCV."""
     if not Path(SYSTEM_PYTHON).exists():
         return False
     return subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The whole program on a live RTSP camera: a real server that shows the demo's people, is killed and comes back."""
+"""The whole program on a live RTSP camera: a real server with the demo's people that is killed and started again."""
 
 import json
 import signal
@@ -11,30 +11,30 @@ from waiting import PATIENT_S, until
 
 @pytest.fixture
 def camera(rtsp_server, people_video, tmp_path):
-    film = cv2.VideoCapture(str(people_video))
-    _, picture = film.read()
+    video = cv2.VideoCapture(str(people_video))
+    _, picture = video.read()
     path = tmp_path / "people.jpg"
     cv2.imwrite(str(path), cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA))
     return rtsp_server("--picture", str(path))
 
 
 def events_of(path):
-    """Those that are written to their end: the program may be amid the last one."""
+    """The complete ones; the program may be writing the last one."""
     written = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""
     return [json.loads(line) for line in written.splitlines()]
 
 
 def last_moment_s(path):
-    film = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(str(path))
     moment_s = 0.0
-    while film.read()[0]:
-        moment_s = film.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    while video.read()[0]:
+        moment_s = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
     return moment_s
 
 
-def test_people_before_a_camera_are_named_again_after_it_came_back(program, camera, people_gallery, tmp_path):
+def test_people_are_named_again_after_the_camera_came_back(program, camera, people_gallery, tmp_path):
     events = tmp_path / "visits.jsonl"
-    with (tmp_path / "test.yaml").open("a", encoding="utf-8") as config:  # a busy machine is no broken camera
+    with (tmp_path / "test.yaml").open("a", encoding="utf-8") as config:  # a busy machine is not a broken camera
         config.write(f"capture:\n  open_timeout_s: {PATIENT_S}\n  read_timeout_s: {PATIENT_S}\n")
     process = program(
         "--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--save", "door.mp4", "--events", events,
@@ -55,6 +55,6 @@ def test_people_before_a_camera_are_named_again_after_it_came_back(program, came
     assert "reconnecting" in err or "again" in err
     (row,) = [line.split() for line in out.splitlines() if line.startswith("Grace Hopper")]
     assert row[-2] == "2", "two visits"
-    # The film runs by the clock: the seconds without a camera are in it. It begins before the first event.
+    # The video follows the clock, including the seconds without a camera. It begins before the first event.
     first, last = (datetime.fromisoformat(events_of(events)[at]["time"][:-1]) for at in (0, -1))
     assert last_moment_s(tmp_path / "door.mp4") > (last - first).total_seconds() - 1.5

@@ -229,7 +229,7 @@ def test_an_accelerator_that_is_not_there(build, model):
     assert "DLA core 0 does not exist" in made["error"]
 
 
-def test_a_damaged_timing_cache_is_made_anew(build, tmp_path):
+def test_a_damaged_timing_cache_is_made_again(build, tmp_path):
     path = tmp_path / "mobilefacenet.onnx"
     shutil.copy(ROOT / "engines" / path.name, path)
     cache = tmp_path / "tensorrt-1.7.1.116-sm86.timing"
