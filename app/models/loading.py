@@ -17,8 +17,8 @@ from app.errors import ModelError
 from app.inference.backends import open_network, unavailable_reason
 from app.inference.engine import Engine, NetworkSpec
 from app.inference.onnx import OnnxEngine
-from app.models.built_engines import engines_built_from
 from app.models.catalog import read_catalog
+from app.models.engines import engines_built_from
 from app.models.entry import ModelEntry
 from app.models.families import DETECTORS, EMBEDDERS, FAMILIES
 from app.models.int8 import calibration_inputs, find_photos

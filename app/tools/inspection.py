@@ -12,8 +12,8 @@ from app.inference.onnx_damage import damage_of
 from app.inference.onnx_info import OnnxInfo, read_onnx_info
 from app.inference.tensorrt_plan import PlanDescription, describe_plan
 from app.inference.tensorrt_tensors import TensorRange, shape_text
-from app.models.built_engines import engines_built_from
 from app.models.catalog import Catalog
+from app.models.engines import engines_built_from
 from app.text import counted, labelled, megabytes, program, table
 
 OPERATORS_SHOWN = 12

@@ -81,13 +81,13 @@ def test_a_pack_is_counted_and_a_second_import_of_it_is_nothing_new(run, wts, tm
     network = (tmp_path / "engines" / "good.onnx").read_bytes()
     pack = pack_of(tmp_path / "pack.zip", {"fine.onnx": network, "bad.onnx": b"nothing", "readme.txt": b"text"})
     code, out, _ = run("import", pack)
-    assert code == 0 and "fine: installed as" in out and "readme.txt: left out" in out
+    assert code == 0 and "fine: installed as" in out and "readme.txt: skipped" in out
     assert out.endswith("1 of 2 networks imported\n")
     code, out, _ = run("import", pack)
-    assert code == 0 and "nothing is new" in out and "--name" not in out
-    assert "fine.onnx: left out" in out and "--replace" in out
+    assert code == 0 and "nothing to do" in out and "--name" not in out
+    assert "fine.onnx: skipped" in out and "--replace" in out
 
 
 def test_a_pack_of_which_nothing_can_be_used_fails(run, tmp_path):
     code, out, err = run("import", pack_of(tmp_path / "pack.zip", {"bad.onnx": b"nothing"}))
-    assert code == 2 and "none of its networks can be used" in err and "bad.onnx: left out" in out
+    assert code == 2 and "no supported network" in err and "bad.onnx: skipped" in out

@@ -82,4 +82,4 @@ def test_a_run_that_has_not_begun(interrupted, people_video, tmp_path):
 def test_an_import_says_that_nothing_was_installed(interrupted, tmp_path):
     code, _, err = interrupted(tmp_path / "net.wts", "engines", "import", "net.wts")
     assert code == 130
-    assert err == "interrupted: net.wts: of what was being imported nothing was installed\n"
+    assert err == "interrupted: net.wts: nothing was installed\n"

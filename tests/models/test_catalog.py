@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from app.errors import ModelError
-from app.models.built_engines import engines_built_from
 from app.models.catalog import read_catalog
 from app.models.download import check_address
+from app.models.engines import engines_built_from
 from app.models.entry import MY_MODELS, FileState
 from app.models.families import can_run
 from app.models.loading import ModelLoader, describe_network

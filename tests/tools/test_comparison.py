@@ -52,7 +52,7 @@ def opened():
         entry = entries[name]
         engine = Disturbed(OnnxEngine(entry.file, threads=1), change)
         if entry.task == "detection":
-            return DETECTORS[entry.family](engine, entry, DetectionSettings(input_size=320))
+            return DETECTORS[entry.family](engine, entry, DetectionSettings(input_size=320, min_score=entry.min_score))
         return EMBEDDERS[entry.family](engine, entry)
 
     return make
@@ -64,7 +64,7 @@ def test_differences_are_gathered_over_all_runs():
     difference.add(np.array([-4.0, 4.0, 4.0, 4.0]), np.array([-4.0, 4.0, 4.5, 4.0]))
     rms = math.sqrt((2 * 9 + 4 * 16) / 6)
     assert difference.as_json() == pytest.approx(
-        {"worst": 1.0, "mean": 0.25, "worst_relative": 1 / rms, "mean_relative": 0.25 / rms}
+        {"max": 1.0, "mean": 0.25, "max_relative": 1 / rms, "mean_relative": 0.25 / rms}
     )
 
 
@@ -95,15 +95,15 @@ def test_what_the_difference_does_to_faces_is_counted():
         "only_by_a": 1,
         "only_by_b": 1,
         "iou_mean": 1.0,
-        "iou_least": 1.0,
+        "iou_min": 1.0,
         "score_difference_mean": pytest.approx(0.2),
-        "score_difference_worst": pytest.approx(0.2),
+        "score_difference_max": pytest.approx(0.2),
     }
 
 
 def test_without_a_face_there_are_no_figures_but_no_fault_either():
     assert FacesEffect().as_json()["iou_mean"] is None
-    assert EmbeddingsEffect().as_json() == {"faces": 0, "cosine_mean": None, "cosine_least": None}
+    assert EmbeddingsEffect().as_json() == {"faces": 0, "cosine_mean": None, "cosine_min": None}
 
 
 def test_a_planted_error_of_a_detector_is_found(opened, portraits):
@@ -112,12 +112,12 @@ def test_a_planted_error_of_a_detector_is_found(opened, portraits):
     result = compare_detectors("net", pictures, opened("retinaface_mnet025"), lower)
     report = result.as_json()
     assert report["pictures"] == len(pictures)
-    assert report["outputs"]["conf"]["worst"] == pytest.approx(0.125, abs=1e-6)
+    assert report["outputs"]["conf"]["max"] == pytest.approx(0.125, abs=1e-6)
     assert report["outputs"]["conf"]["mean"] == pytest.approx(0.125, abs=1e-6)
-    assert report["outputs"]["loc"]["worst"] == 0
+    assert report["outputs"]["loc"]["max"] == 0
     assert report["effect"]["found_by_both"] >= len(pictures)
     assert report["effect"]["score_difference_mean"] == pytest.approx(0.125, abs=1e-6)
-    assert report["effect"]["iou_least"] == 1
+    assert report["effect"]["iou_min"] == 1
     assert "conf" in result.text() and "1.25e-01" in result.text()
 
 
@@ -134,7 +134,9 @@ def fixed(tmp_path):
         for dimension, side in zip(sides, (size or ())[::-1]):
             dimension.dim_value = side
         onnx.save(model, str(path))
-        return DETECTORS[entry.family](OnnxEngine(path, threads=1), entry, DetectionSettings(input_size=320))
+        return DETECTORS[entry.family](
+            OnnxEngine(path, threads=1), entry, DetectionSettings(input_size=320, min_score=entry.min_score)
+        )
 
     return make
 
@@ -143,12 +145,12 @@ def fixed(tmp_path):
 def test_a_detector_with_one_size_and_one_for_any_are_shown_the_same(fixed, portraits, size_a, size_b):
     pictures = [portrait.image for portrait in portraits]
     report = compare_detectors("net", pictures, fixed(size_a), fixed(size_b)).as_json()
-    assert all(output["worst"] == 0 for output in report["outputs"].values())
+    assert all(output["max"] == 0 for output in report["outputs"].values())
     assert report["effect"]["found_by_both"] >= len(pictures)
 
 
 def test_two_detectors_for_different_sizes_cannot_be_compared(fixed, portraits):
-    with pytest.raises(ModelError, match="pictures of 320 x 256 and 320 x 320 and of no other size"):
+    with pytest.raises(ModelError, match="320 x 256 and 320 x 320"):
         compare_detectors("net", [portraits[0].image], fixed((320, 256)), fixed((320, 320)))
 
 
@@ -159,10 +161,10 @@ def test_a_planted_error_of_an_embedder_is_found(opened, portraits):
         "net", pictures, opened("retinaface_mnet025"), opened("mobilefacenet"), doubled
     ).as_json()
     (output,) = report["outputs"].values()
-    assert output["worst"] > 0
+    assert output["max"] > 0
     assert report["effect"]["faces"] >= len(pictures)
     # Twice as long, but in the same direction.
-    assert report["effect"]["cosine_least"] == pytest.approx(1, abs=1e-6)
+    assert report["effect"]["cosine_min"] == pytest.approx(1, abs=1e-6)
     turned = opened("mobilefacenet", lambda name, value: -value)
     turned_report = compare_embedders(
         "net", pictures[:1], opened("retinaface_mnet025"), opened("mobilefacenet"), turned

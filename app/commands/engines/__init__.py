@@ -1,4 +1,4 @@
-"""The models: which there are, what is known of them, and everything that is done to them."""
+"""`engines`: lists, downloads, imports, builds, compares and inspects models."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import importlib
 from typing import Any
 
-DESCRIPTION = """Everything about the models, the networks that find faces and tell them apart: lists those of the
-catalogue (engines/catalog.yaml), downloads more, takes in your own, builds engines for TensorRT, and shows what is
-inside and what another backend changes. Two models are built in and need no download."""
+DESCRIPTION = """Manages the models, the networks that detect and recognise faces: lists those of the catalogue
+(engines/catalog.yaml), downloads and imports more, builds TensorRT engines, and inspects and compares them. Two models
+are built in and need no download."""
 
 EXAMPLES = """examples:
   python -m app engines list
@@ -17,23 +17,23 @@ EXAMPLES = """examples:
   python -m app engines pull retinaface_mv2
   python -m app --detector retinaface_mv2 --camera 0       # use it
   python -m app engines import mine.onnx                   # a model of your own
-  python -m app engines build                              # on a Jetson: now instead of at the first start
+  python -m app engines build                              # on a Jetson: before the first start
   python -m app engines measure                            # which backend is fastest on this machine?
-  python -m app engines compare mobilefacenet --b openvino # the same answers on another backend?
-  python -m app engines inspect mobilefacenet              # what is in the file
+  python -m app engines compare mobilefacenet --b openvino # same results on another backend?
+  python -m app engines inspect mobilefacenet              # what is inside the file
   python -m app engines pull --help                        # licences, mirrors, machines without a network"""
 
 ACTIONS = {
-    "list": ("listing", "all models: what for, under which licence, whether they are here, and which are in use"),
-    "show": ("showing", "everything that is known of one model"),
+    "list": ("listing", "list all models with task, licence and state"),
+    "show": ("showing", "show the details of one model"),
     "pull": ("pulling", "download models"),
-    "import": ("importing", "make a model of what you have: .pth, .ckpt, .wts, .onnx, or a pack (zip)"),
-    "build": ("building", "build engines for TensorRT on this device, once, which run faster"),
-    "compare": ("comparing", "one model on two backends: how far their answers lie apart, and whether it matters"),
-    "measure": ("measuring", "measure again which backend is fastest for a model on this machine"),
-    "inspect": ("inspecting", "take a network's file apart: inputs, outputs, precision, layers, memory"),
+    "import": ("importing", "convert and install your own model file: .pth, .ckpt, .wts, .onnx, or a pack (zip)"),
+    "build": ("building", "build TensorRT engines on this machine"),
+    "compare": ("comparing", "compare the results of one model on two backends"),
+    "measure": ("measuring", "measure again which backend is fastest on this machine"),
+    "inspect": ("inspecting", "show what is inside a model file: inputs, outputs, precision, layers, memory"),
 }
-"""By name: the file in this folder, and what it is for."""
+"""By name: the module in this package, and the help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

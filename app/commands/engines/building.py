@@ -1,4 +1,4 @@
-"""`engines build`: engines for TensorRT, made on the device that runs them."""
+"""`engines build`: builds TensorRT engines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
 from app.commands.arguments import expected, picture_size, whole_number
 from app.commands.logs import configure_logging
@@ -15,26 +15,26 @@ from app.errors import SettingsError, check_all
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.models.engine_building import BuildOptions
+    from app.models.engines import BuildOptions
     from app.models.entry import ModelEntry
     from app.models.loading import ModelLoader
 
-DESCRIPTION = """Builds engines for TensorRT out of the models' ONNX files, on the device that will run them: an engine
-works only with the TensorRT and the kind of GPU that built it. It takes minutes, once. Without MODEL it builds the
-detector and the embedder in use. What is there and still fits is left alone."""
+DESCRIPTION = """Builds TensorRT engines from the models' ONNX files. Run it on the device that will use them: an engine
+works only with the TensorRT version and the GPU model that built it. Building takes minutes, once. Without MODEL it
+builds the detector and the embedder in use. Engines that are still valid are kept."""
 
-EXAMPLES = """The program builds by itself what is missing; this command does it beforehand, or otherwise.
+EXAMPLES = """The program builds missing engines when it starts. Use this command to build them earlier or with options.
 
 examples:
-  python -m app engines build                                  # detector and embedder, in fp16 where that pays
-  python -m app engines build retinaface_mnet025 --size 640x480  # fixed to one size: the fastest for one camera
-  python -m app engines build mobilefacenet --batch 1,8,32     # for crowds: tuned for 8 faces, up to 32 at once
+  python -m app engines build                                  # detector and embedder, in fp16 if that is faster
+  python -m app engines build retinaface_mnet025 --size 640x480  # one fixed size: the fastest for one camera
+  python -m app engines build mobilefacenet --batch 1,8,32     # for crowds: up to 32 faces, optimised for 8
   python -m app engines build --precision int8 --calibration photos/
   python -m app engines build --precision fp16 --dla 0         # on a deep learning accelerator (Xavier, Orin NX, AGX)
-  python -m app engines build --force                          # again, whatever is there
+  python -m app engines build --force                          # build again even if the engines are valid
 
-int8 is learnt from pictures: those of --calibration, else those of the gallery; at least 5, better some hundred, like
-those of later use. Once learnt it is kept, and later builds need none; --calibration learns it anew. See what it costs:
+int8 is calibrated with pictures: those of --calibration, otherwise the gallery's. At least 5 are needed; a few hundred
+that resemble later use are better. The calibration is stored and reused; --calibration repeats it. To see its effect:
   python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
 
 
@@ -43,36 +43,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=_batch,
-        metavar="N|LEAST,BEST,MOST",
-        help="how many at once: at most N, or from LEAST to MOST and tuned for BEST (default: 1 frame, 16 faces)",
+        metavar="N|MIN,BEST,MAX",
+        help="batch size: up to N, or from MIN to MAX and optimised for BEST (default: 1 frame, 16 faces)",
     )
     parser.add_argument(
         "--size",
         type=picture_size(64, multiple=32),
         metavar="WxH",
-        help="fix a detector to one size such as 640x480 (default: any up to detection.input_size)",
+        help="fixed input size of a detector, such as 640x480 (default: any up to detection.input_size)",
     )
     parser.add_argument(
         "--workspace",
         type=whole_number(1, 65536),
         metavar="MB",
-        help="memory that one layer may use while it computes (default: a sixteenth of the GPU's, 256 to 2048)",
+        help="temporary memory per layer (default: a sixteenth of the GPU's memory, 256 to 2048)",
     )
     parser.add_argument(
-        "--dla", type=whole_number(0, 7), metavar="N", help="for this deep learning accelerator, with fixed sizes"
+        "--dla",
+        type=whole_number(0, 7),
+        metavar="N",
+        help="build for this deep learning accelerator, with fixed sizes",
     )
     parser.add_argument(
         "--calibration",
         metavar="DIR",
         type=Path,
-        help="pictures for int8 (default: the gallery's); with it int8 is learnt and built anew, whatever is there",
+        help="pictures to calibrate int8 with, again if necessary (default: the gallery's)",
     )
-    parser.add_argument("--force", action="store_true", help="build also what is there and fits")
+    parser.add_argument("--force", action="store_true", help="rebuild even if a valid engine exists")
     add_settings_options(parser, sections=("models.detector", "models.embedder", "models.precision", "gallery.folder"))
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.models.engine_building import build_for
+    from app.models.engines import build_for
     from app.models.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
@@ -84,7 +87,7 @@ def execute(arguments: argparse.Namespace) -> int:
             options = _options(arguments, entry)
             built = build_for(loader, entry, options, progress.status)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{entry.name}: no half engine was left behind") from None
+            raise KeyboardInterrupt(f"{entry.name}: no incomplete engine was left behind") from None
         finally:
             progress.clear()
         print(f"{entry.name}: {built.path.parent / built.remark}", flush=True)
@@ -92,36 +95,37 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _entries(arguments: argparse.Namespace, settings: Settings) -> Tuple[ModelLoader, List[ModelEntry]]:
-    """The models to build engines of. Whatever is wrong with what was asked for is told before a GPU is looked for."""
-    from app.models.engine_building import precisions_to_try, require_buildable
+    """The models to build engines of. All errors in the command are reported before the GPU is used."""
+    from app.models.engines import precisions_to_try, require_buildable
     from app.models.int8 import find_photos
     from app.models.loading import ModelLoader
 
     loader = ModelLoader(settings)
     catalog = loader.catalog
     names = list(dict.fromkeys(arguments.models or [settings.models.detector, settings.models.embedder]))
+
+    def check_options() -> None:
+        if arguments.calibration and settings.models.precision != "int8":
+            raise SettingsError("--calibration is for int8 only: add --precision int8, or remove it")
+        if arguments.calibration:
+            find_photos(arguments.calibration)
+
+    def check_size() -> None:
+        entries = [catalog.entries.get(name) for name in names]
+        if arguments.size and all(entry is not None and entry.task != "detection" for entry in entries):
+            raise SettingsError("--size is for detectors only, and none of these models is a detector")
+
     check_all(
         partial(precisions_to_try, settings.models.precision),
-        partial(_require_int8_for, arguments.calibration, settings),
-        *([partial(find_photos, arguments.calibration)] if arguments.calibration else []),
-        partial(_require_detector_for, arguments.size, [catalog.entries.get(name) for name in names]),
+        check_options,
+        check_size,
         *(partial(require_buildable, catalog, name) for name in names),
     )
     return ModelLoader(settings, arguments.calibration), [catalog.require(name) for name in names]
 
 
-def _require_int8_for(calibration: Optional[Path], settings: Settings) -> None:
-    if calibration is not None and settings.models.precision != "int8":
-        raise SettingsError("--calibration is for int8 alone: add --precision int8, or leave it out")
-
-
-def _require_detector_for(size: Optional[Tuple[int, int]], entries: List[Optional[ModelEntry]]) -> None:
-    if size and all(entry is not None and entry.task != "detection" for entry in entries):
-        raise SettingsError("--size is for detectors, and none of these models is one")
-
-
 def _options(arguments: argparse.Namespace, entry: ModelEntry) -> BuildOptions:
-    from app.models.engine_building import BuildOptions
+    from app.models.engines import BuildOptions
 
     return BuildOptions(
         batch=arguments.batch,
@@ -137,7 +141,7 @@ def _batch(text: str) -> Tuple[int, int, int]:
     numbers = re.fullmatch(r"(\d{1,3})(?:,(\d{1,3}),(\d{1,3}))?", text)
     if numbers is not None:
         first = int(numbers[1])
-        least, best, most = (first, int(numbers[2]), int(numbers[3])) if numbers[2] else (1, max(1, first // 4), first)
-        if 1 <= least <= best <= most <= 256:
-            return least, best, most
+        low, best, high = (first, int(numbers[2]), int(numbers[3])) if numbers[2] else (1, max(1, first // 4), first)
+        if 1 <= low <= best <= high <= 256:
+            return low, best, high
     raise expected(text, "a number from 1 to 256, or three increasing ones, such as 1,8,16")

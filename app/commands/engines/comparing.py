@@ -1,21 +1,21 @@
-"""`engines compare`: whether another backend or arithmetic gives the same answers."""
+"""`engines compare`: compares the results of a model on two backends."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Optional, Union
 
 import numpy as np
 
+from app.commands.arguments import expected
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
 from app.files import check_writable, write_text
-from app.settings import Settings
+from app.settings import Settings, all_settings
 from app.text import install_hint
 
 if TYPE_CHECKING:
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from app.vision.detector import FaceDetector
     from app.vision.embedder import FaceEmbedder
 
-DESCRIPTION = """Runs a model on two backends with the same pictures: a, the reference, in fp32, and b, in the
-arithmetic that --precision says. Prints how far their outputs lie apart and what that does: to the faces that a
-detector finds, or to an embedder's embeddings. Without --images it takes the demo's pictures."""
+DESCRIPTION = """Runs a model on two backends with the same pictures: a, the reference, in fp32, and b in the precision
+of --precision. Prints the differences of their outputs and the effect on the faces that a detector finds, or on an
+embedder's embeddings. Without --images it uses the demo's pictures."""
 
 EXAMPLES = """examples:
   python -m app engines compare retinaface_mnet025 --b openvino
   python -m app engines compare mobilefacenet --b trt --precision fp16 --images photos/
   python -m app engines compare mobilefacenet --a openvino --b openvino --precision bf16 --json bf16.json
-  python -m app engines compare retinaface_mnet025                     # what the program takes, against onnx
+  python -m app engines compare retinaface_mnet025                     # the default backend and ONNX Runtime
 
-Differences divided by rms(a), the root mean square of a's values: 1e-2 is one per cent of a usual value. A cosine
-of 1 means that both embeddings are the same. What a difference costs in recognition is measured by
+rms(a) is the root mean square of a's values: a relative difference of 1e-2 is one per cent of a typical value. A cosine
+of 1 means that both embeddings are equal. To measure the effect on recognition:
   python -m app evaluate verification --backend NAME --precision NAME"""
 
-BACKENDS = ("onnx", "openvino", "tensorrt", "auto")
+BACKENDS = next(setting.choices or () for setting in all_settings() if setting.key == "models.backend")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a detector or embedder of the catalogue")
-    for side, default, meaning in (("a", "onnx", "the reference"), ("b", "auto", "what is compared with it")):
+    for side, default, meaning in (("a", "onnx", "the reference"), ("b", "auto", "the backend to compare")):
         parser.add_argument(
             f"--{side}",
             metavar="BACKEND",
@@ -51,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{meaning}: {', '.join(BACKENDS)} (default: {default}); trt is short for tensorrt",
         )
     parser.add_argument("--images", metavar="DIR", help="pictures with faces (default: the demo's)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
     add_settings_options(parser, sections=("models.detector", "models.precision"))
 
 
 def _backend(text: str) -> str:
     name = {"trt": "tensorrt"}.get(text, text)
     if name not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(BACKENDS)}")
+        raise expected(text, f"one of {', '.join(BACKENDS)}")
     return name
 
 
@@ -85,7 +85,7 @@ def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[
     loader = ModelLoader(settings)
     task = loader.catalog.require(model).task
     if task not in ("detection", "embedding"):
-        raise ModelError(f"{model} is for {task}; compared are detectors and embedders")
+        raise ModelError(f"{model} is for {task}; only detectors and embedders can be compared")
     chosen = loader.with_models(**{"detector" if task == "detection" else "embedder": model})
     loader_a = chosen.with_models(backend=a, precision="fp32")
     loader_b = chosen.with_models(backend=b)
@@ -93,47 +93,39 @@ def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[
         detector_a = stack.enter_context(contextlib.closing(loader_a.open_detector()))
         if task == "detection":
             detector_b = stack.enter_context(contextlib.closing(loader_b.open_detector(exact_precision=True)))
-            _refuse_the_same(detector_a, detector_b, b)
+            _refuse_same(detector_a, detector_b, b)
             return compare_detectors(model, pictures, detector_a, detector_b)
         embedder_a = stack.enter_context(contextlib.closing(loader_a.open_embedder()))
         embedder_b = stack.enter_context(contextlib.closing(loader_b.open_embedder(exact_precision=True)))
-        _refuse_the_same(embedder_a, embedder_b, b)
+        _refuse_same(embedder_a, embedder_b, b)
         return compare_embedders(model, pictures, detector_a, embedder_a, embedder_b)
 
 
-def _refuse_the_same(
-    a: Union[FaceDetector, FaceEmbedder], b: Union[FaceDetector, FaceEmbedder], asked_for: str
-) -> None:
-    """Who names the same backend twice gets what was asked for; who left the choice open wants to see a difference."""
-    if asked_for == "auto" and a.runs_on and b.runs_on:
-        place = f"{b.runs_on.label} in {b.runs_on.precision}"
-        if place == f"{a.runs_on.label} in {a.runs_on.precision}":
-            raise ModelError(
-                f"nothing to compare: both are {place} ({b.runs_on.reason}); "
-                f"name another backend, such as OpenVINO: {install_hint('openvino')}, then --b openvino"
-            )
+def _refuse_same(a: Union[FaceDetector, FaceEmbedder], b: Union[FaceDetector, FaceEmbedder], requested: str) -> None:
+    """Refuses to compare a backend with itself, unless the user named it twice."""
+    from app.tools.comparison import place_of
+
+    if requested == "auto" and b.runs_on and place_of(a) == place_of(b):
+        raise ModelError(
+            f"nothing to compare: both run on {place_of(b)} ({b.runs_on.reason}); choose another backend, such as "
+            f"OpenVINO: {install_hint('openvino')}, then --b openvino"
+        )
 
 
 def _pictures(folder: Optional[str], count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
-    """A folder that is not there is told at once."""
-    from app.capture.pictures import picture_files
-
-    made = _demo_pictures() if folder is None else []
-    return _read(made, [] if folder is None else picture_files(folder), count)
-
-
-def _read(made: List[np.ndarray], files: List[Path], count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
-    """One by one: a folder may hold thousands."""
-    from app.capture.pictures import read_picture
-
-    total = len(made) + len(files)
-    for done, picture in enumerate(chain(made, map(read_picture, files)), 1):
-        yield picture
-        count(done, total)
-
-
-def _demo_pictures() -> List[np.ndarray]:
+    """One by one, as a folder may contain thousands. A missing folder is reported at once."""
+    from app.capture.pictures import picture_files, read_picture
     from app.tools.demo.portraits import crowd_picture, load_portraits
 
-    portraits = load_portraits()
-    return [*(portrait.image for portrait in portraits), *(crowd_picture(portraits, faces) for faces in (2, 8))]
+    if folder is None:
+        portraits = load_portraits()
+        demo = [*(portrait.image for portrait in portraits), *(crowd_picture(portraits, faces) for faces in (2, 8))]
+        return _counted(iter(demo), len(demo), count)
+    files = picture_files(folder)
+    return _counted(map(read_picture, files), len(files), count)
+
+
+def _counted(pictures: Iterator[np.ndarray], total: int, count: Callable[[int, int], None]) -> Iterator[np.ndarray]:
+    for done, picture in enumerate(pictures, 1):
+        yield picture
+        count(done, total)

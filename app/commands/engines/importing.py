@@ -1,4 +1,4 @@
-"""`engines import`: checkpoints, `.wts` files, ONNX networks and packs that people have."""
+"""`engines import`: converts and installs model files."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from app.text import program
 if TYPE_CHECKING:
     from app.tools.importing.importer import Imported, Skipped
 
-DESCRIPTION = """Makes a model that can be chosen by name out of what you have: a PyTorch checkpoint (.pth, .ckpt,
-.pt), a .wts text file, an ONNX network, or an InsightFace pack (zip). The family is recognised from names and shapes,
-the answers are compared with the original's, and only then is it installed beside the other models and entered in
-engines/my_models.yaml, which is yours: updates of the program leave it alone. docs/import.md tells what is accepted."""
+DESCRIPTION = """Converts and installs your own model file: a PyTorch checkpoint (.pth, .ckpt, .pt), a .wts text file,
+an ONNX network, or an InsightFace pack (zip). The family is detected from names and shapes, and the results are
+compared with the original's before the model is installed. It is added to engines/my_models.yaml, which updates of the
+program do not change. docs/import.md lists what is supported."""
 
-EXAMPLES = """Everything needs the package onnx, checkpoints PyTorch as well: python -m pip install onnx torch.
+EXAMPLES = """Requires the package onnx, and PyTorch for checkpoints: python -m pip install onnx torch.
 Only weights are read from a checkpoint; code in it is never run.
 
 examples:
   python -m app engines import mobilenet0.25_Final.pth --name my_detector --licence MIT
   python -m app --detector my_detector --camera 0          # use it
-  python -m app engines import glintr100.onnx              # known by its name: the right pixels at once
-  python -m app engines import mine.onnx --like glintr100  # the same under another name
-  python -m app engines import buffalo_sc.zip              # all networks of a pack that can be used
+  python -m app engines import glintr100.onnx              # known file name: preprocessing is set up for you
+  python -m app engines import mine.onnx --like glintr100  # the same with another file name
+  python -m app engines import buffalo_sc.zip              # all supported networks of a pack
   python -m app engines import retinaface.wts --size 640x480 --batch 1
-  python -m app engines import centerface.onnx --size free --batch dynamic   # fixed to 32x32 by whoever exported it
+  python -m app engines import centerface.onnx --size free --batch dynamic   # if it was exported with a fixed size
   python -m app engines import backbone.pth --name mine --replace"""
 
 ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
@@ -38,36 +38,36 @@ ACTIVATIONS = {"relu": 0.0, "leaky": 0.1}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help=".pth, .ckpt, .pt, .wts, .onnx or .zip")
-    parser.add_argument("--name", default="", help="what the model is called from now on (default: the file's name)")
+    parser.add_argument("--name", default="", help="name of the model (default: the file's name)")
     parser.add_argument(
         "--like",
         default="",
         metavar="NAME",
-        help="take what the file does not say, such as its preprocessing, from this model of the catalogue (default: "
-        "the one after which the file is called); `engines list` shows all",
+        help="use the preprocessing and other properties of this model (default: the model with the file's name); see "
+        "`engines list`",
     )
-    parser.add_argument("--family", default="", help="of an ONNX network whose shapes leave it open, such as mask")
+    parser.add_argument(
+        "--family", default="", help="family, such as mask, if the shapes of an ONNX network are ambiguous"
+    )
     parser.add_argument(
         "--activation",
         choices=tuple(ACTIVATIONS),
-        help="of a RetinaFace on MobileNet, whose weights do not name it (default: measured)",
+        help="activation of a RetinaFace with MobileNet (default: measured, as the weights do not contain it)",
     )
     parser.add_argument(
         "--batch",
         type=word_or("dynamic", 0, whole_number(1, 256)),
         metavar="N|dynamic",
-        help="pictures in one run, or any number (default: as it is)",
+        help="batch size (default: unchanged)",
     )
     parser.add_argument(
         "--size",
         type=word_or("free", (0, 0), picture_size(16, 9999)),
         metavar="WxH|free",
-        help="fix the input to this size, such as 640x480, or let it be any (default: as it is)",
+        help="input size, such as 640x480, or free (default: unchanged)",
     )
-    parser.add_argument(
-        "--licence", default="", help="under which terms you have it (default: those that the catalogue knows)"
-    )
-    parser.add_argument("--replace", action="store_true", help="in place of your model of the same name")
+    parser.add_argument("--licence", default="", help="licence of the model (default: the one in the catalogue)")
+    parser.add_argument("--replace", action="store_true", help="replace your model of the same name")
     add_settings_options(parser, sections=())
 
 
@@ -95,19 +95,19 @@ def execute(arguments: argparse.Namespace) -> int:
         else:
             imported = [import_file(path, models.catalog, options, _report)]
     except KeyboardInterrupt as interruption:
-        told = interruption.args or (f"{path}: of what was being imported nothing was installed",)
-        raise KeyboardInterrupt(*told) from None
+        message = interruption.args or (f"{path}: nothing was installed",)
+        raise KeyboardInterrupt(*message) from None
     for model in imported:
         _print_imported(model)
     for network in skipped:
-        print(f"{network.file}: left out: {network.reason}")
+        print(f"{network.file}: skipped: {network.reason}")
     networks = len(imported) + sum(network.is_network for network in skipped)
     if imported and len(imported) < networks:
         print(f"{len(imported)} of {networks} networks imported")
     if not imported and not any(network.is_installed for network in skipped):
-        raise ModelError(f"{path}: none of its networks can be used")
+        raise ModelError(f"{path}: contains no supported network")
     if not imported:
-        print("nothing is new: what can be used of it is there already")
+        print("nothing to do: all supported networks are installed")
     return 0
 
 
@@ -124,6 +124,6 @@ def _print_imported(model: Imported) -> None:
     for remark in model.remarks:
         print(f"  note: {remark}")
     if not can_run(entry):
-        print(f"  this version cannot run its family, {entry.family}, yet")
+        print(f"  its family, {entry.family}, is not supported yet")
     elif option:
         print(f"  use it: {program()} {option} {entry.name}")

@@ -1,4 +1,4 @@
-"""`engines inspect`: what a network's file holds."""
+"""`engines inspect`: shows what is inside a model file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 
 from app.commands.options import add_settings_options, effective_settings
 
-DESCRIPTION = """Takes a network's file apart: inputs, outputs and their shapes, precision, layers and memory. ONNX
-files are read with the package onnx; without it ONNX Runtime tells inputs and outputs. Of an engine that TensorRT built
-on this device the card that lies beside it is shown and, where TensorRT can run, what TensorRT tells of it."""
+DESCRIPTION = """Shows what is inside a model file: inputs, outputs and their shapes, precision, layers and memory.
+Without the package onnx only the inputs and outputs of ONNX files are shown. For a TensorRT engine it shows the
+metadata from its build and, if TensorRT works on this machine, the layers."""
 
 EXAMPLES = """examples:
   python -m app engines inspect retinaface_mnet025             # a model, and its engines
@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help=".onnx, .engine, or a model of the catalogue: its file, and the engines built from it",
+        help=".onnx or .engine file, or the name of a model: its file and its engines",
     )
     parser.add_argument("--layers", action="store_true", help="list every layer")
-    parser.add_argument("--json", action="store_true", help="print everything, the layers too, as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, including the layers")
     add_settings_options(parser, sections=())
 
 

@@ -1,4 +1,4 @@
-"""`engines list`: one line a model."""
+"""`engines list`: lists all models."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def execute(arguments: argparse.Namespace) -> int:
     print(models_table(catalog.entries.values(), settings))
     measured = _measured(catalog.entries.values(), settings)
     if measured:
-        print(f"\nFastest backends on this machine ({program()} engines measure measures again):\n{measured}")
-    print("\nNC: non-commercial use only. (*): this version cannot run the family yet.")
+        print(f"\nFastest backends on this machine (to measure again: {program()} engines measure):\n{measured}")
+    print("\nNC: non-commercial use only. (*): family not supported yet.")
     without_file = [name for name in catalog.without_file if name not in catalog.entries]
     if without_file:
         names = textwrap.fill(", ".join(without_file), 110, initial_indent="  ", subsequent_indent="  ")
-        print(f"\nAlso known, if you bring the file ({program()} engines import FILE):\n{names}")
+        print(f"\nSupported if you have the file ({program()} engines import FILE):\n{names}")
     for error in catalog.errors:
-        print(f"\nCANNOT BE USED: {error}")
+        print(f"\nNOT USABLE: {error}")
     return 0
 
 
@@ -56,7 +56,7 @@ def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
 
 def _measured(entries: Iterable[ModelEntry], settings: Settings) -> str:
     """A line for each model whose backends were measured on this machine."""
-    from app.models.engine_building import remembered_backend
+    from app.models.engines import remembered_backend
     from app.models.loading import ModelLoader
 
     loader = ModelLoader(settings)

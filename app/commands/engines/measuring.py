@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.models.engine_building import measure_backends, require_buildable
+    from app.models.engines import measure_backends, require_buildable
     from app.models.loading import ModelLoader, leave_cores_to_networks
 
     settings = effective_settings(arguments).settings

@@ -1,4 +1,4 @@
-"""`engines pull`: public weights, checked and put in their place."""
+"""`engines pull`: downloads models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from app.models.catalog import read_catalog
 from app.models.entry import FileState, ModelEntry
 from app.text import program
 
-DESCRIPTION = """Downloads models of the catalogue whose weights are public. With --list it only tells which there are
-and which of them are here already."""
+DESCRIPTION = """Downloads models whose weights are public. With --list it only lists them."""
 
-EXAMPLES = """Licence and source are told before the first byte. Models for non-commercial use only are not
-downloaded unless you say --accept-licence. Every file is checked against the SHA-256 in the catalogue; a download
-that breaks off goes on where it stopped when the same command is given again.
+EXAMPLES = """Licence and source are printed before the download starts. Models for non-commercial use only need
+--accept-licence. Every file is checked against the SHA-256 in the catalogue. An interrupted download continues where it
+stopped if you repeat the command.
 
 examples:
   python -m app engines pull retinaface_mv2 sface_2021dec
@@ -32,15 +31,13 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="models of the catalogue")
     parser.add_argument("--list", action="store_true", help="only list the models that can be downloaded")
-    parser.add_argument(
-        "--accept-licence", action="store_true", help="I keep to the terms of models for non-commercial use only"
-    )
+    parser.add_argument("--accept-licence", action="store_true", help="I accept the non-commercial licence")
     parser.add_argument(
         "--from",
         dest="origin",
         metavar="URL_OR_FILE",
         default="",
-        help="take it from a mirror or from a file downloaded before; the hash must be the same",
+        help="download from a mirror, or copy a local file; its hash must match",
     )
     add_settings_options(parser, sections=())
 
@@ -54,18 +51,18 @@ def execute(arguments: argparse.Namespace) -> int:
         print(models_table([entry for entry in catalog.entries.values() if entry.url], settings))
         return 0
     if not arguments.names:
-        raise SettingsError(f"name the models to download; {program()} engines pull --list shows them")
+        raise SettingsError(f"expected at least one model; to list them: {program()} engines pull --list")
     if arguments.origin and len(arguments.names) != 1:
-        raise SettingsError("--from is for one model: name one")
+        raise SettingsError("--from needs exactly one model")
     wanted: Dict[str, ModelEntry] = {name: catalog.require(name) for name in arguments.names}
     missing: List[ModelEntry] = []
     for entry in wanted.values():
         state = entry.file_state()
         if state is FileState.VALID:
-            print(f"{entry.name}: is there already, {entry.file}, and its SHA-256 is right")
+            print(f"{entry.name}: already installed as {entry.file}, SHA-256 verified")
             continue
         if state is FileState.WRONG_HASH:
-            print(f"{entry.name}: {entry.file} has another SHA-256 and will be replaced")
+            print(f"{entry.name}: {entry.file} has the wrong SHA-256 and will be replaced")
         _print_terms(entry, arguments.origin)
         require_acceptance(entry, arguments.accept_licence)
         missing.append(entry)
@@ -94,12 +91,10 @@ def _install(entry: ModelEntry, origin: str) -> None:
     try:
         install(entry, origin, progress=lambda done, total: count(done // 1000, total // 1000))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{entry.name}: what has arrived is kept, and the same command goes on from there"
-        ) from None
+        raise KeyboardInterrupt(f"{entry.name}: the partial download is kept; repeat the command to continue") from None
     finally:
         progress.clear()
     option = OPTION.get(entry.task)
     use = f"; use it: {program()} {option} {entry.name}" if option and can_run(entry) else ""
-    remark = "" if can_run(entry) else f"; this version cannot run its family, {entry.family}, yet"
+    remark = "" if can_run(entry) else f"; its family, {entry.family}, is not supported yet"
     print(f"{entry.name}: installed as {entry.file}, SHA-256 verified{use}{remark}")

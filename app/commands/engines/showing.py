@@ -1,4 +1,4 @@
-"""`engines show`: everything that is known of one model."""
+"""`engines show`: shows the details of one model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Iterator, Tuple
 from app.commands.engines.listing import is_chosen, size_text, state_text
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.models.built_engines import engines_built_from
 from app.models.catalog import Catalog, read_catalog
+from app.models.engines import engines_built_from
 from app.models.entry import FileState, ModelEntry
 from app.settings import Settings
 from app.text import labelled, program
@@ -24,7 +24,7 @@ OPTION = {
     "antispoof": "--antispoof",
     "landmarks106": "--landmarks106",
 }
-"""By task or family: how `python -m app` is told to use a model."""
+"""By task or family: the option that selects a model."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,19 +43,19 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[Tuple[str, str]]:
-    """What is known, as pairs of a heading and a line; the heading is empty for further lines."""
+    """Pairs of a heading and a line; the heading is empty for further lines."""
     from app.models.families import FAMILIES, can_run
 
     option = OPTION.get(entry.task) or OPTION.get(entry.family)
     usable = f" ({program()} {option} {entry.name})" if option and can_run(entry) and entry.sha256 else ""
     yield "task", f"{entry.task}{usable}{'; in use' if is_chosen(entry, settings) else ''}"
     working = ", ".join(FAMILIES.get(entry.task, ())) or "none"
-    yield "family", entry.family + ("" if can_run(entry) else f"; cannot be run yet (for {entry.task}: {working})")
+    yield "family", entry.family + ("" if can_run(entry) else f"; not supported yet (for {entry.task}: {working})")
     yield "input", _input_text(entry)
     if entry.task == "detection":
-        yield "output", f"a face from a score of {entry.min_score:g} on"
+        yield "output", f"minimum score of a face: {entry.min_score:g}"
     if entry.task == "embedding":
-        yield "output", f"{entry.dimensions} numbers; the same person from a cosine of {entry.threshold:g} on"
+        yield "output", f"{entry.dimensions} numbers; same person from a cosine similarity of {entry.threshold:g}"
     yield "licence", entry.licence_text
     yield "source", entry.source
     if entry.url:
@@ -66,16 +66,16 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
     if entry.notes:
         yield "notes", entry.notes
     if not entry.sha256:
-        yield "file", f"not here; if you have it: {program()} engines import FILE --like {entry.name}"
+        yield "file", f"not installed; if you have it: {program()} engines import FILE --like {entry.name}"
         return
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
     yield "SHA-256", f"{entry.sha256} expected"
     yield from _network_facts(entry, settings)
-    yield from labelled("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none built here"])
+    yield from labelled("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none"])
 
 
 def _network_facts(entry: ModelEntry, settings: Settings) -> Iterator[Tuple[str, str]]:
-    """Of the file itself, where the right one is here."""
+    """Facts about the file itself, if it is valid."""
     from app.models.families import can_run
     from app.models.loading import ModelLoader, describe_network
 
@@ -101,5 +101,5 @@ def _input_text(entry: ModelEntry) -> str:
     anchors = (
         f"; anchors {', '.join('/'.join(map(str, sides)) for sides in entry.min_sizes)}" if entry.min_sizes else ""
     )
-    view = f"; the face's box enlarged {entry.enlarge:g} times" if entry.enlarge else ""
+    view = f"; face box enlarged {entry.enlarge:g} times" if entry.enlarge else ""
     return f"{size}{pixels.channels.upper()}, (pixel - ({mean})) / {pixels.divisor:g}{anchors}{view}"

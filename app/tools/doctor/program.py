@@ -15,7 +15,7 @@ from app.inference.build import find_engine
 from app.inference.engine import NetworkSpec
 from app.inference.engine_files import read_engine_file
 from app.inference.tensorrt_api import current_target
-from app.models.built_engines import engines_built_from
+from app.models.engines import engines_built_from
 from app.models.entry import FileState, ModelEntry
 from app.models.families import can_run
 from app.models.loading import ModelLoader
