@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
 from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
-from app.vision.detector import FaceDetector
+from app.vision.detector import MAX_IMAGES_AT_ONCE, FaceDetector
 from app.vision.embedder import FaceEmbedder
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Recognizer:
     """How much less similar the second nearest person must be."""
     min_score: float
     """The score from which a box is a face."""
+    photo_score: float
+    """The score from which a face in a gallery photo is certain, unless the settings give another."""
     fingerprint: str
     """Changes with everything about the networks that the verdict on a photo depends on."""
 
@@ -69,12 +71,15 @@ class Recognizer:
         longer side of an image inside the detector, unless it is the one of the settings.
         """
         timer = timer or StageTimer()
-        with timer.stage("preprocess"):
-            prepared = self.detector.prepare(images, input_size)
-        with timer.stage("detect"):
-            outputs = self.detector.infer(prepared)
-        with timer.stage("boxes"):
-            return self.detector.decode(outputs, prepared)
+        found: List[Faces] = []
+        for start in range(0, len(images), MAX_IMAGES_AT_ONCE):
+            with timer.stage("preprocess"):
+                prepared = self.detector.prepare(images[start : start + MAX_IMAGES_AT_ONCE], input_size)
+            with timer.stage("detect"):
+                outputs = self.detector.infer(prepared)
+            with timer.stage("boxes"):
+                found += self.detector.decode(outputs, prepared)
+        return found
 
     def embed(
         self,
@@ -156,6 +161,7 @@ class Recognizer:
                 threshold=loader.threshold,
                 margin=settings.recognition.margin,
                 min_score=loader.min_score,
+                photo_score=loader.detector_entry.photo_score,
                 fingerprint=loader.fingerprint,
             )
             recognizer.warm_up((settings.capture.width, settings.capture.height))

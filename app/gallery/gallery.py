@@ -94,7 +94,7 @@ class Gallery:
     ) -> None:
         """`networks` is the thread on which `recognizer` may be used; default: the one that makes this object."""
         self._settings = settings.gallery
-        self._limits = settings.quality.photo_limits(recognizer.detector.photo_score)
+        self._limits = settings.quality.photo_limits(recognizer.photo_score)
         self._recognizer = recognizer
         self._networks = networks or NetworkThread()
         fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits}"

@@ -50,7 +50,8 @@ class ModelEntry:
     min_score: float = 0.0
     """Detection: minimum score of a face, unless the setting detection.min_score gives another."""
     photo_score: float = 0.0
-    """Detection: minimum score of a face in a gallery photo, unless the setting gallery.min_score gives another."""
+    """Detection: minimum score of a face in a gallery photo, unless the setting quality.photo_min_score gives
+    another."""
     crop: Tuple[int, int] = (0, 0)
     """All but detection: width and height of its input, the picture of one face; zeros if unknown."""
     enlarge: float = 0.0

@@ -32,6 +32,9 @@ SIZE_STEP = 32
 MIN_FIXED_SIDE = 64
 """A network fixed to a smaller input was exported with a size that is not meant for use."""
 
+MAX_IMAGES_AT_ONCE = 16
+"""Larger batches are detected in several parts, which bounds the memory."""
+
 MAX_CANDIDATES = 1000
 """At most this many boxes, the best ones, go into NMS: an image full of noise must not stall the program."""
 
@@ -56,8 +59,6 @@ class DetectorInput:
 class FaceDetector(ABC):
     """A network that finds faces. Owns its engine."""
 
-    photo_score = 0.8
-    """The score from which a face in a gallery photo is certain."""
     predicts_masks = False
     """Whether the network predicts of each face if it wears a mask."""
     runs_on: Optional[OpenedNetwork] = None
@@ -88,8 +89,11 @@ class FaceDetector(ABC):
         Images may differ in size; those that need the same network input are run together. `input_size` as in
         `prepare`.
         """
-        prepared = self.prepare(images, input_size)
-        return self.decode(self.infer(prepared), prepared)
+        found: List[Faces] = []
+        for start in range(0, len(images), MAX_IMAGES_AT_ONCE):
+            prepared = self.prepare(images[start : start + MAX_IMAGES_AT_ONCE], input_size)
+            found += self.decode(self.infer(prepared), prepared)
+        return found
 
     def prepare(self, images: Sequence[np.ndarray], input_size: Optional[int] = None) -> DetectorInput:
         """Shrinks each image until its longer side is at most `input_size`, and pads it right and below with zeros.

@@ -1,4 +1,4 @@
-"""Faces to vectors: networks of the ArcFace kind, whose cosine says how alike two faces are."""
+"""Face embeddings: vectors whose cosine similarity says how similar two faces are."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from app.vision.preprocessing import Preprocessing
 
 
 class FaceEmbedder(FaceNetwork):
-    """A network that turns aligned crops into unit vectors. Owns its engine."""
+    """A network of the ArcFace type. Owns its engine."""
 
     def __init__(self, engine: Engine, preprocessing: Preprocessing, crop_size: Tuple[int, int], dimensions: int):
-        """`crop_size` is width and height of the crops it takes; they and `dimensions` come from the catalogue."""
+        """`crop_size` is width and height of the crops; it and `dimensions` come from the catalogue entry."""
         super().__init__(engine, preprocessing, crop_size, "an embedder", (dimensions,))
         self.dimensions = dimensions
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
-        """Unit vectors (N x dimensions) of aligned faces (N x height x width x 3, BGR), all in one batch."""
+        """Unit vectors (N x dimensions) of aligned faces (N x height x width x 3, uint8, BGR), in one batch."""
         if not len(crops):
             return np.empty((0, self.dimensions), np.float32)
         vectors = self.answers(crops)

@@ -1,9 +1,9 @@
-"""What all networks share that look at pictures of one face each: pictures in, a row of numbers a face out."""
+"""What all networks that take pictures of one face share: pictures in, a row of values per face out."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -15,10 +15,10 @@ from app.vision.preprocessing import Preprocessing
 
 
 class FaceNetwork:
-    """A network that looks at pictures of faces, each by itself. Owns its engine."""
+    """A network that takes pictures of one face each. Owns its engine."""
 
     runs_on: Optional[OpenedNetwork] = None
-    """What it was opened on and why; None where no choice was made."""
+    """The backend it was opened on, and why."""
 
     def __init__(
         self,
@@ -28,32 +28,33 @@ class FaceNetwork:
         title: str,
         lengths: Tuple[int, ...],
     ) -> None:
-        """`crop_size` is width and height of the pictures; `lengths` says how many numbers a face may get.
+        """`crop_size` is width and height of the pictures; `lengths` are the possible numbers of values per face.
 
-        Whatever else the network gives besides its one output of such a length is not looked at.
+        The network may have other outputs, which are ignored, but only one with such a length. `title` names what is
+        expected in errors, such as `an embedder`.
         """
         self.crop_size = crop_size
         self._engine = engine
         self._preprocessing = preprocessing
         self._lengths = lengths
         width, height = crop_size
-        planes = _has_shape(engine.inputs, (None, 3, height, width))
-        self._channels_last = not planes and _has_shape(engine.inputs, (None, height, width, 3))
-        output = _output_of_length(engine.outputs, lengths)
-        if output is None or not (planes or self._channels_last):
+        channels_first = _takes(engine, (3, height, width))
+        self._channels_last = not channels_first and _takes(engine, (height, width, 3))
+        outputs = [output for output in engine.outputs if _values_per_face(output) in lengths]
+        if not outputs and len(engine.outputs) == 1 and _values_per_face(engine.outputs[0]) is None:
+            outputs = list(engine.outputs)
+        is_usable = len(outputs) == 1 and outputs[0].dtype == np.float32
+        if not is_usable or not (channels_first or self._channels_last):
+            expected = " or ".join(map(str, lengths))
             raise ModelError(
-                f"this is not {title} with input ? x 3 x {height} x {width} and one output ? x {_either(lengths)}: "
+                f"this is not {title} with input ? x 3 x {height} x {width} and one output ? x {expected}: "
                 f"found {', '.join(map(str, (*engine.inputs, *engine.outputs)))}; "
                 "check the model's entry in the catalogue"
             )
-        self._output = output
-
-    def infer(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
-        """The network's own outputs by name, for at least one crop (N x height x width x 3, BGR), all in one batch."""
-        return run_in_batches(self._engine, self.prepare(crops))
+        self._output = outputs[0]
 
     def prepare(self, crops: np.ndarray) -> np.ndarray:
-        """What the network is given for these crops."""
+        """The network's input (N x 3 x height x width or channels last, float32) for these crops."""
         blob = cv2.dnn.blobFromImages(
             list(crops),
             scalefactor=1 / self._preprocessing.divisor,
@@ -64,13 +65,17 @@ class FaceNetwork:
             return np.ascontiguousarray(blob.transpose(0, 2, 3, 1))
         return np.asarray(blob)
 
+    def infer(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
+        """All outputs by name for at least one crop (N x height x width x 3, uint8, BGR), in one batch."""
+        return run_in_batches(self._engine, self.prepare(crops))
+
     def answers(self, crops: np.ndarray) -> np.ndarray:
-        """A row of numbers for each of at least one crop."""
+        """The values of each face (N x length) for at least one crop."""
         values = self.infer(crops)[self._output.name].reshape(len(crops), -1)
         if values.shape[1] not in self._lengths:
             raise ModelError(
-                f"the network answers with {values.shape[1]} numbers a face where {_either(self._lengths)} are "
-                f"expected ({self._output}); check the model's entry in the catalogue"
+                f"the network has {values.shape[1]} values per face, expected {' or '.join(map(str, self._lengths))} "
+                f"({self._output}); check the model's entry in the catalogue"
             )
         return values
 
@@ -78,24 +83,15 @@ class FaceNetwork:
         self._engine.close()
 
 
-def _has_shape(inputs: Sequence[TensorSpec], expected: Tuple[Optional[int], ...]) -> bool:
-    if len(inputs) != 1 or len(inputs[0].shape) != len(expected) or inputs[0].dtype != np.float32:
+def _takes(engine: Engine, shape: Tuple[int, int, int]) -> bool:
+    """Whether the engine has a single float32 input of any batch size and this shape per face."""
+    if len(engine.inputs) != 1 or engine.inputs[0].dtype != np.float32:
         return False
-    return all(a is None or b is None or a == b for a, b in zip(inputs[0].shape, expected))
+    found = engine.inputs[0].shape
+    return len(found) == 4 and all(side is None or side == wanted for side, wanted in zip(found[1:], shape))
 
 
-def _output_of_length(outputs: Sequence[TensorSpec], lengths: Sequence[int]) -> Optional[TensorSpec]:
-    """The only output with so many numbers a face; of a single output the file need not say how many it has."""
-    fitting = [output for output in outputs if _length(output) in lengths]
-    if not fitting and len(outputs) == 1 and _length(outputs[0]) is None:
-        fitting = list(outputs)
-    return fitting[0] if len(fitting) == 1 and fitting[0].dtype == np.float32 else None
-
-
-def _length(output: TensorSpec) -> Optional[int]:
-    sides = [side for side in output.shape[1:] if side is not None]
-    return prod(sides) if sides and len(sides) == len(output.shape) - 1 else None
-
-
-def _either(lengths: Sequence[int]) -> str:
-    return " or ".join(map(str, lengths))
+def _values_per_face(output: TensorSpec) -> Optional[int]:
+    """None if the file does not say."""
+    sides = output.shape[1:]
+    return prod(side for side in sides if side is not None) if sides and None not in sides else None

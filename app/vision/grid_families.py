@@ -27,7 +27,6 @@ class SCRFD(GridDetector):
 
     family = "scrfd"
     anchors = 2
-    photo_score = 0.6
 
     def scores(self, grid: Grid) -> np.ndarray:
         return grid.values("score")

@@ -1,8 +1,8 @@
-"""Which way a head is turned, from its five landmarks alone.
+"""Head pose from the five landmarks; no network is needed.
 
-A face far enough from the camera is a solid body seen by parallel rays: what the camera sees of it is its rotation,
-one scale and a shift. The five points give the two visible rows of the rotation by least squares, the third row is
-their cross product. No network is needed.
+A face far enough from the camera is a rigid body in parallel projection: what the camera sees is its rotation, one
+scale and a shift. The five points give the first two rows of the rotation by least squares, and the third is their
+cross product.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import numpy as np
 FACE_MODEL = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.6, -0.45], [-0.42, 1.065, -0.05], [0.42, 1.065, -0.05]], dtype=np.float64
 )
-"""The five points of a mean face: x to the right as seen, y down, z away from the camera, 1 between the eyes.
+"""The five points of an average face: x to the right as the viewer sees it, y down, z away from the camera; the eyes
+are 1 apart.
 
-x and y are those of faces that look into the camera as detectors mark them (three detectors on photos of LFW, which
-differ by 0.03 in the nose); how far nose and mouth stand out is that of usual face models.
+x and y are averages of frontal faces as detectors mark them (three detectors on photos of LFW, which differ by 0.03 at
+the nose); the depth of nose and mouth is that of common face models.
 """
 _FIT = np.linalg.pinv(FACE_MODEL - FACE_MODEL.mean(axis=0))
 
 
 def head_poses(landmarks: np.ndarray) -> np.ndarray:
-    """Yaw, pitch and roll in degrees (N x 3) of faces with these landmarks (N x 5 x 2).
+    """Yaw, pitch and roll in degrees (N x 3, float32) of faces with these landmarks (N x 5 x 2).
 
-    Yaw is positive where the face looks to the viewer's right, pitch where it looks up, roll where the head leans
-    clockwise as the viewer sees it. Roll is meant about the face's own axis, so that the first two say where it looks.
+    Positive yaw looks to the viewer's right, positive pitch up, positive roll leans clockwise as the viewer sees it.
+    Roll is around the face's own axis, so that yaw and pitch alone give the direction of the gaze.
     """
     points = np.asarray(landmarks, dtype=np.float64).reshape(-1, 5, 2)
     centred = points - points.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Which family a network belongs to, told by the names and shapes of its inputs and outputs alone.
+"""Which family a network belongs to, from the names and shapes of its inputs and outputs.
 
 Exporters rename outputs and drop or keep the batch dimension, but the number of outputs and the values of each per
 anchor stay. `match_outputs` maps outputs to their roles for a family's class; `detect_family` guesses the family of an
@@ -17,52 +17,52 @@ from app.errors import ModelError
 from app.inference.engine import Engine, TensorSpec
 
 FLAT = (2, 3)
-"""Ranks of outputs with a row an anchor: with or without batch dimension."""
+"""Ranks of outputs with one row per anchor: with or without a batch dimension."""
 MAPS = (4,)
-"""Rank of outputs with a channel a number: batch x channels x rows x columns."""
+"""Rank of outputs with one channel per value: batch x channels x rows x columns."""
 
 OutputNames = Dict[str, Tuple[str, ...]]
-"""By role: the names of its outputs, one a stride, in no particular order."""
+"""By role, such as `score`: the names of its outputs, one per stride in any order."""
 
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """One way in which a family's outputs come."""
+    """One variant of a family's outputs."""
 
     ranks: Tuple[int, ...]
     channels: Mapping[str, int]
-    """By role, in the order in which the network gives them: how many numbers an anchor (maps: a cell) has."""
+    """By role, in the order of the network's outputs: the number of values per anchor (maps: per cell)."""
 
 
 @dataclass(frozen=True)
 class DetectorFamily:
-    """What the networks of one family have in common."""
+    """What the networks of one family of detectors have in common."""
 
     title: str
     expected: str
-    """Its outputs in words, for error messages."""
+    """Its outputs, for error messages."""
     strides: int
     layouts: Tuple[OutputLayout, ...]
     patterns: Mapping[str, str]
-    """By role: what its outputs' names contain, where exporters keep them."""
+    """By role: what the names of its outputs match, if the exporter kept them."""
     facts: Mapping[str, Any]
-    """What its networks usually want, in the catalogue's own keys."""
+    """Its networks' usual preprocessing and so on, by the catalogue's keys."""
     unsure: Tuple[str, ...] = ()
-    """Facts in which networks of this family differ, though their outputs look the same."""
+    """Keys of `facts` in which networks of this family differ although their outputs look the same."""
 
 
 @dataclass(frozen=True)
 class FamilyMatch:
-    """A family to which a network may belong."""
+    """A family that a network may belong to."""
 
     task: str
     family: str
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Ready for the catalogue, in its own keys."""
+    """Values for the catalogue entry, by its keys."""
     unsure: Tuple[str, ...] = ()
-    """Facts that the shapes do not prove and in which such networks differ: to be checked by whoever knows the file."""
+    """Keys of `facts` that the shapes do not prove, for the user to check."""
     input_size: Optional[Tuple[int, int]] = None
-    """Width and height that the network is fixed to; None: any."""
+    """Width and height that the network is fixed to; None: any size."""
 
 
 _RGB = {"channels": "rgb", "mean": [127.5, 127.5, 127.5], "divisor": 128}
@@ -72,7 +72,7 @@ _RAW_BGR = {"channels": "bgr", "mean": [0, 0, 0], "divisor": 1}
 DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
     "retinaface": DetectorFamily(
         title="RetinaFace (PyTorch)",
-        expected="loc, conf and landms with 4, 2 and 10 values an anchor",
+        expected="loc, conf and landms with 4, 2 and 10 values per anchor",
         strides=1,
         layouts=(OutputLayout(FLAT, {"loc": 4, "conf": 2, "landms": 10}),),
         patterns={"loc": r"^loc|bbox", "conf": r"^conf|^cls", "landms": r"^land|^ldm"},
@@ -99,7 +99,7 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
     ),
     "scrfd": DetectorFamily(
         title="SCRFD",
-        expected="score, bbox and, with landmarks, kps with 1, 4 and 10 values an anchor for each of three strides "
+        expected="score, bbox and, with landmarks, kps with 1, 4 and 10 values per anchor for each of three strides "
         "(or as maps with 2, 8 and 20 channels)",
         strides=3,
         layouts=(
@@ -124,7 +124,7 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
     ),
     "yunet": DetectorFamily(
         title="YuNet",
-        expected="cls, obj, bbox and kps with 1, 1, 4 and 10 values a cell for each of three strides",
+        expected="cls, obj, bbox and kps with 1, 1, 4 and 10 values per cell for each of three strides",
         strides=3,
         layouts=(OutputLayout(FLAT, {"score": 1, "objectness": 1, "box": 4, "landmarks": 10}),),
         patterns={"score": "^cls", "objectness": "^obj", "box": "^bbox", "landmarks": "^kps"},
@@ -134,34 +134,34 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
 
 _SMALLEST_EMBEDDING = 64
 _PUBLIC_MOBILEFACENET = ((96, 112), 128)
-"""Crop and dimensions of the one usual embedder that is scaled otherwise than the rest."""
+"""Crop and dimensions of the one common embedder whose divisor is 128."""
 
 
 def detect_family(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
-    """The families whose networks look like this; empty for a network that this program has no use for."""
+    """The families that a network with these inputs and outputs may belong to; empty if it is of none."""
     if not takes_images(inputs):
         return ()
     height, width = inputs[0].shape[2:]
     size = (width, height) if width and height else None
     found = []
     for name, family in DETECTOR_FAMILIES.items():
-        binding = _bind(family, outputs)
-        if binding is not None:
+        names = _match(family, outputs)
+        if names is not None:
             facts = dict(family.facts)
-            if "mask" in binding:
+            if "mask" in names:
                 facts["landmark_scale"] = 0.2
             found.append(FamilyMatch("detection", name, facts, family.unsure, size))
-    return tuple(found) or _like_an_embedder(size, outputs)
+    return tuple(found) or _match_embedder(size, outputs)
 
 
 def match_outputs(name: str, engine: Engine) -> OutputNames:
-    """Which output is which for the class of this family, or why the network is none of it."""
+    """The outputs of this family by role. Raises ModelError for a network of another family."""
     family = DETECTOR_FAMILIES[name]
-    binding = _bind(family, engine.outputs)
-    if binding is not None:
-        return binding
-    likely = " or ".join(likeness.family for likeness in detect_family(engine.inputs, engine.outputs))
-    advice = f"it looks like family {likely}" if likely else "no family that this program knows looks like that"
+    names = _match(family, engine.outputs)
+    if names is not None:
+        return names
+    likely = " or ".join(match.family for match in detect_family(engine.inputs, engine.outputs))
+    advice = f"it looks like family {likely}" if likely else "it is of no family that this program knows"
     raise ModelError(
         f"this is not a {family.title} network: expected {family.expected},\n"
         f"  found {', '.join(map(str, engine.outputs))};\n"
@@ -170,64 +170,64 @@ def match_outputs(name: str, engine: Engine) -> OutputNames:
 
 
 def takes_images(inputs: Sequence[TensorSpec]) -> bool:
-    """Whether a network has one input, N x 3 x height x width of float32."""
+    """Whether a network has a single input N x 3 x height x width of float32."""
     shapes = [tensor.shape for tensor in inputs]
     return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] in (3, None) and inputs[0].dtype == np.float32
 
 
-def _bind(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
+def _match(family: DetectorFamily, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
     for layout in family.layouts:
-        for choose in (_by_name, _by_channels):
-            binding = choose(family, layout, outputs)
-            if binding is not None:
-                return binding
+        names = _match_by_name(family, layout, outputs) or _match_by_channels(family, layout, outputs)
+        if names is not None:
+            return names
     return None
 
 
-def _by_name(family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
-    """Names decide, as long as no known shape contradicts; also where the exporter left every shape open."""
-    binding: OutputNames = {}
+def _match_by_name(
+    family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]
+) -> Optional[OutputNames]:
+    """Names decide unless a known shape contradicts them, so shapes may be unknown."""
+    found: OutputNames = {}
     for role, pattern in family.patterns.items():
-        named = [output for output in outputs if re.search(pattern, output.name, re.IGNORECASE)]
-        if len(named) != (family.strides if role in layout.channels else 0):
+        matching = [output for output in outputs if re.search(pattern, output.name, re.IGNORECASE)]
+        if len(matching) != (family.strides if role in layout.channels else 0):
             return None
-        if not all(_may_have(output, layout, role) for output in named):
-            return None
-        if named:
-            binding[role] = tuple(output.name for output in named)
-    return binding
+        for output in matching:
+            has_rank = not output.shape or len(output.shape) in layout.ranks
+            if not has_rank or _channels(output) not in (None, layout.channels[role]):
+                return None
+        if matching:
+            found[role] = tuple(output.name for output in matching)
+    return found
 
 
-def _by_channels(family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]) -> Optional[OutputNames]:
-    """Where two roles have the same number of channels, the order of the outputs tells them apart."""
-    waiting: Dict[int, List[str]] = {}
+def _match_by_channels(
+    family: DetectorFamily, layout: OutputLayout, outputs: Sequence[TensorSpec]
+) -> Optional[OutputNames]:
+    """If two roles have the same number of channels, the order of the outputs decides."""
+    remaining: Dict[int, List[str]] = {}
     for output in outputs:
         channels = _channels(output)
         if channels is None or len(output.shape) not in layout.ranks:
             return None
-        waiting.setdefault(channels, []).append(output.name)
-    binding: OutputNames = {}
+        remaining.setdefault(channels, []).append(output.name)
+    found: OutputNames = {}
     for role, channels in layout.channels.items():
-        names = waiting.get(channels, [])
-        binding[role], waiting[channels] = tuple(names[: family.strides]), names[family.strides :]
-        if len(binding[role]) != family.strides:
+        names = remaining.get(channels, [])
+        found[role], remaining[channels] = tuple(names[: family.strides]), names[family.strides :]
+        if len(found[role]) != family.strides:
             return None
-    return None if any(waiting.values()) else binding
-
-
-def _may_have(output: TensorSpec, layout: OutputLayout, role: str) -> bool:
-    rank_fits = not output.shape or len(output.shape) in layout.ranks
-    return rank_fits and _channels(output) in (None, layout.channels[role])
+    return None if any(remaining.values()) else found
 
 
 def _channels(output: TensorSpec) -> Optional[int]:
-    """How many numbers an output has for each anchor or cell; None where the file does not say."""
+    """The number of values per anchor or cell; None if the file does not say."""
     if not output.shape:
         return None
     return output.shape[1 if len(output.shape) in MAPS else -1] or None
 
 
-def _like_an_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
+def _match_embedder(size: Optional[Tuple[int, int]], outputs: Sequence[TensorSpec]) -> Tuple[FamilyMatch, ...]:
     if size is None or len(outputs) != 1:
         return ()
     dimensions = [side for side in outputs[0].shape[1:] if side != 1]

@@ -1,4 +1,4 @@
-"""What a network wants its pixels to look like: data from the catalogue, and a fast way to apply it to a frame."""
+"""How a network's input is made of pixels: values from the catalogue, and a fast way to apply them to an image."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """(pixel - mean) / divisor for each channel, in the order of `channels`."""
+    """(pixel - mean) / divisor per channel; pixels are 0 to 255."""
 
     channels: str
-    """`bgr` or `rgb`: the order in which the network takes its planes."""
+    """`bgr` or `rgb`: the order of the network's input planes."""
     mean: Tuple[float, float, float]
     """In the order of `channels`."""
     divisor: float
 
     def fill(self, plane_stack: np.ndarray, image: np.ndarray) -> None:
-        """Writes a BGR uint8 image into the top left corner of the network's planes (3 x H x W, float32).
+        """Writes a BGR uint8 image into the upper left corner of the network's planes (3 x H x W, float32).
 
-        Plane by plane into memory that is used again with every frame: five times as fast as the plain expression,
-        which passes through float64 and a transposed copy.
+        Working plane by plane in memory that is used again is five times as fast as the obvious expression, which goes
+        through float64 and a transposed copy.
         """
         height, width = image.shape[:2]
         planes = cv2.split(image)
@@ -38,10 +38,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class FaceInput:
-    """What a network that looks at one face at a time takes in."""
+    """The input of a network that takes pictures of one face each."""
 
     preprocessing: Preprocessing
     crop: Tuple[int, int]
-    """Width and height of the picture of one face."""
+    """Width and height of the picture."""
     enlarge: float = 0.0
-    """How many times larger than the face's box the picture is; 0: the aligned face."""
+    """How many times larger than the face's box the picture is; 0: it shows the aligned face."""

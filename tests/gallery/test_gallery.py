@@ -94,8 +94,6 @@ def test_the_networks_are_used_by_their_own_thread_only(recognizer, networks, pe
 
 def test_photos_seen_before_are_not_embedded_again(recognizer, networks, people_gallery, settings):
     class Refusing:
-        photo_score = recognizer.detector.photo_score
-
         def __getattr__(self, name):
             raise AssertionError("a network was used")
 
@@ -110,8 +108,6 @@ def test_photos_seen_before_are_not_embedded_again(recognizer, networks, people_
 
 def test_photos_are_examined_again_by_other_networks(recognizer, networks, people_gallery, settings):
     class Spy:
-        photo_score = recognizer.detector.photo_score
-
         def __getattr__(self, name):
             asked.append(name)
             return getattr(recognizer.detector, name)

@@ -10,7 +10,7 @@ from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.settings import DetectionSettings
 from app.types import Faces
-from app.vision.detector import FaceDetector, shrunk_size, to_image
+from app.vision.detector import MAX_IMAGES_AT_ONCE, FaceDetector, shrunk_size, to_image
 from app.vision.preprocessing import Preprocessing
 
 PLAIN = Preprocessing("bgr", (104, 117, 123), 1)
@@ -108,6 +108,14 @@ def test_the_longer_side_can_be_limited_for_one_call():
         (faces,) = detector.detect(images, input_size)
         np.testing.assert_allclose(faces.boxes, [[320, 160, 960, 480]], atol=6)
     assert engine.batches == [(1, 3, 160, 320), (1, 3, 640, 1280), (1, 3, 320, 640)]
+
+
+def test_a_large_batch_is_detected_in_parts():
+    engine = PassingEngine()
+    images = [picture(64, 64, (number % 30, 9, 60, 60)) for number in range(MAX_IMAGES_AT_ONCE + 5)]
+    found = BrightSpotDetector(engine, PLAIN, SETTINGS).detect(images)
+    assert [batch[0] for batch in engine.batches] == [MAX_IMAGES_AT_ONCE, 5]
+    assert [faces.boxes[0, 0] for faces in found] == [number % 30 for number in range(len(images))]
 
 
 def test_the_minimum_score_must_be_resolved_before():
