@@ -1,4 +1,4 @@
-"""The loop's heart: every face of a frame gets an answer, and what is settled is not asked again."""
+"""Each face of a frame gets an answer, and settled faces are not embedded again."""
 
 import contextlib
 import dataclasses
@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from app.gallery.gallery import Gallery
+from app.identity import gates
 from app.pipeline import Pipeline
+from app.settings import QualitySettings
 from app.types import Frame, Reason
 from app.vision.attribute_models import AttributeModels
 
 
 class CountingEmbedder:
-    """The real embedder, and how many faces it was asked for in each call."""
+    """The real embedder; counts the faces of each call."""
 
     def __init__(self, embedder):
         self._embedder = embedder
@@ -30,8 +32,8 @@ class CountingEmbedder:
 
 @pytest.fixture
 def pictures(people_video):
-    film = cv2.VideoCapture(str(people_video))
-    return [film.read()[1] for _ in range(20)]
+    video = cv2.VideoCapture(str(people_video))
+    return [video.read()[1] for _ in range(20)]
 
 
 def run_with(recognizer, settings, pictures, step_s=0.04):
@@ -70,6 +72,21 @@ def test_settled_faces_are_embedded_again_only_after_the_interval(recognizer, se
     _, always = run(recognizer, settings, pictures, people_gallery, reembed_after_s=0)
     assert len(always) == len(pictures) and sum(always) >= 3 * len(pictures) - 3
     assert sum(settled) < sum(always) / 2
+
+
+def test_a_face_that_a_gate_rejects_is_not_embedded_and_its_track_has_the_reason(recognizer, settings, pictures):
+    settings = dataclasses.replace(settings, quality=QualitySettings(min_face_px=1000))
+    results, embedded = run(recognizer, settings, pictures[:5], settings.gallery.folder)
+    assert embedded == []
+    assert {match.reason for match in results[-1].matches} == {Reason.TOO_SMALL}
+    assert [track.match.reason for track in results[-1].tracks] == [Reason.TOO_SMALL] * 3
+
+
+def test_a_new_gate_needs_no_change_of_the_pipeline(recognizer, settings, pictures, monkeypatch):
+    monkeypatch.setattr(gates, "GATES", (*gates.GATES, lambda quality, row, limits: Reason.TOO_BLURRED))
+    results, embedded = run(recognizer, settings, pictures[:5], settings.gallery.folder)
+    assert embedded == []
+    assert {track.match.reason for track in results[-1].tracks} == {Reason.TOO_BLURRED}
 
 
 def test_frames_without_faces_are_fine(recognizer, settings):

@@ -7,7 +7,7 @@ it to `GATES`, and add its reason (`app/types.py`) and its limit (`QualityLimits
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from app.settings import QualityLimits
 from app.types import FaceQuality, Reason
@@ -29,12 +29,9 @@ def too_blurred(quality: FaceQuality, row: int, limits: QualityLimits) -> Option
 
 
 GATES: Tuple[Gate, ...] = (low_score, too_small, too_blurred)
-"""In the order in which they are asked; the first reason counts."""
+"""In this order; the first reason counts."""
 
 
-def rejections(quality: FaceQuality, limits: QualityLimits, gates: Sequence[Gate] = GATES) -> List[Optional[Reason]]:
+def rejections(quality: FaceQuality, limits: QualityLimits) -> List[Optional[Reason]]:
     """One per face: why it is rejected, or None where it is good enough."""
-    return [
-        next((reason for gate in gates for reason in [gate(quality, row, limits)] if reason is not None), None)
-        for row in range(len(quality))
-    ]
+    return [next(filter(None, (gate(quality, row, limits) for gate in GATES)), None) for row in range(len(quality))]

@@ -44,7 +44,7 @@ def test_the_same_photo_under_two_names_gives_one_warning_with_both_names_and_ph
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_people_nearer_than_the_threshold_are_warned_of_by_their_nearest_photos(record, swapped):
+def test_people_nearer_than_the_threshold_give_a_warning_with_their_nearest_photos(record, swapped):
     photos = [
         record("a1.jpg", "Ann", UP),
         record("a2.jpg", "Ann", EAST),
@@ -59,7 +59,7 @@ def test_people_nearer_than_the_threshold_are_warned_of_by_their_nearest_photos(
     assert warning.similarity == pytest.approx(0.6)
 
 
-def test_people_farther_than_the_threshold_are_not_warned_of(record):
+def test_people_farther_than_the_threshold_give_no_warning(record):
     gallery = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", between(EAST, NORTH, 0.44))))
     assert check_people(gallery, 0.45) == []
 
@@ -85,7 +85,7 @@ def test_similar_people_are_found_across_a_large_gallery(record):
         ("Bob", between(NORTH, EAST, 0.85), None),
     ],
 )
-def test_a_new_photo_that_is_nearer_to_another_person_is_warned_of(record, person, embedding, other):
+def test_a_new_photo_that_is_nearer_to_another_person_gives_a_warning(record, person, embedding, other):
     people = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", NORTH)))
     warning = resembles_another(people, 0.45, record("new.jpg", person, embedding))
     if other is None:
@@ -99,7 +99,7 @@ def test_in_an_empty_gallery_a_new_photo_resembles_no_one(record):
     assert resembles_another(EnrolledPeople(), 0.45, record("a.jpg", "Ann", EAST)) is None
 
 
-def test_a_photo_unlike_all_others_of_its_person_is_warned_of(record):
+def test_a_photo_unlike_all_others_of_its_person_gives_a_warning(record):
     alike = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
     wrong = record("Ann/wrong.jpg", "Ann", between(EAST, NORTH, 0.44))
     (warning,) = find_outliers(EnrolledPeople((*alike, wrong)), 0.45)
@@ -114,13 +114,13 @@ def test_of_two_photos_alone_neither_is_an_outlier(record):
     assert find_outliers(EnrolledPeople(photos), 0.45) == []
 
 
-def test_a_photo_like_one_other_of_its_person_is_not_warned_of(record):
+def test_a_photo_like_one_other_of_its_person_gives_no_warning(record):
     photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", between(EAST, NORTH, 0.46)))
     far = record("c.jpg", "Ann", between(EAST, UP, 0.9))
     assert find_outliers(EnrolledPeople((*photos, far)), 0.45) == []
 
 
-def test_a_person_without_a_usable_photo_is_warned_of_with_the_reason(record):
+def test_a_person_without_a_usable_photo_gives_a_warning_with_the_reason(record):
     gallery = EnrolledPeople((record("a.jpg", "Ann", EAST), record("b.jpg", "Bob", reason=Reason.TOO_BLURRED)))
     (warning,) = check_people(gallery, 0.3)
     assert warning.kind is WarningKind.NO_USABLE_PHOTO

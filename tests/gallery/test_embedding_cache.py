@@ -41,12 +41,12 @@ def test_findings_come_back_as_they_were_saved(path):
     }
 
 
-def test_nothing_to_keep_can_be_saved_too(path):
+def test_no_findings_can_be_saved_too(path):
     EmbeddingCache(path, "model").save({})
     assert EmbeddingCache(path, "model").load() == {}
 
 
-def test_a_cache_that_is_not_there_is_empty(path, caplog):
+def test_a_missing_cache_is_empty(path, caplog):
     assert EmbeddingCache(path, "model").load() == {}
     assert caplog.records == []
 
@@ -91,14 +91,14 @@ def test_saving_leaves_one_file_that_only_its_owner_reads(path):
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_where_nothing_can_be_written_it_is_said_once(tmp_path, caplog):
+def test_a_cache_that_cannot_be_written_is_reported_once(tmp_path, caplog):
     cache = EmbeddingCache(tmp_path / "gone" / "cache", "model")
     cache.save(FINDINGS)
     cache.save(FINDINGS)
     assert caplog.text.count("cannot be written") == 1
 
 
-def test_a_failed_save_leaves_the_old_cache_and_no_rubbish(path):
+def test_a_failed_save_leaves_the_old_cache_and_no_other_files(path):
     path.mkdir()
     EmbeddingCache(path, "model").save(FINDINGS)
     assert list(path.parent.iterdir()) == [path]

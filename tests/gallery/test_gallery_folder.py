@@ -64,7 +64,7 @@ def test_only_pictures_are_seen(tmp_path, put):
     assert found.display_names is not None
 
 
-def test_pictures_of_a_kind_that_is_not_read_are_named(tmp_path, put):
+def test_pictures_in_unsupported_formats_are_reported(tmp_path, put):
     put("Ann/IMG_1.HEIC", b"x")
     (problem,) = scan(tmp_path).problems
     assert "Ann/IMG_1.HEIC" in problem
@@ -199,7 +199,7 @@ def test_what_was_examined_before_an_interruption_is_not_examined_again(tmp_path
     assert examine.asked == [b"face 2"]
 
 
-def test_a_photo_half_copied_is_examined_again_when_it_has_grown(put, folder):
+def test_an_incomplete_photo_is_examined_again_when_it_has_grown(put, folder):
     put("Ann.jpg", b"fa")
     assert people_and_photos(folder.refresh(100)) == [("Ann", "Ann.jpg", "unreadable")]
     put("Ann.jpg", b"face 1")

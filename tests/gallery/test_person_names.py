@@ -36,7 +36,7 @@ from app.gallery.names import normalize, person_of, read_display_names
         ("007/x.jpg", "007"),
     ],
 )
-def test_the_person_is_told_by_the_path(path, person):
+def test_the_path_gives_the_person(path, person):
     assert person_of(PurePosixPath(path), {}) == person
 
 
@@ -46,7 +46,7 @@ def test_composed_and_decomposed_letters_are_one_person():
     assert person_of(PurePosixPath(f"{decomposed}/a.jpg"), {}) == "José"
 
 
-def test_a_name_that_is_no_unicode_can_still_be_shown_and_stored():
+def test_a_name_that_is_not_unicode_can_still_be_shown_and_stored():
     person_of(PurePosixPath("Ann\udcff.jpg"), {}).encode("utf-8")
 
 
@@ -55,7 +55,7 @@ def test_display_names_are_found_by_file_by_stem_and_by_name(key):
     assert person_of(PurePosixPath("agent_47.jpg"), {key: "Tobias"}) == "Tobias"
 
 
-def test_the_most_exact_display_name_counts():
+def test_the_most_specific_display_name_counts():
     assert person_of(PurePosixPath("agent_47.jpg"), {"agent": "Somebody", "agent_47": "Agent 47"}) == "Agent 47"
 
 
@@ -119,7 +119,7 @@ def test_errors_in_people_yaml_name_file_and_line(tmp_path, text, line, says):
     assert says in str(caught.value)
 
 
-def test_a_people_yaml_in_another_encoding_is_an_error_that_says_so(tmp_path):
+def test_a_people_yaml_in_another_encoding_is_an_error(tmp_path):
     path = tmp_path / "people.yaml"
     path.write_bytes("a: José".encode("latin-1"))
     with pytest.raises(GalleryError, match="UTF-8"):

@@ -1,4 +1,4 @@
-"""One channel from frame to frame: who is looked at when, and what is said of them."""
+"""One channel from frame to frame: which faces are compared, and what their tracks know."""
 
 import numpy as np
 import pytest

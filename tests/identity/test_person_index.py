@@ -26,7 +26,7 @@ def slow_search(gallery, query):
     queries=st.integers(1, 25),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_search_agrees_with_looking_at_everyone_in_turn(gallery_of, photos, queries, seed):
+def test_the_search_agrees_with_a_linear_search(gallery_of, photos, queries, seed):
     rng = np.random.default_rng(seed)
     gallery = gallery_of(*((f"person {number}", rng.normal(size=8)) for number in photos))
     faces = rng.normal(size=(queries, 8)).astype(np.float32)
@@ -46,7 +46,7 @@ def test_a_runner_up_is_found_behind_all_photos_of_a_person_with_many(gallery_of
     assert (found.person, found.runner_up) == ("Ann", "Bob")
 
 
-def test_an_empty_gallery_answers_nobody():
+def test_an_empty_gallery_has_no_candidate():
     index = EnrolledPeople().index()
     (found,) = index.search(np.ones((1, 128), np.float32))
     assert len(index) == 0
@@ -57,7 +57,7 @@ def test_no_faces_give_no_answers(gallery_of):
     assert gallery_of(("Ann", [1, 0])).index().search(np.empty((0, 2), np.float32)) == []
 
 
-def test_a_face_without_embedding_is_nobody_and_does_not_disturb_its_neighbours(gallery_of):
+def test_a_face_without_embedding_has_no_candidate_and_does_not_affect_others(gallery_of):
     faces = np.array([[np.nan, np.nan], [1, 0], [np.inf, 0]], np.float32)
     found = gallery_of(("Ann", [1, 0])).index().search(faces)
     assert [answer.person for answer in found] == [None, "Ann", None]
@@ -65,7 +65,7 @@ def test_a_face_without_embedding_is_nobody_and_does_not_disturb_its_neighbours(
     assert np.isnan(found[2].similarity)
 
 
-def test_embeddings_of_another_model_are_refused_with_both_sizes(gallery_of):
+def test_embeddings_of_another_model_are_an_error_with_both_sizes(gallery_of):
     with pytest.raises(ValueError, match="3 columns like the gallery's, not 2"):
         gallery_of(("Ann", [1, 0, 0])).index().search(np.ones((1, 2), np.float32))
 
@@ -106,7 +106,7 @@ def ann_before_bob(similarity, runner_up_similarity):
         (Candidates("Ann", -0.1, "Ann/1.jpg"), None, Reason.BELOW_THRESHOLD),
     ],
 )
-def test_only_a_near_and_unrivalled_person_is_named(candidates, name, reason):
+def test_only_a_person_who_is_near_and_unique_is_named(candidates, name, reason):
     match = decide(candidates, threshold=0.4, margin=0.05)
     assert (match.name, match.reason) == (name, reason)
 

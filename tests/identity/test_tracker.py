@@ -16,8 +16,8 @@ def box(x, y=100.0, size=80.0):
     return [x, y, x + size, y + size]
 
 
-class Film:
-    """Steps a tracker through frames and keeps what it said."""
+class Video:
+    """Steps a tracker through frames and keeps its answers."""
 
     def __init__(self, tracking=TRACKING, fps=10.0):
         self.state = TrackerState()
@@ -39,181 +39,181 @@ class Film:
 
 
 def test_a_face_gets_its_id_when_it_was_seen_often_enough():
-    film = Film(TrackingSettings(min_hits=3))
-    assert [film.show(box(100)) for _ in range(4)] == [[NO_TRACK], [NO_TRACK], [1], [1]]
+    video = Video(TrackingSettings(min_hits=3))
+    assert [video.show(box(100)) for _ in range(4)] == [[NO_TRACK], [NO_TRACK], [1], [1]]
 
 
-def test_a_face_seen_once_leaves_nothing_behind():
-    film = Film()
-    film.show(box(100))
-    film.show()
-    assert len(film.state) == 0
-    assert film.show(box(100)) == [NO_TRACK]
+def test_a_face_seen_once_leaves_no_track():
+    video = Video()
+    video.show(box(100))
+    video.show()
+    assert len(video.state) == 0
+    assert video.show(box(100)) == [NO_TRACK]
 
 
-def test_a_face_not_yet_confirmed_may_miss_as_many_frames_as_it_has_in_hand():
-    film = Film(TrackingSettings(min_hits=3))
+def test_a_face_without_an_id_may_be_missed_as_often_as_it_was_seen():
+    video = Video(TrackingSettings(min_hits=3))
     for shown in (True, True, False, True):
-        film.show(*[box(100)] * shown)
-    assert film.show(box(100)) == [1]
+        video.show(*[box(100)] * shown)
+    assert video.show(box(100)) == [1]
 
 
 def test_a_hidden_face_keeps_its_id_and_is_announced_when_it_returns():
-    film = Film()
-    film.show(box(100))
-    film.show(box(100))
-    assert film.returned == [False]
+    video = Video()
+    video.show(box(100))
+    video.show(box(100))
+    assert video.returned == [False]
     for _ in range(5):
-        film.show()
-        assert film.alive == [1]
-    assert film.show(box(105)) == [1]
-    assert film.returned == [True]
-    film.show(box(105))
-    assert film.returned == [False]
+        video.show()
+        assert video.alive == [1]
+    assert video.show(box(105)) == [1]
+    assert video.returned == [True]
+    video.show(box(105))
+    assert video.returned == [False]
 
 
-def test_a_face_unseen_for_too_long_has_left_and_its_id_is_never_used_again():
-    film = Film()
-    film.show(box(100))
-    film.show(box(100))
+def test_a_face_not_seen_for_too_long_has_left_and_its_id_is_not_reused():
+    video = Video()
+    video.show(box(100))
+    video.show(box(100))
     for _ in range(11):
-        film.show()
-    assert film.alive == []
-    film.show(box(100))
-    assert film.show(box(100)) == [2]
+        video.show()
+    assert video.alive == []
+    video.show(box(100))
+    assert video.show(box(100)) == [2]
 
 
 def test_a_face_that_moves_keeps_its_id():
-    film = Film()
-    ids = [film.show(box(100 + 20 * n)) for n in range(30)]
+    video = Video()
+    ids = [video.show(box(100 + 20 * n)) for n in range(30)]
     assert ids == [[NO_TRACK]] + [[1]] * 29
 
 
-def test_a_face_too_fast_for_its_last_place_alone_is_followed_by_its_speed():
-    film = Film()
+def test_a_face_too_fast_for_its_last_position_is_followed_by_its_velocity():
+    video = Video()
     x = 0.0
     for speed in range(0, 60, 4):
         x += speed
-        film.show(box(x))
+        video.show(box(x))
     for _ in range(10):
         x += 60
-        assert film.show(box(x)) == [1]
+        assert video.show(box(x)) == [1]
     assert iou(np.array([box(0)]), np.array([box(60)]))[0, 0] < TRACKING.min_iou
 
 
-def test_a_fast_face_that_stops_at_once_keeps_its_id():
-    film = Film()
+def test_a_fast_face_that_stops_suddenly_keeps_its_id():
+    video = Video()
     x = 0.0
     for speed in range(0, 64, 4):
         x += speed
-        film.show(box(x))
-    assert [film.show(box(x)) for _ in range(5)] == [[1]] * 5
+        video.show(box(x))
+    assert [video.show(box(x)) for _ in range(5)] == [[1]] * 5
 
 
 def test_crossing_faces_keep_their_ids():
-    film = Film(fps=25)
+    video = Video(fps=25)
     for n in range(41):
-        ids = film.show(box(100 + 10 * n, 100), box(500 - 10 * n, 120))
+        ids = video.show(box(100 + 10 * n, 100), box(500 - 10 * n, 120))
     assert ids == [1, 2]
 
 
 def test_a_face_walking_behind_another_comes_out_as_itself():
-    film = Film(fps=25)
+    video = Video(fps=25)
     for n in range(61):
         walking, standing = box(10 * n, 100), box(300, 110)
         hidden = 27 <= n <= 33
-        ids = film.show(standing) if hidden else film.show(standing, walking)
+        ids = video.show(standing) if hidden else video.show(standing, walking)
     assert ids == [1, 2]
 
 
 def test_the_order_of_the_faces_does_not_matter():
-    film = Film()
-    film.show(box(100), box(400))
-    assert film.show(box(100), box(400)) == [1, 2]
-    assert film.show(box(400), box(100)) == [2, 1]
+    video = Video()
+    video.show(box(100), box(400))
+    assert video.show(box(100), box(400)) == [1, 2]
+    assert video.show(box(400), box(100)) == [2, 1]
 
 
 def test_two_boxes_on_one_face_do_not_share_a_track():
-    film = Film()
-    film.show(box(100))
-    film.show(box(100))
-    assert film.show(box(104), box(101)) == [NO_TRACK, 1]
+    video = Video()
+    video.show(box(100))
+    video.show(box(100))
+    assert video.show(box(104), box(101)) == [NO_TRACK, 1]
 
 
 def test_no_faces_at_all_are_no_tracks():
-    film = Film()
-    assert [film.show() for _ in range(3)] == [[], [], []]
-    assert len(film.state) == 0
+    video = Video()
+    assert [video.show() for _ in range(3)] == [[], [], []]
+    assert len(video.state) == 0
 
 
-def test_a_hundred_trembling_faces_keep_their_ids():
+def test_a_hundred_jittering_faces_keep_their_ids():
     rng = np.random.default_rng(1)
     places = np.array([box(200 * (n % 10), 200 * (n // 10)) for n in range(100)])
-    film = Film()
+    video = Video()
     for _ in range(20):
-        ids = film.show(*(places + rng.normal(0, 4, places.shape)))
+        ids = video.show(*(places + rng.normal(0, 4, places.shape)))
     assert ids == list(range(1, 101))
 
 
 @pytest.mark.parametrize("fps", [0.2, 0.5, 1, 2, 5, 120])
 def test_a_still_face_is_followed_at_any_frame_rate(fps):
-    film = Film(fps=fps)
-    ids = [film.show(box(100)) for _ in range(8)]
+    video = Video(fps=fps)
+    ids = [video.show(box(100)) for _ in range(8)]
     assert ids[-3:] == [ids[-1]] * 3
     assert ids[-1] != [NO_TRACK]
 
 
 def test_a_gap_in_the_stream_ends_the_tracks():
-    film = Film()
+    video = Video()
     for _ in range(5):
-        film.show(box(100))
-    assert film.show(box(100), after=60) == [NO_TRACK]
-    assert film.show(box(100)) == [2]
+        video.show(box(100))
+    assert video.show(box(100), after=60) == [NO_TRACK]
+    assert video.show(box(100)) == [2]
 
 
 def test_a_clock_that_jumps_back_loses_no_face_and_leaves_no_ghost():
-    film = Film()
+    video = Video()
     for _ in range(3):
-        film.show(box(100), box(500))
-    assert film.show(box(100), after=-900) == [1]
-    assert film.state.last_seen.max() <= film.time
-    assert film.state.first_seen.max() <= film.time
+        video.show(box(100), box(500))
+    assert video.show(box(100), after=-900) == [1]
+    assert video.state.last_seen.max() <= video.time
+    assert video.state.first_seen.max() <= video.time
     for _ in range(12):
-        film.show(box(100))
-    assert film.alive == [1]
+        video.show(box(100))
+    assert video.alive == [1]
 
 
-def test_two_frames_of_one_time_are_borne():
-    film = Film()
-    film.show(box(100))
-    assert film.show(box(102), after=0) == [1]
-    assert np.isfinite(film.state.velocities).all()
+def test_two_frames_with_the_same_time_are_handled():
+    video = Video()
+    video.show(box(100))
+    assert video.show(box(102), after=0) == [1]
+    assert np.isfinite(video.state.velocities).all()
 
 
-def test_boxes_that_are_empty_or_no_numbers_are_nobodys():
-    film = Film()
-    film.show(box(100))
-    assert film.show(box(100), [5, 5, 5, 5], [np.nan] * 4) == [1, NO_TRACK, NO_TRACK]
-    assert film.show(box(100)) == [1]
+def test_empty_and_invalid_boxes_belong_to_no_track():
+    video = Video()
+    video.show(box(100))
+    assert video.show(box(100), [5, 5, 5, 5], [np.nan] * 4) == [1, NO_TRACK, NO_TRACK]
+    assert video.show(box(100)) == [1]
 
 
 def test_an_unrelated_picture_starts_again_with_new_ids():
-    film = Film()
-    film.show(box(100))
-    film.show(box(100))
-    film.state = restarted(film.state)
-    film.show(box(100))
-    assert film.show(box(100)) == [2]
+    video = Video()
+    video.show(box(100))
+    video.show(box(100))
+    video.state = restarted(video.state)
+    video.show(box(100))
+    assert video.show(box(100)) == [2]
 
 
-def test_a_step_leaves_the_state_before_it_as_it_was():
-    film = Film()
-    film.show(box(100), box(300))
-    film.show(box(101), box(300))
-    before = film.state
+def test_a_step_does_not_change_the_previous_state():
+    video = Video()
+    video.show(box(100), box(300))
+    video.show(box(101), box(300))
+    before = video.state
     copies = {name: value.copy() for name, value in vars(before).items() if isinstance(value, np.ndarray)}
-    film.show(box(103))
-    film.show(box(500), box(103))
+    video.show(box(103))
+    video.show(box(500), box(103))
     for name, copy in copies.items():
         np.testing.assert_array_equal(getattr(before, name), copy)
 
@@ -233,7 +233,7 @@ any_box = st.builds(lambda x, y, w, h: [float(x), float(y), float(x + w), float(
 
 
 @given(st.lists(any_box, min_size=1, max_size=6), st.lists(any_box, min_size=1, max_size=6))
-def test_overlaps_are_those_of_the_definition(boxes, others):
+def test_overlaps_match_the_definition(boxes, others):
     expected = [[slow_iou(one, other) for other in others] for one in boxes]
     np.testing.assert_allclose(iou(np.array(boxes), np.array(others)), expected, atol=1e-12)
 
@@ -244,16 +244,16 @@ film_frames = st.lists(st.tuples(st.lists(any_box, max_size=5), st.floats(-3, 3)
 @settings(max_examples=80)
 @given(film_frames, st.integers(1, 4))
 def test_whatever_happens_ids_are_unique_never_reused_and_without_gaps(frames, min_hits):
-    film = Film(TrackingSettings(min_hits=min_hits))
+    video = Video(TrackingSettings(min_hits=min_hits))
     given_out, departed = [], set()
     for boxes, after in frames:
-        before = set(film.alive)
-        ids = [number for number in film.show(*boxes, after=after) if number != NO_TRACK]
+        before = set(video.alive)
+        ids = [number for number in video.show(*boxes, after=after) if number != NO_TRACK]
         assert len(ids) == len(set(ids))
-        assert set(ids) <= set(film.alive)
-        departed |= before - set(film.alive)
-        assert departed.isdisjoint(film.alive)
-        given_out += [number for number in film.alive if number not in given_out]
-        assert len(set(film.state.keys.tolist())) == len(film.state)
-        assert (film.state.last_seen <= film.time).all()
+        assert set(ids) <= set(video.alive)
+        departed |= before - set(video.alive)
+        assert departed.isdisjoint(video.alive)
+        given_out += [number for number in video.alive if number not in given_out]
+        assert len(set(video.state.keys.tolist())) == len(video.state)
+        assert (video.state.last_seen <= video.time).all()
     assert sorted(given_out) == list(range(1, len(given_out) + 1))
