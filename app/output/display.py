@@ -161,30 +161,24 @@ def parse_display(display: str) -> DisplayAddress:
 
 
 def _cookies(environment: Mapping[str, str], number: int) -> List[Tuple[bytes, bytes]]:
-    """The user's keys for this display (see `man Xsecurity`)."""
+    """Protocol and key of each entry for this display in the user's Xauthority file (see `man Xsecurity`)."""
     path = Path(environment.get("XAUTHORITY") or Path(environment.get("HOME") or "~").expanduser() / ".Xauthority")
     try:
         content = path.read_bytes()
     except OSError:
         return []
     found: Dict[bytes, bytes] = {}
-    for entry_number, name, cookie in _xauthority_entries(content):
-        if name == _COOKIE_PROTOCOL and entry_number in (b"", str(number).encode()):
-            found.setdefault(cookie, name)
-    return [(name, cookie) for cookie, name in found.items()]
-
-
-def _xauthority_entries(content: bytes) -> Iterator[Tuple[bytes, bytes, bytes]]:
-    """Display number, protocol and key of each entry."""
     at = 0
     while at + 2 <= len(content):
         at += 2  # the address family is not needed
         fields = []
-        for _ in range(4):
+        for _ in range(4):  # address, display number, protocol, key
             length = int.from_bytes(content[at : at + 2], "big")
             fields.append(content[at + 2 : at + 2 + length])
             at += 2 + length
-        yield fields[1], fields[2], fields[3]
+        if fields[2] == _COOKIE_PROTOCOL and fields[1] in (b"", str(number).encode()):
+            found.setdefault(fields[3], fields[2])
+    return [(protocol, key) for key, protocol in found.items()]
 
 
 def _padded(content: bytes) -> bytes:

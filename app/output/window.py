@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from pathlib import Path
@@ -24,36 +23,14 @@ logger = logging.getLogger(__name__)
 
 MAX_SIZE: Size = (1600, 900)
 _PAUSED_WAIT_MS = 30
-_ESCAPE = 27
-
-
-class KeyAction(enum.Enum):
-    """What a key does."""
-
-    NONE = "none"
-    QUIT = "quit"
-    PAUSE = "pause"
-    SNAPSHOT = "snapshot"
-    LANDMARKS = "landmarks"
-    WHY = "why"
-
-
-KEYS: Dict[int, KeyAction] = {
-    ord("q"): KeyAction.QUIT,
-    ord("Q"): KeyAction.QUIT,
-    _ESCAPE: KeyAction.QUIT,
-    ord(" "): KeyAction.PAUSE,
-    ord("s"): KeyAction.SNAPSHOT,
-    ord("S"): KeyAction.SNAPSHOT,
-    ord("l"): KeyAction.LANDMARKS,
-    ord("L"): KeyAction.LANDMARKS,
-    ord("w"): KeyAction.WHY,
-    ord("W"): KeyAction.WHY,
-}
+_ESCAPE = chr(27)
 
 
 class Window:
-    """An output: `handle` takes results, `poll` draws the new ones and reads the keyboard."""
+    """An output: `handle` takes results, `poll` draws the new ones and reads the keyboard.
+
+    Keys: q or Esc quits, space pauses, s saves snapshots, l shows landmarks, w shows why a face has its name.
+    """
 
     name = "window"
 
@@ -110,12 +87,11 @@ class Window:
             time.sleep(max(0, pause_ms - 1) / 1000)
             self._check_display()
             key = cv2.waitKey(1)
-            action = KEYS.get(key & 0xFF, KeyAction.NONE) if key >= 0 else KeyAction.NONE
-            if self._was_closed_by_user():
-                action = KeyAction.QUIT
+            closed_by_user = self._was_closed_by_user()
         except cv2.error as error:
             raise OutputError(f"cannot show the window: {error}") from error
-        self._do(action)
+        self._handle_key("" if key < 0 else chr(key & 0xFF).lower())
+        self._closed = self._closed or closed_by_user
         return Control.STOP if self._closed else Control.PAUSE if self._paused else Control.RUN
 
     def close(self) -> None:
@@ -131,19 +107,23 @@ class Window:
             except cv2.error as error:
                 logger.debug("the window was already gone: %s", error)
 
-    def _do(self, action: KeyAction) -> None:
-        if action is KeyAction.QUIT:
+    def _handle_key(self, key: str) -> None:
+        if key in ("q", _ESCAPE):
             self._closed = True
-        elif action is KeyAction.PAUSE:
+        elif key == " ":
             self._paused = not self._paused
-        elif action is KeyAction.LANDMARKS:
+        elif key == "l":
             self._annotator.landmarks = not self._annotator.landmarks
             self._stale.update(self._results)
-        elif action is KeyAction.WHY:
+        elif key == "w":
             self._annotator.why = not self._annotator.why
             self._stale.update(self._results)
-        elif action is KeyAction.SNAPSHOT:
-            self._save_snapshots()
+        elif key == "s":
+            for channel, picture in self._pictures.items():
+                try:
+                    logger.info("saved %s", save_snapshot(picture, self._snapshots, channel, self._clock()))
+                except OutputError as error:
+                    logger.error("%s", error)
 
     def _show(self) -> None:
         for channel, result in self._results.items():
@@ -157,15 +137,6 @@ class Window:
             self._channels_shown = len(pictures)
             cv2.resizeWindow(self._title, whole.shape[1], whole.shape[0])
         cv2.imshow(self._title, whole)
-
-    def _save_snapshots(self) -> None:
-        for channel, picture in self._pictures.items():
-            try:
-                path = save_snapshot(picture, self._snapshots, channel, self._clock())
-            except OutputError as error:
-                logger.error("%s", error)
-            else:
-                logger.info("saved %s", path)
 
     def _was_closed_by_user(self) -> bool:
         try:
