@@ -1,11 +1,11 @@
-"""User and password in an address: found, hidden from people and logs, and brought into the form that readers take.
+"""User and password in an address: parsed, masked for messages and logs, and encoded for readers.
 
-People type passwords as they are, with `@ : / # ?` in them, where a URL wants `%40`. Both forms are understood:
+People type passwords literally, with `@ : / # ?` in them, where a URL requires `%40`. Both forms are accepted:
 
-- The user ends at the first colon and the password at the *last* `@`. An `@` in the path of an address
-  with a password must therefore be written `%40`.
-- Text that could stand in a URL as it is (letters, digits, `-._~!$&'()*+,;=` and `%` with two hex digits) is taken as
-  already encoded; a password that truly holds such a `%41` is written with `%2541`.
+- The user ends at the first colon and the password at the *last* `@`. An `@` in the path of an address with a password
+  must therefore be written `%40`.
+- Text that is valid in a URL (letters, digits, `-._~!$&'()*+,;=` and `%` with two hex digits) counts as encoded; a
+  password that really contains `%41` is written with `%2541`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9A-Fa-f:.]+\
 def masked(text: str) -> str:
     """The text without the passwords of the addresses in it: `rtsp://user:***@host`, `?password=***`.
 
-    When in doubt it hides too much: everything up to the last `@` counts as password. A text that is itself an address
-    is taken as a whole; within other text an address ends at the next blank.
+    When in doubt it hides too much: everything up to the last `@` counts as the password. A text that is itself an
+    address is masked as a whole; inside other text an address ends at the next space.
     """
     if _URL.match(text):
         return _masked_url(text)
@@ -37,7 +37,7 @@ def masked(text: str) -> str:
 
 
 def credentials(address: str) -> Optional[Tuple[str, str]]:
-    """User and password of an address, as the person knows them; None when it has neither."""
+    """User and password of an address, decoded; None if it has neither."""
     userinfo = _split(address)[1]
     if userinfo is None:
         return None
@@ -48,13 +48,13 @@ def credentials(address: str) -> Optional[Tuple[str, str]]:
 
 
 def without_credentials(address: str) -> str:
-    """The address alone, for readers that take user and password apart from it."""
+    """The address alone, for readers that take user and password separately."""
     scheme, _, rest = _split(address)
     return scheme + rest
 
 
 def for_opening(address: str) -> str:
-    """The address with user and password encoded as URLs want it, whatever they were typed like."""
+    """The address with user and password encoded for a URL, however they were typed."""
     known = credentials(address)
     if known is None:
         return address
@@ -69,7 +69,7 @@ def _masked_url(url: str) -> str:
 
 
 def _split(address: str) -> Tuple[str, Optional[str], str]:
-    """Scheme with `://`, user and password as typed or None, and all that follows the `@`."""
+    """Scheme with `://`, user and password as typed or None, and the rest after the `@`."""
     match = _URL.fullmatch(address)
     if match is None:
         return "", None, address
@@ -77,7 +77,7 @@ def _split(address: str) -> Tuple[str, Optional[str], str]:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     before, at, after = rest.rpartition("@")
     if "@" not in authority and (":" not in before or _HOST_AND_PORT.fullmatch(authority)):
-        return scheme, None, rest  # no user at all; if there is an @, it belongs to the path
+        return scheme, None, rest  # no user; an @, if any, belongs to the path
     if not at:
         return scheme, None, rest
     if ":" not in before:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and checks that they can be."""
+"""Writes files completely or not at all, and checks beforehand that they can be written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """What stood there before stays until the new content is complete on the disk. Raises OSError."""
+    """Replaces the file once the new content is complete on the disk. Raises OSError."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
@@ -34,7 +34,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def check_writable(*paths: Optional[Path]) -> None:
-    """Tells before long work that its figures could not be written."""
+    """For long-running commands: raises at the start if a result could not be written at the end."""
     check_all(*(partial(_check_writable, path) for path in paths if path is not None))
 
 
@@ -42,11 +42,11 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be made a folder: {error.strerror}") from error
+        raise OutputError(f"folder {path} cannot be created: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """All of it or nothing: what stood there before stays until the new text is complete on the disk."""
+    """Replaces the file once the new text is complete on the disk. Raises OutputError."""
     try:
         write_whole(path, text.encode())
     except OSError as error:
@@ -55,29 +55,29 @@ def write_text(path: Path, text: str) -> None:
 
 def _check_writable(path: Path) -> None:
     if path.is_dir():
-        raise OutputError(f"{path} cannot be written: it is a folder; name a file in it")
+        raise OutputError(f"{path} cannot be written: it is a folder; expected a file")
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path} cannot be written: it is no file, and would be replaced by one")
+        raise OutputError(f"{path} cannot be written: it exists and is not a regular file")
     if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise OutputError(f"{path} cannot be written: folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write into {path.parent}")
+        raise OutputError(f"{path} cannot be written: no permission to write to {path.parent}")
 
 
 def claim_file(path: Path, overwrite: bool) -> None:
-    """Makes sure that the file can be written, without leaving or changing anything but its missing folder."""
+    """Checks that the file can be written, and creates its folder if it is missing. The file itself is not changed."""
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file in it")
+        raise OutputError(f"{path} is a folder; expected a file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; pass --overwrite to replace it, or choose another name")
+        raise OutputError(f"{path} already exists; pass --overwrite to replace it, or choose another name")
     is_new = not path.exists()
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            logger.info("made the folder %s", path.parent)
+            logger.info("created folder %s", path.parent)
         with path.open("ab"):
             pass
         if is_new:
             path.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error

@@ -1,4 +1,4 @@
-"""Passwords: understood however they are typed, and seen by nobody."""
+"""Passwords: accepted however they are typed, and never shown."""
 
 from urllib.parse import quote, unquote, urlsplit
 
@@ -15,13 +15,13 @@ HOSTS = st.sampled_from(["10.0.0.7", "cam.example.org:8554", "[fe80::1]:554", "l
 
 
 def reads_as_host_and_port(user, password):
-    """The one reading that is preferred to a password: `10.0.0.7:554/path@...`."""
+    """The one form that does not count as a password: `10.0.0.7:554/path@...`."""
     authority = f"{user}:{password}".replace("?", "/").replace("#", "/").partition("/")[0]
     return "@" not in authority and authority.rpartition(":")[2].isdigit()
 
 
 @given(USERS, PASSWORDS, HOSTS)
-def test_a_password_typed_as_it_is_comes_through(user, password, host):
+def test_a_literal_password_is_decoded(user, password, host):
     assume("%" not in user + password and not reads_as_host_and_port(user, password))
     address = f"rtsp://{user}:{password}@{host}/cam?channel=1"
     assert credentials(address) == (user, password)
@@ -32,7 +32,7 @@ def test_a_password_typed_as_it_is_comes_through(user, password, host):
 
 
 @given(USERS, PASSWORDS, HOSTS)
-def test_an_encoded_password_comes_through(user, password, host):
+def test_an_encoded_password_is_decoded(user, password, host):
     address = f"rtsp://{quote(user, safe='')}:{quote(password, safe='')}@{host}/cam"
     assert credentials(address) == (user, password)
     assert for_opening(for_opening(address)) == for_opening(address)
@@ -40,12 +40,12 @@ def test_an_encoded_password_comes_through(user, password, host):
 
 
 @given(USERS, PASSWORDS, PASSWORDS, HOSTS)
-def test_a_masked_address_tells_nothing_of_the_password(user, one, other, host):
+def test_a_masked_address_does_not_depend_on_the_password(user, one, other, host):
     assert masked(f"rtsp://{user}:{one}@{host}/cam") == masked(f"rtsp://{user}:{other}@{host}/cam")
 
 
 @given(st.text("@:/#?%&=!ab1\"'\\", min_size=1, max_size=12), st.text("@:/#?%&=!ab1\"'\\", min_size=1, max_size=12))
-def test_nor_does_a_line_of_a_log(one, other):
+def test_nor_does_a_masked_line_of_a_log(one, other):
     line = "cannot open rtsp://admin:{}@10.0.0.7/cam: timed out; http://b:{}@h/x too"
     assert masked(line.format(one, one)) == masked(line.format(other, other))
 
@@ -64,7 +64,7 @@ def test_nor_does_a_line_of_a_log(one, other):
         ("", ""),
     ],
 )
-def test_what_masked_addresses_look_like(address, expected):
+def test_masked_addresses(address, expected):
     assert masked(address) == expected
 
 

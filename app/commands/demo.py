@@ -25,7 +25,7 @@ EXAMPLES = """writes into the current folder:
 
 NEXT = """
 Now with your own camera:
-  cp ~/pictures/ann.jpg gallery/Ann.jpg
+  cp ~/pictures/ann.jpg {gallery}/Ann.jpg
   {program} people check
   {program} --camera 0          or: --rtsp rtsp://user:password@address/path"""
 
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    settings = _demo_settings(effective_settings(arguments).settings)
+    own = effective_settings(arguments).settings
+    settings = _demo_settings(own)
     progress = configure_logging(settings.run.log_level)
     # Imported here, so that --help is fast.
     from app.assembly import run
@@ -63,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> int:
     print(
         f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
     )
-    print(NEXT.format(program=program()))
+    print(NEXT.format(program=program(), gallery=own.gallery.folder))
     return 0
 
 

@@ -31,7 +31,7 @@ def test_a_video_becomes_an_annotated_video_and_a_list_of_events(completed, peop
     )
     assert code == 0, err
     (events_path,) = (tmp_path / "made").iterdir()
-    assert "made the folder made" in err
+    assert "folder made" in err
     assert set(out.splitlines()[-2:]) == {"written: out.mp4", f"written: made/{events_path.name}"}
     frames, fps = frames_of(tmp_path / "out.mp4")
     assert (len(frames), round(fps)) == (40, 25)

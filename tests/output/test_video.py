@@ -202,7 +202,7 @@ def test_an_existing_video_is_not_touched_without_overwrite(tmp_path):
 def test_a_missing_folder_is_created_and_an_impossible_one_refused_at_once(tmp_path):
     write_video(tmp_path / "new" / "folder" / "video.mp4", [frame(0)])
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         VideoOutput(tmp_path / "file" / "video.mp4", Annotator())
 
 

@@ -113,7 +113,7 @@ def test_a_folder_without_faces(completed, tmp_path):
     [
         (("verification", "--pairs", "none.txt"), "none.txt cannot be read: No such file"),
         (("detection", "--labels", "none.json"), "none.json cannot be read: No such file"),
-        (("detection", "--without-faces", "--json", "no/out.json"), "there is no folder no"),
+        (("detection", "--without-faces", "--json", "no/out.json"), "folder no"),
         (("detection", "--without-faces", "--iou", "7"), "--iou: '7'"),
         (("detection",), "one of the arguments --labels --without-faces is required"),
         (("label", "--out", "x.txt", "--input-size", "3"), "--input-size: '3'"),
