@@ -59,7 +59,7 @@ def messages(caplog, level):
 
 
 def visit(count=20, first=8, last=12):
-    """Live frames of an empty room that somebody visits for a few of them."""
+    """Live frames of an empty room with a visitor in a few of them."""
     return [result(frame(i), tracks=[track(1, ANN)] if first <= i <= last else []) for i in range(count)]
 
 
@@ -176,7 +176,7 @@ def test_the_end_of_the_run_wakes_a_sink_that_waits_to_try_again():
 
 
 @pytest.mark.parametrize("way", ["fails", "hangs"])
-def test_the_end_of_the_run_does_not_wait_for_ever(way):
+def test_the_end_of_the_run_waits_for_a_bounded_time(way):
     broker = Broker()
     (broker.up if way == "fails" else broker.reachable).clear()
     queue = SinkQueue(broker, retry_first_s=0.01, flush_s=0.05)

@@ -29,7 +29,7 @@ def has_colour(image, colour):
     return bool((image == np.array(colour, np.uint8)).all(axis=2).any())
 
 
-def test_the_frame_itself_stays_as_it_is():
+def test_the_frame_itself_is_not_changed():
     made = frame()
     before = made.image.copy()
     annotated = Annotator(landmarks=True).annotate(result(made, [BOX], [ANN]))
@@ -109,7 +109,7 @@ def test_the_corner_of_a_live_window_shows_rate_and_delay():
     assert not np.array_equal(Annotator().annotate(result(), ["front", "24.8 fps"]), default)
 
 
-def test_landmarks_are_drawn_when_asked_for_and_can_be_switched():
+def test_landmarks_can_be_switched_on_and_off():
     annotator = Annotator()
     without = annotator.annotate(result(frame(), [BOX], [ANN]))
     annotator.landmarks = True
@@ -129,7 +129,7 @@ def test_letters_and_lines_grow_with_the_frame():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 40), (40, 2), (8, 8), (33, 17)])
-def test_tiny_frames_and_boxes_outside_the_frame_do_no_harm(size):
+def test_tiny_frames_and_boxes_outside_the_frame_work(size):
     boxes = [(-50, -50, 500, 500), (1000, 1000, 1100, 1100), (3, 3, 3, 3), (-90, -90, -20, -20)]
     image = Annotator(landmarks=True).annotate(
         result(frame(image=picture(*size)), boxes, [ANN, STRANGER, NOT_COMPARED_YET, ANN])
@@ -181,7 +181,7 @@ def test_attributes_make_the_label_higher_and_points_and_pose_are_drawn():
     assert set(changed_rows(drawn((FaceAttributes(landmarks106=points),)))) <= set(range(167, 174))
 
 
-def test_the_line_of_the_pose_points_where_the_face_looks():
+def test_the_line_of_the_pose_points_in_the_direction_of_the_gaze():
     boxes = np.array([[100, 40, 180, 140]], np.float32)
     eyes_apart = np.array([[[120, 80], [160, 80], [140, 95], [125, 115], [155, 115]]], np.float32)
     made = dataclasses.replace(

@@ -16,7 +16,7 @@ needs_windows = pytest.mark.skipif(not has_windows, reason="this OpenCV has no w
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 is asked on Linux alone")
 
 
-def test_the_toolkit_is_told_from_the_build_information():
+def test_the_toolkit_is_read_from_the_build_information():
     assert gui_toolkit("\n  GUI:                           QT5\n    QT:  YES (ver 5.15)\n") == "QT5"
     assert gui_toolkit("\n  GUI:                           NONE\n\n  Media I/O:\n") is None
     jetpack_4 = "\n  GUI: \n    QT:    NO\n    GTK+:   YES (ver 3.22)\n\n"
@@ -25,7 +25,7 @@ def test_the_toolkit_is_told_from_the_build_information():
     assert gui_toolkit("nothing") is None
 
 
-def test_displays_are_understood():
+def test_values_of_display_are_parsed():
     assert parse_display(":0") == DisplayAddress("", 0)
     assert parse_display("localhost:10.0") == DisplayAddress("localhost", 10)
     assert parse_display("unix:2.1") == DisplayAddress("unix", 2)
@@ -35,14 +35,14 @@ def test_displays_are_understood():
 
 @needs_windows
 @on_linux
-def test_no_display_is_said():
+def test_without_a_display_there_is_no_window():
     assert display_available({}) == (False, "there is no display (DISPLAY is not set)")
 
 
 @needs_windows
 @on_linux
 @pytest.mark.parametrize("display", [":987", "nonsense", "localhost:987"])
-def test_a_display_that_cannot_be_reached_is_said_and_ends_nothing(display):
+def test_a_display_that_cannot_be_reached_does_not_end_the_process(display):
     available, reason = display_available({"DISPLAY": display})
     assert not available and display in reason
 
@@ -55,7 +55,7 @@ def test_wayland_alone_needs_a_socket_that_answers(tmp_path):
 
 
 @on_linux
-def test_a_display_that_refuses_us_is_given_its_cookie_and_quoted(tmp_path):
+def test_a_display_that_refuses_gets_its_cookie_and_its_reason_is_quoted(tmp_path):
     """A server that wants another cookie, as after `sudo`: it gets the one from the user's file, then a blank one."""
     number = 10_000 + os.getpid()  # another suite on this machine has another one
     entry = b"".join(

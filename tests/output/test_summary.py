@@ -1,4 +1,4 @@
-"""The summary counts people by visits, strangers by faces that never got a name, and forgets nothing it needs."""
+"""The summary of a run."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ def summary(*results):
     return collected
 
 
-def test_a_person_is_counted_once_a_visit_and_once_a_frame():
+def test_a_person_is_counted_once_per_visit_and_once_per_frame():
     collected = summary(
         result(0.0, (1, None)), result(0.5, (1, "Ann")), result(1.0, hidden=[(1, "Ann")]), result(2.0, (1, "Ann")),
         result(5.0), result(9.0, (2, "Ann")),
@@ -76,7 +76,7 @@ def test_the_text_has_frames_people_and_stages():
     assert ["detect", "66.00", "66.90"] in lines
 
 
-def test_what_rarely_happens_is_shown_when_it_happened():
+def test_rare_counters_are_shown_when_they_are_not_zero():
     broken = dataclasses.replace(
         channel("door", read=9, stalls=2, reconnects=3, unreadable=4),
         state=ChannelState.RECONNECTING,

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from made_results import ANN, frame, picture, result
 from waiting import PATIENT_S
 
+from app.capture.gstreamer import quoted
 from app.errors import OutputError
 from app.output import video_encoders
 from app.output.annotate import Annotator
@@ -249,7 +251,7 @@ def test_without_pyav_the_video_is_mpeg4_with_a_constant_frame_rate_and_a_warnin
     path = tmp_path / "video.mp4"
     write_video(path, [frame(i, position=t) for i, t in enumerate(times)], fps=25.0)
     assert "pip install av" in caplog.text
-    assert playable_frames(path) == pytest.approx(4.0 * 25, abs=2), "four seconds, whatever came when"
+    assert playable_frames(path) == pytest.approx(4.0 * 25, abs=2), "four seconds, as many as the source lasts"
 
 
 class CountingWriter:
@@ -292,6 +294,12 @@ def test_the_pipeline_for_a_jetson(tmp_path):
         "mp4mux fragment-duration=1000 streamable=true ! filesink buffer-mode=2 "
         f'location="{tmp_path}/a \\"b\\".mp4"'
     )
+
+
+def test_a_path_that_begins_with_a_quote_is_quoted_twice():
+    path = Path('"odd".mp4')
+    text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, video_encoders.HARDWARE)
+    assert text.endswith(f"location={quoted(str(path))}") and quoted(str(path)).startswith('"\\"\\\\')
 
 
 def test_better_quality_takes_more_bits():

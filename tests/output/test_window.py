@@ -161,7 +161,7 @@ def screen(tmp_path):
     screen.close()
 
 
-def test_keys_do_what_they_say(screen, tmp_path):
+def test_every_key_works(screen, tmp_path):
     screen.start(tmp_path / "snapshots")
     screen.press("l")
     screen.expect("run True False")
@@ -205,7 +205,7 @@ def test_both_channels_are_shown_side_by_side(screen, tmp_path):
     assert screen.program.wait(PATIENT_S) == 0
 
 
-def test_the_windows_own_button_ends_the_run(screen, tmp_path):
+def test_closing_the_window_ends_the_run(screen, tmp_path):
     """Closing is a message from the window manager, of which there is none here: it is sent by hand."""
     screen.start(tmp_path)
     ask_to_close(screen.environment["DISPLAY"], screen.window)
@@ -214,7 +214,7 @@ def test_the_windows_own_button_ends_the_run(screen, tmp_path):
     assert screen.program.wait(PATIENT_S) == 0
 
 
-def test_a_display_that_goes_is_an_error_of_the_window_and_not_the_end_of_the_process(screen, tmp_path):
+def test_a_lost_display_is_an_error_of_the_window_and_does_not_end_the_process(screen, tmp_path):
     """Between two polls, that is: if it goes while Qt itself is at work, Qt has the last word."""
     screen.start(tmp_path)
     (tmp_path / "hold").touch()
