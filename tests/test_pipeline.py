@@ -95,7 +95,7 @@ def test_frames_without_faces_are_fine(recognizer, settings):
     assert len(results[0].faces) == 0 and calls == []
 
 
-def test_with_nobody_enrolled_everyone_is_unknown_for_that_reason(recognizer, settings, pictures):
+def test_with_an_empty_gallery_every_face_has_that_reason(recognizer, settings, pictures):
     results, _ = run(recognizer, settings, pictures[:5], settings.gallery.folder)
     assert {match.reason for match in results[-1].matches} == {Reason.NO_ONE_ENROLLED}
 

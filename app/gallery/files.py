@@ -23,8 +23,12 @@ def photos_by_person(folder: Path) -> Dict[str, List[Path]]:
 
 
 def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
-    """Writes a photo into the person's folder and returns its path. Existing files are never replaced."""
+    """Writes a photo into the person's folder and returns its path. Existing files are never replaced.
+
+    Of `filename`, which may come from another machine, only the last part is used, without leading dots.
+    """
     home = folder / person_folder(folder, person)
+    filename = PurePosixPath(filename.replace("\\", "/").replace("\0", "_")).name.lstrip(".")
     target = home / filename
     number = 1
     while target.exists():

@@ -177,7 +177,7 @@ class Gallery:
             own = duplicate.person == person
             reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO
             return Refused(person, reason, duplicate_of=duplicate)
-        if PurePath(photo.filename).suffix.lower() in PICTURE_SUFFIXES:
+        if PurePath(photo.filename.lstrip(".")).suffix.lower() in PICTURE_SUFFIXES:
             finding = self.examine(photo.data)
         else:
             finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PICTURE_SUFFIXES)}")

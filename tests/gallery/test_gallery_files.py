@@ -19,3 +19,9 @@ def test_no_photo_is_replaced(tmp_path):
     assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
     assert second.name == "photo (2).jpg"
     assert sorted(path.name for path in first.parent.iterdir()) == ["photo (2).jpg", "photo.jpg"]
+
+
+@pytest.mark.parametrize("filename", ["../../x.jpg", "/etc/x.jpg", "..\\..\\x.jpg", ".x.jpg", "../.x.jpg"])
+def test_no_file_name_leads_out_of_the_folder_or_is_hidden(tmp_path, filename):
+    assert add_photo(tmp_path, "Ann", filename, b"data") == tmp_path / "Ann" / "x.jpg"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.jpg"]
