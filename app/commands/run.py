@@ -37,6 +37,7 @@ or put them into config.local.yaml under 'sources:'. To try it without a camera:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [--rtsp URL | --camera N | --csi N | --video FILE | --images DIR] ... [settings]"
     add_source_options(parser)
     add_settings_options(parser)
     parser.add_argument(

@@ -109,7 +109,7 @@ class DetectionSettings:
         maximum=4096,
     )
     min_score: Optional[float] = setting(
-        None, "minimum score of a face; null = the default of the detector", minimum=0.01, maximum=1
+        None, "minimum score of a face; by default that of the detector", minimum=0.01, maximum=1
     )
     nms_iou: float = setting(
         0.4, "boxes that overlap by more than this (IoU) are the same face", minimum=0.05, maximum=0.95
@@ -152,7 +152,7 @@ class QualitySettings:
     )
     photo_min_score: Optional[float] = setting(
         None,
-        "minimum score of a face in a photo; null = the detector's default, usually 0.8",
+        "minimum score of a face in a photo; by default that of the detector, usually 0.8",
         minimum=0.01,
         maximum=1,
     )
@@ -178,7 +178,7 @@ class RecognitionSettings:
 
     threshold: Optional[float] = setting(
         None,
-        "minimum cosine similarity for a name; null = the default of the embedder",
+        "minimum cosine similarity for a name; by default that of the embedder",
         flag="--threshold",
         metavar="T",
         minimum=-1,
@@ -259,7 +259,7 @@ class OutputSettings:
         flag="--events",
         metavar="OUT.jsonl",
     )
-    window: Optional[bool] = setting(None, "show a window; null = if there is a display", flag="--window")
+    window: Optional[bool] = setting(None, "show a window; by default if there is a display", flag="--window")
     landmarks: bool = setting(False, "draw the five landmarks (key L in the window)", flag="--landmarks")
     why: bool = setting(
         False, "show the nearest people and the reason at each face (key W in the window)", flag="--why"
