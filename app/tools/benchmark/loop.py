@@ -84,7 +84,7 @@ class Benchmark:
                 "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces a frame"]),
                 table(("stage, one after the other", "p50 ms", "p95 ms"), rows),
                 f"neither network nor codec: {self.own_share:.1%} of a frame's time",
-                table(("whole loop, film written", "frames/s", "CPU ms/frame"), loops),
+                table(("whole loop, video written", "frames/s", "CPU ms/frame"), loops),
                 f"peak memory {self.peak_memory_mb:.0f} MB",
             ]
         )
@@ -135,7 +135,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
         gallery.load()
         pipeline = Pipeline(recognizer, gallery, settings)
         annotator = Annotator(settings.output.landmarks)
-        film = None
+        writer = None
         for index in range(WARM_UP_FRAMES + frames):
             spent, raw = _timed(reader.read)
             if raw is None:
@@ -143,10 +143,10 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             frame = Frame(source=source.name, index=index, captured_at=time.time(), live=reader.live, **vars(raw))
             answer = pipeline.process(frame)
             draw_ms, picture = _timed(annotator.annotate, answer)
-            film = film or open_video_writer(
-                Path(folder) / "film.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
+            writer = writer or open_video_writer(
+                Path(folder) / "video.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
             )
-            encode_ms, _ = _timed(film.write, picture, index / (reader.fps or 25))
+            encode_ms, _ = _timed(writer.write, picture, index / (reader.fps or 25))
             count(index + 1, WARM_UP_FRAMES + frames)
             if index < WARM_UP_FRAMES:
                 continue
@@ -154,8 +154,8 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
             timings = {"decode": spent, **answer.timings_ms, "draw": draw_ms, "encode": encode_ms}
             for stage, milliseconds in timings.items():
                 result.stages_ms.setdefault(stage, []).append(milliseconds)
-        if film is not None:
-            film.close(0.04)
+        if writer is not None:
+            writer.close(0.04)
     if not result.stages_ms:
         raise SourceError(f"{source} is too short to measure: it needs more than {WARM_UP_FRAMES} frames")
     result.faces_per_frame = faces / len(result.stages_ms["decode"])
@@ -163,7 +163,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
 
 def _measure_loop(description: str, settings: Settings, source: Source, progress: Progress) -> LoopSpeed:
     with tempfile.TemporaryDirectory() as folder:
-        output = dataclasses.replace(settings.output, save=Path(folder) / "film.mp4", events=None, window=False)
+        output = dataclasses.replace(settings.output, save=Path(folder) / "video.mp4", events=None, window=False)
         report = run(dataclasses.replace(settings, output=output), [source], threading.Event, progress)
         summary = report.summary
         frames = max(1, summary.frames)
