@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from app.errors import ModelError
 from app.inference.backend_choices import BackendChoice, BackendChoices
 from app.inference.cuda import NoGpuError, probe_gpu
-from app.inference.engine import Engine, NetworkSpec
+from app.inference.engine import Engine, NetworkSpec, TensorSpec
 from app.inference.onnx import OnnxEngine, onnx_providers, provider_label
 from app.inference.openvino import OpenVinoEngine, openvino_devices
 
@@ -33,7 +33,7 @@ TIME_TO_MEASURE_S = 0.4
 
 @dataclass(frozen=True)
 class OpenedNetwork:
-    """A network that is ready to run, and why it runs like that."""
+    """An engine that was chosen for a network, and why."""
 
     engine: Engine
     backend: str
@@ -45,6 +45,24 @@ class OpenedNetwork:
 
     def __str__(self) -> str:
         return f"{self.label}, {self.precision}: {self.reason}"
+
+    @property
+    def inputs(self) -> Tuple[TensorSpec, ...]:
+        return self.engine.inputs
+
+    @property
+    def outputs(self) -> Tuple[TensorSpec, ...]:
+        return self.engine.outputs
+
+    @property
+    def max_batch(self) -> Optional[int]:
+        return self.engine.max_batch
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        return self.engine.run(feeds)
+
+    def close(self) -> None:
+        self.engine.close()
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,9 @@ class ModelLoader:
     def runs_on(self, entry: ModelEntry) -> str:
         """What the model would run on if it were opened now, and why; nothing is built for the answer."""
         self.verified_file(entry)
-        choice = open_network(self.network(entry), self.settings.models.backend, build_missing=False)
-        choice.engine.close()
-        return str(choice)
+        opened = open_network(self.network(entry), self.settings.models.backend, build_missing=False)
+        opened.close()
+        return str(opened)
 
     def _largest_input(self, entry: ModelEntry) -> Tuple[int, int, int, int]:
         """Batch, channels, height and width of the largest input of one run."""
@@ -208,11 +208,9 @@ class ModelLoader:
         if self._would_be_built(entry):
             # TensorRT takes minutes to build an engine; a wrong catalogue entry is noticed before that.
             _read_by(make, OnnxEngine(entry.file, threads=1), entry).close()
-        choice = open_network(self.network(entry, exact_precision), self.settings.models.backend)
-        logger.info("%s runs on %s", entry.name, choice)
-        made = _read_by(make, choice.engine, entry)
-        made.runs_on = choice
-        return made
+        opened = open_network(self.network(entry, exact_precision), self.settings.models.backend)
+        logger.info("%s runs on %s", entry.name, opened)
+        return _read_by(make, opened, entry)
 
     def _would_be_built(self, entry: ModelEntry) -> bool:
         backend = self.settings.models.backend

@@ -61,8 +61,6 @@ class FaceDetector(ABC):
 
     predicts_masks = False
     """Whether the network predicts of each face if it wears a mask."""
-    runs_on: Optional[OpenedNetwork] = None
-    """The backend it was opened on, and why."""
 
     def __init__(self, engine: Engine, preprocessing: Preprocessing, settings: DetectionSettings) -> None:
         """`settings.min_score` must be set: the caller resolves it, from the settings or the catalogue entry."""
@@ -146,6 +144,11 @@ class FaceDetector(ABC):
     @abstractmethod
     def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
         """One image's boxes from the minimum score on, in network pixels, before NMS."""
+
+    @property
+    def runs_on(self) -> Optional[OpenedNetwork]:
+        """The backend and why it was chosen; None for an engine that was opened directly."""
+        return self._engine if isinstance(self._engine, OpenedNetwork) else None
 
     def close(self) -> None:
         self._engine.close()

@@ -17,9 +17,6 @@ from app.vision.preprocessing import Preprocessing
 class FaceNetwork:
     """A network that takes pictures of one face each. Owns its engine."""
 
-    runs_on: Optional[OpenedNetwork] = None
-    """The backend it was opened on, and why."""
-
     def __init__(
         self,
         engine: Engine,
@@ -78,6 +75,11 @@ class FaceNetwork:
                 f"({self._output}); check the model's entry in the catalogue"
             )
         return values
+
+    @property
+    def runs_on(self) -> Optional[OpenedNetwork]:
+        """The backend and why it was chosen; None for an engine that was opened directly."""
+        return self._engine if isinstance(self._engine, OpenedNetwork) else None
 
     def close(self) -> None:
         self._engine.close()
