@@ -35,7 +35,7 @@ MAX_BYTES = 2 << 30
 """For models of unknown size: larger than any face network, smaller than a disk."""
 
 BLOCK_BYTES = 1 << 16
-"""How much is read, and lost at most when the connection stalls or the program is stopped."""
+"""How much is read at once, and lost when the connection stalls or the program is stopped."""
 
 STATUS_MEANINGS = {
     401: "login required",

@@ -36,7 +36,7 @@ MAX_IMAGES_AT_ONCE = 16
 """Larger batches are detected in several parts, which bounds the memory."""
 
 MAX_CANDIDATES = 1000
-"""At most this many boxes, the best ones, go into NMS: an image full of noise must not stall the program."""
+"""Only the best boxes go into NMS: an image full of noise must not stall the program."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class FaceDetector(ABC):
         return found
 
     def prepare(self, images: Sequence[np.ndarray], input_size: Optional[int] = None) -> DetectorInput:
-        """Shrinks each image until its longer side is at most `input_size`, and pads it right and below with zeros.
+        """Shrinks each image to a longer side of `input_size`, and pads it right and below with zeros.
 
         `input_size` is the setting detection.input_size unless given. Images keep their aspect ratio and are never
         enlarged.

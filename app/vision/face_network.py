@@ -63,11 +63,11 @@ class FaceNetwork:
         return np.asarray(blob)
 
     def infer(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
-        """All outputs by name for at least one crop (N x height x width x 3, uint8, BGR), in one batch."""
+        """All outputs by name for one or more crops (N x height x width x 3, uint8, BGR), in one batch."""
         return run_in_batches(self._engine, self.prepare(crops))
 
     def answers(self, crops: np.ndarray) -> np.ndarray:
-        """The values of each face (N x length) for at least one crop."""
+        """The values of each face (N x length) for one or more crops."""
         values = self.infer(crops)[self._output.name].reshape(len(crops), -1)
         if values.shape[1] not in self._lengths:
             raise ModelError(
