@@ -83,7 +83,7 @@ def test_a_face_that_a_gate_rejects_is_not_embedded_and_its_track_has_the_reason
 
 
 def test_a_new_gate_needs_no_change_of_the_pipeline(recognizer, settings, pictures, monkeypatch):
-    monkeypatch.setattr(gates, "GATES", (*gates.GATES, lambda quality, row, limits: Reason.TOO_BLURRED))
+    monkeypatch.setattr(gates, "GATES", (lambda quality, row, limits: Reason.TOO_BLURRED, *gates.GATES))
     results, embedded = run(recognizer, settings, pictures[:5], settings.gallery.folder)
     assert embedded == []
     assert {track.match.reason for track in results[-1].tracks} == {Reason.TOO_BLURRED}
@@ -113,7 +113,9 @@ class CountingReader:
         return [dataclasses.replace(one, age=30.0) if row in rows else one for row, one in enumerate(told)]
 
 
-def test_attributes_are_asked_for_with_the_looks_and_stay_with_the_face(recognizer, settings, pictures, people_gallery):
+def test_attributes_are_predicted_with_comparisons_and_stay_with_the_face(
+    recognizer, settings, pictures, people_gallery
+):
     reader = CountingReader(AttributeModels(None, None, None, None, head_pose=True, min_face_px=20))
     settings = dataclasses.replace(
         settings,

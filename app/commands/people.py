@@ -13,6 +13,7 @@ from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, GalleryError, check_all
 from app.gallery.checks import find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos
+from app.gallery.folder import scan
 from app.gallery.names import normalize
 from app.settings import Settings
 from app.text import counted, program, suggestion, table
@@ -34,13 +35,13 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="list|add|remove|check", required=True)
     for name, purpose in (
-        ("list", "list all people with the number of their photos"),
+        ("list", "list all people with the number of their photos, good or not"),
         ("add", "copy photos of a person into the gallery, if they are good enough"),
         ("remove", "delete the photos of a person from the gallery"),
         ("check", "show what was found in each photo, and whether it is good enough"),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose)
-        add_settings_options(action, sections=("gallery", "quality", "models"))
+        add_settings_options(action, sections=("gallery",) if name == "list" else ("gallery", "quality", "models"))
         if name in ("add", "remove"):
             action.add_argument("name", metavar="NAME", help="name of the person")
         if name == "add":
@@ -62,6 +63,8 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
         print(table(("person", "photos"), [(name, str(len(photos))) for name, photos in people.items()]))
     else:
         print(_no_people(settings))
+    for problem in scan(settings.gallery.folder).problems:
+        print(f"warning: {problem}")
     return 0
 
 

@@ -19,6 +19,12 @@ def test_the_list_counts_photos_by_person(completed, gallery):
     assert ["Eileen", "Collins", "2"] in [line.split() for line in out.splitlines()]
 
 
+def test_the_list_names_files_that_are_not_supported(completed, gallery):
+    (gallery / "Ann.heic").write_bytes(b"anything")
+    code, out, _ = completed("people", "list")
+    assert code == 0 and "Ann.heic" in out
+
+
 def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, portraits, tmp_path):
     photo = tmp_path / "new.png"
     cv2.imwrite(str(photo), portraits[1].image)
