@@ -38,7 +38,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.write(f"{__version__}\n")
         return ExitCode.DONE
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()
+        return code
     except AppError as error:
         return _report_errors(*(error.errors if isinstance(error, CombinedError) else (error,)))
     except KeyboardInterrupt as interruption:

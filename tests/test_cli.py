@@ -1,6 +1,7 @@
 """The command line explains itself, and reports mistakes with what was probably meant."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -161,6 +162,12 @@ def test_an_interpreter_without_the_packages_says_which_one_to_use(tmp_path):
 def test_the_version_is_printed(answered):
     code, out, _ = answered("--version")
     assert code == 0 and out.strip()
+
+
+def test_a_reader_of_the_output_that_stops_early_causes_no_complaint():
+    command = f"{shlex.quote(sys.executable)} -m app engines list | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert not done.stderr
 
 
 LEFT_BEHIND = """

@@ -60,7 +60,7 @@ def test_nor_does_a_masked_line_of_a_log(one, other):
         ("rtsp://host:554/cam", "rtsp://host:554/cam"),
         ("rtsp://h/user=admin&password=abc&channel=1", "rtsp://h/user=admin&password=***&channel=1"),
         ("http://h/v.mjpg?usr=a&pwd=abc#x", "http://h/v.mjpg?usr=a&pwd=***#x"),
-        ("films/party.mp4", "films/party.mp4"),
+        ("videos/party.mp4", "videos/party.mp4"),
         ("", ""),
     ],
 )
@@ -75,7 +75,7 @@ def test_masked_addresses(address, expected):
         "http://cam.example.org/list?mail=a@b.c",
         "rtsp://host/cam",
         "camera:0",
-        "films/a@b.mp4",
+        "videos/a@b.mp4",
         "rtsp://[fe80::1]:554/live@2",
     ],
 )

@@ -7,9 +7,9 @@ import pytest
 
 @pytest.fixture
 def recording(tmp_path):
-    """Writes a film whose frame n (modulo 20) is a plain grey of brightness 30 + 10 n."""
+    """Writes a video whose frame n (modulo 20) is a plain grey of brightness 30 + 10 n."""
 
-    def write(name="film.mp4", frames=20, fps=25.0, size=(64, 48), codec="mp4v"):
+    def write(name="clip.mp4", frames=20, fps=25.0, size=(64, 48), codec="mp4v"):
         path = tmp_path / name
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
         assert writer.isOpened()

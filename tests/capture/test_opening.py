@@ -179,9 +179,9 @@ class QuietFiles(SimpleHTTPRequestHandler):
 
 
 def test_a_recording_over_http_is_a_recording(http_server, recording):
-    film = recording("film.avi", codec="MJPG", frames=6)
-    address = http_server(functools.partial(QuietFiles, directory=str(film.parent)))
-    with contextlib.closing(open_reader(parse_source(f"{address}/film.avi"), PATIENT)) as reader:
+    video = recording("clip.avi", codec="MJPG", frames=6)
+    address = http_server(functools.partial(QuietFiles, directory=str(video.parent)))
+    with contextlib.closing(open_reader(parse_source(f"{address}/clip.avi"), PATIENT)) as reader:
         numbers = []
         raw = reader.read()
         while raw is not None:

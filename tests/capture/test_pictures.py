@@ -165,7 +165,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg(tmp_path):
 def test_data_after_the_end_of_a_jpeg_is_ignored(tmp_path, progressive):
     data = encoded(scene(300, 410), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
     path = tmp_path / "phone.jpg"
-    path.write_bytes(data + b"a film that the phone put here" * 99)
+    path.write_bytes(data + b"a video that the phone put here" * 99)
     assert read_picture(path).shape == (300, 410, 3)
 
 

@@ -31,7 +31,7 @@ def read_all(reader):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("film.mp4", "mp4v"), ("film.avi", "MJPG"), ("99% of: a film #1?.avi", "MJPG")]
+    ("name", "codec"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG"), ("99% of: a video #1?.avi", "MJPG")]
 )
 def test_every_frame_once_in_order_with_its_time(recording, name, codec):
     reader = opened(recording(name, frames=20, fps=12.5, codec=codec))
@@ -86,7 +86,7 @@ def test_the_rotation_in_a_phones_video_is_applied(recording):
 
 
 def test_an_incomplete_recording_is_read_to_its_end_with_a_warning(recording, caplog):
-    path = recording("film.avi", frames=100, codec="MJPG")
+    path = recording("clip.avi", frames=100, codec="MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     reader = opened(path)
     frames = read_all(reader)
@@ -100,7 +100,7 @@ def test_an_incomplete_recording_is_read_to_its_end_with_a_warning(recording, ca
     ("name", "content", "said"),
     [
         ("empty.mp4", b"", "the file is empty"),
-        ("text.mp4", b"I am no film\n" * 50, "not a video"),
+        ("text.mp4", b"I am no video\n" * 50, "not a video"),
     ],
 )
 def test_files_that_are_not_recordings_are_refused(tmp_path, name, content, said):
@@ -119,7 +119,7 @@ def test_an_mp4_without_its_index_is_refused(recording):
 def test_a_missing_recording_is_reported_with_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=f"no such file. Relative paths count from {tmp_path}"):
-        opened("films/gone.mp4")
+        opened("videos/gone.mp4")
 
 
 @pytest.mark.parametrize("address", ["camera0", "/etc/webcam-1", "usb0"])

@@ -95,8 +95,8 @@ def test_a_password_with_special_characters_works_and_is_never_shown(rtsp_server
         assert channels.take(PATIENT_S) is not None
         server.kill()
         until(lambda: "refused" in (channels.status()[0].last_error or ""))
-        told = [caplog.text, str(channels.status()), *capfd.readouterr()]
-    for text in told:
+        shown = [caplog.text, str(channels.status()), *capfd.readouterr()]
+    for text in shown:
         assert "p@s:s" not in text and "p%40s" not in text and "w#o?r" not in text
 
 
