@@ -1,4 +1,4 @@
-"""How good the networks are, on pictures whose truth is known."""
+"""Measures the accuracy of the networks on labelled pictures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.text import counted
 if TYPE_CHECKING:
     from app.tools.evaluation.labels import LabelledPicture
 
-DESCRIPTION = """Measures the networks on pictures whose truth is known: whether faces of one person are told from
-faces of two, and which faces are found."""
+DESCRIPTION = """Measures the accuracy of the networks on labelled pictures: how well they distinguish people, and which
+faces they find."""
 
 EXAMPLES = """examples:
   python -m app evaluate verification --images lfw/ --pairs pairs.txt --plots plots/
@@ -34,7 +34,7 @@ what the figures mean: docs/evaluate.md"""
 DETECTOR_ALONE = ("models.detector", "models.backend", "models.precision")
 
 CURVE_MIN_SCORE = 0.02
-"""Detections this poor still belong to the curve from which AP is taken."""
+"""AP needs detections with scores down to this one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         title="actions", dest="action", metavar="verification|detection|label", required=True
     )
     purposes = {
-        "verification": "how well faces of one person are told from faces of two, on labelled pairs",
-        "detection": "which faces are found and what is taken for one, on labelled pictures",
-        "label": "write the faces that a detector finds as labels, to compare another one with it",
+        "verification": "accuracy of the embedder on labelled pairs",
+        "detection": "accuracy of the detector on labelled pictures",
+        "label": "write the faces that a detector finds as labels, for comparison with other detectors",
     }
     for name, purpose in purposes.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_verification(action: argparse.ArgumentParser) -> None:
-    pairs_help = "LFW's pairs.txt or pairsDev*.txt, or CSV: image_a,image_b,same"
+    pairs_help = "LFW's pairs.txt or pairsDev*.txt, or CSV: image_a,image_b,same (1 or 0), with or without a header"
     action.add_argument("--pairs", metavar="FILE", type=Path, required=True, help=pairs_help)
     _add_outputs(action, "ROC curve and histogram of the scores")
 
@@ -69,24 +69,26 @@ def _add_detection(action: argparse.ArgumentParser) -> None:
         "--labels", metavar="FILE", type=Path, help="faces in WIDER's or RetinaFace's text format, or COCO's (.json)"
     )
     truth.add_argument("--without-faces", action="store_true", help="no picture in the folder has a face")
-    action.add_argument("--iou", metavar="X", type=share, default=0.5, help="least overlap with a label (default: 0.5)")
+    action.add_argument(
+        "--iou", metavar="X", type=share, default=0.5, help="minimum overlap with a label (default 0.5)"
+    )
     action.add_argument(
         "--min-score",
         metavar="X",
         type=share,
-        help="least score of a face for all figures but AP (default: detection.min_score)",
+        help="minimum score of a face for all figures but AP (default: detection.min_score)",
     )
     action.add_argument(
         "--min-label-px",
         metavar="PX",
         type=number(0, 4096),
         default=0,
-        help="labels whose shorter side is less are ignored: neither found nor missed",
+        help="ignore labels with a shorter side below this",
     )
     action.add_argument(
         "--main-face",
         action="store_true",
-        help="portraits: only the face that a picture is of counts, others are ignored",
+        help="for portraits: ignore all labels but the main face",
     )
     _add_outputs(action, "precision-recall curve")
 
@@ -94,17 +96,20 @@ def _add_detection(action: argparse.ArgumentParser) -> None:
 def _add_label(action: argparse.ArgumentParser) -> None:
     action.add_argument("--out", metavar="FILE", type=Path, required=True, help="the labels, in RetinaFace's format")
     action.add_argument(
-        "--min-score", metavar="X", type=share, help="least score of a face (default: detection.min_score)"
+        "--min-score", metavar="X", type=share, help="minimum score of a face (default: detection.min_score)"
     )
 
 
 def _add_outputs(action: argparse.ArgumentParser, curves: str) -> None:
-    action.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
-    action.add_argument("--plots", metavar="DIR", type=Path, help=f"write PNG files here: {curves}")
+    action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    action.add_argument("--plots", metavar="DIR", type=Path, help=f"write PNG files to this folder: {curves}")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    settings = _with_detection(effective_settings(arguments).settings, arguments)
+    settings = effective_settings(arguments).settings
+    options = {key: getattr(arguments, key, None) for key in ("input_size", "min_score")}
+    given: Dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    settings = dataclasses.replace(settings, detection=dataclasses.replace(settings.detection, **given))
     progress = configure_logging(settings.run.log_level)
     check_writable(getattr(arguments, "json", None), getattr(arguments, "out", None))
     if getattr(arguments, "plots", None) is not None:
@@ -118,11 +123,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _verification(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
-    # Only now, so that --help and a wrong option are answered at once.
+    # Imported here, so that --help and a wrong option are fast.
     from app.models.loading import ModelLoader
     from app.recognizer import Recognizer
-    from app.tools.evaluation.looking import embed_main_faces, pair_scores
     from app.tools.evaluation.pairs import find_pictures, read_pairs
+    from app.tools.evaluation.predictions import embed_main_faces, pair_scores
     from app.tools.evaluation.report import verification_json, verification_text
     from app.tools.evaluation.verification import balanced_folds, measure_verification
 
@@ -142,19 +147,22 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
         from app.tools.evaluation.plots import plot_verification
 
         print("\ncurves:", *plot_verification(scores, pairs.same, figures, models[1], arguments.plots))
-    _write_json(arguments.json, models, settings, verification_json(pairs, faces, scores, figures))
+    _write_json(arguments.json, models, settings, loader.min_score, verification_json(pairs, faces, scores, figures))
 
 
 def _detection(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.models.loading import ModelLoader, leave_cores_to_networks
     from app.tools.evaluation.detection import match_faces, measure_detection, only_main_face, precision_curve
-    from app.tools.evaluation.looking import detect_all
+    from app.tools.evaluation.predictions import detect_all
     from app.tools.evaluation.report import detection_json, detection_text, mistakes_json
 
     pictures = _labelled_pictures(arguments)
-    min_score = _min_score(settings)
-    searching = _replaced_detection(settings, min_score=min(CURVE_MIN_SCORE, min_score))
-    with _detector(searching) as detector:
-        found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    min_score = ModelLoader(settings).min_score
+    lower = dataclasses.replace(settings.detection, min_score=min(CURVE_MIN_SCORE, min_score))
+    loader = ModelLoader(dataclasses.replace(settings, detection=lower))
+    leave_cores_to_networks()
+    with contextlib.closing(loader.open_detector()) as detector:
+        found = detect_all(pictures, arguments.images, detector, progress.counter("detecting faces"))
     if arguments.main_face:
         pictures = [only_main_face(picture, size) for picture, size in zip(pictures, found.picture_sizes)]
     matches = [match_faces(picture, faces, arguments.iou) for picture, faces in zip(pictures, found.faces)]
@@ -173,14 +181,14 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
         **detection_json(figures, found.pictures_per_s),
         "mistakes": mistakes_json(pictures, matches, min_score),
     }
-    _write_json(arguments.json, models, settings, facts)
+    _write_json(arguments.json, models, settings, min_score, facts)
 
 
 def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
     from app.tools.evaluation.coco import read_coco
     from app.tools.evaluation.detection import ignore_small
     from app.tools.evaluation.labels import check_files, pictures_without_faces, read_text_labels
-    from app.tools.evaluation.looking import pictures_below
+    from app.tools.evaluation.predictions import pictures_below
 
     if arguments.without_faces:
         return pictures_without_faces(pictures_below(arguments.images))
@@ -191,44 +199,22 @@ def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
 
 
 def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.models.loading import ModelLoader, leave_cores_to_networks
     from app.tools.evaluation.labels import pictures_without_faces, retinaface_lines
-    from app.tools.evaluation.looking import detect_all, pictures_below
+    from app.tools.evaluation.predictions import detect_all, pictures_below
 
     pictures = pictures_without_faces(pictures_below(arguments.images))
-    with _detector(settings) as detector:
-        found = detect_all(pictures, arguments.images, detector, progress.counter("looking for faces"))
+    loader = ModelLoader(settings)
+    leave_cores_to_networks()
+    with contextlib.closing(loader.open_detector()) as detector:
+        found = detect_all(pictures, arguments.images, detector, progress.counter("detecting faces"))
     lines = [line for picture, faces in zip(pictures, found.faces) for line in retinaface_lines(picture.file, faces)]
     write_text(arguments.out, "\n".join(lines) + "\n")
     print(
         f"{arguments.out}: {counted(sum(map(len, found.faces)), 'face')} in {counted(len(pictures), 'picture')}, "
         f"{counted(sum(not len(faces) for faces in found.faces), 'picture')} without a face; "
-        f"{settings.models.detector} from score {_min_score(settings):g} on"
+        f"{settings.models.detector}, minimum score {loader.min_score:g}"
     )
-
-
-def _with_detection(settings: Settings, arguments: argparse.Namespace) -> Settings:
-    chosen = {
-        "input_size": getattr(arguments, "input_size", None),
-        "min_score": getattr(arguments, "min_score", None),
-    }
-    return _replaced_detection(settings, **{key: value for key, value in chosen.items() if value is not None})
-
-
-def _min_score(settings: Settings) -> float:
-    from app.models.loading import ModelLoader
-
-    return ModelLoader(settings).min_score
-
-
-def _replaced_detection(settings: Settings, **changes: Any) -> Settings:
-    return dataclasses.replace(settings, detection=dataclasses.replace(settings.detection, **changes))
-
-
-def _detector(settings: Settings) -> Any:
-    from app.models.loading import ModelLoader, leave_cores_to_networks
-
-    leave_cores_to_networks()
-    return contextlib.closing(ModelLoader(settings).open_detector())
 
 
 def _heading(settings: Settings, models: List[str]) -> str:
@@ -237,7 +223,9 @@ def _heading(settings: Settings, models: List[str]) -> str:
     return f"{describe_machine()}; {' and '.join(models)}, detector input {settings.detection.input_size} px\n"
 
 
-def _write_json(path: Optional[Path], models: List[str], settings: Settings, figures: Dict[str, Any]) -> None:
+def _write_json(
+    path: Optional[Path], models: List[str], settings: Settings, min_score: float, figures: Dict[str, Any]
+) -> None:
     if path is None:
         return
     from app.tools.machine import describe_machine
@@ -245,7 +233,7 @@ def _write_json(path: Optional[Path], models: List[str], settings: Settings, fig
     facts = {
         "machine": describe_machine(),
         "models": models,
-        "detection": {**dataclasses.asdict(settings.detection), "min_score": _min_score(settings)},
+        "detection": {**dataclasses.asdict(settings.detection), "min_score": min_score},
         **figures,
     }
     write_text(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")

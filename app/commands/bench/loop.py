@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = dataclasses.replace(effective_settings(arguments).settings, run=RunSettings())
     progress = configure_logging("warning")
     from app.models.loading import ModelLoader
-    from app.tools.benchmark.loop import measure
+    from app.tools.benchmark.loop import measure_loop
     from app.tools.demo.portraits import load_portraits, write_crowd_video, write_enrolment_photos
     from app.tools.machine import describe_machine
 
@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
             gallery = dataclasses.replace(settings.gallery, folder=Path(folder) / "gallery")
             write_enrolment_photos(gallery.folder, portraits)
             settings = dataclasses.replace(settings, gallery=gallery)
-        result = measure(settings, recording, arguments.frames, progress)
+        result = measure_loop(settings, recording, arguments.frames, progress)
     machine, models = describe_machine(), [settings.models.detector, settings.models.embedder]
     print(f"{machine}; {' and '.join(models)}\n")
     print(result.text())

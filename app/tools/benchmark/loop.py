@@ -1,4 +1,4 @@
-"""How fast the program runs on this machine: every stage by itself, and the whole loop with its threads."""
+"""The speed of the program on this machine: each stage alone, and the whole loop with its threads."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from app.types import Frame
 WARM_UP_FRAMES = 10
 
 STAGES = ("decode", "preprocess", "detect", "boxes", "track", "align", "embed", "match", "draw", "encode")
-"""In the order in which a frame passes them. `boxes` is reading the detector's output."""
+"""In the order in which a frame passes them. `boxes` decodes the outputs of the detector."""
 
 NETWORK_OR_CODEC = ("decode", "detect", "embed", "encode")
 
 
 @dataclass(frozen=True)
 class LoopSpeed:
-    """One run of the whole program on the recording."""
+    """One run of the whole program with the recording."""
 
     description: str
     frames: int
@@ -52,20 +52,20 @@ class LoopSpeed:
 
 
 @dataclass
-class Benchmark:
-    """Everything measured."""
+class LoopBenchmark:
+    """All measurements."""
 
     recording: str
     faces_per_frame: float = 0.0
     runs_on: Dict[str, str] = field(default_factory=dict)
-    """By network: the backend, and why."""
+    """Backend of each network, and the reason for it."""
     stages_ms: Dict[str, List[float]] = field(default_factory=dict)
     loops: List[LoopSpeed] = field(default_factory=list)
     peak_memory_mb: float = 0.0
 
     @property
     def own_share(self) -> float:
-        """Which share of a frame's time is neither network nor codec."""
+        """The share of a frame's time that is neither network nor codec."""
         medians = {stage: float(np.median(spent)) for stage, spent in self.stages_ms.items()}
         own = sum(spent for stage, spent in medians.items() if stage not in NETWORK_OR_CODEC)
         return own / sum(medians.values())
@@ -81,8 +81,8 @@ class Benchmark:
         networks_used = [f"{name} runs on {backend}" for name, backend in self.runs_on.items()]
         return "\n\n".join(
             [
-                "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces a frame"]),
-                table(("stage, one after the other", "p50 ms", "p95 ms"), rows),
+                "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces per frame"]),
+                table(("stage, in sequence", "p50 ms", "p95 ms"), rows),
                 f"neither network nor codec: {self.own_share:.1%} of a frame's time",
                 table(("whole loop, video written", "frames/s", "CPU ms/frame"), loops),
                 f"peak memory {self.peak_memory_mb:.0f} MB",
@@ -104,23 +104,23 @@ class Benchmark:
         }
 
 
-def measure(settings: Settings, recording: Path, frames: int, progress: Progress) -> Benchmark:
-    """Stages first, one after the other on one frame; then the whole loop, embedding always and as the settings say."""
-    result = Benchmark(str(recording.name))
+def measure_loop(settings: Settings, recording: Path, frames: int, progress: Progress) -> LoopBenchmark:
+    """Measures the stages in sequence, then the whole loop: first embedding all faces, then as the settings say."""
+    result = LoopBenchmark(str(recording.name))
     source = parse_source(str(recording), "bench")
     always = dataclasses.replace(settings, recognition=dataclasses.replace(settings.recognition, reembed_after_s=0.0))
     _measure_stages(always, source, frames, result, progress)
     for description, chosen in (
         ("every face embedded in every frame", always),
-        (f"settled faces again after {settings.recognition.reembed_after_s:g} s", settings),
+        (f"known faces again after {settings.recognition.reembed_after_s:g} s", settings),
     ):
         result.loops.append(_measure_loop(description, chosen, source, progress))
     result.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return result
 
 
-def _measure_stages(settings: Settings, source: Source, frames: int, result: Benchmark, progress: Progress) -> None:
-    count = progress.counter("measuring stages")
+def _measure_stages(settings: Settings, source: Source, frames: int, result: LoopBenchmark, progress: Progress) -> None:
+    on_progress = progress.counter("measuring stages")
     faces = 0
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(contextlib.closing(open_reader(source, settings.capture)))
@@ -147,7 +147,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
                 Path(folder) / "video.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
             )
             encode_ms, _ = _timed(writer.write, picture, index / (reader.fps or 25))
-            count(index + 1, WARM_UP_FRAMES + frames)
+            on_progress(index + 1, WARM_UP_FRAMES + frames)
             if index < WARM_UP_FRAMES:
                 continue
             faces += len(answer.faces)
@@ -157,7 +157,7 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Ben
         if writer is not None:
             writer.close(0.04)
     if not result.stages_ms:
-        raise SourceError(f"{source} is too short to measure: it needs more than {WARM_UP_FRAMES} frames")
+        raise SourceError(f"{source} is too short: more than {WARM_UP_FRAMES} frames are needed")
     result.faces_per_frame = faces / len(result.stages_ms["decode"])
 
 

@@ -1,4 +1,4 @@
-"""Face labels in COCO's JSON: images, annotations with `bbox`, and five keypoints where there are some."""
+"""Face labels in COCO's JSON: images, annotations with `bbox`, and optionally five keypoints."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from app.errors import SourceError
 from app.tools.evaluation.labels import LabelledFace, LabelledPicture, checked_labels, labelled_picture, no_labels
 
 FIVE_KEYPOINTS = 5 * 3
-MOST_PIXELS = 1e9
-"""No picture is larger; with it, what is no number at all is refused as well."""
+MAX_COORDINATE = 1e9
+"""Larger than any picture; the limit also excludes NaN and infinity."""
 
 _IDS = ("id", "image_id")
 
 
 def read_coco(path: Path) -> List[LabelledPicture]:
-    """`iscrowd` and `ignore` boxes are ignored. Where there are several categories, one must be called `face`."""
+    """Boxes with `iscrowd` or `ignore` are ignored. If there are several categories, one must have the name `face`."""
     content = _load(path)
     wanted = _face_category(path, content)
     faces: Dict[Any, List[LabelledFace]] = defaultdict(list)
@@ -28,11 +28,11 @@ def read_coco(path: Path) -> List[LabelledPicture]:
     known = Counter(image["id"] for image in images)
     twice = [number for number, count in known.items() if count > 1]
     if twice:
-        raise SourceError(f"{path}: two images have the id {twice[0]!r}")
+        raise SourceError(f"{path}: duplicate image id {twice[0]!r}")
     for number, row in enumerate(_rows(path, content, "annotations", ("image_id", "bbox")), 1):
         where = f"{path}: annotation {row.get('id', f'number {number}')}"
         if row["image_id"] not in known:
-            raise SourceError(f"{where}: there is no image with the id {row['image_id']!r}")
+            raise SourceError(f"{where}: no image with the id {row['image_id']!r}")
         if wanted is None or row.get("category_id") == wanted:
             faces[row["image_id"]].append(_face(row, where))
     pictures = [
@@ -51,11 +51,11 @@ def _load(path: Path) -> Dict[str, Any]:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not a text in UTF-8: {error.reason} at byte {error.start}") from error
+        raise SourceError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise SourceError(f"{path}:{error.lineno}: this is not valid JSON: {error.msg}") from error
+        raise SourceError(f"{path}:{error.lineno}: invalid JSON: {error.msg}") from error
     if not isinstance(content, dict):
-        raise SourceError(f"{path}: expected COCO's object with images and annotations")
+        raise SourceError(f"{path}: expected an object with images and annotations, as in COCO's format")
     return content
 
 
@@ -69,17 +69,17 @@ def _rows(path: Path, content: Dict[str, Any], key: str, needed: Tuple[str, ...]
             raise SourceError(f"{path}: {key}, number {number}: {', '.join(missing)} is missing")
         wrong = [name for name in needed if name in _IDS and not _is_id(row[name])]
         if wrong:
-            raise SourceError(f"{path}: {key}, number {number}: {wrong[0]} must be a number or a text")
+            raise SourceError(f"{path}: {key}, number {number}: {wrong[0]} must be a number or a string")
     return rows
 
 
 def _is_id(value: Any) -> bool:
-    """A number or a text; what equals not even itself is no number."""
+    """A number or a string, but not NaN, which does not equal itself."""
     return isinstance(value, (int, float, str)) and value == value
 
 
 def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:
-    """The id of the category that faces have, or None where all annotations are faces."""
+    """The id of the category of faces, or None if all annotations are faces."""
     if not content.get("categories"):
         return None
     categories = _rows(path, content, "categories", ("id", "name"))
@@ -89,7 +89,7 @@ def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:
         if str(category["name"]).lower() == "face":
             return category["id"]
     names = ", ".join(str(category["name"]) for category in categories)
-    raise SourceError(f"{path}: which category are the faces? None of these is called 'face': {names}")
+    raise SourceError(f"{path}: no category has the name 'face': {names}")
 
 
 def _face(row: Dict[str, Any], where: str) -> LabelledFace:
@@ -98,7 +98,7 @@ def _face(row: Dict[str, Any], where: str) -> LabelledFace:
     if not isinstance(keypoints, list):
         raise SourceError(f"{where}: keypoints: expected a list, not {keypoints!r}")
     landmarks = None
-    # Other numbers of keypoints are a body's or a whole face mesh, which detectors here do not find.
+    # Other numbers of keypoints belong to bodies or face meshes, which our detectors do not predict.
     if len(keypoints) == FIVE_KEYPOINTS:
         points = np.reshape(_numbers(keypoints, FIVE_KEYPOINTS, f"{where}: keypoints"), (5, 3))
         if (points[:, 2] > 0).all():
@@ -109,6 +109,6 @@ def _face(row: Dict[str, Any], where: str) -> LabelledFace:
 
 def _numbers(values: Any, count: int, what: str) -> List[float]:
     fits = isinstance(values, list) and len(values) == count
-    if not fits or not all(isinstance(value, (int, float)) and abs(value) < MOST_PIXELS for value in values):
+    if not fits or not all(isinstance(value, (int, float)) and abs(value) < MAX_COORDINATE for value in values):
         raise SourceError(f"{what}: expected {count} numbers, not {values!r}")
     return [float(value) for value in values]

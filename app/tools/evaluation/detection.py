@@ -1,8 +1,8 @@
 """How well a detector finds faces: pure functions of labelled and detected boxes.
 
-Detections are taken best score first. Each takes the label that it overlaps most, of those that count, are still free
-and overlap enough. One that finds none of these but an ignored label is itself ignored; every other one is a false
-positive. In an ignored crowd the detection's own area must lie, since a crowd holds many faces.
+Detections are matched in the order of their scores. Each is assigned to the unmatched label with the largest overlap,
+if that is large enough. A detection that overlaps only an ignored label is ignored as well; all others are false
+positives. For an ignored crowd, the overlap is the share of the detection inside it, since a crowd contains many faces.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from app.types import Faces
 from app.vision.quality import main_face
 
 SIZE_BOUNDS_PX = (0.0, 16.0, 32.0, 64.0, 128.0, math.inf)
-"""Faces are counted by the shorter side of their label, in the picture's own pixels."""
+"""Bounds of the size classes: shorter side of the label, in pixels of the picture."""
 
 NO_LABEL = -1
 IGNORED = -2
 
-LEAST_EYE_DISTANCE_PX = 1.0
-"""A face seen from the side has its eyes in one place; an error in eye distances says nothing there."""
+MIN_EYE_DISTANCE_PX = 1.0
+"""In profile the eyes coincide, and an error in eye distances is meaningless."""
 
 
 @dataclass(frozen=True)
 class PictureMatch:
-    """What became of one picture's detections, best first."""
+    """The detections of one picture, best first, and their labels."""
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
-    """For each detection the row of the label it found, NO_LABEL or IGNORED."""
+    """For each detection the row of its label, NO_LABEL or IGNORED."""
     landmark_errors: np.ndarray
-    """For each detection the mean distance of its landmarks from its label's, in eye distances; NaN without."""
+    """For each detection the mean distance of its landmarks from the label's, in eye distances; NaN without label."""
 
 
 @dataclass(frozen=True)
 class PrecisionCurve:
-    """One point a distinct score, highest first."""
+    """One point for each distinct score, highest first."""
 
     scores: np.ndarray
     recalls: np.ndarray
@@ -52,18 +52,18 @@ class PrecisionCurve:
 
 @dataclass(frozen=True)
 class LandmarkError:
-    """Distance of landmarks from their labels, mean of the five, in eye distances."""
+    """Mean distance of the five landmarks from their labels, in eye distances."""
 
     faces: int
     mean: float
     median: float
     interval: Tuple[float, float]
-    """Of the mean, from the spread between faces."""
+    """95 % interval of the mean."""
 
 
 @dataclass(frozen=True)
 class SizeRecall:
-    """Found faces of one range of sizes."""
+    """Recall of one size class."""
 
     from_px: float
     to_px: float
@@ -72,24 +72,24 @@ class SizeRecall:
     def __str__(self) -> str:
         if self.from_px == 0:
             return f"below {self.to_px:g} px"
-        return f"{self.from_px:g} px and more" if math.isinf(self.to_px) else f"{self.from_px:g} to {self.to_px:g} px"
+        return f"from {self.from_px:g} px" if math.isinf(self.to_px) else f"{self.from_px:g} to {self.to_px:g} px"
 
 
 @dataclass(frozen=True)
 class DetectionFigures:
-    """Everything that labelled pictures say of a detector. All but AP is at one least score."""
+    """All figures of an evaluation. All but AP are for one minimum score."""
 
     average_precision: Optional[float]
-    """None where no label counts."""
+    """None if all labels are ignored."""
     found: Share
     precise: Share
     by_size: Tuple[SizeRecall, ...]
     false_positives: Rate
     """In all pictures."""
     false_positives_without_faces: Rate
-    """In the pictures that have no face at all."""
+    """In the pictures without faces."""
     disturbed_without_faces: Share
-    """How many of these have a false positive."""
+    """The share of pictures without faces that have a false positive."""
     landmarks: Optional[LandmarkError]
     ignored_labels: int
 
@@ -97,10 +97,15 @@ class DetectionFigures:
 def measure_detection(
     pictures: Sequence[LabelledPicture], matches: Sequence[PictureMatch], min_score: float
 ) -> DetectionFigures:
-    """All figures. The detections should go far below `min_score`, or AP lacks the end of its curve."""
-    kept = [_at_least(match, min_score) for match in matches]
+    """All figures. The detections should include scores far below `min_score`, which AP needs."""
+    # Matching starts with the best scores, so it does not depend on those that are removed here.
+    above = [match.scores >= min_score for match in matches]
+    kept = [
+        PictureMatch(match.boxes[rows], match.scores[rows], match.labels[rows], match.landmark_errors[rows])
+        for match, rows in zip(matches, above)
+    ]
     curve = precision_curve(pictures, matches)
-    sizes = np.concatenate([_counted_sizes(picture) for picture in pictures])
+    sizes = np.concatenate([_sizes(picture.boxes[~picture.ignored]) for picture in pictures])
     found = np.concatenate([_found_labels(picture, match) for picture, match in zip(pictures, kept)])
     false = np.array([int((match.labels == NO_LABEL).sum()) for match in kept])
     without = np.array([picture.has_no_face for picture in pictures], bool)
@@ -119,12 +124,12 @@ def measure_detection(
 
 
 def ignore_small(picture: LabelledPicture, min_px: float) -> LabelledPicture:
-    """The same picture, whose labels with a shorter side below `min_px` are ignored."""
+    """Ignores the labels with a shorter side below `min_px`."""
     return dataclasses.replace(picture, ignored=picture.ignored | (_sizes(picture.boxes) < min_px))
 
 
 def only_main_face(picture: LabelledPicture, size: Tuple[int, int]) -> LabelledPicture:
-    """The same picture of this width and height, whose labels are all ignored but that of the face it is of."""
+    """Ignores all labels but that of the main face. `size`: width and height of the picture."""
     counted = np.flatnonzero(~picture.ignored)
     if not len(counted):
         return picture
@@ -137,16 +142,16 @@ def only_main_face(picture: LabelledPicture, size: Tuple[int, int]) -> LabelledP
 
 
 def match_faces(picture: LabelledPicture, faces: Faces, iou: float) -> PictureMatch:
-    """Which label each detection found."""
+    """Assigns labels to the detections."""
     faces = faces[np.argsort(-faces.scores, kind="stable")]
     boxes = faces.boxes.astype(np.float64)
     overlap = _overlaps(boxes, picture)
     free = ~picture.ignored
     labels = np.full(len(faces), NO_LABEL)
     for row, shares in enumerate(overlap):
-        countable = np.where(free, shares, -1.0)
-        best = int(countable.argmax()) if len(countable) else NO_LABEL
-        if best != NO_LABEL and countable[best] >= iou:
+        candidates = np.where(free, shares, -1.0)
+        best = int(candidates.argmax()) if len(candidates) else NO_LABEL
+        if best != NO_LABEL and candidates[best] >= iou:
             labels[row] = best
             free[best] = False
         elif (shares[picture.ignored] >= iou).any():
@@ -158,9 +163,9 @@ def match_faces(picture: LabelledPicture, faces: Faces, iou: float) -> PictureMa
 
 
 def landmark_errors(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Mean distance of five landmarks in eye distances of the truth (N); NaN where the truth has none or no width."""
+    """Mean distance of five landmarks (N) in eye distances of the labels; NaN without labels, or in profile."""
     eyes = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)
-    eyes = np.where(eyes >= LEAST_EYE_DISTANCE_PX, eyes, np.nan)
+    eyes = np.where(eyes >= MIN_EYE_DISTANCE_PX, eyes, np.nan)
     return np.asarray(np.linalg.norm(found - truth, axis=2).mean(axis=1) / eyes)
 
 
@@ -170,7 +175,7 @@ def precision_curve(pictures: Sequence[LabelledPicture], matches: Sequence[Pictu
     hits = (labels >= 0)[labels != IGNORED]
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], hits[order]
-    # Detections of one score stand or fall together; in between no threshold could cut.
+    # Detections with the same score are accepted or rejected together.
     last_of_score = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
     true, count = np.cumsum(hits)[last_of_score], np.flatnonzero(last_of_score) + 1
     total = sum(int((~picture.ignored).sum()) for picture in pictures)
@@ -178,13 +183,13 @@ def precision_curve(pictures: Sequence[LabelledPicture], matches: Sequence[Pictu
 
 
 def average_precision(curve: PrecisionCurve) -> float:
-    """The area below the curve, with all points: at each recall the best precision at this recall or a higher one."""
+    """The area under the curve of all points, with the highest precision at this recall or a higher one."""
     best_from_here = np.maximum.accumulate(curve.precisions[::-1])[::-1]
     return float((np.diff(curve.recalls, prepend=0.0) * best_from_here).sum())
 
 
 def _overlaps(boxes: np.ndarray, picture: LabelledPicture) -> np.ndarray:
-    """Detections x labels: IoU, and for crowds the share of the detection that lies inside."""
+    """Detections x labels: IoU, and for crowds the share of the detection inside."""
     truth = picture.boxes
     corner = np.maximum(boxes[:, None, :2], truth[None, :, :2])
     opposite = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
@@ -195,22 +200,12 @@ def _overlaps(boxes: np.ndarray, picture: LabelledPicture) -> np.ndarray:
     return np.asarray(common / np.maximum(area, 1e-12))
 
 
-def _at_least(match: PictureMatch, min_score: float) -> PictureMatch:
-    # Whom the better ones found does not depend on the ones that are left out: matching begins with the best.
-    kept = match.scores >= min_score
-    return PictureMatch(match.boxes[kept], match.scores[kept], match.labels[kept], match.landmark_errors[kept])
-
-
 def _sizes(boxes: np.ndarray) -> np.ndarray:
     return np.asarray((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf))
 
 
-def _counted_sizes(picture: LabelledPicture) -> np.ndarray:
-    return _sizes(picture.boxes[~picture.ignored])
-
-
 def _found_labels(picture: LabelledPicture, match: PictureMatch) -> np.ndarray:
-    """For each label that counts, whether it was found."""
+    """For each label that is not ignored, whether it was found."""
     found = np.zeros(len(picture.boxes), bool)
     found[match.labels[match.labels >= 0]] = True
     return np.asarray(found[~picture.ignored])

@@ -1,4 +1,4 @@
-"""How far a measured share or rate can be trusted: 95 % intervals from the counts alone."""
+"""95 % confidence intervals of shares and rates, computed from the counts."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 NORMAL_95 = 1.959963984540054
-"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
+"""95 % of a normal distribution is within this many standard deviations of the mean."""
 
 TAIL = 0.025
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many, with its interval."""
+    """A share with its interval."""
 
     hits: int
     of: int
 
     @property
     def value(self) -> float:
-        """Not a number where there was nothing to count."""
+        """NaN if `of` is 0."""
         return self.hits / self.of if self.of else math.nan
 
     @property
@@ -30,7 +30,7 @@ class Share:
 
     def __str__(self) -> str:
         if not self.of:
-            return "nothing to count"
+            return "none"
         low, high = self.interval
         return f"{self.value:.2%} [{low:.2%}, {high:.2%}], {self.hits} of {self.of}"
 
@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Rate:
-    """So many events in so many pictures, where one picture may hold several."""
+    """Events per picture, with its interval. A picture may have several."""
 
     events: int
     pictures: int
@@ -57,7 +57,7 @@ class Rate:
 
     def __str__(self) -> str:
         if not self.pictures:
-            return "nothing to count"
+            return "none"
         low, high = self.interval
         return f"{self.value:.4f} [{low:.4f}, {high:.4f}], {self.events} in {self.pictures} pictures"
 
@@ -69,25 +69,25 @@ class Rate:
 
 
 def wilson(hits: int, of: int) -> Tuple[float, float]:
-    """Wilson's interval of a share. Unlike mean ± 2 σ it says something when all or none were hits."""
+    """Wilson's interval of a share. Unlike mean ± 2 σ, it is meaningful if all or none were hits."""
     if of == 0:
         return 0.0, 1.0
     square = NORMAL_95**2
     share = hits / of
     middle = (share + square / (2 * of)) / (1 + square / of)
     half = NORMAL_95 / (1 + square / of) * math.sqrt(share * (1 - share) / of + square / (4 * of * of))
-    # At the ends the bound is exact; rounding must not put it beside the share itself.
+    # At 0 and 1 the bound is exact; without this, rounding could exclude the share itself.
     return (0.0 if hits == 0 else max(0.0, middle - half)), (1.0 if hits == of else min(1.0, middle + half))
 
 
 def poisson(events: int) -> Tuple[float, float]:
-    """The exact (Garwood's) interval of a count of rare, independent events."""
+    """Garwood's exact interval of a count of rare, independent events."""
     low = 0.0 if events == 0 else _mean_with_tail(events - 1, 1 - TAIL)
     return low, _mean_with_tail(events, TAIL)
 
 
 def _mean_with_tail(events: int, probability: float) -> float:
-    """The mean of the Poisson distribution that stays at or below `events` with this probability."""
+    """The mean of the Poisson distribution with this probability of at most `events`."""
     reach = 10 * math.sqrt(events + 1)
     low, high = max(0.0, events - reach), events + reach
     for _ in range(60):
@@ -102,7 +102,7 @@ def _mean_with_tail(events: int, probability: float) -> float:
 def _poisson_cdf(events: int, mean: float) -> float:
     if mean <= 0:
         return 1.0
-    # Terms far below the mean vanish; leaving them out keeps large counts fast.
+    # Terms far below the mean are negligible; skipping them keeps large counts fast.
     first = max(0, int(mean - 12 * math.sqrt(mean) - 12))
     logarithm = math.log(mean)
     return math.fsum(math.exp(k * logarithm - mean - math.lgamma(k + 1)) for k in range(first, events + 1))

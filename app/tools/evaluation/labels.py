@@ -1,4 +1,4 @@
-"""What a labelled picture is, and the text formats: WIDER's, and RetinaFace's with five landmarks.
+"""Labelled pictures and their text formats: WIDER's, and RetinaFace's with five landmarks.
 
 WIDER: a line with the path, a line with the number of faces, then `x y w h blur expression illumination invalid
 occlusion pose` for each; a picture without faces has the number 0 and often one line of zeros. RetinaFace: a line
@@ -14,41 +14,41 @@ from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from app.errors import SourceError
-from app.tools.evaluation.pairs import read_lines
+from app.tools.evaluation.pairs import first_lines, read_lines
 from app.types import Faces
 
 WIDER_INVALID = 7
-"""Which value of a WIDER line says that the face is too bad to count."""
+"""Index of the value `invalid` in a WIDER line: the face is ignored."""
 
 LANDMARKED_VALUES = 4 + 5 * 3
 
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """One picture and the faces that are truly in it: parallel arrays, row i of each is face i."""
+    """One picture and its labelled faces: parallel arrays, row i of each is face i."""
 
     file: str
-    """Path in the folder of pictures."""
+    """Path relative to the folder of the pictures."""
     boxes: np.ndarray
     """N x 4: x1 y1 x2 y2 in the picture's own pixels."""
     landmarks: np.ndarray
-    """N x 5 x 2, NaN where there are none."""
+    """N x 5 x 2, NaN for faces without landmarks."""
     ignored: np.ndarray
-    """N, bool: neither finding nor missing these counts."""
+    """N, bool: not counted, whether found or not."""
     crowds: np.ndarray
     """N, bool: ignored boxes around any number of faces."""
     where: str
-    """The line that names it, for messages."""
+    """The line of the label file, for messages."""
 
     @property
     def has_no_face(self) -> bool:
-        """Also no ignored one: whatever is found in it is a mistake."""
+        """Not even an ignored one: every detection is a false positive."""
         return len(self.boxes) == 0
 
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """One face while labels are being read."""
+    """One label as read from a file."""
 
     x: float
     y: float
@@ -65,7 +65,7 @@ def labelled_picture(file: str, faces: Sequence[LabelledFace], where: str) -> La
     for row, face in zip(landmarks, faces):
         if face.landmarks is not None:
             row[:] = face.landmarks
-    # A box without area cannot be found by anybody.
+    # A box without area cannot be found.
     empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     ignored = np.array([face.ignored or face.crowd for face in faces], bool).reshape(-1) | empty
     crowds = np.array([face.crowd for face in faces], bool).reshape(-1)
@@ -77,40 +77,39 @@ def pictures_without_faces(files: Iterable[str]) -> List[LabelledPicture]:
 
 
 def check_files(pictures: Sequence[LabelledPicture], folder: Path) -> None:
-    """All missing pictures are told at once, before any network runs."""
+    """Raises a SourceError that lists the missing pictures."""
     if not folder.is_dir():
-        raise SourceError(f"{folder}: there is no such folder of pictures")
+        raise SourceError(f"{folder}: no such folder")
     missing = [
-        f"{picture.where}: there is no picture {picture.file!r} in {folder}"
+        f"{picture.where}: no picture {picture.file!r} in {folder}"
         for picture in pictures
         if not (folder / picture.file).is_file()
     ]
     if missing:
-        more = f"\n  and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise SourceError("\n  ".join(missing[:5]) + more)
+        raise SourceError(first_lines(missing))
 
 
 def read_text_labels(path: Path) -> List[LabelledPicture]:
-    """Labels in one of the two text formats, told apart by their first line."""
+    """Reads labels in one of the two text formats, recognised by the first line."""
     lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1) if line.strip()]
     reader = _read_retinaface if lines and lines[0][1].startswith("#") else _read_wider
     return checked_labels(path, list(reader(path, lines)))
 
 
 def checked_labels(path: Path, pictures: List[LabelledPicture]) -> List[LabelledPicture]:
-    """The same, of whatever format: there must be some, and each picture once."""
+    """Checks labels of any format: there must be some, and each picture only once."""
     if not pictures:
         raise no_labels(path)
     seen: Dict[str, str] = {}
     for picture in pictures:
         if picture.file in seen:
-            raise SourceError(f"{picture.where}: {picture.file!r} has labels already, at {seen[picture.file]}")
+            raise SourceError(f"{picture.where}: duplicate labels of {picture.file!r}, see {seen[picture.file]}")
         seen[picture.file] = picture.where
     return pictures
 
 
 def no_labels(path: Path) -> SourceError:
-    return SourceError(f"{path}: there are no labels in this file")
+    return SourceError(f"{path}: no labels in this file")
 
 
 def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
@@ -125,7 +124,7 @@ def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[Labell
         count = int(lines[position + 1][1])
         rows = lines[position + 2 : position + 2 + count]
         if len(rows) < count:
-            raise SourceError(f"{where}: {count} faces are promised for {file!r}, and the file ends after {len(rows)}")
+            raise SourceError(f"{where}: expected {count} faces of {file!r}, but the file ends after {len(rows)}")
         yield labelled_picture(file, [_wider_face(path, *row) for row in rows], where)
         position += 2 + count
         if count == 0 and position < len(lines) and _is_filler(lines[position][1]):
@@ -144,7 +143,7 @@ def _wider_face(path: Path, number: int, line: str) -> LabelledFace:
 
 
 def _is_filler(line: str) -> bool:
-    """WIDER's line of zeros below a picture without faces; what has one value alone is the name of a picture."""
+    """WIDER's line of zeros after a picture without faces. A single number could be the name of a picture."""
     values = _numbers(line)
     return values is not None and len(values) >= 4
 
@@ -189,7 +188,7 @@ def _numbers(line: str) -> Optional[List[float]]:
 
 
 def retinaface_lines(file: str, faces: Faces) -> List[str]:
-    """One picture's part of a label file in RetinaFace's format."""
+    """The labels of one picture in RetinaFace's format."""
     lines = [f"# {file}"]
     for box, points, score in zip(faces.boxes, faces.landmarks, faces.scores):
         x1, y1, x2, y2 = (float(side) for side in box)

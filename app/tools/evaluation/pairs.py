@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,23 +13,25 @@ from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import SourceError
 
 CSV_HEADER = ("image_a", "image_b", "same")
+CSV_HEADER_ENDINGS = ("same", "is_same", "same_person", "match", "label", "truth", "target")
+"""The last column of a header line; the names of the others do not matter."""
 TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures by their names in the list, and whether they show one person."""
+    """Two pictures by their names in the list, and whether they show the same person."""
 
     first: str
     second: str
     same: bool
     line: int
-    """Where it stands in the list."""
+    """Its line number in the list."""
 
 
 @dataclass(frozen=True)
 class PairList:
-    """A whole list. `folds` says for each pair which fold the list puts it into, where it does."""
+    """A list of pairs, and the fold of each pair if the list defines folds."""
 
     path: Path
     pairs: Tuple[Pair, ...]
@@ -41,7 +43,7 @@ class PairList:
 
 
 def read_pairs(path: Path) -> PairList:
-    """A list of either kind, told apart by its first line. It must hold both kinds of pairs."""
+    """Reads a list in one of the two formats, recognised by its first line. It must contain both kinds of pairs."""
     lines = read_lines(path)
     content = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not content:
@@ -49,8 +51,8 @@ def read_pairs(path: Path) -> PairList:
     first = content[0][1]
     found = _read_csv(path, content) if "," in first else _read_lfw(path, content)
     if not found.same.any() or found.same.all():
-        kind = "one person twice" if found.same.all() else "two different people"
-        raise SourceError(f"{path}: every pair shows {kind}; both kinds are needed to measure anything")
+        kind = "the same person" if found.same.all() else "different people"
+        raise SourceError(f"{path}: all pairs show {kind}; both kinds are required")
     return found
 
 
@@ -60,13 +62,13 @@ def read_lines(path: Path) -> List[str]:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not a text in UTF-8: {error.reason} at byte {error.start}") from error
+        raise SourceError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def find_pictures(pairs: PairList, folder: Path) -> Dict[str, Path]:
-    """The file of every picture in the list. All that are missing are told at once."""
+    """The file of each picture in the list. All missing pictures are reported at once."""
     if not folder.is_dir():
-        raise SourceError(f"{folder}: there is no such folder of pictures")
+        raise SourceError(f"{folder}: no such folder")
     found: Dict[str, Path] = {}
     missing: List[str] = []
     for pair in pairs.pairs:
@@ -74,29 +76,27 @@ def find_pictures(pairs: PairList, folder: Path) -> Dict[str, Path]:
             if name not in found:
                 path = _find(name, folder)
                 if path is None:
-                    missing.append(f"{pairs.path}:{pair.line}: there is no picture {name!r} in {folder}")
+                    missing.append(f"{pairs.path}:{pair.line}: no picture {name!r} in {folder}")
                 else:
                     found[name] = path
     if missing:
-        unique = list(dict.fromkeys(missing))
-        more = f"\n  and {len(unique) - 5} more" if len(unique) > 5 else ""
-        raise SourceError(
-            "\n  ".join(unique[:5]) + more + "\n  looked for NAME, NAME.jpg and PERSON/NAME.jpg (or another suffix)"
-        )
+        tried = "tried NAME, NAME.jpg and PERSON/NAME.jpg, and other suffixes"
+        raise SourceError(f"{first_lines(missing)}\n  {tried}")
     return found
+
+
+def first_lines(lines: Sequence[str], shown: int = 5) -> str:
+    """The first of these lines without duplicates, and the number of the others."""
+    unique = list(dict.fromkeys(lines))
+    more = [f"and {len(unique) - shown} more"] if len(unique) > shown else []
+    return "\n  ".join([*unique[:shown], *more])
 
 
 def _find(name: str, folder: Path) -> Optional[Path]:
     person = name.rpartition("_")[0]
-    return next((path for path in _places(name, person, folder) if path.is_file()), None)
-
-
-def _places(name: str, person: str, folder: Path) -> Iterator[Path]:
-    yield folder / name
-    for suffix in PICTURE_SUFFIXES:
-        yield folder / f"{name}{suffix}"
-        if person:
-            yield folder / person / f"{name}{suffix}"
+    folders = [folder, folder / person] if person else [folder]
+    places = [folder / name, *(place / f"{name}{suffix}" for suffix in PICTURE_SUFFIXES for place in folders)]
+    return next((path for path in places if path.is_file()), None)
 
 
 def _read_csv(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
@@ -105,41 +105,41 @@ def _read_csv(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
         try:
             cells = [cell.strip() for cell in next(csv.reader([line]))]
         except csv.Error as error:
-            raise SourceError(f"{path}:{number}: this line cannot be read: {error}") from error
-        if number == content[0][0] and tuple(cells) == CSV_HEADER:
+            raise SourceError(f"{path}:{number}: invalid CSV: {error}") from error
+        if number == content[0][0] and len(cells) == 3 and cells[2].lower() in CSV_HEADER_ENDINGS:
             continue
         if len(cells) != 3 or not cells[0] or not cells[1]:
             raise SourceError(f"{path}:{number}: expected {','.join(CSV_HEADER)}, not {line!r}")
         if cells[2].lower() not in TRUTHS:
-            raise SourceError(f"{path}:{number}: the third value must be 1 (same person) or 0, not {cells[2]!r}")
+            raise SourceError(f"{path}:{number}: expected 1 (same person) or 0 as the third value, not {cells[2]!r}")
         pairs.append(Pair(cells[0], cells[1], TRUTHS[cells[2].lower()], number))
     if not pairs:
-        raise SourceError(f"{path}: the list has a header and no pairs")
+        raise SourceError(f"{path}: no pairs after the header")
     return PairList(path, tuple(pairs))
 
 
 def _read_lfw(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:
-    """`pairs.txt` begins with the number of folds and of pairs of each kind in one; `pairsDev*.txt` with the latter."""
+    """`pairs.txt` starts with the numbers of folds and of pairs per kind and fold, `pairsDev*.txt` with the latter."""
     number, header = content[0]
     words = header.split()
     if len(words) not in (1, 2) or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise SourceError(
-            f"{path}:{number}: expected LFW's header (folds and pairs, or pairs alone) or a CSV line "
+            f"{path}:{number}: expected LFW's header (folds and pairs, or only pairs) or a CSV line "
             f"{','.join(CSV_HEADER)}, not {header!r}"
         )
     folds, each = (int(words[0]), int(words[1])) if len(words) == 2 else (1, int(words[0]))
     rows = content[1:]
     if len(rows) != folds * each * 2:
         raise SourceError(
-            f"{path}: the header promises {folds} x {each} pairs of each kind, {folds * each * 2} lines in all; "
-            f"there are {len(rows)}"
+            f"{path}: expected {folds} x {each} pairs of each kind, {folds * each * 2} lines, after the header; found "
+            f"{len(rows)}"
         )
     pairs = tuple(_lfw_pair(path, line, text) for line, text in rows)
     for position, pair in enumerate(pairs):
         if pair.same != (position % (2 * each) < each):
-            wanted = "NAME N N (one person)" if not pair.same else "NAME N NAME N (two people)"
+            expected = "NAME N N (one person)" if not pair.same else "NAME N NAME N (two people)"
             raise SourceError(
-                f"{path}:{pair.line}: expected {wanted} here: each fold has {each} of both, in this order"
+                f"{path}:{pair.line}: expected {expected}: each fold has {each} of one person, then {each} of two"
             )
     return PairList(path, pairs, np.arange(len(pairs)) // (2 * each) if folds > 1 else None)
 

@@ -1,4 +1,4 @@
-"""Curves as PNG files. Matplotlib is imported when the first one is drawn: nobody else needs it."""
+"""Curves as PNG files. Matplotlib is only imported here, when the first one is drawn."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from app.errors import AppError, OutputError
-from app.text import install_hint
+from app.errors import OutputError
 from app.tools.evaluation.detection import PrecisionCurve
-from app.tools.evaluation.verification import NOT_COMPARED, Curve, VerificationFigures, roc
+from app.tools.evaluation.verification import NOT_COMPARED, RocCurve, VerificationFigures, roc
+from app.tools.machine import require_packages
 
 SIZE_INCHES = (6.4, 4.8)
 DPI = 120
@@ -19,19 +19,16 @@ BINS = 80
 
 
 def require_matplotlib() -> None:
-    """Asked before the networks run, not after."""
-    # It tells at length which fonts it found.
+    """Call it before the networks run, so that a missing package is reported early."""
+    # Its log lists all fonts.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise AppError(f"--plots needs matplotlib; install it with: {install_hint('matplotlib')}") from error
+    require_packages("--plots", "matplotlib")
 
 
 def plot_verification(
     scores: np.ndarray, same: np.ndarray, figures: VerificationFigures, embedder: str, folder: Path
 ) -> Tuple[Path, Path]:
-    """ROC with a logarithmic axis, and the histogram of the scores."""
+    """ROC curve with a logarithmic axis, and histogram of the scores."""
     _plot_roc(roc(scores, same), int((~same).sum()), f"{embedder}: ROC", folder / "roc.png")
     _plot_scores(scores, same, figures.best_threshold, f"{embedder}: scores of pairs", folder / "scores.png")
     return folder / "roc.png", folder / "scores.png"
@@ -45,7 +42,7 @@ def plot_precision(curve: PrecisionCurve, detector: str, folder: Path) -> Path:
     return folder / "precision.png"
 
 
-def _plot_roc(curve: Curve, different_pairs: int, title: str, path: Path) -> None:
+def _plot_roc(curve: RocCurve, different_pairs: int, title: str, path: Path) -> None:
     figure, axes = _figure(title)
     lowest = 1 / max(2, different_pairs)
     axes.plot(np.maximum(curve.false_accept_rates, lowest / 2), curve.true_accept_rates, drawstyle="steps-post")
@@ -68,7 +65,7 @@ def _plot_scores(scores: np.ndarray, same: np.ndarray, threshold: float, title: 
 
 
 def _figure(title: str) -> Tuple[Any, Any]:
-    # Not pyplot: it keeps every figure and looks for a display.
+    # Not pyplot, which keeps every figure and needs a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI)

@@ -1,4 +1,4 @@
-"""An evaluation in words and as JSON."""
+"""The figures of an evaluation as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from app.text import counted, table
 from app.tools.evaluation.detection import NO_LABEL, DetectionFigures, PictureMatch
 from app.tools.evaluation.intervals import Rate, Share
 from app.tools.evaluation.labels import LabelledPicture
-from app.tools.evaluation.looking import MainFaces
 from app.tools.evaluation.pairs import PairList
-from app.tools.evaluation.verification import Acceptance, ScoreSpread, VerificationFigures
+from app.tools.evaluation.predictions import MainFaces
+from app.tools.evaluation.verification import Acceptance, ScoreDistribution, VerificationFigures
 
-NAMED_AT_MOST = 10
+MAX_NAMES = 10
 
-NOT_COMPARED_RULE = (
-    "a pair with such a picture counts as wrong in the accuracy, and is accepted at no threshold in the rates"
-)
+NOT_COMPARED_RULE = "a pair with such a picture counts as wrong in the accuracy, and no threshold accepts it"
 
 
 def verification_text(pairs: PairList, faces: MainFaces, figures: VerificationFigures) -> str:
     accuracy = figures.accuracy
     count = len(accuracy.by_fold)
-    given = "the list's own" if pairs.folds is not None else "drawn by lot, the same every time"
+    folds = f"{count} folds of the list" if pairs.folds is not None else f"{count} random folds, always the same"
     same = int(pairs.same.sum())
     return "\n".join(
         [
             f"{len(pairs.pairs)} pairs ({same} of one person, {len(pairs.pairs) - same} of two) of {faces.pictures} "
             f"pictures; {faces.pictures_per_s:.1f} pictures/s",
-            *_without_face(faces, figures),
+            *_pictures_without_face(faces, figures),
             "",
-            f"accuracy {accuracy.mean:.2%} ± {accuracy.deviation:.2%} over {count} folds ({given}), each judged by the "
-            "best threshold of the others",
+            f"accuracy {accuracy.mean:.2%} ± {accuracy.deviation:.2%} (cross-validation, {folds})",
             f"  {accuracy.share} [95 % interval]",
             f"equal error rate {figures.equal_error_rate:.2%}",
             "",
@@ -46,11 +43,11 @@ def verification_text(pairs: PairList, faces: MainFaces, figures: VerificationFi
     )
 
 
-def _without_face(faces: MainFaces, figures: VerificationFigures) -> List[str]:
+def _pictures_without_face(faces: MainFaces, figures: VerificationFigures) -> List[str]:
     if not faces.without_face:
         return ["a face was found in every picture"]
-    named = ", ".join(faces.without_face[:NAMED_AT_MOST])
-    rest = len(faces.without_face) - NAMED_AT_MOST
+    named = ", ".join(faces.without_face[:MAX_NAMES])
+    rest = len(faces.without_face) - MAX_NAMES
     more = f" and {rest} more" if rest > 0 else ""
     return [
         f"no face found in {counted(len(faces.without_face), 'picture')}: {named}{more}",
@@ -62,7 +59,7 @@ def _acceptances(figures: VerificationFigures) -> str:
     rows = [
         _acceptance_row(f"false accepts {_percent(rate)}", found)
         if found is not None
-        else (f"false accepts {_percent(rate)}", "-", "-", "-", f"too few pairs: {math.ceil(1 / rate)} are needed")
+        else (f"false accepts {_percent(rate)}", "-", "-", "-", f"too few pairs: {math.ceil(1 / rate)} needed")
         for rate, found in figures.at_rates
     ]
     if figures.at_given is not None:
@@ -86,7 +83,7 @@ def _percent(rate: float) -> str:
     return f"{rate * 100:g} %"
 
 
-def _spread(spread: ScoreSpread) -> str:
+def _spread(spread: ScoreDistribution) -> str:
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}" if spread.count else "none"
 
 
@@ -104,7 +101,7 @@ def verification_json(
         "accuracy": {
             "mean": accuracy.mean,
             "deviation_between_folds": accuracy.deviation,
-            "folds": "given" if pairs.folds is not None else "drawn",
+            "folds": "given" if pairs.folds is not None else "random",
             "by_fold": list(accuracy.by_fold),
             "threshold_by_fold": list(accuracy.thresholds),
             **accuracy.share.as_json(),
@@ -133,7 +130,7 @@ def _acceptance_json(found: Optional[Acceptance]) -> Optional[Dict[str, Any]]:
     }
 
 
-def _spread_json(spread: ScoreSpread) -> Dict[str, Any]:
+def _spread_json(spread: ScoreDistribution) -> Dict[str, Any]:
     facts = dataclasses.asdict(spread)
     return {key: _finite(value) for key, value in facts.items()}
 
@@ -143,13 +140,13 @@ def detection_text(
 ) -> str:
     lines = [
         f"{counted(pictures, 'picture')} with {counted(figures.found.of, 'labelled face')}, "
-        f"{figures.ignored_labels} more are ignored; {pictures_per_s:.1f} pictures/s",
+        f"{figures.ignored_labels} more ignored; {pictures_per_s:.1f} pictures/s",
         "",
     ]
     if figures.average_precision is not None:
         lines += [
             f"average precision {figures.average_precision:.2%} at IoU {iou:g}",
-            f"from score {min_score:g} on [95 % interval]:",
+            f"minimum score {min_score:g} [95 % interval]:",
             f"  faces found      {figures.found}",
             f"  true detections  {figures.precise}",
             f"  false positives per picture {figures.false_positives}",
@@ -162,8 +159,8 @@ def detection_text(
     lines.append(f"pictures without a face: {without.pictures}")
     if without.pictures:
         lines += [
-            f"  false positives per picture from score {min_score:g} on [95 % interval]: {without}",
-            f"  pictures with any: {figures.disturbed_without_faces}",
+            f"  false positives per picture, minimum score {min_score:g} [95 % interval]: {without}",
+            f"  pictures with false positives: {figures.disturbed_without_faces}",
         ]
     return "\n".join(lines)
 
@@ -171,7 +168,7 @@ def detection_text(
 def _landmark_line(figures: DetectionFigures) -> str:
     error = figures.landmarks
     if error is None:
-        return "  landmarks        the labels of the faces found have none"
+        return "  landmark error   no labels of landmarks"
     low, high = error.interval
     return (
         f"  landmark error / eye distance {error.mean:.4f} [{low:.4f}, {high:.4f}], median {error.median:.4f}, "
@@ -216,7 +213,7 @@ def detection_json(figures: DetectionFigures, pictures_per_s: float) -> Dict[str
 def mistakes_json(
     pictures: Sequence[LabelledPicture], matches: Sequence[PictureMatch], min_score: float
 ) -> Dict[str, Any]:
-    """Each face that was missed and each false positive, so that somebody can go and look."""
+    """Each missed face and each false positive, for inspection."""
     missed: List[Dict[str, Any]] = []
     false: List[Dict[str, Any]] = []
     for picture, match in zip(pictures, matches):

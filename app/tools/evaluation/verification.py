@@ -1,8 +1,8 @@
-"""How well an embedder tells people apart: pure functions of the pairs' cosines.
+"""How well an embedder distinguishes people: pure functions of the cosines of pairs.
 
-A pair counts as the same person when its score is at least the threshold. A pair that could not be compared, because no
-face was found in one of its pictures, has the score `NOT_COMPARED`: no threshold accepts it, and for the accuracy
-it counts as wrong whatever it shows. The program is measured as a whole, not only where it found a face.
+A pair is accepted as the same person if its score reaches the threshold. A pair that could not be compared, because no
+face was found in one of its pictures, has the score `NOT_COMPARED`: no threshold accepts it, and it counts as wrong in
+the accuracy. So the whole program is measured, not only the pictures in which it found a face.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
 
 @dataclass(frozen=True)
 class FoldAccuracy:
-    """Accuracy where each fold is judged by the threshold that is best for the other folds."""
+    """Accuracy of cross-validation: each fold uses the threshold that is best for the other folds."""
 
     by_fold: Tuple[float, ...]
     thresholds: Tuple[float, ...]
@@ -36,13 +36,13 @@ class FoldAccuracy:
 
     @property
     def deviation(self) -> float:
-        """Between the folds, not of the mean."""
+        """Standard deviation between the folds."""
         return float(np.std(self.by_fold))
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What one threshold lets through."""
+    """The pairs that one threshold accepts."""
 
     threshold: float
     true_accepts: Share
@@ -50,8 +50,8 @@ class Acceptance:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """All trade-offs, from accepting nobody to accepting everybody: three arrays of one length."""
+class RocCurve:
+    """A ROC curve, from accepting no pair to accepting all: three arrays of the same length."""
 
     thresholds: np.ndarray
     false_accept_rates: np.ndarray
@@ -59,8 +59,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class ScoreSpread:
-    """Where the scores of one kind of pair lie; pairs that were not compared are left out."""
+class ScoreDistribution:
+    """Distribution of the scores of one kind of pair, without those that were not compared."""
 
     count: int
     mean: float
@@ -69,18 +69,18 @@ class ScoreSpread:
 
 @dataclass(frozen=True)
 class VerificationFigures:
-    """Everything that the scores of labelled pairs say."""
+    """All figures of an evaluation."""
 
     accuracy: FoldAccuracy
     best_threshold: float
     at_rates: Tuple[Tuple[float, Optional[Acceptance]], ...]
-    """False accept rate aimed at, and what came of it; None where there are too few different pairs to measure it."""
+    """By target false accept rate; None if there are too few different pairs to measure it."""
     at_given: Optional[Acceptance]
-    """At the threshold that the program uses."""
+    """At the threshold of the program."""
     equal_error_rate: float
     equal_error_threshold: float
-    same: ScoreSpread
-    different: ScoreSpread
+    same: ScoreDistribution
+    different: ScoreDistribution
     not_compared: int
 
 
@@ -104,29 +104,29 @@ def measure_verification(
     )
 
 
-def balanced_folds(same: np.ndarray, most: int = FOLDS) -> np.ndarray:
-    """Which fold each pair belongs to: drawn by lot, the same in every run, each kind of pair spread evenly."""
+def balanced_folds(same: np.ndarray, max_folds: int = FOLDS) -> np.ndarray:
+    """The fold of each pair: random with a fixed seed, with both kinds of pairs distributed evenly."""
     same = np.asarray(same, bool)
-    count = max(1, min(most, int(same.sum()), int((~same).sum())))
-    # RandomState, whose numbers are promised to stay the same in every version of NumPy.
-    draw = np.random.RandomState(FOLD_SEED)
+    count = max(1, min(max_folds, int(same.sum()), int((~same).sum())))
+    # RandomState gives the same numbers in every version of NumPy.
+    random = np.random.RandomState(FOLD_SEED)
     folds = np.empty(len(same), int)
     for kind in (same, ~same):
         rows = np.flatnonzero(kind)
-        folds[draw.permutation(rows)] = np.arange(len(rows)) % count
+        folds[random.permutation(rows)] = np.arange(len(rows)) % count
     return folds
 
 
 def fold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:
-    """With a single fold there are no others to learn from: its own best threshold is used."""
+    """A single fold is evaluated with its own best threshold."""
     by_fold: List[float] = []
     thresholds: List[float] = []
     right = 0
     compared = scores > NOT_COMPARED
     for fold in np.unique(folds):
         inside = folds == fold
-        learn = compared & (~inside if not inside.all() else inside)
-        threshold = best_threshold(scores[learn], same[learn])
+        others = compared & (~inside if not inside.all() else inside)
+        threshold = best_threshold(scores[others], same[others])
         correct = ((scores >= threshold) == same) & compared & inside
         right += int(correct.sum())
         by_fold.append(float(correct.sum() / inside.sum()))
@@ -135,15 +135,15 @@ def fold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Fo
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
-    """The threshold with the most pairs right; of several equally good ones the middle one."""
+    """The threshold with the highest accuracy; of several equally good ones, the middle one."""
     if not len(scores):
         return 0.0
     values, true_counts, false_counts = _accepted_by_threshold(scores, same)
     right = true_counts + (int((~same).sum()) - false_counts)
-    # Half way to the next lower score generalises better than the very score of a pair.
+    # Half way to the next lower score generalises better than the score itself.
     lower = np.append(values[1:], values[-1])
     thresholds = np.append(np.nextafter(values[0], np.inf), (values + lower) / 2)
-    # Between neighbouring floats there is nothing in the middle: there the score itself is the threshold.
+    # Between adjacent floats there is no middle: the score itself is the threshold.
     between = (thresholds[1:] > lower) & (thresholds[1:] <= values)
     thresholds[1:] = np.where(between, thresholds[1:], values)
     right = np.append(int((~same).sum()), right)
@@ -161,9 +161,9 @@ def acceptance(scores: np.ndarray, same: np.ndarray, threshold: float) -> Accept
 
 
 def at_false_accept_rate(scores: np.ndarray, same: np.ndarray, rate: float) -> Optional[Acceptance]:
-    """The lowest threshold that accepts no more than this share of the different pairs.
+    """The lowest threshold that accepts at most this share of the different pairs.
 
-    None where even one false accept would be more than the share allows: with n pairs no rate below 1/n is measured.
+    None if a single false accept exceeds the share: with n pairs, no rate below 1/n can be measured.
     """
     strangers = np.sort(scores[~same])[::-1]
     allowed = math.floor(rate * len(strangers) + 1e-9)
@@ -173,25 +173,22 @@ def at_false_accept_rate(scores: np.ndarray, same: np.ndarray, rate: float) -> O
     lowest = float(finite.min()) if len(finite) else 0.0
     if allowed >= len(strangers):
         return acceptance(scores, same, lowest)
-    # Just above the first stranger who must not pass any more.
+    # Just above the highest score of a pair that must not be accepted.
     return acceptance(scores, same, max(lowest, float(np.nextafter(strangers[allowed], np.inf))))
 
 
-def roc(scores: np.ndarray, same: np.ndarray) -> Curve:
-    """One point a distinct score, and one before them that accepts nobody."""
+def roc(scores: np.ndarray, same: np.ndarray) -> RocCurve:
+    """One point for each distinct score, after one that accepts no pair."""
     values, true_counts, false_counts = _accepted_by_threshold(scores, same)
-    return Curve(
+    return RocCurve(
         np.append(np.inf, values),
         np.append(0, false_counts) / max(1, int((~same).sum())),
         np.append(0, true_counts) / max(1, int(same.sum())),
     )
 
 
-def equal_error(curve: Curve) -> Tuple[float, float]:
-    """Where as many strangers pass as acquaintances are turned away, and the threshold nearest to that point.
-
-    Between two points of the curve the rate is taken from the straight line that joins them.
-    """
+def equal_error(curve: RocCurve) -> Tuple[float, float]:
+    """The rate at which false accepts and false rejects are equal, interpolated linearly, and the nearest threshold."""
     missed = 1 - curve.true_accept_rates
     difference = curve.false_accept_rates - missed
     after = int(np.argmax(difference >= 0))
@@ -204,14 +201,14 @@ def equal_error(curve: Curve) -> Tuple[float, float]:
 
 
 def _accepted_by_threshold(scores: np.ndarray, same: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct scores, highest first, and how many same and different pairs each lets through as the threshold."""
+    """Distinct scores, highest first, and how many same and different pairs each accepts as the threshold."""
     order = np.argsort(-scores, kind="stable")
     ordered, kinds = scores[order], same[order]
     last_of_value = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
     return ordered[last_of_value], np.cumsum(kinds)[last_of_value], np.cumsum(~kinds)[last_of_value]
 
 
-def _spread(scores: np.ndarray) -> ScoreSpread:
+def _spread(scores: np.ndarray) -> ScoreDistribution:
     if not len(scores):
-        return ScoreSpread(0, math.nan, math.nan)
-    return ScoreSpread(len(scores), float(np.mean(scores)), float(np.std(scores)))
+        return ScoreDistribution(0, math.nan, math.nan)
+    return ScoreDistribution(len(scores), float(np.mean(scores)), float(np.std(scores)))

@@ -117,7 +117,7 @@ def test_each_face_is_of_one_size():
     assert [size.found.of for size in sizes] == [0, 1, 1, 1, 1]
 
 
-def test_mistakes_are_listed_for_looking_at():
+def test_mistakes_are_listed():
     scene = picture((0, 0, 10, 10), (20, 0, 10, 10), LabelledFace(40, 0, 10, 10, ignored=True))
     found = detected((80, 0, 10, 10, 0.9), (0, 0, 10, 10, 0.8), (20, 0, 10, 10, 0.4), (60, 0, 10, 10, 0.3))
     assert mistakes_json([scene], [match_faces(scene, found, 0.5)], 0.5) == {
@@ -250,4 +250,4 @@ def test_low_scores_do_not_change_the_figures_above_them(labels, detections, min
 
 def test_the_last_size_is_open():
     *_, last = figures([picture((0, 0, 500, 500))], [detected()]).by_size
-    assert math.isinf(last.to_px) and str(last) == "128 px and more" and last.found == Share(0, 1)
+    assert math.isinf(last.to_px) and str(last) == "from 128 px" and last.found == Share(0, 1)

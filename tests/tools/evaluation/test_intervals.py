@@ -46,9 +46,9 @@ def test_wilson_holds_the_share_and_stays_within_0_and_1(counts):
     assert 0 <= low <= hits / of <= high <= 1
 
 
-def test_nothing_counted_says_nothing():
+def test_a_share_of_nothing():
     assert wilson(0, 0) == (0.0, 1.0)
-    assert str(Share(0, 0)) == str(Rate(0, 0)) == "nothing to count"
+    assert str(Share(0, 0)) == str(Rate(0, 0)) == "none"
     assert Share(0, 0).as_json()["value"] is None and Rate(0, 0).as_json()["value"] is None
 
 

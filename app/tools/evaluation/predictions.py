@@ -1,4 +1,4 @@
-"""Running the networks over folders of pictures: the part of an evaluation that takes time."""
+"""Runs the networks on folders of pictures: the part of an evaluation that takes time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -16,14 +16,11 @@ from app.recognizer import Recognizer
 from app.tools.evaluation.labels import LabelledPicture
 from app.tools.evaluation.pairs import Pair
 from app.tools.evaluation.verification import NOT_COMPARED
-from app.types import Faces
+from app.types import Faces, ProgressCallback
 from app.vision.detector import FaceDetector
 from app.vision.quality import main_face
 
 CROPS_AT_ONCE = 32
-
-Count = Callable[[int, int], None]
-"""Told how many pictures are done, of how many."""
 
 
 @dataclass
@@ -44,20 +41,20 @@ class MainFaces:
 
 
 @dataclass
-class FoundFaces:
-    """What a detector found in each picture."""
+class Detections:
+    """The faces that a detector found in each picture."""
 
     faces: List[Faces] = field(default_factory=list)
     picture_sizes: List[Tuple[int, int]] = field(default_factory=list)
     """Width and height."""
     pictures_per_s: float = 0.0
-    """Reading them included."""
+    """Including the time for reading them."""
 
 
-def embed_main_faces(files: Mapping[str, Path], recognizer: Recognizer, count: Count) -> MainFaces:
-    """Finds, aligns and embeds the main face of each picture, as the program does with photos of people."""
+def embed_main_faces(files: Mapping[str, Path], recognizer: Recognizer, on_progress: ProgressCallback) -> MainFaces:
+    """Embeds the main face of each picture, as the program does with photos of the gallery."""
     result = MainFaces()
-    waiting: List[Tuple[str, np.ndarray]] = []
+    batch: List[Tuple[str, np.ndarray]] = []
     started = time.monotonic()
     for done, (name, path) in enumerate(files.items(), 1):
         picture = read_picture(path)
@@ -65,20 +62,20 @@ def embed_main_faces(files: Mapping[str, Path], recognizer: Recognizer, count: C
         if len(faces):
             chosen = main_face(faces, (picture.shape[1], picture.shape[0]))
             (crop,) = recognizer.crops(picture, faces[chosen])
-            waiting.append((name, crop))
+            batch.append((name, crop))
         else:
             result.without_face.append(name)
-        if waiting and (len(waiting) == CROPS_AT_ONCE or done == len(files)):
-            vectors = recognizer.embed_crops(np.stack([crop for _, crop in waiting]))
-            result.embeddings.update(zip((name for name, _ in waiting), vectors))
-            waiting.clear()
-        count(done, len(files))
+        if batch and (len(batch) == CROPS_AT_ONCE or done == len(files)):
+            vectors = recognizer.embed_crops(np.stack([crop for _, crop in batch]))
+            result.embeddings.update(zip((name for name, _ in batch), vectors))
+            batch.clear()
+        on_progress(done, len(files))
     result.seconds = time.monotonic() - started
     return result
 
 
 def pair_scores(pairs: Sequence[Pair], faces: MainFaces) -> np.ndarray:
-    """The cosine of each pair, or NOT_COMPARED where one of its pictures has no face."""
+    """The cosine of each pair, or NOT_COMPARED if one of its pictures has no face."""
     known = faces.embeddings
     return np.array(
         [
@@ -91,26 +88,28 @@ def pair_scores(pairs: Sequence[Pair], faces: MainFaces) -> np.ndarray:
     )
 
 
-def detect_all(pictures: Sequence[LabelledPicture], folder: Path, detector: FaceDetector, count: Count) -> FoundFaces:
-    result = FoundFaces()
+def detect_all(
+    pictures: Sequence[LabelledPicture], folder: Path, detector: FaceDetector, on_progress: ProgressCallback
+) -> Detections:
+    result = Detections()
     started = time.monotonic()
     for done, labelled in enumerate(pictures, 1):
         picture = read_picture(folder / labelled.file)
         (faces,) = detector.detect([picture])
         result.faces.append(faces)
         result.picture_sizes.append((picture.shape[1], picture.shape[0]))
-        count(done, len(pictures))
+        on_progress(done, len(pictures))
     result.pictures_per_s = len(pictures) / max(time.monotonic() - started, 1e-9)
     return result
 
 
 def pictures_below(folder: Path) -> List[str]:
-    """All pictures in a folder and the folders in it, as paths within it."""
+    """All pictures in a folder and its subfolders, as relative paths."""
     if not folder.is_dir():
-        raise SourceError(f"{folder}: there is no such folder of pictures")
+        raise SourceError(f"{folder}: no such folder")
     everywhere = Path(glob.escape(str(folder))) / "**" / "*"
     try:
         found = picture_files(str(everywhere))
     except SourceError:
-        raise SourceError(f"{folder}: no pictures in this folder nor in those within it") from None
+        raise SourceError(f"{folder}: no pictures in this folder and its subfolders") from None
     return [path.relative_to(folder).as_posix() for path in found]
