@@ -29,7 +29,7 @@ PUBLIC = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
     *ROOT.glob("*.sh"),
-    *ROOT.glob("install/*"),
+    *(path for path in ROOT.glob("install/*") if path.is_file()),
     *(ROOT / name for name in ("Makefile", "Dockerfile.l4t", "config.yaml", ".ci/run", "gallery/README.md")),
 ]
 PAGES = [path for path in PUBLIC if path.suffix == ".md"]
