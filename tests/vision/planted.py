@@ -1,4 +1,4 @@
-"""Small ONNX networks that answer what the test planted: picture number k gets the k-th answers."""
+"""Small ONNX networks with outputs chosen by the test: image k gets the k-th outputs."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ RED_OFFSET = 100
 
 @dataclass(frozen=True)
 class Case:
-    """One way in which a family's networks come."""
+    """One variant of a family's networks."""
 
     title: str
     family: str
@@ -120,14 +120,14 @@ def write_network(path, outputs, facts, size=(None, None), batch=None, without_b
         "flat": [] if without_batch else [-1],
     }
     initial = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()]
-    numbers = {"divisor": facts["divisor"], "shift": shift, "least": 0, "most": len(outputs) - 1}
+    numbers = {"divisor": facts["divisor"], "shift": shift, "lowest": 0, "highest": len(outputs) - 1}
     initial += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in numbers.items()]
     nodes = [
         helper.make_node("Slice", ["input", "first", "behind"], ["corner"]),
         helper.make_node("Mul", ["corner", "divisor"], ["scaled"]),
         helper.make_node("Add", ["scaled", "shift"], ["shifted"]),
         helper.make_node("Round", ["shifted"], ["rounded"]),
-        helper.make_node("Clip", ["rounded", "least", "most"], ["known"]),
+        helper.make_node("Clip", ["rounded", "lowest", "highest"], ["known"]),
         helper.make_node("Cast", ["known"], ["whole"], to=TensorProto.INT64),
         helper.make_node("Reshape", ["whole", "flat"], ["number"]),
     ]

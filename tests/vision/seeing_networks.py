@@ -1,4 +1,4 @@
-"""Small ONNX networks that answer with what they were shown, or with what the test planted."""
+"""Small ONNX networks whose output is their own input, or values chosen by the test."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""What each family's numbers mean, one cell after the other in plain Python: to read faces and to plant them.
+"""The outputs of each family in plain Python, cell by cell: to decode faces and to plant them.
 
 A family's answers are kept here as `Answers`: by role and stride, rows x columns x anchors x values, which is none of
 the layouts that networks have. `app` reads the layouts, these loops read the answers.
@@ -157,14 +157,14 @@ def empty_answers(family, size, random):
 
 
 def plant_faces(family, meaning, answers, faces):
-    """Writes each face (box, points, stride, anchor) into the cell in which its middle lies."""
+    """Writes each face (box, points, stride, anchor) into the cell that contains its centre."""
     for box, points, stride, anchor in faces:
         row, column = int((box[1] + box[3]) / 2 / stride), int((box[0] + box[2]) / 2 / stride)
         for role, values in meaning.plant(box, points, stride, row, column, anchor).items():
             answers[role, stride][row, column, min(anchor, ANCHORS[family] - 1)] = values
 
 
-def read_all(family, meaning, answers, least):
+def read_all(family, meaning, answers, min_score):
     """Every row whose score suffices: score, box, points; in the order stride, row, column, anchor."""
     found = []
     for stride in STRIDES[family]:
@@ -177,6 +177,6 @@ def read_all(family, meaning, answers, least):
                         return [float(value) for value in answers[role, stride][place]]
 
                     answer = meaning.read(at, stride, row, column, anchor)
-                    if answer[0] >= least:
+                    if answer[0] >= min_score:
                         found.append(answer)
     return found

@@ -19,7 +19,7 @@ def moved(points, angle, scale, dx, dy):
 
 
 def umeyama(source, target):
-    """The textbook's way, by singular values: slow, and independent of ours."""
+    """The textbook solution, by singular values: slow, and independent of the code under test."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     covariance = (target - target_mean).T @ (source - source_mean) / len(source)
     u, values, vt = np.linalg.svd(covariance)
@@ -30,7 +30,7 @@ def umeyama(source, target):
 
 
 @given(angles, scales, shifts, shifts)
-def test_a_moved_template_comes_back_to_its_place(angle, scale, dx, dy):
+def test_a_moved_template_is_mapped_back(angle, scale, dx, dy):
     goal = template()
     landmarks = moved(goal, angle, scale, dx, dy)
     (transform,) = similarity_transforms(landmarks[None], goal)
@@ -39,7 +39,7 @@ def test_a_moved_template_comes_back_to_its_place(angle, scale, dx, dy):
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_crooked_faces_are_fitted_as_well_as_by_the_textbook(seed):
+def test_noisy_landmarks_give_the_transform_of_the_textbook(seed):
     random = np.random.default_rng(seed)
     landmarks = moved(template(), random.uniform(-1, 1), random.uniform(0.5, 5), 300, 200) + random.normal(0, 8, (5, 2))
     (transform,) = similarity_transforms(landmarks[None], template())
@@ -54,7 +54,7 @@ def test_several_faces_are_transformed_as_each_one_alone():
     np.testing.assert_allclose(together, alone, atol=1e-9)
 
 
-def test_landmarks_that_all_coincide_do_not_break_it():
+def test_coinciding_landmarks_give_finite_transforms():
     transforms = similarity_transforms(np.full((1, 5, 2), 7.0), template())
     assert np.isfinite(transforms).all()
 

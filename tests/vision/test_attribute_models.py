@@ -1,4 +1,4 @@
-"""What networks answer of a face is read as its family means it, from the part of the picture that it wants."""
+"""Attribute models get the right crop of the image, and their outputs are read as their family defines them."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ TWO_FACES = np.array([[20, 30, 80, 110], [200, 60, 280, 140]], np.float32)
 
 @pytest.fixture
 def models(tmp_path):
-    """Puts a network of a family into a catalogue of its own, and says how to open it."""
+    """Adds a network of a family to a temporary catalogue; returns the settings that open it."""
     entries = {}
 
     def add(name, family, write, **facts):
@@ -71,9 +71,9 @@ def read(models, wanted, image=None, rows=(0, 1), before=None, found=None):
     reader = ModelLoader(Settings(models=models, attributes=wanted)).open_attributes()
     found = faces() if found is None else found
     before = [NO_ATTRIBUTES] * len(found) if before is None else before
-    told = reader.predict(picture() if image is None else image, found, list(rows), before)
+    predicted = reader.predict(picture() if image is None else image, found, list(rows), before)
     reader.close()
-    return told
+    return predicted
 
 
 def test_gender_is_the_larger_score_and_age_the_third_number_times_a_hundred(models):
@@ -84,7 +84,7 @@ def test_gender_is_the_larger_score_and_age_the_third_number_times_a_hundred(mod
     assert one.mask is one.live_probability is one.pose is one.landmarks106 is None
 
 
-def test_the_older_network_counts_the_years_that_a_face_is_older_than(models):
+def test_the_202_outputs_give_the_age_by_counting_years(models):
     def answer(years, male):
         older = [[0.1, 0.9] if year < years else [0.8, 0.2] for year in range(100)]
         return [1 - male, male, *np.ravel(older)]
@@ -105,11 +105,11 @@ def test_masks_are_read_from_the_aligned_face_with_channels_last(models, crop):
     assert other.mask is False and other.no_mask_probability == pytest.approx(0.8)
 
 
-def test_a_network_for_masks_is_believed_before_the_detector(models):
+def test_a_mask_model_takes_precedence_over_the_detector(models):
     settings = models("mask", "mask", planted([[0.95, 0.05], [0.2, 0.8]], channels_last=True))
     found = dataclasses.replace(faces(), mask_probabilities=np.array([0.0, 1.0], np.float32))
-    told = read(settings, AttributeSettings(mask="mask"), found=found)
-    assert [one.mask for one in told] == [True, False]
+    predicted = read(settings, AttributeSettings(mask="mask"), found=found)
+    assert [one.mask for one in predicted] == [True, False]
 
 
 @pytest.mark.parametrize(("answer", "mask"), [((0.89, 0.11), True), ((0.88, 0.12), False), ((0.9, 0.95), False)])
@@ -126,32 +126,32 @@ def test_liveness_is_the_softmax_of_the_middle_score(models):
     assert other.live_probability == pytest.approx(np.exp(1) / (np.exp(5) + np.exp(1) + np.exp(2)), rel=1e-5)
 
 
-def test_106_points_come_back_to_where_they_are_in_the_frame(models):
+def test_106_landmarks_are_in_the_image_s_pixels(models):
     corners = np.zeros((106, 2))
     corners[0], corners[1], corners[2] = (-1, -1), (1, 1), (0.5, 0)
     settings = models("lm", "landmarks106", planted([corners.ravel(), corners.ravel()]))
-    told = read(settings, AttributeSettings(landmarks106="lm"))
-    for box, one in zip(TWO_FACES, told):
+    predicted = read(settings, AttributeSettings(landmarks106="lm"))
+    for box, one in zip(TWO_FACES, predicted):
         middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * 1.5 / 2
         np.testing.assert_allclose(one.landmarks106[:3], middle + reach * corners[:3], atol=1e-3)
 
 
 def test_pose_needs_no_network_and_small_faces_get_none():
     boxes = np.array([[20, 30, 80, 110], [200, 60, 215, 75]], np.float32)
-    told = read(ModelSettings(), AttributeSettings(head_pose=True), found=faces(boxes))
-    assert abs(told[0].pose.yaw_deg) < 3 and told[1].pose is None
+    predicted = read(ModelSettings(), AttributeSettings(head_pose=True), found=faces(boxes))
+    assert abs(predicted[0].pose.yaw_deg) < 3 and predicted[1].pose is None
 
 
-def test_only_faces_that_are_looked_at_are_asked_and_the_others_keep_what_is_known(models):
+def test_lasting_attributes_are_predicted_for_the_chosen_rows_and_kept_for_the_others(models):
     settings = models("ga", "gender_age", planted([[0, 1, 0.34], [1, 0, 0.29]]))
     known = dataclasses.replace(NO_ATTRIBUTES, gender=Gender.MALE, age=70.0)
-    told = read(settings, AttributeSettings(gender_age="ga"), rows=[1], before=[known, known])
-    assert [round(one.age) for one in told] == [70, 29]
+    predicted = read(settings, AttributeSettings(gender_age="ga"), rows=[1], before=[known, known])
+    assert [round(one.age) for one in predicted] == [70, 29]
     untouched = read(settings, AttributeSettings(gender_age="ga"), rows=[], before=[known, known])
     assert [one.age for one in untouched] == [70, 70]
 
 
-def test_the_square_is_the_longer_side_enlarged_about_the_middle_and_not_turned():
+def test_the_square_is_the_longer_side_enlarged_around_the_centre():
     image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     (crop,) = cut_squares(image, np.array([[110, 100, 150, 164]]), 1.5, (96, 96))
     np.testing.assert_array_equal(crop, image[84:180, 82:178])
@@ -170,7 +170,7 @@ def test_surroundings_keep_the_proportions_and_stay_within_the_image():
     np.testing.assert_array_equal(crop, image[80:160, 80:160])
 
 
-def test_anti_spoofing_is_fed_raw_bgr(models):
+def test_the_antispoof_model_gets_raw_bgr(models):
     def write(path, size):
         write_seeing_network(path, size, [(40, 40)])
 
@@ -182,13 +182,13 @@ def test_anti_spoofing_is_fed_raw_bgr(models):
 
 
 @pytest.mark.parametrize("family", FACTS)
-def test_a_network_of_another_kind_is_named_as_such(models, family):
+def test_a_network_with_another_output_is_an_error(models, family):
     settings = models("odd", family, planted([[1.0] * 7]))
     with pytest.raises(ModelError, match=r"this is not a network .*found input .*answer \? x 7"):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(**{family: "odd"}))).open_attributes()
 
 
-def test_a_model_of_another_family_is_named_as_such(models):
+def test_a_model_of_another_family_is_an_error(models):
     settings = models("mask", "mask", planted([[1.0, 0.0]]))
     with pytest.raises(ModelError, match=r"'mask' is of the family 'mask', but attributes\.gender_age takes"):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(gender_age="mask"))).open_attributes()
@@ -196,7 +196,7 @@ def test_a_model_of_another_family_is_named_as_such(models):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(antispoof="mask"))).open_attributes()
 
 
-def test_what_was_opened_is_closed_when_a_later_one_cannot_be(models, monkeypatch):
+def test_opened_models_are_closed_when_a_later_one_fails(models, monkeypatch):
     closed = []
     original = OnnxEngine.close
     monkeypatch.setattr(OnnxEngine, "close", lambda engine: (closed.append(engine), original(engine)))
@@ -209,14 +209,14 @@ def test_what_was_opened_is_closed_when_a_later_one_cannot_be(models, monkeypatc
     assert len(closed) == 2
 
 
-def test_nothing_chosen_is_no_reader():
+def test_without_attributes_nothing_is_opened():
     assert ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes() is None
 
 
 @pytest.mark.parametrize(
     ("family", "usual", "wrong"), [("gender_age", 1.5, -1), ("mask", 0, 1.5), ("antispoof", 2.7, 0)]
 )
-def test_the_catalogue_knows_how_much_a_family_usually_sees(models, family, usual, wrong):
+def test_enlarge_defaults_to_that_of_the_family_and_is_checked(models, family, usual, wrong):
     path = models("one", family, planted([[1.0]])).catalog
     assert read_catalog(path).require("one").enlarge == usual
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A detector that tells masks: what it says stays with its face, up to the picture and the events."""
+"""A detector that predicts masks: each probability stays with its face, up to the picture and the events."""
 
 import contextlib
 import dataclasses
@@ -50,8 +50,8 @@ def answers_with_masks(case, faces=FACES):
             row, column = int((box[1] + box[3]) / 2 / stride), int((box[0] + box[2]) / 2 / stride)
             answers["score", stride][row, column, anchor] = score
             # The other anchor sees the same face worse, and is wrong of its mask.
-            told = mask if anchor == 0 else 1 - mask
-            answers["mask", stride][row, column, anchor] = [0.1 * (1 - told), 0.9 * (1 - told), told]
+            found = mask if anchor == 0 else 1 - mask
+            answers["mask", stride][row, column, anchor] = [0.1 * (1 - found), 0.9 * (1 - found), found]
     return answers
 
 
@@ -87,20 +87,20 @@ def test_every_candidate_has_the_mask_of_its_own_cell_and_anchor(tmp_path):
     np.testing.assert_array_equal(found.mask_probabilities, expected)
 
 
-def test_masks_are_shown_and_told_without_any_model_for_attributes(tmp_path, recognizer, settings):
+def test_masks_reach_picture_and_events_without_an_attribute_model(tmp_path, recognizer, settings):
     detector = open_planted(tmp_path, NAMED, [answers_with_masks(NAMED)])
     reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(detector.predicts_masks)
     with_masks = dataclasses.replace(recognizer, detector=detector, attribute_models=reader)
     with contextlib.closing(Gallery(settings, with_masks)) as gallery:
         pipeline = Pipeline(with_masks, gallery, settings)
         results = [pipeline.process(Frame(picture(0, SIZE), "door", i, i * 0.04)) for i in range(5)]
-    told = {round(float(box[0])): one for box, one in zip(results[-1].faces.boxes, results[-1].attributes)}
-    assert [attributes_text(told[left]) for left in (20, 100)] == ["mask", "mask"]
-    assert attribute_fields(told[20]) == {"mask": True, "mask_probability": 0.9}
+    found = {round(float(box[0])): one for box, one in zip(results[-1].faces.boxes, results[-1].attributes)}
+    assert [attributes_text(found[left]) for left in (20, 100)] == ["mask", "mask"]
+    assert attribute_fields(found[20]) == {"mask": True, "mask_probability": 0.9}
     assert [track.attributes.mask for track in results[-1].tracks].count(True) == 2
 
 
-def test_a_mask_counts_from_a_fifth_on():
+def test_a_detected_mask_counts_as_worn_from_a_fifth_on():
     reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(True)
     faces = Faces(
         np.zeros((2, 4), np.float32),
@@ -116,7 +116,7 @@ def test_a_mask_counts_from_a_fifth_on():
     assert [one.mask for one in kept] == [True, True]
 
 
-def test_other_detectors_tell_no_masks(tmp_path, networks):
+def test_other_detectors_predict_no_masks(tmp_path, networks):
     plain = next(case for case in CASES if case.title == "mxnet")
     detector = open_planted(tmp_path, plain, [answers_with_masks(plain)])
     (faces,) = detector.detect([picture(0, SIZE)])

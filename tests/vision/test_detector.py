@@ -1,4 +1,4 @@
-"""Frames of every size go into the network whole, and what is found comes back in the frame's own pixels."""
+"""Images of any size go into the network whole, and faces come back in the image's own pixels."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ SETTINGS = DetectionSettings(input_size=640, min_score=0.5)
 
 
 class BrightSpotDetector(FaceDetector):
-    """Sees a face wherever a pixel of the network's input is white: no network, but all the geometry around one."""
+    """Finds a face wherever a pixel of the network's input is white: all the geometry, without a network."""
 
     def candidates(self, outputs, input_size):
         white = (outputs["planes"] > 100).all(axis=0)
@@ -31,7 +31,7 @@ class BrightSpotDetector(FaceDetector):
 
 
 class PassingEngine:
-    """Gives back what it is fed."""
+    """Returns its input."""
 
     max_batch = None
 
@@ -57,7 +57,7 @@ def picture(width, height, box):
 
 @pytest.mark.parametrize("fixed", [(), (640, 640), (480, 640), (320, 320)], ids=str)
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (640, 480), (333, 517), (4000, 64), (50, 40)], ids=str)
-def test_boxes_and_landmarks_come_back_in_the_frames_own_pixels(size, fixed):
+def test_boxes_and_landmarks_are_in_the_image_s_own_pixels(size, fixed):
     width, height = size
     box = (width // 5, height // 4, width * 4 // 5, height * 3 // 4)
     detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, SETTINGS)
@@ -123,21 +123,21 @@ def test_the_minimum_score_must_be_resolved_before():
         BrightSpotDetector(PassingEngine(), PLAIN, DetectionSettings())
 
 
-def test_a_network_built_for_one_frame_is_fed_one_at_a_time():
+def test_a_network_fixed_to_a_batch_of_one_gets_one_image_at_a_time():
     engine = PassingEngine(batch=1, height=640, width=640)
     found = BrightSpotDetector(engine, PLAIN, SETTINGS).detect([picture(640, 640, (9, 9, 99, 99))] * 3)
     assert engine.batches == [(1, 3, 640, 640)] * 3
     assert [len(faces) for faces in found] == [1, 1, 1]
 
 
-def test_remains_of_the_frame_before_are_not_seen():
+def test_the_buffer_of_the_image_before_is_cleared():
     detector = BrightSpotDetector(PassingEngine(1, 640, 640), PLAIN, SETTINGS)
     detector.detect([np.full((640, 640, 3), 255, np.uint8)])
     (faces,) = detector.detect([picture(640, 100, (10, 10, 20, 20))])
     np.testing.assert_allclose(faces.boxes, [[10, 10, 20, 20]])
 
 
-def test_nothing_asked_nothing_found():
+def test_no_images_give_no_results():
     assert BrightSpotDetector(PassingEngine(), PLAIN, SETTINGS).detect([]) == []
 
 
@@ -153,14 +153,14 @@ def test_shrinking_keeps_the_aspect_and_never_enlarges(width, height, longest):
         assert abs(new_width * height - new_height * width) <= rounding or min(new_width, new_height) == 1
 
 
-def test_boxes_are_cut_at_the_frames_edges_and_dropped_outside():
+def test_boxes_are_clipped_at_the_edges_and_dropped_outside():
     boxes = np.array([[-10, -10, 20, 20], [50, 50, 80, 70], [200, 200, 220, 220]], np.float32)
     faces = to_image(Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32)), (1.0, 1.0), (60, 60))
     np.testing.assert_array_equal(faces.boxes, [[0, 0, 20, 20], [50, 50, 60, 60]])
 
 
 @pytest.mark.parametrize("channels", ["bgr", "rgb"])
-def test_pixels_are_prepared_as_the_formula_says(channels):
+def test_preprocessing_follows_its_formula(channels):
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     planes = np.full((3, 64, 64), -1, np.float32)
     Preprocessing(channels, (10, 20, 30), 128).fill(planes, image)
@@ -171,6 +171,6 @@ def test_pixels_are_prepared_as_the_formula_says(channels):
 
 
 @pytest.mark.parametrize(("height", "width"), [(480, None), (None, 640)])
-def test_a_network_with_one_side_fixed_is_refused(height, width):
+def test_a_network_with_one_fixed_side_is_an_error(height, width):
     with pytest.raises(ModelError, match="expected one input N x 3 x height x width"):
         BrightSpotDetector(PassingEngine(1, height, width), PLAIN, SETTINGS)

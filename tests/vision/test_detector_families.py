@@ -1,4 +1,4 @@
-"""Each family of detectors finds what was planted in its outputs, whatever layout they come in."""
+"""Each family of detectors finds the faces planted in its outputs, in every layout."""
 
 import logging
 from dataclasses import replace
@@ -59,7 +59,7 @@ def assert_found(faces, expected, scale=1):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_planted_faces_come_back(tmp_path, case, size):
+def test_planted_faces_are_found(tmp_path, case, size):
     fixed, size = SIZES[size]
     answers = answers_with_faces(case, 3, size)
     detector = open_planted(tmp_path, case, answers, fixed, batch=1 if case.without_batch else None)
@@ -81,7 +81,7 @@ def test_a_network_with_a_fixed_batch_takes_any_number_of_frames(tmp_path, case,
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_larger_frame_is_shrunk_and_its_faces_come_back_in_its_own_pixels(tmp_path, case):
+def test_faces_of_a_shrunk_image_are_in_its_own_pixels(tmp_path, case):
     size = (200, 136)
     detector = open_planted(tmp_path, case, answers_with_faces(case, 1, size), size, 1)
     (faces,) = detector.detect([picture(0, (400, 272))])
@@ -89,7 +89,7 @@ def test_a_larger_frame_is_shrunk_and_its_faces_come_back_in_its_own_pixels(tmp_
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.without_batch], ids=str)
-def test_openvino_finds_them_together_as_well(tmp_path, case):
+def test_openvino_finds_them_in_a_batch(tmp_path, case):
     pytest.importorskip("openvino")
     size = (192, 160)
     detector = open_planted(tmp_path, case, answers_with_faces(case, 3, size), backend="openvino")
@@ -101,7 +101,7 @@ def test_openvino_finds_them_together_as_well(tmp_path, case):
 
 @pytest.mark.parametrize("size", [(96, 64), (200, 136)], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_candidates_are_what_the_slow_decoder_reads(tmp_path, case, size):
+def test_candidates_are_those_of_the_slow_decoder(tmp_path, case, size):
     random = np.random.default_rng(7)
     answers = empty_answers(case.family, size, random)
     for (role, _), values in answers.items():
@@ -118,12 +118,12 @@ def test_candidates_are_what_the_slow_decoder_reads(tmp_path, case, size):
     np.testing.assert_allclose(found.landmarks, [points for _, _, points in expected], rtol=1e-5, atol=1e-4)
 
 
-def one_case_a_family():
+def one_case_per_family():
     return list({case.family: case for case in CASES}.values())
 
 
-@pytest.mark.parametrize("case", one_case_a_family(), ids=str)
-def test_the_least_score_is_the_model_s_own_unless_the_user_says_one(tmp_path, case):
+@pytest.mark.parametrize("case", one_case_per_family(), ids=str)
+def test_the_minimum_score_is_the_model_s_own_unless_set(tmp_path, case):
     size = (192, 160)
     answers = answers_with_faces(case, 1, size)
     for (role, _), values in answers[0].items():
@@ -139,30 +139,30 @@ def test_the_least_score_is_the_model_s_own_unless_the_user_says_one(tmp_path, c
 
 
 @pytest.mark.parametrize("wanted", DETECTOR_FAMILIES)
-@pytest.mark.parametrize("case", one_case_a_family(), ids=str)
-def test_a_model_of_another_family_is_named_as_what_it_is(tmp_path, case, wanted):
+@pytest.mark.parametrize("case", one_case_per_family(), ids=str)
+def test_the_family_of_a_wrong_model_is_detected(tmp_path, case, wanted):
     if wanted == case.family:
         return
     answers = answers_with_faces(case, 1, (192, 160))
     with pytest.raises(ModelError) as error:
         open_planted(tmp_path, case, answers, batch=1, family=wanted)
     message = str(error.value)
-    assert f"not a {DETECTOR_FAMILIES[wanted].title} network: expected {DETECTOR_FAMILIES[wanted].expected}" in message
-    assert f"looks like family {case.family}:" in message
+    assert DETECTOR_FAMILIES[wanted].title in message and DETECTOR_FAMILIES[wanted].expected in message
+    assert f"family {case.family}" in message
     assert all(f"{name} " in message for name in case.outputs(answers[0]))
 
 
-def test_an_embedder_is_no_detector(tmp_path):
+def test_an_embedder_is_not_a_detector(tmp_path):
     copy = tmp_path / "embedder.onnx"
     copy.write_bytes((ROOT / "engines" / "mobilefacenet.onnx").read_bytes())
-    with pytest.raises(ModelError, match="looks like family arcface"):
+    with pytest.raises(ModelError, match="family arcface"):
         open_file(copy, "scrfd", {})
 
 
 BOXES_ALONE = Case("scrfd without landmarks", "scrfd", Scrfd(), ("9{}", "8{}"), ("score", "box"))
 
 
-def test_boxes_without_landmarks_get_likely_ones_and_a_warning(tmp_path, caplog):
+def test_missing_landmarks_are_estimated_with_a_warning(tmp_path, caplog):
     size = (192, 160)
     with caplog.at_level(logging.WARNING):
         detector = open_planted(tmp_path, BOXES_ALONE, answers_with_faces(BOXES_ALONE, 1, size), size, 1)
@@ -178,27 +178,27 @@ def test_boxes_without_landmarks_get_likely_ones_and_a_warning(tmp_path, caplog)
     assert (left_mouth[:, 0] < right_mouth[:, 0]).all() and (right_mouth[:, 1] < faces.boxes[:, 3]).all()
 
 
-def test_pictures_that_cannot_be_told_apart_in_the_answer_are_refused(tmp_path):
+def test_a_fixed_batch_without_batch_dimension_in_the_outputs_is_an_error(tmp_path):
     case = next(case for case in CASES if case.without_batch)
     with pytest.raises(ModelError, match="takes 4 images"):
         open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)), (192, 160), batch=4)
 
 
-def test_a_network_fixed_to_a_size_without_use_is_refused(tmp_path):
+def test_a_network_fixed_to_a_tiny_size_is_an_error(tmp_path):
     case = next(case for case in CASES if case.family == "centerface")
     answers = empty_answers("centerface", (32, 32), np.random.default_rng(0))
     with pytest.raises(ModelError, match=r"32 x 32 pixels[\s\S]*--size free --batch dynamic"):
         open_planted(tmp_path, case, [answers], (32, 32), batch=10)
 
 
-def test_answers_for_another_size_are_noticed(tmp_path):
+def test_outputs_for_another_size_are_an_error(tmp_path):
     case = next(case for case in CASES if case.title == "scrfd")
     detector = open_planted(tmp_path, case, answers_with_faces(case, 1, (192, 160)))
     with pytest.raises(ModelError, match=r"960.*stride 8.*12 x 12"):
         detector.detect([picture(0, (96, 96))])
 
 
-def test_a_network_fixed_to_a_size_that_does_not_fill_its_grid_is_told_the_size_when_it_is_opened(tmp_path):
+def test_a_size_that_does_not_fill_the_grid_is_an_error_on_opening(tmp_path):
     case = next(case for case in CASES if case.title == "scrfd")
     answers = answers_with_faces(case, 1, (192, 160))
     cause = r"193 x 160.*960.*stride 8.*25 x 20.*--size 192x160 or --size 224x160"

@@ -1,4 +1,4 @@
-"""Crops become unit vectors that say who is alike, and a network that is no embedder is named as such."""
+"""Crops become unit vectors that are similar for one person; other networks are rejected."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def crop_of(networks):
     return cut
 
 
-def test_vectors_have_unit_length_and_the_promised_dimensions(networks, crop_of, portraits):
+def test_embeddings_have_unit_length_and_the_dimensions_of_the_catalogue(networks, crop_of, portraits):
     crops = np.concatenate([crop_of(portrait.image) for portrait in portraits])
     vectors = networks[1].embed(crops)
     assert vectors.shape == (3, networks[1].dimensions) and vectors.dtype == np.float32
@@ -44,16 +44,16 @@ def test_one_person_mirrored_is_nearer_than_two_people(networks, crop_of, portra
     assert max(similarity[0, 2], similarity[0, 3], similarity[2, 3]) < 0.4
 
 
-def test_no_faces_give_no_vectors(networks):
+def test_no_faces_give_no_embeddings(networks):
     assert networks[1].embed(np.empty((0, 112, 112, 3), np.uint8)).shape == (0, networks[1].dimensions)
 
 
-def test_a_detector_given_as_embedder_is_named_as_such():
+def test_a_detector_is_not_an_embedder():
     with pytest.raises(ModelError, match=r"not an embedder.*found input .* conf "):
         FaceEmbedder(OnnxEngine(CATALOG.parent / "retinaface_mnet025.onnx"), RGB, (112, 112), 128)
 
 
-def test_an_embedder_with_another_crop_is_named_as_such():
+def test_an_embedder_with_another_crop_is_an_error():
     with pytest.raises(ModelError, match=r"input \? x 3 x 112 x 96"):
         FaceEmbedder(OnnxEngine(CATALOG.parent / "mobilefacenet.onnx"), RGB, (96, 112), 128)
 

@@ -1,4 +1,4 @@
-"""Every embedder of the ArcFace kind is fed what its catalogue entry says, to the last pixel."""
+"""Every embedder of the ArcFace type gets the input that its catalogue entry describes, to the pixel."""
 
 import hashlib
 
@@ -35,7 +35,7 @@ def crops_of(size, count=3):
 
 
 def seen_at(crops, points, channels, mean, divisor):
-    """What the network should have been fed there, as unit vectors."""
+    """The input that the network should get there, as unit vectors."""
     order = [0, 1, 2] if channels == "bgr" else [2, 1, 0]
     rows = [
         [(crop[y, x, colour] - average) / divisor for colour, average in zip(order, mean) for x, y in points]
@@ -93,19 +93,19 @@ def test_a_batch_gives_what_the_faces_give_one_by_one(tmp_path, batch):
 
 
 @pytest.mark.parametrize("rank", [3, 4])
-def test_sides_of_one_behind_the_vector_do_no_harm(tmp_path, rank):
+def test_trailing_dimensions_of_one_are_dropped(tmp_path, rank):
     write_seeing_network(tmp_path / "net.onnx", (112, 112), POINTS, rank=rank)
     assert opened(tmp_path / "net.onnx").embed(crops_of((112, 112))).shape == (3, 15)
 
 
-def test_a_network_with_its_channels_last_is_fed_that_way(tmp_path):
+def test_a_network_with_channels_last_gets_them_last(tmp_path):
     write_seeing_network(tmp_path / "net.onnx", (112, 112), POINTS, channels_last=True)
     crops = crops_of((112, 112))
     found = opened(tmp_path / "net.onnx", "rgb", (10, 20, 30), 2.0).embed(crops)
     np.testing.assert_allclose(found, seen_at(crops, POINTS, "rgb", (10, 20, 30), 2.0), atol=1e-5)
 
 
-def test_an_output_besides_the_vector_is_left_alone(tmp_path):
+def test_another_output_next_to_the_embedding_is_ignored(tmp_path):
     import onnx
     from onnx import TensorProto, helper
 
@@ -119,19 +119,19 @@ def test_an_output_besides_the_vector_is_left_alone(tmp_path):
     np.testing.assert_allclose(opened(path).embed(crops), seen_at(crops, POINTS, "rgb", (0, 0, 0), 1), atol=1e-5)
 
 
-def test_two_outputs_that_could_be_the_vector_are_refused(tmp_path):
+def test_two_outputs_that_could_be_the_embedding_are_an_error(tmp_path):
     write_seeing_network(tmp_path / "net.onnx", (112, 112), POINTS, outputs=("before", "after"))
     with pytest.raises(ModelError, match=r"one output \? x 15: found .*before \? x 15.*after \? x 15"):
         opened(tmp_path / "net.onnx")
 
 
-def test_another_length_than_the_catalogue_says_is_named(tmp_path):
+def test_another_length_than_in_the_catalogue_is_an_error(tmp_path):
     write_seeing_network(tmp_path / "net.onnx", (112, 112), POINTS)
     with pytest.raises(ModelError, match=r"not an embedder.* \? x 512: found .*vector \? x 15"):
         opened(tmp_path / "net.onnx", dimensions=512)
 
 
-def test_a_length_that_the_file_hides_is_checked_with_the_first_answer(tmp_path):
+def test_a_length_missing_in_the_file_is_checked_with_the_first_output(tmp_path):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

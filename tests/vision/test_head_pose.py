@@ -1,4 +1,4 @@
-"""A head's direction from five points: a face that was turned by known angles is found to be turned by them."""
+"""Head pose from five landmarks, against faces rotated by known angles."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def seen_by_a_camera(angles, face_mm=MEAN_FACE_MM, distance_mm=1000, focal_px=90
 @pytest.mark.parametrize("yaw", [-40, -15, 0, 25])
 @pytest.mark.parametrize("pitch", [-25, 0, 20])
 @pytest.mark.parametrize("roll", [-30, 0, 45])
-def test_a_turned_face_is_found_turned_so(yaw, pitch, roll):
+def test_the_pose_of_a_rotated_face_is_found(yaw, pitch, roll):
     mean, long = head_poses(
         np.stack([seen_by_a_camera((yaw, pitch, roll), face) for face in (MEAN_FACE_MM, LONG_FACE_MM)])
     )
@@ -36,7 +36,7 @@ def test_a_turned_face_is_found_turned_so(yaw, pitch, roll):
     np.testing.assert_allclose(long, (yaw, pitch, roll), atol=4)
 
 
-def test_the_mean_face_looks_into_the_camera():
+def test_the_average_face_is_frontal():
     np.testing.assert_allclose(head_poses(FRONTAL), [[0, 0, 0]], atol=0.1)
 
 

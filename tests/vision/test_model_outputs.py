@@ -1,4 +1,4 @@
-"""A network's family shows in the names and shapes of its inputs and outputs."""
+"""The family of a network is detected by the names and shapes of its inputs and outputs."""
 
 import numpy as np
 import pytest
@@ -62,10 +62,10 @@ def nameless_shapes(*names):
     ],
 )
 def test_detectors_are_recognised(outputs, family):
-    (likeness,) = detect_family(ANY, outputs)
-    assert (likeness.task, likeness.family, likeness.input_size) == ("detection", family, None)
-    assert likeness.facts["divisor"] == DETECTOR_FAMILIES[family].facts["divisor"]
-    assert set(likeness.unsure) <= set(likeness.facts)
+    (match,) = detect_family(ANY, outputs)
+    assert (match.task, match.family, match.input_size) == ("detection", family, None)
+    assert match.facts["divisor"] == DETECTOR_FAMILIES[family].facts["divisor"]
+    assert set(match.unsure) <= set(match.facts)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_detectors_are_recognised(outputs, family):
     ],
     ids=["one table", "no landmarks", "no landmarks, maps", "one missing", "one too many", "nothing"],
 )
-def test_others_are_not(outputs):
+def test_other_networks_are_not_detectors(outputs):
     assert detect_family(ANY, outputs) == ()
 
 
@@ -89,7 +89,7 @@ def test_the_landmark_scale_of_networks_with_masks_is_known():
     assert detect_family(ANY, maps(4, 8, 20))[0].facts["landmark_scale"] == 1
 
 
-def test_a_fixed_size_is_told_as_width_and_height():
+def test_a_fixed_size_is_given_as_width_and_height():
     fixed = (TensorSpec("data", (1, 3, 480, 640), FLOAT),)
     assert detect_family(fixed, maps(4, 8, 20))[0].input_size == (640, 480)
 
@@ -104,7 +104,7 @@ def test_a_fixed_size_is_told_as_width_and_height():
     ],
     ids=["channels last", "bytes", "two inputs", "no picture"],
 )
-def test_what_does_not_take_one_picture_is_nothing(inputs):
+def test_networks_without_a_single_image_input_match_no_family(inputs):
     assert detect_family(inputs, maps(2, 8, 20)) == ()
 
 
@@ -113,14 +113,14 @@ def test_what_does_not_take_one_picture_is_nothing(inputs):
     [((112, 112), (None, 512), 512), ((112, 96), (1, 128), 128), ((112, 112), (1, 512, 1, 1), 512)],
 )
 def test_embedders_are_recognised(size, output, dimensions):
-    (likeness,) = detect_family((TensorSpec("data", (None, 3, *size), FLOAT),), numbered(output))
-    assert (likeness.task, likeness.family) == ("embedding", "arcface")
-    assert likeness.facts["crop"] == [size[1], size[0]]
-    assert likeness.facts["dimensions"] == dimensions
+    (match,) = detect_family((TensorSpec("data", (None, 3, *size), FLOAT),), numbered(output))
+    assert (match.task, match.family) == ("embedding", "arcface")
+    assert match.facts["crop"] == [size[1], size[0]]
+    assert match.facts["dimensions"] == dimensions
 
 
 @pytest.mark.parametrize("output", [(1, 3), (1, 1), (1, 512, 7, 7)])
-def test_other_networks_that_look_at_a_face_are_no_embedders(output):
+def test_other_networks_for_faces_are_not_embedders(output):
     assert detect_family((TensorSpec("data", (1, 3, 112, 112), FLOAT),), numbered(output)) == ()
 
 
@@ -129,5 +129,5 @@ def test_other_networks_that_look_at_a_face_are_no_embedders(output):
 )
 def test_the_built_in_networks_are_recognised(file, family):
     engine = OnnxEngine(ROOT / "engines" / file, threads=1)
-    assert [likeness.family for likeness in detect_family(engine.inputs, engine.outputs)] == [family]
+    assert [match.family for match in detect_family(engine.inputs, engine.outputs)] == [family]
     engine.close()

@@ -1,4 +1,4 @@
-"""Reading RetinaFace's outputs, against a slow decoder written down from the paper's formulas."""
+"""Decoding RetinaFace's outputs, against a slow decoder written from the formulas of the paper."""
 
 import math
 
@@ -87,7 +87,7 @@ def random_outputs(seed, count, faces=6):
 
 
 @pytest.mark.parametrize("size", [(640, 384), (320, 320), (96, 64)])
-def test_anchors_stand_in_the_order_stride_row_column_size(size):
+def test_anchors_are_in_the_order_stride_row_column_size(size):
     np.testing.assert_allclose(anchor_boxes(size, ANCHORS), slow_anchors(*size), rtol=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_suppression_equals_the_slow_loop(seed, count):
     np.testing.assert_array_equal(kept.boxes, boxes[expected])
 
 
-def test_suppression_keeps_the_best_of_a_picture_full_of_noise():
+def test_suppression_keeps_the_best_box_of_a_noisy_image():
     random = np.random.default_rng(1)
     corners = random.uniform(0, 5000, (3000, 2))
     scores = random.uniform(0.6, 1, 3000).astype(np.float32)
@@ -156,7 +156,7 @@ def test_outputs_with_other_names_are_recognised_by_their_shape():
     np.testing.assert_array_equal(named.detect(picture)[0].boxes, numbered.detect(picture)[0].boxes)
 
 
-def test_a_network_of_another_family_is_named_as_such():
+def test_a_network_of_another_family_is_an_error():
     count = len(slow_anchors(320, 192))
     wrong = PlantedEngine(np.zeros((count, 1)), np.zeros((count, 1)), np.zeros((count, 7)), ("a", "b", "c"))
     with pytest.raises(ModelError, match=r"(?s)not a RetinaFace \(PyTorch\) network: expected loc.*found a"):
