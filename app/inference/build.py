@@ -29,7 +29,7 @@ from app.inference.engine_files import (
 from app.inference.int8 import no_pictures_text, ranges_file
 from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_api import TensorRTTarget, current_target
-from app.inference.tensorrt_builder import BuildJob, BuildOptions
+from app.inference.tensorrt_builder import BuildJob, BuildOptions, BuildResult
 from app.inference.tensorrt_plan import UnreadablePlanError
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def build_engine(spec: NetworkSpec, options: BuildOptions, target: TensorRTTarge
 
 
 def default_workspace_bytes(gpu_memory: int) -> int:
-    """A sixteenth of the GPU's memory, which a Jetson shares with everything else: 256 MB of 4 GB, at most 2 GB."""
+    """A sixteenth of the GPU's memory, from 256 MB to 2 GB. A Jetson shares this memory with everything else."""
     return max(256 * MEBIBYTE, min(2048 * MEBIBYTE, gpu_memory // 16))
 
 
@@ -184,6 +184,10 @@ def _build(
         report(f"building {spec.name} in {precision}, {elapsed}{step and ': ' + step}")
 
     result = run_builder(job, pictures, report_step)
+    return _store(job, result, round(time.monotonic() - start, 1), failures)
+
+
+def _store(job: BuildJob, result: BuildResult, seconds: float, failures: Dict[str, str]) -> EngineFile:
     for path, content in result.by_products.items():
         try:
             write_whole(path, content)
@@ -196,15 +200,15 @@ def _build(
         return existing
     engine = EngineFile(
         path=result.path,
-        target=target,
-        precision=precision,
+        target=job.target,
+        precision=job.precision,
         shapes=result.shapes,
-        onnx_sha256=spec.sha256,
+        onnx_sha256=job.spec.sha256,
         file_bytes=len(result.plan),
-        build_seconds=round(time.monotonic() - start, 1),
+        build_seconds=seconds,
         program=__version__,
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        dla=options.dla,
+        dla=job.options.dla,
         failures=dict(failures),
         is_new=True,
     )
@@ -250,7 +254,7 @@ def _check_folder(spec: NetworkSpec) -> None:
 
 
 def _limited(report: Report) -> Report:
-    """Passes on a line every few seconds at most."""
+    """Passes on one line every few seconds."""
     reported_at = time.monotonic()
 
     def limited(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Memory on the GPU and the way to it and back, through pycuda or cuda-python."""
+"""GPU memory and copies to and from it, through pycuda or cuda-python."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from app.errors import ModelError
 
 
 class Gpu(ABC):
-    """One context and one stream, on which everything happens in the order in which it was asked for.
+    """One context and one stream, which executes everything in order.
 
     Belongs to the thread that opened it: a CUDA context is bound to a thread, and two threads on one stream would mix
-    up their networks' inputs. Copies are started, not awaited: only `synchronize` says that they are done.
+    up their networks' inputs. Copies are asynchronous: call `synchronize` to wait for them.
     """
 
     stream: int
-    """The stream's handle, as TensorRT takes it."""
+    """The stream's handle for TensorRT."""
 
     def __init__(self) -> None:
         self._thread = threading.current_thread()
 
     @abstractmethod
     def allocate(self, size: int) -> int:
-        """The address of that many bytes on the GPU."""
+        """Allocates bytes on the GPU and returns the address."""
 
     @abstractmethod
     def free(self, address: int) -> None: ...
 
     @abstractmethod
     def allocate_host(self, size: int) -> np.ndarray:
-        """That many bytes of memory which the GPU can read and write by itself (page-locked)."""
+        """Allocates bytes of page-locked main memory, which the GPU can access."""
 
     @abstractmethod
     def free_host(self, memory: np.ndarray) -> None:
-        """Takes the very array that `allocate_host` gave; no view of it may be used any more."""
+        """Takes the array that `allocate_host` returned; views of it become invalid."""
 
     @abstractmethod
     def copy_in(self, address: int, host: np.ndarray) -> None:
@@ -51,17 +51,17 @@ class Gpu(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Waits until everything that was started is done."""
+        """Waits until everything that was started is finished."""
 
     @abstractmethod
     def close(self) -> None:
-        """After all memory has been freed."""
+        """Call it after all memory has been freed."""
 
     def check_thread(self) -> None:
         if threading.current_thread() is not self._thread:
             raise ModelError(
-                f"the GPU belongs to the thread '{self._thread.name}' and was used from "
-                f"'{threading.current_thread().name}'; run all networks from one thread"
+                f"the GPU belongs to the thread '{self._thread.name}' but was used from "
+                f"'{threading.current_thread().name}'; run all networks on one thread"
             )
 
 
@@ -124,7 +124,7 @@ class PycudaGpu(Gpu):
         device = self._call(driver.Device, 0)
         self._context = self._call(device.retain_primary_context)
         self._call(self._context.push)
-        # pycuda aborts the process that ends with a context in use, whatever else went wrong before.
+        # pycuda aborts a process that ends with a context in use, even after another error.
         atexit.register(self.close)
         try:
             self._stream = self._call(driver.Stream)

@@ -51,7 +51,7 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A loaded network. Used from one thread at a time; whoever opened it closes it."""
+    """A loaded network. Used from one thread at a time; its opener closes it."""
 
     @property
     def inputs(self) -> Tuple[TensorSpec, ...]: ...
@@ -72,7 +72,7 @@ class Engine(Protocol):
 
 
 def batch_size(engine: Engine) -> Optional[int]:
-    """The number of items in one run: exactly this many if the batch is fixed, otherwise at most; None: unlimited."""
+    """Items in one run: exactly this many if the batch is fixed, otherwise the maximum; None: unlimited."""
     return _fixed_batch(engine) or engine.max_batch
 
 

@@ -27,7 +27,7 @@ MIN_SIDE = 32
 
 
 class CannotStoreError(ModelError):
-    """An engine cannot be stored, whatever its precision."""
+    """An engine cannot be stored. Another precision would not help."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class EngineFile:
             return f"its input is {shape_text(largest)}, but {shape_text(requested)} is requested"
         is_free = [low != high for low, high in zip(smallest, largest)]
         if is_free[0] and smallest[0] > 1:
-            return f"its batch has at least {smallest[0]} items"
+            return f"its smallest batch has {smallest[0]} items"
         for axis in range(1, len(requested)):
             if is_free[axis] and (largest[axis] < requested[axis] or smallest[axis] > MIN_SIDE):
                 built_for = f"{shape_text(smallest)} to {shape_text(largest)}"
@@ -105,7 +105,7 @@ def engine_path(onnx: Path, precision: str, shapes: ShapeRange, dla: Optional[in
 
 
 def default_best_batch(largest: int) -> int:
-    """The batch size to optimise for, unless the user sets one: most pictures have few faces."""
+    """The batch size to optimise for by default: pictures usually have few faces."""
     return max(1, largest // 4)
 
 

@@ -33,7 +33,7 @@ def board_model(file: Path = _BOARD) -> str:
 
 
 def processor_name(file: Path = _CPUINFO) -> str:
-    """The name of the processor, or at least its architecture."""
+    """The name of the processor, or its architecture if the name is unknown."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -159,7 +159,7 @@ def int8_network(name: str, path: Path, next_picture: NextPicture) -> bytes:
     """The ONNX network with ranges for int8, measured on pictures.
 
     Only the inputs of layers are quantised, and nothing in the last layers, whose numbers are the result. Ranges are
-    averaged over the pictures: those of the most extreme one would leave too few steps for the others.
+    averaged over the pictures: those of an extreme picture would leave too few steps for the others.
     """
     onnx, quantization = _import_onnx("int8", "onnxruntime.quantization")
     model = _load(onnx, path)

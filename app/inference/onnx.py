@@ -1,4 +1,4 @@
-"""Networks on ONNX Runtime: on the processor, or on an accelerator that the installed package was made for."""
+"""Networks on ONNX Runtime: on the processor, or on an accelerator that the installed package supports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from app.inference.rewriting import faster_for_onnx_runtime
 
 CPU = "CPUExecutionProvider"
 
-MOST_AT_ONCE = 4
-"""Items in one run on the processor. A run of many is slower than several of few: what one layer leaves for the next
-no longer fits into the processor's caches."""
+MAX_BATCH_ON_CPU = 4
+"""Larger batches are slower on the processor: the results of a layer no longer fit into its caches."""
 
 ACCELERATORS = (
     "CUDAExecutionProvider",
@@ -25,9 +24,9 @@ ACCELERATORS = (
     "DmlExecutionProvider",
     "OpenVINOExecutionProvider",
 )
-"""ONNX Runtime's providers that are tried where its package has them.
+"""ONNX Runtime's providers to try if the installed package has them.
 
-TensorRT's is not among them: our own backend keeps what it has built, with its versions, and says what it does.
+TensorRT's is not among them: our own backend stores engines with their versions, and reports its progress.
 """
 
 _DTYPES = {
@@ -43,21 +42,21 @@ _DTYPES = {
 
 
 class OnnxEngine:
-    """One ONNX file, loaded."""
+    """A loaded ONNX file."""
 
     precision = "fp32"
 
     def __init__(
-        self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU, *, as_it_is: bool = False
+        self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU, *, unchanged: bool = False
     ) -> None:
-        """`threads` 0 takes as many as there are cores. What the provider cannot do is done on the processor.
+        """`threads`: 0 = one per core. Operators that the provider does not support run on the processor.
 
-        `as_it_is`: without the rewriting that makes it faster, to compare with.
+        `unchanged`: without the rewriting that makes the network faster.
         """
         if precision not in ("auto", "fp32"):
-            raise ModelError(f"ONNX Runtime computes these networks in fp32 only, not in {precision}")
-        self.max_batch: Optional[int] = MOST_AT_ONCE if provider == CPU else None
-        self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider, as_it_is)
+            raise ModelError(f"ONNX Runtime supports fp32 only for these networks, not {precision}")
+        self.max_batch: Optional[int] = MAX_BATCH_ON_CPU if provider == CPU else None
+        self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider, unchanged)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [output.name for output in self.outputs]
@@ -75,7 +74,7 @@ class OnnxEngine:
 
 
 def onnx_providers() -> List[str]:
-    """What this machine's ONNX Runtime was made for, the processor last; whether it starts is another question."""
+    """The providers of the installed ONNX Runtime, the processor last. Not all of them may work."""
     available = _runtime().get_available_providers()
     return [*(provider for provider in ACCELERATORS if provider in available), CPU]
 
@@ -85,11 +84,10 @@ def provider_label(provider: str) -> str:
     return "ONNX Runtime" if provider == CPU else f"ONNX Runtime ({provider.replace('ExecutionProvider', '')})"
 
 
-def _told(provider: str, threads: int) -> Dict[str, str]:
-    """What a provider has to be told to compute in fp32 and to start quickly."""
+def _provider_options(provider: str, threads: int) -> Dict[str, str]:
+    """Options for real fp32 and a quick start."""
     if provider == "CUDAExecutionProvider":
-        # Else fp32 is silently one of 19 bits, and the first frame of every new size waits until all algorithms
-        # have been tried.
+        # Otherwise fp32 silently has 19 bits, and the first frame of each new size waits for a search of algorithms.
         return {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
     if provider == "CoreMLExecutionProvider":
         return {"ModelFormat": "MLProgram"}
@@ -98,29 +96,29 @@ def _told(provider: str, threads: int) -> Dict[str, str]:
     return {}
 
 
-def _open_session(path: Path, threads: int, provider: str, as_it_is: bool) -> Any:
+def _open_session(path: Path, threads: int, provider: str, unchanged: bool) -> Any:
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # DirectML demands it; elsewhere it saves memory.
+    # DirectML does not support it; elsewhere it saves memory.
     options.enable_mem_pattern = provider != "DmlExecutionProvider"
-    # Workers that spin while they wait starve the decoder, the encoder and the other network's workers: with
-    # spinning the whole loop runs at half the speed.
+    # Workers that spin while waiting slow down the decoder, the encoder and the other network: with spinning the whole
+    # loop runs at half the speed.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     providers: List[Union[str, Tuple[str, Dict[str, str]]]] = [CPU]
     if provider != CPU:
-        providers.insert(0, (provider, _told(provider, threads)))
-    content = faster_for_onnx_runtime(path) if provider == CPU and not as_it_is else None
+        providers.insert(0, (provider, _provider_options(provider, threads)))
+    content = faster_for_onnx_runtime(path) if provider == CPU and not unchanged else None
     try:
         session = runtime.InferenceSession(content or str(path), options, providers=providers, enable_fallback=0)
     except _failures() as error:
         cause = damage_of(path) or f"ONNX Runtime cannot load this network: {error}"
         raise ModelError(f"{path}: {cause}") from error
     if provider not in session.get_providers():
-        raise ModelError(f"{provider_label(provider)} did not start; it says above what is missing")
+        raise ModelError(f"{provider_label(provider)} did not start; see its messages above")
     return session
 
 
@@ -131,7 +129,7 @@ def _runtime() -> Any:
 
 
 def _failures() -> Tuple[Type[Exception], ...]:
-    """What ONNX Runtime raises. Its own errors have no common ancestor."""
+    """ONNX Runtime's exceptions, which have no common base class."""
     errors = _runtime().capi.onnxruntime_pybind11_state
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
     own: List[Type[Exception]] = [getattr(errors, name) for name in (*names, "RuntimeException")]
@@ -140,6 +138,6 @@ def _failures() -> Tuple[Type[Exception], ...]:
 
 def _spec(node: Any) -> TensorSpec:
     if node.type not in _DTYPES:
-        raise ModelError(f"{node.name}: {node.type} is not a type that this program can feed")
+        raise ModelError(f"{node.name}: the type {node.type} is not supported")
     shape: Tuple[Optional[int], ...] = tuple(size if isinstance(size, int) else None for size in node.shape)
     return TensorSpec(node.name, shape, np.dtype(_DTYPES[node.type]))

@@ -1,66 +1,62 @@
-"""Whether an ONNX file is damaged: where one is, the runtimes' own words for it help nobody."""
+"""Detects damaged ONNX files, for which the messages of the runtimes are not helpful."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import BinaryIO, Iterator
 
-EMPTY = "it is empty: download or copy it again"
-NOT_WHOLE = "this is no ONNX file, or a part of it is missing: download or copy it again"
+EMPTY = "the file is empty; download or copy it again"
+INCOMPLETE = "not an ONNX file, or incomplete; download or copy it again"
 
 _GRAPH = 7
 _NUMBER, _COUNTED_BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
-"""Kinds of fields that are so many bytes long."""
-_LONGEST_NUMBER = 10
+"""Bytes of fields with a fixed length, by kind."""
+_MAX_NUMBER_BYTES = 10
 
 
 def damage_of(path: Path) -> str:
-    """Empty where the file is whole, whatever network it holds."""
+    """What is wrong with the file; empty if its format is valid, even if its network is not."""
     size = path.stat().st_size
     if not size:
         return EMPTY
     try:
         with path.open("rb") as file:
-            return "" if _GRAPH in set(_fields(file, size)) else NOT_WHOLE
+            return "" if _GRAPH in set(_fields(file, size)) else INCOMPLETE
     except ValueError:
-        return NOT_WHOLE
+        return INCOMPLETE
 
 
 def _fields(file: BinaryIO, size: int) -> Iterator[int]:
-    """The numbers of the outermost fields, as Protocol Buffers write them; raises ValueError where none can be."""
+    """The numbers of the top-level fields in the Protocol Buffers format. Raises ValueError if it is invalid."""
     while file.tell() < size:
         key = _number(file)
         field, kind = key >> 3, key & 7
         if not field:
-            raise ValueError("fields are counted from 1")
-        length = _length(file, kind)
+            raise ValueError("field numbers start at 1")
+        if kind == _NUMBER:
+            _number(file)
+            length = 0
+        elif kind == _COUNTED_BYTES:
+            length = _number(file)
+        elif kind in _FIXED:
+            length = _FIXED[kind]
+        else:
+            raise ValueError("unknown kind of field")
         end = file.tell() + length
         if end > size:
-            raise ValueError("the last field is cut off")
+            raise ValueError("the last field is truncated")
         file.seek(end)
         yield field
 
 
-def _length(file: BinaryIO, kind: int) -> int:
-    """How many bytes of a field lie ahead; a number is read here, since nothing but its last byte tells its length."""
-    if kind == _NUMBER:
-        _number(file)
-        return 0
-    if kind == _COUNTED_BYTES:
-        return _number(file)
-    if kind in _FIXED:
-        return _FIXED[kind]
-    raise ValueError("no field of this kind exists")
-
-
 def _number(file: BinaryIO) -> int:
-    """A number of variable length."""
+    """A number of variable length (varint)."""
     value = 0
-    for row, byte in enumerate(file.read(1) for _ in range(_LONGEST_NUMBER)):
+    for row, byte in enumerate(file.read(1) for _ in range(_MAX_NUMBER_BYTES)):
         if not byte:
-            raise ValueError("the last field is cut off")
+            raise ValueError("the last field is truncated")
         value |= (byte[0] & 0x7F) << 7 * row
         if byte[0] < 0x80:
             return value
-    raise ValueError("no number is that long")
+    raise ValueError("number too long")

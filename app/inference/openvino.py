@@ -1,4 +1,4 @@
-"""Networks on OpenVINO: processors of Intel, AMD and Arm, and Intel's graphics chips."""
+"""Networks on OpenVINO: Intel, AMD and Arm processors, and Intel graphics."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import restore_prelu
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
-"""Our names for an arithmetic, and OpenVINO's."""
+"""OpenVINO's name of each precision."""
 
 _RESULT_SUFFIX = "/sink_port_"
-"""What OpenVINO appends to an output's own name. It knows inner names for the same tensor, too, in no order."""
+"""OpenVINO appends this to the name of an output. It also has internal names for the same tensor, in any order."""
 
 
 class OpenVinoEngine:
-    """One ONNX file, compiled for one device.
+    """An ONNX file compiled for one device.
 
-    Sizes that are free in the file stay free: a shape that comes for the first time costs a few runs' time and is
-    then as fast as in a network compiled for that shape alone, so nothing is compiled again.
+    Free sizes stay free: the first run with a new shape takes as long as a few runs, and later ones are as fast as in a
+    network compiled for that shape only.
     """
 
     max_batch: Optional[int] = None
 
     def __init__(self, path: Path, threads: int = 0, precision: str = "auto", device: str = "CPU") -> None:
-        """`threads` 0 takes as many as there are cores."""
+        """`threads`: 0 = one per core."""
         core = _core()
-        self.precision = supported_precision(device, precision, _capabilities(core, device))
+        try:
+            capabilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot query the device {device}: {_last_line(error)}") from error
+        self.precision = supported_precision(device, precision, capabilities)
         hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
         if device == "CPU":
             hints["INFERENCE_NUM_THREADS"] = threads or available_cores()
-            # A worker tied to a core waits there for the decoder or the encoder, while another core is free.
+            # A worker pinned to a core waits for the decoder or the encoder while another core is free.
             hints["ENABLE_CPU_PINNING"] = False
         try:
             model = core.read_model(path)
@@ -57,8 +61,8 @@ class OpenVinoEngine:
             raise ModelError("this network has been closed")
         missing = {spec.name for spec in self.inputs} - set(feeds)
         if missing:
-            # OpenVINO would compute on what it was given the last time.
-            raise ModelError(f"this network also needs {', '.join(sorted(missing))}")
+            # OpenVINO would use the previous input.
+            raise ModelError(f"the network also needs the inputs {', '.join(sorted(missing))}")
         try:
             results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=False)
         except (RuntimeError, TypeError, ValueError) as error:
@@ -74,30 +78,22 @@ class OpenVinoEngine:
 
 
 def openvino_devices() -> Tuple[str, ...]:
-    """What OpenVINO can compute on here: the processor, and Intel graphics where there is a driver for it."""
+    """The devices of this machine: the processor, and Intel graphics if a driver is installed."""
     return tuple(device for device in _core().available_devices if device.partition(".")[0] in ("CPU", "GPU"))
 
 
-def _capabilities(core: Any, device: str) -> Sequence[str]:
-    try:
-        found: Sequence[str] = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-    except RuntimeError as error:
-        raise ModelError(f"OpenVINO does not tell what this {device} can do: {_last_line(error)}") from error
-    return found
-
-
 def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -> str:
-    """The arithmetic to take on a device with these capabilities, as OpenVINO spells them.
+    """The precision to use on a device with these capabilities, in OpenVINO's spelling.
 
-    `auto` never takes less than what was measured to keep the accuracy: bf16 where the device has it, else fp32.
+    `auto` is bf16 if the device supports it, which keeps the accuracy, otherwise fp32.
     """
     if wanted == "auto":
         return "bf16" if "BF16" in capabilities else "fp32"
     known = " or ".join(name for name in _HINTS if name.upper() in capabilities)
     if wanted == "int8":
-        raise ModelError(f"OpenVINO computes in int8 only what was quantised before, and these networks in {known}")
+        raise ModelError(f"OpenVINO needs quantised networks for int8; these support {known}")
     if wanted.upper() not in capabilities:
-        raise ModelError(f"OpenVINO cannot compute in {wanted} on this {device}, only in {known}")
+        raise ModelError(f"OpenVINO does not support {wanted} on the device {device}, only {known}")
     return wanted
 
 
@@ -113,6 +109,6 @@ def _spec(port: Any, name: str) -> TensorSpec:
 
 
 def _last_line(error: Exception) -> str:
-    """OpenVINO's messages begin with the places in its own source that the error went through."""
+    """The last line of OpenVINO's message, which begins with locations in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

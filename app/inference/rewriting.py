@@ -1,4 +1,4 @@
-"""Exact rewrites of a network that make it faster where a backend is slow at one of its operations."""
+"""Equivalent rewrites of a network for backends that are slow at one of its operators."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from app.text import install_hint
 logger = logging.getLogger(__name__)
 
 _OLDEST_OPSET = 7
-"""Before, batch normalisations were written otherwise."""
+"""Older ones have another form of batch normalisation."""
 _WITHOUT_INPUTS = 4
-"""The first version of the format that does not list its constants among the inputs."""
+"""The first version of the format that does not list constants as inputs."""
 
 _PRELU_NODE = b"\x22\x05PRelu"
-"""How a node says its operator, its field 4: the name alone may also stand in names that exporters make of it."""
+"""The operator field (4) of a node: the name alone may also be part of names that exporters generate."""
 
 
 def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
-    """The network without PReLU, which ONNX Runtime computes slowly; None where it stays as it is."""
+    """The network without PReLU, which is slow in ONNX Runtime; None if nothing changes."""
     if _PRELU_NODE not in path.read_bytes():
         return None
     try:
@@ -30,7 +30,7 @@ def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
         from google.protobuf.message import DecodeError
     except ImportError:
         logger.warning(
-            "%s: slow on ONNX Runtime because of its PReLUs; about twice as fast after: %s",
+            "%s: slow on ONNX Runtime because of its PReLU layers; to make it about twice as fast: %s",
             path.name,
             install_hint("onnx"),
         )
@@ -38,17 +38,17 @@ def faster_for_onnx_runtime(path: Path) -> Optional[bytes]:
     try:
         model = onnx.load(path)
     except (OSError, DecodeError):
-        return None  # whoever opens the file will tell what is wrong with it
+        return None  # opening the file will report the error
     return bytes(model.SerializeToString()) if rewrite_prelu(model) else None
 
 
 def rewrite_prelu(model: Any) -> int:
-    """Turns PReLU(x) into ReLU(x) - slope * ReLU(-x), in the given `onnx.ModelProto`; returns how many there were.
+    """Replaces PReLU(x) by ReLU(x) - slope * ReLU(-x) in an `onnx.ModelProto`; returns the number of replacements.
 
-    The same numbers but for rounding, since one of the two summands is always zero. The factors are written as batch
-    normalisations: ONNX Runtime keeps these in its fast memory layout, unlike multiplications, and the others take
-    them for what they are, a factor for each channel, unlike convolutions. Only pictures (N x C x H x W, float32) are
-    rewritten, one slope for each channel or one for all; other PReLUs stay.
+    The results are equal except for rounding, as one of the two terms is always zero. The factors are written as batch
+    normalisations: ONNX Runtime keeps these in its fast memory layout, unlike multiplications, and other runtimes
+    recognise them as one factor per channel, unlike convolutions. Only pictures (N x C x H x W, float32) with one slope
+    per channel or one for all are rewritten.
     """
     if any(domain.domain == "" and domain.version < _OLDEST_OPSET for domain in model.opset_import):
         return 0
@@ -73,7 +73,7 @@ def rewrite_prelu(model: Any) -> int:
 
 
 def _one_for_each(channels: int, slope: np.ndarray) -> Optional[np.ndarray]:
-    """One slope a channel; None where they differ within one."""
+    """One slope per channel; None if they differ within a channel."""
     if slope.dtype != np.float32:
         return None
     try:
@@ -107,7 +107,7 @@ def _instead_of_prelu(model: Any, node: Any, slopes: np.ndarray) -> List[Any]:
 
 
 def _stored(model: Any, values: np.ndarray, name: str) -> str:
-    """The name under which the values are constants of the network from now on."""
+    """Adds a constant to the network and returns its name."""
     import onnx
 
     tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
@@ -118,7 +118,7 @@ def _stored(model: Any, values: np.ndarray, name: str) -> str:
 
 
 def _picture_channels(model: Any) -> Dict[str, int]:
-    """The number of channels of every tensor that is known to have four dimensions."""
+    """The number of channels of each tensor with four dimensions, by name."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
@@ -153,9 +153,9 @@ def _drop_unused_initializers(model: Any) -> None:
 
 
 def restore_prelu(model: Any) -> int:
-    """Turns what `rewrite_prelu` wrote back, in the given `openvino.Model`; returns how many there were.
+    """Reverts `rewrite_prelu` in an `openvino.Model`; returns the number of replacements.
 
-    OpenVINO has a fast operation of its own for it, and loses up to a tenth of its speed without.
+    OpenVINO has a fast PReLU, and is up to 10 % slower without it.
     """
     try:
         from openvino import opset13
@@ -176,7 +176,7 @@ def restore_prelu(model: Any) -> int:
 
 
 def _rewritten_prelu(node: Any) -> Optional[Tuple[Any, np.ndarray]]:
-    """What went into the PReLU and its slopes, if this is the last node of what `rewrite_prelu` wrote for one."""
+    """The input and the slopes of a PReLU, if this is the last node of its replacement."""
     if node.get_type_name() != "Add":
         return None
     positive, scaled = (value.get_node() for value in node.input_values())
@@ -192,7 +192,7 @@ def _rewritten_prelu(node: Any) -> Optional[Tuple[Any, np.ndarray]]:
 
 
 def _plain_factors(node: Any) -> Optional[np.ndarray]:
-    """What a batch normalisation that does nothing else multiplies its channels by."""
+    """The factors of a batch normalisation that only scales its channels; otherwise None."""
     if node.get_type_name() != "BatchNormInference" or node.get_attributes()["epsilon"] != 0:
         return None
     constants = [value.get_node() for value in node.input_values()[1:]]

@@ -5,9 +5,9 @@ Runs in a process of its own (see `app/inference/build_process.py`), so it does 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
@@ -115,11 +115,7 @@ def build_plan(job: BuildJob, next_picture: NextPicture, report: Callable[[str],
     trt_logger = make_logger(trt)
     builder = called(trt.Builder, trt_logger, what="starting its builder", trt_logger=trt_logger)
     _check_device(trt, builder, job)
-    try:
-        content = job.spec.path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{job.spec.path} cannot be read: {error.strerror}") from error
-    network = _parse(trt, builder, job, content, trt_logger)
+    network = _parse(trt, builder, job, None, trt_logger)
     network_input = network.get_input(0)
     shapes = shapes_for(job.spec.name, tuple(network_input.shape), job.spec.largest_input, job.options)
     path = engine_path(job.spec.path, job.precision, shapes, job.options.dla)
@@ -135,12 +131,12 @@ def build_plan(job: BuildJob, next_picture: NextPicture, report: Callable[[str],
     checked(config.add_optimization_profile(profile) >= 0, f"building for {shapes}", trt_logger)
     if hasattr(trt, "IProgressMonitor"):
         _report_progress(trt, config, report)
-    measured = converted
-    with ExitStack() as releases:
-        calibration = None
-        if job.precision == "int8" and converted is None:
-            known = ranges.read_bytes() if not job.has_pictures and ranges.is_file() else None
-            calibration = releases.enter_context(Calibration(job.spec.name, shapes[2], next_picture, known))
+    calibration = None
+    if job.precision == "int8" and converted is None:
+        known = ranges.read_bytes() if not job.has_pictures and ranges.is_file() else None
+        calibration = Calibration(job.spec.name, shapes[2], next_picture, known)
+    with calibration or contextlib.nullcontext():
+        if calibration is not None:
             _calibrate(trt, builder, config, network_input.name, calibration, trt_logger)
         what = f"building {job.spec.name} in {job.precision}"
         try:
@@ -149,8 +145,7 @@ def build_plan(job: BuildJob, next_picture: NextPicture, report: Callable[[str],
             # Even if TensorRT built something: it was calibrated with too little.
             if calibration is not None and calibration.failure is not None:
                 raise calibration.failure
-        if calibration is not None:
-            measured = calibration.ranges
+    measured = converted if calibration is None else calibration.ranges
     by_products = {job.timing_cache: bytes(timing_cache.serialize())}
     if job.precision == "int8" and measured is not None:
         by_products[ranges] = measured
@@ -197,7 +192,12 @@ def _converted(
     return int8_network(job.spec.name, job.spec.path, next_picture)
 
 
-def _parse(trt: Any, builder: Any, job: BuildJob, content: bytes, trt_logger: Any) -> Any:
+def _parse(trt: Any, builder: Any, job: BuildJob, converted: Optional[bytes], trt_logger: Any) -> Any:
+    """Parses the converted network, or the ONNX file."""
+    try:
+        content = job.spec.path.read_bytes() if converted is None else converted
+    except OSError as error:
+        raise ModelError(f"{job.spec.path} cannot be read: {error.strerror}") from error
     network = create_network(trt, builder)
     parser = called(trt.OnnxParser, network, trt_logger, what="starting its parser", trt_logger=trt_logger)
     if not parser.parse(content):

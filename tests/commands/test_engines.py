@@ -207,7 +207,7 @@ def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command,
     (engines / "finder.onnx").write_bytes(WEIGHTS)
     code, out, _ = command("show", "finder")
     assert code == 0
-    assert "this is no ONNX file, or a part of it is missing" in out
+    assert "not an ONNX file, or incomplete" in out
 
 
 def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(answered, monkeypatch):

@@ -54,14 +54,12 @@ def test_what_cannot_be_inspected(said, word, answer):
     assert code == 2 and answer in err
 
 
-@pytest.mark.parametrize(
-    ("share", "damage"), [(0.5, "this is no ONNX file, or a part of it is missing"), (0, "it is empty")]
-)
+@pytest.mark.parametrize(("share", "damage"), [(0.5, "not an ONNX file, or incomplete"), (0, "the file is empty")])
 def test_half_a_file_and_nothing_of_it(said, tmp_path, share, damage):
     content = (ENGINES / "mobilefacenet.onnx").read_bytes()
     left = tmp_path / "left.onnx"
     left.write_bytes(content[: int(share * len(content))])
-    assert said(left) == (2, "", f"error: {left}: {damage}: download or copy it again\n")
+    assert said(left) == (2, "", f"error: {left}: {damage}; download or copy it again\n")
 
 
 def test_engine_without_tensorrt_shows_its_metadata(said, tmp_path):

@@ -4,17 +4,17 @@ import pytest
 from shipped import CATALOG
 
 _NETWORK = (CATALOG.parent / "mobilefacenet.onnx").read_bytes()
-_NOT_WHOLE = "this is no ONNX file, or a part of it is missing"
+_INCOMPLETE = "not an ONNX file, or incomplete"
 
 DAMAGED = [
-    pytest.param(b"", "it is empty", id="empty"),
-    pytest.param(b"<!DOCTYPE html>", _NOT_WHOLE, id="page"),
-    pytest.param(b"this is no network", _NOT_WHOLE, id="text"),
-    pytest.param(_NETWORK[:100], _NOT_WHOLE, id="beginning"),
-    pytest.param(_NETWORK[:-1], _NOT_WHOLE, id="cut"),
-    pytest.param(b"\x88" + b"\x80" * 9 + b"\x00\x08" + _NETWORK, _NOT_WHOLE, id="a number of 11 bytes"),
-    pytest.param(b"\x0a" + b"\xff" * 9 + b"\x7f" + _NETWORK, _NOT_WHOLE, id="a length beyond all files"),
-    pytest.param(b"\x00\x00" + _NETWORK, _NOT_WHOLE, id="zeros"),
+    pytest.param(b"", "the file is empty", id="empty"),
+    pytest.param(b"<!DOCTYPE html>", _INCOMPLETE, id="page"),
+    pytest.param(b"this is no network", _INCOMPLETE, id="text"),
+    pytest.param(_NETWORK[:100], _INCOMPLETE, id="beginning"),
+    pytest.param(_NETWORK[:-1], _INCOMPLETE, id="cut"),
+    pytest.param(b"\x88" + b"\x80" * 9 + b"\x00\x08" + _NETWORK, _INCOMPLETE, id="a number of 11 bytes"),
+    pytest.param(b"\x0a" + b"\xff" * 9 + b"\x7f" + _NETWORK, _INCOMPLETE, id="a length beyond all files"),
+    pytest.param(b"\x00\x00" + _NETWORK, _INCOMPLETE, id="zeros"),
 ]
 """Content and what is said of it."""
 

@@ -131,7 +131,7 @@ def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith("net: int8 is not available") and "fp32 is used" in warning
     assert (choice.backend, choice.precision) == ("onnx", "fp32")
-    assert "fp32 only, not in int8" in choice.reason
+    assert "not int8" in choice.reason
     choice.engine.close()
 
 
@@ -145,7 +145,7 @@ def test_where_no_other_arithmetic_will_do_it_is_refused(missing, backend, where
 
 
 def test_an_arithmetic_that_the_wanted_backend_has_not_is_refused():
-    with pytest.raises(ModelError, match="fp32 only, not in bf16"):
+    with pytest.raises(ModelError, match="not bf16"):
         open_network(network("bf16"), "onnx")
 
 
@@ -170,4 +170,4 @@ def test_a_damaged_file_is_told_once(tmp_path, missing):
     path.write_bytes(b"")
     with pytest.raises(ModelError) as refused:
         open_network(network(path=path))
-    assert str(refused.value).count("net.onnx: it is empty") == 1
+    assert str(refused.value).count("net.onnx: the file is empty") == 1

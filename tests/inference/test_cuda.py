@@ -112,7 +112,7 @@ def test_it_belongs_to_the_thread_that_opened_it(gpu):
     thread.join()
     give_back_gpu()
     assert messages == [
-        "the GPU belongs to the thread 'MainThread' and was used from 'webserver'; run all networks from one thread"
+        "the GPU belongs to the thread 'MainThread' but was used from 'webserver'; run all networks on one thread"
     ]
 
 

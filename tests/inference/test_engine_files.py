@@ -86,7 +86,7 @@ def test_usable_engines(engine, needed):
         (changed(precision="fp32", failures={"int8": "no pictures"}), NEEDED, "precision is fp32"),
         (changed(), needing(largest_input=(1, 3, 960, 960)), "1 x 3 x 960 x 960 is requested"),
         (changed(smallest=(1, 3, 320, 320)), NEEDED, "1 x 3 x 320 x 320 to"),
-        (changed(smallest=(2, 3, 32, 32), largest=(8, 3, 640, 640)), NEEDED, "at least 2"),
+        (changed(smallest=(2, 3, 32, 32), largest=(8, 3, 640, 640)), NEEDED, "smallest batch has 2"),
         (changed(smallest=(1, 3), largest=(1, 3)), NEEDED, "its input is 1 x 3"),
     ],
 )

@@ -9,7 +9,7 @@ from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.engine import TensorSpec, run_in_batches
-from app.inference.onnx import CPU, MOST_AT_ONCE, OnnxEngine, onnx_providers, provider_label
+from app.inference.onnx import CPU, MAX_BATCH_ON_CPU, OnnxEngine, onnx_providers, provider_label
 
 EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
 
@@ -35,8 +35,8 @@ def test_a_batch_gives_what_each_item_gives_alone(embedder):
 
 
 def test_on_the_processor_many_items_are_run_a_few_at_a_time(embedder):
-    assert embedder.max_batch == MOST_AT_ONCE < 16
-    crops = np.random.default_rng(0).normal(0, 0.5, (MOST_AT_ONCE + 1, 3, 112, 112)).astype(np.float32)
+    assert embedder.max_batch == MAX_BATCH_ON_CPU < 16
+    crops = np.random.default_rng(0).normal(0, 0.5, (MAX_BATCH_ON_CPU + 1, 3, 112, 112)).astype(np.float32)
     in_groups = run_in_batches(embedder, crops)["embedding"]
     np.testing.assert_allclose(in_groups, embedder.run({"input": crops})["embedding"], atol=1e-4)
 
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
     path.write_bytes(content)
     with pytest.raises(ModelError) as refused:
         OnnxEngine(path)
-    assert str(refused.value) == f"{path}: {damage}: download or copy it again"
+    assert str(refused.value) == f"{path}: {damage}; download or copy it again"
 
 
 def test_a_whole_file_that_the_runtime_does_not_take_is_refused_with_its_reason(tmp_path):
@@ -92,7 +92,7 @@ def test_a_network_built_for_four_takes_any_number(count):
 
 
 def test_an_arithmetic_other_than_fp32_is_refused():
-    with pytest.raises(ModelError, match="fp32 only, not in fp16"):
+    with pytest.raises(ModelError, match="not fp16"):
         OnnxEngine(EMBEDDER, precision="fp16")
 
 

@@ -280,7 +280,7 @@ def test_another_thread_is_refused(bench):
         thread.start()
         thread.join()
     assert len(messages) == 2
-    assert all("belongs to the thread 'MainThread' and was used from 'webserver'" in message for message in messages)
+    assert all("belongs to the thread 'MainThread' but was used from 'webserver'" in message for message in messages)
     given = pictures(1)
     check(engine.run({"picture": given}), given)
     engine.close()

@@ -279,9 +279,7 @@ def test_only_for_an_intact_file_of_the_user_s_own_changing_the_hash_is_suggeste
         assert "hash into" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "damage"), [(b"", "it is empty"), (WHOLE[:-1], "a part of it is missing")], ids=["empty", "cut"]
-)
+@pytest.mark.parametrize(("content", "damage"), [(b"", "is empty"), (WHOLE[:-1], "incomplete")], ids=["empty", "cut"])
 def test_a_damaged_file_is_reported_with_the_way_to_restore_it(tmp_path, content, damage):
     (tmp_path / "net.onnx").write_bytes(content)
     again = f"{program()} engines import FILE --name mine --replace"

@@ -219,7 +219,7 @@ def draft_from_onnx(path: Path, options: ImportOptions) -> Draft:
     input_shape(model)
     converted, remark = with_old_opset(model)
     converted = with_named_sides(converted)
-    engine = OnnxEngine(path, as_it_is=True)
+    engine = OnnxEngine(path, unchanged=True)
     engine.close()
     match = _one_match(path, _with_size(engine.inputs, options.size), engine.outputs, options.family)
     size = options.size or engine.inputs[0].shape[:1:-1]

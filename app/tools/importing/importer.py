@@ -261,7 +261,7 @@ def _install(
     with _temporary_folder(catalog_path.parent) as folder:
         made = folder / "made.onnx"
         write_model_file(made, draft.content)
-        with _opened(made) as engine, _opened(original or made, as_it_is=True) as first:
+        with _opened(made) as engine, _opened(original or made, unchanged=True) as first:
             difference = _difference(draft, engine, first, options.size)
             require_equal(source, difference)
             on_message(f"compared with {draft.compared_with}: largest difference {difference:.1g}")
@@ -297,8 +297,8 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, *, as_it_is: bool = False) -> Iterator[OnnxEngine]:
-    engine = OnnxEngine(path, as_it_is=as_it_is)
+def _opened(path: Path, *, unchanged: bool = False) -> Iterator[OnnxEngine]:
+    engine = OnnxEngine(path, unchanged=unchanged)
     try:
         yield engine
     finally:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from app.errors import ModelError
-from app.inference.onnx_damage import NOT_WHOLE
+from app.inference.onnx_damage import INCOMPLETE
 from app.tools.importing.inner_batch import free_inner_batch, resize_by_factors
 from app.tools.importing.onnx_writer import IR_VERSION, OPSET
 from app.tools.machine import require_packages
@@ -47,7 +47,7 @@ def load_onnx(path: Path) -> Any:
             )
         onnx.checker.check_model(model)
     except DecodeError as error:
-        raise ModelError(f"{path}: {NOT_WHOLE}") from error
+        raise ModelError(f"{path}: {INCOMPLETE}") from error
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         detail = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise ModelError(f"{path}: not a valid ONNX file: {detail}") from error

@@ -414,8 +414,8 @@ def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, told, monk
     ("name", "content", "complaint"),
     [
         ("a.txt", b"hello", "PyTorch checkpoint"),
-        ("a.bin", b"", "it is empty"),
-        ("a.onnx", b"", "it is empty"),
+        ("a.bin", b"", "is empty"),
+        ("a.onnx", b"", "is empty"),
         ("a.zip", b"PK\x03\x04cut", "is it complete"),
     ],
 )
