@@ -23,7 +23,7 @@ LEVELS = [
     {"capture", "vision", "identity", "events"},
     {"inference"},
     {"settings"},
-    {"credentials", "files", "yaml_lines"},
+    {"credentials", "files"},
     {"errors", "text", "types"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}

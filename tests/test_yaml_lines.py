@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import SettingsError
-from app.yaml_lines import read_yaml
+from app.settings.yaml_lines import read_yaml
 
 
 def read(tmp_path, content):

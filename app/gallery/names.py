@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Dict, Mapping
 
 from app.errors import GalleryError
-from app.yaml_lines import YamlNode, read_yaml
+from app.settings.yaml_lines import YamlNode, read_yaml
 
 DISPLAY_NAMES_FILE = "people.yaml"
 

@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from app.errors import ModelError
 from app.models.entry import MY_MODELS, ModelEntry
+from app.settings.yaml_lines import YamlNode, read_yaml
 from app.text import program, suggestion
 from app.vision.preprocessing import Preprocessing
-from app.yaml_lines import YamlNode, read_yaml
 
 TASKS = ("detection", "embedding", "attributes", "landmarks", "antispoof", "quality")
 

@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 from app.credentials import HIDDEN
 from app.errors import AppError, SettingsError, raise_all
 from app.settings.schema import SettingInfo, Settings, all_settings, as_yaml, sections
+from app.settings.yaml_lines import YamlNode, read_yaml
 from app.text import bounds, from_here, suggestion
-from app.yaml_lines import YamlNode, read_yaml
 
 DEFAULT = "default"
 

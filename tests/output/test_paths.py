@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from made_results import picture
 
+from app.assembly import open_outputs
 from app.errors import OutputError
-from app.output.opening import open_outputs
 from app.output.paths import dated, refuse_collisions, save_snapshot
 from app.settings import OutputSettings
 

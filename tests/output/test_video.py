@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from made_results import ANN, frame, picture, result
 from waiting import PATIENT_S
 
+from app.assembly import open_outputs
 from app.capture.gstreamer import quoted
 from app.errors import OutputError
 from app.output import video_encoders
 from app.output.annotate import Annotator
 from app.output.layout import fit_into, inner_box
-from app.output.opening import open_outputs
 from app.output.paths import channel_path, safe_name
 from app.output.video import VideoOutput, video_size
 from app.output.video_encoders import bit_rate, gstreamer_pipeline, open_video_writer
