@@ -41,7 +41,7 @@ def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visite
     settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=PATIENT_S))
     run(settings, [parse_source(address, "far")], threading.Event, Progress(io.StringIO()))
     until(lambda: logs)
-    for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as asked for", "mobilefacenet runs on", "warmed up"):
+    for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as requested", "mobilefacenet runs on", "warmed up"):
         assert told in logs[0]
 
 
