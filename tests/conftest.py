@@ -38,6 +38,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
+@pytest.fixture(autouse=True)
+def signal_handlers_as_before():
+    """Restores the handlers that a run in this process replaces, or the next test might end the whole suite."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def portraits():
     """Collins, Hopper and the stranger."""

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Type
 
 import pytest
 
@@ -53,15 +53,6 @@ def new_training() -> StudentTraining[None]:
         unfold_batches=1,
     )
     return StudentTraining(recipe, OneLayer(3, 2, 1), OneLayer(3, 2, 1), draw, grade, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c_as_before() -> Iterator[None]:
-    """Restores the signal handlers that a run replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def stored_step(checkpoint: Path) -> int:
