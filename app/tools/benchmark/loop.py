@@ -114,7 +114,13 @@ def measure_loop(settings: Settings, recording: Path, frames: int, progress: Pro
         ("every face embedded in every frame", always),
         (f"known faces again after {settings.recognition.reembed_after_s:g} s", settings),
     ):
-        result.loops.append(_measure_loop(description, chosen, source, progress))
+        with tempfile.TemporaryDirectory() as folder:
+            output = dataclasses.replace(settings.output, save=Path(folder) / "video.mp4", events=None, window=False)
+            report = run(dataclasses.replace(chosen, output=output), [source], threading.Event, progress)
+        summary = report.summary
+        frames_done = max(1, summary.frames)
+        speed = LoopSpeed(description, frames_done, summary.elapsed_s, summary.cpu_s * 1000 / frames_done)
+        result.loops.append(speed)
     result.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return result
 
@@ -159,15 +165,6 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Loo
     if not result.stages_ms:
         raise SourceError(f"{source} is too short: more than {WARM_UP_FRAMES} frames are needed")
     result.faces_per_frame = faces / len(result.stages_ms["decode"])
-
-
-def _measure_loop(description: str, settings: Settings, source: Source, progress: Progress) -> LoopSpeed:
-    with tempfile.TemporaryDirectory() as folder:
-        output = dataclasses.replace(settings.output, save=Path(folder) / "video.mp4", events=None, window=False)
-        report = run(dataclasses.replace(settings, output=output), [source], threading.Event, progress)
-        summary = report.summary
-        frames = max(1, summary.frames)
-        return LoopSpeed(description, frames, summary.elapsed_s, summary.cpu_s * 1000 / frames)
 
 
 def _timed(work: Callable[..., Any], *arguments: Any) -> Tuple[float, Any]:

@@ -67,15 +67,12 @@ def _rows(path: Path, content: Dict[str, Any], key: str, needed: Tuple[str, ...]
         missing = [name for name in needed if not isinstance(row, dict) or name not in row]
         if missing:
             raise SourceError(f"{path}: {key}, number {number}: {', '.join(missing)} is missing")
-        wrong = [name for name in needed if name in _IDS and not _is_id(row[name])]
+        # NaN does not equal itself.
+        ids = {name: row[name] for name in needed if name in _IDS}
+        wrong = [name for name, value in ids.items() if not isinstance(value, (int, float, str)) or value != value]
         if wrong:
             raise SourceError(f"{path}: {key}, number {number}: {wrong[0]} must be a number or a string")
     return rows
-
-
-def _is_id(value: Any) -> bool:
-    """A number or a string, but not NaN, which does not equal itself."""
-    return isinstance(value, (int, float, str)) and value == value
 
 
 def _face_category(path: Path, content: Dict[str, Any]) -> Optional[Any]:

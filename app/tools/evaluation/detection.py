@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -106,7 +106,12 @@ def measure_detection(
     ]
     curve = precision_curve(pictures, matches)
     sizes = np.concatenate([_sizes(picture.boxes[~picture.ignored]) for picture in pictures])
-    found = np.concatenate([_found_labels(picture, match) for picture, match in zip(pictures, kept)])
+    found = np.concatenate(
+        [
+            np.isin(np.arange(len(picture.boxes)), match.labels)[~picture.ignored]
+            for picture, match in zip(pictures, kept)
+        ]
+    )
     false = np.array([int((match.labels == NO_LABEL).sum()) for match in kept])
     without = np.array([picture.has_no_face for picture in pictures], bool)
     hits = int(found.sum())
@@ -114,7 +119,11 @@ def measure_detection(
         average_precision=average_precision(curve) if len(sizes) else None,
         found=Share(hits, len(sizes)),
         precise=Share(hits, hits + int(false.sum())),
-        by_size=_recall_by_size(sizes, found),
+        by_size=tuple(
+            SizeRecall(low, high, Share(int(found[inside].sum()), int(inside.sum())))
+            for low, high in zip(SIZE_BOUNDS_PX, SIZE_BOUNDS_PX[1:])
+            for inside in [(sizes >= low) & (sizes < high)]
+        ),
         false_positives=Rate(int(false.sum()), len(pictures)),
         false_positives_without_faces=Rate(int(false[without].sum()), int(without.sum())),
         disturbed_without_faces=Share(int((false[without] > 0).sum()), int(without.sum())),
@@ -202,21 +211,6 @@ def _overlaps(boxes: np.ndarray, picture: LabelledPicture) -> np.ndarray:
 
 def _sizes(boxes: np.ndarray) -> np.ndarray:
     return np.asarray((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf))
-
-
-def _found_labels(picture: LabelledPicture, match: PictureMatch) -> np.ndarray:
-    """For each label that is not ignored, whether it was found."""
-    found = np.zeros(len(picture.boxes), bool)
-    found[match.labels[match.labels >= 0]] = True
-    return np.asarray(found[~picture.ignored])
-
-
-def _recall_by_size(sizes: np.ndarray, found: np.ndarray) -> Tuple[SizeRecall, ...]:
-    result: List[SizeRecall] = []
-    for low, high in zip(SIZE_BOUNDS_PX, SIZE_BOUNDS_PX[1:]):
-        inside = (sizes >= low) & (sizes < high)
-        result.append(SizeRecall(low, high, Share(int(found[inside].sum()), int(inside.sum()))))
-    return tuple(result)
 
 
 def _landmark_error(errors: np.ndarray) -> Optional[LandmarkError]:

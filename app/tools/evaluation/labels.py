@@ -127,7 +127,9 @@ def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[Labell
             raise SourceError(f"{where}: expected {count} faces of {file!r}, but the file ends after {len(rows)}")
         yield labelled_picture(file, [_wider_face(path, *row) for row in rows], where)
         position += 2 + count
-        if count == 0 and position < len(lines) and _is_filler(lines[position][1]):
+        # A picture without faces may have a line of zeros. A single number could be the name of the next picture.
+        filler = _numbers(lines[position][1]) if count == 0 and position < len(lines) else None
+        if filler is not None and len(filler) >= 4:
             position += 1
 
 
@@ -140,12 +142,6 @@ def _wider_face(path: Path, number: int, line: str) -> LabelledFace:
         )
     x, y, width, height = values[:4]
     return LabelledFace(x, y, width, height, ignored=len(values) > WIDER_INVALID and values[WIDER_INVALID] == 1)
-
-
-def _is_filler(line: str) -> bool:
-    """WIDER's line of zeros after a picture without faces. A single number could be the name of a picture."""
-    values = _numbers(line)
-    return values is not None and len(values) >= 4
 
 
 def _read_retinaface(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:

@@ -74,7 +74,10 @@ def find_pictures(pairs: PairList, folder: Path) -> Dict[str, Path]:
     for pair in pairs.pairs:
         for name in (pair.first, pair.second):
             if name not in found:
-                path = _find(name, folder)
+                person = name.rpartition("_")[0]
+                folders = [folder, folder / person] if person else [folder]
+                files = [name, *(f"{name}{suffix}" for suffix in PICTURE_SUFFIXES)]
+                path = next((place / file for file in files for place in folders if (place / file).is_file()), None)
                 if path is None:
                     missing.append(f"{pairs.path}:{pair.line}: no picture {name!r} in {folder}")
                 else:
@@ -90,13 +93,6 @@ def first_lines(lines: Sequence[str], shown: int = 5) -> str:
     unique = list(dict.fromkeys(lines))
     more = [f"and {len(unique) - shown} more"] if len(unique) > shown else []
     return "\n  ".join([*unique[:shown], *more])
-
-
-def _find(name: str, folder: Path) -> Optional[Path]:
-    person = name.rpartition("_")[0]
-    folders = [folder, folder / person] if person else [folder]
-    places = [folder / name, *(place / f"{name}{suffix}" for suffix in PICTURE_SUFFIXES for place in folders)]
-    return next((path for path in places if path.is_file()), None)
 
 
 def _read_csv(path: Path, content: Sequence[Tuple[int, str]]) -> PairList:

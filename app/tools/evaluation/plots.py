@@ -10,7 +10,7 @@ import numpy as np
 
 from app.errors import OutputError
 from app.tools.evaluation.detection import PrecisionCurve
-from app.tools.evaluation.verification import NOT_COMPARED, RocCurve, VerificationFigures, roc
+from app.tools.evaluation.verification import NOT_COMPARED, VerificationFigures, roc
 from app.tools.machine import require_packages
 
 SIZE_INCHES = (6.4, 4.8)
@@ -29,8 +29,24 @@ def plot_verification(
     scores: np.ndarray, same: np.ndarray, figures: VerificationFigures, embedder: str, folder: Path
 ) -> Tuple[Path, Path]:
     """ROC curve with a logarithmic axis, and histogram of the scores."""
-    _plot_roc(roc(scores, same), int((~same).sum()), f"{embedder}: ROC", folder / "roc.png")
-    _plot_scores(scores, same, figures.best_threshold, f"{embedder}: scores of pairs", folder / "scores.png")
+    curve, different_pairs = roc(scores, same), int((~same).sum())
+    figure, axes = _figure(f"{embedder}: ROC")
+    lowest = 1 / max(2, different_pairs)
+    axes.plot(np.maximum(curve.false_accept_rates, lowest / 2), curve.true_accept_rates, drawstyle="steps-post")
+    axes.axvline(lowest, color="grey", linestyle=":", label=f"1 of {different_pairs} different pairs")
+    axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", xlim=(lowest / 2, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower right")
+    _save(figure, folder / "roc.png")
+
+    figure, axes = _figure(f"{embedder}: scores of pairs")
+    compared = scores > NOT_COMPARED
+    edges = np.linspace(min(-0.5, float(scores[compared].min(initial=0))), 1, BINS + 1)
+    axes.hist(scores[compared & same], edges, alpha=0.6, label="one person")
+    axes.hist(scores[compared & ~same], edges, alpha=0.6, label="two people")
+    axes.axvline(figures.best_threshold, color="grey", linestyle=":", label=f"best: {figures.best_threshold:.3f}")
+    axes.set(xlabel="cosine similarity", ylabel="pairs")
+    axes.legend(loc="upper left")
+    _save(figure, folder / "scores.png")
     return folder / "roc.png", folder / "scores.png"
 
 
@@ -40,28 +56,6 @@ def plot_precision(curve: PrecisionCurve, detector: str, folder: Path) -> Path:
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     _save(figure, folder / "precision.png")
     return folder / "precision.png"
-
-
-def _plot_roc(curve: RocCurve, different_pairs: int, title: str, path: Path) -> None:
-    figure, axes = _figure(title)
-    lowest = 1 / max(2, different_pairs)
-    axes.plot(np.maximum(curve.false_accept_rates, lowest / 2), curve.true_accept_rates, drawstyle="steps-post")
-    axes.axvline(lowest, color="grey", linestyle=":", label=f"1 of {different_pairs} different pairs")
-    axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", xlim=(lowest / 2, 1), ylim=(0, 1.02))
-    axes.legend(loc="lower right")
-    _save(figure, path)
-
-
-def _plot_scores(scores: np.ndarray, same: np.ndarray, threshold: float, title: str, path: Path) -> None:
-    figure, axes = _figure(title)
-    compared = scores > NOT_COMPARED
-    edges = np.linspace(min(-0.5, float(scores[compared].min(initial=0))), 1, BINS + 1)
-    axes.hist(scores[compared & same], edges, alpha=0.6, label="one person")
-    axes.hist(scores[compared & ~same], edges, alpha=0.6, label="two people")
-    axes.axvline(threshold, color="grey", linestyle=":", label=f"best accuracy: {threshold:.3f}")
-    axes.set(xlabel="cosine similarity", ylabel="pairs")
-    axes.legend(loc="upper left")
-    _save(figure, path)
 
 
 def _figure(title: str) -> Tuple[Any, Any]:

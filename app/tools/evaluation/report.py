@@ -143,6 +143,12 @@ def detection_text(
         f"{figures.ignored_labels} more ignored; {pictures_per_s:.1f} pictures/s",
         "",
     ]
+    error = figures.landmarks
+    landmarks = "  landmark error   no labels of landmarks"
+    if error is not None:
+        interval = f"[{error.interval[0]:.4f}, {error.interval[1]:.4f}]"
+        landmarks = f"  landmark error / eye distance {error.mean:.4f} {interval}, "
+        landmarks += f"median {error.median:.4f}, {error.faces} faces"
     if figures.average_precision is not None:
         lines += [
             f"average precision {figures.average_precision:.2%} at IoU {iou:g}",
@@ -150,7 +156,7 @@ def detection_text(
             f"  faces found      {figures.found}",
             f"  true detections  {figures.precise}",
             f"  false positives per picture {figures.false_positives}",
-            _landmark_line(figures),
+            landmarks,
             "",
             _size_table(figures),
             "",
@@ -163,17 +169,6 @@ def detection_text(
             f"  pictures with false positives: {figures.disturbed_without_faces}",
         ]
     return "\n".join(lines)
-
-
-def _landmark_line(figures: DetectionFigures) -> str:
-    error = figures.landmarks
-    if error is None:
-        return "  landmark error   no labels of landmarks"
-    low, high = error.interval
-    return (
-        f"  landmark error / eye distance {error.mean:.4f} [{low:.4f}, {high:.4f}], median {error.median:.4f}, "
-        f"{error.faces} faces"
-    )
 
 
 def _size_table(figures: DetectionFigures) -> str:

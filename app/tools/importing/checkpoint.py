@@ -24,7 +24,15 @@ def read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
     require_packages("this import", "torch")
     import torch
 
-    _refuse_torchscript(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+            raise ModelError(
+                f"{path}: this is a TorchScript program, not a checkpoint; code is not executed here.\n"
+                "  where it was made, export it as ONNX (torch.onnx.export) or save its weights:\n"
+                "  torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
+            )
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -67,19 +75,6 @@ def _weights_in(stored: Any) -> Optional[Mapping[str, Any]]:
         if isinstance(inner, Mapping) and inner and all(isinstance(value, torch.Tensor) for value in inner.values()):
             return inner
     return None
-
-
-def _refuse_torchscript(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        raise ModelError(
-            f"{path}: this is a TorchScript program, not a checkpoint; code is not executed here.\n"
-            "  where it was made, export it as ONNX (torch.onnx.export) or save its weights:\n"
-            "  torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
-        )
 
 
 def _first_line(error: object) -> str:

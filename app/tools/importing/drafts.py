@@ -221,7 +221,11 @@ def draft_from_onnx(path: Path, options: ImportOptions) -> Draft:
     converted = with_named_sides(converted)
     engine = OnnxEngine(path, unchanged=True)
     engine.close()
-    match = _one_match(path, _with_size(engine.inputs, options.size), engine.outputs, options.family)
+    inputs = engine.inputs
+    if options.size not in (None, FREE_SIZE) and len(inputs) == 1 and len(inputs[0].shape) == 4:
+        shape = (*inputs[0].shape[:2], options.size[1], options.size[0])
+        inputs = (dataclasses.replace(inputs[0], shape=shape),)
+    match = _one_match(path, inputs, engine.outputs, options.family)
     size = options.size or engine.inputs[0].shape[:1:-1]
     if match.task == "detection" and any(side and side < MIN_FIXED_SIDE for side in size):
         raise ModelError(
@@ -247,13 +251,6 @@ def draft_from_onnx(path: Path, options: ImportOptions) -> Draft:
     )
 
 
-def _with_size(inputs: Tuple[TensorSpec, ...], size: Optional[Tuple[int, int]]) -> Tuple[TensorSpec, ...]:
-    """The inputs with the size that the user asks for."""
-    if size in (None, FREE_SIZE) or len(inputs) != 1 or len(inputs[0].shape) != 4:
-        return inputs
-    return (dataclasses.replace(inputs[0], shape=(*inputs[0].shape[:2], size[1], size[0])),)
-
-
 _RAW = {"channels": "rgb", "mean": [0, 0, 0], "divisor": 1}
 _BY_SIZES: Dict[Tuple[Optional[int], Optional[int]], FamilyMatch] = {
     (96, 3): FamilyMatch("attributes", "gender_age", {**_RAW, "crop": [96, 96]}),
@@ -276,7 +273,9 @@ def _one_match(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[Tensor
     found = list(detect_family(inputs, outputs))
     advice = "an embedder with a dynamic input size is recognised if you fix it: --size 112x112"
     if len(outputs) == 1 and len(inputs) == 1 and len(inputs[0].shape) == 4:
-        sizes = (_side(inputs[0]), outputs[0].shape[-1] if outputs[0].shape else None)
+        # Height of square pictures, with the three channels before or after height and width.
+        side = inputs[0].shape[2 if inputs[0].shape[3] == 3 else 3]
+        sizes = (side, outputs[0].shape[-1] if outputs[0].shape else None)
         if sizes in _NOT_SUPPORTED:
             raise ModelError(f"{path}: {_NOT_SUPPORTED[sizes]}")
         if sizes in _BY_SIZES:
@@ -300,8 +299,3 @@ def _one_match(path: Path, inputs: Tuple[TensorSpec, ...], outputs: Tuple[Tensor
         likely = " or ".join(match.family for match in found)
         raise ModelError(f"{path}: this is not a {family} network, it looks like {likely}\n  {shapes}")
     raise ModelError(f"{path}: the family of this network is not known (docs/families.md)\n  {shapes}\n  {advice}")
-
-
-def _side(pictures: TensorSpec) -> Optional[int]:
-    """The side of square pictures, with the three channels before or after height and width."""
-    return pictures.shape[2 if pictures.shape[3] == 3 else 3]

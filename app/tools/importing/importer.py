@@ -176,8 +176,10 @@ def _import_onnx(
     file: Path, source: str, catalog_path: Path, options: ImportOptions, on_message: MessageCallback
 ) -> Imported:
     catalog = read_catalog(catalog_path)
-    same = _published(file, catalog, options)
-    if same is not None:
+    is_changed = options.name or options.like or options.batch is not None or options.size is not None
+    published = None if is_changed else known_by_hash(file, catalog, options.family)
+    if published is not None and published.entry.url:
+        same = published.entry
         on_message(f"this file is {same.name!r} of the catalogue: {same.licence_text}")
         install(same, str(file))
         return Imported(same, same.family, (same.notes,) if same.notes else ())
@@ -199,14 +201,6 @@ def _unchanged_in_place(draft: Draft, file: Path, options: ImportOptions) -> Dra
         return draft
     remark = "the file is not changed, since it is already in its folder; use --name to write a new file"
     return dataclasses.replace(draft, content=content, remarks=[*draft.remarks, remark])
-
-
-def _published(file: Path, catalog: Catalog, options: ImportOptions) -> Optional[ModelEntry]:
-    """The catalogue entry of this file, unless the user asks for changes."""
-    if options.name or options.like or options.batch is not None or options.size is not None:
-        return None
-    known = known_by_hash(file, catalog, options.family)
-    return known.entry if known and known.entry.url else None
 
 
 def _known(file: Path, catalog: Catalog, options: ImportOptions) -> Optional[KnownNetwork]:

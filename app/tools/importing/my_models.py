@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Iterator, List, Mapping, Optional
 
 import yaml
 
@@ -86,7 +86,11 @@ def install_model(catalog: Catalog, name: str, network: Path, facts: Mapping[str
     text = path.read_text(encoding="utf-8") if path.is_file() else HEADING
     entry = yaml.safe_dump({name: dict(facts)}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     extended = f"{_without(text, name).rstrip()}\n\n{entry}"
-    if name not in _parsed(path, extended):
+    try:
+        content = yaml.safe_load(extended)
+    except yaml.YAMLError as error:
+        raise ModelError(f"{path}: with the new entry this would not be valid YAML: {error}") from error
+    if not isinstance(content, dict) or name not in content:
         raise ModelError(f"{path}: an entry cannot be appended; is the file a mapping, with one name per entry?")
     with _moved_into_place(network, model_file(catalog, name)):
         write_model_file(path, extended.encode())
@@ -131,11 +135,3 @@ def _without(text: str, name: str) -> str:
         if not is_inside:
             kept.append(line)
     return "\n".join(kept)
-
-
-def _parsed(path: Path, text: str) -> Dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ModelError(f"{path}: with the new entry this would not be valid YAML: {error}") from error
-    return content if isinstance(content, dict) else {}

@@ -38,8 +38,8 @@ def scrfd(
             seen = layer_of_head(net, seen, f"bbox_head.stride{stride}.{layer}", (channels, head[1]))
             channels = head[1]
         for name, values in VALUES.items():
-            told = _plain_conv(net, seen, f"bbox_head.{name}{stride}", (channels, ANCHORS * values), 3)
-            rows = net.rows(told, values)
+            values_map = _plain_conv(net, seen, f"bbox_head.{name}{stride}", (channels, ANCHORS * values), 3)
+            rows = net.rows(values_map, values)
             found[name].append(net.sigmoid(rows) if name == "score" else rows)
     return {f"{name}_{stride}": rows for name in VALUES for stride, rows in zip(STRIDES, found[name])}
 
