@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from app import __version__
 from app.errors import ModelError
@@ -31,10 +31,9 @@ from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_api import TensorRTTarget, current_target
 from app.inference.tensorrt_builder import BuildJob, BuildOptions, BuildResult
 from app.inference.tensorrt_plan import UnreadablePlanError
+from app.types import MessageCallback
 
 logger = logging.getLogger(__name__)
-
-Report = Callable[[str], None]
 
 MEBIBYTE = 1 << 20
 REPORT_EVERY_S = 15.0
@@ -42,7 +41,7 @@ PRECISIONS = {"auto": ("fp16", "fp32"), "int8": ("int8", "fp16", "fp32"), "fp16"
 """For each requested precision, the precisions to try, in this order."""
 
 
-def open_tensorrt(spec: NetworkSpec, build_missing: bool, report: Report) -> Tuple[TensorRTEngine, EngineFile]:
+def open_tensorrt(spec: NetworkSpec, build_missing: bool, report: MessageCallback) -> Tuple[TensorRTEngine, EngineFile]:
     """Opens a usable engine of the network, and builds one first if there is none.
 
     Raises ModelError with all reasons.
@@ -122,7 +121,9 @@ def find_engine(spec: NetworkSpec, target: TensorRTTarget) -> Tuple[Optional[Eng
     return found and replace(found, no_int8=no_int8), unusable
 
 
-def build_engine(spec: NetworkSpec, options: BuildOptions, target: TensorRTTarget, report: Report) -> EngineFile:
+def build_engine(
+    spec: NetworkSpec, options: BuildOptions, target: TensorRTTarget, report: MessageCallback
+) -> EngineFile:
     """Builds an engine in the requested precision, or in the next one that works, and stores it.
 
     Raises ModelError with all reasons.
@@ -163,7 +164,7 @@ def _build(
     options: BuildOptions,
     target: TensorRTTarget,
     failures: Dict[str, str],
-    report: Report,
+    report: MessageCallback,
 ) -> EngineFile:
     pictures = spec.pictures() if spec.pictures and precision == "int8" else None
     workspace = options.workspace_mb
@@ -253,7 +254,7 @@ def _check_folder(spec: NetworkSpec) -> None:
         )
 
 
-def _limited(report: Report) -> Report:
+def _limited(report: MessageCallback) -> MessageCallback:
     """Passes on one line every few seconds."""
     reported_at = time.monotonic()
 

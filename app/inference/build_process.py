@@ -18,10 +18,9 @@ import numpy as np
 
 from app.errors import ModelError
 from app.inference.tensorrt_builder import BuildJob, BuildResult, build_plan
+from app.types import MessageCallback
 
 REPORT_EVERY_S = 1.0
-
-Report = Callable[[str], None]
 
 
 class Step(NamedTuple):
@@ -40,7 +39,7 @@ class PictureWanted(NamedTuple):
     """The builder needs the next calibration picture."""
 
 
-def run_builder(job: BuildJob, pictures: Optional[Iterator[np.ndarray]], report: Report) -> BuildResult:
+def run_builder(job: BuildJob, pictures: Optional[Iterator[np.ndarray]], report: MessageCallback) -> BuildResult:
     """Builds in another process; calls `report` about once a second with the current step. Raises ModelError."""
     context = multiprocessing.get_context("spawn")
     line, other_end = context.Pipe()
@@ -55,7 +54,9 @@ def run_builder(job: BuildJob, pictures: Optional[Iterator[np.ndarray]], report:
         line.close()
 
 
-def _converse(line: Any, process: Any, pictures: Optional[Iterator[np.ndarray]], report: Report) -> BuildResult:
+def _converse(
+    line: Any, process: Any, pictures: Optional[Iterator[np.ndarray]], report: MessageCallback
+) -> BuildResult:
     step = ""
     while True:
         if not line.poll(REPORT_EVERY_S):

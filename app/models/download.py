@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO, Callable, Optional, Type
+from typing import IO, Any, BinaryIO, Optional, Type
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from app import __version__
 from app.errors import ModelError
 from app.text import megabytes
+from app.types import ProgressCallback
 
 try:
     import fcntl
@@ -46,9 +47,6 @@ STATUS_MEANINGS = {
     416: "the file does not have this range",
     429: "too many downloads; try again later",
 }
-
-ReportProgress = Callable[[int, int], None]
-"""Called with the bytes that have arrived and the size of the whole file."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ class Download:
         expected_bytes: Optional[int],
         help_text: str,
         retries: RetryPolicy,
-        progress: ReportProgress,
+        progress: ProgressCallback,
     ) -> None:
         """`name` is the model's, for messages; `help_text` ends the messages about failures."""
         self._name, self._address, self._part = name, address, part

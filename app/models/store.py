@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Optional
 
 from app.errors import ModelError
-from app.models.download import BLOCK_BYTES, Download, PartFile, ReportProgress, RetryPolicy, check_address
+from app.models.download import BLOCK_BYTES, Download, PartFile, RetryPolicy, check_address
 from app.models.entry import FileState, ModelEntry, sha256_of
+from app.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def install(
     origin: str = "",
     *,
     retries: Optional[RetryPolicy] = None,
-    progress: ReportProgress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> bool:
     """Installs the model's file; False if the right one is already there.
 
@@ -66,7 +67,9 @@ def install(
     return True
 
 
-def _download(entry: ModelEntry, address: str, part: PartFile, retries: RetryPolicy, progress: ReportProgress) -> None:
+def _download(
+    entry: ModelEntry, address: str, part: PartFile, retries: RetryPolicy, progress: ProgressCallback
+) -> None:
     # The program may have been stopped between the last byte and the check.
     if part.size and sha256_of(part.path) == entry.sha256:
         return
