@@ -1,4 +1,4 @@
-"""Which backend runs a network: what was asked for or a clear no; else the faster one, with the figures that say so."""
+"""Which backend runs a network: the requested one, or the fastest one with the measured times."""
 
 import dataclasses
 import importlib.util
@@ -44,7 +44,7 @@ def missing(monkeypatch):
         ([8.0, 7.5, 4.0], 2),
     ],
 )
-def test_of_two_that_are_alike_the_first_is_taken_and_else_the_faster(times, taken):
+def test_the_first_is_used_unless_a_later_one_is_clearly_faster(times, taken):
     assert fastest(times) == taken
 
 
@@ -81,11 +81,11 @@ def test_times_are_taken_in_turns():
         ((None, 7), (1, 7)),
     ],
 )
-def test_it_is_tried_on_one_item_of_the_largest_size_unless_the_network_says_otherwise(declared, fed):
+def test_the_example_is_one_item_of_the_largest_size_or_the_declared_shape(declared, fed):
     assert example_input(CountingEngine("a", [], declared), network())["picture"].shape == fed
 
 
-def test_what_was_asked_for_is_taken_without_measuring():
+def test_a_requested_backend_is_not_measured():
     choice = open_network(network(), "onnx")
     assert (choice.backend, choice.precision, choice.reason) == ("onnx", "fp32", "as requested")
     assert str(choice) == "ONNX Runtime, fp32: as requested"
@@ -125,7 +125,7 @@ def test_with_nothing_installed_everything_that_is_missing_is_named(missing):
         open_network(network())
 
 
-def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so(missing, caplog):
+def test_an_unavailable_precision_is_replaced_with_a_warning(missing, caplog):
     missing("tensorrt", "openvino")
     choice = open_network(network("int8"))
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -136,7 +136,7 @@ def test_what_cannot_be_had_in_the_wanted_arithmetic_runs_in_another_and_says_so
 
 
 @pytest.mark.parametrize(("backend", "where"), [("auto", "on this machine"), ("onnx", "on ONNX Runtime")])
-def test_where_no_other_arithmetic_will_do_it_is_refused(missing, backend, where):
+def test_an_unavailable_precision_is_an_error_if_no_other_is_allowed(missing, backend, where):
     missing("tensorrt", "openvino")
     wanted = dataclasses.replace(network("int8"), exact_precision=True)
     with pytest.raises(ModelError) as refused:
@@ -144,18 +144,18 @@ def test_where_no_other_arithmetic_will_do_it_is_refused(missing, backend, where
     assert str(refused.value).startswith(f"net: int8 is not available {where}: ONNX Runtime")
 
 
-def test_an_arithmetic_that_the_wanted_backend_has_not_is_refused():
+def test_a_precision_that_the_requested_backend_lacks_is_refused():
     with pytest.raises(ModelError, match="not bf16"):
         open_network(network("bf16"), "onnx")
 
 
-def test_a_backend_that_is_missing_says_how_to_get_it_when_it_is_asked_for(missing):
+def test_a_missing_backend_that_is_requested_says_how_to_install_it(missing):
     missing("openvino")
     with pytest.raises(ModelError, match="pip install openvino"):
         open_network(network(), "openvino")
 
 
-def test_a_file_that_nobody_can_load_gets_everybodys_reason(tmp_path, missing):
+def test_a_file_that_no_backend_can_load_reports_all_reasons(tmp_path, missing):
     missing("tensorrt", *([] if has_openvino else ["openvino"]))
     path = tmp_path / "net.onnx"
     path.write_bytes(UNKNOWN_OPERATOR)
@@ -164,7 +164,7 @@ def test_a_file_that_nobody_can_load_gets_everybodys_reason(tmp_path, missing):
     assert ("OpenVINO cannot load this network" in str(caught.value)) == has_openvino
 
 
-def test_a_damaged_file_is_told_once(tmp_path, missing):
+def test_a_damaged_file_is_reported_once(tmp_path, missing):
     missing("tensorrt")
     path = tmp_path / "net.onnx"
     path.write_bytes(b"")

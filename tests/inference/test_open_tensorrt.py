@@ -1,6 +1,6 @@
-"""What a run gets when it asks for TensorRT: the engine that is there, else one that is built once, else the reasons.
+"""A run on TensorRT: uses an existing engine, or builds one once, or reports the reasons.
 
-TensorRT and the GPU are pretended, in this process and in the builder's.
+TensorRT and the GPU are simulated, in this process and in the builder's.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ def beginnings(said):
     return [line for line in said if not line.startswith("building net in ")]
 
 
-def test_what_is_missing_is_built_once_and_kept(network, machine):
+def test_a_missing_engine_is_built_once_and_stored(network, machine):
     gpu = machine()
     precision, reason, said = opened(network)
     assert precision == "fp16" and "net.fp16.b1.upto64x64.engine, built in" in reason
@@ -157,13 +157,13 @@ def test_an_engine_in_fp16_that_is_there_stands_in_for_int8(network, machine):
     assert said == []
 
 
-def test_what_was_learnt_before_goes_before_the_pictures_of_a_run(network, machine):
+def test_known_ranges_are_preferred_to_the_pictures_of_a_run(network, machine):
     machine()
     network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration").write_bytes(b"ranges")
     assert opened(dataclasses.replace(network, precision="int8", pictures=too_few))[0] == "int8"
 
 
-def test_a_build_by_hand_too_takes_what_was_learnt_before_unless_it_is_to_be_learnt_anew(network, machine):
+def test_the_command_uses_known_ranges_unless_it_recalibrates(network, machine):
     machine()
     target = current_target()
     table = network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration")
@@ -184,7 +184,7 @@ def test_a_build_by_hand_too_takes_what_was_learnt_before_unless_it_is_to_be_lea
     ("pictures", "reason"),
     [(too_few, "the gallery has 2 photos"), (lambda: iter([]), "none of the calibration pictures")],
 )
-def test_pictures_that_will_not_do_leave_what_was_learnt_before(network, machine, pictures, reason):
+def test_unusable_pictures_leave_the_known_ranges(network, machine, pictures, reason):
     machine()
     target = current_target()
     table = network.path.with_name(f"net.{network.sha256[:12]}.{VERSION}.calibration")
@@ -195,7 +195,7 @@ def test_pictures_that_will_not_do_leave_what_was_learnt_before(network, machine
     assert opened(wanted)[0] == "int8"
 
 
-def test_where_int8_alone_will_do_no_other_engine_is_built(network, machine):
+def test_no_other_engine_is_built_if_only_int8_is_allowed(network, machine):
     gpu = machine()
     wanted = dataclasses.replace(network, precision="int8", exact_precision=True)
     with pytest.raises(ModelError, match=r"^net: int8 is not available on TensorRT: it needs calibration pictures"):
@@ -203,7 +203,7 @@ def test_where_int8_alone_will_do_no_other_engine_is_built(network, machine):
     assert list(network.path.parent.iterdir()) == [network.path] and gpu.clean
 
 
-def test_where_int8_alone_will_do_and_cannot_be_built_other_runs_still_get_fp16(network, machine):
+def test_other_runs_use_fp16_after_a_failed_build_in_int8_only(network, machine):
     machine(fast_int8=False)
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     alone = dataclasses.replace(wanted, exact_precision=True)
@@ -216,7 +216,7 @@ def test_where_int8_alone_will_do_and_cannot_be_built_other_runs_still_get_fp16(
         open_network(alone, "tensorrt")
 
 
-def test_what_another_tensorrt_has_learnt_is_learnt_again(network, machine):
+def test_ranges_of_another_tensorrt_are_measured_again(network, machine):
     machine("8.6.1")
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     assert opened(wanted)[0] == "int8"
@@ -226,7 +226,7 @@ def test_what_another_tensorrt_has_learnt_is_learnt_again(network, machine):
     assert opened(wanted)[0] == "int8"
 
 
-def test_pictures_that_show_nothing_are_told_with_what_to_do(network, machine):
+def test_pictures_without_faces_are_reported_with_a_command(network, machine):
     machine()
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter([]))
     precision, told, _ = opened(wanted)
