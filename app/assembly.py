@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 from app.capture.capture import Channels
-from app.capture.channel import ChannelState, ChannelStatus
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
@@ -34,6 +33,7 @@ from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import OutputSettings, Settings
+from app.types import ChannelState, ChannelStatus
 
 logger = logging.getLogger(__name__)
 

@@ -119,3 +119,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "  ".join(cells).rstrip()
 
     return "\n".join([laid_out(header), laid_out(["-" * width for width in widths]), *map(laid_out, rows)])
+
+
+def gstreamer_quoted(value: str) -> str:
+    """A value that the pipeline's grammar takes literally, even with `!`, spaces, quotes or elements in it.
+
+    GStreamer unquotes a second time if the result still begins with a quote, so such a value is quoted twice.
+    """
+    if value.startswith('"'):
+        value = '"' + "".join(f"\\{byte:03o}" for byte in value.encode("utf-8", "surrogateescape")) + '"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def opencv_has_gstreamer(build_information: str) -> bool:
+    """By `cv2.getBuildInformation()`, because OpenCV's registry lists GStreamer even if it is missing."""
+    return re.search(r"^\s*GStreamer:\s*YES", build_information, re.MULTILINE) is not None

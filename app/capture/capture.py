@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import Optional, Sequence, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
-from app.capture.channel import ChannelStatus
 from app.capture.opening import open_reader
 from app.capture.uri import Source
 from app.settings import CaptureSettings
-from app.types import Frame
+from app.types import ChannelStatus, Frame
 
 log = logging.getLogger(__name__)
 

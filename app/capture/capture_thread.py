@@ -15,14 +15,13 @@ from collections import deque
 from dataclasses import replace
 from typing import Callable, Deque, List, Optional
 
-from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
 from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
 from app.credentials import masked
 from app.errors import SourceError
 from app.settings import CaptureSettings
-from app.types import Frame
+from app.types import ChannelCounters, ChannelState, ChannelStatus, Frame
 
 log = logging.getLogger(__name__)
 

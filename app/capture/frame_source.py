@@ -7,12 +7,11 @@ from types import TracebackType
 from typing import Iterator, Optional, Type, Union
 
 from app.capture.capture import Channels
-from app.capture.channel import ChannelState
 from app.capture.opening import check_present
 from app.capture.uri import parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
-from app.types import Frame
+from app.types import ChannelState, Frame
 
 POLL_S = 0.5
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from app.credentials import credentials, without_credentials
+from app.text import gstreamer_quoted
 
 _RELEASE_FILE = Path("/etc/nv_tegra_release")
 _TO_BGR = "videoconvert ! video/x-raw,format=BGR"
@@ -37,11 +38,6 @@ class JetsonGeneration(enum.Enum):
     def decodes_jpeg(self) -> bool:
         """Whether motion JPEG has a hardware decoder: not on Thor, whose JetPack 7 is shared by the newest Orins."""
         return self.is_jetson and self is not JetsonGeneration.R38
-
-
-def opencv_has_gstreamer(build_information: str) -> bool:
-    """By `cv2.getBuildInformation()`, because OpenCV's registry lists GStreamer even if it is missing."""
-    return re.search(r"^\s*GStreamer:\s*YES", build_information, re.MULTILINE) is not None
 
 
 def l4t_release(release_file: Path = _RELEASE_FILE) -> Optional[str]:
@@ -76,12 +72,12 @@ def rtsp_pipeline(
 ) -> str:
     """A network camera. User and password are passed as properties, so they may contain any character."""
     parts = [
-        f"rtspsrc location={quoted(without_credentials(address))} protocols={transport} latency={latency_ms}",
+        f"rtspsrc location={gstreamer_quoted(without_credentials(address))} protocols={transport} latency={latency_ms}",
         f"drop-on-latency=true tcp-timeout={int(open_timeout_s * 1e6)}",
     ]
     known = credentials(address)
     if known is not None:
-        parts.append(f"user-id={quoted(known[0])} user-pw={quoted(known[1])}")
+        parts.append(f"user-id={gstreamer_quoted(known[0])} user-pw={gstreamer_quoted(known[1])}")
     source = " ".join(parts)
     if codec == "auto":
         return f"{source} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
@@ -110,7 +106,7 @@ def usb_pipeline(
 ) -> str:
     """A USB camera. Most need motion JPEG instead of raw pictures for more than 640 x 480 at 30 fps."""
     size = f"width={width},height={height},framerate={_fraction(fps)}"
-    source = f"v4l2src device={quoted(device)}"
+    source = f"v4l2src device={gstreamer_quoted(device)}"
     if not motion_jpeg:
         return f"{source} io-mode=2 ! video/x-raw,{size} ! {_TO_BGR} ! {_NEWEST_FRAME}"
     hardware = "nvv4l2decoder mjpeg=1 ! nvvidconv ! video/x-raw,format=BGRx"
@@ -120,18 +116,7 @@ def usb_pipeline(
 
 def file_pipeline(path: str, *, jetson: JetsonGeneration = JetsonGeneration.NONE) -> str:
     """A recording: every frame, as fast as it is read."""
-    return f"filesrc location={quoted(path)} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
-
-
-def quoted(value: str) -> str:
-    """A value that the pipeline's grammar takes literally, even with `!`, spaces, quotes or elements in it.
-
-    GStreamer unquotes a second time if the result still begins with a quote, so such a value is quoted twice.
-    """
-    if value.startswith('"'):
-        value = '"' + "".join(f"\\{byte:03o}" for byte in value.encode("utf-8", "surrogateescape")) + '"'
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return f"filesrc location={gstreamer_quoted(path)} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
 
 
 def _decoded_automatically(jetson: JetsonGeneration) -> str:

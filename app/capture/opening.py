@@ -26,6 +26,7 @@ from app.capture.uri import Source, SourceKind
 from app.credentials import for_opening
 from app.errors import SourceError
 from app.settings import CaptureSettings
+from app.text import opencv_has_gstreamer
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def uses_gstreamer(backend: str) -> bool:
     """Whether GStreamer decodes, by the setting and by what this machine has."""
     if backend == "ffmpeg":
         return False
-    is_available = gstreamer.opencv_has_gstreamer(cv2.getBuildInformation())
+    is_available = opencv_has_gstreamer(cv2.getBuildInformation())
     if backend == "gstreamer" and not is_available:
         raise SourceError(
             f"This OpenCV ({cv2.__version__}) was built without GStreamer. Use the system's OpenCV "
@@ -125,7 +126,7 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
 
 
 def _open_csi(source: Source, settings: CaptureSettings) -> Reader:
-    if not gstreamer.opencv_has_gstreamer(cv2.getBuildInformation()):
+    if not opencv_has_gstreamer(cv2.getBuildInformation()):
         raise SourceError(
             f"{source} cannot be opened: CSI cameras need an OpenCV with GStreamer, and this one ({cv2.__version__}) "
             "was built without. On a Jetson use the system's OpenCV (apt-get install python3-opencv) instead of pip's."

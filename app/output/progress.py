@@ -10,10 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Callable, Deque, Dict, Iterable, Mapping, Optional, TextIO
 
-from app.capture.channel import ChannelState, ChannelStatus
 from app.output.outputs import Control
 from app.text import counted, duration
-from app.types import FrameResult
+from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
 

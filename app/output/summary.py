@@ -9,10 +9,9 @@ from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from app.capture.channel import ChannelStatus
 from app.credentials import masked
 from app.text import counted, source_time, table
-from app.types import NO_TRACK, FrameResult
+from app.types import NO_TRACK, ChannelStatus, FrameResult
 
 TIMINGS_KEPT = 10_000
 """A run may last for months; percentiles are computed from its latest frames."""

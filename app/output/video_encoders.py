@@ -13,11 +13,10 @@ from typing import Optional
 import cv2
 import numpy as np
 
-from app.capture.gstreamer import opencv_has_gstreamer, quoted
 from app.errors import OutputError
 from app.output.layout import Size
 from app.output.video_writers import DEFAULT_STEP_S, FRAGMENT_S, ConstantRateWriter, PyAvWriter, VideoWriter
-from app.text import install_hint
+from app.text import gstreamer_quoted, install_hint, opencv_has_gstreamer
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def gstreamer_pipeline(path: Path, size: Size, fps: float, crf: int, encoder: st
             *stages,
             "h264parse",
             f"mp4mux fragment-duration={round(FRAGMENT_S * 1000)} streamable=true",
-            f"filesink buffer-mode=2 location={quoted(str(path))}",
+            f"filesink buffer-mode=2 location={gstreamer_quoted(str(path))}",
         ]
     )
 

@@ -17,11 +17,11 @@ from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
 from app.capture.capture_thread import MAX_ABANDONED, backoff_s
-from app.capture.channel import ChannelState
 from app.capture.readers import RawFrame, StallError
 from app.capture.uri import Source, SourceKind, name_sources
 from app.errors import SourceError
 from app.settings import CaptureSettings
+from app.types import ChannelState
 
 FAST = CaptureSettings(
     retry_min_s=0.01, retry_max_s=0.05, queue_frames=3, open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S

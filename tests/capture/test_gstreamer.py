@@ -16,11 +16,10 @@ from app.capture.gstreamer import (
     file_pipeline,
     jetson_generation,
     l4t_release,
-    opencv_has_gstreamer,
-    quoted,
     rtsp_pipeline,
     usb_pipeline,
 )
+from app.text import gstreamer_quoted, opencv_has_gstreamer
 
 ROOT = Path(__file__).parents[2]
 NEWEST = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
@@ -123,12 +122,12 @@ def test_opencv_with_and_without_gstreamer():
 
 @given(st.text(max_size=30))
 def test_quotes_end_where_the_value_ends(value):
-    inside = quoted(value)[1:-1]
+    inside = gstreamer_quoted(value)[1:-1]
     assert '"' not in inside.replace("\\\\", "").replace('\\"', "")
 
 
 @pytest.mark.skipif(bool(server_missing()), reason=server_missing())
-def test_gstreamer_itself_reads_back_whatever_was_quoted():
+def test_gstreamer_itself_reads_back_whatever_was_gstreamer_quoted():
     values = ['"', '"x', 'a"b', "\\", 'x\\" ! fakesink', "! fakesink", " a b ", "'", "ä张", "a=b;c,d", "$(x)", "%", "`"]
     code = (
         "import sys, json, gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None)\n"
@@ -137,7 +136,7 @@ def test_gstreamer_itself_reads_back_whatever_was_quoted():
         "    assert made.get_property('latency') == 7\n"
         "    print(json.dumps(made.get_property('user-pw')))\n"
     )
-    asked = json.dumps([quoted(value) for value in values])
+    asked = json.dumps([gstreamer_quoted(value) for value in values])
     answer = subprocess.run([SYSTEM_PYTHON, "-c", code], input=asked, stdout=subprocess.PIPE, text=True, check=True)
     assert [json.loads(line) for line in answer.stdout.splitlines()] == values
 

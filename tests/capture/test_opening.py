@@ -14,11 +14,11 @@ from real_sources import frame_number, held_port
 from waiting import PATIENT_S
 
 from app.capture import opening
-from app.capture.gstreamer import opencv_has_gstreamer
 from app.capture.opening import open_reader, uses_gstreamer
 from app.capture.uri import parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
+from app.text import opencv_has_gstreamer
 
 PATIENT = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S)
 IMPATIENT = CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0)

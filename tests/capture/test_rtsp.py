@@ -8,12 +8,12 @@ import pytest
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
-from app.capture.channel import ChannelState
 from app.capture.opening import open_reader
 from app.capture.readers import StallError
 from app.capture.uri import Source, SourceKind, parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
+from app.types import ChannelState
 
 SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
 IMPATIENT = dataclasses.replace(SETTINGS, open_timeout_s=60.0, read_timeout_s=2.0)

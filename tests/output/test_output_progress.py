@@ -5,7 +5,6 @@ import logging
 
 from made_results import ANN, frame, result
 
-from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
 from app.output.outputs import Control
 from app.output.progress import (
     ChannelProgress,
@@ -17,6 +16,7 @@ from app.output.progress import (
     recording_line,
     shortened,
 )
+from app.types import ChannelCounters, ChannelState, ChannelStatus
 
 
 class Terminal(io.StringIO):

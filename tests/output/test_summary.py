@@ -7,10 +7,9 @@ from made_results import frame
 from made_results import result as made_result
 from made_results import track as made_track
 
-from app.capture.channel import ChannelCounters, ChannelState, ChannelStatus
 from app.output.summary import RunSummary, Sighting
 from app.text import table
-from app.types import Match, Reason
+from app.types import ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
 
 def match(name):

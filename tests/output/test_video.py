@@ -16,7 +16,6 @@ from made_results import ANN, frame, picture, result
 from waiting import PATIENT_S
 
 from app.assembly import open_outputs
-from app.capture.gstreamer import quoted
 from app.errors import OutputError
 from app.output import video_encoders
 from app.output.annotate import Annotator
@@ -26,6 +25,7 @@ from app.output.video import VideoOutput, video_size
 from app.output.video_encoders import bit_rate, gstreamer_pipeline, open_video_writer
 from app.output.video_writers import PICTURE_SECONDS, ConstantRateWriter
 from app.settings import OutputSettings
+from app.text import gstreamer_quoted
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
 
@@ -299,7 +299,8 @@ def test_the_pipeline_for_a_jetson(tmp_path):
 def test_a_path_that_begins_with_a_quote_is_quoted_twice():
     path = Path('"odd".mp4')
     text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, video_encoders.HARDWARE)
-    assert text.endswith(f"location={quoted(str(path))}") and quoted(str(path)).startswith('"\\"\\\\')
+    quoted = gstreamer_quoted(str(path))
+    assert text.endswith(f"location={quoted}") and quoted.startswith('"\\"\\\\')
 
 
 def test_better_quality_takes_more_bits():

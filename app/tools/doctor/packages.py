@@ -78,8 +78,8 @@ def _check_package(package: Package, is_jetson: bool) -> List[Finding]:
 
 def _check_opencv(cv2: Any, is_jetson: bool) -> List[Finding]:
     # Imported here, where OpenCV is known to be installed: both modules need it.
-    from app.capture.gstreamer import opencv_has_gstreamer
     from app.output.display import gui_toolkit
+    from app.text import opencv_has_gstreamer
 
     build = cv2.getBuildInformation()
     findings = []

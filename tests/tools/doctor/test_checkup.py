@@ -218,7 +218,7 @@ def test_of_onnx_runtime_only_what_computes_here_is_named():
 def test_opencv_without_gstreamer_matters_on_a_jetson_only():
     import cv2
 
-    from app.capture.gstreamer import opencv_has_gstreamer
+    from app.text import opencv_has_gstreamer
 
     has = opencv_has_gstreamer(cv2.getBuildInformation())
     for is_jetson in (False, True):
