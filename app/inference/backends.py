@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import statistics
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -27,8 +26,9 @@ PACKAGES = {"tensorrt": "tensorrt", "onnx": "onnxruntime", "openvino": "openvino
 
 MIN_GAIN = 0.1
 """A later candidate must save this share of an earlier one's time, so that noise does not decide."""
-MAX_ROUNDS = 9
-TIME_TO_MEASURE_S = 0.4
+MIN_ROUNDS = 5
+MAX_ROUNDS = 30
+TIME_TO_MEASURE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,17 @@ def example_input(engine: Engine, spec: NetworkSpec) -> Dict[str, np.ndarray]:
     return feeds
 
 
-def median_times_ms(engines: Sequence[Engine], spec: NetworkSpec) -> List[float]:
-    """Runs the engines in turns, so that other load on the machine affects all of them."""
+def min_times_ms(engines: Sequence[Engine], spec: NetworkSpec) -> List[float]:
+    """The shortest run of each engine, which other load on the machine distorts the least. They run in turns."""
     feeds = [example_input(engine, spec) for engine in engines]
     spent: List[List[float]] = [[] for _ in engines]
     end = time.perf_counter() + TIME_TO_MEASURE_S
-    while not spent[0] or (len(spent[0]) < MAX_ROUNDS and time.perf_counter() < end):
+    while len(spent[0]) < MIN_ROUNDS or (len(spent[0]) < MAX_ROUNDS and time.perf_counter() < end):
         for engine, given, times in zip(engines, feeds, spent):
             start = time.perf_counter()
             engine.run(given)
             times.append((time.perf_counter() - start) * 1000)
-    return [statistics.median(times) for times in spent]
+    return [min(times) for times in spent]
 
 
 def fastest(times: Sequence[float]) -> int:
@@ -195,7 +195,7 @@ def _open_fastest(
     candidates = [candidate for name in backends for candidate in _open_candidates(name, spec, failures)]
     if len(candidates) < 2:
         return (candidates[0] if candidates else None), ""
-    times = median_times_ms([candidate.engine for candidate in candidates], spec)
+    times = min_times_ms([candidate.engine for candidate in candidates], spec)
     chosen = candidates[fastest(times)]
     for candidate in candidates:
         if candidate is not chosen:

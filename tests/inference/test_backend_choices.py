@@ -37,7 +37,7 @@ def measurements(monkeypatch):
         measured.append(network.name)
         return [1.0 + row for row in range(len(engines))]
 
-    monkeypatch.setattr(backends, "median_times_ms", times)
+    monkeypatch.setattr(backends, "min_times_ms", times)
     return measured
 
 
