@@ -22,11 +22,11 @@ def test_stages_and_loops_are_measured(completed, tmp_path):
         (("--embedder", "w600k_r50"), "model 'w600k_r50' is missing"),
     ],
 )
-def test_wrong_words_are_told_before_anything_is_made(completed, words, answer):
+def test_invalid_arguments_are_refused_first(completed, words, answer):
     code, out, err = completed("bench", *words)
     assert code == 2 and answer in err and not out
 
 
-def test_figures_that_cannot_be_written_are_told(completed, tmp_path):
+def test_an_unwritable_json_file_is_an_error(completed, tmp_path):
     code, _, err = completed("bench", "--faces", "0", "--frames", "1", "--json", tmp_path / "gone" / "speed.json")
     assert code == 2 and "cannot be written" in err

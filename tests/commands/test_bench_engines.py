@@ -44,7 +44,7 @@ def test_detector_by_size(completed):
         (("--published", "--batch", "7"), "--batch"),
     ],
 )
-def test_wrong_words(answered, config_file, words, answer):
+def test_invalid_arguments(answered, config_file, words, answer):
     code, _, err = answered("bench", "engines", *words, "--config", config_file)
     assert code == 2 and answer in err
 

@@ -38,7 +38,7 @@ def test_program_can_run_here(settings):
     assert any("mobilefacenet runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
 
 
-def test_wrong_settings_are_a_problem_and_the_rest_is_looked_at(settings):
+def test_invalid_settings_are_a_problem_and_the_rest_is_checked(settings):
     sections = by_title(with_onnx(settings), error="config.yaml:3: wrong")
     assert statuses(sections["Settings"]) == [Status.PROBLEM]
     assert Status.OK in statuses(sections["Networks"])
@@ -52,12 +52,12 @@ def test_missing_catalogue_costs_only_its_own_sections(settings):
     assert Status.PROBLEM not in statuses(sections["Cameras"])
 
 
-def test_unknown_model_is_told_beside_the_known_one(settings):
+def test_an_unknown_model_is_reported_with_the_known_one(settings):
     networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
     assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
 
 
-def test_an_entry_that_cannot_be_read_is_told_beside_the_chosen_ones(settings, tmp_path):
+def test_an_invalid_entry_is_reported_with_the_chosen_ones(settings, tmp_path):
     catalog = tmp_path / "catalog.yaml"
     catalog.write_bytes(CATALOG.read_bytes())
     catalog.with_name("my_models.yaml").write_text("mine: {task: detection}\n", encoding="utf-8")
@@ -70,7 +70,7 @@ def test_an_entry_that_cannot_be_read_is_told_beside_the_chosen_ones(settings, t
 @pytest.mark.parametrize(
     ("own", "told"), [("mine:\n  a: 1\n b: 2\n", "not valid YAML"), ("mobilefacenet: {}\n", "mobilefacenet")]
 )
-def test_what_is_wrong_with_ones_own_models_leaves_the_shipped_ones(settings, tmp_path, own, told):
+def test_errors_in_my_models_do_not_affect_the_shipped_ones(settings, tmp_path, own, told):
     for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx"):
         (tmp_path / name).write_bytes(CATALOG.with_name(name).read_bytes())
     (tmp_path / "my_models.yaml").write_text(own, encoding="utf-8")
@@ -109,7 +109,7 @@ def with_attributes(settings, tmp_path, **names):
     return dataclasses.replace(with_onnx(settings, catalog=catalog), attributes=chosen)
 
 
-def test_models_that_tell_attributes_are_looked_at_like_the_others(settings, tmp_path):
+def test_attribute_models_are_checked_like_the_others(settings, tmp_path):
     chosen = with_attributes(settings, tmp_path, gender_age="ages")
     (tmp_path / "ages.fp16.engine").write_bytes(b"engine")
     sections = by_title(chosen)
@@ -129,7 +129,7 @@ def test_a_model_for_another_attribute_is_a_problem(settings, tmp_path):
     assert "for embedding, not for antispoof" in networks.findings[5].text
 
 
-def test_engines_of_another_machine_are_listed_and_never_called_fit(settings, tmp_path):
+def test_engines_of_another_machine_are_listed_and_never_valid(settings, tmp_path):
     catalog = tmp_path / "catalog.yaml"
     catalog.write_bytes(CATALOG.read_bytes())
     engine = EngineFile(
@@ -190,13 +190,13 @@ def test_an_engine_is_valid_when_a_run_would_use_it(settings, tmp_path, tensorrt
     assert finding.advice == (rebuild if precision == "fp32" else "")
 
 
-def test_missing_gallery_is_no_reason_not_to_run(settings, tmp_path):
+def test_a_missing_gallery_is_a_warning(settings, tmp_path):
     gallery = dataclasses.replace(settings.gallery, folder=tmp_path / "gone")
     sections = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))
     assert statuses(sections["Gallery"]) == [Status.WARNING]
 
 
-def test_gallery_is_counted_and_nobody_is_named(settings, people_gallery):
+def test_the_gallery_is_counted_without_names(settings, people_gallery):
     gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
     (finding,) = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))["Gallery"].findings
     assert finding.text.startswith("2 people in 4 photos;")
@@ -210,7 +210,7 @@ def test_package_that_is_missing(monkeypatch):
     assert found["OpenVINO"].status is Status.NOTE
 
 
-def test_of_onnx_runtime_only_what_computes_here_is_named():
+def test_only_usable_providers_of_onnx_runtime_are_listed():
     (finding,) = [found for found in check_packages(is_jetson=False) if "computes on" in found.text]
     assert finding.text.endswith("CPU") and "Azure" not in finding.text
 

@@ -31,7 +31,7 @@ def statuses(findings):
     return [finding.status for finding in findings]
 
 
-def test_machine_that_is_no_jetson(tmp_path):
+def test_a_machine_that_is_not_a_jetson(tmp_path):
     findings = check_board(tmp_path)
     assert Status.PROBLEM not in statuses(findings)
     assert "nv_tegra_release" in findings[-1].text
@@ -53,7 +53,7 @@ def test_unknown_release_is_a_warning(tmp_path, board):
     assert findings[-1].status is Status.WARNING and "28.4.0" in findings[-1].text
 
 
-def test_small_board_without_swap_is_warned(tmp_path, board):
+def test_a_small_board_without_swap_is_a_warning(tmp_path, board):
     board("proc/meminfo", "MemTotal: 7800000 kB\nMemAvailable: 5000000 kB\nSwapTotal: 0 kB\n")
     assert check_memory(True, tmp_path).status is Status.WARNING
     assert check_memory(False, tmp_path).status is Status.OK
@@ -61,7 +61,7 @@ def test_small_board_without_swap_is_warned(tmp_path, board):
     assert check_memory(True, tmp_path).status is Status.OK
 
 
-def test_full_memory_is_warned_of_everywhere(tmp_path, board):
+def test_full_memory_is_a_warning_everywhere(tmp_path, board):
     board("proc/meminfo", "MemTotal: 3900000 kB\nMemAvailable: 200000 kB\nSwapTotal: 8000000 kB\n")
     assert check_memory(False, tmp_path).status is Status.WARNING
 
@@ -115,7 +115,7 @@ def test_jetpack_of_an_unknown_release(release):
     assert jetpack_of(release) is None
 
 
-def test_tensorrt_of_jetpack_4_cannot_be_used_and_need_not():
+def test_tensorrt_of_jetpack_4_is_only_noted():
     assert statuses(check_tensorrt(jetpack_of("32.7.4"))) == [Status.NOTE]
 
 

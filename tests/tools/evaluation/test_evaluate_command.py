@@ -119,7 +119,7 @@ def test_a_folder_without_faces(completed, tmp_path):
         (("label", "--out", "x.txt", "--input-size", "3"), "--input-size: '3'"),
     ],
 )
-def test_mistakes_are_told_at_once(answered, tmp_path, monkeypatch, words, message):
+def test_invalid_arguments_are_refused(answered, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     code, _, err = answered("evaluate", *words, "--images", tmp_path)
     assert code == 2 and message in err

@@ -14,6 +14,6 @@ def catalog_path(tmp_path):
 
 
 @pytest.fixture
-def told():
-    """A list that takes the importer's lines: pass `told.append`."""
+def messages():
+    """A list that takes the importer's lines: pass `messages.append`."""
     return []

@@ -56,17 +56,17 @@ def files_beside(catalog_path):
     return sorted(path.name for path in catalog_path.parent.iterdir())
 
 
-def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, catalog_path, told):
+def test_a_wts_file_becomes_an_embedder_with_the_same_outputs(tmp_path, catalog_path, messages):
     architecture = public_mobilefacenet(64, 6)
     arrays = random_arrays(architecture)
     model = import_file(
-        write_wts(tmp_path / "mine.wts", arrays), catalog_path, ImportOptions(licence="MIT"), told.append
+        write_wts(tmp_path / "mine.wts", arrays), catalog_path, ImportOptions(licence="MIT"), messages.append
     )
     entry = model.entry
     assert (entry.name, entry.task, entry.family, entry.licence) == ("mine", "embedding", "arcface", "MIT")
     assert (entry.crop, entry.dimensions, entry.preprocessing.divisor) == ((96, 112), 64, 128)
     assert any("threshold" in remark for remark in model.remarks)
-    assert any("largest difference" in line for line in told)
+    assert any("largest difference" in line for line in messages)
     images = np.random.default_rng(4).uniform(-1, 1, (2, 3, 112, 96)).astype(np.float32)
     expected = numpy_outputs(architecture, Weights(arrays), images)
     assert largest_difference(expected, run_onnx(entry.verified_file().read_bytes(), images)) < 1e-5
@@ -77,10 +77,12 @@ def test_a_wts_file_becomes_an_embedder_that_answers_like_its_weights(tmp_path, 
     embedder.close()
 
 
-def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told):
-    model = import_file(DETECTOR, catalog_path, ImportOptions(name="found", batch=FREE, size=(320, 320)), told.append)
+def test_anchors_of_a_detector_are_measured(catalog_path, messages):
+    model = import_file(
+        DETECTOR, catalog_path, ImportOptions(name="found", batch=FREE, size=(320, 320)), messages.append
+    )
     assert model.entry.min_sizes == ((10, 20), (32, 64), (128, 256))
-    assert any(line.startswith("anchors: 10/20, 32/64, 128/256, measured") for line in told)
+    assert any(line.startswith("anchors: 10/20, 32/64, 128/256, measured") for line in messages)
     detector = ModelLoader(
         Settings(models=ModelSettings(catalog=catalog_path, detector="found", backend="onnx"))
     ).open_detector()
@@ -89,40 +91,40 @@ def test_a_detector_is_found_with_its_anchors_and_finds_faces(catalog_path, told
     detector.close()
 
 
-def test_a_detector_that_always_computes_several_pictures_says_so(catalog_path, told):
-    model = import_file(DETECTOR, catalog_path, ImportOptions(name="four", batch=4, size=(128, 128)), told.append)
+def test_a_fixed_batch_is_a_remark(catalog_path, messages):
+    model = import_file(DETECTOR, catalog_path, ImportOptions(name="four", batch=4, size=(128, 128)), messages.append)
     assert any(remark.startswith("it always computes 4 pictures") for remark in model.remarks)
 
 
-def test_a_detector_whose_faces_nothing_tells_gets_the_usual_anchors_and_a_warning(tmp_path, catalog_path, told):
+def test_ambiguous_anchors_are_the_usual_ones_with_a_warning(tmp_path, catalog_path, messages):
     path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
-    model = import_file(path, catalog_path, ImportOptions(slope=0.0), told.append)
+    model = import_file(path, catalog_path, ImportOptions(slope=0.0), messages.append)
     assert model.entry.min_sizes == ((16, 32), (64, 128), (256, 512))
-    assert any(line.startswith("anchors:") and "min_sizes" in line for line in told)
+    assert any(line.startswith("anchors:") and "min_sizes" in line for line in messages)
 
 
-def test_a_size_that_the_network_cannot_have_is_refused(catalog_path, told):
+def test_an_impossible_size_is_refused(catalog_path, messages):
     with pytest.raises(ModelError, match=r"200 x 200 pixels[\s\S]*multiples of 32"):
-        import_file(DETECTOR, catalog_path, ImportOptions(name="small", size=(200, 200)), told.append)
+        import_file(DETECTOR, catalog_path, ImportOptions(name="small", size=(200, 200)), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-@pytest.mark.parametrize(("sides", "wish"), [((None, None), (641, 480)), ((480, 641), None)])
-def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_that_do(
-    tmp_path, catalog_path, told, sides, wish
+@pytest.mark.parametrize(("sides", "size"), [((None, None), (641, 480)), ((480, 641), None)])
+def test_a_size_that_does_not_fill_the_grid_is_refused_with_the_nearest_ones(
+    tmp_path, catalog_path, messages, sides, size
 ):
     path = saved(small_scrfd(sides), tmp_path / "net.onnx")
     with pytest.raises(ModelError) as caught:
-        import_file(path, catalog_path, ImportOptions(size=wish), told.append)
+        import_file(path, catalog_path, ImportOptions(size=size), messages.append)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("net.onnx: ") and "641 x 480" in line and "multiples of 32" in line
     assert "--size 640x480 or --size 672x480" in line
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_a_size_that_fills_the_grid_is_taken(tmp_path, catalog_path, told):
+def test_a_size_that_fills_the_grid_is_accepted(tmp_path, catalog_path, messages):
     path = saved(small_scrfd(), tmp_path / "net.onnx")
-    import_file(path, catalog_path, ImportOptions(size=(640, 480)), told.append)
+    import_file(path, catalog_path, ImportOptions(size=(640, 480)), messages.append)
     detector = ModelLoader(
         Settings(models=ModelSettings(catalog=catalog_path, detector="net", backend="onnx"))
     ).open_detector()
@@ -130,9 +132,9 @@ def test_a_size_that_fills_the_grid_is_taken(tmp_path, catalog_path, told):
     detector.close()
 
 
-def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_size(tmp_path, catalog_path, told):
+def test_fixed_batch_and_size_become_dynamic(tmp_path, catalog_path, messages):
     path = saved(small_centerface(), tmp_path / "centerface.onnx")
-    entry = import_file(path, catalog_path, ImportOptions(batch=FREE, size=FREE_SIZE), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(batch=FREE, size=FREE_SIZE), messages.append).entry
     assert (entry.task, entry.family) == ("detection", "centerface")
     shape = onnx.load(str(entry.file)).graph.output[3].type.tensor_type.shape
     assert [dim.dim_value or dim.dim_param for dim in shape.dim] == ["batch", 10, "540_2", "540_3"]
@@ -143,74 +145,74 @@ def test_a_detector_that_was_fixed_to_ten_tiny_pictures_takes_any_number_of_any_
     detector.close()
 
 
-@pytest.mark.parametrize("wishes", [ImportOptions(), ImportOptions(batch=FREE), ImportOptions(size=(48, 48))])
-def test_a_detector_that_sees_too_little_is_refused_with_the_way_out(tmp_path, catalog_path, told, wishes):
+@pytest.mark.parametrize("options", [ImportOptions(), ImportOptions(batch=FREE), ImportOptions(size=(48, 48))])
+def test_a_detector_with_a_tiny_fixed_input_is_refused(tmp_path, catalog_path, messages, options):
     path = saved(small_centerface(), tmp_path / "centerface.onnx")
     with pytest.raises(ModelError, match=r"--size free --batch dynamic"):
-        import_file(path, catalog_path, wishes, told.append)
+        import_file(path, catalog_path, options, messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_a_size_that_an_embedder_cannot_have_is_refused(tmp_path, catalog_path, told):
+def test_an_embedder_with_dynamic_size_is_refused(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="112 x 112"):
-        import_file(path, catalog_path, ImportOptions(size=FREE_SIZE), told.append)
+        import_file(path, catalog_path, ImportOptions(size=FREE_SIZE), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
 @pytest.mark.parametrize(("slope", "operator"), [(0.0, "Relu"), (0.1, "LeakyRelu")])
-def test_the_activation_can_be_said(tmp_path, catalog_path, told, slope, operator):
+def test_the_activation_can_be_chosen(tmp_path, catalog_path, messages, slope, operator):
     path = write_wts(tmp_path / "random.wts", random_arrays(retinaface_on_mobilenet()))
-    entry = import_file(path, catalog_path, ImportOptions(slope=slope), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(slope=slope), messages.append).entry
     kinds = [node.op_type for node in onnx.load(str(entry.file)).graph.node]
     assert (operator == "LeakyRelu") == ("LeakyRelu" in kinds)
 
 
-def test_an_activation_for_a_network_that_has_its_own_is_refused(tmp_path, catalog_path, told):
+def test_activation_is_refused_for_other_architectures(tmp_path, catalog_path, messages):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
     with pytest.raises(ModelError, match="--activation"):
-        import_file(path, catalog_path, ImportOptions(slope=0.1), told.append)
+        import_file(path, catalog_path, ImportOptions(slope=0.1), messages.append)
 
 
-def test_a_checkpoint_is_compared_with_pytorch(tmp_path, catalog_path, told):
+def test_a_checkpoint_is_compared_with_pytorch(tmp_path, catalog_path, messages):
     torch = pytest.importorskip("torch")
     arrays = random_arrays(public_mobilefacenet(64))
     state = {f"module.{name}": torch.from_numpy(array) for name, array in arrays.items()}
     torch.save({"epoch": 3, "net_state_dict": state}, tmp_path / "net.ckpt")
-    entry = import_file(tmp_path / "net.ckpt", catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(tmp_path / "net.ckpt", catalog_path, ImportOptions(), messages.append).entry
     assert entry.crop == (112, 112) and "PyTorch" in entry.notes
 
 
-def test_an_onnx_file_that_needs_no_change_is_taken_byte_for_byte(tmp_path, catalog_path, told):
+def test_an_onnx_file_without_changes_is_copied_byte_for_byte(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "net.onnx")
-    model = import_file(path, catalog_path, ImportOptions(), told.append)
+    model = import_file(path, catalog_path, ImportOptions(), messages.append)
     assert model.entry.file.read_bytes() == path.read_bytes()
     assert any("channels rgb" in remark for remark in model.remarks)
 
 
-def test_a_network_that_scales_inside_is_given_plain_pixels(tmp_path, catalog_path, told):
+def test_a_network_that_scales_its_input_gets_plain_pixels(tmp_path, catalog_path, messages):
     inner = small_embedder()
     nodes = [("Sub", ["pixels", "mean"], ["centred"], {}), ("Mul", ["centred", "factor"], ["input"], {})]
     constants = {"mean": np.float32(127.5), "factor": np.float32(1 / 128)}
     outer = graph(nodes, {"pixels": [1, 3, 112, 112]}, {"input": [1, 3, 112, 112]}, constants)
     joined = onnx.compose.merge_models(outer, inner, io_map=[("input", "input")])
-    entry = import_file(saved(joined, tmp_path / "raw.onnx"), catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(saved(joined, tmp_path / "raw.onnx"), catalog_path, ImportOptions(), messages.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
 
 
-def test_a_file_that_the_catalogue_knows_is_installed_as_what_it_is(tmp_path, catalog_path, told):
+def test_a_file_of_the_catalogue_is_installed_under_its_name(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "downloaded.onnx")
-    import_file(path, catalog_path, ImportOptions(name="temporary"), told.append)
+    import_file(path, catalog_path, ImportOptions(name="temporary"), messages.append)
     mine = catalog_path.with_name("my_models.yaml")
     known = mine.read_text().replace("temporary", "w600k") + "  url: https://example.org/w600k.onnx\n"
     mine.unlink()
     catalog_path.write_text(known, encoding="utf-8")
-    model = import_file(path, catalog_path, ImportOptions(), told.append)
+    model = import_file(path, catalog_path, ImportOptions(), messages.append)
     assert model.entry.name == "w600k" and model.entry.verified_file().name == "w600k.onnx"
     assert not mine.exists()
 
 
-def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path, told):
+def test_a_pack_is_imported_and_the_rest_is_reported(tmp_path, catalog_path, messages):
     three_dimensional = looking_at_faces(192, 3309)
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
         archive.write(saved(small_embedder(), tmp_path / "a.onnx"), "buffalo/w600k_mbf.onnx")
@@ -219,7 +221,7 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
         archive.write(saved(small_scrfd((100, 100)), tmp_path / "c.onnx"), "buffalo/odd.onnx")
         archive.writestr("buffalo/more.pth", b"weights")
         archive.writestr("buffalo/readme.txt", b"text")
-    imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, ImportOptions(), told.append)
+    imported, skipped = import_pack(tmp_path / "pack.zip", catalog_path, ImportOptions(), messages.append)
     assert [model.entry.name for model in imported] == ["w600k_mbf"]
     assert [network.file for network in skipped if network.is_network] == [
         "1k3d68.onnx",
@@ -238,9 +240,9 @@ def test_a_pack_gives_what_can_be_used_and_tells_the_rest(tmp_path, catalog_path
     ("side", "numbers", "task"),
     [(96, 3, "attributes"), (112, 202, "attributes"), (192, 212, "landmarks"), (80, 3, "antispoof")],
 )
-def test_networks_that_look_at_a_found_face_are_recognised(tmp_path, catalog_path, told, side, numbers, task):
+def test_attribute_networks_are_recognised(tmp_path, catalog_path, messages, side, numbers, task):
     model = looking_at_faces(side, numbers)
-    entry = import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), messages.append).entry
     assert (entry.task, entry.crop) == (task, (side, side))
 
 
@@ -259,9 +261,9 @@ def telling_two_kinds(shape, name="mask_probabilities"):
 
 
 @pytest.mark.parametrize("shape", [[1, 224, 224, 3], [1, 112, 112, 3], ["n", 3, 112, 112]])
-def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path, told, shape):
+def test_a_binary_classifier_named_mask_is_a_mask_model(tmp_path, catalog_path, messages, shape):
     path = saved(telling_two_kinds(shape), tmp_path / "net.onnx")
-    model = import_file(path, catalog_path, ImportOptions(batch=FREE), told.append)
+    model = import_file(path, catalog_path, ImportOptions(batch=FREE), messages.append)
     assert (model.entry.task, model.entry.family) == ("attributes", "mask")
     assert model.entry.crop == (shape[2], shape[2])
     assert any("channels bgr" in remark for remark in model.remarks)
@@ -272,15 +274,15 @@ def test_a_network_that_is_called_after_masks_tells_masks(tmp_path, catalog_path
     reader.close()
 
 
-def test_another_network_of_two_kinds_tells_masks_only_if_that_is_said(tmp_path, catalog_path, told):
+def test_other_binary_classifiers_need_the_family_mask(tmp_path, catalog_path, messages):
     path = saved(telling_two_kinds([1, 3, 112, 112], "output"), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="--family mask"):
-        import_file(path, catalog_path, ImportOptions(), told.append)
-    assert import_file(path, catalog_path, ImportOptions(family="mask"), told.append).entry.family == "mask"
+        import_file(path, catalog_path, ImportOptions(), messages.append)
+    assert import_file(path, catalog_path, ImportOptions(family="mask"), messages.append).entry.family == "mask"
 
 
 @pytest.mark.parametrize("numbered", [False, True])
-def test_the_detector_that_tells_masks_is_recognised(tmp_path, catalog_path, told, numbered):
+def test_a_detector_that_predicts_masks_is_recognised(tmp_path, catalog_path, messages, numbered):
     nodes, outputs, constants = [], {}, {}
     for stride in (32, 16, 8):
         for role, channels in (("cls_prob", 4), ("bbox_pred", 8), ("landmark_pred", 20), ("type_prob", 6)):
@@ -289,28 +291,28 @@ def test_the_detector_that_tells_masks_is_recognised(tmp_path, catalog_path, tol
             nodes.append(("Conv", ["data", f"weight {name}"], [name], {"strides": [stride, stride]}))
             outputs[name] = [1, channels, 480 // stride, 640 // stride]
     path = saved(graph(nodes, {"data": [1, 3, 480, 640]}, outputs, constants), tmp_path / "net.onnx")
-    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), messages.append).entry
     assert (entry.family, entry.landmark_scale) == ("retinaface_mxnet", 0.2)
 
 
-def test_a_network_of_no_family_is_refused_with_its_shapes(tmp_path, catalog_path, told):
+def test_an_unknown_family_is_refused_with_the_shapes(tmp_path, catalog_path, messages):
     model = graph([("Relu", ["input"], ["x"], {})], {"input": [1, 5]}, {"x": [1, 5]})
     with pytest.raises(ModelError, match="x 1 x 5"):
-        import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append)
+        import_file(saved(model, tmp_path / "net.onnx"), catalog_path, ImportOptions(), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_a_wrong_family_is_contradicted(tmp_path, catalog_path, told):
+def test_a_wrong_family_is_refused(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match=r"scrfd.* arcface"):
-        import_file(path, catalog_path, ImportOptions(family="scrfd"), told.append)
+        import_file(path, catalog_path, ImportOptions(family="scrfd"), messages.append)
 
 
-def test_a_free_embedder_is_recognised_when_it_is_given_a_size(tmp_path, catalog_path, told):
+def test_a_dynamic_embedder_is_recognised_with_a_size(tmp_path, catalog_path, messages):
     path = saved(small_embedder("n", "side"), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="--size 112x112"):
-        import_file(path, catalog_path, ImportOptions(), told.append)
-    entry = import_file(path, catalog_path, ImportOptions(size=(112, 112)), told.append).entry
+        import_file(path, catalog_path, ImportOptions(), messages.append)
+    entry = import_file(path, catalog_path, ImportOptions(size=(112, 112)), messages.append).entry
     assert (entry.crop, entry.dimensions) == ((112, 112), 64)
 
 
@@ -324,40 +326,42 @@ def with_prelu():
     return model
 
 
-def test_prelu_is_written_in_operations_that_are_fast_without_the_package_onnx(tmp_path, catalog_path, told):
+def test_prelu_is_written_in_operations_that_are_fast_without_the_package_onnx(tmp_path, catalog_path, messages):
     path = saved(with_prelu(), tmp_path / "net.onnx")
-    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), messages.append).entry
     content = entry.verified_file().read_bytes()
     assert b"PRelu" not in content
     images = np.random.default_rng(2).uniform(-1, 1, (1, 3, 112, 112)).astype(np.float32)
     assert largest_difference(run_onnx(path.read_bytes(), images), run_onnx(content, images)) < 1e-6
 
 
-def test_a_file_that_lies_among_the_models_gets_an_entry_and_stays_as_it_is(tmp_path, catalog_path, told):
+def test_a_file_in_the_folder_of_models_is_not_changed(tmp_path, catalog_path, messages):
     path = saved(with_prelu(), catalog_path.with_name("net.onnx"))
     content = path.read_bytes()
     with pytest.raises(ModelError, match="--name"):
-        import_file(path, catalog_path, ImportOptions(batch=FREE), told.append)
-    model = import_file(path, catalog_path, ImportOptions(), told.append)
+        import_file(path, catalog_path, ImportOptions(batch=FREE), messages.append)
+    model = import_file(path, catalog_path, ImportOptions(), messages.append)
     assert model.entry.verified_file() == path and path.read_bytes() == content
     assert any("--name" in remark for remark in model.remarks)
     with pytest.raises(ModelError, match=r"'net'.*--replace"):
-        import_file(path, catalog_path, ImportOptions(), told.append)
-    again = import_file(path, catalog_path, ImportOptions(replace=True, licence="MIT"), told.append)
+        import_file(path, catalog_path, ImportOptions(), messages.append)
+    again = import_file(path, catalog_path, ImportOptions(replace=True, licence="MIT"), messages.append)
     assert again.entry.licence == "MIT" and path.read_bytes() == content
-    other = import_file(path, catalog_path, ImportOptions(name="other"), told.append)
+    other = import_file(path, catalog_path, ImportOptions(name="other"), messages.append)
     assert b"PRelu" not in other.entry.verified_file().read_bytes()
     assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx", "other.onnx"]
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catalog_path, told):
+def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catalog_path, messages):
     described = yaml.safe_load((ROOT / "engines" / "catalog.yaml").read_text(encoding="utf-8"))
     name = "dsfd_retinanet_mobilenet"
     catalog_path.write_text(yaml.safe_dump({name: described[name]}), encoding="utf-8")
     path = write_wts(tmp_path / "RetinaFace_mobilenet025.wts", random_arrays(retinaface_on_mobilenet()))
-    usual = import_file(path, catalog_path, ImportOptions(name="usual", slope=0.1), told.append).entry
-    swapped = import_file(path, catalog_path, ImportOptions(name="swapped", slope=0.1, like=name), told.append).entry
+    usual = import_file(path, catalog_path, ImportOptions(name="usual", slope=0.1), messages.append).entry
+    swapped = import_file(
+        path, catalog_path, ImportOptions(name="swapped", slope=0.1, like=name), messages.append
+    ).entry
     assert (usual.preprocessing.mean, swapped.preprocessing.mean) == ((104, 117, 123), (123, 117, 104))
     assert usual.preprocessing.channels == swapped.preprocessing.channels == "bgr"
 
@@ -394,20 +398,20 @@ def test_a_reader_that_went_away_is_not_taken_for_a_folder_that_cannot_be_writte
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_a_disk_that_is_too_full_is_told_before_anything_is_written(tmp_path, catalog_path, told, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, catalog_path, messages, monkeypatch):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(ModelError, match="needed"):
-        import_file(path, catalog_path, ImportOptions(), told.append)
+        import_file(path, catalog_path, ImportOptions(), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, told, monkeypatch):
+def test_without_onnx_it_says_what_to_install(tmp_path, catalog_path, messages, monkeypatch):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(AppError, match="pip install onnx"):
-        import_file(path, catalog_path, ImportOptions(), told.append)
+        import_file(path, catalog_path, ImportOptions(), messages.append)
 
 
 @pytest.mark.parametrize(
@@ -442,10 +446,10 @@ def test_zip_files_that_are_no_packs_are_refused(tmp_path, members, complaint):
 
 
 @pytest.mark.parametrize("content", [b"hello, this is no network", b"\x08\x07", bytes(100)])
-def test_an_onnx_file_that_is_none_is_refused_as_such(tmp_path, catalog_path, told, content):
+def test_an_invalid_onnx_file_is_refused(tmp_path, catalog_path, messages, content):
     (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"net\.onnx: .*ONNX"):
-        import_file(tmp_path / "net.onnx", catalog_path, ImportOptions(), told.append)
+        import_file(tmp_path / "net.onnx", catalog_path, ImportOptions(), messages.append)
 
 
 def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
@@ -465,47 +469,47 @@ def test_an_interrupted_pack_tells_what_is_installed(tmp_path, catalog_path):
     assert files_beside(catalog_path) == ["catalog.yaml", "first.onnx", "my_models.yaml"]
 
 
-def test_an_activation_for_an_onnx_network_is_refused(tmp_path, catalog_path, told):
+def test_activation_is_refused_for_onnx(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="--activation"):
-        import_file(path, catalog_path, ImportOptions(slope=0.0), told.append)
+        import_file(path, catalog_path, ImportOptions(slope=0.0), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml"]
 
 
-def test_weights_of_another_family_than_is_said_are_refused(tmp_path, catalog_path, told):
+def test_weights_of_another_family_are_refused(tmp_path, catalog_path, messages):
     path = write_wts(tmp_path / "net.wts", random_arrays(public_mobilefacenet(64)))
     with pytest.raises(ModelError, match=r"scrfd.* arcface"):
-        import_file(path, catalog_path, ImportOptions(family="scrfd"), told.append)
+        import_file(path, catalog_path, ImportOptions(family="scrfd"), messages.append)
 
 
-def test_a_family_that_does_not_exist_is_answered_with_those_that_do(tmp_path, catalog_path, told):
+def test_an_unknown_family_name_lists_the_known_ones(tmp_path, catalog_path, messages):
     path = saved(small_embedder(), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match=r"'bogus'.*retinaface.*scrfd.*arcface.*antispoof"):
-        import_file(path, catalog_path, ImportOptions(family="bogus"), told.append)
+        import_file(path, catalog_path, ImportOptions(family="bogus"), messages.append)
 
 
 @pytest.mark.parametrize(("slope", "warned"), [(0.0, True), (0.1, False)])
-def test_an_activation_against_the_measurement_is_warned_of(tmp_path, catalog_path, told, slope, warned):
+def test_an_activation_that_contradicts_the_measurement_is_a_warning(tmp_path, catalog_path, messages, slope, warned):
     path = write_wts(tmp_path / "net.wts", trained_arrays(0.1))
-    import_file(path, catalog_path, ImportOptions(slope=slope), told.append)
-    assert any(line.startswith("warning: ") and "activation" in line for line in told) == warned
+    import_file(path, catalog_path, ImportOptions(slope=slope), messages.append)
+    assert any(line.startswith("warning: ") and "activation" in line for line in messages) == warned
 
 
-def test_mobilefacenet_is_entered_alike_from_onnx_and_from_weights(tmp_path, catalog_path, told):
+def test_mobilefacenet_has_the_same_entry_from_onnx_and_from_weights(tmp_path, catalog_path, messages):
     path = write_wts(tmp_path / "weights.wts", random_arrays(public_mobilefacenet(128, 6)))
-    first = import_file(path, catalog_path, ImportOptions(), told.append).entry
-    second = import_file(first.file, catalog_path, ImportOptions(name="again"), told.append)
+    first = import_file(path, catalog_path, ImportOptions(), messages.append).entry
+    second = import_file(first.file, catalog_path, ImportOptions(name="again"), messages.append)
     assert second.entry.preprocessing == first.preprocessing and first.preprocessing.divisor == 128
     assert second.entry.threshold == first.threshold
     assert any("divisor 128" in remark and str(catalog_path.parent) in remark for remark in second.remarks)
 
 
-def test_all_missing_packages_are_named_at_once(tmp_path, catalog_path, told, monkeypatch):
+def test_all_missing_packages_are_named_at_once(tmp_path, catalog_path, messages, monkeypatch):
     (tmp_path / "net.pth").write_bytes(b"\x80\x02}q\x00.")
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(AppError, match=r"python\S* -m pip install onnx torch\n"):
-        import_file(tmp_path / "net.pth", catalog_path, ImportOptions(), told.append)
+        import_file(tmp_path / "net.pth", catalog_path, ImportOptions(), messages.append)
 
 
 def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
@@ -519,7 +523,7 @@ def test_the_kind_is_told_by_what_is_in_the_file(tmp_path):
         kind_of(tmp_path)
 
 
-def test_what_was_imported_stands_in_the_users_own_catalogue(tmp_path, catalog_path, told):
-    import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, ImportOptions(), told.append)
+def test_imported_models_are_in_my_models(tmp_path, catalog_path, messages):
+    import_file(saved(small_embedder(), tmp_path / "net.onnx"), catalog_path, ImportOptions(), messages.append)
     assert files_beside(catalog_path) == ["catalog.yaml", "my_models.yaml", "net.onnx"]
     assert catalog_path.read_text() == "{}\n" and "net" in read_catalog(catalog_path).entries

@@ -69,21 +69,21 @@ def scrfd_rows(path):
     return path
 
 
-def test_a_file_that_is_called_like_a_known_network_gets_its_facts(tmp_path, shipped_catalog, told):
+def test_a_file_with_the_name_of_a_known_network_gets_its_facts(tmp_path, shipped_catalog, messages):
     model = import_file(
-        embedder(tmp_path / "adaface_ir101_webface12m.onnx"), shipped_catalog, ImportOptions(), told.append
+        embedder(tmp_path / "adaface_ir101_webface12m.onnx"), shipped_catalog, ImportOptions(), messages.append
     )
     entry = model.entry
     assert (entry.name, entry.preprocessing.channels, entry.threshold) == ("adaface_ir101_webface12m", "bgr", 0.4)
     assert entry.licence == "MIT code, research data" and entry.source.startswith("AdaFace")
-    assert any("adaface_ir101_webface12m" in line and MatchedBy.NAME in line for line in told)
+    assert any("adaface_ir101_webface12m" in line and MatchedBy.NAME in line for line in messages)
     assert not any("usual values" in remark for remark in model.remarks)
 
 
-def test_networks_of_one_family_that_differ_in_a_factor_are_told_apart_by_name(tmp_path, shipped_catalog, told):
+def test_networks_that_differ_in_a_factor_are_distinguished_by_name(tmp_path, shipped_catalog, messages):
     for name, scale in (("retinaface_mnet025_v1", 1.0), ("retinaface_mnet025_v2", 0.2)):
         entry = import_file(
-            retinaface_maps(tmp_path / f"{name}.onnx"), shipped_catalog, ImportOptions(), told.append
+            retinaface_maps(tmp_path / f"{name}.onnx"), shipped_catalog, ImportOptions(), messages.append
         ).entry
         assert (entry.name, entry.landmark_scale) == (name, scale)
         assert not entry.commercial_use and entry.licence == "InsightFace, research only"
@@ -92,102 +92,106 @@ def test_networks_of_one_family_that_differ_in_a_factor_are_told_apart_by_name(t
 @pytest.mark.parametrize("kind", ["scrfd_{}_bnkps", "scrfd_{}_gnkps", "det_{}"])
 @pytest.mark.parametrize("size", ["500m", "2.5g", "10g"])
 def test_the_terms_of_insightface_s_detectors_are_told_under_all_their_names(
-    tmp_path, shipped_catalog, told, kind, size
+    tmp_path, shipped_catalog, messages, kind, size
 ):
     path = scrfd_rows(tmp_path / f"{kind.format(size)}.onnx")
-    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), messages.append).entry
     assert entry.name == path.stem.replace(".", "_")
     assert (entry.family, entry.min_score, entry.preprocessing.channels) == ("scrfd", 0.5, "rgb")
     assert entry.licence_text == "InsightFace, research only: NON-COMMERCIAL use only"
     assert entry.source == f"SCRFD-{size.upper()}F with landmarks by InsightFace"
 
 
-def test_a_name_of_insightface_s_says_nothing_of_another_network(tmp_path, shipped_catalog, told):
-    entry = import_file(retinaface_maps(tmp_path / "det_10g.onnx"), shipped_catalog, ImportOptions(), told.append).entry
+def test_a_name_of_insightface_is_ignored_for_another_network(tmp_path, shipped_catalog, messages):
+    entry = import_file(
+        retinaface_maps(tmp_path / "det_10g.onnx"), shipped_catalog, ImportOptions(), messages.append
+    ).entry
     assert (entry.name, entry.family, entry.licence) == ("my_det_10g", "retinaface_mxnet", "unknown")
-    assert any("det_10g" in line and "retinaface_mxnet" in line for line in told)
+    assert any("det_10g" in line and "retinaface_mxnet" in line for line in messages)
 
 
-def test_networks_that_look_alike_but_see_more_of_the_picture_are_told_apart(tmp_path, shipped_catalog, told):
+def test_networks_with_another_crop_margin_are_distinguished(tmp_path, shipped_catalog, messages):
     for name, enlarge in (("minifasnet_v1se", 4), ("anything", 2.7)):
         weights = {"weight": np.ones((3, 3, 1, 1), np.float32)}
         nodes = [("Conv", ["data", "weight"], ["m"], {"strides": [80, 80]}), ("Flatten", ["m"], ["out"], {})]
         onnx.save(graph(nodes, {"data": [1, 3, 80, 80]}, {"out": [1, 3]}, weights), str(tmp_path / f"{name}.onnx"))
-        entry = import_file(tmp_path / f"{name}.onnx", shipped_catalog, ImportOptions(), told.append).entry
+        entry = import_file(tmp_path / f"{name}.onnx", shipped_catalog, ImportOptions(), messages.append).entry
         assert (entry.family, entry.enlarge) == ("antispoof", enlarge)
 
 
-def test_any_name_will_do_if_the_user_says_what_it_is(tmp_path, shipped_catalog, told):
-    wishes = ImportOptions(like="adaface_ir101_webface12m", licence="bought")
-    entry = import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, wishes, told.append).entry
+def test_like_takes_facts_for_a_file_of_any_name(tmp_path, shipped_catalog, messages):
+    options = ImportOptions(like="adaface_ir101_webface12m", licence="bought")
+    entry = import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, options, messages.append).entry
     assert (entry.name, entry.preprocessing.channels) == ("mine", "bgr")
     assert entry.licence == "bought" and entry.commercial_use
 
 
-def test_a_model_that_was_imported_may_tell_of_another_but_not_where_it_came_from(tmp_path, shipped_catalog, told):
+def test_like_an_imported_model_takes_its_facts_but_not_its_source(tmp_path, shipped_catalog, messages):
     path = embedder(tmp_path / "mine.onnx")
-    import_file(path, shipped_catalog, ImportOptions(like="adaface_ir101_webface12m"), told.append)
-    told.clear()
-    model = import_file(path, shipped_catalog, ImportOptions(name="next", like="mine"), told.append)
+    import_file(path, shipped_catalog, ImportOptions(like="adaface_ir101_webface12m"), messages.append)
+    messages.clear()
+    model = import_file(path, shipped_catalog, ImportOptions(name="next", like="mine"), messages.append)
     assert model.entry.preprocessing.channels == "bgr"
-    assert any("mine of my_models.yaml" in line and MatchedBy.USER in line for line in told)
+    assert any("mine of my_models.yaml" in line and MatchedBy.USER in line for line in messages)
     assert not any("Imported from" in remark for remark in model.remarks)
 
 
-def test_the_catalogue_s_own_word_on_a_network_comes_before_a_model_that_was_imported(tmp_path, shipped_catalog, told):
-    import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), told.append)
+def test_the_shipped_catalogue_takes_precedence_over_imported_models(tmp_path, shipped_catalog, messages):
+    import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), messages.append)
     path = embedder(tmp_path / "mine.onnx")
-    entry = import_file(path, shipped_catalog, ImportOptions(like="glintr100"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(like="glintr100"), messages.append).entry
     assert entry.source == read_catalog(shipped_catalog).without_file["glintr100"].source
 
 
-def test_scale_inside_the_network_is_believed_before_the_name(tmp_path, shipped_catalog, told):
+def test_scaling_inside_the_network_takes_precedence_over_the_name(tmp_path, shipped_catalog, messages):
     path = embedder(tmp_path / "glintr100.onnx", scales=True)
-    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), messages.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
     path = embedder(tmp_path / "arcface_r100_v1.onnx", scales=True)
-    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), messages.append).entry
     assert (entry.preprocessing.mean, entry.preprocessing.divisor) == ((0, 0, 0), 1)
 
 
-def test_a_file_that_only_bears_the_name_of_another_network_is_not_taken_for_it(tmp_path, shipped_catalog, told):
-    entry = import_file(embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), told.append).entry
+def test_a_file_with_the_name_of_a_different_network_gets_no_facts(tmp_path, shipped_catalog, messages):
+    entry = import_file(
+        embedder(tmp_path / "glintr100.onnx", 128), shipped_catalog, ImportOptions(), messages.append
+    ).entry
     assert (entry.name, entry.dimensions, entry.licence) == ("my_glintr100", 128, "unknown")
-    assert any("glintr100" in line and "my_glintr100" in line for line in told)
-    assert any("128" in line and "512" in line for line in told)
-    entry = import_file(embedder(tmp_path / "mnet_cov2.onnx"), shipped_catalog, ImportOptions(), told.append).entry
+    assert any("glintr100" in line and "my_glintr100" in line for line in messages)
+    assert any("128" in line and "512" in line for line in messages)
+    entry = import_file(embedder(tmp_path / "mnet_cov2.onnx"), shipped_catalog, ImportOptions(), messages.append).entry
     assert entry.family == "arcface"
 
 
-def test_another_file_under_the_name_of_a_published_one_gets_its_pixels_and_not_its_terms(
-    tmp_path, shipped_catalog, told
+def test_another_file_with_a_published_name_gets_its_preprocessing_but_not_its_licence(
+    tmp_path, shipped_catalog, messages
 ):
-    model = import_file(embedder(tmp_path / "w600k_r50.onnx"), shipped_catalog, ImportOptions(), told.append)
+    model = import_file(embedder(tmp_path / "w600k_r50.onnx"), shipped_catalog, ImportOptions(), messages.append)
     entry = model.entry
     published = read_catalog(shipped_catalog).entries["w600k_r50"]
-    assert any("w600k_r50" in line and "my_w600k_r50" in line for line in told)
+    assert any("w600k_r50" in line and "my_w600k_r50" in line for line in messages)
     assert (entry.name, entry.preprocessing) == ("my_w600k_r50", published.preprocessing)
     assert (entry.licence, entry.source) == ("unknown", "w600k_r50.onnx")
     assert published.notes not in model.remarks and any("threshold" in line for line in model.remarks)
-    assert any("w600k_r50 in the catalogue" in line and "only channels" in line for line in told)
+    assert any("w600k_r50 in the catalogue" in line and "only channels" in line for line in messages)
 
 
-def test_a_published_file_keeps_its_terms_under_any_name(tmp_path, shipped_catalog, told):
+def test_a_published_file_keeps_its_licence_under_any_name(tmp_path, shipped_catalog, messages):
     path = embedder(tmp_path / "mine.onnx")
     content = yaml.safe_load(shipped_catalog.read_text(encoding="utf-8"))
     content["w600k_r50"]["sha256"] = sha256_of(path)
     shipped_catalog.write_text(yaml.safe_dump(content), encoding="utf-8")
-    entry = import_file(path, shipped_catalog, ImportOptions(name="other"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(name="other"), messages.append).entry
     published = read_catalog(shipped_catalog).entries["w600k_r50"]
     assert (entry.name, entry.licence) == ("other", "InsightFace, research only")
     assert (entry.commercial_use, entry.source) == (False, published.source)
     assert (entry.preprocessing, entry.threshold) == (published.preprocessing, published.threshold)
-    assert any("w600k_r50 of the catalogue" in line and MatchedBy.SHA256 in line for line in told)
+    assert any("w600k_r50 of the catalogue" in line and MatchedBy.SHA256 in line for line in messages)
 
 
-def test_a_changed_name_is_told(tmp_path, shipped_catalog, told):
-    import_file(embedder(tmp_path / "mine 2.5.onnx"), shipped_catalog, ImportOptions(), told.append)
-    assert any("mine_2_5" in line for line in told)
+def test_a_changed_name_is_reported(tmp_path, shipped_catalog, messages):
+    import_file(embedder(tmp_path / "mine 2.5.onnx"), shipped_catalog, ImportOptions(), messages.append)
+    assert any("mine_2_5" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -198,28 +202,28 @@ def test_a_changed_name_is_told(tmp_path, shipped_catalog, told):
         ("glintr10", r"has no model 'glintr10'; did you mean 'glintr100'\?"),
     ],
 )
-def test_what_is_said_and_cannot_be_is_refused(tmp_path, shipped_catalog, told, like, complaint):
+def test_contradictions_to_like_are_refused(tmp_path, shipped_catalog, messages, like, complaint):
     with pytest.raises(ModelError, match=complaint):
-        import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, ImportOptions(like=like), told.append)
+        import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, ImportOptions(like=like), messages.append)
     assert [path.name for path in shipped_catalog.parent.iterdir()] == ["catalog.yaml"]
 
 
-def test_a_checkpoint_keeps_its_own_pixels_unless_others_are_said(tmp_path, shipped_catalog, told):
+def test_a_checkpoint_keeps_its_preprocessing_unless_like_is_given(tmp_path, shipped_catalog, messages):
     path = write_wts(tmp_path / "mobilefacenet_112x96.wts", random_arrays(public_mobilefacenet(128, 6)))
-    entry = import_file(path, shipped_catalog, ImportOptions(), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(), messages.append).entry
     assert (entry.threshold, entry.preprocessing.divisor) == (0.28, 128)
     path = write_wts(tmp_path / "retina.wts", random_arrays(retinaface_on_mobilenet()))
-    wishes = ImportOptions(slope=0.0, like="dsfd_retinanet_mobilenet")
-    entry = import_file(path, shipped_catalog, wishes, told.append).entry
+    options = ImportOptions(slope=0.0, like="dsfd_retinanet_mobilenet")
+    entry = import_file(path, shipped_catalog, options, messages.append).entry
     assert (entry.preprocessing.channels, entry.preprocessing.mean) == ("bgr", (123, 117, 104))
 
 
-def test_weights_written_here_never_take_plain_pixels(tmp_path, shipped_catalog, told):
+def test_networks_from_weights_never_take_plain_pixels(tmp_path, shipped_catalog, messages):
     content = yaml.safe_load(shipped_catalog.read_text(encoding="utf-8"))
     content["raw"] = {**content["arcface_r100_v1"], "crop": [96, 112], "dimensions": 128}
     shipped_catalog.write_text(yaml.safe_dump(content), encoding="utf-8")
     path = write_wts(tmp_path / "any.wts", random_arrays(public_mobilefacenet(128, 6)))
-    entry = import_file(path, shipped_catalog, ImportOptions(like="raw"), told.append).entry
+    entry = import_file(path, shipped_catalog, ImportOptions(like="raw"), messages.append).entry
     assert entry.preprocessing.divisor == 128
 
 
@@ -246,6 +250,6 @@ def test_names_are_read_generously_and_not_too_much(stem, name):
     assert (known and known.entry.name) == name
 
 
-def test_a_pack_keeps_its_own_names(tmp_path, shipped_catalog, told):
+def test_a_pack_keeps_its_names(tmp_path, shipped_catalog, messages):
     with pytest.raises(ModelError, match="--like"):
-        import_pack(tmp_path / "pack.zip", shipped_catalog, ImportOptions(like="glintr100"), told.append)
+        import_pack(tmp_path / "pack.zip", shipped_catalog, ImportOptions(like="glintr100"), messages.append)

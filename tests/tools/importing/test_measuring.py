@@ -47,9 +47,9 @@ def planted(side_of, centre, size):
             for column in range(size[0] // stride):
                 offset = np.array(centre) - ((column + 0.5) * stride, (row + 0.5) * stride)
                 for side in sides:
-                    told = offset / (0.1 * side)
-                    loc.append([*told, 0, 0])
-                    landms.append(np.tile(told, 5))
+                    messages = offset / (0.1 * side)
+                    loc.append([*messages, 0, 0])
+                    landms.append(np.tile(messages, 5))
                     conf.append([0, 1] if np.abs(offset).max() < 40 else [1, 0])
     return {"loc": np.array([loc]), "conf": np.array([conf]), "landms": np.array([landms])}
 

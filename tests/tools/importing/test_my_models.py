@@ -193,7 +193,7 @@ def test_a_file_that_is_in_the_way_is_not_overwritten(catalog_path):
         check_name("net", read_catalog(catalog_path), replace=False)
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path):
+def test_an_unwritable_file_is_an_error(tmp_path):
     with pytest.raises(ModelError, match="cannot be written"):
         write_model_file(tmp_path, b"content")
 

@@ -168,7 +168,7 @@ def test_a_newer_opset_is_brought_down_and_so_are_attributes_that_say_nothing():
         (("Reshape", ["input", "shape"], ["x"], {"allowzero": 1}), {"shape": np.array([1, 4], np.int64)}),
     ],
 )
-def test_what_an_old_opset_does_not_have_stays_and_is_told(node, constants):
+def test_operators_missing_in_an_old_opset_keep_the_new_one(node, constants):
     model = newer(node, constants)
     same, remark = with_old_opset(model)
     assert same is model and "TensorRT 8.2" in remark

@@ -182,13 +182,13 @@ def answer_of_mxnets_mobilefacenet(arrays, image):
 
 
 @pytest.mark.parametrize("last", ["pre_fc1_weight", "fc1_weight"], ids=["InsightFace's name", "tensorrtx's name"])
-def test_mxnets_mobilefacenet_answers_like_the_network_that_was_trained(tmp_path, catalog_path, told, last):
+def test_mobilefacenet_from_mxnet_has_the_outputs_of_the_trained_network(tmp_path, catalog_path, messages, last):
     pytest.importorskip("onnx")
     generator = np.random.default_rng(0)
     arrays = mxnets_mobilefacenet(generator)
     stored = {last if name == "pre_fc1_weight" else name: values for name, values in arrays.items()}
     path = write_wts(tmp_path / "arcface-mobilefacenet.wts", stored)
-    entry = import_file(path, catalog_path, ImportOptions(), told.append).entry
+    entry = import_file(path, catalog_path, ImportOptions(), messages.append).entry
     pixels = entry.preprocessing
     assert (entry.family, entry.crop, entry.dimensions) == ("arcface", (112, 112), 128)
     assert (pixels.channels, pixels.mean, pixels.divisor) == ("rgb", (127.5, 127.5, 127.5), 128)
