@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.capture.pictures import read_picture
     from app.errors import AppError, GalleryError, ModelError, OutputError, SettingsError, SourceError
     from app.events.event import Event
-    from app.events.sinks import EventSink
+    from app.events.sinks import EventPublisher, EventSink
     from app.events.stream import EventStream
     from app.gallery.gallery import Added, Gallery, NewPhoto, Refused
     from app.identity.index import PersonIndex
@@ -39,6 +39,7 @@ __all__ = [
     "Annotator",
     "AppError",
     "Event",
+    "EventPublisher",
     "EventSink",
     "EventStream",
     "FaceAttributes",
@@ -76,7 +77,7 @@ _MODULES = {
     "app.capture.pictures": ("read_picture",),
     "app.errors": ("AppError", "GalleryError", "ModelError", "OutputError", "SettingsError", "SourceError"),
     "app.events.event": ("Event",),
-    "app.events.sinks": ("EventSink",),
+    "app.events.sinks": ("EventPublisher", "EventSink"),
     "app.events.stream": ("EventStream",),
     "app.gallery.gallery": ("Added", "Gallery", "NewPhoto", "Refused"),
     "app.identity.index": ("PersonIndex",),

@@ -75,7 +75,7 @@ class Pipeline:
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()
-        self._limits = settings.quality.live_limits()
+        self._limits = settings.quality.video_limits()
         self._trackers: Dict[str, FaceTracker] = defaultdict(
             lambda: FaceTracker(settings.tracking, settings.recognition)
         )

@@ -113,6 +113,13 @@ def test_enrol_and_identify(pictures, tmp_path):
     assert (tmp_path / "new" / "Eileen" / "collins.png").is_file()
 
 
+def test_identify_folder(pictures):
+    folder, gallery = pictures
+    lines = run_example("identify_folder.py", gallery, folder).splitlines()
+    named = {line.split()[0].rsplit("/", 1)[-1]: line for line in lines}
+    assert "Eileen Collins" in named["collins.png"] and "unknown" in named["stranger.png"]
+
+
 def test_process_video(pictures, people_video):
     out = run_example("process_video.py", pictures[1], people_video)
     assert "EVENT enter" in out and "Grace Hopper" in out and "frame 39" in out
@@ -131,6 +138,18 @@ def test_a_source_gives_every_frame_of_a_recording(people_video):
     with open_source(people_video, "tape") as frames:
         indices = [(frame.source, frame.index, frame.live) for frame in frames]
     assert indices == [("tape", index, False) for index in range(40)]
+
+
+def test_a_gallery_that_does_not_exist_is_an_error(recognizer, tmp_path):
+    with pytest.raises(app.GalleryError, match="galery"):
+        app.Gallery.open(tmp_path / "galery", recognizer)
+    with app.Gallery.open(tmp_path / "galery", recognizer, create=True) as gallery:
+        assert len(gallery.index) == 0
+
+
+def test_the_public_names_are_documented():
+    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    assert [name for name in app.__all__ if not name.startswith("__") and f"`{name}" not in page] == []
 
 
 def test_a_source_that_cannot_be_read_raises(tmp_path):

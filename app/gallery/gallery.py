@@ -19,9 +19,10 @@ from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
+from app.files import make_folder
 from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name
-from app.gallery.folder import GalleryFolder
+from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import examine_photo
 from app.network_thread import NetworkThread, Priority, ShutDownError
@@ -108,8 +109,14 @@ class Gallery:
         self.index = self.people.index()
 
     @classmethod
-    def open(cls, folder: Union[str, Path], recognizer: Recognizer, settings: Optional[Settings] = None) -> Gallery:
-        """The people in a folder of photos, which is created if it does not exist; with default limits for photos.
+    def open(
+        cls,
+        folder: Union[str, Path],
+        recognizer: Recognizer,
+        settings: Optional[Settings] = None,
+        create: bool = False,
+    ) -> Gallery:
+        """The people in a folder of photos. With `create`, a folder that does not exist is made; else it is an error.
 
         Example:
             >>> with Recognizer.from_settings() as recognizer, Gallery.open(tempfile.mkdtemp(), recognizer) as gallery:
@@ -117,7 +124,9 @@ class Gallery:
             'unreadable'
         """
         settings = settings or Settings()
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        if create:
+            make_folder(Path(folder))
+        require_folder(Path(folder))
         opened = cls(replace(settings, gallery=replace(settings.gallery, folder=Path(folder))), recognizer)
         opened.load()
         return opened

@@ -1,8 +1,9 @@
 """Quality gates: which faces are good enough to be compared, or to be enrolled from a photo.
 
 A gate is a function that takes the measured quality of a face and the limits, and returns a reason to reject the face
-or None. The same gates apply to live faces and to photos, with different limits. To add one, write the function, add
-it to `GATES`, and add its reason (`app/types.py`) and its limit (`QualityLimits` in `app/settings/schema.py`).
+or None. The same gates apply to faces in videos and in photos, with different limits. To add one, write the function
+and add it to `GATES`, its reason to `Reason` (`app/types.py`), and its limit to `QualityLimits` and, with a default, to
+`QualitySettings` (`app/settings/schema.py`).
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ _MIN_TEXT_PX = 12
 _MIN_LIVE = 0.5
 _GAZE_LENGTH = 1.5
 """In distances between the eyes, for a face in full profile."""
-_NOT_COMPARED_WORDS = {Reason.TOO_SMALL: "too far away", Reason.NOT_COMPARED_YET: "checking"}
+_LABELS = {Reason.TOO_SMALL: "too far away", Reason.NOT_COMPARED_YET: "checking"}
+"""Short words for faces that were not compared, instead of the reason."""
 _REASONS = {
     Reason.MATCHED: "clear match",
     Reason.BELOW_THRESHOLD: "not similar enough",
@@ -151,12 +152,16 @@ def label_texts(match: Match) -> Tuple[str, str]:
     """The text at a face: the name, and in lighter letters the similarity."""
     if match.name is not None:
         return shortened_name(match.name), f"{match.similarity:.2f}"
-    return _NOT_COMPARED_WORDS.get(match.reason, "unknown"), ""
+    return "unknown" if match.reason.compared else _LABELS.get(match.reason, reason_text(match.reason)), ""
+
+
+def reason_text(reason: Reason) -> str:
+    return _REASONS.get(reason, str(reason).replace("_", " "))
 
 
 def why_lines(match: Match) -> List[str]:
     """Why a face has its name or none: the reason, and the nearest people with their similarities."""
-    reason = _REASONS.get(match.reason, str(match.reason).replace("_", " "))
+    reason = reason_text(match.reason)
     if not match.reason.compared or match.nearest is None:
         return [reason]
     lines = [reason]

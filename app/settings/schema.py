@@ -7,7 +7,7 @@ options of the command line, the checks and the table of `--show-settings` are a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union, get_type_hints
 
@@ -133,7 +133,10 @@ class GallerySettings:
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits of the quality gates (`app/identity/gates.py`). The defaults let every face pass."""
+    """Limits of the quality gates (`app/identity/gates.py`). The defaults let every face pass.
+
+    `QualitySettings` gives them values: a setting `NAME` for faces in videos, `photo_NAME` for photos.
+    """
 
     min_score: float = 0.0
     min_face_px: float = 0.0
@@ -160,16 +163,19 @@ class QualitySettings:
         20.0, "minimum sharpness of a face in a photo (variance of the Laplacian)", minimum=0, maximum=10000
     )
 
-    def live_limits(self) -> QualityLimits:
-        return QualityLimits(min_face_px=self.min_face_px)
+    def video_limits(self) -> QualityLimits:
+        """Each setting with the name of a limit is that limit; a limit without a setting lets every face pass."""
+        return self._limits("")
 
     def photo_limits(self, default_min_score: float) -> QualityLimits:
-        """`default_min_score` is the detector's own."""
-        return QualityLimits(
-            min_score=default_min_score if self.photo_min_score is None else self.photo_min_score,
-            min_face_px=self.photo_min_face_px,
-            min_sharpness=self.photo_min_sharpness,
+        """The same for settings with `photo_` before the name. `default_min_score` is the detector's own."""
+        return replace(
+            self._limits("photo_"), **({"min_score": default_min_score} if self.photo_min_score is None else {})
         )
+
+    def _limits(self, prefix: str) -> QualityLimits:
+        values = {limit.name: getattr(self, prefix + limit.name, None) for limit in fields(QualityLimits)}
+        return QualityLimits(**{name: value for name, value in values.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ def test_without_limits_every_face_passes():
 
 
 def test_a_gate_is_a_function_that_can_be_added(monkeypatch):
-    def turned_away(quality, row, limits):
-        return Reason.NOT_COMPARED_YET if abs(quality.yaw[row]) > 40 else None
+    def cut_off(quality, row, limits):
+        return Reason.NOT_COMPARED_YET if quality.cut_off[row] else None
 
-    faces = quality(yaw=[-60.0, 10.0], size_px=[100.0, 10.0])
-    monkeypatch.setattr(gates, "GATES", (*gates.GATES, turned_away))
+    faces = quality(cut_off=[True, False], size_px=[100.0, 10.0])
+    monkeypatch.setattr(gates, "GATES", (*gates.GATES, cut_off))
     assert rejections(faces, LIMITS) == [Reason.NOT_COMPARED_YET, Reason.TOO_SMALL]
