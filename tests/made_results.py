@@ -26,14 +26,15 @@ def frame(index=0, *, source="front", position=None, captured_at=None, continues
     )
 
 
-def result(made_frame=None, boxes=(), matches=(), tracks=(), latency_s=0.01):
+def result(made_frame=None, boxes=(), matches=(), tracks=(), latency_s=0.01, track_ids=None):
+    """Without `track_ids`, the faces have no tracks, and the tracks are hidden."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     return FrameResult(
         frame=frame() if made_frame is None else made_frame,
         faces=Faces(boxes, np.ones(len(boxes), np.float32), np.repeat(middles[:, None], 5, axis=1)),
         matches=tuple(matches),
-        track_ids=(NO_TRACK,) * len(boxes),
+        track_ids=tuple(track_ids or (NO_TRACK,) * len(boxes)),
         tracks=tuple(tracks),
         latency_s=latency_s,
     )

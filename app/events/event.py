@@ -6,11 +6,11 @@ import enum
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 from app.types import NO_ATTRIBUTES, FaceAttributes, Match
 
-SCHEMA = 2
+SCHEMA = 3
 """Grows when a field of the JSON form changes its meaning or disappears. New fields may come at any time."""
 
 
@@ -44,7 +44,7 @@ class Event:
     kind: EventKind
     channel: str
     frame: int
-    """Index of the frame in which it was noticed."""
+    """Index of the frame that shows it; LEFT: of the last frame in which the face was seen."""
     time: float
     """When that frame arrived, in seconds since the epoch."""
     position: Optional[float]
@@ -55,13 +55,15 @@ class Event:
     match: Match
     box: Tuple[int, int, int, int]
     """Where the face was last seen: x1 y1 x2 y2 in the frame's pixels."""
+    first_seen: float
+    """On the clock of the source, like `Track.first_seen`."""
     attributes: FaceAttributes = NO_ATTRIBUTES
     previous_name: Optional[str] = None
     """IDENTIFIED: the name before this one."""
     left_reason: Optional[LeftReason] = None
     """LEFT: why."""
-    duration_s: Optional[float] = None
-    """LEFT: from first to last seen."""
+    last_seen: Optional[float] = None
+    """LEFT: on the clock of the source."""
 
     def as_json(self) -> Dict[str, Any]:
         """The JSON form, in the documented order of fields."""
@@ -90,9 +92,15 @@ class Event:
         }
         if self.kind is EventKind.IDENTIFIED:
             record["previous_name"] = self.previous_name
-        if self.kind is EventKind.LEFT:
-            record["duration_s"] = _rounded(self.duration_s, 3)
+        record["first_seen"] = self._source_time(self.first_seen)
+        if self.last_seen is not None:
+            record["last_seen"] = self._source_time(self.last_seen)
+            record["duration_s"] = _rounded(max(0.0, self.last_seen - self.first_seen), 3)
         return record
+
+    def _source_time(self, seconds: float) -> Union[str, float, None]:
+        """Like `time` for a live source, like `position` for a recording."""
+        return iso_time(seconds) if self.position is None else _rounded(seconds, 3)
 
 
 def attribute_fields(attributes: FaceAttributes) -> Dict[str, Any]:

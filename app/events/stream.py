@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from app.events.event import Event, EventKind, LeftReason
 from app.types import FrameResult, Track
@@ -17,51 +16,55 @@ class EventStream:
 
     def __init__(self) -> None:
         self._sequence = 0
-        self._last: Dict[str, _Moment] = {}
+        self._present: Dict[str, Dict[int, _Present]] = {}
+        """By channel and track."""
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
-        previous = self._last.get(frame.source)
-        moment = _Moment(frame.source, frame.index, frame.captured_at, frame.position, frame.file, result.tracks)
-        self._last[frame.source] = moment
-        return self._events(moment, changes(previous.tracks if previous else (), result.tracks))
+        now = _Moment(frame.index, frame.captured_at, frame.position, frame.file)
+        before = self._present.get(frame.source, {})
+        visible = set(result.track_ids)
+        present = {
+            track.id: _Present(track, now if track.id in visible or track.id not in before else before[track.id].seen)
+            for track in result.tracks
+        }
+        self._present[frame.source] = present
+        happened = changes([known.track for known in before.values()], result.tracks)
+        return [
+            self._event(frame.source, change, before[change.track.id].seen if change.kind is EventKind.LEFT else now)
+            for change in happened
+        ]
 
     def close(self) -> List[Event]:
         """The run has ended: everybody who was still there leaves."""
-        moments, self._last = self._last, {}
+        channels, self._present = self._present, {}
         return [
-            event
-            for moment in moments.values()
-            for event in self._events(
-                moment, (Change(EventKind.LEFT, track, left_reason=LeftReason.RUN_ENDED) for track in moment.tracks)
-            )
+            self._event(channel, Change(EventKind.LEFT, track, left_reason=LeftReason.RUN_ENDED), seen)
+            for channel, present in channels.items()
+            for track, seen in present.values()
         ]
 
-    def _events(self, moment: _Moment, happened: Iterator[Change]) -> List[Event]:
-        events = []
-        for kind, track, previous_name, left_reason in happened:
-            self._sequence += 1
-            x1, y1, x2, y2 = (round(float(side)) for side in track.box)
-            left = kind is EventKind.LEFT
-            events.append(
-                Event(
-                    sequence=self._sequence,
-                    kind=kind,
-                    channel=moment.channel,
-                    frame=moment.frame,
-                    time=moment.captured_at,
-                    position=moment.position,
-                    file=moment.file,
-                    track=track.id,
-                    match=track.match,
-                    box=(x1, y1, x2, y2),
-                    attributes=track.attributes,
-                    previous_name=previous_name,
-                    left_reason=left_reason,
-                    duration_s=max(0.0, track.last_seen - track.first_seen) if left else None,
-                )
-            )
-        return events
+    def _event(self, channel: str, change: Change, moment: _Moment) -> Event:
+        self._sequence += 1
+        track = change.track
+        x1, y1, x2, y2 = (round(float(side)) for side in track.box)
+        return Event(
+            sequence=self._sequence,
+            kind=change.kind,
+            channel=channel,
+            frame=moment.frame,
+            time=moment.captured_at,
+            position=moment.position,
+            file=moment.file,
+            track=track.id,
+            match=track.match,
+            box=(x1, y1, x2, y2),
+            first_seen=track.first_seen,
+            attributes=track.attributes,
+            previous_name=change.previous_name,
+            left_reason=change.left_reason,
+            last_seen=track.last_seen if change.kind is EventKind.LEFT else None,
+        )
 
 
 class Change(NamedTuple):
@@ -89,13 +92,17 @@ def changes(previous: Sequence[Track], current: Sequence[Track]) -> Iterator[Cha
             yield Change(EventKind.IDENTIFIED, track, previous_name)
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """What is kept of a channel's last result: everything but its picture."""
+class _Moment(NamedTuple):
+    """What is kept of a frame: everything but its picture."""
 
-    channel: str
     frame: int
     captured_at: float
     position: Optional[float]
     file: Optional[str]
-    tracks: Tuple[Track, ...]
+
+
+class _Present(NamedTuple):
+    """Somebody who is there, and the frame in which the face was last seen."""
+
+    track: Track
+    seen: _Moment

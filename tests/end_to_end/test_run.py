@@ -106,6 +106,7 @@ def test_a_folder_of_pictures_is_processed_despite_a_broken_one(completed, portr
         ("album/10 hopper.png", "Grace Hopper"),
         ("album/11 grey.png", None),
     ]
+    assert [(event["file"], event["name"]) for event in events if event["event"] == "left"] == entered
 
 
 def test_a_source_that_does_not_open_is_named_and_the_others_continue(completed, people_video, people_gallery):

@@ -22,6 +22,7 @@ ENTER = Event(
     track=7,
     match=ANN,
     box=(10, 21, 30, 40),
+    first_seen=0.0,
 )
 
 
@@ -48,6 +49,7 @@ def test_every_field_of_an_enter_event():
         "runner_up_similarity": 0.3123,
         "box": [10, 21, 30, 40],
         "reason": "matched",
+        "first_seen": 0.0,
     }
 
 
@@ -76,9 +78,21 @@ def test_a_number_that_json_does_not_have_is_null(number):
 def test_identified_and_left_have_fields_of_their_own():
     identified = record(kind=EventKind.IDENTIFIED, previous_name="Eve")
     assert identified["previous_name"] == "Eve" and "duration_s" not in identified
-    left = record(kind=EventKind.LEFT, left_reason=LeftReason.RUN_ENDED, duration_s=2.00049)
-    assert (left["reason"], left["duration_s"]) == ("run_ended", 2.0)
+    left = record(kind=EventKind.LEFT, left_reason=LeftReason.RUN_ENDED, first_seen=1.0, last_seen=3.00049)
+    assert (left["reason"], left["first_seen"], left["last_seen"], left["duration_s"]) == ("run_ended", 1.0, 3.0, 2.0)
     assert "previous_name" not in left
+
+
+def test_live_visits_have_dates_and_those_of_recordings_have_positions():
+    times = {"kind": EventKind.LEFT, "first_seen": 1_800_000_000.25, "last_seen": 1_800_000_001.75}
+    live, recorded = record(position=None, **times), record(**times)
+    assert (live["first_seen"], live["last_seen"]) == ("2027-01-15T08:00:00.250Z", "2027-01-15T08:00:01.750Z")
+    assert (recorded["first_seen"], recorded["last_seen"]) == (1_800_000_000.25, 1_800_000_001.75)
+    assert live["duration_s"] == recorded["duration_s"] == 1.5
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_duration():
+    assert record(kind=EventKind.LEFT, first_seen=9.0, last_seen=3.0)["duration_s"] == 0.0
 
 
 def test_the_file_is_a_field_only_for_pictures():
@@ -115,7 +129,7 @@ def test_every_field_and_reason_is_documented():
     documented = set(re.findall(r"`([a-z_0-9]+)`", page))
     fields = {
         *record(kind=EventKind.IDENTIFIED, file="1.jpg"),
-        *record(kind=EventKind.LEFT, left_reason=LeftReason.GONE, duration_s=1.0),
+        *record(kind=EventKind.LEFT, left_reason=LeftReason.GONE, last_seen=1.0),
     }
     assert fields <= documented
     assert {str(value) for value in (*Reason, *LeftReason, *EventKind)} <= documented

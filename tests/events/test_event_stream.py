@@ -39,13 +39,19 @@ def test_departures_are_reported_before_arrivals():
     assert happened([track(1), track(2)], [track(2), track(3)]) == [("left", 1, None), ("enter", 3, None)]
 
 
-def test_a_visit_is_three_events():
+def seen(made_frame, *tracks, hidden=()):
+    """A result in which the faces of `tracks` are visible."""
+    ids, boxes, matches = zip(*((one.id, one.box, one.match) for one in tracks)) if tracks else ((), (), ())
+    return result(made_frame, boxes, matches, [*tracks, *hidden], track_ids=ids)
+
+
+def test_a_visit_is_three_events_and_the_last_one_is_where_the_face_was_last_seen():
     enter, identified, left = events_of(
         [
             result(frame(0, position=0.0, captured_at=100.0)),
-            result(frame(1, position=0.04, captured_at=100.5), tracks=[track(7, NOT_COMPARED_YET)]),
-            result(frame(2, position=0.08, captured_at=101.0), tracks=[track(7, ANN, last_seen=0.08)]),
-            result(frame(3, position=0.12, captured_at=101.5), tracks=[track(7, ANN, first_seen=0.04, last_seen=0.12)]),
+            seen(frame(1, position=0.04, captured_at=100.5), track(7, NOT_COMPARED_YET, first_seen=0.0)),
+            seen(frame(2, position=0.08, captured_at=101.0), track(7, ANN, (1, 2, 3, 4), last_seen=0.08)),
+            seen(frame(3, position=0.12, captured_at=101.5), hidden=[track(7, ANN, (1, 2, 3, 4), last_seen=0.08)]),
             result(frame(4, position=0.16, captured_at=102.0)),
         ]
     )
@@ -53,8 +59,26 @@ def test_a_visit_is_three_events():
     assert (enter.kind, enter.frame, enter.time, enter.position) == (EventKind.ENTER, 1, 100.5, 0.04)
     assert (enter.channel, enter.track, enter.match, enter.box) == ("front", 7, NOT_COMPARED_YET, (10, 21, 30, 40))
     assert (identified.kind, identified.match, identified.previous_name) == (EventKind.IDENTIFIED, ANN, None)
-    assert (left.kind, left.frame, left.match, left.left_reason) == (EventKind.LEFT, 4, ANN, LeftReason.GONE)
-    assert round(left.duration_s, 6) == 0.08
+    assert (left.kind, left.frame, left.time, left.position) == (EventKind.LEFT, 2, 101.0, 0.08)
+    assert (left.match, left.left_reason, left.box) == (ANN, LeftReason.GONE, (1, 2, 3, 4))
+    assert (left.first_seen, left.last_seen) == (0.0, 0.08)
+
+
+def test_who_left_is_reported_in_his_own_picture_and_not_in_the_next_one():
+    """A user read `left` and got 18 wrong names for 63 photos."""
+    pictures = [frame(i, continues=False, file=f"{i}.jpg", captured_at=100.0 + i) for i in range(3)]
+    eve = Match("Eve", Reason.MATCHED, 0.7)
+    events = events_of(
+        [seen(pictures[0], track(1, ANN), track(2, STRANGER)), seen(pictures[1], track(3, eve)), seen(pictures[2])]
+    )
+    left = [(event.match.name, event.file, event.frame) for event in events if event.kind is EventKind.LEFT]
+    assert left == [("Ann", "0.jpg", 0), (None, "0.jpg", 0), ("Eve", "1.jpg", 1)]
+
+
+def test_at_the_end_of_the_run_too():
+    ann = track(1, ANN)
+    *_, left = events_of([seen(frame(1), ann), seen(frame(2), ann), seen(frame(3), hidden=[ann])])
+    assert (left.kind, left.frame, left.left_reason) == (EventKind.LEFT, 2, LeftReason.RUN_ENDED)
 
 
 def test_channels_do_not_mix_though_their_track_numbers_are_the_same():
