@@ -201,7 +201,8 @@ class SinkQueue:
                 self._changed.wait_for(lambda: self._close_by is not None, pause_s)
                 return True
             left_s = self._close_by - time.monotonic()
-            self._changed.wait_for(lambda: False, min(pause_s, max(0.0, left_s)))
+            # Short pauses at the end: after a long one there would be no time for another attempt.
+            self._changed.wait_for(lambda: False, min(pause_s, self._retry_first_s, max(0.0, left_s)))
             return left_s > 0
 
 

@@ -179,6 +179,21 @@ def test_the_end_of_the_run_wakes_a_sink_that_waits_to_try_again():
     assert broker.sequence == [1, 2, 3] and queue.problem is None
 
 
+def test_at_the_end_of_the_run_a_sink_is_tried_more_than_once():
+    broker = Broker()
+    broker.up.clear()
+    queue = SinkQueue(broker, retry_first_s=0.01, retry_max_s=PATIENT_S, flush_s=PATIENT_S)
+    queue.put(events(1)[0])
+    # By now the pauses have become as long as the end of the run would wait.
+    until(lambda: broker.attempts >= 6)
+    queue.begin_close()
+    attempts = broker.attempts
+    until(lambda: broker.attempts >= attempts + 3)
+    broker.up.set()
+    queue.close()
+    assert queue.written == 1 and queue.problem is None
+
+
 @pytest.mark.parametrize("way", ["fails", "hangs"])
 def test_the_end_of_the_run_waits_for_a_bounded_time(way):
     broker = Broker()
