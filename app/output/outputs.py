@@ -5,6 +5,7 @@ An output that fails is dropped with one error message; everything else continue
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import threading
@@ -263,16 +264,21 @@ class Outputs:
     def close(self) -> None:
         """Closes all of them, even if one fails."""
         outputs, self._outputs, self._working, self._interactive = self._outputs, [], [], []
-        for output in outputs:
-            try:
-                output.close()
-            except (OutputError, OSError) as error:
-                self._dropped.append(f"{output.name}: {error}")
-                logger.error("%s could not be completed: %s", output.name, error)
+        # An ExitStack closes the others also after a bug in one of them, and raises its error at the end.
+        with contextlib.ExitStack() as stack:
+            for output in reversed(outputs):
+                stack.callback(self._close, output)
         for output in outputs:
             if isinstance(output, FileOutput):
                 self._dropped.extend(output.lost)
                 self._written.extend(output.written)
+
+    def _close(self, output: Output) -> None:
+        try:
+            output.close()
+        except (OutputError, OSError) as error:
+            self._dropped.append(f"{output.name}: {error}")
+            logger.error("%s could not be completed: %s", output.name, error)
 
     @property
     def lost(self) -> Tuple[str, ...]:

@@ -176,6 +176,18 @@ class Interactive(Collector):
         return control
 
 
+def test_all_outputs_are_closed_even_after_a_bug_in_one_of_them():
+    class Unclosable(Collector):
+        def close(self):
+            raise ValueError("a bug")
+
+    others = [Collector(), Collector()]
+    outputs = Outputs([others[0], Unclosable(), others[1]])
+    with pytest.raises(ValueError, match="a bug"):
+        outputs.close()
+    assert [other.closed for other in others] == [1, 1]
+
+
 def test_stop_has_precedence_over_pause_and_pause_over_run():
     first = Interactive(Control.RUN, Control.PAUSE, Control.STOP, Control.RUN)
     second = Interactive(Control.RUN, Control.RUN, Control.PAUSE, Control.PAUSE)
