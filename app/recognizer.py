@@ -154,6 +154,8 @@ class Recognizer:
             detector = opened.enter_context(contextlib.closing(loader.open_detector()))
             embedder = opened.enter_context(contextlib.closing(loader.open_embedder()))
             attributes = loader.open_attributes(detector.predicts_masks) if with_attributes else None
+            if attributes is not None:
+                opened.callback(attributes.close)
             recognizer = cls(
                 detector,
                 embedder,

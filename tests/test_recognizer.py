@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from shipped import CATALOG
 
+from app.errors import ModelError
 from app.identity.index import PersonIndex
 from app.inference.onnx import OnnxEngine
 from app.models.loading import ModelLoader
 from app.recognizer import Recognizer, StageTimer
 from app.settings import AttributeSettings, DetectionSettings, ModelSettings, RecognitionSettings, Settings
 from app.types import Reason
+from app.vision.attribute_models import AttributeModels
+from app.vision.detector import FaceDetector
+from app.vision.embedder import FaceEmbedder
+from app.vision.face_network import FaceNetwork
+from app.vision.retinaface import RetinaFace
 
 MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 
@@ -119,6 +125,20 @@ def test_attributes_are_read_only_where_they_are_wanted_or_come_with_the_detecto
     assert not plain.open_attributes(detector_predicts_masks=True).head_pose
     with Recognizer.from_loader(wanting, with_attributes=False) as recognizer:
         assert recognizer.attribute_models is None
+
+
+def test_everything_is_closed_when_the_networks_cannot_be_warmed_up(monkeypatch):
+    def fail(recognizer, frame_size):
+        raise ModelError("out of memory")
+
+    closed = []
+    monkeypatch.setattr(Recognizer, "warm_up", fail)
+    for kind in (FaceDetector, FaceNetwork, AttributeModels):
+        monkeypatch.setattr(kind, "close", lambda opened: closed.append(type(opened)))
+    loader = ModelLoader(Settings(models=MODELS, attributes=AttributeSettings(head_pose=True)))
+    with pytest.raises(ModelError, match="out of memory"):
+        Recognizer.from_loader(loader)
+    assert set(closed) == {RetinaFace, FaceEmbedder, AttributeModels}
 
 
 def test_the_catalogue_and_each_model_are_read_once(monkeypatch):
