@@ -23,12 +23,9 @@ def photos_by_person(folder: Path) -> Dict[str, List[Path]]:
 
 
 def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
-    """Writes a photo into the person's folder and returns its path. Existing files are never replaced.
-
-    Of `filename`, which may come from another machine, only the last part is used, without leading dots.
-    """
+    """Writes a photo into the person's folder and returns its path. Existing files are never replaced."""
     home = folder / person_folder(folder, person)
-    filename = PurePosixPath(filename.replace("\\", "/").replace("\0", "_")).name.lstrip(".")
+    filename = plain_filename(filename)
     target = home / filename
     number = 1
     while target.exists():
@@ -40,6 +37,11 @@ def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
     except OSError as error:
         raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
     return target
+
+
+def plain_filename(filename: str) -> str:
+    """The last part of a name, which may come from another machine, without leading dots."""
+    return PurePosixPath(filename.replace("\\", "/").replace("\0", "_")).name.lstrip(".")
 
 
 def remove_photos(folder: Path, person: str) -> List[Path]:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
@@ -21,7 +22,7 @@ from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
 from app.files import make_folder
 from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
-from app.gallery.files import add_photo, display_name
+from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import examine_photo
@@ -93,11 +94,11 @@ class Gallery:
         recognizer: Recognizer,
         networks: Optional[NetworkThread] = None,
     ) -> None:
-        """`networks` is the thread on which `recognizer` may be used; default: the one that makes this object."""
+        """`networks` is the thread on which `recognizer` may be used; default: the thread that calls a method."""
         self._settings = settings.gallery
         self._limits = settings.quality.photo_limits(recognizer.photo_score)
         self._recognizer = recognizer
-        self._networks = networks or NetworkThread()
+        self._networks = networks
         fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits}"
         self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
         self._closing = threading.Event()
@@ -147,10 +148,8 @@ class Gallery:
         except SourceError as error:
             return PhotoFinding(Reason.UNREADABLE, message=str(error).partition(": ")[2])
         rotated = header is not None and header.orientation != UPRIGHT
-        return self._networks.call(
-            lambda: examine_photo(picture, self._recognizer, self._limits, rotated_by_exif=rotated),
-            Priority.ENROLMENT,
-        )
+        work = partial(examine_photo, picture, self._recognizer, self._limits, rotated_by_exif=rotated)
+        return work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
 
     def add(self, name: str, photo: Union[str, Path, NewPhoto]) -> AddResult:
         """Copies a photo of a person into the gallery, if it is good enough and not there already.
@@ -186,7 +185,7 @@ class Gallery:
             own = duplicate.person == person
             reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO
             return Refused(person, reason, duplicate_of=duplicate)
-        if PurePath(photo.filename.lstrip(".")).suffix.lower() in PICTURE_SUFFIXES:
+        if PurePath(plain_filename(photo.filename)).suffix.lower() in PICTURE_SUFFIXES:
             finding = self.examine(photo.data)
         else:
             finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PICTURE_SUFFIXES)}")
@@ -203,7 +202,9 @@ class Gallery:
         return [*self._folder.problems, *(warning.message for warning in warnings)]
 
     def watch(self) -> None:
-        """Checks the folder for changes from now on, until `close`."""
+        """Checks the folder for changes from now on, until `close`. Needs the thread of the networks."""
+        if self._networks is None:
+            raise ValueError("Gallery.watch needs `networks`: the watching thread may not use the recognizer itself")
         if self._settings.reload_every_s > 0:
             self._watcher = threading.Thread(target=self._watch, name="gallery", daemon=True)
             self._watcher.start()

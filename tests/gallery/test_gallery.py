@@ -215,6 +215,27 @@ def test_an_unusable_photo_is_refused_with_its_finding(gallery, settings, filena
     assert not (settings.gallery.folder / "Ann").exists()
 
 
+def test_a_name_that_is_only_a_suffix_is_refused_and_not_written(gallery, portraits, settings):
+    result = gallery.add("Ann", NewPhoto("folder/..jpg", encoded(portraits[0].image)))
+    assert isinstance(result, Refused) and result.reason is Reason.UNREADABLE
+    assert not (settings.gallery.folder / "Ann").exists()
+
+
+def test_without_a_network_thread_any_thread_may_add_a_photo(recognizer, portraits, settings):
+    results = []
+    photo = NewPhoto("new.png", encoded(portraits[0].image))
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
+        threading.Thread(target=lambda: results.append(gallery.add("Ann", photo)), daemon=True).start()
+        until(lambda: results)
+    assert isinstance(results[0], Added)
+
+
+def test_watching_needs_the_network_thread(recognizer, settings):
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery, pytest.raises(ValueError, match="networks"):
+        gallery.watch()
+
+
 def test_a_photo_that_resembles_another_person_is_added_with_a_warning(gallery, portraits):
     result = gallery.add("Bob", NewPhoto("new.png", encoded(portraits[1].image)))
     (warning,) = result.warnings
