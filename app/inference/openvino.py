@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
@@ -100,6 +101,13 @@ def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -
 def _core() -> Any:
     with importing("openvino", "OpenVINO"):
         import openvino
+    return _core_of(openvino)
+
+
+@functools.lru_cache(maxsize=None)
+def _core_of(openvino: Any) -> Any:
+    """One for the life of the process. With the last core, OpenVINO unloads its plugin for the processor, which leaves
+    its freed memory behind as the stack for signal handlers: the next Ctrl-C would be a segmentation fault."""
     return openvino.Core()
 
 

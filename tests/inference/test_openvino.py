@@ -162,3 +162,10 @@ def test_without_openvino_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelError, match="pip install openvino"):
         OpenVinoEngine(EMBEDDER)
+
+
+def test_all_networks_share_one_core():
+    """Unloading OpenVINO's plugin with the last core made the next Ctrl-C a segmentation fault."""
+    from app.inference import openvino
+
+    assert openvino._core() is openvino._core()
