@@ -80,10 +80,13 @@ def _run(words: List[str]) -> int:
             return _report_errors("a source needs an option: --video FILE, --images DIR, --rtsp URL or --camera N")
         return _report_errors(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
     command = importlib.import_module(f"app.commands.{name}")
+    width = max(map(len, COMMANDS))
+    overview = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    overview = ["commands (see also: python -m app COMMAND --help):", *overview, "", command.EXAMPLES]
     parser = CommandParser(
         prog=f"{program()} {name}" if named else program(),
         description=command.DESCRIPTION,
-        epilog=command.EXAMPLES if named else _overview(command.EXAMPLES),
+        epilog=command.EXAMPLES if named else "\n".join(overview),
         commands=() if named else COMMANDS,
     )
     command.add_arguments(parser)
@@ -99,9 +102,3 @@ def _report_errors(*messages: object) -> int:
 def _print_error(message: str) -> None:
     """Replaces the progress line, if there is one."""
     sys.stderr.write(f"\r\x1b[K{message}\n" if sys.stderr.isatty() else f"{message}\n")
-
-
-def _overview(examples: str) -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
-    return "\n".join(["commands (see also: python -m app COMMAND --help):", *lines, "", examples])

@@ -61,8 +61,10 @@ class NetworkThread:
         def work() -> None:
             self._owner = threading.get_ident()
             started.set()
-            while self._wait_for_job():
+            while not self._closed:
                 self.run_pending()
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
 
         self._thread = threading.Thread(target=work, name="networks", daemon=True)
         self._thread.start()
@@ -116,12 +118,6 @@ class NetworkThread:
             future.set_exception(ShutDownError())
         if self._thread is not None and threading.get_ident() != self._owner:
             self._thread.join()
-
-    def _wait_for_job(self) -> bool:
-        with self._changed:
-            while not self._closed and not any(self._waiting.values()):
-                self._changed.wait()
-            return not self._closed
 
     def _take(self) -> Optional[Tuple[Callable[[], Any], Future[Any]]]:
         """The next job: of the highest priority, unless a lower one was passed over too often."""

@@ -49,7 +49,12 @@ class Channels:
             for source in sources
         ]
         period_s = min(MAX_WATCHDOG_PERIOD_S, settings.open_timeout_s / 10, settings.read_timeout_s / 10)
-        self._watchdog = threading.Thread(target=self._watch, args=(period_s,), name="capture-watchdog", daemon=True)
+
+        def watch() -> None:
+            while not self._closed.wait(period_s):
+                self.check_health()
+
+        self._watchdog = threading.Thread(target=watch, name="capture-watchdog", daemon=True)
         with self._lock:
             for thread in self._threads:
                 thread.start()
@@ -126,7 +131,3 @@ class Channels:
 
     def _is_finished(self) -> bool:
         return self._closed.is_set() or all(thread.drained for thread in self._threads)
-
-    def _watch(self, period_s: float) -> None:
-        while not self._closed.wait(period_s):
-            self.check_health()

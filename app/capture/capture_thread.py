@@ -151,23 +151,31 @@ class CaptureThread:
 
     def _open_and_read(self, generation: int) -> bool:
         """Opens a reader and reads it to its end; whether it is to be reopened."""
-        if not self._begin_opening(generation):
-            return False
+        with self._wake:
+            if not self._current(generation):
+                return False
+            may_hang = self.source.live or self.source.remote
+            self._busy_since = self._clock() if may_hang else None
+            timeouts_s = self._settings.open_timeout_s + self._settings.read_timeout_s
+            self._busy_limit_s = HANG_FACTOR * timeouts_s + PROBE_TIMEOUT_S
         try:
             reader = self._open_reader(self.source, self._settings)
         except SourceError as error:
             return self._handle_failure(generation, str(error), stalled=False)
         try:
-            if not self._opened(generation, reader):
-                return False
-            return self._read_all(generation, reader)
+            return self._opened(generation, reader) and self._read_all(generation, reader)
         except SourceError as error:
             return self._handle_failure(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
         finally:
             reader.close()
 
     def _read_all(self, generation: int, reader: Reader) -> bool:
-        while self._begin_reading(generation, reader):
+        while True:
+            with self._wake:
+                if not self._current(generation):
+                    return False
+                self._busy_since = self._clock() if reader.live else None
+                self._busy_limit_s = HANG_FACTOR * self._settings.read_timeout_s
             try:
                 raw = reader.read()
             finally:
@@ -178,19 +186,8 @@ class CaptureThread:
                 return self._handle_end(generation, reader)
             if not self._deliver(generation, raw, captured_at):
                 return False
-        return False
 
     # Steps of the thread. Each takes the lock, and does nothing if the thread has been abandoned.
-
-    def _begin_opening(self, generation: int) -> bool:
-        with self._wake:
-            if not self._current(generation):
-                return False
-            may_hang = self.source.live or self.source.remote
-            self._busy_since = self._clock() if may_hang else None
-            timeouts_s = self._settings.open_timeout_s + self._settings.read_timeout_s
-            self._busy_limit_s = HANG_FACTOR * timeouts_s + PROBE_TIMEOUT_S
-            return True
 
     def _opened(self, generation: int, reader: Reader) -> bool:
         with self._wake:
@@ -204,14 +201,6 @@ class CaptureThread:
             if not self._was_open:
                 log.info("%s: open", self.source)
             self._was_open = True
-            return True
-
-    def _begin_reading(self, generation: int, reader: Reader) -> bool:
-        with self._wake:
-            if not self._current(generation):
-                return False
-            self._busy_since = self._clock() if reader.live else None
-            self._busy_limit_s = HANG_FACTOR * self._settings.read_timeout_s
             return True
 
     def _deliver(self, generation: int, raw: RawFrame, captured_at: float) -> bool:

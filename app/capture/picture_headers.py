@@ -40,11 +40,15 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp(data)
         if data.startswith(b"BM"):
-            return _bmp(data)
+            (header_length,) = struct.unpack_from("<I", data, 14)
+            width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
+            return PictureHeader("BMP", width, abs(height))
         if data[:4] in (b"II*\0", b"MM\0*"):
-            return _tiff(data)
-        if re.match(rb"P[2356]\s", data):
-            return _netpbm(data)
+            tags = dict(_tiff_tags(data))
+            return PictureHeader("TIFF", tags[256], tags[257]) if {256, 257} <= tags.keys() else None
+        netpbm = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
+        if netpbm is not None:
+            return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]))
     except (struct.error, IndexError):
         return None
     return None
@@ -129,24 +133,6 @@ def _webp_size(kind: bytes, data: bytes, body: int) -> Optional[Tuple[int, int]]
         (bits,) = struct.unpack_from("<I", data, body + 1)
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     return None
-
-
-def _bmp(data: bytes) -> Optional[PictureHeader]:
-    (header_length,) = struct.unpack_from("<I", data, 14)
-    width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
-    return PictureHeader("BMP", width, abs(height))
-
-
-def _tiff(data: bytes) -> Optional[PictureHeader]:
-    tags = dict(_tiff_tags(data))
-    if 256 not in tags or 257 not in tags:
-        return None
-    return PictureHeader("TIFF", tags[256], tags[257])
-
-
-def _netpbm(data: bytes) -> Optional[PictureHeader]:
-    match = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
-    return None if match is None else PictureHeader("PNM", int(match.group(1)), int(match.group(2)))
 
 
 def _exif_orientation(exif: bytes) -> int:

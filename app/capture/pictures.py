@@ -10,7 +10,7 @@ from typing import List, Tuple, Union
 import cv2
 import numpy as np
 
-from app.capture.picture_headers import UPRIGHT, PictureHeader, read_header
+from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import SourceError
 
@@ -44,7 +44,16 @@ def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
         )
     if not header.complete:
         raise SourceError(f"{name}: the {header.format} file is incomplete. Copy it again.")
-    return _upright(_as_bgr8(_decode(str(name), data, header)), header.orientation)
+    # IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the exception: libtiff rotates it.
+    flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    reason = "the file is damaged"
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        image, reason = None, str(error).strip()
+    if image is None:
+        raise SourceError(f"{name}: the {header.format} picture cannot be decoded: {reason}.")
+    return _upright(_as_bgr8(image), header.orientation)
 
 
 def picture_files(where: Union[str, Path]) -> List[Path]:
@@ -76,38 +85,17 @@ def _natural_order(path: Path) -> List[Tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
 
 
-def _decode(name: str, data: bytes, header: PictureHeader) -> np.ndarray:
-    """The pixels as they are stored: IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the
-    exception, which libtiff rotates itself."""
-    flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    reason = "the file is damaged"
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        image, reason = None, str(error).strip()
-    if image is None:
-        raise SourceError(f"{name}: the {header.format} picture cannot be decoded: {reason}.")
-    decoded: np.ndarray = image
-    return decoded
-
-
 def _as_bgr8(image: np.ndarray) -> np.ndarray:
-    image = _as_8_bits(image)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        scale = 255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max
+        image = np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round().astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
         return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     if image.shape[2] == 4:
         return _on_white(image)
     return np.ascontiguousarray(image)
-
-
-def _as_8_bits(image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype == np.uint16:
-        return (image >> 8).astype(np.uint8)
-    scale = 255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max
-    scaled: np.ndarray = np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round()
-    return scaled.astype(np.uint8)
 
 
 def _on_white(image: np.ndarray) -> np.ndarray:

@@ -29,8 +29,9 @@ def why_unreachable(address: str, timeout_s: float) -> str:
         port = url.port or _DEFAULT_PORTS[url.scheme.lower()]
     except (ValueError, KeyError):
         return _INVALID_URL if "@" in plain else "Its port is not a number from 1 to 65535."
+    known = credentials(address)
     try:
-        return _cause_by_status(_status(url, host, port, credentials(address), timeout_s), credentials(address))
+        status = _status(url, host, port, known, timeout_s)
     except socket.gaierror:
         return f"Unknown host {host}. Check the spelling and the network."
     except ConnectionRefusedError:
@@ -39,9 +40,6 @@ def why_unreachable(address: str, timeout_s: float) -> str:
         return f"No answer from {host}:{port} within {timeout_s:g} s. Is the camera on, and in the same network?"
     except (OSError, http.client.HTTPException) as error:
         return f"Connection to {host}:{port} failed: {error}."
-
-
-def _cause_by_status(status: Optional[int], known: Optional[Tuple[str, str]]) -> str:
     if status in (401, 403):
         if known is None:
             return f"The camera requires a password ({status}). Write USER:PASSWORD@ before the host."

@@ -157,7 +157,8 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
         return SourceKind.IMAGES, rest
     if address.startswith("/dev/"):
         return _camera(SourceKind.CAMERA, address, address)
-    if _means_pictures(address):
+    is_pattern = bool(_GLOB_CHARACTERS.intersection(address)) and not _is_existing_path(address)
+    if is_pattern or Path(address).is_dir() or Path(address).suffix.lower() in PICTURE_SUFFIXES:
         return SourceKind.IMAGES, address
     if address.isdigit() and not Path(address).exists():
         raise SourceError(f"{address!r}: no such file. For USB camera {address} write camera:{address}.")
@@ -171,13 +172,6 @@ def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]
     if kind is SourceKind.CAMERA and rest.startswith("/dev/"):
         return kind, rest
     raise SourceError(f"{rest!r} is not a camera; write its number, as in {kind}:0")
-
-
-def _means_pictures(address: str) -> bool:
-    path = Path(address)
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
-        return True
-    return bool(_GLOB_CHARACTERS.intersection(address)) and not _is_existing_path(address)
 
 
 def _is_existing_path(text: str) -> bool:

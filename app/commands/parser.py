@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from itertools import takewhile
-from typing import Any, Iterable, List, NoReturn, Optional, Sequence
+from typing import Any, Iterable, List, NoReturn, Optional
 
 from app.errors import ExitCode
 from app.text import program, python, suggestion
@@ -28,12 +28,21 @@ class CommandParser(argparse.ArgumentParser):
         self._commands = tuple(commands)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Unknown options are reported first: if a required one is missing, it may be that one, misspelt."""
+        """Unknown options are reported first: if a required one is missing, it may be that one, misspelt.
+
+        Only this parser's own options are checked; what follows an action is for the parser of the action.
+        """
         words = list(sys.argv[1:] if args is None else args)
         if not words and any(actions.required for actions in self._actions_of_commands()):
             self.print_help(sys.stderr)
             self.exit(ExitCode.USER_ERROR)
-        self._require_known_options(words)
+        names = [name for actions in self._actions_of_commands() for name in actions.choices or ()]
+        known = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+        for word in takewhile(lambda word: word != "--" and word not in names, words):
+            option = word.partition("=")[0]
+            if option.startswith("--") and option not in self._option_string_actions:
+                place = "; options go after the action" if names else ""
+                self.error(f"unknown option {option}{suggestion(option, known, place)}")
         parsed, surplus = super().parse_known_args(words, namespace)
         if surplus:
             named = [word for word in surplus if word in self._commands]
@@ -44,16 +53,6 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         shown = message[len("argument ") :] if message.startswith("argument ") else message
         self.exit(ExitCode.USER_ERROR, f"error: {shown}\nsee: {self.prog} --help\n")
-
-    def _require_known_options(self, words: Sequence[str]) -> None:
-        """Only those of this parser: what follows an action is for the parser of the action."""
-        names = [name for actions in self._actions_of_commands() for name in actions.choices or ()]
-        known = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
-        for word in takewhile(lambda word: word != "--" and word not in names, words):
-            option = word.partition("=")[0]
-            if option.startswith("--") and option not in self._option_string_actions:
-                place = "; options go after the action" if names else ""
-                self.error(f"unknown option {option}{suggestion(option, known, place)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Suggests an action or lists the choices, in shorter words than argparse."""

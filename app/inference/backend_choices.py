@@ -73,7 +73,12 @@ class BackendChoices:
         """The choice that was measured on this machine with the installed versions."""
         for record in self._records():
             if record.get("request") == self._request and record.get("versions") == self._versions:
-                return _choice_from(record.get("choice"))
+                try:
+                    choice = BackendChoice(**record["choice"])
+                    str(choice)
+                except (TypeError, KeyError, ValueError, AttributeError):
+                    return None
+                return choice
         return None
 
     def save(self, choice: BackendChoice) -> None:
@@ -112,15 +117,6 @@ class BackendChoices:
                 logger.info(
                     "%s cannot be written (%s): every start measures the backends again", self._file, error.strerror
                 )
-
-
-def _choice_from(fields: Any) -> Optional[BackendChoice]:
-    try:
-        choice = BackendChoice(**fields)
-        str(choice)
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return None
-    return choice
 
 
 def _machine() -> str:

@@ -72,15 +72,11 @@ def _attribute(driver: ctypes.CDLL, device: ctypes.c_int, attribute: int) -> int
 def _call(driver: ctypes.CDLL, function: str, *arguments: Any) -> None:
     status = getattr(driver, function)(*arguments)
     if status != 0:
-        text = _error_text(driver, status)
-        raise NoGpuError(f"the NVIDIA driver is installed but does not work: {function} failed, error {status}{text}")
-
-
-def _error_text(driver: ctypes.CDLL, status: int) -> str:
-    text = ctypes.c_char_p()
-    if not hasattr(driver, "cuGetErrorString") or driver.cuGetErrorString(ctypes.c_int(status), ctypes.byref(text)):
-        return ""
-    return f" ({text.value.decode('utf-8', 'replace')})" if text.value else ""
+        text = ctypes.c_char_p()
+        if hasattr(driver, "cuGetErrorString"):
+            driver.cuGetErrorString(ctypes.c_int(status), ctypes.byref(text))
+        why = f" ({text.value.decode('utf-8', 'replace')})" if text.value else ""
+        raise NoGpuError(f"the NVIDIA driver is installed but does not work: {function} failed, error {status}{why}")
 
 
 class _Shared:

@@ -64,8 +64,16 @@ class TensorRTEngine:
         start = time.perf_counter()
         self._stage(feeds)
         try:
-            self._copy_in()
-            execution_s = self._execute()
+            for held in self._inputs:
+                buffer = self._buffers[held.spec.name]
+                self._gpu.copy_in(buffer.address, buffer.view(self._shapes[held.spec.name]))
+            if self.times_transfer:
+                self._gpu.synchronize()
+            execution_start = time.perf_counter()
+            checked(self._tensors.execute(self._context, self._gpu.stream), f"running {self._path}", self._trt_logger)
+            if self.times_transfer:
+                self._gpu.synchronize()
+            execution_s = time.perf_counter() - execution_start
             results = self._copy_out()
         finally:
             self._gpu.synchronize()
@@ -131,21 +139,6 @@ class TensorRTEngine:
             given = feeds[held.spec.name]
             self._set_shape(held, given.shape)
             np.copyto(self._buffers[held.spec.name].view(given.shape), given)
-
-    def _copy_in(self) -> None:
-        for held in self._inputs:
-            buffer = self._buffers[held.spec.name]
-            self._gpu.copy_in(buffer.address, buffer.view(self._shapes[held.spec.name]))
-
-    def _execute(self) -> float:
-        """Returns the seconds it took, if they are measured."""
-        if self.times_transfer:
-            self._gpu.synchronize()
-        start = time.perf_counter()
-        checked(self._tensors.execute(self._context, self._gpu.stream), f"running {self._path}", self._trt_logger)
-        if self.times_transfer:
-            self._gpu.synchronize()
-        return time.perf_counter() - start
 
     def _copy_out(self) -> Dict[str, np.ndarray]:
         """The results; valid after the next synchronisation."""

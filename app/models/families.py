@@ -16,31 +16,25 @@ from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
 DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]
 
 
-def _retinaface(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
-    return RetinaFace(engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes))
-
-
-def _retinaface_mxnet(engine: Engine, entry: ModelEntry, settings: DetectionSettings) -> FaceDetector:
-    return RetinaFaceMXNet(engine, entry.preprocessing, settings, entry.landmark_scale)
-
-
 def _plain(detector: Type[GridDetector]) -> DetectorFactory:
     """For a family that needs to know nothing but what all detectors do."""
     return lambda engine, entry, settings: detector(engine, entry.preprocessing, settings)
 
 
-def _arcface(engine: Engine, entry: ModelEntry) -> FaceEmbedder:
-    return FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
-
-
 DETECTORS: Dict[str, DetectorFactory] = {
-    "retinaface": _retinaface,
-    "retinaface_mxnet": _retinaface_mxnet,
+    "retinaface": lambda engine, entry, settings: RetinaFace(
+        engine, entry.preprocessing, settings, RetinaFaceAnchors(entry.min_sizes)
+    ),
+    "retinaface_mxnet": lambda engine, entry, settings: RetinaFaceMXNet(
+        engine, entry.preprocessing, settings, entry.landmark_scale
+    ),
     "scrfd": _plain(SCRFD),
     "centerface": _plain(CenterFace),
     "yunet": _plain(YuNet),
 }
-EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {"arcface": _arcface}
+EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {
+    "arcface": lambda engine, entry: FaceEmbedder(engine, entry.preprocessing, entry.crop, entry.dimensions)
+}
 
 FAMILIES: Mapping[str, Tuple[str, ...]] = {
     "detection": tuple(DETECTORS),

@@ -159,11 +159,16 @@ class ModelLoader:
         models = self.settings.models
         exact = exact_precision and models.precision != "auto"
         inputs = partial(self.calibration_inputs, entry)
+        if entry.task == "detection":
+            side = rounded_up(self.settings.detection.input_size)
+            largest_input = (MAX_FRAMES_AT_ONCE, 3, side, side)
+        else:
+            largest_input = (MAX_FACES_AT_ONCE, 3, entry.crop[1], entry.crop[0])
         return NetworkSpec(
             entry.name,
             entry.file,
             entry.sha256,
-            self._largest_input(entry),
+            largest_input,
             models.precision,
             models.threads,
             inputs,
@@ -182,14 +187,6 @@ class ModelLoader:
         opened = open_network(self.network(entry), self.settings.models.backend, build_missing=False)
         opened.close()
         return str(opened)
-
-    def _largest_input(self, entry: ModelEntry) -> Tuple[int, int, int, int]:
-        """Batch, channels, height and width of the largest input of one run."""
-        if entry.task == "detection":
-            side = rounded_up(self.settings.detection.input_size)
-            return MAX_FRAMES_AT_ONCE, 3, side, side
-        width, height = entry.crop
-        return MAX_FACES_AT_ONCE, 3, height, width
 
     def _reader(
         self, family: str, factory: Callable[[Engine, FaceInput], Reader], opened: contextlib.ExitStack

@@ -113,23 +113,19 @@ class PyAvWriter:
             # A file of our own, unbuffered: after a failure PyAV would keep its file open, and a full disk full.
             self._file = path.open("wb", buffering=0)
             self._container = av.open(self._file, "w", format="mp4", options=_CONTAINER)
-            self._stream = self._open_stream(size, crf)
+            self._stream: Any = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
+            context = self._stream.codec_context
+            context.width, context.height = size
+            context.pix_fmt = "yuv420p"
+            context.time_base = Fraction(1, TICKS_PER_S)
+            context.thread_count = 1
+            context.gop_size = 100_000  # key frames come by the clock instead
+            context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": str(crf), "x264-params": _X264}
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
         self._i420 = np.empty((size[1] * 3 // 2, size[0]), np.uint8)
         self._key_at_s = 0.0
         self._held: Optional[Any] = None
-
-    def _open_stream(self, size: Size, crf: int) -> Any:
-        stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
-        context = stream.codec_context
-        context.width, context.height = size
-        context.pix_fmt = "yuv420p"
-        context.time_base = Fraction(1, TICKS_PER_S)
-        context.thread_count = 1
-        context.gop_size = 100_000  # key frames come by the clock instead
-        context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": str(crf), "x264-params": _X264}
-        return stream
 
     def write(self, image: np.ndarray, seconds: float) -> None:
         cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=self._i420)

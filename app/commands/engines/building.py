@@ -15,7 +15,6 @@ from app.errors import SettingsError, check_all
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.models.engines import BuildOptions
     from app.models.entry import ModelEntry
     from app.models.loading import ModelLoader
 
@@ -75,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from app.models.engines import build_for
+    from app.models.engines import BuildOptions, build_for
     from app.models.loading import leave_cores_to_networks
 
     settings = effective_settings(arguments).settings
@@ -83,8 +82,15 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging("warning")
     leave_cores_to_networks()
     for entry in entries:
+        options = BuildOptions(
+            batch=arguments.batch,
+            size=arguments.size if entry.task == "detection" else None,
+            workspace_mb=arguments.workspace,
+            dla=arguments.dla,
+            force=arguments.force or arguments.calibration is not None,
+            recalibrate=arguments.calibration is not None,
+        )
         try:
-            options = _options(arguments, entry)
             built = build_for(loader, entry, options, progress.status)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{entry.name}: no incomplete engine was left behind") from None
@@ -122,19 +128,6 @@ def _entries(arguments: argparse.Namespace, settings: Settings) -> Tuple[ModelLo
         *(partial(require_buildable, catalog, name) for name in names),
     )
     return ModelLoader(settings, arguments.calibration), [catalog.require(name) for name in names]
-
-
-def _options(arguments: argparse.Namespace, entry: ModelEntry) -> BuildOptions:
-    from app.models.engines import BuildOptions
-
-    return BuildOptions(
-        batch=arguments.batch,
-        size=arguments.size if entry.task == "detection" else None,
-        workspace_mb=arguments.workspace,
-        dla=arguments.dla,
-        force=arguments.force or arguments.calibration is not None,
-        recalibrate=arguments.calibration is not None,
-    )
 
 
 def _batch(text: str) -> Tuple[int, int, int]:

@@ -20,12 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from app.models.engines import remembered_backend
+    from app.models.loading import ModelLoader
+
     settings = effective_settings(arguments).settings
     catalog = read_catalog(settings.models.catalog)
     print(models_table(catalog.entries.values(), settings))
-    measured = _measured(catalog.entries.values(), settings)
+    loader = ModelLoader(settings)
+    choices = {entry.name: remembered_backend(loader, entry) for entry in catalog.entries.values()}
+    measured = [
+        f"  {name}: {choice.label}, {choice.precision}: {choice}"
+        for name, choice in choices.items()
+        if choice is not None
+    ]
     if measured:
-        print(f"\nFastest backends on this machine (to measure again: {program()} engines measure):\n{measured}")
+        print(f"\nFastest backends on this machine (to measure again: {program()} engines measure):")
+        print("\n".join(measured))
     print("\nNC: non-commercial use only. (*): family not supported yet.")
     without_file = [name for name in catalog.without_file if name not in catalog.entries]
     if without_file:
@@ -52,20 +62,6 @@ def models_table(entries: Iterable[ModelEntry], settings: Settings) -> str:
         for entry in entries
     ]
     return table(("name", "task", "family", "licence", "size", "state", "in use"), rows)
-
-
-def _measured(entries: Iterable[ModelEntry], settings: Settings) -> str:
-    """A line for each model whose backends were measured on this machine."""
-    from app.models.engines import remembered_backend
-    from app.models.loading import ModelLoader
-
-    loader = ModelLoader(settings)
-    lines = []
-    for entry in entries:
-        choice = remembered_backend(loader, entry)
-        if choice is not None:
-            lines.append(f"  {entry.name}: {choice.label}, {choice.precision}: {choice}")
-    return "\n".join(lines)
 
 
 def state_text(entry: ModelEntry) -> str:

@@ -63,21 +63,17 @@ def execute(arguments: argparse.Namespace) -> int:
             continue
         if state is FileState.WRONG_HASH:
             print(f"{entry.name}: {entry.file} has the wrong SHA-256 and will be replaced")
-        _print_terms(entry, arguments.origin)
+        print(f"{entry.name}: {entry.task}, {entry.family}")
+        print(f"  licence  {entry.licence_text}")
+        print(f"  source   {entry.source}")
+        if entry.notes:
+            print(f"  notes    {entry.notes}")
+        print(f"  from     {arguments.origin or entry.url or '-'}", flush=True)
         require_acceptance(entry, arguments.accept_licence)
         missing.append(entry)
     for entry in missing:
         _install(entry, arguments.origin)
     return 0
-
-
-def _print_terms(entry: ModelEntry, origin: str) -> None:
-    print(f"{entry.name}: {entry.task}, {entry.family}")
-    print(f"  licence  {entry.licence_text}")
-    print(f"  source   {entry.source}")
-    if entry.notes:
-        print(f"  notes    {entry.notes}")
-    print(f"  from     {origin or entry.url or '-'}", flush=True)
 
 
 def _install(entry: ModelEntry, origin: str) -> None:
