@@ -45,7 +45,7 @@ def gstreamer_opencv_missing():
 
 
 def held_port():
-    """A socket whose port nobody else gets as long as it is open: who connects is refused, until a server that also
+    """A socket that reserves its port while it is open: connections are refused, until a server that also
     says SO_REUSEADDR listens there. A port that is only looked up may be another program's a moment later."""
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -166,8 +166,10 @@ def _context(gpu):
         if gpu.call(call):
             return False
         held = next(held for held in self._plan.tensors if held.name == name)
-        least, _, largest = held.profile or (held.shape,) * 3
-        fits = len(shape) == len(least) and all(low <= size <= high for low, size, high in zip(least, shape, largest))
+        smallest, _, largest = held.profile or (held.shape,) * 3
+        fits = len(shape) == len(smallest) and all(
+            low <= size <= high for low, size, high in zip(smallest, shape, largest)
+        )
         if fits:
             self._shapes[name] = tuple(shape)
         return fits

@@ -1,4 +1,4 @@
-"""Who may know whom: imports point from the command line down to the data, never up, and never in circles."""
+"""The layers of the program: imports point from the command line down to the data, never up, and never in circles."""
 
 import ast
 from pathlib import Path

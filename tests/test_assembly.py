@@ -20,7 +20,7 @@ from app.settings import AttributeSettings
 
 @pytest.fixture
 def visited(caplog):
-    """The address of a recording on a server, and what the log held whenever somebody came for it."""
+    """The address of a recording on a server, and the log at the time of each request."""
     logs = []
 
     class Visit(socketserver.BaseRequestHandler):
@@ -41,8 +41,12 @@ def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visite
     settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=PATIENT_S))
     run(settings, [parse_source(address, "far")], threading.Event, Progress(io.StringIO()))
     until(lambda: logs)
-    for told in ("retinaface_mnet025 runs on ONNX Runtime, fp32: as requested", "mobilefacenet runs on", "warmed up"):
-        assert told in logs[0]
+    for message in (
+        "retinaface_mnet025 runs on ONNX Runtime, fp32: as requested",
+        "mobilefacenet runs on",
+        "warmed up",
+    ):
+        assert message in logs[0]
 
 
 def test_a_model_for_attributes_that_is_not_there_is_named_before_a_source_is_opened(settings, visited, tmp_path):
@@ -63,9 +67,9 @@ def test_everything_that_is_wrong_is_told_at_once_and_before_a_network_is_opened
     wrong = dataclasses.replace(settings, models=models, gallery=gallery, attributes=attributes)
     with pytest.raises(CombinedError) as refused:
         run(wrong, [parse_source(f"images:{tmp_path / 'pictuers'}")], threading.Event, Progress(io.StringIO()))
-    told = str(refused.value)
+    message = str(refused.value)
     assert len(refused.value.errors) == 4
-    assert all(name in told for name in ("w600k_r50", "minifasnet_v9", "galery", "pictuers"))
+    assert all(name in message for name in ("w600k_r50", "minifasnet_v9", "galery", "pictuers"))
     assert "runs on" not in caplog.text
 
 

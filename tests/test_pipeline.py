@@ -109,8 +109,8 @@ class CountingReader:
 
     def predict(self, image, faces, rows, before):
         self.calls.append(len(rows))
-        told = self._reader.predict(image, faces, rows, before)
-        return [dataclasses.replace(one, age=30.0) if row in rows else one for row, one in enumerate(told)]
+        predicted = self._reader.predict(image, faces, rows, before)
+        return [dataclasses.replace(one, age=30.0) if row in rows else one for row, one in enumerate(predicted)]
 
 
 def test_attributes_are_predicted_with_comparisons_and_stay_with_the_face(
@@ -126,9 +126,9 @@ def test_attributes_are_predicted_with_comparisons_and_stay_with_the_face(
     last, former = results[-1], results[-2]
     assert reader.calls[0] == 3 and reader.calls[-1] == 0
     assert len(last.attributes) == len(last.faces) == 3 and "attributes" in last.timings_ms
-    assert [told.age for told in last.attributes] == [track.attributes.age for track in last.tracks] == [30.0] * 3
-    before = {track: told.pose for track, told in zip(former.track_ids, former.attributes)}
-    assert any(before[track] != told.pose for track, told in zip(last.track_ids, last.attributes))
+    assert [face.age for face in last.attributes] == [track.attributes.age for track in last.tracks] == [30.0] * 3
+    before = {track: face.pose for track, face in zip(former.track_ids, former.attributes)}
+    assert any(before[track] != face.pose for track, face in zip(last.track_ids, last.attributes))
 
 
 def test_without_a_reader_there_are_no_attributes(recognizer, settings, pictures, people_gallery):

@@ -122,7 +122,7 @@ def take_all(channels):
 
 @pytest.fixture(autouse=True)
 def patient_close(monkeypatch):
-    """Whatever ends at all has ended after `close`."""
+    """After `close`, all threads that can end have ended."""
     monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", PATIENT_S)
 
 
@@ -426,10 +426,10 @@ def test_ctrl_c_interrupts_the_wait_for_a_frame(gate):
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 60), st.floats(0.01, 3600))
-def test_pauses_double_up_to_the_maximum(attempt, first, most):
-    pause = backoff_s(attempt, first, most)
-    assert 0 < pause <= most
-    assert pause <= backoff_s(attempt + 1, first, most) <= 2 * pause
+def test_pauses_double_up_to_the_maximum(attempt, first, maximum):
+    pause = backoff_s(attempt, first, maximum)
+    assert 0 < pause <= maximum
+    assert pause <= backoff_s(attempt + 1, first, maximum) <= 2 * pause
 
 
 def test_pauses_by_default():

@@ -38,7 +38,7 @@ def test_detector_by_size(completed):
         (("--size", "640"), "--size: '640'"),
         (("--size", "10x10"), "--size: '10x10'"),
         (("--backend", "onnx,abacus"), "'abacus'"),
-        (("nobody",), "has no model 'nobody'"),
+        (("no_such_model",), "has no model 'no_such_model'"),
         (("genderage",), "genderage"),
         (("mobilefacenet", "--published"), "--published"),
         (("--published", "--batch", "7"), "--batch"),

@@ -7,7 +7,6 @@ def test_healthy_machine(completed):
     code, out, err = completed("doctor")
     assert code == 0, err
     assert "mobilefacenet runs on" in out
-    assert out.rstrip().splitlines()[-1].startswith("The program can run.")
 
 
 def test_wrong_settings_are_a_finding(completed, tmp_path):

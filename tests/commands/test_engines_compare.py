@@ -43,8 +43,8 @@ def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(answered, monkeyp
     monkeypatch.chdir(CATALOG.parent.parent)
     code, out, err = answered("engines", "compare", "mobilefacenet")
     assert (code, out) == (2, "")
-    assert err.startswith("error: nothing to compare: both run on ONNX Runtime, fp32 (")
-    assert "pip install openvino, then --b openvino" in err
+    assert "ONNX Runtime, fp32" in err
+    assert "pip install openvino" in err and "--b openvino" in err
 
 
 @pytest.mark.parametrize("model", ["mobilefacenet", "retinaface_mnet025"])
@@ -54,7 +54,7 @@ def test_an_arithmetic_that_cannot_be_had_here_is_refused_and_no_other_compared(
     code, out, err = answered("engines", "compare", model, "--precision", "int8")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.startswith(f"error: {model}: int8 is not available on this machine: ")
+    assert line.startswith(f"error: {model}: int8 ")
     assert "ONNX Runtime" in line
 
 

@@ -39,7 +39,7 @@ def test_an_import_tells_what_it_does_and_how_to_use_the_model(run, wts):
     code, out, _ = run("import", wts, "--licence", "MIT")
     assert code == 0
     assert "MobileFaceNet for crops of 112 x 112" in out
-    assert "compared with the same weights in NumPy: largest difference" in out
+    assert "NumPy" in out and "largest difference" in out
     assert "my_net: installed as" in out and "licence: MIT" in out
     assert "python -m app --embedder my_net" in out
     listed = run("list")[1]
@@ -55,7 +55,7 @@ def test_a_second_import_asks_for_replace(run, wts):
 
 def test_a_file_that_is_not_there_is_one_line_and_exit_code_two(run, tmp_path):
     code, out, err = run("import", tmp_path / "none.pth")
-    assert (code, out) == (2, "") and "none.pth cannot be read: No such file" in err and "Traceback" not in err
+    assert (code, out) == (2, "") and "none.pth" in err and "No such file" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("words", [("--batch", "0"), ("--batch", "many"), ("--size", "640"), ("--size", "0x640")])

@@ -100,13 +100,13 @@ def test_in_an_empty_gallery_a_new_photo_resembles_no_one(record):
 
 
 def test_a_photo_unlike_all_others_of_its_person_gives_a_warning(record):
-    alike = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
+    similar = [record(f"Ann/{n}.jpg", "Ann", between(EAST, UP, cosine)) for n, cosine in enumerate((1, 0.9, 0.8))]
     wrong = record("Ann/wrong.jpg", "Ann", between(EAST, NORTH, 0.44))
-    (warning,) = find_outliers(EnrolledPeople((*alike, wrong)), 0.45)
+    (warning,) = find_outliers(EnrolledPeople((*similar, wrong)), 0.45)
     assert warning.kind is WarningKind.OUTLIER
     assert (warning.people, warning.photos) == (("Ann",), ("Ann/wrong.jpg",))
     assert warning.similarity == pytest.approx(0.44)
-    assert check_people(EnrolledPeople((*alike, wrong)), 0.45) == [], "not at every start"
+    assert check_people(EnrolledPeople((*similar, wrong)), 0.45) == [], "not at every start"
 
 
 def test_of_two_photos_alone_neither_is_an_outlier(record):

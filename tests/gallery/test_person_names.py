@@ -56,7 +56,7 @@ def test_display_names_are_found_by_file_by_stem_and_by_name(key):
 
 
 def test_the_most_specific_display_name_counts():
-    assert person_of(PurePosixPath("agent_47.jpg"), {"agent": "Somebody", "agent_47": "Agent 47"}) == "Agent 47"
+    assert person_of(PurePosixPath("agent_47.jpg"), {"agent": "Ann", "agent_47": "Agent 47"}) == "Agent 47"
 
 
 def test_folders_have_display_names():

@@ -10,7 +10,7 @@ from app.types import NOT_COMPARED_YET, Match, Reason
 
 
 def vote(letter, similarity=0.6):
-    """A, B, C: that person; u: below the threshold; t: too close; n: nobody enrolled."""
+    """A, B, C: that person; u: below the threshold; t: too close; n: no one is enrolled."""
     reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.TOO_CLOSE_TO_RUNNER_UP, "n": Reason.NO_ONE_ENROLLED}
     if letter in reasons:
         return Match(None, reasons[letter], 0.2, "A")
@@ -121,7 +121,7 @@ def test_the_rules_hold_for_every_window_of_five_votes():
 
 
 def test_no_single_vote_changes_a_settled_name():
-    """From any window that names A, A stays, whatever the next vote is."""
+    """From any window that names A, A stays, for every next vote."""
     for seen in itertools.product("ABCu", repeat=5):
         if resolve(votes(seen), NOT_COMPARED_YET, 2).name == "A":
             for following in "BCu":

@@ -1,4 +1,4 @@
-"""What stands in the place of an ONNX file and is none, and a whole one that nobody can run."""
+"""Files that are no ONNX files, and an intact one that no runtime can run."""
 
 import pytest
 from shipped import CATALOG

@@ -1,4 +1,4 @@
-"""The GPU as the driver tells of it, and the one way to its memory that is shared."""
+"""The GPU as the driver reports it, and the shared access to its memory."""
 
 import atexit
 import ctypes
@@ -111,9 +111,8 @@ def test_it_belongs_to_the_thread_that_opened_it(gpu):
     thread.start()
     thread.join()
     give_back_gpu()
-    assert messages == [
-        "the GPU belongs to the thread 'MainThread' but was used from 'webserver'; run all networks on one thread"
-    ]
+    (message,) = messages
+    assert "'MainThread'" in message and "'webserver'" in message
 
 
 def test_where_both_are_installed_the_one_that_was_built_here_is_taken(monkeypatch):

@@ -1,4 +1,4 @@
-"""Runtimes in native code: missing is told from broken, and Ctrl-C amid their import still is Ctrl-C."""
+"""Runtimes in native code: a missing package differs from a broken one, and Ctrl-C during an import remains Ctrl-C."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from app.inference.host import importing
 
 
 def test_a_package_that_is_missing_says_how_to_get_it():
-    with pytest.raises(ModelError, match=r"Abacus is not installed .*pip install no_such_abacus"), importing(
+    with pytest.raises(ModelError, match=r"^Abacus .*pip install no_such_abacus"), importing(
         "no_such_abacus", "Abacus"
     ):
         import no_such_abacus  # noqa: F401
@@ -22,9 +22,7 @@ def test_a_package_that_is_missing_says_how_to_get_it():
 def test_a_package_that_cannot_be_loaded_is_not_called_missing(monkeypatch, tmp_path, source):
     (tmp_path / "broken_abacus.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=r"^Abacus is installed but cannot be loaded"), importing(
-        "broken_abacus", "Abacus"
-    ):
+    with pytest.raises(ModelError, match=r"^Abacus (?!.*pip install)"), importing("broken_abacus", "Abacus"):
         import broken_abacus  # noqa: F401
 
 

@@ -1,4 +1,4 @@
-"""The built-in networks rewritten for less than fp32: they take and give the same, and answer nearly alike."""
+"""The built-in networks in less than fp32: inputs and outputs stay, and the results are similar."""
 
 import sys
 from pathlib import Path
@@ -79,5 +79,5 @@ def test_what_is_no_network_is_an_error(onnx, tmp_path):
 
 def test_without_the_package_onnx_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ModelError, match="pip install onnx onnxruntime"):
+    with pytest.raises(ModelError, match="install onnx onnxruntime"):
         fp16_network(EMBEDDER)

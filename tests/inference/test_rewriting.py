@@ -1,4 +1,4 @@
-"""PReLU taken out of a network: the same numbers but for rounding, and hands off whatever is not understood."""
+"""PReLU is replaced: the results are equal except for rounding, and unknown patterns are left alone."""
 
 import logging
 import sys

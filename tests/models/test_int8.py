@@ -47,7 +47,7 @@ def test_a_detector_gets_each_photo_as_it_is_prepared_at_run_time(wanted, portra
 def test_an_embedder_gets_the_aligned_faces(wanted, portraits):
     image = portraits[0].image
     put_photos(wanted.gallery.folder / "Collins", image)
-    put_photos(wanted.gallery.folder / "nobody", np.zeros((100, 100, 3), np.uint8), 1)
+    put_photos(wanted.gallery.folder / "no face", np.zeros((100, 100, 3), np.uint8), 1)
     loader = ModelLoader(wanted)
     plain = loader.with_models(precision="fp32")
     detector, embedder = plain.open_detector(), plain.open_embedder()

@@ -46,12 +46,12 @@ def refusal(models):
 
 def test_a_wrong_family_is_told_with_the_model_and_where_it_is_described(odd):
     folder = odd.catalog.parent
-    expected = f"model 'odd' ({folder / 'mobilefacenet.onnx'}, described in {folder / MY_MODELS}): this is not a SCRFD"
-    assert refusal(odd).startswith(expected)
+    facts = ("'odd'", str(folder / "mobilefacenet.onnx"), str(folder / MY_MODELS), "SCRFD")
+    assert all(fact in refusal(odd) for fact in facts)
 
 
 def test_a_wrong_family_is_told_before_tensorrt_is_started(odd, with_tensorrt):
-    assert "this is not a SCRFD network" in refusal(dataclasses.replace(odd, backend="tensorrt"))
+    assert "SCRFD" in refusal(dataclasses.replace(odd, backend="tensorrt"))
 
 
 def test_where_an_engine_was_built_before_the_network_is_not_looked_at_again(odd, with_tensorrt):

@@ -1,7 +1,7 @@
 """Gets NVIDIA's real Python bindings of several versions of TensorRT and CUDA, and writes down their names.
 
 The bindings are small; TensorRT's libraries behind them, of several GB, are stood in for by empty ones, which is enough
-to import the module and to look at it. What cannot be had is said and left out.
+to import the module and to look at it. What is not available is reported and skipped.
 
     python tests/tensorrt_api/environments.py build/tensorrt-api            # make what is missing there
     python tests/tensorrt_api/environments.py build/tensorrt-api --write    # and renew surfaces/*.json from it
@@ -136,7 +136,7 @@ def make_environment(python, folder, requirement):
             words = [*command, "--target", str(target), *package.split()]
             done = subprocess.run(words, stderr=subprocess.PIPE, text=True)
             if done.returncode:
-                return f"{package} cannot be had here: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"
+                return f"{package} is not available here: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"
     (folder / "python").write_text(python, encoding="utf-8")
     if folder.name in VERSIONS:
         make_libraries(folder, major=folder.name.partition(".")[0])

@@ -49,7 +49,7 @@ def test_every_name_used_exists_or_is_asked_for(version):
         and use.name not in surface.get(use.owner, ())
         and not is_guarded(use)
     ]
-    assert not missing, f"TensorRT {version} does not have these, and nobody asks: {missing}"
+    assert not missing, f"TensorRT {version} does not have these, and no hasattr asks for them: {missing}"
 
 
 def test_each_name_exists_in_some_version():

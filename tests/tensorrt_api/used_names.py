@@ -121,7 +121,7 @@ class _Reader(ast.NodeVisitor):
 
 
 def read_uses(surface_classes):
-    """All uses, and what looks as if it were one but has a receiver that RECEIVERS does not tell."""
+    """All uses, and what looks as if it were one but has a receiver that RECEIVERS does not list."""
     uses, unknown = [], []
     for path in files_with_tensorrt():
         reader = _Reader(path, surface_classes)

@@ -184,15 +184,15 @@ def test_the_antispoof_model_gets_raw_bgr(models):
 @pytest.mark.parametrize("family", FACTS)
 def test_a_network_with_another_output_is_an_error(models, family):
     settings = models("odd", family, planted([[1.0] * 7]))
-    with pytest.raises(ModelError, match=r"this is not a network .*found input .*answer \? x 7"):
+    with pytest.raises(ModelError, match=r"input .*answer \? x 7"):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(**{family: "odd"}))).open_attributes()
 
 
 def test_a_model_of_another_family_is_an_error(models):
     settings = models("mask", "mask", planted([[1.0, 0.0]]))
-    with pytest.raises(ModelError, match=r"'mask' is of the family 'mask', but attributes\.gender_age takes"):
+    with pytest.raises(ModelError, match=r"'mask' .*attributes\.gender_age"):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(gender_age="mask"))).open_attributes()
-    with pytest.raises(ModelError, match="'mask' is for attributes, not for antispoof"):
+    with pytest.raises(ModelError, match=r"'mask' .*attributes.*antispoof"):
         ModelLoader(Settings(models=settings, attributes=AttributeSettings(antispoof="mask"))).open_attributes()
 
 
@@ -222,5 +222,5 @@ def test_enlarge_defaults_to_that_of_the_family_and_is_checked(models, family, u
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     entries["one"]["enlarge"] = wrong
     path.write_text(yaml.safe_dump(entries), encoding="utf-8")
-    with pytest.raises(ModelError, match="'one': enlarge must be"):
+    with pytest.raises(ModelError, match="'one': enlarge"):
         read_catalog(path)

@@ -172,5 +172,5 @@ def test_preprocessing_follows_its_formula(channels):
 
 @pytest.mark.parametrize(("height", "width"), [(480, None), (None, 640)])
 def test_a_network_with_one_fixed_side_is_an_error(height, width):
-    with pytest.raises(ModelError, match="expected one input N x 3 x height x width"):
+    with pytest.raises(ModelError, match="N x 3 x height x width"):
         BrightSpotDetector(PassingEngine(1, height, width), PLAIN, SETTINGS)

@@ -195,7 +195,7 @@ def _slowly_found(model, network, photo):
     return [
         (
             score,
-            [min(max(side / scale, 0), most) for side, (scale, most) in zip(box, corners)],
+            [min(max(side / scale, 0), limit) for side, (scale, limit) in zip(box, corners)],
             [(x / across, y / down) for x, y in points],
         )
         for score, box, points in kept
