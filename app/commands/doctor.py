@@ -16,8 +16,8 @@ from app.settings import Settings
 
 DESCRIPTION = """Checks everything that the program needs: Python and its packages, the board and its JetPack, the GPU,
 power and memory, the networks and what runs them, the gallery, the display and the cameras. Each configured source is
-opened and read once. Prints what is wrong and how to fix it. Exit code 0: the program can run. Nothing is changed or
-built.
+opened and read once. Prints what is wrong and how to fix it. Exit code 0: the program can run. No engine is
+built; which backend is the fastest is measured and remembered, as at a start.
 
 --jetson-report writes one file to send to the project: it runs these checks, builds the engines, inspects and compares
 them, and measures their speed. The file contains no passwords, no names of people or machines, and no pictures. Exit

@@ -64,6 +64,7 @@ def _check_network(entry: ModelEntry, loader: ModelLoader) -> Iterator[Finding]:
         return
     yield ok(f"{entry.name}: {entry.file}, SHA-256 matches")
     network, backend = loader.network(entry), loader.settings.models.backend
+    remembered = remembered_choice(network, backend)  # before `open_network` measures and remembers
     try:
         choice = open_network(network, backend, build_missing=False)
     except ModelError as error:
@@ -71,7 +72,7 @@ def _check_network(entry: ModelEntry, loader: ModelLoader) -> Iterator[Finding]:
         return
     with contextlib.closing(choice.engine):
         yield ok(f"{entry.name} runs on {choice}")
-    if remembered_choice(network, backend):
+    if remembered is not None:
         again = f"{program()} engines measure {entry.name}"
         yield note("the backend was chosen by an earlier measurement; to measure again:", again)
 

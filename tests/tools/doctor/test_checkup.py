@@ -1,6 +1,8 @@
 """The checks are made in their order, and one that cannot be made leaves the others alone."""
 
 import dataclasses
+import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from app.models.entry import sha256_of
 from app.text import program
 from app.tools.doctor.checks import Finding, Section, Status, can_run, run_checks, section_text, verdict
 from app.tools.doctor.packages import check_packages
-from app.tools.doctor.program import check_engines
+from app.tools.doctor.program import check_engines, check_networks
 
 
 def by_title(settings, error=None):
@@ -55,6 +57,18 @@ def test_missing_catalogue_costs_only_its_own_sections(settings):
 def test_an_unknown_model_is_reported_with_the_known_one(settings):
     networks = by_title(with_onnx(settings, detector="retinaface_mnet02"))["Networks"]
     assert statuses(networks) == [Status.PROBLEM, Status.OK, Status.OK]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_only_an_earlier_measurement_of_the_backends_is_noted(settings, tmp_path):
+    for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx"):
+        shutil.copy(CATALOG.with_name(name), tmp_path)
+    models = dataclasses.replace(settings.models, catalog=tmp_path / "catalog.yaml", backend="auto")
+    first, second = (check_networks(dataclasses.replace(settings, models=models)) for _ in range(2))
+    noted = [
+        [finding.advice for finding in findings if "engines measure" in finding.advice] for findings in (first, second)
+    ]
+    assert [len(advice) for advice in noted] == [0, 2]
 
 
 def test_an_invalid_entry_is_reported_with_the_chosen_ones(settings, tmp_path):
