@@ -83,8 +83,7 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     )
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
-        photos = (NewPhoto(photo.name, photo.read_bytes()) for photo in arguments.photos)
-        results = gallery.add_all(arguments.name, photos)
+        results = gallery.add_all(arguments.name, map(NewPhoto.read, arguments.photos))
     for photo, result in zip(arguments.photos, results):
         print(f"{photo}: {_outcome(result, folder)}")
         if isinstance(result, Added):

@@ -15,12 +15,13 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, SettingsError, check_all
 from app.files import check_writable, write_text
-from app.settings import ModelSettings, all_settings
+from app.settings import all_settings
 from app.text import table
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from app.models.loading import ModelLoader
     from app.tools.benchmark.cases import BenchmarkCase
     from app.tools.benchmark.networks import BenchmarkOptions, Outcome
     from app.tools.benchmark.published import SpeedComparison
@@ -96,20 +97,20 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     models = settings.models
     progress = configure_logging("warning")
-    from app.models.catalog import read_catalog
     from app.models.loading import ModelLoader, leave_cores_to_networks
     from app.tools.benchmark.cases import random_network
     from app.tools.benchmark.networks import BenchmarkOptions, NetworkSpeed, measure_networks
     from app.tools.benchmark.published import compare_with_published, plan_measurements, read_published_speeds
 
     leave_cores_to_networks()
+    loader = ModelLoader(settings)
     options = BenchmarkOptions(
         batches=arguments.batches or DEFAULT_BATCHES,
         backends=arguments.backends or (models.backend,),
         precisions=arguments.precisions or (models.precision,),
         threads=models.threads,
         seconds=arguments.seconds,
-        loader=ModelLoader(settings),
+        loader=loader,
     )
     published = read_published_speeds() if arguments.published else []
     selected = [speed for speed in published if not arguments.batches or speed.batch in arguments.batches]
@@ -118,8 +119,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--batch: nothing is published for this; choose from {', '.join(map(str, batches))}")
     picture, description = _picture()
     with tempfile.TemporaryDirectory() as folder:
-        plan = plan_measurements(selected, read_catalog(models.catalog), options, partial(random_network, Path(folder)))
-        cases = plan.cases if arguments.published else _chosen_cases(arguments, models, options)
+        plan = plan_measurements(selected, loader.catalog, options, partial(random_network, Path(folder)))
+        cases = plan.cases if arguments.published else _chosen_cases(arguments, loader, options)
         outcomes, interrupted = collect(measure_networks(cases, picture, progress.counter("measuring networks")))
     progress.clear()
     _report(arguments, outcomes, compare_with_published(selected, plan, outcomes), description)
@@ -129,13 +130,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _chosen_cases(
-    arguments: argparse.Namespace, models: ModelSettings, options: BenchmarkOptions
+    arguments: argparse.Namespace, loader: ModelLoader, options: BenchmarkOptions
 ) -> List[Tuple[BenchmarkCase, BenchmarkOptions]]:
-    from app.models.catalog import read_catalog
     from app.tools.benchmark.cases import case_of
 
-    catalog = read_catalog(models.catalog)
-    entries = [catalog.require(name) for name in arguments.models or (models.detector, models.embedder)]
+    models = loader.settings.models
+    entries = [loader.catalog.require(name) for name in arguments.models or (models.detector, models.embedder)]
     cases = [case_of(entry, size) for entry in entries for size in arguments.sizes]
     check_all(*(entry.verified_file for entry in entries))
     # An embedder has only one size, whatever the number of sizes asked for.
