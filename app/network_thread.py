@@ -61,10 +61,14 @@ class NetworkThread:
         def work() -> None:
             self._owner = threading.get_ident()
             started.set()
-            while not self._closed:
-                self.run_pending()
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            try:
+                while not self._closed:
+                    self.run_pending()
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            finally:
+                # If a job ends this thread (SystemExit), nobody must wait for answers that never come.
+                self.close()
 
         self._thread = threading.Thread(target=work, name="networks", daemon=True)
         self._thread.start()

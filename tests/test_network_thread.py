@@ -1,5 +1,6 @@
 """Jobs for the networks: one thread does them, by priority, and no priority starves."""
 
+import sys
 import threading
 
 import pytest
@@ -79,6 +80,14 @@ def test_after_the_end_waiting_and_later_jobs_are_refused(networks):
     for future in (waiting, networks.submit(lambda: "never")):
         with pytest.raises(ShutDownError):
             future.result(PATIENT_S)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_jobs_are_refused_once_a_job_has_ended_the_thread(networks):
+    networks.start()
+    for job in (sys.exit, threading.get_ident):
+        with pytest.raises(ShutDownError):
+            networks.submit(job).result(PATIENT_S)
 
 
 def test_a_sleeping_loop_hears_of_a_new_job(networks):
