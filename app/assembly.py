@@ -15,8 +15,10 @@ from app.capture.capture import Channels
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
-from app.events.file import EventFile
-from app.events.sinks import EventPublisher, EventSink
+from app.events.log import EventLog
+from app.events.pipe import EventPipe, is_pipe
+from app.events.sinks import EventPublisher
+from app.files import dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
@@ -24,7 +26,7 @@ from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.display import display_available
 from app.output.outputs import Output, Outputs, OutputThread
-from app.output.paths import channel_path, dated, refuse_collisions
+from app.output.paths import channel_path, refuse_collisions
 from app.output.progress import Progress, RunProgress
 from app.output.summary import RunSummary
 from app.output.text_renderer import TextRenderer
@@ -151,15 +153,21 @@ def open_outputs(
         if path.suffix.lower() != ".mp4":
             raise OutputError(f"{path}: videos are written as MP4; choose a name that ends in .mp4")
         video_paths = [channel_path(path, channel, channels) for channel in channels]
-    event_paths = [] if settings.events is None else [dated(settings.events, moment)]
+    events = settings.events
+    event_paths = [] if events is None or is_pipe(events) else [dated(events, moment)]
     refuse_collisions([*video_paths, *event_paths], reading)
     annotator = Annotator(settings.landmarks, settings.why, TextRenderer())
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    sinks: List[EventSink] = [EventFile(path, settings.overwrite) for path in event_paths]
+    outputs: List[Output] = []
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
-    outputs: List[Output] = [EventPublisher(sinks)] if sinks else []
+    if events is not None and is_pipe(events):
+        outputs.append(EventPublisher([EventPipe(events)]))
+    elif events is not None:
+        max_bytes = None if settings.events_max_mb is None else round(settings.events_max_mb * 1e6)
+        log = EventLog(events, overwrite=settings.overwrite, sync=settings.events_sync, max_bytes=max_bytes)
+        outputs.append(EventPublisher([log], after=log.sequence))
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
     return Outputs(outputs)
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from app.errors import OutputError, check_all
+
+try:
+    import fcntl
+
+    CAN_LOCK = True
+except ImportError:  # Windows
+    CAN_LOCK = False
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +70,29 @@ def _check_writable(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path} cannot be written: no permission to write to {path.parent}")
+
+
+def dated(path: Path, moment: float) -> Path:
+    """The path with `{date}` and `{time}` in its name replaced, so that a run that starts every day has a new name."""
+    start = time.localtime(moment)
+    name = path.name.replace("{date}", time.strftime("%Y-%m-%d", start))
+    return path.with_name(name.replace("{time}", time.strftime("%H-%M-%S", start)))
+
+
+def try_lock(descriptor: int) -> bool:
+    """Locks an open file for this program until it is closed. False if another program has it.
+
+    True also where files cannot be locked, as on Windows and on some network drives.
+    """
+    if not CAN_LOCK:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        logger.debug("files cannot be locked here: %s", error)
+    return True
 
 
 def claim_file(path: Path, overwrite: bool) -> None:

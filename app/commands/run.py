@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Callable, Dict, Optional, Tuple
@@ -12,6 +13,7 @@ from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ExitCode, ModelError, SettingsError
+from app.events.pipe import is_stdout
 from app.settings import Settings
 from app.settings.reader import Assignment, format_settings
 from app.text import program
@@ -22,6 +24,7 @@ EXAMPLES = """examples:
   python -m app --rtsp rtsp://user:password@192.168.1.20/stream1
   python -m app --camera desk=0 --rtsp door=rtsp://192.168.1.20/stream1 --events visits.jsonl
   python -m app --video clip.mp4 --save annotated.mp4
+  python -m app --camera 0 --events - --no-window | jq .name
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
 in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why
 Ctrl-C stops a run cleanly: videos are completed and the summary is printed.
@@ -60,7 +63,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     report = run(effective.settings, sources, stop_on_signals, progress)
     if report.summary.frames or report.lost or len(report.failed) < len(sources):
-        print(report.text())
+        # Another program reads the events, if they are on standard output.
+        print(report.text(), file=sys.stderr if is_stdout(effective.settings.output.events) else sys.stdout)
     if report.failed:
         return ExitCode.USER_ERROR
     return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE

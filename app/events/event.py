@@ -30,6 +30,8 @@ class LeftReason(str, enum.Enum):
 
     GONE = "gone"
     RUN_ENDED = "run_ended"
+    RESTART = "restart"
+    """The program was killed; the next run closed the visit."""
 
     def __str__(self) -> str:
         return self.value
@@ -129,3 +131,8 @@ def iso_time(seconds: float) -> str:
     """Seconds since the epoch as 2026-11-21T08:00:40.123Z."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> float:
+    """The opposite of `iso_time`; raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

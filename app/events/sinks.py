@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Deque, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
-from app.errors import OutputError
+from app.errors import AppError, OutputError
 from app.events.event import Event
 from app.events.stream import EventStream
 from app.text import counted
@@ -27,6 +27,10 @@ RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 30.0
 FLUSH_S = 5.0
 """How long the end of a run waits for a sink that is slow or failing."""
+
+
+class SinkGoneError(AppError):
+    """Raised by a sink that will never take an event again, such as standard output without its reader."""
 
 
 class EventSink(Protocol):
@@ -49,7 +53,8 @@ class EventSink(Protocol):
         ...
 
     def write(self, event: Event) -> None:
-        """Takes one event. Raises OutputError or OSError when it cannot; the same event then comes again later."""
+        """Takes one event. Raises OutputError or OSError when it cannot; the same event then comes again later.
+        After SinkGoneError none comes."""
         ...
 
     def close(self) -> None:
@@ -63,6 +68,16 @@ class FileSink(EventSink, Protocol):
 
     @property
     def path(self) -> Path: ...
+
+
+@runtime_checkable
+class IdleSink(EventSink, Protocol):
+    """A sink that has something to do when no event comes."""
+
+    def idle(self) -> Optional[float]:
+        """Called after each write, and again after the number of seconds that it returns, if no event came until then.
+        None: not before the next event."""
+        ...
 
 
 class SinkQueue:
@@ -93,7 +108,7 @@ class SinkQueue:
         self._waiting: Deque[Event] = deque()
         self._changed = threading.Condition()
         self._is_broken = False
-        """A sink with a bug is not tried again: it would fail in the same way forever."""
+        """A sink with a bug, or one that is gone, is not tried again: it would fail in the same way forever."""
         self._overflow_reported = False
         self._close_by: Optional[float] = None
         """On the monotonic clock; None while the run goes on."""
@@ -149,7 +164,11 @@ class SinkQueue:
         except Exception as error:  # thread root
             with self._changed:
                 self._is_broken, self.error = True, error
-            logger.error("%s failed and gets no more events: %r", self.sink.name, error, exc_info=error)
+            is_bug = not isinstance(error, SinkGoneError)
+            shown = repr(error) if is_bug else str(error)
+            logger.error(
+                "%s failed and gets no more events: %s", self.sink.name, shown, exc_info=error if is_bug else None
+            )
         try:
             self.sink.close()
         except Exception as error:  # noqa: BLE001 - thread root
@@ -188,10 +207,23 @@ class SinkQueue:
 
     def _next(self) -> Optional[Event]:
         """The oldest event, which stays in the queue until it is written; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._close_by is not None)
-            time_is_up = self._close_by is not None and time.monotonic() >= self._close_by
-            return self._waiting[0] if self._waiting and not time_is_up else None
+        while True:
+            pause_s = self._idle()
+            with self._changed:
+                if self._changed.wait_for(lambda: self._waiting or self._close_by is not None, pause_s):
+                    time_is_up = self._close_by is not None and time.monotonic() >= self._close_by
+                    return self._waiting[0] if self._waiting and not time_is_up else None
+
+    def _idle(self) -> Optional[float]:
+        if not isinstance(self.sink, IdleSink):
+            return None
+        try:
+            return self.sink.idle()
+        except (OutputError, OSError) as error:
+            if self.error is None:
+                logger.warning("%s: %s", self.sink.name, error)
+            self.error = error
+            return self._retry_max_s
 
     def _pause(self, error: Exception, pause_s: float) -> bool:
         """Waits before the next attempt, but not beyond the end; False if there is no time for another."""
@@ -211,8 +243,9 @@ class EventPublisher:
 
     name = "events"
 
-    def __init__(self, sinks: Sequence[EventSink], *, flush_s: float = FLUSH_S) -> None:
-        self._stream = EventStream()
+    def __init__(self, sinks: Sequence[EventSink], *, after: int = 0, flush_s: float = FLUSH_S) -> None:
+        """`after` is the number of the last event of the runs before."""
+        self._stream = EventStream(after)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
 
     def handle(self, result: FrameResult) -> None:

@@ -14,8 +14,9 @@ class EventStream:
     It must see every result, so it runs on the loop's thread, before any queue that may skip frames.
     """
 
-    def __init__(self) -> None:
-        self._sequence = 0
+    def __init__(self, after: int = 0) -> None:
+        """`after` is the number of the last event of the runs before."""
+        self._sequence = after
         self._present: Dict[str, Dict[int, _Present]] = {}
         """By channel and track."""
 

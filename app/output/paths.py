@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Sequence
@@ -37,13 +36,6 @@ def channel_path(path: Path, channel: str, channels: Sequence[str]) -> Path:
 def safe_name(name: str) -> str:
     """The name without characters that file systems do not allow."""
     return _NOT_IN_FILE_NAMES.sub("_", name).strip(" .")[:80] or "_"
-
-
-def dated(path: Path, moment: float) -> Path:
-    """The path with `{date}` and `{time}` in its name replaced, so that a run that starts every day has a new name."""
-    start = time.localtime(moment)
-    name = path.name.replace("{date}", time.strftime("%Y-%m-%d", start))
-    return path.with_name(name.replace("{time}", time.strftime("%H-%M-%S", start)))
 
 
 def refuse_collisions(writing: Sequence[Path], reading: Sequence[Path]) -> None:

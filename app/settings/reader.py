@@ -185,7 +185,7 @@ class _FileReader:
         except SettingsError:
             self._wrong(node, f"{info.key}: invalid value; expected {expectation(info)}")
             return
-        if info.value_type is Path and isinstance(value, str) and value:
+        if info.value_type is Path and isinstance(value, str) and value not in ("", "-"):
             value = from_here(self.path.parent / value)
         values[info.key] = Assignment(value, key.place)
 

@@ -258,12 +258,21 @@ class OutputSettings:
         flag="--save",
         metavar="OUT.mp4",
     )
-    overwrite: bool = setting(False, "replace files that exist", flag="--overwrite")
+    overwrite: bool = setting(False, "replace videos that exist, and start the event log again", flag="--overwrite")
     events: Optional[Path] = setting(
         None,
-        "write events (who came, who left) as JSON Lines; {date} and {time} in the name are replaced",
+        "append events (who came, who left) to this log, as JSON Lines; {date} in the name changes at midnight; "
+        "- is standard output",
         flag="--events",
         metavar="OUT.jsonl",
+    )
+    events_sync: str = setting(
+        "second",
+        "how soon events are on the disk if the power fails: at each event, within about a second, or never explicitly",
+        choices=("event", "second", "never"),
+    )
+    events_max_mb: Optional[float] = setting(
+        None, "megabytes after which the event log is renamed and a new file begins", minimum=0.001
     )
     window: Optional[bool] = setting(None, "show a window; by default if there is a display", flag="--window")
     landmarks: bool = setting(False, "draw the five landmarks (key L in the window)", flag="--landmarks")

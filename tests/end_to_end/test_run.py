@@ -12,7 +12,12 @@ from waiting import PATIENT_S, until
 
 
 def events_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The events of a log without its headers."""
+    return events_in(path.read_text(encoding="utf-8"))
+
+
+def events_in(text):
+    return [line for line in map(json.loads, text.splitlines()) if line["event"] != "log"]
 
 
 def frames_of(path):
@@ -161,12 +166,36 @@ def test_an_existing_video_is_overwritten_only_with_overwrite(completed, people_
 
 
 def test_an_output_that_fails_is_reported_in_the_summary_and_by_the_exit_code(completed, people_video, people_gallery):
-    code, out, err = completed(
-        "--video", people_video, "--gallery", people_gallery, "--events", "/dev/full", "--overwrite"
-    )
+    code, out, err = completed("--video", people_video, "--gallery", people_gallery, "--events", "/dev/full")
     assert code == 1
     assert "40 frames" in out and "NOT COMPLETE: events /dev/full" in out
     assert err.count("WARNING") == err.count("ERROR") == 1, "logged once that it failed, and once what is lost"
+
+
+def test_events_on_standard_output_are_all_that_is_there(completed, people_video, people_gallery):
+    code, out, err = completed("--video", people_video, "--gallery", people_gallery, "--events", "-")
+    assert code == 0, err
+    assert [event["event"] for event in events_in(out)].count("left") == 3
+    assert "40 frames" in err
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_continues_the_log(program, completed, people_video, people_gallery, tmp_path):
+    words = ("--video", people_video, "--gallery", people_gallery, "--events", "visits-{date}.jsonl")
+    process = program(*(word for _ in range(30) for word in words[:2]), *words[2:])
+    until(lambda: [event for log in tmp_path.glob("visits-*.jsonl") for event in events_of(log)])
+    process.kill()
+    process.wait()
+    (log,) = tmp_path.glob("visits-*.jsonl")
+    killed_with = len(events_of(log))
+    code, _, err = completed(*words)
+    assert code == 0, err
+    events = events_of(log)
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert {event.get("reason") for event in events[:killed_with]} & {"restart", "run_ended"} == set()
+    assert events[killed_with]["reason"] == "restart"
+    kinds = [event["event"] for event in events]
+    assert kinds.count("enter") == kinds.count("left")
 
 
 def test_limits_end_the_run(completed, people_video, people_gallery):
@@ -183,7 +212,7 @@ def test_a_signal_ends_the_run_cleanly(program, people_video, people_gallery, tm
     )  # fmt: skip
     # The first event shows that frames are being processed, so the signal comes in the middle.
     events = tmp_path / "out.jsonl"
-    until(lambda: process.poll() is not None or (events.is_file() and events.read_text(encoding="utf-8")))
+    until(lambda: process.poll() is not None or (events.is_file() and events_of(events)))
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 0, err

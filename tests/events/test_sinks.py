@@ -10,8 +10,9 @@ from made_results import ANN, frame, result, track
 from waiting import PATIENT_S, until
 
 from app.errors import OutputError
-from app.events.file import EventFile
-from app.events.sinks import EventPublisher, SinkQueue
+from app.events.log import EventLog
+from app.events.pipe import EventPipe
+from app.events.sinks import EventPublisher, SinkGoneError, SinkQueue
 from app.events.stream import EventStream
 from app.output.outputs import Outputs, OutputThread
 
@@ -224,6 +225,18 @@ def test_a_sink_with_a_bug_is_not_tried_again(caplog):
     assert "odd" in only.getMessage() and only.exc_info
 
 
+def test_a_sink_that_is_gone_is_not_tried_again(caplog):
+    broker = Broker(error=SinkGoneError("nobody reads"))
+    broker.up.clear()
+    queue = SinkQueue(broker)
+    for event in events(3):
+        queue.put(event)
+    queue.close()
+    assert (broker.attempts, broker.closed, queue.written, queue.lost) == (1, 1, 0, 3)
+    (only,) = caplog.records
+    assert "nobody reads" in only.getMessage() and not only.exc_info
+
+
 def test_a_sink_that_cannot_be_closed_is_a_problem():
     class Unclosable(Broker):
         def close(self):
@@ -249,16 +262,47 @@ def test_one_sink_that_fails_does_not_keep_events_from_another():
 def test_a_complete_log_is_a_written_file_and_an_empty_one_is_not(tmp_path):
     full, empty = tmp_path / "full.jsonl", tmp_path / "empty.jsonl"
     for path, handed in ((full, visit()), (empty, visit(count=3))):
-        with Outputs([EventPublisher([EventFile(path), Broker()])]) as outputs:
+        with Outputs([EventPublisher([EventLog(path), Broker()])]) as outputs:
             for each in handed:
                 outputs.handle(each)
         assert outputs.lost == ()
         assert outputs.written == ((path,) if path is full else ())
 
 
+class BusyDisk(Broker):
+    """A sink that has something to do one second after each event."""
+
+    def __init__(self):
+        super().__init__()
+        self.due = False
+        self.idled = threading.Event()
+
+    def write(self, event):
+        super().write(event)
+        self.due = True
+
+    def idle(self):
+        if not self.due:
+            return None
+        if self.idled.is_set():
+            self.due = False
+            return None
+        self.idled.set()
+        return 0.001
+
+
+def test_a_sink_without_events_gets_its_turn_when_it_asked_for_it():
+    disk = BusyDisk()
+    queue = SinkQueue(disk)
+    queue.put(events(1)[0])
+    until(lambda: disk.idled.is_set() and not disk.due)
+    queue.close()
+    assert (queue.written, queue.problem) == (1, None)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_makes_the_log_incomplete_and_does_not_end_the_run():
-    publisher = EventPublisher([EventFile(Path("/dev/full"), overwrite=True)], flush_s=0.05)
+    publisher = EventPublisher([EventPipe(Path("/dev/full"))], flush_s=0.05)
     with Outputs([publisher]) as outputs:
         for handed in visit():
             outputs.handle(handed)

@@ -12,7 +12,8 @@ from made_results import picture
 
 from app.assembly import open_outputs
 from app.errors import OutputError
-from app.output.paths import dated, refuse_collisions, save_snapshot
+from app.files import dated
+from app.output.paths import refuse_collisions, save_snapshot
 from app.settings import OutputSettings
 
 NOON = time.mktime((2026, 11, 21, 12, 5, 9, 0, 0, -1))

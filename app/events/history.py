@@ -1,0 +1,158 @@
+"""What an event log says about earlier runs: its id, its last number, and the visits that are open."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Tuple
+
+from app import __version__
+from app.errors import OutputError
+from app.events.event import SCHEMA, EventKind, LeftReason, iso_time, parse_time
+
+logger = logging.getLogger(__name__)
+
+Record = Dict[str, Any]
+"""A line of the log, as in `docs/events.md`."""
+
+HEADER = "log"
+"""The kind of the line with which every run, and every file, begins."""
+_HEADER_MARK = b'{"event": "log"'
+_LINE_MARKS = (_HEADER_MARK, b'{"schema": ')
+_BLOCK_BYTES = 1 << 16
+
+
+@dataclass
+class History:
+    """The state of a log after its last line. A header contains all of it, so the lines before need not be read."""
+
+    log: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names the log in all its files, until it is started again with --overwrite."""
+    sequence: int = 0
+    """Of the last event."""
+    visits: Dict[Tuple[str, int], Record] = field(default_factory=dict)
+    """The last event of each visit that is open, by channel and track."""
+
+    def add(self, record: Record) -> None:
+        kind = record.get("event")
+        if kind == HEADER:
+            self.log, self.sequence = str(record["log"]), int(record["after"])
+            self.visits = {(visit["channel"], visit["track"]): visit for visit in record["open"]}
+            return
+        self.sequence = max(self.sequence, int(record["sequence"]))
+        if "track" not in record:
+            return
+        visit = (record["channel"], record["track"])
+        if kind == EventKind.LEFT:
+            self.visits.pop(visit, None)
+        else:
+            self.visits[visit] = record
+
+    def header(self, now: float) -> Record:
+        return {
+            "event": HEADER,
+            "schema": SCHEMA,
+            "log": self.log,
+            "program": __version__,
+            "time": iso_time(now),
+            "after": self.sequence,
+            "open": list(self.visits.values()),
+        }
+
+    def close_visits(self) -> List[Record]:
+        """A LEFT for every open visit of a run that was killed, at the time and place of its last event."""
+        left = []
+        for number, visit in enumerate(self.visits.values(), self.sequence + 1):
+            last_seen = visit["time"] if visit["position"] is None else visit["position"]
+            first_seen = visit.get("first_seen", last_seen)
+            kept = {name: value for name, value in visit.items() if name != "previous_name"}
+            changed = {"schema": SCHEMA, "sequence": number, "event": "left", "reason": str(LeftReason.RESTART)}
+            times = {"first_seen": first_seen, "last_seen": last_seen, "duration_s": _between(first_seen, last_seen)}
+            left.append({**kept, **changed, **times})
+        return left
+
+
+def encoded(record: Record) -> bytes:
+    # A name from a file's name may hold bytes that are not text: they become visible as \udcXX.
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def records(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The lines of a log as objects. A damaged line, as after a power failure, is skipped."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "event" in record:
+            yield record
+
+
+def require_log(file: BinaryIO, path: Path) -> None:
+    """Raises OutputError when the file holds something else: it would be damaged by appending."""
+    file.seek(0)
+    start = file.read(max(map(len, _LINE_MARKS)))
+    if not any(start.startswith(mark) or mark.startswith(start) for mark in _LINE_MARKS):
+        raise OutputError(f"{path} is not an event log; choose another name, or pass --overwrite to replace it")
+
+
+def repair(file: BinaryIO, path: Path) -> None:
+    """Completes or removes a last line that a crash or a power failure cut off."""
+    size = file.seek(0, 2)
+    start = _find_last(file, b"\n", size) + 1
+    if start == size:
+        return
+    file.seek(start)
+    rest = file.read(size - start)
+    if list(records([rest])):
+        file.write(b"\n")
+        return
+    file.truncate(start)
+    logger.warning("%s: removed an incomplete last line of an interrupted run: %.200r", path, rest)
+
+
+def read_history(path: Path) -> History:
+    with path.open("rb") as file:
+        start = _find_last(file, b"\n" + _HEADER_MARK, file.seek(0, 2)) + 1
+        file.seek(start)
+        history = History()
+        for record in records(file):
+            history.add(record)
+    return history
+
+
+def earlier_file(template: Path, current: Path) -> Optional[Path]:
+    """The newest other file of the same log: of an earlier day, or rotated by this program or by logrotate."""
+    stem, suffix = (
+        re.escape(part).replace(r"\{date\}", r"\d{4}-\d\d-\d\d").replace(r"\{time\}", r"\d\d-\d\d-\d\d")
+        for part in (template.stem, template.suffix)
+    )
+    rotated = re.compile(rf"{stem}(-\d{{8}}T\d{{6}}Z(-\d+)?)?{suffix}(\.\d+|-\d{{8}}(-\d+)?)?")
+    found = [
+        path
+        for path in template.parent.glob("*")
+        if rotated.fullmatch(path.name) and path != current and path.is_file() and path.stat().st_size
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _between(first: Any, last: Any) -> float:
+    """Seconds between two values of `first_seen` and `last_seen`: dates, or positions in a recording."""
+    begin, end = (parse_time(value) if isinstance(value, str) else float(value) for value in (first, last))
+    return round(max(0.0, end - begin), 3)
+
+
+def _find_last(file: BinaryIO, text: bytes, end: int) -> int:
+    """Where the text last occurs before `end`; -1 if nowhere."""
+    while end > 0:
+        begin = max(0, end - _BLOCK_BYTES)
+        file.seek(begin)
+        found = file.read(end - begin + len(text) - 1).rfind(text)
+        if found >= 0:
+            return begin + found
+        end = begin
+    return -1

@@ -1,0 +1,228 @@
+"""The event log: a file of JSON Lines to which every run appends, and which survives crashes and rotation."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+from collections import deque
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Callable, Deque, NamedTuple, Optional
+
+from app.errors import OutputError
+from app.events.event import Event
+from app.events.history import (
+    HEADER,
+    History,
+    Record,
+    earlier_file,
+    encoded,
+    read_history,
+    repair,
+    require_log,
+)
+from app.files import dated, make_folder, try_lock
+from app.text import counted
+
+logger = logging.getLogger(__name__)
+
+SYNC_AFTER_S = {"event": 0.0, "second": 1.0, "never": None}
+"""Values of `output.events_sync`: how long a line may be only in the memory of the operating system."""
+
+
+class EventLog:
+    """A sink. Opens the file at once, so that one that cannot be written is refused before the run begins.
+
+    Lines are appended in single writes, so a line that `write` has returned for survives the death of the program.
+    `sequence` is the number after which this run continues. Before each write the name is checked: if the file was
+    renamed, removed or truncated, or `{date}` has changed, the log continues in the file that has the name now. A
+    header at the beginning of every file and every run repeats the state of the log.
+    """
+
+    def __init__(
+        self,
+        template: Path,
+        *,
+        overwrite: bool = False,
+        sync: str = "second",
+        max_bytes: Optional[int] = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`template` may contain `{date}` and `{time}`; `{date}` alone changes at midnight."""
+        self._template = template
+        self._clock = clock
+        self._started_at = clock()
+        self._sync_after_s = SYNC_AFTER_S[sync]
+        self._max_bytes = max_bytes
+        self._unsynced_since: Optional[float] = None
+        self._event: Optional[Event] = None
+        """The event of the last call of `write`, which comes again after a failure."""
+        self._lines: Deque[_Line] = deque()
+        """Not written yet. Of the first, `_taken` bytes may be: a full disk may take half a line."""
+        self._taken = 0
+        self.path = self._path_now()
+        self.name = f"events {self.path}"
+        if not self.path.parent.exists():
+            make_folder(self.path.parent)
+            logger.info("created folder %s", self.path.parent)
+        self._file = _open_locked(self.path)
+        try:
+            self._history = History() if overwrite else self._earlier_runs()
+            if overwrite:
+                self._file.truncate(0)
+        except BaseException:
+            self._file.close()
+            raise
+        self._size = self._file.seek(0, io.SEEK_END)
+        self._start_file()
+        left = self._history.close_visits()
+        if left:
+            logger.warning("%s: closed %s of a run that was killed", self.path, counted(len(left), "visit"))
+        self._lines.extend(_Line(record, encoded(record)) for record in left)
+        self.sequence = self._history.sequence + len(left)
+        try:
+            self._write_lines()
+        except OSError as error:
+            logger.warning("%s: %s; events are kept and written when it works again", self.name, error.strerror)
+
+    def write(self, event: Event) -> None:
+        if event is not self._event:
+            record = event.as_json()
+            self._lines.append(_Line(record, encoded(record)))
+            self._event = event
+        try:
+            self._follow_path()
+            self._write_lines()
+            self.idle()
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def idle(self) -> Optional[float]:
+        """Brings what is written to the disk when it is time; returns the seconds until then."""
+        if self._unsynced_since is None or self._sync_after_s is None:
+            return None
+        left_s = self._unsynced_since + self._sync_after_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        self._sync(self._file)
+        return None
+
+    def close(self) -> None:
+        with self._file:
+            self._sync(self._file)
+
+    def _sync(self, file: io.FileIO) -> None:
+        was_synced, self._unsynced_since = self._unsynced_since is None, None
+        if not was_synced and self._sync_after_s is not None:
+            os.fsync(file.fileno())
+
+    def _earlier_runs(self) -> History:
+        """What happened before. Repairs the end of the file that was written last."""
+        require_log(self._file, self.path)
+        if self._file.seek(0, io.SEEK_END):
+            repair(self._file, self.path)
+            return read_history(self.path)
+        earlier = earlier_file(self._template, self.path)
+        if earlier is None:
+            return History()
+        with _open_locked(earlier) as file:
+            require_log(file, earlier)
+            repair(file, earlier)
+            return read_history(earlier)
+
+    def _path_now(self) -> Path:
+        rolls_over = "{date}" in self._template.name and "{time}" not in self._template.name
+        return dated(self._template, self._clock() if rolls_over else self._started_at)
+
+    def _follow_path(self) -> None:
+        """Continues in the file that has the log's name now, if that is another one."""
+        path = self._path_now()
+        try:
+            same = path == self.path and os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            logger.info("%s: continues in %s", self.name, path)
+            self._continue_in(path)
+        elif os.fstat(self._file.fileno()).st_size < self._size:
+            logger.warning("%s: was truncated by another program; it continues there", self.path)
+            self._size = self._file.seek(0, io.SEEK_END)
+            self._start_file()
+
+    def _continue_in(self, path: Path) -> None:
+        file = _open_locked(path)
+        try:
+            repair(file, path)
+        except BaseException:
+            file.close()
+            raise
+        before, self._file, self.path = self._file, file, path
+        self._size = file.seek(0, io.SEEK_END)
+        self._start_file()
+        with before:
+            self._sync(before)
+
+    def _start_file(self) -> None:
+        """A header comes first, and a line that the file before took half of comes again."""
+        if self._lines and self._lines[0].record["event"] == HEADER:
+            self._lines.popleft()
+        header = self._history.header(self._clock())
+        self._lines.appendleft(_Line(header, encoded(header)))
+        self._taken = 0
+
+    def _write_lines(self) -> None:
+        while self._lines:
+            record, content = self._lines[0]
+            if self._is_too_large(len(content)) and record["event"] != HEADER and not self._taken:
+                self._rotate()
+                continue
+            taken = self._file.write(content[self._taken :])
+            self._taken += taken
+            self._size += taken
+            if self._unsynced_since is None:
+                self._unsynced_since = time.monotonic()
+            if self._taken == len(content):
+                self._lines.popleft()
+                self._taken = 0
+                self._history.add(record)
+
+    def _is_too_large(self, more: int) -> bool:
+        if self._max_bytes is None or self._size + more <= self._max_bytes:
+            return False
+        # A limit that is smaller than a header and a line must not make a file for every line.
+        header = encoded(self._history.header(self._clock()))
+        return self._size > len(header)
+
+    def _rotate(self) -> None:
+        """Gives the file a name with the time; the log continues in a new one."""
+        stamp = f"{datetime.fromtimestamp(self._clock(), timezone.utc):%Y%m%dT%H%M%SZ}"
+        number, target = 1, self.path.with_name(f"{self.path.stem}-{stamp}{self.path.suffix}")
+        while target.exists():
+            number += 1
+            target = self.path.with_name(f"{self.path.stem}-{stamp}-{number}{self.path.suffix}")
+        self.path.rename(target)
+        self._continue_in(self.path)
+
+
+class _Line(NamedTuple):
+    record: Record
+    content: bytes
+
+
+def _open_locked(path: Path) -> io.FileIO:
+    """Opens the file for reading and appending, for this program alone. Creates it if it is missing."""
+    try:
+        while True:
+            file = io.FileIO(path, "a+")
+            if not try_lock(file.fileno()):
+                file.close()
+                raise OutputError(f"{path} is written by another run; stop that one, or choose another name")
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+            file.close()  # it was renamed before it was locked
+    except IsADirectoryError:
+        raise OutputError(f"{path} is a folder; expected a file") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
