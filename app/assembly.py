@@ -173,7 +173,7 @@ def open_outputs(
 
 
 def _require_a_source(sources: Sequence[Source]) -> None:
-    """Raises when surely none of them can be opened. With others left, a missing one is told and they go on."""
+    """Raises if none of the sources can be opened. If only some are missing, the others run."""
     problems: List[str] = []
     for source in sources:
         try:

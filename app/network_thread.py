@@ -16,7 +16,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
 T = TypeVar("T")
 
 FAIR_SHARE = 4
-"""A job that waits gets its turn after at most this many jobs of each higher priority."""
+"""A job that waits gets its turn after no more than this many jobs of each higher priority."""
 
 
 class Priority(enum.IntEnum):
@@ -27,7 +27,7 @@ class Priority(enum.IntEnum):
     REQUEST = 1
     """A person or a program waits for the answer."""
     ENROLMENT = 2
-    """Photos of the gallery, which nobody watches."""
+    """Photos of the gallery, whose result no one waits for."""
 
 
 class ShutDownError(Exception):

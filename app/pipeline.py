@@ -20,7 +20,7 @@ from app.types import FaceAttributes, Faces, Frame, FrameResult, Match
 from app.vision.quality import measure
 
 FRAME_WAIT_S = 0.05
-"""How long the loop waits for a frame before it looks after keys, the gallery and the limits again."""
+"""How long the loop waits for a frame before it checks keys, the gallery and the limits again."""
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Recognizer:
     ) -> List[FaceAttributes]:
         """What the attribute models say of each face; `before` is what was known of them.
 
-        Lasting attributes are predicted anew for `rows` alone, those of the moment for every face.
+        Lasting attributes are predicted for `rows` only, momentary ones for every face.
         """
         if self.attribute_models is None:
             return list(before)

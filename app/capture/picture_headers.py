@@ -116,23 +116,17 @@ def _webp(data: bytes) -> Optional[PictureHeader]:
         if kind == b"EXIF":
             exif = data[body : body + length]
             orientation = _exif_orientation(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
-        elif size is None:
-            size = _webp_size(kind, data, body)
+        elif size is None and kind == b"VP8X":
+            low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, body + 4)
+            size = (1 + low_width + (high_width << 16), 1 + low_height + (high_height << 16))
+        elif size is None and kind == b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, body + 6)
+            size = (width & 0x3FFF, height & 0x3FFF)
+        elif size is None and kind == b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, body + 1)
+            size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
         at = body + length + length % 2
     return None if size is None else PictureHeader("WebP", *size, orientation, len(data) >= end)
-
-
-def _webp_size(kind: bytes, data: bytes, body: int) -> Optional[Tuple[int, int]]:
-    if kind == b"VP8X":
-        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, body + 4)
-        return 1 + low_width + (high_width << 16), 1 + low_height + (high_height << 16)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, body + 6)
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, body + 1)
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return None
 
 
 def _exif_orientation(exif: bytes) -> int:

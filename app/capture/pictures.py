@@ -94,18 +94,11 @@ def _as_bgr8(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2 or image.shape[2] == 1:
         return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     if image.shape[2] == 4:
-        return _on_white(image)
+        image, alpha = image[:, :, :3], image[:, :, 3:].astype(np.uint16)
+        if alpha.min() < 255:
+            # On white: transparent pixels are often black or garbage, and cut-out faces are meant for a white background.
+            image = ((image * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(image)
-
-
-def _on_white(image: np.ndarray) -> np.ndarray:
-    """Fully transparent pixels are often black or garbage, and cut-out faces are meant for a white background."""
-    alpha = image[:, :, 3:]
-    colours = np.ascontiguousarray(image[:, :, :3])
-    if int(alpha.min()) == 255:
-        return colours
-    weight = alpha.astype(np.uint16)
-    return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:

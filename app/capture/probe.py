@@ -54,11 +54,18 @@ def why_unreachable(address: str, timeout_s: float) -> str:
 def _status(
     url: SplitResult, host: str, port: int, known: Optional[Tuple[str, str]], timeout_s: float
 ) -> Optional[int]:
+    """The status of RTSP's DESCRIBE or HTTP's GET, with user and password if they are known."""
     scheme = url.scheme.lower()
     if scheme == "rtsp":
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
-            return _describe(connection, url.geturl(), known)
+            status, headers = _request(connection, url.geturl(), 1, "")
+            if status != 401 or known is None:
+                return status
+            challenge = headers.get("www-authenticate", "")
+            is_digest = challenge.lower().startswith("digest")
+            answer = _digest(challenge, url.geturl(), *known) if is_digest else _basic(*known)
+            return _request(connection, url.geturl(), 2, f"Authorization: {answer}\r\n")[0]
     if scheme == "rtsps":
         socket.create_connection((host, port), timeout_s).close()
         return None
@@ -70,16 +77,6 @@ def _status(
         return client.getresponse().status
     finally:
         client.close()
-
-
-def _describe(connection: socket.socket, url: str, known: Optional[Tuple[str, str]]) -> Optional[int]:
-    """The status of RTSP's DESCRIBE, sent again with user and password if they are required."""
-    status, headers = _request(connection, url, 1, "")
-    if status != 401 or known is None:
-        return status
-    challenge = headers.get("www-authenticate", "")
-    answer = _digest(challenge, url, *known) if challenge.lower().startswith("digest") else _basic(*known)
-    return _request(connection, url, 2, f"Authorization: {answer}\r\n")[0]
 
 
 def _request(connection: socket.socket, url: str, number: int, extra: str) -> Tuple[Optional[int], Dict[str, str]]:

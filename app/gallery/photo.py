@@ -20,7 +20,7 @@ MAX_SIDE_PX = 1600
 """Larger photos are shrunk to this first; the aligned face is 112 pixels wide anyway."""
 
 CERTAIN_SCORE = 0.95
-"""From this score on, fallbacks are not tried. In a photo that lies on its side a detector finds faces with lower
+"""From this score on, fallbacks are not tried. In a photo that is on its side a detector finds faces with lower
 scores, some of them where there are none."""
 
 ROTATION_PENALTY = 1.0
@@ -56,7 +56,7 @@ FALLBACKS = (
     Attempt(_rotated(cv2.ROTATE_90_CLOCKWISE), rotated=True),
     Attempt(_rotated(cv2.ROTATE_90_COUNTERCLOCKWISE), rotated=True),
 )
-"""Tried when no face has a score of at least CERTAIN_SCORE."""
+"""Tried when no face reaches CERTAIN_SCORE."""
 
 
 def examine_photo(
@@ -122,7 +122,7 @@ def explain(rejection: Reason, quality: FaceQuality, limits: QualityLimits) -> s
 def _best_attempt(
     picture: np.ndarray, recognizer: Recognizer, min_score: float
 ) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
-    """The attempt with the best face, one of at least `min_score` first, with the picture as it was presented."""
+    """The attempt with the best face, one that reaches `min_score` first, with the picture as it was presented."""
     best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
     best_rank = (False, -np.inf)
     for attempt in (UNCHANGED, UPSIDE_DOWN, *FALLBACKS):

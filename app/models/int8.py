@@ -6,7 +6,7 @@ import contextlib
 import glob
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Iterator, List, Sequence
 
 import numpy as np
 
@@ -35,16 +35,6 @@ def calibration_inputs(loader: ModelLoader, entry: ModelEntry, folder: Path) -> 
     """
     if entry.task not in ("detection", "embedding"):
         raise ModelError(f"{entry.name} is for {entry.task}; int8 is available for detectors and embedders only")
-    pictures = _read(_photos_for(entry.name, folder))
-    return _frames(loader, pictures) if entry.task == "detection" else _faces(loader, pictures)
-
-
-def find_photos(folder: Path) -> List[Path]:
-    """All photos in a folder and below it. Raises SourceError where there are none."""
-    return picture_files(Path(glob.escape(str(folder))) / "**" / "*" if folder.is_dir() else folder)
-
-
-def _photos_for(model: str, folder: Path) -> List[Path]:
     try:
         photos = find_photos(folder)
     except SourceError:
@@ -53,9 +43,15 @@ def _photos_for(model: str, folder: Path) -> List[Path]:
         raise ModelError(
             f"calibration needs at least {MIN_PHOTOS} photos, better some hundred, and {folder} has "
             f"{counted(len(photos), 'photo') if photos else 'none'}: add some, or name others with {program()} "
-            f"engines build {model} --precision int8 --calibration DIR"
+            f"engines build {entry.name} --precision int8 --calibration DIR"
         )
-    return photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]
+    photos = photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]
+    return _frames(loader, photos) if entry.task == "detection" else _faces(loader, photos)
+
+
+def find_photos(folder: Path) -> List[Path]:
+    """All photos in a folder and below it. Raises SourceError where there are none."""
+    return picture_files(Path(glob.escape(str(folder))) / "**" / "*" if folder.is_dir() else folder)
 
 
 def _read(files: Sequence[Path]) -> Iterator[np.ndarray]:
@@ -66,15 +62,15 @@ def _read(files: Sequence[Path]) -> Iterator[np.ndarray]:
             logger.warning("skipped: %s", error)
 
 
-def _frames(loader: ModelLoader, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _frames(loader: ModelLoader, photos: Sequence[Path]) -> Iterator[np.ndarray]:
     with contextlib.closing(loader.open_detector()) as detector:
-        for picture in pictures:
+        for picture in _read(photos):
             yield detector.prepare([picture]).tensors[0].copy()
 
 
-def _faces(loader: ModelLoader, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _faces(loader: ModelLoader, photos: Sequence[Path]) -> Iterator[np.ndarray]:
     with contextlib.closing(loader.open_detector()) as detector, contextlib.closing(loader.open_embedder()) as embedder:
-        for picture in pictures:
+        for picture in _read(photos):
             (faces,) = detector.detect([picture])
             if len(faces):
                 yield from (

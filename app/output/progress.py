@@ -91,7 +91,7 @@ def live_line(channels: Mapping[str, ChannelProgress]) -> str:
 
 
 def shortened(text: str, columns: int) -> str:
-    """The text in at most this many columns of a terminal, where East Asian letters take two."""
+    """The text in no more than this many columns of a terminal, where East Asian letters take two."""
     width = 0
     for at, character in enumerate(text):
         width += 2 if unicodedata.east_asian_width(character) in "WF" else 1

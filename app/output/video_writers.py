@@ -23,7 +23,7 @@ PICTURE_SECONDS = 1.0
 DEFAULT_STEP_S = 1 / 25
 """Between two frames, until their own times say more."""
 FRAGMENT_S = 1.0
-"""A video that is cut off by a crash or a power cut lacks at most this much of its end."""
+"""A video that is cut off by a crash or a power cut loses no more than this much of its end."""
 MAX_STILL_S = 60.0
 """How long a video with a constant frame rate shows the last picture of a camera that stalls."""
 _BACKWARD_S = 0.5

@@ -65,7 +65,11 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
         except SettingsError as error:
             errors.append(error)
     if not errors:
-        errors += _contradictions(parts, chosen)
+        min_votes, window = parts["recognition"]["min_votes"], parts["recognition"]["vote_window"]
+        if min_votes > window:
+            keys = ("recognition.min_votes", "recognition.vote_window")
+            places = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
+            errors.append(SettingsError(f"{places}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}"))
     raise_all(errors)
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
@@ -80,17 +84,6 @@ def load_settings(*paths: Union[str, Path]) -> Settings:
         640
     """
     return resolve([read_file(Path(path)) for path in paths]).settings
-
-
-def _contradictions(
-    parts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Assignment]
-) -> Iterator[SettingsError]:
-    """Values that are valid alone but not together."""
-    min_votes, window = parts["recognition"]["min_votes"], parts["recognition"]["vote_window"]
-    if min_votes > window:
-        keys = ("recognition.min_votes", "recognition.vote_window")
-        origins = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
-        yield SettingsError(f"{origins}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}")
 
 
 def check(info: SettingInfo, given: Assignment) -> Any:

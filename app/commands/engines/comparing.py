@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Optional, Union
+from typing import TYPE_CHECKING, Callable, Iterator, Optional, Union
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
 from app.files import check_writable, write_text
-from app.settings import Settings, all_settings
+from app.settings import all_settings
 from app.text import install_hint
 
 if TYPE_CHECKING:
-    from app.tools.comparison import Comparison
     from app.vision.detector import FaceDetector
     from app.vision.embedder import FaceEmbedder
 
@@ -66,39 +65,34 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     progress = configure_logging("warning")
     check_writable(arguments.json)
-    from app.models.loading import leave_cores_to_networks
+    from app.models.loading import ModelLoader, leave_cores_to_networks
+    from app.tools.comparison import compare_detectors, compare_embedders
 
     leave_cores_to_networks()
     pictures = _pictures(arguments.images, progress.counter("comparing, picture"))
-    result = _compare(arguments.model, settings, arguments.a, arguments.b, pictures)
+    loader = ModelLoader(settings)
+    task = loader.catalog.require(arguments.model).task
+    if task not in ("detection", "embedding"):
+        raise ModelError(f"{arguments.model} is for {task}; only detectors and embedders can be compared")
+    chosen = loader.with_models(**{"detector" if task == "detection" else "embedder": arguments.model})
+    loader_a = chosen.with_models(backend=arguments.a, precision="fp32")
+    loader_b = chosen.with_models(backend=arguments.b)
+    with contextlib.ExitStack() as stack:
+        detector_a = stack.enter_context(contextlib.closing(loader_a.open_detector()))
+        if task == "detection":
+            detector_b = stack.enter_context(contextlib.closing(loader_b.open_detector(exact_precision=True)))
+            _refuse_same(detector_a, detector_b, arguments.b)
+            result = compare_detectors(arguments.model, pictures, detector_a, detector_b)
+        else:
+            embedder_a = stack.enter_context(contextlib.closing(loader_a.open_embedder()))
+            embedder_b = stack.enter_context(contextlib.closing(loader_b.open_embedder(exact_precision=True)))
+            _refuse_same(embedder_a, embedder_b, arguments.b)
+            result = compare_embedders(arguments.model, pictures, detector_a, embedder_a, embedder_b)
     progress.clear()
     print(result.text())
     if arguments.json is not None:
         write_text(arguments.json, json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
     return 0
-
-
-def _compare(model: str, settings: Settings, a: str, b: str, pictures: Iterable[np.ndarray]) -> Comparison:
-    from app.models.loading import ModelLoader
-    from app.tools.comparison import compare_detectors, compare_embedders
-
-    loader = ModelLoader(settings)
-    task = loader.catalog.require(model).task
-    if task not in ("detection", "embedding"):
-        raise ModelError(f"{model} is for {task}; only detectors and embedders can be compared")
-    chosen = loader.with_models(**{"detector" if task == "detection" else "embedder": model})
-    loader_a = chosen.with_models(backend=a, precision="fp32")
-    loader_b = chosen.with_models(backend=b)
-    with contextlib.ExitStack() as stack:
-        detector_a = stack.enter_context(contextlib.closing(loader_a.open_detector()))
-        if task == "detection":
-            detector_b = stack.enter_context(contextlib.closing(loader_b.open_detector(exact_precision=True)))
-            _refuse_same(detector_a, detector_b, b)
-            return compare_detectors(model, pictures, detector_a, detector_b)
-        embedder_a = stack.enter_context(contextlib.closing(loader_a.open_embedder()))
-        embedder_b = stack.enter_context(contextlib.closing(loader_b.open_embedder(exact_precision=True)))
-        _refuse_same(embedder_a, embedder_b, b)
-        return compare_embedders(model, pictures, detector_a, embedder_a, embedder_b)
 
 
 def _refuse_same(a: Union[FaceDetector, FaceEmbedder], b: Union[FaceDetector, FaceEmbedder], requested: str) -> None:
