@@ -163,7 +163,18 @@ class CaptureThread:
         except SourceError as error:
             return self._handle_failure(generation, str(error), stalled=False)
         try:
-            return self._opened(generation, reader) and self._read_all(generation, reader)
+            with self._wake:
+                if not self._current(generation):
+                    return False
+                self._busy_since = None
+                self._first_frame_at = None
+                self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
+                if self.state is ChannelState.FAILED:
+                    self.state = ChannelState.OPENING
+                if not self._was_open:
+                    log.info("%s: open", self.source)
+                self._was_open = True
+            return self._read_all(generation, reader)
         except SourceError as error:
             return self._handle_failure(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
         finally:
@@ -188,20 +199,6 @@ class CaptureThread:
                 return False
 
     # Steps of the thread. Each takes the lock, and does nothing if the thread has been abandoned.
-
-    def _opened(self, generation: int, reader: Reader) -> bool:
-        with self._wake:
-            if not self._current(generation):
-                return False
-            self._busy_since = None
-            self._first_frame_at = None
-            self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
-            if self.state is ChannelState.FAILED:
-                self.state = ChannelState.OPENING
-            if not self._was_open:
-                log.info("%s: open", self.source)
-            self._was_open = True
-            return True
 
     def _deliver(self, generation: int, raw: RawFrame, captured_at: float) -> bool:
         with self._wake:

@@ -96,7 +96,7 @@ def _as_bgr8(image: np.ndarray) -> np.ndarray:
     if image.shape[2] == 4:
         image, alpha = image[:, :, :3], image[:, :, 3:].astype(np.uint16)
         if alpha.min() < 255:
-            # On white: transparent pixels are often black or garbage, and cut-out faces are meant for a white background.
+            # Transparent pixels are often black or garbage, and cut-out faces are meant for a white background.
             image = ((image * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(image)
 

@@ -43,7 +43,7 @@ def positive(maximum: float, unit: str = "a number") -> Callable[[str], float]:
         except ValueError:
             value = 0.0
         if not 0 < value <= maximum:
-            raise expected(text, f"{unit} above 0, at most {maximum:g}")
+            raise expected(text, f"{unit} above 0, up to {maximum:g}")
         return value
 
     return parse

@@ -103,7 +103,7 @@ class _Moment(NamedTuple):
 
 
 class _Present(NamedTuple):
-    """Somebody who is there, and the frame in which the face was last seen."""
+    """A person who is there, and the frame in which the face was last seen."""
 
     track: Track
     seen: _Moment

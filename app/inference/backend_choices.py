@@ -59,13 +59,18 @@ class BackendChoices:
     def __init__(self, network: NetworkSpec, backend: str) -> None:
         self._file = network.path.with_name(FILE_NAME)
         self._known_model = bool(network.sha256)
+        try:
+            gpu = str(probe_gpu())
+        except NoGpuError:
+            gpu = ""
+        machine = (board_model(), processor_name(), f"{available_cores()} cores", gpu)
         self._request = {
             "sha256": network.sha256,
             "input": "x".join(map(str, network.largest_input)),
             "backend": backend,
             "precision": network.precision,
             "threads": network.threads,
-            "machine": _machine(),
+            "machine": ", ".join(filter(None, machine)),
         }
         self._versions = {"program": __version__, **_runtime_versions()}
 
@@ -117,14 +122,6 @@ class BackendChoices:
                 logger.info(
                     "%s cannot be written (%s): every start measures the backends again", self._file, error.strerror
                 )
-
-
-def _machine() -> str:
-    try:
-        gpu = str(probe_gpu())
-    except NoGpuError:
-        gpu = ""
-    return ", ".join(filter(None, [board_model(), processor_name(), f"{available_cores()} cores", gpu]))
 
 
 def _runtime_versions() -> Dict[str, List[str]]:

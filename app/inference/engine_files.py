@@ -76,20 +76,17 @@ class EngineFile:
             return f"built for {self.target.gpu_text}, but this machine has {target.gpu_text}"
         if self.precision not in precisions and not set(precisions) & set(self.failures):
             return f"its precision is {self.precision}, but {' or '.join(precisions)} is requested"
-        return self._shape_mismatch(largest_input)
-
-    def _shape_mismatch(self, requested: Tuple[int, ...]) -> str:
-        """A fixed size is never a mismatch: the caller pads the batch, or resizes the picture."""
+        # A fixed size is never a mismatch: the caller pads the batch, or resizes the picture.
         smallest, _, largest = self.shapes
-        if len(largest) != len(requested):
-            return f"its input is {shape_text(largest)}, but {shape_text(requested)} is requested"
+        if len(largest) != len(largest_input):
+            return f"its input is {shape_text(largest)}, but {shape_text(largest_input)} is requested"
         is_free = [low != high for low, high in zip(smallest, largest)]
         if is_free[0] and smallest[0] > 1:
             return f"its smallest batch has {smallest[0]} items"
-        for axis in range(1, len(requested)):
-            if is_free[axis] and (largest[axis] < requested[axis] or smallest[axis] > MIN_SIDE):
+        for axis in range(1, len(largest_input)):
+            if is_free[axis] and (largest[axis] < largest_input[axis] or smallest[axis] > MIN_SIDE):
                 built_for = f"{shape_text(smallest)} to {shape_text(largest)}"
-                return f"built for {built_for}, but {shape_text(requested)} is requested"
+                return f"built for {built_for}, but {shape_text(largest_input)} is requested"
         return ""
 
 

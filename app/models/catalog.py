@@ -207,7 +207,7 @@ class _EntryReader:
         found: Dict[str, Any] = {}
         for key, default in zip(("min_score", "photo_score"), FAMILY_SCORES.get(family, DEFAULT_SCORES)):
             found[key] = float(self._take(key, (int, float), default=default))
-            self._require(0 < found[key] <= 1, f"{key} must be above 0 and at most 1, not {found[key]:g}")
+            self._require(0 < found[key] <= 1, f"{key} must be above 0 and no more than 1, not {found[key]:g}")
         if family == "retinaface":
             levels = self._take("min_sizes", list)
             self._require(

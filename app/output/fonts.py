@@ -100,7 +100,7 @@ def _candidates(characters: Sequence[str], folders: Optional[Sequence[Path]]) ->
 
 
 def _plainness(path: Path) -> Tuple[bool, bool, str]:
-    """Sorts upright sans-serif fonts of regular weight first: they are the most legible on a picture."""
+    """Sorts upright sans-serif fonts of regular weight first: they are the easiest to read on a picture."""
     name = path.stem.lower()
     styled = any(word in name for word in ("bold", "italic", "oblique", "light", "thin", "black", "condensed", "math"))
     plain = "sans" in name and "mono" not in name

@@ -208,7 +208,7 @@ def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command,
     (engines / "finder.onnx").write_bytes(WEIGHTS)
     code, out, _ = command("show", "finder")
     assert code == 0
-    assert "not an ONNX file, or incomplete" in out
+    assert "incomplete" in out
 
 
 def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(answered, monkeypatch):
@@ -258,8 +258,8 @@ def test_another_file_in_its_place_is_replaced_and_that_is_said(command, engines
 def test_non_commercial_models_need_a_word_and_hold_up_the_others(command, engines):
     code, out, err = command("pull", "finder", "teller")
     assert code == 2
-    assert "research only: NON-COMMERCIAL use only" in out and "ask first" in out
-    assert "engines pull teller --accept-licence" in err and "Nothing was downloaded" in err
+    assert "NON-COMMERCIAL" in out and "ask first" in out
+    assert "engines pull teller --accept-licence" in err
     assert not list(engines.glob("*.onnx"))
     code, out, _ = command("pull", "finder", "teller", "--accept-licence")
     assert code == 0

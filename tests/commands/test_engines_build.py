@@ -24,7 +24,7 @@ def test_help_teaches(build):
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
 def test_without_a_gpu_it_says_so_before_anything_is_to_be_installed(build):
     code, _, err = build()
-    assert code == 2 and "TensorRT needs an NVIDIA GPU: no NVIDIA driver" in err and "install" not in err
+    assert code == 2 and "NVIDIA driver" in err and "install" not in err
 
 
 @pytest.mark.parametrize(

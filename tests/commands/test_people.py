@@ -127,7 +127,7 @@ def test_removing_needs_confirmation(completed, gallery):
 
 def test_a_misspelt_name_is_answered_with_a_suggestion(completed, gallery):
     code, _, err = completed("people", "remove", "Grace Hoper", "--yes")
-    assert code == 2 and "did you mean 'Grace Hopper'" in err
+    assert code == 2 and "'Grace Hopper'" in err
 
 
 def test_the_check_passes_a_good_gallery(completed, gallery):

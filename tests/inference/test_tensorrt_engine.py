@@ -388,7 +388,7 @@ def test_without_a_gpu_tensorrt_is_not_even_started(monkeypatch, tmp_path):
     path = bench.file(DOUBLING)
     gpu_double.install_driver(monkeypatch, gpu_double.Driver(status=100))
     for use in (TensorRTEngine, describe_plan):
-        with pytest.raises(NoGpuError, match=r"cuInit failed, error 100 \(no CUDA-capable"):
+        with pytest.raises(NoGpuError, match=r"cuInit .*100 \(no CUDA-capable"):
             use(path)
     assert bench.gpu.calls == []
 

@@ -350,7 +350,7 @@ def test_a_redirect_to_an_unsafe_address_is_not_followed(entry, server, target):
 
 @pytest.mark.parametrize("address", ["http://example.org/a", "ftp://example.org/a", "https:///a", "http://[::1/a"])
 def test_unsafe_addresses_are_not_requested(entry, address):
-    with pytest.raises(ModelError, match=r"https:// addresses only|invalid address"):
+    with pytest.raises(ModelError, match=r"https://|invalid"):
         pull(entry, address)
 
 

@@ -226,7 +226,7 @@ def test_a_network_with_a_fixed_size_is_not_built_for_another(build, tmp_path):
 
 def test_an_accelerator_that_is_not_there(build, model):
     made = build(model, SHAPES[model.stem], "fp16", dla=0)
-    assert "DLA core 0 does not exist" in made["error"]
+    assert "DLA core 0" in made["error"]
 
 
 def test_a_damaged_timing_cache_is_made_again(build, tmp_path):
@@ -328,4 +328,4 @@ def test_an_evaluation_in_int8_learns_it_from_the_gallery(program):
 
 def test_the_command_names_what_is_not_there(command):
     done = command("--precision", "fp16", "--dla", "0")
-    assert done.returncode == 2 and "DLA core 0 does not exist" in done.stderr
+    assert done.returncode == 2 and "DLA core 0" in done.stderr

@@ -49,7 +49,7 @@ def test_no_faces_give_no_embeddings(networks):
 
 
 def test_a_detector_is_not_an_embedder():
-    with pytest.raises(ModelError, match=r"not an embedder.*found input .* conf "):
+    with pytest.raises(ModelError, match=r"found input .* conf "):
         FaceEmbedder(OnnxEngine(CATALOG.parent / "retinaface_mnet025.onnx"), RGB, (112, 112), 128)
 
 

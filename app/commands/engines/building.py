@@ -32,7 +32,7 @@ examples:
   python -m app engines build --precision fp16 --dla 0         # on a deep learning accelerator (Xavier, Orin NX, AGX)
   python -m app engines build --force                          # build again even if the engines are valid
 
-int8 is calibrated with pictures: those of --calibration, otherwise the gallery's. At least 5 are needed; a few hundred
+int8 is calibrated with pictures: those of --calibration, otherwise the gallery's. Five or more are needed; some hundred
 that resemble later use are better. The calibration is stored and reused; --calibration repeats it. To see its effect:
   python -m app engines compare MODEL --b trt --precision int8 --images photos/"""
 

@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(models_table([entry for entry in catalog.entries.values() if entry.url], settings))
         return 0
     if not arguments.names:
-        raise SettingsError(f"expected at least one model; to list them: {program()} engines pull --list")
+        raise SettingsError(f"expected one or more models; to list them: {program()} engines pull --list")
     if arguments.origin and len(arguments.names) != 1:
         raise SettingsError("--from needs exactly one model")
     wanted: Dict[str, ModelEntry] = {name: catalog.require(name) for name in arguments.names}
