@@ -147,7 +147,8 @@ class OutputThread:
 
     @property
     def lost(self) -> Tuple[str, ...]:
-        return () if self.error is None else (f"{self.name}: {self.error}",)
+        of_output = self._output.lost if isinstance(self._output, FileOutput) else ()
+        return (*of_output, *([] if self.error is None else [f"{self.name}: {self.error}"]))
 
     def _is_full(self) -> bool:
         return self.error is None and len(self._waiting) >= self._queue_frames

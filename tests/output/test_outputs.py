@@ -188,6 +188,16 @@ def test_all_outputs_are_closed_even_after_a_bug_in_one_of_them():
     assert [other.closed for other in others] == [1, 1]
 
 
+def test_a_thread_passes_on_what_its_output_could_not_complete():
+    class Partial(Collector):
+        written = ()
+        lost = ("2 pictures of 5 are missing",)
+
+    with Outputs([OutputThread(Partial())]) as outputs:
+        pass
+    assert outputs.lost == ("2 pictures of 5 are missing",)
+
+
 def test_stop_has_precedence_over_pause_and_pause_over_run():
     first = Interactive(Control.RUN, Control.PAUSE, Control.STOP, Control.RUN)
     second = Interactive(Control.RUN, Control.RUN, Control.PAUSE, Control.PAUSE)
