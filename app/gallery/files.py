@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path, PurePosixPath
 from typing import Dict, List
 
@@ -9,6 +10,9 @@ from app.errors import GalleryError
 from app.files import write_whole
 from app.gallery.folder import scan
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
+
+_writing = threading.Lock()
+"""Held from choosing a name that is free until the file is there."""
 
 _FORBIDDEN_IN_FOLDER_NAMES = '/\\:*?"<>|\0'
 
@@ -28,14 +32,15 @@ def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
     filename = plain_filename(filename)
     target = home / filename
     number = 1
-    while target.exists():
-        number += 1
-        target = home / f"{Path(filename).stem} ({number}){Path(filename).suffix}"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        write_whole(target, data)
-    except OSError as error:
-        raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
+    with _writing:
+        while target.exists():
+            number += 1
+            target = home / f"{Path(filename).stem} ({number}){Path(filename).suffix}"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            write_whole(target, data)
+        except OSError as error:
+            raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
     return target
 
 

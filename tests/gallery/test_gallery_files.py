@@ -1,5 +1,7 @@
 """Photos are written completely or not at all, and never replace others."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.errors import GalleryError
@@ -19,6 +21,12 @@ def test_no_photo_is_replaced(tmp_path):
     assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
     assert second.name == "photo (2).jpg"
     assert sorted(path.name for path in first.parent.iterdir()) == ["photo (2).jpg", "photo.jpg"]
+
+
+def test_no_photo_is_replaced_by_one_that_is_added_at_the_same_time(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        paths = list(threads.map(lambda number: add_photo(tmp_path, "Ann", "photo.jpg", b"%d" % number), range(40)))
+    assert sorted(int(path.read_bytes()) for path in paths) == list(range(40))
 
 
 @pytest.mark.parametrize("filename", ["../../x.jpg", "/etc/x.jpg", "..\\..\\x.jpg", ".x.jpg", "../.x.jpg"])
