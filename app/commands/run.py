@@ -90,12 +90,17 @@ def _resolved(settings: Settings) -> Dict[str, Assignment]:
 
     find: Dict[str, Callable[[ModelLoader], Tuple[float, str]]] = {
         "detection.min_score": lambda loader: (loader.min_score, loader.detector_entry.name),
+        "quality.photo_min_score": lambda loader: (loader.detector_entry.photo_score, loader.detector_entry.name),
         "recognition.threshold": lambda loader: (loader.threshold, loader.embedder_entry.name),
     }
+    try:
+        loader = ModelLoader(settings)
+    except ModelError as error:
+        return dict.fromkeys(find, Assignment(None, str(error)))
     resolved = {}
     for key, value_and_model in find.items():
         try:
-            value, model = value_and_model(ModelLoader(settings))
+            value, model = value_and_model(loader)
         except ModelError as error:
             resolved[key] = Assignment(None, str(error))
         else:
