@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.capture.frame_source import FrameSource, open_source
     from app.capture.pictures import read_picture
     from app.errors import AppError, GalleryError, ModelError, OutputError, SettingsError, SourceError
-    from app.events.event import Event
+    from app.events.event import Event, FaceEvent, SourceEvent
     from app.events.sinks import EventPublisher, EventSink
     from app.events.stream import EventStream
     from app.gallery.gallery import Added, Gallery, NewPhoto, Refused
@@ -43,6 +43,7 @@ __all__ = [
     "EventSink",
     "EventStream",
     "FaceAttributes",
+    "FaceEvent",
     "FaceQuality",
     "Faces",
     "Frame",
@@ -65,6 +66,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SourceError",
+    "SourceEvent",
     "Track",
     "__version__",
     "load_settings",
@@ -76,7 +78,7 @@ _MODULES = {
     "app.capture.frame_source": ("FrameSource", "open_source"),
     "app.capture.pictures": ("read_picture",),
     "app.errors": ("AppError", "GalleryError", "ModelError", "OutputError", "SettingsError", "SourceError"),
-    "app.events.event": ("Event",),
+    "app.events.event": ("Event", "FaceEvent", "SourceEvent"),
     "app.events.sinks": ("EventPublisher", "EventSink"),
     "app.events.stream": ("EventStream",),
     "app.gallery.gallery": ("Added", "Gallery", "NewPhoto", "Refused"),

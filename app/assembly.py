@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from app.capture.capture import Channels
 from app.capture.opening import check_present
@@ -25,7 +25,7 @@ from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.display import display_available
-from app.output.outputs import Output, Outputs, OutputThread
+from app.output.outputs import Control, Output, Outputs, OutputThread
 from app.output.paths import channel_path, refuse_collisions
 from app.output.progress import Progress, RunProgress
 from app.output.summary import RunSummary
@@ -35,7 +35,7 @@ from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import OutputSettings, Settings
-from app.types import ChannelState, ChannelStatus
+from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ def open_run(
     window = _window(settings.output)
     with contextlib.ExitStack() as stack:
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
-        outputs = stack.enter_context(
-            open_outputs(settings.output, [source.name for source in sources], recordings, time.time())
-        )
+        channel_names = [source.name for source in sources]
+        outputs, events = open_outputs(settings.output, channel_names, recordings, time.time())
+        stack.enter_context(outputs)
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread()
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
@@ -124,6 +124,8 @@ def open_run(
         channels = stack.enter_context(Channels(sources, settings.capture))
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
+        if events is not None:
+            outputs.add(SourceWatch(events, channels.status))
         pipeline = Pipeline(recognizer, gallery, settings, networks)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
@@ -140,8 +142,10 @@ def open_gallery(settings: Settings) -> Iterator[Gallery]:
 
 def open_outputs(
     settings: OutputSettings, channels: Sequence[str], reading: Sequence[Path] = (), moment: float = 0.0
-) -> Outputs:
-    """The event log and the videos that the settings ask for; what cannot be written is refused here.
+) -> Tuple[Outputs, Optional[EventPublisher]]:
+    """The events and the videos that the settings ask for; what cannot be written is refused here.
+
+    The publisher of the events is one of the outputs.
 
     `reading` are the recordings that the run reads, which are never overwritten; `moment` is the time for `{date}` and
     `{time}` in a name. Raises OutputError when one of the files may not be written; nothing is left open then, since
@@ -160,16 +164,37 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    outputs: List[Output] = []
-    # Events first: a slow video may block the loop, and by then everything that happened is recorded.
+    publisher: Optional[EventPublisher] = None
     if events is not None and is_pipe(events):
-        outputs.append(EventPublisher([EventPipe(events)]))
+        publisher = EventPublisher([EventPipe(events)])
     elif events is not None:
         max_bytes = None if settings.events_max_mb is None else round(settings.events_max_mb * 1e6)
         log = EventLog(events, overwrite=settings.overwrite, sync=settings.events_sync, max_bytes=max_bytes)
-        outputs.append(EventPublisher([log], after=log.sequence))
+        publisher = EventPublisher([log], after=log.sequence)
+    # Events first: a slow video may block the loop, and by then everything that happened is recorded.
+    outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
-    return Outputs(outputs)
+    return Outputs(outputs), publisher
+
+
+class SourceWatch:
+    """An output that passes the state of the sources to the events, on the thread of the loop."""
+
+    name = "sources"
+
+    def __init__(self, events: EventPublisher, status: Callable[[], Iterable[ChannelStatus]]) -> None:
+        self._events = events
+        self._status = status
+
+    def handle(self, result: FrameResult) -> None:
+        pass
+
+    def poll(self) -> Control:
+        self._events.handle_status(self._status(), time.time())
+        return Control.RUN
+
+    def close(self) -> None:
+        pass
 
 
 def _require_a_source(sources: Sequence[Source]) -> None:

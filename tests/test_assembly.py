@@ -6,14 +6,16 @@ import logging
 import shutil
 import socketserver
 import threading
+import time
 
 import pytest
 from shipped import CATALOG
 from waiting import PATIENT_S, until
 
-from app.assembly import open_gallery, run
+from app.assembly import SourceWatch, open_gallery, run
 from app.capture.uri import parse_source
 from app.errors import CombinedError, GalleryError, ModelError, SourceError
+from app.output.outputs import Control
 from app.output.progress import Progress
 from app.settings import AttributeSettings
 
@@ -87,3 +89,17 @@ def test_commands_that_only_look_at_photos_also_check_first(settings, tmp_path, 
     with pytest.raises(GalleryError, match="no such folder"), open_gallery(gone):
         pass
     assert "runs on" not in caplog.text
+
+
+def test_sources_that_are_lost_become_events():
+    reported = []
+
+    class Events:
+        def handle_status(self, channels, now):
+            reported.extend((channel, now) for channel in channels)
+
+    watch = SourceWatch(Events(), lambda: ["front"])
+    before = time.time()
+    assert watch.poll() is Control.RUN
+    ((channel, now),) = reported
+    assert channel == "front" and before <= now <= time.time()

@@ -1,4 +1,4 @@
-"""What happened to a face that is followed: it came, it got a name, it left."""
+"""What happened: a face that is followed came, got a name or left; a source was lost or came back."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class EventKind(str, enum.Enum):
     ENTER = "enter"
     IDENTIFIED = "identified"
     LEFT = "left"
+    SOURCE_LOST = "source_lost"
+    SOURCE_BACK = "source_back"
 
     def __str__(self) -> str:
         return self.value
@@ -30,6 +32,8 @@ class LeftReason(str, enum.Enum):
 
     GONE = "gone"
     RUN_ENDED = "run_ended"
+    SOURCE_LOST = "source_lost"
+    """The camera was lost, so it is not known when the person left."""
     RESTART = "restart"
     """The program was killed; the next run closed the visit."""
 
@@ -39,16 +43,48 @@ class LeftReason(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `docs/events.md` describes the JSON form."""
+    """What all events have. `docs/events.md` describes their JSON form."""
 
     sequence: int
-    """1, 2, 3 … over all channels of a run."""
+    """1, 2, 3 … over all channels and runs of a log."""
     kind: EventKind
     channel: str
+    time: float
+    """In seconds since the epoch. ENTER, IDENTIFIED and LEFT: when the frame arrived."""
+
+    def as_json(self) -> Dict[str, Any]:
+        """The JSON form, in the documented order of fields."""
+        return {
+            "schema": SCHEMA,
+            "sequence": self.sequence,
+            "event": str(self.kind),
+            "channel": self.channel,
+            "time": iso_time(self.time),
+        }
+
+
+@dataclass(frozen=True)
+class SourceEvent(Event):
+    """A live source was lost (SOURCE_LOST) or is back (SOURCE_BACK)."""
+
+    error: Optional[str] = None
+    """SOURCE_LOST: why, without passwords."""
+    lost_s: Optional[float] = None
+    """SOURCE_BACK: how long it was lost."""
+
+    def as_json(self) -> Dict[str, Any]:
+        record = super().as_json()
+        if self.kind is EventKind.SOURCE_LOST:
+            return {**record, "error": self.error}
+        return {**record, "lost_s": _rounded(self.lost_s, 3)}
+
+
+@dataclass(frozen=True)
+class FaceEvent(Event):
+    """A face came (ENTER), its name changed (IDENTIFIED), or it left (LEFT)."""
+
     frame: int
     """Index of the frame that shows it; LEFT: of the last frame in which the face was seen."""
-    time: float
-    """When that frame arrived, in seconds since the epoch."""
     position: Optional[float]
     """Seconds into a recording; None for a live source."""
     file: Optional[str]
@@ -68,17 +104,12 @@ class Event:
     """LEFT: on the clock of the source."""
 
     def as_json(self) -> Dict[str, Any]:
-        """The JSON form, in the documented order of fields."""
         match = self.match
         compared = match.reason.compared and match.nearest is not None
         has_runner_up = compared and match.runner_up is not None
-        record: Dict[str, Any] = {
-            "schema": SCHEMA,
-            "sequence": self.sequence,
-            "event": str(self.kind),
-            "channel": self.channel,
+        record = {
+            **super().as_json(),
             "frame": self.frame,
-            "time": iso_time(self.time),
             "position": _rounded(self.position, 3),
             **({} if self.file is None else {"file": self.file}),
             "track": self.track,

@@ -11,13 +11,13 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Deque, Optional, Protocol, Sequence, Tuple, runtime_checkable
+from typing import Deque, Iterable, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
 from app.errors import AppError, OutputError
 from app.events.event import Event
 from app.events.stream import EventStream
 from app.text import counted
-from app.types import FrameResult
+from app.types import ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class EventSink(Protocol):
         >>> class Console:
         ...     name = "console"
         ...     def write(self, event: Event) -> None:
-        ...         print(event.kind, event.match.name)
+        ...         print(event.kind, event.channel)
         ...     def close(self) -> None:
         ...         pass
         >>> publisher = EventPublisher([Console()])
@@ -250,6 +250,11 @@ class EventPublisher:
 
     def handle(self, result: FrameResult) -> None:
         self._publish(self._stream.handle(result))
+
+    def handle_status(self, channels: Iterable[ChannelStatus], now: float) -> None:
+        """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
+        for status in channels:
+            self._publish(self._stream.handle_status(status, now))
 
     def close(self) -> None:
         self._publish(self._stream.close())

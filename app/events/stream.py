@@ -1,11 +1,12 @@
-"""From results to events: who came, who got which name, who left. Pure: no file, no clock, no thread."""
+"""From results to events: who came, who got which name, who left, which source was lost. No file, clock or thread."""
 
 from __future__ import annotations
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from app.events.event import Event, EventKind, LeftReason
-from app.types import FrameResult, Track
+from app.credentials import masked
+from app.events.event import Event, EventKind, FaceEvent, LeftReason, SourceEvent
+from app.types import ChannelState, ChannelStatus, FrameResult, Track
 
 
 class EventStream:
@@ -20,8 +21,16 @@ class EventStream:
         self._present: Dict[str, Dict[int, _Present]] = {}
         """By channel and track."""
 
+        self._lost: Dict[str, float] = {}
+        """By channel: when it was lost."""
+
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
+        events: List[Event] = []
+        if frame.source in self._lost:
+            if frame.captured_at <= self._lost[frame.source]:
+                return []  # It waited while the source was lost; those whom it shows have left.
+            events = self._back(frame.source, frame.captured_at)
         now = _Moment(frame.index, frame.captured_at, frame.position, frame.file)
         before = self._present.get(frame.source, {})
         visible = set(result.track_ids)
@@ -31,26 +40,46 @@ class EventStream:
         }
         self._present[frame.source] = present
         happened = changes([known.track for known in before.values()], result.tracks)
-        return [
+        return events + [
             self._event(frame.source, change, before[change.track.id].seen if change.kind is EventKind.LEFT else now)
             for change in happened
         ]
 
+    def handle_status(self, status: ChannelStatus, now: float) -> List[Event]:
+        """A live source that was lost is one event; everybody in its channel leaves. `now`: seconds since the epoch."""
+        is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
+        if is_lost and status.name not in self._lost:
+            self._lost[status.name] = now
+            error = masked(status.last_error) if status.last_error else None
+            lost = SourceEvent(self._next(), EventKind.SOURCE_LOST, status.name, now, error=error)
+            return [lost, *self._leave(status.name, LeftReason.SOURCE_LOST)]
+        if status.state is ChannelState.RUNNING and status.name in self._lost:
+            return self._back(status.name, now)
+        return []
+
     def close(self) -> List[Event]:
         """The run has ended: everybody who was still there leaves."""
-        channels, self._present = self._present, {}
+        return [event for channel in list(self._present) for event in self._leave(channel, LeftReason.RUN_ENDED)]
+
+    def _back(self, channel: str, now: float) -> List[Event]:
+        lost_s = max(0.0, now - self._lost.pop(channel))
+        return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=lost_s)]
+
+    def _leave(self, channel: str, reason: LeftReason) -> List[Event]:
         return [
-            self._event(channel, Change(EventKind.LEFT, track, left_reason=LeftReason.RUN_ENDED), seen)
-            for channel, present in channels.items()
-            for track, seen in present.values()
+            self._event(channel, Change(EventKind.LEFT, track, left_reason=reason), seen)
+            for track, seen in self._present.pop(channel, {}).values()
         ]
 
-    def _event(self, channel: str, change: Change, moment: _Moment) -> Event:
+    def _next(self) -> int:
         self._sequence += 1
+        return self._sequence
+
+    def _event(self, channel: str, change: Change, moment: _Moment) -> FaceEvent:
         track = change.track
         x1, y1, x2, y2 = (round(float(side)) for side in track.box)
-        return Event(
-            sequence=self._sequence,
+        return FaceEvent(
+            sequence=self._next(),
             kind=change.kind,
             channel=channel,
             frame=moment.frame,

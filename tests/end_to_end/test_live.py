@@ -21,7 +21,7 @@ def camera(rtsp_server, people_video, tmp_path):
 def events_of(path):
     """The complete ones; the program may be writing the last one."""
     written = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""
-    return [json.loads(line) for line in written.splitlines()]
+    return [event for event in map(json.loads, written.splitlines()) if event["event"] != "log"]
 
 
 def last_moment_s(path):
@@ -42,7 +42,7 @@ def test_people_are_named_again_after_the_camera_came_back(program, camera, peop
 
     def visits_of(name):
         assert process.poll() is None, process.stderr.read()
-        return len({event["track"] for event in events_of(events) if event["name"] == name})
+        return len({event["track"] for event in events_of(events) if event.get("name") == name})
 
     until(lambda: visits_of("Grace Hopper") == 1)
     camera.kill()
@@ -55,6 +55,13 @@ def test_people_are_named_again_after_the_camera_came_back(program, camera, peop
     assert "reconnecting" in err or "again" in err
     (row,) = [line.split() for line in out.splitlines() if line.startswith("Grace Hopper")]
     assert row[-2] == "2", "two visits"
+    # In the log, they left when the camera was lost, and not when it came back.
+    kinds = [event["event"] for event in events_of(events)]
+    assert kinds.count("source_lost") == kinds.count("source_back") == 1
+    between = events_of(events)[kinds.index("source_lost") + 1 : kinds.index("source_back")]
+    assert {"Grace Hopper"} <= {event["name"] for event in between}
+    assert {event["reason"] for event in between} == {"source_lost"}
+    faces = [event for event in events_of(events) if "track" in event]
     # The video follows the clock, including the seconds without a camera. It begins before the first event.
-    first, last = (datetime.fromisoformat(events_of(events)[at]["time"][:-1]) for at in (0, -1))
+    first, last = (datetime.fromisoformat(faces[at]["time"][:-1]) for at in (0, -1))
     assert last_moment_s(tmp_path / "door.mp4") > (last - first).total_seconds() - 1.5

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from made_results import ANN, STRANGER
 
-from app.events.event import SCHEMA, Event, EventKind, LeftReason
+from app.events.event import SCHEMA, EventKind, FaceEvent, LeftReason, SourceEvent
 from app.types import NOT_COMPARED_YET, FaceAttributes, Gender, HeadPose, Match, Reason
 
-ENTER = Event(
+ENTER = FaceEvent(
     sequence=1,
     kind=EventKind.ENTER,
     channel="front",
@@ -95,6 +95,14 @@ def test_a_clock_that_was_set_back_gives_no_negative_duration():
     assert record(kind=EventKind.LEFT, first_seen=9.0, last_seen=3.0)["duration_s"] == 0.0
 
 
+def test_events_of_sources_have_no_face():
+    common = {"schema": SCHEMA, "channel": "front", "time": "2027-01-15T08:00:00.250Z"}
+    lost = SourceEvent(1, EventKind.SOURCE_LOST, "front", 1_800_000_000.25, error="connection refused")
+    back = SourceEvent(2, EventKind.SOURCE_BACK, "front", 1_800_000_000.25, lost_s=61.20049)
+    assert lost.as_json() == {**common, "sequence": 1, "event": "source_lost", "error": "connection refused"}
+    assert back.as_json() == {**common, "sequence": 2, "event": "source_back", "lost_s": 61.2}
+
+
 def test_the_file_is_a_field_only_for_pictures():
     assert "file" not in record()
     assert record(file="photos/1.jpg", position=None)["file"] == "photos/1.jpg"
@@ -130,6 +138,8 @@ def test_every_field_and_reason_is_documented():
     fields = {
         *record(kind=EventKind.IDENTIFIED, file="1.jpg"),
         *record(kind=EventKind.LEFT, left_reason=LeftReason.GONE, last_seen=1.0),
+        *SourceEvent(1, EventKind.SOURCE_LOST, "front", 1.0).as_json(),
+        *SourceEvent(1, EventKind.SOURCE_BACK, "front", 1.0).as_json(),
     }
     assert fields <= documented
     assert {str(value) for value in (*Reason, *LeftReason, *EventKind)} <= documented

@@ -66,7 +66,8 @@ def test_every_reader_gets_a_header_and_then_the_events(fifo, events):
 
 def test_a_named_pipe_needs_no_overwrite(fifo):
     reader = Reader(fifo)
-    with open_outputs(OutputSettings(events=fifo), ["door"]) as outputs:
+    outputs, _ = open_outputs(OutputSettings(events=fifo), ["door"])
+    with outputs:
         outputs.handle(result(frame(), tracks=[track(1, ANN)]))
     assert [line["event"] for line in reader.lines()] == ["log", "enter", "identified", "left"]
     assert outputs.lost == () and outputs.written == ()

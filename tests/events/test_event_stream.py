@@ -4,7 +4,7 @@ from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import EventKind, LeftReason
 from app.events.stream import EventStream, changes
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.types import NOT_COMPARED_YET, ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
 
 def happened(previous, current):
@@ -104,3 +104,56 @@ def test_after_the_end_nobody_leaves_a_second_time():
     stream.handle(result(tracks=[track(1, STRANGER)]))
     assert len(stream.close()) == 1
     assert stream.close() == []
+
+
+# Sources.
+
+
+def status(state, name="front", live=True, error=None):
+    return ChannelStatus(name, "address", state, ChannelCounters(), live, None, None, error)
+
+
+LOST = status(ChannelState.RECONNECTING, error="front (rtsp://ann:secret@10.0.0.2/cam): connection lost")
+RUNNING = status(ChannelState.RUNNING)
+
+
+def facts(events):
+    return [(event.sequence, event.kind.value, event.time) for event in events]
+
+
+def test_when_a_source_is_lost_everybody_leaves_where_they_were_last_seen():
+    stream = EventStream()
+    stream.handle(seen(frame(1, captured_at=100.0), track(1, ANN)))
+    stream.handle(seen(frame(1, source="yard", captured_at=100.0), track(1, STRANGER)))
+    assert stream.handle_status(RUNNING, 100.1) == []
+    lost, left = stream.handle_status(LOST, 105.0)
+    assert (lost.sequence, lost.kind, lost.channel, lost.time) == (4, EventKind.SOURCE_LOST, "front", 105.0)
+    assert "connection lost" in lost.error and "secret" not in lost.error
+    assert (left.sequence, left.kind, left.time, left.match.name) == (5, EventKind.LEFT, 100.0, "Ann")
+    assert left.left_reason is LeftReason.SOURCE_LOST
+    assert stream.handle_status(LOST, 106.0) == [], "it is reported once"
+    (back,) = stream.handle_status(RUNNING, 165.0)
+    assert (back.sequence, back.kind, back.time, back.lost_s) == (6, EventKind.SOURCE_BACK, 165.0, 60.0)
+    assert [event.channel for event in stream.close()] == ["yard"]
+
+
+def test_a_frame_proves_that_the_source_is_back_unless_it_had_waited():
+    stream = EventStream()
+    stream.handle_status(LOST, 105.0)
+    assert stream.handle(seen(frame(2, captured_at=104.9), track(1, ANN))) == []
+    events = stream.handle(seen(frame(3, captured_at=110.0), track(2, ANN)))
+    assert facts(events) == [(2, "source_back", 110.0), (3, "enter", 110.0), (4, "identified", 110.0)]
+    assert stream.handle_status(RUNNING, 110.1) == []
+
+
+def test_a_camera_that_is_off_at_the_start_is_lost_and_a_recording_never_is():
+    stream = EventStream()
+    assert facts(stream.handle_status(status(ChannelState.FAILED), 1.0)) == [(1, "source_lost", 1.0)]
+    for state in ChannelState:
+        assert stream.handle_status(status(state, "tape", live=False), 2.0) == []
+
+
+def test_opening_and_stalling_are_no_events():
+    stream = EventStream()
+    for state in (ChannelState.OPENING, ChannelState.RUNNING, ChannelState.STALLED, ChannelState.RUNNING):
+        assert stream.handle_status(status(state), 1.0) == []

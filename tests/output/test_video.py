@@ -216,7 +216,8 @@ def test_no_frame_no_video(tmp_path, caplog):
 
 def test_each_channel_has_its_video_and_the_event_log_has_all_channels(tmp_path):
     settings = OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl")
-    with open_outputs(settings, ["front", "yard/2"]) as outputs:
+    outputs, _ = open_outputs(settings, ["front", "yard/2"])
+    with outputs:
         for i in range(6):
             outputs.handle(result(frame(i, position=i / 25, source="yard/2" if i % 3 else "front")))
     assert len(read_video(tmp_path / "out-front.mp4")[1]) == 2
