@@ -16,7 +16,8 @@ from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
-from app.types import FaceAttributes, Faces, Frame, FrameResult, Match
+from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Match
+from app.vision.continuity import CutDetector, face_thumbnails
 from app.vision.quality import measure
 
 FRAME_WAIT_S = 0.05
@@ -77,8 +78,9 @@ class Pipeline:
         self._networks = networks or NetworkThread()
         self._limits = settings.quality.video_limits()
         self._trackers: Dict[str, FaceTracker] = defaultdict(
-            lambda: FaceTracker(settings.tracking, settings.recognition)
+            lambda: FaceTracker(settings.tracking, settings.recognition, recognizer.threshold)
         )
+        self._cuts: Dict[str, CutDetector] = defaultdict(CutDetector)
 
     def run_pending(self) -> None:
         """Between two frames: one job that other threads have for the networks, such as a photo to enrol."""
@@ -90,7 +92,11 @@ class Pipeline:
         timer = StageTimer()
         (faces,) = recognizer.find([frame.image], timer)
         with timer.stage("track"):
-            pending = tracker.update(faces.boxes, frame.source_time, people.generation, frame.continues)
+            continuity = Continuity(
+                cut=self._cuts[frame.source].is_cut(frame.image),
+                thumbnails=face_thumbnails(frame.image, faces.boxes),
+            )
+            pending = tracker.update(faces, frame.source_time, people.generation, frame.continues, continuity)
             matches = self._rejected(frame, faces, pending.rows)
             rows = [row for row in pending.rows if row not in matches]
         if rows:
@@ -101,7 +107,7 @@ class Pipeline:
             with timer.stage("attributes"):
                 attributes = recognizer.attributes(frame.image, faces, rows, pending.attributes)
         with timer.stage("track"):
-            tracked = tracker.record(pending, [matches[row] for row in pending.rows], attributes)
+            tracked = tracker.record(pending, [matches[row] for row in pending.rows], faces.embeddings, attributes)
         return FrameResult(
             frame=frame,
             faces=faces,

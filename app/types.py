@@ -183,6 +183,16 @@ class FaceQuality:
         return len(self.score)
 
 
+@dataclass(frozen=True, eq=False)
+class Continuity:
+    """What the pixels of a frame say about whether it continues the one before it in its channel."""
+
+    cut: bool = False
+    """Whether it shows another scene."""
+    thumbnails: Optional[np.ndarray] = None
+    """One row per face, of unit length: the product of two rows is the correlation of what the faces look like."""
+
+
 class Reason(str, enum.Enum):
     """Why a face or a photo is used, rejected, or not named. The values are part of the event format."""
 
@@ -192,6 +202,8 @@ class Reason(str, enum.Enum):
     TOO_CLOSE_TO_RUNNER_UP = "too_close_to_runner_up"
     VOTES_DISAGREE = "votes_disagree"
     NO_ONE_ENROLLED = "no_one_enrolled"
+    NAME_TAKEN = "name_taken"
+    """Another face in the picture has this name, and resembles the person more."""
     # A photo whose face is used.
     USED = "used"
     MAIN_FACE_USED = "main_face_used"
@@ -201,6 +213,8 @@ class Reason(str, enum.Enum):
     TOO_BLURRED = "too_blurred"
     # Neither compared nor rejected.
     NOT_COMPARED_YET = "not_compared_yet"
+    TRACK_IN_DOUBT = "track_in_doubt"
+    """Another person may have taken the place of the face that got the name."""
     NO_FACE = "no_face"
     UNREADABLE = "unreadable"
     # A photo that was not added to the gallery.
@@ -223,6 +237,7 @@ _COMPARED = frozenset(
         Reason.TOO_CLOSE_TO_RUNNER_UP,
         Reason.VOTES_DISAGREE,
         Reason.NO_ONE_ENROLLED,
+        Reason.NAME_TAKEN,
         Reason.USED,
         Reason.MAIN_FACE_USED,
     }
@@ -311,6 +326,10 @@ class Track:
     last_seen: float
     attributes: FaceAttributes = NO_ATTRIBUTES
     """As last predicted."""
+    votes: int = 0
+    """How often the face was compared with the enrolled people."""
+    time_to_first_name: Optional[float] = None
+    """Seconds from `first_seen` until the track got a name; None: it never had one."""
 
 
 @dataclass(frozen=True)

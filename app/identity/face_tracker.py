@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.identity.tracker import Assignment, TrackerState, restarted, step
-from app.identity.votes import NO_VOTES, TrackVotes, add_vote, needs_embedding
+from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
+from app.identity.tracker import Pairs, TrackerState, advance, at_time, pair, restarted
+from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding
 from app.settings import RecognitionSettings, TrackingSettings
-from app.types import NO_ATTRIBUTES, NO_TRACK, FaceAttributes, Match, Track
+from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
+
+DEFAULT_THRESHOLD = 0.42
+_CLEAR = 0.5
+"""Clarity of a face whose embedding is reliable: it may contradict, and it is reported even if seen only once."""
+_CLEAR_SCORE = 0.9
+"""Score of such a face: what is mistaken for a face has less."""
+_HOLDERS_LEAD = 0.05
+"""Similarity by which another track must be better to take a name from the track that has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,67 +46,123 @@ class TrackedFaces:
     """One per face; empty when no attributes were read."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    """A frame between `update` and `record`."""
+
+    faces: Faces
+    clarities: np.ndarray
+    thumbnails: Optional[np.ndarray]
+    before: TrackerState
+    """The tracks before the faces of this frame were added, at its time."""
+    pairs: Pairs
+    clear: np.ndarray
+
+    def thumbnail(self, face: int) -> Optional[np.ndarray]:
+        return None if self.thumbnails is None else self.thumbnails[face]
+
+
 class FaceTracker:
     """Follows the faces of one channel. Used by one thread.
 
     Two calls per frame:
 
-        pending = tracker.update(faces.boxes, time, generation)
-        ...  # compare the faces of pending.rows
-        tracked = tracker.record(pending, matches)
+        pending = tracker.update(faces, time, generation)
+        ...  # embed and compare the faces of pending.rows
+        tracked = tracker.record(pending, matches, embeddings)
+
+    A track is one person. Where the picture allows that another person took the place of the face (after a cut, a jump,
+    beside a rival, or when it looks different), the track is *in doubt*: it shows no name, and the face is compared
+    with the earlier embeddings of the track in every frame, until it is clear whether it continues the track, continues
+    a hidden one, or starts a new one.
     """
 
-    def __init__(self, tracking: TrackingSettings, recognition: RecognitionSettings) -> None:
+    def __init__(
+        self, tracking: TrackingSettings, recognition: RecognitionSettings, threshold: float = DEFAULT_THRESHOLD
+    ) -> None:
+        """`threshold` is the cosine from which two embeddings are of one person."""
         self._tracking = tracking
         self._recognition = recognition
+        self._threshold = threshold
         self._state = TrackerState()
+        self._rows = np.empty(0, np.int64)
         self._votes: Dict[int, TrackVotes] = {}
         self._attributes: Dict[int, FaceAttributes] = {}
+        self._appearances: Dict[int, Appearance] = {}
+        self._doubts: Dict[int, int] = {}
+        """Tracks in doubt, and after how many comparisons it is still not clear who they are."""
+        self._holders: Dict[str, int] = {}
+        """Which track showed each name in the last frame."""
         self._pictures_continue = True
         self._generation = 0
-        self._assignment = Assignment(np.empty(0, np.int64), np.empty(0, np.bool_))
         self._pending: Optional[PendingFaces] = None
+        self._moment: Optional[_Moment] = None
 
-    def update(self, boxes: np.ndarray, time: float, generation: int, continues: bool = True) -> PendingFaces:
-        """Assigns the faces of a new frame, at `boxes` (N x 4), to tracks, and chooses those to compare.
+    def update(
+        self,
+        faces: Faces,
+        time: float,
+        generation: int,
+        continues: bool = True,
+        continuity: Optional[Continuity] = None,
+    ) -> PendingFaces:
+        """Assigns the faces of a new frame to tracks, and chooses those to compare.
 
-        These are the faces whose answer is not settled, settled ones after `reembed_after_s` or with a new generation
-        of the gallery, and those that were hidden, as another person may have stepped out.
+        These are the faces whose answer is not settled, settled ones from time to time or with a new generation of the
+        gallery, those that were hidden, as another person may have stepped out, and those in doubt.
 
         A picture that does not continue the one before starts new tracks, which are confirmed and named at once: there
         will be no second frame.
         """
-        state, tracking = self._state, self._tracking
+        state, tracking, continuity = self._state, self._tracking, continuity or Continuity()
         if not (continues and self._pictures_continue):
             state = restarted(state)
         if not continues:
             tracking = replace(tracking, min_hits=1)
         self._pictures_continue = continues
         self._generation = generation
-        self._state, self._assignment = step(state, boxes, time, tracking)
-        alive = self._state.keys.tolist()
-        self._votes = {key: self._votes[key] for key in alive if key in self._votes}
-        self._attributes = {key: self._attributes[key] for key in alive if key in self._attributes}
+        before = at_time(state, time, tracking.forget_after_s)
+        pairs = pair(before, faces.boxes, tracking)
+        clarities = clarity(faces)
+        clear = (clarities >= _CLEAR) & (faces.scores >= _CLEAR_SCORE)
+        moment = _Moment(faces, clarities, continuity.thumbnails, before, pairs, clear)
+        self._moment = moment
+        self._state, self._rows = advance(before, faces.boxes, pairs, tracking, clear)
+        returned = set()
+        for face, track, doubtful in zip(pairs.faces.tolist(), pairs.tracks.tolist(), pairs.doubtful.tolist()):
+            if before.hidden[track]:
+                returned.add(face)
+            key = int(before.keys[track])
+            known = self._appearances.get(key)
+            if known is not None and (continuity.cut or doubtful or not known.resembles(moment.thumbnail(face))):
+                self._doubts.setdefault(key, 0)
         rules, keys = self._rules(), self._keys()
         self._pending = PendingFaces(
             rows=tuple(
                 face
                 for face, key in enumerate(keys)
-                if self._assignment.returned[face]
-                or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules)
+                if face in returned
+                or key in self._doubts
+                or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, clarities[face])
             ),
             attributes=tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys),
         )
         return self._pending
 
     def record(
-        self, pending: PendingFaces, matches: Sequence[Match], attributes: Sequence[FaceAttributes] = ()
+        self,
+        pending: PendingFaces,
+        matches: Sequence[Match],
+        embeddings: Optional[np.ndarray] = None,
+        attributes: Sequence[FaceAttributes] = (),
     ) -> TrackedFaces:
         """Completes the frame: `matches` has one entry per face of `pending.rows`, `attributes` one per face or none.
 
-        A face that a gate rejected has a match without a name and with the gate's reason.
+        `embeddings` (N x D) has a row for each face of the frame; rows of NaN were not embedded. A face that a gate
+        rejected has a match without a name and with the gate's reason.
         """
-        if pending is not self._pending:
+        moment = self._moment
+        if moment is None or pending is not self._pending:
             raise ValueError("FaceTracker.record: expected the result of the latest update, and only once")
         if len(matches) != len(pending.rows):
             raise ValueError(f"FaceTracker.record: expected {len(pending.rows)} matches, got {len(matches)}")
@@ -105,33 +170,163 @@ class FaceTracker:
             raise ValueError(
                 f"FaceTracker.record: expected {len(pending.attributes)} attributes or none, got {len(attributes)}"
             )
-        self._pending = None
-        state, rules, keys = self._state, self._rules(), self._keys()
-        for face, match in zip(pending.rows, matches):
-            before = self._votes.get(keys[face], NO_VOTES)
-            self._votes[keys[face]] = add_vote(before, match, state.time, self._generation, rules)
+        self._pending = self._moment = None
+        compared = dict(zip(pending.rows, matches))
+        vectors = {
+            face: embeddings[face]
+            for face, match in compared.items()
+            if embeddings is not None and match.reason.compared and np.isfinite(embeddings[face]).all()
+        }
+        self._settle_doubts(moment, compared, vectors)
+        time, rules, keys = self._state.time, self._rules(), self._keys()
+        for face, match in compared.items():
+            key, weight = keys[face], float(moment.clarities[face])
+            if key in self._doubts:
+                continue
+            self._votes[key] = add_vote(self._votes.get(key, NO_VOTES), match, time, self._generation, rules, weight)
+            if face in vectors:
+                self._remember(key, vectors[face], weight, moment.thumbnail(face), match)
         self._attributes.update(zip(keys, attributes))
+        shown = self._shown()
+        keys = self._keys()
+        alive = set(self._state.keys.tolist())
+        for kept in (self._votes, self._attributes, self._appearances, self._doubts):
+            for key in [key for key in kept if key not in alive]:
+                del kept[key]
         return TrackedFaces(
-            matches=tuple(self._votes.get(key, NO_VOTES).published for key in keys),
-            track_ids=tuple(state.ids[self._assignment.rows].tolist()),
+            matches=tuple(shown[key] for key in keys),
+            track_ids=tuple(self._state.ids[self._rows].tolist()),
             tracks=tuple(
-                Track(
-                    id=int(state.ids[row]),
-                    box=state.boxes[row].astype(np.float32),
-                    match=self._votes.get(key, NO_VOTES).published,
-                    first_seen=float(state.first_seen[row]),
-                    last_seen=float(state.last_seen[row]),
-                    attributes=self._attributes.get(key, NO_ATTRIBUTES),
-                )
-                for row, key in enumerate(state.keys.tolist())
-                if state.ids[row] != NO_TRACK
+                self._track(row, shown[key])
+                for row, key in enumerate(self._state.keys.tolist())
+                if self._state.ids[row] != NO_TRACK
             ),
             attributes=tuple(attributes),
         )
 
+    def _settle_doubts(self, moment: _Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> None:
+        """Decides of each face in doubt whether it belongs to its track, to another one, or starts a new one."""
+        before = moment.before
+        track_of = dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist()))
+        free = [face for face in vectors if face not in track_of]
+        for face, track in list(track_of.items()):
+            key = int(before.keys[track])
+            known = self._appearances.get(key)
+            if face not in vectors or known is None:
+                continue
+            found = verdict(known, self._published(key), vectors[face], compared[face], self._threshold)
+            if key not in self._doubts:
+                if found is Verdict.OTHER and known.weight >= 1 and moment.clarities[face] >= _CLEAR:
+                    self._doubts[key] = 0
+                continue
+            if found is Verdict.UNCLEAR:
+                self._doubts[key] += 1
+                found = Verdict.OTHER if self._doubts[key] >= MAX_UNCLEAR else found
+            if found is Verdict.OTHER:
+                free.append(face)
+            if found is not Verdict.UNCLEAR:
+                del self._doubts[key]
+            if found is Verdict.OTHER:
+                del track_of[face]
+        if not free:
+            return
+        self._link(free, track_of, before, compared, vectors)
+        if track_of != dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist())):
+            pairs = Pairs(
+                np.array(list(track_of), np.int64),
+                np.array(list(track_of.values()), np.int64),
+                np.zeros(len(track_of), np.bool_),
+            )
+            tracking = self._tracking if self._pictures_continue else replace(self._tracking, min_hits=1)
+            self._state, self._rows = advance(before, moment.faces.boxes, pairs, tracking, moment.clear)
+
+    def _link(
+        self,
+        free: List[int],
+        track_of: Dict[int, int],
+        before: TrackerState,
+        compared: Dict[int, Match],
+        vectors: Dict[int, np.ndarray],
+    ) -> None:
+        """Gives free faces the tracks of the same person that no other face has, the most similar ones first."""
+        taken = set(track_of.values())
+        candidates = []
+        for track, key in enumerate(before.keys.tolist()):
+            known = self._appearances.get(key)
+            if track in taken or known is None:
+                continue
+            for face in free:
+                if verdict(known, self._published(key), vectors[face], compared[face], self._threshold) is Verdict.SAME:
+                    candidates.append((-known.similarity(vectors[face]), face, track))
+        for _, face, track in sorted(candidates):
+            if face not in track_of and track not in taken:
+                track_of[face] = track
+                taken.add(track)
+                self._doubts.pop(int(before.keys[track]), None)
+
+    def _remember(
+        self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray], match: Match
+    ) -> None:
+        known = self._appearances.get(key)
+        self._appearances[key] = (
+            Appearance.first(vector, weight, thumbnail)
+            if known is None
+            else known.with_embedding(vector, weight, thumbnail)
+        )
+
+    def _published(self, key: int) -> Match:
+        return self._votes.get(key, NO_VOTES).published
+
+    def _shown(self) -> Dict[int, Match]:
+        """The answer of each track. Of several with one name the best keeps it; hidden ones among the others end."""
+        state = self._state
+        hidden = dict(zip(state.keys.tolist(), state.hidden.tolist()))
+        shown = {key: self._published(key) for key in hidden}
+        for key in self._doubts:
+            if key in shown and shown[key].name is not None:
+                shown[key] = replace(shown[key], name=None, reason=Reason.TRACK_IN_DOUBT)
+        named: Dict[str, List[int]] = {}
+        for key, match in shown.items():
+            if match.name is not None:
+                named.setdefault(match.name, []).append(key)
+        ended = set()
+        for name, keys in named.items():
+            keys.sort(key=lambda key: (-self._claim(name, key, hidden[key]), key))
+            for key in keys[1:]:
+                shown[key] = replace(shown[key], name=None, reason=Reason.NAME_TAKEN)
+                if hidden[key]:
+                    ended.add(key)
+        self._holders = {name: keys[0] for name, keys in named.items()}
+        if ended:
+            kept = np.array([key not in ended for key in state.keys.tolist()], np.bool_)
+            self._state, self._rows = state.chosen(kept), (np.cumsum(kept) - 1)[self._rows]
+        return shown
+
+    def _claim(self, name: str, key: int, hidden: bool) -> float:
+        """How good a track's claim to a name is."""
+        votes = [vote for vote in self._votes[key].votes if vote.match.name == name]
+        weight = sum(vote.weight for vote in votes)
+        mean = sum(vote.weight * vote.match.similarity for vote in votes) / weight if weight else 0.0
+        return mean + _HOLDERS_LEAD * (self._holders.get(name) == key and not hidden)
+
+    def _track(self, row: int, match: Match) -> Track:
+        state = self._state
+        key, first_seen = int(state.keys[row]), float(state.first_seen[row])
+        votes = self._votes.get(key, NO_VOTES)
+        return Track(
+            id=int(state.ids[row]),
+            box=state.boxes[row].astype(np.float32),
+            match=match,
+            first_seen=first_seen,
+            last_seen=float(state.last_seen[row]),
+            attributes=self._attributes.get(key, NO_ATTRIBUTES),
+            votes=votes.count,
+            time_to_first_name=None if votes.named_at is None else max(0.0, votes.named_at - first_seen),
+        )
+
     def _keys(self) -> Sequence[int]:
         """The track of each face."""
-        keys: Sequence[int] = self._state.keys[self._assignment.rows].tolist()
+        keys: Sequence[int] = self._state.keys[self._rows].tolist()
         return keys
 
     def _rules(self) -> RecognitionSettings:

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from operator import attrgetter
-from typing import Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
 
 from app.settings import RecognitionSettings
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.types import NOT_COMPARED_YET, Faces, Match, Reason
 
-_similarity = attrgetter("similarity")
+CLEAR_SIZE_PX = 80
+"""A larger face is not clearer: embedders take 112 pixels for the whole head."""
+MIN_WEIGHT = 0.1
+"""Of a vote, however unclear the face."""
+_MAX_DOUBLINGS = 2
+"""A track whose answer stays the same is compared after 1, 2, 4, 4 … times `reembed_after_s`."""
+_CLEARER = 1.2
+"""Ratio of clarities from which an unknown face is compared again."""
+
+
+class Vote(NamedTuple):
+    """One comparison of a track, with the clarity of the face as its weight."""
+
+    match: Match
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class TrackVotes:
     """The recent comparisons of one track and the answer that follows from them."""
 
-    votes: Tuple[Match, ...] = ()
+    votes: Tuple[Vote, ...] = ()
     """Comparisons with the gallery of `generation`, the newest last."""
     published: Match = NOT_COMPARED_YET
     """The track's answer."""
     generation: int = 0
     last_vote: Optional[float] = None
     """When the face was last compared."""
+    count: int = 0
+    """Comparisons so far."""
+    unchanged: int = 0
+    """Comparisons since the answer is settled, as long as each confirms it."""
+    clearest: float = 0.0
+    """The largest weight of all votes."""
+    named_at: Optional[float] = None
+    """When the track got its first name."""
 
 
 NO_VOTES = TrackVotes()
 
 
+def clarity(faces: Faces) -> np.ndarray:
+    """How clearly each face is seen, 0.1 to 1: by its size, its score, and how far it is turned away."""
+    sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).min(axis=1, initial=np.inf)
+    left, right, nose = faces.landmarks[:, 0], faces.landmarks[:, 1], faces.landmarks[:, 2]
+    eyes = right - left
+    squared = np.maximum((eyes**2).sum(axis=1), 1e-9)
+    # The nose is in the middle between the eyes of a frontal face, and below one of the eyes in a profile.
+    turned = np.abs(((nose - (left + right) / 2) * eyes).sum(axis=1)) / squared
+    values = np.minimum(sides / CLEAR_SIZE_PX, 1) * faces.scores * np.clip(1.2 - 2 * turned, MIN_WEIGHT, 1)
+    return np.asarray(np.clip(np.nan_to_num(values), MIN_WEIGHT, 1), np.float64)
+
+
 def add_vote(
-    before: TrackVotes, match: Match, time: float, generation: int, settings: RecognitionSettings
+    before: TrackVotes, match: Match, time: float, generation: int, settings: RecognitionSettings, weight: float = 1.0
 ) -> TrackVotes:
     """The votes after one more comparison.
 
@@ -41,15 +76,31 @@ def add_vote(
     if not match.reason.compared:
         return replace(before, published=match) if before.last_vote is None else before
     kept = before.votes if before.generation == generation else ()
-    votes = (*kept, match)[-settings.vote_window :]
-    return TrackVotes(votes, resolve(votes, before.published, required_votes(settings)), generation, time)
+    votes = (*kept, Vote(match, weight))[-settings.vote_window :]
+    published = resolve(votes, before.published, required_votes(settings))
+    after = TrackVotes(
+        votes=votes,
+        published=published,
+        generation=generation,
+        last_vote=time,
+        count=before.count + 1,
+        clearest=max(before.clearest, weight),
+        named_at=time if before.named_at is None and published.name is not None else before.named_at,
+    )
+    confirmed = before.generation == generation and is_settled(before, settings) and is_settled(after, settings)
+    return replace(after, unchanged=before.unchanged + 1) if confirmed else after
 
 
-def needs_embedding(track: TrackVotes, time: float, generation: int, settings: RecognitionSettings) -> bool:
-    """Whether the face should be embedded and compared in this frame."""
+def needs_embedding(
+    track: TrackVotes, time: float, generation: int, settings: RecognitionSettings, weight: float = 0.0
+) -> bool:
+    """Whether the face should be embedded and compared in this frame, in which it is seen with this clarity."""
     if track.last_vote is None or track.generation != generation or not is_settled(track, settings):
         return True
-    return not 0 <= time - track.last_vote < settings.reembed_after_s
+    if track.published.name is None and weight > _CLEARER * track.clearest:
+        return True
+    wait_s = settings.reembed_after_s * 2 ** min(track.unchanged, _MAX_DOUBLINGS)
+    return not 0 <= time - track.last_vote < wait_s
 
 
 def is_settled(track: TrackVotes, settings: RecognitionSettings) -> bool:
@@ -61,7 +112,7 @@ def is_settled(track: TrackVotes, settings: RecognitionSettings) -> bool:
     """
     if not track.votes:
         return False
-    last, name = track.votes[-1].name, track.published.name
+    last, name = track.votes[-1].match.name, track.published.name
     if last is not None and last != name:
         return False
     return len(track.votes) >= (settings.vote_window if name is None else required_votes(settings))
@@ -72,42 +123,54 @@ def required_votes(settings: RecognitionSettings) -> int:
     return min(settings.min_votes, settings.vote_window)
 
 
-def resolve(votes: Sequence[Match], published: Match, min_votes: int) -> Match:
+def resolve(votes: Sequence[Vote], published: Match, min_votes: int) -> Match:
     """The answer of a track, from its votes (the newest last) and the answer published before.
 
-    - A name is *given* when `min_votes` and more than half of the votes agree on it.
-    - A name is *kept* while a third of the votes agree on it, or while there are fewer than `min_votes` (as after a
-      change of the gallery). The gap between a half and a third prevents flickering names.
-    - Otherwise the face is unknown: for the commonest reason if more than half of the votes are unknown; because it
-      was not compared often enough yet; or because the votes disagree.
+    - A name is *given* when `min_votes` agree on it, and they have more than half of the weight of all votes.
+    - A name is *kept* while it has a third of the weight, or while there are fewer than `min_votes` (as after a change
+      of the gallery). The gap between a half and a third prevents flickering names.
+    - Otherwise the face is unknown: for the most important reason if more than half of the weight is unknown; because
+      it was not compared often enough yet; or because the votes disagree.
 
     The similarities are those of a single vote, the best of those that agree, so that they are consistent.
     """
-    if published.name is not None:
-        agreeing = [vote for vote in votes if vote.name == published.name]
-        if len(votes) < min_votes or 3 * len(agreeing) >= len(votes):
-            return max(agreeing, key=_similarity, default=published)
     if not votes:
         return published
-    count = Counter(vote.name for vote in votes if vote.name is not None)
-    ranked = sorted(count, key=lambda name: (-count[name], name))
-    unknown = [vote for vote in votes if vote.name is None]
-    if not ranked or 2 * len(unknown) > len(votes):
-        reasons = Counter(vote.reason for vote in unknown)
-        return max(reversed(unknown), key=lambda vote: reasons[vote.reason])
-    first = [vote for vote in votes if vote.name == ranked[0]]
-    best = max(first, key=_similarity)
-    if len(first) >= min_votes and 2 * len(first) > len(votes):
-        return best
-    if len(votes) < min_votes and len(ranked) == 1:
-        return replace(best, name=None, reason=Reason.NOT_COMPARED_YET)
+    by_name: Dict[Optional[str], List[Vote]] = defaultdict(list)
+    for vote in votes:
+        by_name[vote.match.name].append(vote)
+    total = _weight(votes)
+    if published.name is not None:
+        agreeing = by_name.get(published.name, [])
+        if len(votes) < min_votes or 3 * _weight(agreeing) >= total:
+            return _best(agreeing) if agreeing else published
+    unknown = by_name.pop(None, [])
+    ranked = sorted(by_name, key=lambda name: (-_weight(by_name[name]), str(name)))
+    if not ranked or 2 * _weight(unknown) > total:
+        reasons: Dict[Reason, float] = defaultdict(float)
+        for vote in unknown:
+            reasons[vote.match.reason] += vote.weight
+        return max(reversed(unknown), key=lambda vote: reasons[vote.match.reason]).match
+    first = by_name[ranked[0]]
+    if len(first) >= min_votes and 2 * _weight(first) > total:
+        return _best(first)
     if len(ranked) == 1:
-        return replace(best, name=None, reason=Reason.VOTES_DISAGREE)
-    rival = max((vote for vote in votes if vote.name == ranked[1]), key=_similarity)
+        reason = Reason.NOT_COMPARED_YET if len(votes) < min_votes else Reason.VOTES_DISAGREE
+        return replace(_best(first), name=None, reason=reason)
+    rival = _best(by_name[ranked[1]])
     return replace(
-        best,
+        _best(first),
         name=None,
         reason=Reason.VOTES_DISAGREE,
         runner_up=rival.name,
         runner_up_similarity=rival.similarity,
     )
+
+
+def _weight(votes: Sequence[Vote]) -> float:
+    # Rounded, so that a third of three equal votes is a third.
+    return round(sum(vote.weight for vote in votes), 6)
+
+
+def _best(votes: Sequence[Vote]) -> Match:
+    return max((vote.match for vote in votes), key=lambda match: match.similarity)

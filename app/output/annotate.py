@@ -44,7 +44,11 @@ _MIN_TEXT_PX = 12
 _MIN_LIVE = 0.5
 _GAZE_LENGTH = 1.5
 """In distances between the eyes, for a face in full profile."""
-_LABELS = {Reason.TOO_SMALL: "too far away", Reason.NOT_COMPARED_YET: "checking"}
+_LABELS = {
+    Reason.TOO_SMALL: "too far away",
+    Reason.NOT_COMPARED_YET: "checking",
+    Reason.TRACK_IN_DOUBT: "checking",
+}
 """Short words for faces that were not compared, instead of the reason."""
 _REASONS = {
     Reason.MATCHED: "clear match",
@@ -52,10 +56,12 @@ _REASONS = {
     Reason.TOO_CLOSE_TO_RUNNER_UP: "two people equally similar",
     Reason.VOTES_DISAGREE: "comparisons disagree",
     Reason.NO_ONE_ENROLLED: "the gallery is empty",
+    Reason.NAME_TAKEN: "another face has this name",
     Reason.LOW_SCORE: "possibly not a face",
     Reason.TOO_SMALL: "face too small to compare",
     Reason.TOO_BLURRED: "too blurred to compare",
     Reason.NOT_COMPARED_YET: "more comparisons needed",
+    Reason.TRACK_IN_DOUBT: "possibly another person",
 }
 """In plain words; a reason that is not listed is shown with spaces for underscores."""
 

@@ -196,7 +196,10 @@ class RecognitionSettings:
     vote_window: int = setting(5, "number of recent comparisons that vote on a track's name", minimum=1, maximum=50)
     min_votes: int = setting(2, "votes that must agree before a track gets a name", minimum=1, maximum=50)
     reembed_after_s: float = setting(
-        1.0, "seconds after which a settled track is compared again; 0 = in every frame", minimum=0, maximum=3600
+        1.0,
+        "seconds after which a settled track is compared again, then twice and four times as long; 0 = in every frame",
+        minimum=0,
+        maximum=3600,
     )
 
 

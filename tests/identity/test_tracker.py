@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.identity.tracker import TrackerState, iou, restarted, step
+from app.identity.tracker import TrackerState, advance, at_time, iou, pair, restarted
 from app.settings import TrackingSettings
 from app.types import NO_TRACK
 
@@ -24,14 +24,17 @@ class Video:
         self.tracking = tracking
         self.interval = 1 / fps
         self.time = 1000.0
-        self.returned = []
+        self.doubtful = []
 
-    def show(self, *boxes, after=None):
+    def show(self, *boxes, after=None, clear=False):
         """The ids of the faces at `boxes` in the next frame."""
         self.time += self.interval if after is None else after
-        self.state, assignment = step(self.state, np.array(boxes, np.float32), self.time, self.tracking)
-        self.returned = assignment.returned.tolist()
-        return self.state.ids[assignment.rows].tolist()
+        boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        before = at_time(self.state, self.time, self.tracking.forget_after_s)
+        pairs = pair(before, boxes, self.tracking)
+        self.doubtful = pairs.doubtful.tolist()
+        self.state, rows = advance(before, boxes, pairs, self.tracking, np.full(len(boxes), clear))
+        return self.state.ids[rows].tolist()
 
     @property
     def alive(self):
@@ -58,18 +61,26 @@ def test_a_face_without_an_id_may_be_missed_as_often_as_it_was_seen():
     assert video.show(box(100)) == [1]
 
 
-def test_a_hidden_face_keeps_its_id_and_is_announced_when_it_returns():
+def test_a_clear_face_that_was_seen_once_is_reported_when_it_is_gone():
+    video = Video()
+    assert video.show(box(100), clear=True) == [NO_TRACK]
+    video.show()
+    assert video.alive == [1]
+    for _ in range(11):
+        video.show()
+    assert video.alive == []
+    assert len(video.state) == 0
+
+
+def test_a_hidden_face_keeps_its_id():
     video = Video()
     video.show(box(100))
     video.show(box(100))
-    assert video.returned == [False]
     for _ in range(5):
         video.show()
         assert video.alive == [1]
+        assert video.state.hidden.all()
     assert video.show(box(105)) == [1]
-    assert video.returned == [True]
-    video.show(box(105))
-    assert video.returned == [False]
 
 
 def test_a_face_not_seen_for_too_long_has_left_and_its_id_is_not_reused():
@@ -131,6 +142,70 @@ def test_the_order_of_the_faces_does_not_matter():
     video.show(box(100), box(400))
     assert video.show(box(100), box(400)) == [1, 2]
     assert video.show(box(400), box(100)) == [2, 1]
+
+
+@pytest.mark.parametrize("fps", [5, 6, 8, 10, 12, 15, 25])
+def test_a_person_who_walks_past_keeps_one_id_at_any_frame_rate(fps):
+    video = Video(fps=fps)
+    ids = [video.show(box(9 * 80 * n / fps))[0] for n in range(int(2 * fps))]
+    assert ids == [NO_TRACK] + [1] * (len(ids) - 1)
+
+
+@pytest.mark.parametrize("fps", [5, 8, 10])
+def test_a_pairing_by_distance_alone_is_doubtful(fps):
+    video = Video(fps=fps)
+    video.show(box(100))
+    video.show(box(100 + 9 * 80 / fps))
+    assert video.doubtful == [True]
+
+
+def test_a_face_that_appears_farther_than_anybody_walks_is_another_one():
+    video = Video(fps=25)
+    video.show(box(100))
+    video.show(box(100))
+    assert video.show(box(200)) == [NO_TRACK]
+
+
+def test_a_face_of_another_size_is_another_one():
+    video = Video(fps=8)
+    video.show(box(100))
+    video.show(box(100))
+    assert video.show(box(100, size=200)) == [NO_TRACK]
+
+
+def test_a_steady_face_is_not_doubtful():
+    rng = np.random.default_rng(0)
+    video = Video(fps=25)
+    for n in range(100):
+        video.show(np.array(box(100 + 2 * n)) + rng.normal(0, 1.5, 4))
+        assert video.doubtful in ([], [False])
+
+
+@pytest.mark.parametrize("jumped", [box(130), box(90, size=100)])
+def test_a_jump_of_place_or_size_is_doubtful(jumped):
+    video = Video(fps=25)
+    for _ in range(5):
+        video.show(box(100))
+    assert video.show(jumped) == [1]
+    assert video.doubtful == [True]
+
+
+def test_a_pairing_with_a_rival_is_doubtful():
+    video = Video(fps=25)
+    for _ in range(5):
+        video.show(box(100), box(150))
+    assert video.doubtful == [False, False]
+    video.show(box(125))
+    assert video.doubtful == [True]
+
+
+@pytest.mark.parametrize("fps", [5, 8, 25])
+def test_people_who_pass_one_another_keep_their_ids(fps):
+    video = Video(fps=fps)
+    for n in range(int(2 * fps)):
+        step = 4 * 80 * n / fps
+        ids = video.show(box(100 + step, 100), box(740 - step, 130))
+    assert ids == [1, 2]
 
 
 def test_two_boxes_on_one_face_do_not_share_a_track():

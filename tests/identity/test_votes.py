@@ -1,12 +1,13 @@
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.identity.votes import NO_VOTES, add_vote, resolve
+from app.identity.votes import NO_VOTES, Vote, add_vote, clarity, needs_embedding, resolve
 from app.settings import RecognitionSettings
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.types import NOT_COMPARED_YET, Faces, Match, Reason
 
 
 def vote(letter, similarity=0.6):
@@ -18,7 +19,7 @@ def vote(letter, similarity=0.6):
 
 
 def votes(letters):
-    return [vote(letter) for letter in letters]
+    return [Vote(vote(letter)) for letter in letters]
 
 
 A = vote("A")
@@ -99,11 +100,12 @@ def test_without_votes_the_published_answer_stays():
 
 def test_the_most_similar_agreeing_vote_is_shown():
     seen = [vote("A", 0.5), vote("A", 0.7), vote("B", 0.9), vote("A", 0.6)]
-    assert resolve(seen, NOT_COMPARED_YET, 2) == vote("A", 0.7)
+    assert resolve([Vote(match) for match in seen], NOT_COMPARED_YET, 2) == vote("A", 0.7)
 
 
 def test_votes_that_disagree_name_both_people():
-    match = resolve([vote("A", 0.5), vote("B", 0.9), vote("A", 0.6), vote("B", 0.4)], NOT_COMPARED_YET, 2)
+    seen = [vote("A", 0.5), vote("B", 0.9), vote("A", 0.6), vote("B", 0.4)]
+    match = resolve([Vote(match) for match in seen], NOT_COMPARED_YET, 2)
     assert (match.nearest, match.similarity, match.runner_up, match.runner_up_similarity) == ("A", 0.6, "B", 0.9)
 
 
@@ -143,6 +145,63 @@ def test_the_answer_is_always_sound(seen, before, min_votes):
     answer = resolve(votes(seen), published, min_votes)
     assert (answer.name is None) != (answer.reason is Reason.MATCHED)
     if answer.name is not None and answer != published:
-        assert answer in votes(seen)
+        assert Vote(answer) in votes(seen)
     if len(seen) >= min_votes and answer.name is not None:
         assert answer.name in seen
+
+
+def test_a_clear_face_outvotes_unclear_ones():
+    seen = [Vote(vote("u"), 0.1)] * 3 + [Vote(vote("A"), 0.9)] * 2
+    assert resolve(seen, NOT_COMPARED_YET, 2).name == "A"
+    assert resolve([Vote(match) for match, _ in seen], NOT_COMPARED_YET, 2).name is None
+
+
+def test_unclear_faces_do_not_withdraw_a_name_but_clear_ones_do():
+    assert resolve([Vote(A), Vote(A), *[Vote(vote("u"), 0.1)] * 8], A, 2).name == "A"
+    assert resolve([Vote(A, 0.1), Vote(A, 0.1), *[Vote(vote("u"))] * 2], A, 2).name is None
+
+
+def compared_at(letters, rules, until, weight=0.5):
+    """The times, in tenths of a second, at which a track is compared whose faces give these answers."""
+    track, answers, times = NO_VOTES, itertools.chain(letters, itertools.repeat(letters[-1])), []
+    for tenth in range(until):
+        if needs_embedding(track, tenth / 10, 1, rules, weight):
+            track = add_vote(track, vote(next(answers)), tenth / 10, 1, rules, weight)
+            times.append(tenth)
+    return times
+
+
+def test_a_settled_track_is_compared_less_and_less_often():
+    rules = RecognitionSettings(reembed_after_s=0.95)
+    assert compared_at("A", rules, 100) == [0, 1, 11, 30, 68]
+    assert compared_at("u", rules, 100) == [0, 1, 2, 3, 4, 14, 33, 71]
+
+
+def test_an_unknown_track_is_compared_at_once_when_it_is_seen_more_clearly():
+    rules, track = RecognitionSettings(), NO_VOTES
+    for time in range(5):
+        track = add_vote(track, vote("u"), time, 1, rules, 0.4)
+    assert not needs_embedding(track, 4.1, 1, rules, 0.45)
+    assert needs_embedding(track, 4.1, 1, rules, 0.6)
+    named = add_vote(add_vote(NO_VOTES, A, 0, 1, rules, 0.4), A, 4, 1, rules, 0.4)
+    assert not needs_embedding(named, 4.1, 1, rules, 1.0)
+
+
+def test_a_track_knows_how_often_it_was_compared_and_when_it_got_its_name():
+    track = NO_VOTES
+    for time, letter in enumerate("uAAuuuuuAAA"):
+        track = add_vote(track, vote(letter), time, 1, RecognitionSettings())
+    assert (track.count, track.named_at) == (11, 2)
+
+
+def test_a_large_frontal_face_is_clearer_than_a_small_or_turned_one():
+    boxes = np.array([[0, 0, 100, 100], [0, 0, 40, 40], [0, 0, 100, 100], [0, 0, 100, 100]], np.float32)
+    landmarks = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32) * np.ones(
+        (4, 1, 1), np.float32
+    )
+    landmarks[1] *= 0.4
+    landmarks[2, 2, 0] = 70
+    landmarks[3] = 0
+    values = clarity(Faces(boxes, np.full(4, 0.9, np.float32), landmarks))
+    np.testing.assert_allclose(values, [0.9, 0.45, 0.18, 0.9], rtol=1e-5)
+    assert len(clarity(Faces.empty())) == 0

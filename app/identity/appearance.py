@@ -1,0 +1,79 @@
+"""Whether a track is still the same person: its embeddings and thumbnails, compared with those of a new face."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+
+from app.types import Match
+
+MAX_UNCLEAR = 3
+"""Comparisons without a clear verdict after which the face counts as another person's."""
+_CONTRADICTION = 0.15
+"""An embedding contradicts if its similarity is this far below the threshold."""
+_CERTAIN = 0.2
+"""An embedding this far above the threshold is the same person, even if the gallery names another one."""
+_MIN_CORRELATION = 0.75
+"""Of two thumbnails. Of faces of one person in consecutive frames, 99 % are above it; of two people, most are below."""
+_MEMORY = 10.0
+"""Maximum weight of earlier embeddings in the mean, so that it follows a face that turns or approaches."""
+
+
+class Verdict(enum.Enum):
+    """Whether a face belongs to the person of a track."""
+
+    SAME = enum.auto()
+    OTHER = enum.auto()
+    UNCLEAR = enum.auto()
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What the face of a track looked like when it was compared."""
+
+    mean: np.ndarray
+    """Weighted mean of its embeddings, of unit length."""
+    latest: np.ndarray
+    """The latest embedding."""
+    weight: float
+    thumbnail: Optional[np.ndarray] = None
+    """Of the latest comparison (`Continuity.thumbnails`)."""
+
+    @classmethod
+    def first(cls, embedding: np.ndarray, clarity: float, thumbnail: Optional[np.ndarray]) -> Appearance:
+        return cls(embedding, embedding, clarity, thumbnail)
+
+    def with_embedding(self, embedding: np.ndarray, clarity: float, thumbnail: Optional[np.ndarray]) -> Appearance:
+        mean = self.weight * self.mean + clarity * embedding
+        length = float(np.linalg.norm(mean))
+        mean = mean / length if length > 0 else embedding
+        return replace(
+            self,
+            mean=mean,
+            latest=embedding,
+            weight=min(self.weight + clarity, _MEMORY),
+            thumbnail=thumbnail,
+        )
+
+    def similarity(self, embedding: np.ndarray) -> float:
+        """The cosine with the mean or the latest embedding, whichever is larger."""
+        return float(max(self.mean @ embedding, self.latest @ embedding))
+
+    def resembles(self, thumbnail: Optional[np.ndarray]) -> bool:
+        """Whether a face looks as it did at the latest comparison; without thumbnails it does."""
+        return thumbnail is None or self.thumbnail is None or float(self.thumbnail @ thumbnail) >= _MIN_CORRELATION
+
+
+def verdict(known: Appearance, published: Match, embedding: np.ndarray, match: Match, threshold: float) -> Verdict:
+    """Whether a face with this embedding and comparison is the person of a track, published as `published`."""
+    similarity = known.similarity(embedding)
+    if match.name is not None and match.name == published.name:
+        return Verdict.SAME
+    if match.name is not None and published.name is not None:
+        return Verdict.UNCLEAR if similarity >= threshold + _CERTAIN else Verdict.OTHER
+    if similarity >= threshold:
+        return Verdict.SAME
+    return Verdict.OTHER if similarity < threshold - _CONTRADICTION else Verdict.UNCLEAR
