@@ -17,7 +17,7 @@ from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
 from app.events.log import EventLog
 from app.events.pipe import EventPipe, is_pipe
-from app.events.sinks import EventPublisher
+from app.events.sinks import EventPublisher, EventSink
 from app.files import dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
@@ -164,13 +164,16 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    publisher: Optional[EventPublisher] = None
+    sinks: List[EventSink] = []
+    sequence = 0
     if events is not None and is_pipe(events):
-        publisher = EventPublisher([EventPipe(events)])
+        sinks.append(EventPipe(events))
     elif events is not None:
         max_bytes = None if settings.events_max_mb is None else round(settings.events_max_mb * 1e6)
         log = EventLog(events, overwrite=settings.overwrite, sync=settings.events_sync, max_bytes=max_bytes)
-        publisher = EventPublisher([log], after=log.sequence)
+        sinks.append(log)
+        sequence = log.sequence
+    publisher = EventPublisher(sinks, after=sequence) if sinks else None
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
