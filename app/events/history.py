@@ -67,7 +67,7 @@ class History:
         """A LEFT for every open visit of a run that was killed, at the time and place of its last event."""
         left = []
         for number, visit in enumerate(self.visits.values(), self.sequence + 1):
-            last_seen = visit["time"] if visit["position"] is None else visit["position"]
+            last_seen = visit["time"] if visit.get("position") is None else visit["position"]
             first_seen = visit.get("first_seen", last_seen)
             kept = {name: value for name, value in visit.items() if name != "previous_name"}
             changed = {"schema": SCHEMA, "sequence": number, "event": "left", "reason": str(LeftReason.RESTART)}
@@ -121,7 +121,11 @@ def read_history(path: Path) -> History:
         file.seek(start)
         history = History()
         for record in records(file):
-            history.add(record)
+            try:
+                parse_time(record["time"])
+                history.add(record)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                logger.warning("%s: ignored a line that is not an event: %.200r", path, record)
     return history
 
 

@@ -207,6 +207,20 @@ def test_a_file_that_is_no_event_log_is_refused_and_stays_as_it_is(tmp_path):
     assert path.read_text(encoding="utf-8") == "Dear Ann"
 
 
+@pytest.mark.parametrize(
+    "line", ['{"event": "note"}', '{"event": "enter", "sequence": 2, "channel": "door", "track": 1}', '{"event": 1}']
+)
+def test_a_line_that_is_no_event_is_reported_and_ignored(tmp_path, caplog, line):
+    path = tmp_path / "e.jsonl"
+    first = Writer(path)
+    first.visit()
+    first.end()
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    assert EventLog(path).sequence == 3
+    assert [line in record.getMessage().replace("'", '"') for record in caplog.records] == [True]
+
+
 def test_two_runs_never_write_the_same_log(tmp_path):
     path = tmp_path / "e.jsonl"
     run = Writer(path)
