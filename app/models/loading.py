@@ -202,18 +202,14 @@ class ModelLoader:
     def _opened(self, entry: ModelEntry, make: Callable[[Engine], Opened], exact_precision: bool = False) -> Opened:
         """What `make` makes of the network once it is open, which owns the engine; closes it where `make` fails."""
         self.verified_file(entry)
-        if self._would_be_built(entry):
+        backend = self.settings.models.backend
+        is_for_tensorrt = backend in ("auto", "tensorrt") and not unavailable_reason("tensorrt")
+        if is_for_tensorrt and not unavailable_reason("onnx") and not engines_built_from(entry, self.catalog):
             # TensorRT takes minutes to build an engine; a wrong catalogue entry is noticed before that.
             _read_by(make, OnnxEngine(entry.file, threads=1), entry).close()
-        opened = open_network(self.network(entry, exact_precision), self.settings.models.backend)
+        opened = open_network(self.network(entry, exact_precision), backend)
         logger.info("%s runs on %s", entry.name, opened)
         return _read_by(make, opened, entry)
-
-    def _would_be_built(self, entry: ModelEntry) -> bool:
-        backend = self.settings.models.backend
-        if backend not in ("auto", "tensorrt") or unavailable_reason("tensorrt") or unavailable_reason("onnx"):
-            return False
-        return not engines_built_from(entry, self.catalog)
 
     def _usable(self, entry: ModelEntry, families: Dict[str, Factory]) -> None:
         _family(families, entry)

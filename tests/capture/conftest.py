@@ -1,4 +1,4 @@
-"""Recordings made on the spot."""
+"""Recordings made for the tests."""
 
 import cv2
 import numpy as np

@@ -98,7 +98,7 @@ def values(frames):
 
 
 def pauses(caplog):
-    """How long the log says that each reconnection was waited for."""
+    """The pauses before reconnections, from the log."""
     messages = [record.getMessage() for record in caplog.records]
     return [message.rpartition(" in ")[2] for message in messages if "reconnecting in" in message]
 

@@ -127,7 +127,7 @@ def test_quotes_end_where_the_value_ends(value):
 
 
 @pytest.mark.skipif(bool(server_missing()), reason=server_missing())
-def test_gstreamer_itself_reads_back_whatever_was_gstreamer_quoted():
+def test_gstreamer_itself_reads_back_quoted_values():
     values = ['"', '"x', 'a"b', "\\", 'x\\" ! fakesink', "! fakesink", " a b ", "'", "ä张", "a=b;c,d", "$(x)", "%", "`"]
     code = (
         "import sys, json, gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None)\n"

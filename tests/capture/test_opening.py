@@ -51,7 +51,7 @@ def test_an_unknown_name():
     assert "Unknown host no-such-host.invalid" in refusal("rtsp://no-such-host.invalid/cam")
 
 
-def test_a_host_that_accepts_and_says_nothing():
+def test_a_host_that_accepts_and_does_not_answer():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
@@ -77,7 +77,7 @@ def test_a_device_that_is_not_a_camera():
 
 
 @pytest.mark.skipif(opencv_has_gstreamer(cv2.getBuildInformation()), reason="this OpenCV has GStreamer")
-def test_without_gstreamer_csi_cameras_and_the_gstreamer_backend_say_what_to_install():
+def test_without_gstreamer_the_error_says_what_to_install():
     assert "apt-get install python3-opencv" in refusal("csi:0")
     with pytest.raises(SourceError, match="built without GStreamer"):
         uses_gstreamer("gstreamer")

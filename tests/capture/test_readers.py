@@ -123,7 +123,7 @@ def test_a_missing_recording_is_reported_with_the_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["camera0", "/etc/webcam-1", "usb0"])
-def test_the_error_for_a_camera_given_as_a_file_says_how_to_write_it(address):
+def test_a_camera_given_as_a_file_is_an_error_with_the_right_form(address):
     with pytest.raises(SourceError, match="camera:0"):
         opened(address)
 

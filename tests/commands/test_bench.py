@@ -1,4 +1,4 @@
-"""`bench` measures the whole program on a recording of its own making."""
+"""`bench` measures the whole program on a generated recording."""
 
 import json
 

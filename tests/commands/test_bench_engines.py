@@ -1,4 +1,4 @@
-"""`bench engines` measures what it is asked to, writes it down, and keeps what there is when it is interrupted."""
+"""`bench engines` measures the given networks, writes the figures, and keeps those measured before Ctrl-C."""
 
 import json
 

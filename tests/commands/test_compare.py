@@ -1,4 +1,4 @@
-"""`compare` says whether two pictures show one person, and a script learns it from the exit code."""
+"""`compare` reports whether two pictures show one person, also by its exit code."""
 
 import json
 
@@ -22,7 +22,7 @@ def photo(tmp_path, portraits, people_gallery):
 
 
 @pytest.mark.parametrize(("a", "b", "code"), [("hopper", "hopper 2", 0), ("hopper", "collins", 1)])
-def test_the_exit_code_says_whether_it_is_one_person(answered, config_file, photo, a, b, code):
+def test_the_exit_code_is_0_for_one_person_and_1_for_two(answered, config_file, photo, a, b, code):
     result, out, err = answered("compare", photo[a], photo[b], "--json", "--config", config_file)
     facts = json.loads(out)
     assert result == code, err

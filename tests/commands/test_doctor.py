@@ -1,4 +1,4 @@
-"""`doctor` says what is there and what is not, and its exit code says whether the program can run."""
+"""`doctor` reports what is installed and what is missing; its exit code, whether the program can run."""
 
 import json
 

@@ -77,7 +77,7 @@ def serve(handler):
 
 @pytest.fixture
 def engines(tmp_path):
-    """A folder with a catalogue, whose models lie on a server on this machine."""
+    """A folder with a catalogue, whose models are served on this machine."""
     remote = tmp_path / "remote"
     remote.mkdir()
     server = serve(functools.partial(QuietFiles, directory=str(remote)))
@@ -113,7 +113,7 @@ def row(out, name):
     return " ".join(next(line for line in out.splitlines() if line.startswith(name)).split())
 
 
-def test_the_list_says_what_each_model_is_and_whether_it_is_here(command, engines):
+def test_the_list_describes_each_model_and_the_state_of_its_file(command, engines):
     (engines / "teller.onnx").write_bytes(b"something else")
     code, out, _ = command("list")
     assert code == 0
@@ -123,7 +123,7 @@ def test_the_list_says_what_each_model_is_and_whether_it_is_here(command, engine
     assert row(out, "guesser") == "guesser attributes oracle (*) MIT - not downloaded"
 
 
-def test_models_that_tell_attributes_are_in_use_as_well(command, engines):
+def test_attribute_models_are_marked_as_in_use(command, engines):
     _, out, _ = command("show", "guesser")
     assert "in use" not in out
     with config(engines).open("a", encoding="utf-8") as file:
@@ -152,7 +152,7 @@ def test_the_list_knows_what_is_installed_and_what_is_built_in(command, engines)
     assert "missing" in row(out, "lost")
 
 
-def test_the_list_names_what_can_be_brought_until_it_is_here(command, engines):
+def test_the_list_names_supported_models_until_they_are_installed(command, engines):
     described = {key: value for key, value in MODELS["finder"].items() if key not in ("file", "sha256", "size_bytes")}
     write_catalog(engines, {"finder": MODELS["finder"], "first": described, "second": described})
     assert f"({program()} engines import FILE):\n  first, second\n" in command("list")[1]
@@ -164,7 +164,7 @@ def test_the_list_names_what_can_be_brought_until_it_is_here(command, engines):
     assert "engines import FILE" not in command("list")[1]
 
 
-def test_the_list_tells_of_entries_that_cannot_be_read(command, engines):
+def test_the_list_reports_invalid_entries(command, engines):
     (engines / "my_models.yaml").write_text("mine: {task: detection}\n", encoding="utf-8")
     code, out, _ = command("list")
     assert code == 0 and row(out, "finder").startswith("finder detection")
@@ -173,14 +173,14 @@ def test_the_list_tells_of_entries_that_cannot_be_read(command, engines):
     assert code == 2 and "my_models.yaml:1: model 'mine': family" in err
 
 
-def test_the_list_tells_of_a_file_of_entries_that_cannot_be_read(command, engines):
+def test_the_list_reports_an_invalid_file_of_entries(command, engines):
     (engines / "my_models.yaml").write_text("mine:\n  task: detection\n family: scrfd\n", encoding="utf-8")
     code, out, _ = command("list")
     assert code == 0 and row(out, "finder").startswith("finder detection")
     assert f"NOT USABLE: {engines / 'my_models.yaml'}:3: " in out
 
 
-def test_a_model_is_told_of_at_length(command, engines):
+def test_a_model_is_shown_with_all_facts(command, engines):
     (engines / "finder.fp16.engine").write_bytes(b"")
     code, out, _ = command("show", "finder")
     assert code == 0
@@ -197,21 +197,21 @@ def test_a_model_is_told_of_at_length(command, engines):
     assert "oracle; not supported" in out and "gender_age, mask" in out
 
 
-def test_a_built_in_model_tells_its_inputs_and_outputs(answered, monkeypatch):
+def test_a_built_in_model_is_shown_with_inputs_and_outputs(answered, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, out, _ = answered("engines", "show", "mobilefacenet")
     assert code == 0
     assert "input ? x 3 x 112 x 112 float32" in out and "embedding ? x 128 float32" in out and "built in" in out
 
 
-def test_a_file_with_the_right_hash_that_is_no_network_is_named_as_such(command, engines):
+def test_a_damaged_network_with_the_right_hash_is_reported(command, engines):
     (engines / "finder.onnx").write_bytes(WEIGHTS)
     code, out, _ = command("show", "finder")
     assert code == 0
     assert "incomplete" in out
 
 
-def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(answered, monkeypatch):
+def test_a_supported_model_without_file_is_shown_with_the_import_command(answered, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, out, _ = answered("engines", "show", "glintr100")
     assert code == 0
@@ -219,13 +219,13 @@ def test_a_network_that_is_only_described_is_shown_with_the_way_to_bring_it(answ
     assert f"{program()} engines import FILE --like glintr100" in out
 
 
-def test_an_unknown_model_is_answered_with_the_nearest(command):
+def test_an_unknown_model_is_an_error_with_the_most_similar_name(command):
     for action in ("show", "pull"):
         code, _, err = command(action, "fnder")
         assert code == 2 and "'fnder'" in err and "'finder'" in err
 
 
-def test_licence_and_source_are_told_before_the_download(command, engines):
+def test_licence_and_source_are_shown_before_the_download(command, engines):
     code, out, _ = command("pull", "finder")
     assert code == 0
     terms, _, done = out.partition("finder: installed as")
@@ -234,7 +234,7 @@ def test_licence_and_source_are_told_before_the_download(command, engines):
     assert (engines / "finder.onnx").read_bytes() == WEIGHTS
 
 
-def test_the_licence_is_told_even_if_nothing_can_be_downloaded(command, tmp_path):
+def test_the_licence_is_shown_even_if_the_download_fails(command, tmp_path):
     (tmp_path / "remote" / "finder.onnx").unlink()
     code, out, err = command("pull", "finder")
     assert code == 2
@@ -242,20 +242,20 @@ def test_the_licence_is_told_even_if_nothing_can_be_downloaded(command, tmp_path
     assert "404" in err and "--from FILE" in err
 
 
-def test_a_model_that_is_there_is_not_downloaded_again(command, engines):
+def test_an_installed_model_is_not_downloaded_again(command, engines):
     (engines / "teller.onnx").write_bytes(WEIGHTS)
     code, out, _ = command("pull", "teller")
     assert code == 0 and "already installed" in out
 
 
-def test_another_file_in_its_place_is_replaced_and_that_is_said(command, engines):
+def test_another_file_in_its_place_is_replaced_and_reported(command, engines):
     (engines / "finder.onnx").write_bytes(b"an older model")
     code, out, _ = command("pull", "finder")
     assert code == 0 and "will be replaced" in out
     assert (engines / "finder.onnx").read_bytes() == WEIGHTS
 
 
-def test_non_commercial_models_need_a_word_and_hold_up_the_others(command, engines):
+def test_non_commercial_models_need_acceptance_before_anything_is_downloaded(command, engines):
     code, out, err = command("pull", "finder", "teller")
     assert code == 2
     assert "NON-COMMERCIAL" in out and "ask first" in out
@@ -267,7 +267,7 @@ def test_non_commercial_models_need_a_word_and_hold_up_the_others(command, engin
     assert "--embedder teller" in out
 
 
-def test_a_model_that_cannot_be_run_yet_is_pulled_with_that_remark(command):
+def test_an_unsupported_model_is_pulled_with_a_remark(command):
     code, out, _ = command("pull", "guesser")
     assert code == 0 and "oracle" in out and "not supported" in out
 
@@ -289,14 +289,14 @@ def test_what_can_be_pulled_is_listed(command, engines):
     assert not any(line.startswith("own") for line in out.splitlines())
 
 
-def test_pulling_nothing_or_several_from_one_file_is_a_mistake(command):
+def test_pulling_nothing_or_several_from_one_file_is_an_error(command):
     code, _, err = command("pull")
     assert code == 2 and "pull --list" in err
     code, _, err = command("pull", "finder", "guesser", "--from", "a.onnx")
     assert code == 2 and "--from" in err
 
 
-def test_ctrl_c_says_that_the_download_goes_on_another_time(engines):
+def test_ctrl_c_keeps_the_partial_download(engines):
     stalled, end = threading.Event(), threading.Event()
 
     class Stalling(BaseHTTPRequestHandler):

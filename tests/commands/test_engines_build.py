@@ -1,4 +1,4 @@
-"""`engines build` from the command line, as far as it goes without TensorRT.
+"""`engines build` from the command line, without TensorRT.
 
 What it builds is tested with NVIDIA's own builder in tests/tensorrt_api/test_real_builder.py.
 """
@@ -14,7 +14,7 @@ def build(answered, config_file):
     return lambda *words: answered("engines", "build", *words, "--config", config_file)
 
 
-def test_help_teaches(build):
+def test_help_has_examples(build):
     code, out, _ = build("--help")
     assert code == 0
     for word in ("--batch", "--size", "--workspace", "--dla", "--calibration", "--force", "examples:"):
@@ -22,7 +22,7 @@ def test_help_teaches(build):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
-def test_without_a_gpu_it_says_so_before_anything_is_to_be_installed(build):
+def test_a_missing_gpu_is_reported_before_missing_packages(build):
     code, _, err = build()
     assert code == 2 and "NVIDIA driver" in err and "install" not in err
 
@@ -49,12 +49,12 @@ def test_without_a_gpu_it_says_so_before_anything_is_to_be_installed(build):
         (("--precision", "bf16"), "bf16"),
     ],
 )
-def test_wrong_words_are_refused_before_anything_is_built(build, words, message):
+def test_invalid_arguments_are_refused_before_anything_is_built(build, words, message):
     code, _, err = build(*words)
     assert code == 2 and message in err and "GPU" not in err
 
 
-def test_all_that_is_wrong_is_told_at_once(answered, tmp_path):
+def test_all_errors_are_reported_at_once(answered, tmp_path):
     catalog, config = tmp_path / "catalog.yaml", tmp_path / "test.yaml"
     catalog.write_bytes(CATALOG.read_bytes())
     config.write_text(f"models:\n  catalog: {catalog}\n", encoding="utf-8")

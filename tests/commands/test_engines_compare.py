@@ -37,7 +37,7 @@ def test_an_embedder_is_shown_the_faces_of_a_folder_of_pictures(completed, tmp_p
     assert figures["effect"]["cosine_min"] == pytest.approx(1, abs=1e-6)
 
 
-def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(answered, monkeypatch):
+def test_a_backend_is_not_compared_with_itself_in_one_precision(answered, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.chdir(CATALOG.parent.parent)
@@ -48,7 +48,7 @@ def test_the_same_in_the_same_arithmetic_is_nothing_to_compare(answered, monkeyp
 
 
 @pytest.mark.parametrize("model", ["mobilefacenet", "retinaface_mnet025"])
-def test_an_arithmetic_that_cannot_be_had_here_is_refused_and_no_other_compared(answered, monkeypatch, model):
+def test_an_unavailable_precision_is_refused_and_no_other_is_compared(answered, monkeypatch, model):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.chdir(CATALOG.parent.parent)
     code, out, err = answered("engines", "compare", model, "--precision", "int8")
@@ -59,7 +59,7 @@ def test_an_arithmetic_that_cannot_be_had_here_is_refused_and_no_other_compared(
 
 
 @needs_openvino
-def test_openvino_in_fp32_gives_what_onnx_runtime_gives(completed, tmp_path):
+def test_openvino_in_fp32_equals_onnx_runtime(completed, tmp_path):
     _, figures = compared(completed, tmp_path, "mobilefacenet", "--b", "openvino", "--precision", "fp32")
     assert figures["b"] == "OpenVINO, fp32"
     assert figures["effect"]["cosine_min"] > 0.9999

@@ -1,4 +1,4 @@
-"""`python -m app engines import`: what is printed, and how it ends."""
+"""`python -m app engines import`: its output and exit codes."""
 
 import binascii
 import zipfile
@@ -35,7 +35,7 @@ def wts(tmp_path):
     return path
 
 
-def test_an_import_tells_what_it_does_and_how_to_use_the_model(run, wts):
+def test_an_import_reports_its_findings_and_how_to_use_the_model(run, wts):
     code, out, _ = run("import", wts, "--licence", "MIT")
     assert code == 0
     assert "MobileFaceNet for crops of 112 x 112" in out
@@ -46,25 +46,25 @@ def test_an_import_tells_what_it_does_and_how_to_use_the_model(run, wts):
     assert "my_net" in listed and "installed" in listed
 
 
-def test_a_second_import_asks_for_replace(run, wts):
+def test_a_second_import_needs_replace(run, wts):
     assert run("import", wts)[0] == 0
     code, _, err = run("import", wts)
     assert code == 2 and "--replace" in err
     assert run("import", wts, "--replace")[0] == 0
 
 
-def test_a_file_that_is_not_there_is_one_line_and_exit_code_two(run, tmp_path):
+def test_a_missing_file_is_one_line_and_exit_code_two(run, tmp_path):
     code, out, err = run("import", tmp_path / "none.pth")
     assert (code, out) == (2, "") and "none.pth" in err and "No such file" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("words", [("--batch", "0"), ("--batch", "many"), ("--size", "640"), ("--size", "0x640")])
-def test_a_wish_that_cannot_be_is_refused(run, wts, words):
+def test_an_impossible_option_is_refused(run, wts, words):
     code, _, err = run("import", wts, *words)
     assert code == 2 and words[1] in err
 
 
-def test_a_size_that_is_too_small_is_answered_with_the_smallest(run, wts):
+def test_a_size_that_is_too_small_is_an_error_with_the_minimum(run, wts):
     code, _, err = run("import", wts, "--size", "10x10")
     assert code == 2 and "10x10" in err and "16" in err
 
@@ -76,7 +76,7 @@ def pack_of(path, networks):
     return path
 
 
-def test_a_pack_is_counted_and_a_second_import_of_it_is_nothing_new(run, wts, tmp_path):
+def test_a_second_import_of_a_pack_changes_nothing(run, wts, tmp_path):
     run("import", wts, "--name", "good")
     network = (tmp_path / "engines" / "good.onnx").read_bytes()
     pack = pack_of(tmp_path / "pack.zip", {"fine.onnx": network, "bad.onnx": b"nothing", "readme.txt": b"text"})
@@ -88,6 +88,6 @@ def test_a_pack_is_counted_and_a_second_import_of_it_is_nothing_new(run, wts, tm
     assert "fine.onnx: skipped" in out and "--replace" in out
 
 
-def test_a_pack_of_which_nothing_can_be_used_fails(run, tmp_path):
+def test_a_pack_without_supported_networks_fails(run, tmp_path):
     code, out, err = run("import", pack_of(tmp_path / "pack.zip", {"bad.onnx": b"nothing"}))
     assert code == 2 and "no supported network" in err and "bad.onnx: skipped" in out

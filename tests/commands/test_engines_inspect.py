@@ -23,7 +23,7 @@ def test_model_of_the_catalogue(said):
     assert "1.04 million" in out and "50 Conv" in out
 
 
-def test_layers_are_listed_when_asked_for(said):
+def test_layers_are_listed_on_request(said):
     pytest.importorskip("onnx")
     short = said(ENGINES / "mobilefacenet.onnx")[1]
     long = said(ENGINES / "mobilefacenet.onnx", "--layers")[1]
@@ -31,7 +31,7 @@ def test_layers_are_listed_when_asked_for(said):
     assert re.search(r"Flatten +/Flatten", long)
 
 
-def test_json_holds_everything(said):
+def test_json_contains_everything(said):
     pytest.importorskip("onnx")
     (facts,) = json.loads(said("mobilefacenet", "--json")[1])
     assert facts["file"].endswith("mobilefacenet.onnx")
@@ -55,7 +55,7 @@ def test_what_cannot_be_inspected(said, word, answer):
 
 
 @pytest.mark.parametrize(("share", "damage"), [(0.5, "not an ONNX file, or incomplete"), (0, "the file is empty")])
-def test_half_a_file_and_nothing_of_it(said, tmp_path, share, damage):
+def test_truncated_and_empty_files_are_refused(said, tmp_path, share, damage):
     content = (ENGINES / "mobilefacenet.onnx").read_bytes()
     left = tmp_path / "left.onnx"
     left.write_bytes(content[: int(share * len(content))])
@@ -73,7 +73,7 @@ def test_engine_without_tensorrt_shows_its_metadata(said, tmp_path):
     assert "not verified" in out
 
 
-def test_what_is_certainly_no_engine_is_refused(said, tmp_path):
+def test_a_file_that_cannot_be_an_engine_is_refused(said, tmp_path):
     engine = tmp_path / "finder.engine"
     engine.write_bytes(b"")
     code, _, err = said(engine)

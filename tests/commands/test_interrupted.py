@@ -11,7 +11,7 @@ from waiting import PATIENT_S, until
 
 @pytest.fixture
 def interrupted(program):
-    """Starts the program, waits until it reads this pipe, where it waits in turn, and presses Ctrl-C then."""
+    """Starts the program, waits until it reads this pipe, and presses Ctrl-C."""
 
     def run(pipe, *words):
         os.mkfifo(pipe)
@@ -79,7 +79,7 @@ def test_a_run_that_has_not_begun(interrupted, people_video, tmp_path):
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_an_import_says_that_nothing_was_installed(interrupted, tmp_path):
+def test_an_interrupted_import_reports_that_nothing_was_installed(interrupted, tmp_path):
     code, _, err = interrupted(tmp_path / "net.wts", "engines", "import", "net.wts")
     assert code == 130
     assert err.startswith("interrupted: net.wts: ") and err.count("\n") == 1

@@ -35,7 +35,7 @@ def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, portra
     assert "added as" in out
 
 
-def test_a_photo_that_is_there_already_is_not_added_again(completed, gallery, people_gallery):
+def test_a_photo_that_is_in_the_gallery_is_not_added_again(completed, gallery, people_gallery):
     code, out, _ = completed("people", "add", "Grace Hopper", people_gallery / "Grace Hopper_1.jpg")
     assert code == 0 and "already" in out and "Grace Hopper_1.jpg" in out
     assert not (gallery / "Grace Hopper").exists()
@@ -96,7 +96,7 @@ def test_nothing_is_added_when_arguments_are_wrong_and_all_are_reported(complete
     assert not list(gallery.rglob("new.png"))
 
 
-def test_an_empty_gallery_says_how_to_fill_it(completed, tmp_path):
+def test_an_empty_gallery_is_shown_with_the_command_to_fill_it(completed, tmp_path):
     (tmp_path / "gallery").mkdir()
     for action in ("list", "check"):
         code, out, _ = completed("people", action)
@@ -125,7 +125,7 @@ def test_removing_needs_confirmation(completed, gallery):
     assert len(list(gallery.glob("Grace*"))) == 2
 
 
-def test_a_misspelt_name_is_answered_with_a_suggestion(completed, gallery):
+def test_a_misspelt_name_is_an_error_with_a_suggestion(completed, gallery):
     code, _, err = completed("people", "remove", "Grace Hoper", "--yes")
     assert code == 2 and "'Grace Hopper'" in err
 

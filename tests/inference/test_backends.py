@@ -24,7 +24,7 @@ def network(precision="auto", path=CATALOG.parent / "mobilefacenet.onnx"):
 
 @pytest.fixture
 def missing(monkeypatch):
-    """Makes packages look as if they were not installed."""
+    """Hides packages, as if they were not installed."""
 
     def hide(*packages):
         for package in packages:
@@ -50,7 +50,7 @@ def test_the_first_is_used_unless_a_later_one_is_clearly_faster(times, taken):
 
 
 class CountingEngine:
-    """Writes down when it ran, and on what."""
+    """Records its runs and their inputs."""
 
     outputs = ()
     max_batch = None
@@ -93,7 +93,7 @@ def test_a_requested_backend_is_not_measured():
     choice.engine.close()
 
 
-def test_without_a_gpu_and_openvino_it_is_onnx_runtime_and_the_reason_says_so(missing):
+def test_onnx_runtime_is_used_without_gpu_and_openvino_and_the_reason_names_openvino(missing):
     missing("openvino", "tensorrt")
     choice = open_network(network())
     assert (choice.backend, choice.precision) == ("onnx", "fp32")
@@ -150,7 +150,7 @@ def test_a_precision_that_the_requested_backend_lacks_is_refused():
         open_network(network("bf16"), "onnx")
 
 
-def test_a_missing_backend_that_is_requested_says_how_to_install_it(missing):
+def test_a_missing_backend_that_is_requested_is_an_error_with_an_install_command(missing):
     missing("openvino")
     with pytest.raises(ModelError, match="pip install openvino"):
         open_network(network(), "openvino")

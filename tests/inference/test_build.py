@@ -130,7 +130,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def start(network, tmp_path):
-    """Starts a build where importing `tensorrt` does what is given."""
+    """Starts a build in which importing `tensorrt` runs the given code."""
 
     def starter(installed_tensorrt):
         package = tmp_path / "site" / "tensorrt"
@@ -161,14 +161,14 @@ def start(network, tmp_path):
         ("raise ValueError('odd')", "ValueError: odd"),
     ],
 )
-def test_a_builder_that_dies_is_an_error_and_not_the_end(start, fate, reason):
+def test_a_crashed_builder_is_an_error(start, fate, reason):
     with start(fate) as process:
         output, _ = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 0 and reason in output
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill -9 of the parent"])
-def test_the_builder_ends_with_whoever_asked_for_it(start, network, tmp_path, how):
+def test_the_builder_ends_with_its_parent(start, network, tmp_path, how):
     """The builder reports its process number over a pipe and then hangs, like C++ code that handles no signal."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -40,7 +40,7 @@ def test_the_gpu_is_described(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-def test_the_driver_is_called_as_its_c_interface_wants_it(monkeypatch, tmp_path):
+def test_the_driver_is_called_with_the_types_of_its_c_interface(monkeypatch, tmp_path):
     library = tmp_path / "driver.so"
     command = ["gcc", "-shared", "-fPIC", "-xc", "-", "-o", str(library)]
     subprocess.run(command, input=DRIVER_IN_C, text=True, check=True)
@@ -56,7 +56,7 @@ def test_the_driver_is_called_as_its_c_interface_wants_it(monkeypatch, tmp_path)
         (gpu_double.Driver(status=100), r"cuInit failed, error 100 \(no CUDA-capable device is detected\)"),
     ],
 )
-def test_no_gpu_is_said_with_its_reason(monkeypatch, driver, message):
+def test_a_missing_gpu_is_an_error_with_its_reason(monkeypatch, driver, message):
     gpu_double.install_driver(monkeypatch, driver)
     with pytest.raises(NoGpuError, match=message):
         probe_gpu()
@@ -69,7 +69,7 @@ def gpu(request, monkeypatch):
     return gpu
 
 
-def test_what_went_in_comes_out(gpu):
+def test_copied_data_is_unchanged(gpu):
     shared = borrow_gpu()
     host, back = shared.allocate_host(64), shared.allocate_host(64)
     address = shared.allocate(64)
@@ -86,7 +86,7 @@ def test_what_went_in_comes_out(gpu):
     assert gpu.clean
 
 
-def test_all_borrow_the_same_and_the_last_one_closes_it(gpu):
+def test_the_gpu_is_shared_and_closed_by_the_last_user(gpu):
     first, second = borrow_gpu(), borrow_gpu()
     assert first is second
     give_back_gpu()
@@ -98,7 +98,7 @@ def test_all_borrow_the_same_and_the_last_one_closes_it(gpu):
     give_back_gpu()
 
 
-def test_it_belongs_to_the_thread_that_opened_it(gpu):
+def test_the_gpu_belongs_to_the_thread_that_opened_it(gpu):
     shared, messages = borrow_gpu(), []
 
     def use():
@@ -115,7 +115,7 @@ def test_it_belongs_to_the_thread_that_opened_it(gpu):
     assert "'MainThread'" in message and "'webserver'" in message
 
 
-def test_where_both_are_installed_the_one_that_was_built_here_is_taken(monkeypatch):
+def test_pycuda_is_preferred_to_cuda_python(monkeypatch):
     built_here, other = gpu_double.Gpu(), gpu_double.Gpu()
     gpu_double.install_package(monkeypatch, "pycuda", built_here)
     older = types.ModuleType("cuda")
@@ -126,7 +126,7 @@ def test_where_both_are_installed_the_one_that_was_built_here_is_taken(monkeypat
     give_back_gpu()
 
 
-def test_cuda_python_before_12_6_is_taken_too(monkeypatch):
+def test_cuda_python_before_12_6_is_supported(monkeypatch):
     gpu = gpu_double.Gpu()
     older = types.ModuleType("cuda")
     older.cudart = gpu_double.cuda_python(gpu)
@@ -152,7 +152,7 @@ def test_pycuda_leaves_its_context_also_when_the_stream_fails(monkeypatch):
 
 
 def test_pycudas_context_is_left_when_the_program_ends_without_closing(monkeypatch):
-    """Else pycuda aborts the process, and what really went wrong is lost."""
+    """Otherwise pycuda aborts the process, and the original error is lost."""
     gpu, at_exit = gpu_double.Gpu(), []
     gpu_double.install_package(monkeypatch, "pycuda", gpu)
     monkeypatch.setattr(atexit, "register", at_exit.append)
@@ -163,8 +163,8 @@ def test_pycudas_context_is_left_when_the_program_ends_without_closing(monkeypat
     assert gpu.clean
 
 
-def test_pycuda_has_what_stands_for_it():
-    """Where pycuda can be imported, which needs a driver."""
+def test_pycuda_has_all_names_of_its_double():
+    """Runs only where pycuda can be imported, which needs a driver."""
     driver = pytest.importorskip("pycuda.driver")
     for owner, names in gpu_double.PYCUDA.items():
         where = getattr(driver, owner) if owner else driver

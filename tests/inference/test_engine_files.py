@@ -1,4 +1,4 @@
-"""Whether an engine can be used is decided by its metadata, which is never about another engine."""
+"""An engine's metadata decides whether it can be used, and never belongs to another engine."""
 
 import dataclasses
 import json
@@ -94,7 +94,7 @@ def test_stale_and_foreign_engines(engine, needed, reason):
     assert reason in engine.unusable_reason(target=TARGET, **needed)
 
 
-def test_names_tell_engines_of_one_model_apart():
+def test_engines_of_one_model_have_different_names():
     onnx = Path("engines/net.onnx")
     any_size = ((1, 3, 32, 32), (1, 3, 640, 640), (1, 3, 640, 640))
     fixed = ((1, 3, 480, 640),) * 3

@@ -9,7 +9,7 @@ from app.errors import ModelError
 from app.inference.host import importing
 
 
-def test_a_package_that_is_missing_says_how_to_get_it():
+def test_a_missing_package_is_an_error_with_an_install_command():
     with pytest.raises(ModelError, match=r"^Abacus .*pip install no_such_abacus"), importing(
         "no_such_abacus", "Abacus"
     ):
@@ -27,7 +27,7 @@ def test_a_package_that_cannot_be_loaded_is_not_called_missing(monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_ctrl_c_comes_when_the_import_is_over(fails):
+def test_ctrl_c_is_delayed_until_the_import_is_over(fails):
     reached = False
     with pytest.raises(KeyboardInterrupt), importing("abacus", "Abacus"):
         signal.raise_signal(signal.SIGINT)

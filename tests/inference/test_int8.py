@@ -39,14 +39,14 @@ def test_fp16_keeps_inputs_and_outputs(onnx, tmp_path, path):
     assert after.inputs == before.inputs and after.outputs == before.outputs
 
 
-def test_fp16_answers_nearly_alike(onnx, tmp_path):
+def test_fp16_results_are_close_to_fp32(onnx, tmp_path):
     half = tmp_path / "half.onnx"
     half.write_bytes(fp16_network(EMBEDDER))
     given = crops(4)
     assert (embeddings(half, given) * embeddings(EMBEDDER, given)).sum(axis=1).min() > 0.999
 
 
-def test_int8_answers_alike_on_what_it_was_shown(onnx, tmp_path):
+def test_int8_results_are_similar_on_the_calibration_pictures(onnx, tmp_path):
     given = crops(8)
     rest = iter(given[:, None])
     rounded = tmp_path / "rounded.onnx"
@@ -56,7 +56,7 @@ def test_int8_answers_alike_on_what_it_was_shown(onnx, tmp_path):
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
 
 
-def test_the_last_layers_are_those_that_give_the_answers(onnx):
+def test_the_last_layers_are_those_that_compute_the_outputs(onnx):
     names = last_layers(onnx.load(str(DETECTOR)))
     assert len(names) == 9 and all("heads" in name for name in names)
     assert len(last_layers(onnx.load(str(EMBEDDER)))) == 1
@@ -67,7 +67,7 @@ def test_int8_needs_pictures(onnx):
         int8_network("mobilefacenet", EMBEDDER, lambda: None)
 
 
-def test_what_is_no_network_is_an_error(onnx, tmp_path):
+def test_a_file_that_is_not_a_network_is_an_error(onnx, tmp_path):
     for content in (b"", b"this is no network"):
         path = tmp_path / "broken.onnx"
         path.write_bytes(content)
@@ -77,7 +77,7 @@ def test_what_is_no_network_is_an_error(onnx, tmp_path):
         fp16_network(tmp_path / "missing.onnx")
 
 
-def test_without_the_package_onnx_it_is_said_what_to_install(monkeypatch):
+def test_without_the_package_onnx_the_error_has_an_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ModelError, match="install onnx onnxruntime"):
         fp16_network(EMBEDDER)

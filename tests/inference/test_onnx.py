@@ -48,14 +48,14 @@ def test_results_stay_valid_after_the_next_run(embedder):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_a_closed_network_says_so(embedder):
+def test_running_a_closed_network_is_an_error(embedder):
     embedder.close()
     with pytest.raises(ModelError, match="closed"):
         embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})
 
 
 @pytest.mark.parametrize(("content", "damage"), DAMAGED)
-def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
+def test_a_damaged_file_is_an_error_with_a_remedy(tmp_path, content, damage):
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError) as refused:
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
     assert str(refused.value).startswith(f"{path}: {damage}; ")
 
 
-def test_a_whole_file_that_the_runtime_does_not_take_is_refused_with_its_reason(tmp_path):
+def test_a_file_that_onnx_runtime_cannot_load_is_an_error_with_its_reason(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(UNKNOWN_OPERATOR)
     with pytest.raises(ModelError, match=r"net\.onnx: ONNX Runtime .*Nonsense"):
@@ -91,7 +91,7 @@ def test_a_network_built_for_four_takes_any_number(count):
     np.testing.assert_array_equal(run_in_batches(FixedBatchEngine(), items)["doubled"], items * 2)
 
 
-def test_an_arithmetic_other_than_fp32_is_refused():
+def test_precisions_other_than_fp32_are_refused():
     with pytest.raises(ModelError, match="not fp16"):
         OnnxEngine(EMBEDDER, precision="fp16")
 
@@ -101,7 +101,7 @@ def test_an_arithmetic_other_than_fp32_is_refused():
     [{}, {"input": np.zeros((1, 3, 96, 96), np.float32)}, {"input": np.zeros((1, 3, 112, 112), np.float64)}],
     ids=["nothing", "another size", "another type"],
 )
-def test_what_it_cannot_run_on_is_refused(embedder, feeds):
+def test_invalid_inputs_are_refused(embedder, feeds):
     with pytest.raises(ModelError, match="input"):
         embedder.run(feeds)
 
@@ -121,7 +121,7 @@ def test_a_provider_that_does_not_start_is_an_error_and_not_silently_the_process
         OnnxEngine(EMBEDDER, provider=provider)
 
 
-def test_without_onnx_runtime_it_says_how_to_get_it(monkeypatch):
+def test_without_onnx_runtime_the_error_has_an_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match="pip install onnxruntime"):
         OnnxEngine(EMBEDDER)

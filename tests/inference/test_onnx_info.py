@@ -1,4 +1,4 @@
-"""What is read out of an ONNX file agrees with how the file was made."""
+"""The facts read from an ONNX file agree with how the file was made."""
 
 import sys
 
@@ -55,7 +55,7 @@ def test_operators_weights_and_layers(small_network):
     assert facts.precision == "fp32"
 
 
-def test_memory_is_the_most_that_lives_at_one_time(small_network):
+def test_activation_memory_is_the_peak(small_network):
     facts = read_onnx_info(small_network())
     # x and z are alive in the first layer (4 + 8 numbers), z and y in the second (8 + 8).
     assert facts.activations_bytes == 16 * 4
@@ -63,7 +63,7 @@ def test_memory_is_the_most_that_lives_at_one_time(small_network):
     assert facts.sizes_unknown == 0
 
 
-def test_half_precision_is_seen(small_network):
+def test_half_precision_is_recognised(small_network):
     facts = read_onnx_info(small_network("halved", half=True))
     assert facts.precision == "fp16"
     assert facts.weight_types == {"fp16": 64}
@@ -77,7 +77,7 @@ def test_shipped_networks(small_network):
     assert facts.activations_bytes > 640 * 640 * 3 * 4
 
 
-def test_without_the_package_inputs_and_outputs_are_told(small_network, monkeypatch):
+def test_without_the_package_only_inputs_and_outputs_are_known(small_network, monkeypatch):
     path = small_network()
     monkeypatch.setitem(sys.modules, "onnx", None)
     facts = read_onnx_info(path)
@@ -86,7 +86,7 @@ def test_without_the_package_inputs_and_outputs_are_told(small_network, monkeypa
     assert facts.precision == "-"
 
 
-def test_file_that_is_no_network(tmp_path):
+def test_a_file_that_is_not_a_network(tmp_path):
     path = tmp_path / "junk.onnx"
     path.write_bytes(b"no network at all")
     with pytest.raises(ModelError, match="ONNX file"):

@@ -51,7 +51,7 @@ def network(tmp_path):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Installs a pretended TensorRT on a pretended machine with a GPU."""
+    """Simulates a machine with a GPU and TensorRT."""
 
     def install(version=VERSION, **skills):
         site = tmp_path / "site"
@@ -84,7 +84,7 @@ def opened(network, build_missing=True):
 
 
 def beginnings(said):
-    """What was said of each attempt, without how far it is every few seconds, which slow machines hear too."""
+    """The first message of each attempt, without the progress every few seconds that slow machines also report."""
     return [line for line in said if not line.startswith("building net in ")]
 
 
@@ -122,7 +122,7 @@ def test_an_engine_that_tensorrt_does_not_read_is_built_again(network, machine):
     assert "damaged" in said[0] and "built in" in reason
 
 
-def test_a_precision_that_cannot_be_built_is_replaced_by_the_next_and_that_is_said(network, machine):
+def test_a_precision_that_cannot_be_built_is_replaced_by_the_next_and_reported(network, machine):
     machine(fast_int8=False)
     wanted = dataclasses.replace(network, precision="int8", pictures=lambda: iter(PICTURES))
     precision, reason, _ = opened(wanted)
@@ -136,7 +136,7 @@ def too_few():
 
 
 @pytest.mark.parametrize(("pictures", "reason"), [(None, "there are none"), (too_few, "the gallery has 2 photos")])
-def test_int8_is_made_as_soon_as_there_are_pictures_for_it(network, machine, pictures, reason):
+def test_int8_is_built_as_soon_as_there_are_pictures(network, machine, pictures, reason):
     machine()
     without = dataclasses.replace(network, precision="int8", pictures=pictures)
     precision, remark, said = opened(without)
@@ -149,7 +149,7 @@ def test_int8_is_made_as_soon_as_there_are_pictures_for_it(network, machine, pic
     assert opened(without)[0] == "int8", "also when the pictures are gone"
 
 
-def test_an_engine_in_fp16_that_is_there_stands_in_for_int8(network, machine):
+def test_an_existing_fp16_engine_replaces_int8_without_pictures(network, machine):
     machine()
     opened(network)
     precision, remark, said = opened(dataclasses.replace(network, precision="int8"))
@@ -272,7 +272,7 @@ def test_what_was_built_and_cannot_be_read_is_not_built_at_every_start(network, 
     assert len(beginnings(said)) == 2, "it was built once"
 
 
-def test_a_failure_is_forgotten_when_it_was_built_by_hand(network, machine):
+def test_a_failed_build_is_forgotten_after_a_successful_build(network, machine):
     machine(failing="build")
     with pytest.raises(ModelError):
         opened(network)
@@ -282,7 +282,7 @@ def test_a_failure_is_forgotten_when_it_was_built_by_hand(network, machine):
     assert opened(network)[1].endswith("built earlier")
 
 
-def test_nothing_is_built_that_could_not_run_for_want_of_a_package(network, machine, monkeypatch):
+def test_nothing_is_built_without_the_package_for_gpu_memory(network, machine, monkeypatch):
     machine()
     gpu_double.install_package(monkeypatch, "none", gpu_double.Gpu())
     with pytest.raises(ModelError, match="cuda-python"):
@@ -290,7 +290,7 @@ def test_nothing_is_built_that_could_not_run_for_want_of_a_package(network, mach
     assert list(network.path.parent.iterdir()) == [network.path]
 
 
-def test_an_engine_that_fits_is_not_built_again_because_there_is_no_room_for_it(network, machine):
+def test_a_valid_engine_is_not_rebuilt_when_gpu_memory_is_full(network, machine):
     machine()
     opened(network)
     gpu = machine()

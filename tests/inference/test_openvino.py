@@ -23,7 +23,7 @@ def embedder():
     engine.close()
 
 
-def test_a_device_that_is_not_here_is_an_error_with_its_name():
+def test_a_missing_device_is_an_error_with_its_name():
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     with pytest.raises(ModelError, match=r"GPU\.7: .+"):
         OpenVinoEngine(EMBEDDER, device="GPU.7")
@@ -38,7 +38,7 @@ def test_inputs_and_outputs_are_those_that_onnx_runtime_sees(embedder):
     assert (embedder.inputs, embedder.outputs) == (engine.inputs, engine.outputs)
 
 
-def test_an_output_has_the_files_name_for_it_though_the_tensor_has_others(tmp_path):
+def test_an_output_keeps_its_name_from_the_file(tmp_path):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     onnx = pytest.importorskip("onnx")
     shape = ["n", 2]
@@ -67,7 +67,7 @@ def test_an_output_has_the_files_name_for_it_though_the_tensor_has_others(tmp_pa
     ],
     ids=["embedder", "detector"],
 )
-def test_it_computes_what_onnx_runtime_computes_in_whatever_shape_comes(network, shapes):
+def test_results_equal_those_of_onnx_runtime_in_every_shape(network, shapes):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     engine, reference = OpenVinoEngine(network, 1, "fp32"), OnnxEngine(network, 1)
     for shape in shapes:
@@ -78,7 +78,7 @@ def test_it_computes_what_onnx_runtime_computes_in_whatever_shape_comes(network,
             np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-4)
 
 
-def test_memory_that_is_not_contiguous_is_read_as_what_it_says(embedder):
+def test_non_contiguous_inputs_are_read_correctly(embedder):
     mirrored = noise(4, 3, 112, 112)[::2, :, :, ::-1]
     expected = embedder.run({"input": np.ascontiguousarray(mirrored)})["embedding"]
     np.testing.assert_array_equal(embedder.run({"input": mirrored})["embedding"], expected)
@@ -91,25 +91,25 @@ def test_results_stay_valid_after_the_next_run(embedder):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(embedder):
+def test_a_wrong_shape_is_refused_with_the_expected_one(embedder):
     with pytest.raises(ModelError, match=r"input \(1, 3, 96, 96\) float32; it takes input \? x 3 x 112 x 112 float32"):
         embedder.run({"input": noise(1, 3, 96, 96)})
 
 
-def test_a_forgotten_input_is_not_taken_from_the_last_run(embedder):
+def test_a_missing_input_is_not_taken_from_the_previous_run(embedder):
     embedder.run({"input": noise(1, 3, 112, 112)})
     with pytest.raises(ModelError, match="inputs input"):
         embedder.run({})
 
 
-def test_a_closed_network_says_so(embedder):
+def test_running_a_closed_network_is_an_error(embedder):
     embedder.close()
     with pytest.raises(ModelError, match="closed"):
         embedder.run({"input": np.zeros((1, 3, 112, 112), np.float32)})
 
 
 @pytest.mark.parametrize(("content", "damage"), DAMAGED)
-def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
+def test_a_damaged_file_is_an_error_with_a_remedy(tmp_path, content, damage):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content, damage):
     assert str(refused.value).startswith(f"{path}: {damage}; ")
 
 
-def test_a_whole_file_that_openvino_does_not_take_is_refused_with_its_reason(tmp_path):
+def test_a_file_that_openvino_cannot_load_is_an_error_with_its_reason(tmp_path):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     path = tmp_path / "net.onnx"
     path.write_bytes(UNKNOWN_OPERATOR)
@@ -142,13 +142,11 @@ def test_the_processor_is_always_among_the_devices():
         ("bf16", ["FP32", "BF16"], "bf16"),
     ],
 )
-def test_the_arithmetic_is_the_fastest_whose_accuracy_was_measured_unless_another_is_asked_for(
-    wanted, capabilities, taken
-):
+def test_the_precision_is_the_requested_one_or_the_fastest_with_measured_accuracy(wanted, capabilities, taken):
     assert supported_precision("CPU", wanted, capabilities) == taken
 
 
-def test_an_arithmetic_that_the_device_has_not_is_refused_with_those_it_has():
+def test_an_unsupported_precision_is_refused_with_the_supported_ones():
     with pytest.raises(ModelError, match=r"fp16 .* CPU, .*fp32 or bf16"):
         supported_precision("CPU", "fp16", ["BF16", "WINOGRAD", "FP32", "INT8"])
 
@@ -158,7 +156,7 @@ def test_int8_is_refused_even_where_the_processor_has_it():
         supported_precision("CPU", "int8", ["FP32", "INT8"])
 
 
-def test_without_openvino_it_says_how_to_get_it(monkeypatch):
+def test_without_openvino_the_error_has_an_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelError, match="pip install openvino"):
         OpenVinoEngine(EMBEDDER)

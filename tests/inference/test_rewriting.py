@@ -62,7 +62,7 @@ def answer(model, x, folder):
     [slopes(CHANNELS, 1, 1), slopes(1, CHANNELS, 1, 1), slopes(1), slopes(1, 1, 1)],
     ids=["by channel", "by channel, with batch", "one", "one, as a picture"],
 )
-def test_the_rewritten_network_gives_the_same_numbers(slope, constant_node, tmp_path):
+def test_the_rewritten_network_computes_the_same(slope, constant_node, tmp_path):
     model = prelu_network(slope, constant_node=constant_node)
     x = np.random.default_rng(0).normal(0, 3, (2, CHANNELS, 5, 7)).astype(np.float32)
     expected = np.where(x < 0, x * slope.reshape(-1, 1, 1), x)
@@ -96,14 +96,14 @@ def test_several_in_a_row_are_all_rewritten(tmp_path):
     ],
     ids=["vectors", "a slope a pixel", "a slope a column", "channels unknown", "half precision"],
 )
-def test_what_is_no_plain_prelu_of_pictures_stays_as_it_is(slope, shape):
+def test_other_kinds_of_prelu_are_not_rewritten(slope, shape):
     model = prelu_network(slope, shape)
     before = model.SerializeToString(deterministic=True)
     assert rewrite_prelu(model) == 0
     assert model.SerializeToString(deterministic=True) == before
 
 
-def test_an_old_file_that_lists_its_constants_among_the_inputs_wants_no_more_inputs_than_before(tmp_path):
+def test_an_old_file_that_lists_constants_as_inputs_gets_no_additional_inputs(tmp_path):
     slope = slopes(CHANNELS, 1, 1)
     model = prelu_network(slope)
     model.ir_version = 3
@@ -116,7 +116,7 @@ def test_an_old_file_that_lists_its_constants_among_the_inputs_wants_no_more_inp
     np.testing.assert_allclose(answer(model, x, tmp_path), np.where(x < 0, x * slope, x), rtol=ROUNDING)
 
 
-def test_an_opset_of_other_batch_normalisations_stays_as_it_is():
+def test_old_opsets_are_not_rewritten():
     model = prelu_network(slopes(CHANNELS, 1, 1))
     model.opset_import[0].version = 6
     assert rewrite_prelu(model) == 0
@@ -127,7 +127,7 @@ def openvino_model(model):
     return openvino, openvino.Core().read_model(model.SerializeToString())
 
 
-def test_openvino_gets_back_its_own_operation(tmp_path):
+def test_openvino_gets_prelu_back(tmp_path):
     slope = slopes(CHANNELS, 1, 1)
     model = prelu_network(slope)
     rewrite_prelu(model)
@@ -143,7 +143,7 @@ def test_openvino_gets_back_its_own_operation(tmp_path):
 @pytest.mark.parametrize(
     ("part", "value"), [("turned_factors", -2), ("scaled_shift", 1), ("turned_mean", 1), ("scaled_variance", 2)]
 )
-def test_what_only_resembles_a_rewritten_prelu_stays_as_it_is_on_openvino(part, value):
+def test_similar_patterns_are_not_turned_into_prelu_on_openvino(part, value):
     model = prelu_network(slopes(CHANNELS, 1, 1))
     rewrite_prelu(model)
     for tensor in model.graph.initializer:
@@ -160,11 +160,11 @@ def test_a_network_with_prelu_is_opened_without_it(tmp_path):
     assert operators(rewritten) == ["Relu", "BatchNormalization", "Relu", "BatchNormalization", "Add"]
 
 
-def test_a_network_without_prelu_is_opened_as_it_is():
+def test_a_network_without_prelu_is_opened_unchanged():
     assert faster_for_onnx_runtime(CATALOG.parent / "retinaface_mnet025.onnx") is None
 
 
-def test_a_network_that_only_has_the_word_in_its_names_is_opened_as_it_is(tmp_path, monkeypatch, caplog):
+def test_a_network_with_prelu_in_its_names_only_is_opened_unchanged(tmp_path, monkeypatch, caplog):
     model = prelu_network(slopes(CHANNELS, 1, 1))
     rewrite_prelu(model)
     model.graph.node[0].name = model.graph.node[0].output[0] = model.graph.node[-1].input[0] = "PRelu"
@@ -174,7 +174,7 @@ def test_a_network_that_only_has_the_word_in_its_names_is_opened_as_it_is(tmp_pa
     assert faster_for_onnx_runtime(path) is None and not caplog.text
 
 
-def test_without_the_package_onnx_a_network_is_opened_as_it_is_and_the_log_says_what_would_help(
+def test_without_the_package_onnx_a_network_is_opened_unchanged_and_the_log_has_an_install_command(
     tmp_path, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO, logger="app")

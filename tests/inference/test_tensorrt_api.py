@@ -20,12 +20,12 @@ def trt(request, monkeypatch):
     return module
 
 
-def test_it_is_loaded_and_tells_how_tensors_are_addressed(trt):
+def test_the_module_is_loaded_and_addresses_tensors_by_name_or_number(trt):
     assert load_tensorrt() is trt
     assert has_named_tensors(trt) == (trt.__version__ != "8.2")
 
 
-def test_where_it_is_missing_the_error_says_how_to_get_it(monkeypatch):
+def test_a_missing_tensorrt_is_an_error_with_an_install_command(monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(ModelError, match=r"not installed\. .*sudo apt-get install"):
@@ -41,7 +41,7 @@ def test_where_it_is_missing_the_error_says_how_to_get_it(monkeypatch):
         ("", "tensorrt.py has no Builder"),
     ],
 )
-def test_a_broken_installation_is_told_from_a_missing_one(monkeypatch, tmp_path, source, message):
+def test_a_broken_installation_is_not_reported_as_missing(monkeypatch, tmp_path, source, message):
     (tmp_path / "tensorrt.py").write_text(source, encoding="utf-8")
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
@@ -50,7 +50,7 @@ def test_a_broken_installation_is_told_from_a_missing_one(monkeypatch, tmp_path,
     sys.modules.pop("tensorrt", None)
 
 
-def test_its_messages_go_into_our_log(trt, caplog):
+def test_tensorrts_messages_are_logged(trt, caplog):
     logger = make_logger(trt)
     assert make_logger(trt) is logger and isinstance(logger, trt.ILogger)
     with caplog.at_level(logging.DEBUG, "app.inference.tensorrt_api"):
@@ -75,12 +75,12 @@ def test_none_and_false_are_failures_with_what_was_logged_before(trt, value):
 
 
 @pytest.mark.parametrize("value", [0, "", [], np.zeros(2)])
-def test_everything_else_is_passed_on(value):
+def test_other_values_are_returned(value):
     assert checked(value, "counting") is value
     assert called(lambda: value, what="counting") is value
 
 
-def test_a_constructor_that_gives_nothing_is_a_failure():
+def test_a_constructor_that_returns_null_is_a_failure():
     def create(logger):
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
@@ -88,7 +88,7 @@ def test_a_constructor_that_gives_nothing_is_a_failure():
         called(create, "logger", what="making a builder")
 
 
-def test_types_are_told_without_tensorrts_own_function(trt):
+def test_types_are_known_without_tensorrts_own_function(trt):
     known = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "BOOL": "bool", "INT64": "int64"}
     for name, expected in known.items():
         if hasattr(trt.DataType, name):
@@ -110,6 +110,6 @@ def test_types_are_told_without_tensorrts_own_function(trt):
         ('{"Name": "c", "LayerType": "NoOp", "Outputs": []}', ("c", "NoOp", "")),
     ],
 )
-def test_layers_are_read_as_the_inspector_tells_them(text, expected):
+def test_layers_are_read_from_the_inspectors_json(text, expected):
     layer = layer_from_json(text)
     assert (layer.name, layer.kind, layer.precision) == expected

@@ -1,4 +1,4 @@
-"""What is asked of TensorRT's builder, version by version (builder_double.py); the real one is asked in
+"""The calls to TensorRT's builder, by version, on a double (builder_double.py); the real builder is tested in
 tests/tensorrt_api/test_real_builder.py."""
 
 import dataclasses
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class Yard:
-    """One pretended machine with one version of TensorRT."""
+    """A simulated machine with one version of TensorRT."""
 
     def __init__(self, monkeypatch, folder, version, **skills):
         self.gpu, self.workshop = gpu_double.Gpu(), Workshop(**skills)
@@ -85,19 +85,19 @@ def test_fp16_by_the_network_where_there_is_no_flag(yard):
     assert len(here.workshop.parsed) < 0.6 * here.onnx.stat().st_size
 
 
-def test_a_gpu_without_fast_fp16_is_left_at_fp32_unless_fp16_is_asked_for(yard):
+def test_a_gpu_without_fast_fp16_uses_fp32_unless_fp16_is_requested(yard):
     here = yard("8.2", fast_fp16=False)
     with pytest.raises(ModelError, match="no faster"):
         here.build(precision="fp16", is_auto=True)
     assert here.build(precision="fp16").plan == PLAN
 
 
-def test_int8_needs_a_gpu_that_has_it(yard):
+def test_int8_needs_a_gpu_with_int8(yard):
     with pytest.raises(ModelError, match=r"^int8 .*faster"):
         yard("8.2", fast_int8=False).build(pictures=[np.zeros((1, 3, 64, 64), np.float32)], precision="int8")
 
 
-def test_steps_are_told_where_they_are_known(yard):
+def test_steps_are_reported_where_tensorrt_has_a_progress_monitor(yard):
     newer = yard("10.3.0")
     newer.build()
     assert newer.steps[0] == "timing: 1 of 4"
@@ -107,7 +107,7 @@ def test_steps_are_told_where_they_are_known(yard):
 
 
 @pytest.mark.parametrize("version", VERSIONS_WITH_FLAGS)
-def test_int8_learns_from_pictures_and_keeps_it(yard, version):
+def test_int8_is_calibrated_with_pictures_and_the_ranges_are_stored(yard, version):
     here = yard(version, shape=(-1, 3, 64, 64))
     pictures = [np.full((1, 3, 64, 64), row, np.float32) for row in range(5)]
     made = here.build(pictures, precision="int8", largest_input=(2, 3, 64, 64))
@@ -123,8 +123,8 @@ def test_int8_learns_from_pictures_and_keeps_it(yard, version):
     assert again.build(precision="int8").plan == PLAN and again.workshop.batches == []
 
 
-def test_a_fresh_engine_is_seen_before_anything_is_learnt_for_another(yard):
-    """On TensorRT 11, where learning rewrites the network: this file is none that could be rewritten."""
+def test_a_valid_engine_is_found_before_calibration(yard):
+    """On TensorRT 11, calibration rewrites the network, which is impossible with this file."""
     here = yard("11.4.0")
     path, shapes = here.onnx.with_name("net.int8.b1.upto64x64.engine"), ((1, 3, 32, 32), *((1, 3, 64, 64),) * 2)
     engine = EngineFile(path, here.job.target, "int8", shapes, "a" * 64, 6, 1.0, program="0", built_at="2026")
@@ -135,14 +135,14 @@ def test_a_fresh_engine_is_seen_before_anything_is_learnt_for_another(yard):
         here.build(pictures, precision="int8", options=BuildOptions(force=True))
 
 
-def test_pictures_that_show_it_nothing(yard):
+def test_pictures_without_faces_are_an_error(yard):
     here = yard()
     job = dataclasses.replace(here.job, precision="int8", has_pictures=True)
     with pytest.raises(ModelError, match=r"engines build net .*--calibration DIR"):
         build_plan(job, lambda: None, here.steps.append)
 
 
-def test_what_goes_wrong_while_it_learns_is_the_error(yard):
+def test_a_failure_during_calibration_is_the_error(yard):
     here = yard()
     pictures = iter([np.zeros((1, 3, 64, 64), np.float32)])
 
@@ -169,7 +169,7 @@ def test_an_accelerator(yard):
         here.build(precision="fp16", options=BuildOptions(dla=2))
 
 
-def test_a_timing_cache_of_before_is_used_unless_it_is_foreign(yard, caplog):
+def test_an_existing_timing_cache_is_used_unless_it_is_invalid(yard, caplog):
     here = yard()
     here.job.timing_cache.write_bytes(b"of this GPU")
     here.build()

@@ -1,4 +1,4 @@
-"""The TensorRT engine on a pretended GPU, with the names of each real version (gpu_double.py, tensorrt_double.py)."""
+"""The TensorRT engine on a simulated GPU, with the names of each real version (gpu_double.py, tensorrt_double.py)."""
 
 import gc
 import re
@@ -42,7 +42,7 @@ FIXED = Plan(
 
 
 class Bench:
-    """One pretended machine; opens engines on it."""
+    """A simulated machine that opens engines."""
 
     def __init__(self, monkeypatch, tmp_path, version=NEWEST, package="cuda-python", failing_call=None):
         self.gpu = gpu_double.Gpu(failing_call)
@@ -86,7 +86,7 @@ def check(outputs, given):
     np.testing.assert_allclose(outputs["sums"], given.sum(axis=(1, 2, 3))[:, None], rtol=1e-5, atol=1e-4)
 
 
-def test_it_computes_and_tells_its_tensors(bench):
+def test_an_engine_computes_and_describes_its_tensors(bench):
     engine = bench.open()
     assert [str(spec) for spec in engine.inputs] == ["picture ? x 3 x ? x ? float32"]
     assert [str(spec) for spec in engine.outputs] == ["doubled ? x 3 x ? x ? float32", "sums ? x 1 float32"]
@@ -120,7 +120,7 @@ def test_any_number_of_items_goes_through_in_batches(bench):
     engine.close()
 
 
-def test_memory_is_taken_once_for_the_largest_shape(bench):
+def test_memory_is_allocated_once_for_the_largest_shape(bench):
     engine = bench.open()
     numbers = 2 * 4 * 3 * 8 * 16 + 4
     assert sum(len(memory) for memory in bench.gpu.live.values()) == 2 * numbers * 4, "on the GPU, and page-locked"
@@ -131,7 +131,7 @@ def test_memory_is_taken_once_for_the_largest_shape(bench):
     engine.close()
 
 
-def test_inputs_go_in_before_it_runs_and_results_come_out_after(bench):
+def test_inputs_are_copied_before_the_run_and_results_after_it(bench):
     engine = bench.open()
     engine.run({"picture": pictures(2)})
     del bench.gpu.calls[:]
@@ -199,7 +199,7 @@ def test_a_profile_without_choice_counts_as_fixed(newest):
         ({}, r"but got \[\]"),
     ],
 )
-def test_what_it_was_not_built_for_is_refused_and_changes_nothing(bench, feeds, message):
+def test_unsupported_shapes_are_refused_and_change_nothing(bench, feeds, message):
     engine = bench.open()
     with pytest.raises(ModelError, match=message):
         engine.run(feeds)
@@ -219,7 +219,7 @@ def test_what_it_was_not_built_for_is_refused_and_changes_nothing(bench, feeds, 
         ((Tensor("x", (1, 2), dtype="BOOL2"), Tensor("y", (1, 2), is_input=False)), "DataType.BOOL2 is not supported"),
     ],
 )
-def test_engines_that_cannot_be_served_are_refused_with_the_reason(bench, tensors, message):
+def test_unsupported_engines_are_refused_with_the_reason(bench, tensors, message):
     with pytest.raises(ModelError, match=message):
         bench.open(Plan(tensors, dict))
 
@@ -231,7 +231,7 @@ def test_an_engine_with_an_implicit_batch_is_refused(monkeypatch, tmp_path):
     assert bench.gpu.clean
 
 
-def test_an_output_that_outgrows_its_room_is_refused(newest):
+def test_an_output_that_is_larger_than_its_buffer_is_refused(newest):
     shapes = iter([(1, 4), (1, 9)])
     engine = newest.open(
         Plan(
@@ -244,7 +244,7 @@ def test_an_output_that_outgrows_its_room_is_refused(newest):
     engine.close()
 
 
-def test_a_foreign_or_damaged_file_is_refused_with_what_tensorrt_said(bench, tmp_path):
+def test_a_foreign_or_damaged_file_is_refused_with_tensorrts_message(bench, tmp_path):
     (tmp_path / "foreign.engine").write_bytes(b"from another machine")
     with pytest.raises(ModelError, match=r"foreign.engine failed: .*magic tag.*engines build --force"):
         TensorRTEngine(tmp_path / "foreign.engine")
@@ -304,7 +304,7 @@ def test_ten_thousand_runs_leak_nothing(newest):
     assert newest.gpu.clean
 
 
-def test_transfer_is_timed_only_when_asked_for(newest):
+def test_transfer_is_timed_only_on_request(newest):
     engine = newest.open()
     engine.run({"picture": pictures(1)})
     assert engine.last_transfer_ms is None
@@ -315,7 +315,7 @@ def test_transfer_is_timed_only_when_asked_for(newest):
     engine.close()
 
 
-def test_memory_on_the_gpu_is_told(newest):
+def test_memory_on_the_gpu_is_reported(newest):
     engine = newest.open()
     largest_picture, working = 4 * 3 * 8 * 16 * 4, 4096
     assert engine.gpu_bytes == 2 * largest_picture + 4 * 4 + working
@@ -330,7 +330,7 @@ def test_transfer_shows_in_the_benchmarks_stopwatch(newest):
 
 
 def live_once(monkeypatch, tmp_path, version, package, failing_call):
-    """Opens, runs twice with different shapes, and closes; gives the pretended GPU and what went wrong."""
+    """Opens, runs twice with different shapes, and closes; returns the simulated GPU and the error."""
     with monkeypatch.context() as patch:
         bench = Bench(patch, tmp_path, version, package, failing_call)
         message = ""
@@ -364,7 +364,7 @@ SAID = {
 
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("version", ["8.2", NEWEST])
-def test_whichever_call_fails_is_named_and_nothing_stays_taken(monkeypatch, tmp_path, request, version, package):
+def test_every_failing_call_is_named_and_all_memory_is_released(monkeypatch, tmp_path, request, version, package):
     healthy, message = live_once(monkeypatch, tmp_path, version, package, None)
     assert message == "" and healthy.clean
     fallible = [call for call in healthy.calls if not call.startswith("release")]
@@ -393,7 +393,7 @@ def test_without_a_gpu_tensorrt_is_not_even_started(monkeypatch, tmp_path):
     assert bench.gpu.calls == []
 
 
-def test_without_a_package_for_its_memory_the_error_says_which_to_install(monkeypatch, tmp_path):
+def test_without_a_package_for_gpu_memory_the_error_has_install_commands(monkeypatch, tmp_path):
     bench = Bench(monkeypatch, tmp_path, package="none")
     with pytest.raises(ModelError, match=r"install pycuda; .*install 'cuda-python~=12"):
         bench.open()

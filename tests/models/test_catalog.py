@@ -1,4 +1,4 @@
-"""The catalogue of models: what it accepts, and the errors in what it does not."""
+"""The catalogue of models: valid entries, and the errors for invalid ones."""
 
 import hashlib
 import re

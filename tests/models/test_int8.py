@@ -1,4 +1,4 @@
-"""int8 is calibrated with what the networks get at run time, made of photos."""
+"""int8 is calibrated with the inputs that the networks get at run time, made from photos."""
 
 import dataclasses
 

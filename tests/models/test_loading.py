@@ -1,4 +1,4 @@
-"""A network whose entry is wrong: named with its entry, and before TensorRT spends minutes on it."""
+"""A network with a wrong entry is reported with its entry, before TensorRT spends minutes on it."""
 
 import dataclasses
 import sys
@@ -44,17 +44,17 @@ def refusal(models):
     return str(error.value)
 
 
-def test_a_wrong_family_is_told_with_the_model_and_where_it_is_described(odd):
+def test_a_wrong_family_is_an_error_with_the_model_and_its_catalogue(odd):
     folder = odd.catalog.parent
     facts = ("'odd'", str(folder / "mobilefacenet.onnx"), str(folder / MY_MODELS), "SCRFD")
     assert all(fact in refusal(odd) for fact in facts)
 
 
-def test_a_wrong_family_is_told_before_tensorrt_is_started(odd, with_tensorrt):
+def test_a_wrong_family_is_reported_before_tensorrt_is_started(odd, with_tensorrt):
     assert "SCRFD" in refusal(dataclasses.replace(odd, backend="tensorrt"))
 
 
-def test_where_an_engine_was_built_before_the_network_is_not_looked_at_again(odd, with_tensorrt):
+def test_the_network_is_not_checked_again_if_an_engine_exists(odd, with_tensorrt):
     (odd.catalog.parent / "mobilefacenet.fp16.engine").write_bytes(b"engine")
     assert "TensorRT was started" in refusal(dataclasses.replace(odd, backend="tensorrt"))
 
@@ -64,6 +64,6 @@ def test_without_onnx_runtime_tensorrt_is_started_right_away(odd, with_tensorrt,
     assert "TensorRT was started" in refusal(dataclasses.replace(odd, backend="tensorrt"))
 
 
-def test_a_right_network_goes_on_to_tensorrt(odd, with_tensorrt):
+def test_a_valid_network_is_opened_on_tensorrt(odd, with_tensorrt):
     with pytest.raises(ModelError, match="TensorRT was started"):
         ModelLoader(Settings(models=dataclasses.replace(odd, backend="tensorrt"))).open_embedder().close()

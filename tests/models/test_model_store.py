@@ -27,7 +27,7 @@ RETRIES = RetryPolicy(timeout_s=PATIENT_S, attempts=3, first_wait_s=0)
 
 @dataclasses.dataclass
 class Answer:
-    """How the server answers one request; by default as a good one does."""
+    """How the server answers one request; correctly by default."""
 
     body: bytes = WEIGHTS
     etag: str = '"1"'
@@ -44,7 +44,7 @@ class Answer:
 
 
 class ModelServer:
-    """A server on this machine, its next answers, and what it was asked."""
+    """A server on this machine, its next answers, and the requests it got."""
 
     def __init__(self):
         self.answers = []
@@ -271,7 +271,7 @@ def test_a_mirror_resumes_what_another_server_began(entry, server):
     assert entry.file.read_bytes() == WEIGHTS
 
 
-def test_a_server_that_stalls_is_asked_again(entry, server):
+def test_a_stalled_download_is_retried(entry, server):
     server.answers = [Answer(stall_after=600_000)]
     pull(entry, timeout_s=5)
     assert server.ranges()[1] is not None
@@ -418,7 +418,7 @@ def test_a_missing_file_is_named(entry, tmp_path):
         pull(entry, str(tmp_path / "nothing.onnx"))
 
 
-def test_a_model_without_an_address_says_how_to_get_it(entry):
+def test_a_model_without_an_address_is_an_error_with_the_way_to_get_it(entry):
     with pytest.raises(ModelError, match=r".*git checkout"):
         pull(dataclasses.replace(entry, url="", built_in=True))
     with pytest.raises(ModelError, match=r".*no download address"):

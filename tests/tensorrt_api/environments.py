@@ -1,6 +1,6 @@
 """Gets NVIDIA's real Python bindings of several versions of TensorRT and CUDA, and writes down their names.
 
-The bindings are small; TensorRT's libraries behind them, of several GB, are stood in for by empty ones, which is enough
+The bindings are small; TensorRT's libraries behind them, of several GB, are replaced by empty ones, which is enough
 to import the module and to look at it. What is not available is reported and skipped.
 
     python tests/tensorrt_api/environments.py build/tensorrt-api            # make what is missing there

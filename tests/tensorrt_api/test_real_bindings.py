@@ -42,7 +42,7 @@ def test_the_committed_surface_is_the_real_one(bindings):
     }
 
 
-def test_our_wrapper_speaks_to_the_real_module(bindings):
+def test_our_wrapper_works_with_the_real_module(bindings):
     """The logger is a real subclass, and a constructor that gives nothing becomes our error in its own words."""
     done = run_in(
         bindings,
@@ -80,7 +80,7 @@ for create in (trt.Runtime, trt.Builder):
     assert re.search(r"error: TensorRT: making a Builder .*pybind11::init\(\)", done.stdout)
 
 
-def test_without_its_libraries_the_module_is_called_broken(bindings):
+def test_without_its_libraries_the_module_is_reported_as_broken(bindings):
     done = run_in(
         bindings,
         """
@@ -124,7 +124,7 @@ def test_the_committed_surface_of_cuda_python_is_what_its_versions_share():
     assert common_cuda_surface([load(path) for path in made]) == load(CUDA_SURFACE)
 
 
-def test_cuda_python_without_a_driver_gives_an_error_of_ours(cuda_bindings):
+def test_cuda_python_without_a_driver_is_a_model_error(cuda_bindings):
     done = run_in(
         cuda_bindings,
         """

@@ -173,7 +173,7 @@ def test_int8_goes_through_a_network_with_ranges_which_is_kept(build, model):
     assert metadata(again["path"])["precision"] == "int8", "what was learnt serves later builds without pictures"
 
 
-def test_int8_without_pictures_becomes_fp16_and_says_so(build, tmp_path):
+def test_int8_without_pictures_becomes_fp16_with_a_remark(build, tmp_path):
     path = tmp_path / "mobilefacenet.onnx"
     shutil.copy(ROOT / "engines" / path.name, path)
     made = build(path, SHAPES["mobilefacenet"], "int8")
@@ -197,14 +197,14 @@ def test_an_engine_that_cannot_be_read_here_is_an_error(build, model):
     assert "reading" in made["error"] and "build it again" in made["error"]
 
 
-def test_an_unknown_layer_is_named_in_the_parsers_words(build, tmp_path):
+def test_an_unknown_layer_is_named(build, tmp_path):
     path = small_network(tmp_path / "odd.onnx", [("Unheard", ["input"], ["output"])])
     made = build(path, (1, 3, 64, 64), "auto")
     assert "Unheard" in made["error"] and "fp16" in made["error"] and "fp32" in made["error"]
     assert not list(tmp_path.glob("*.engine"))
 
 
-def test_what_is_no_network_is_refused(build, tmp_path):
+def test_a_file_that_is_not_a_network_is_refused(build, tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"this is no network" * 10)
     assert "not a network" in build(path, (1, 3, 64, 64))["error"]
@@ -224,7 +224,7 @@ def test_a_network_with_a_fixed_size_is_not_built_for_another(build, tmp_path):
     assert metadata(build(path, (1, 3, 640, 640))["path"])["max_shape"] == [1, 3, 64, 64]
 
 
-def test_an_accelerator_that_is_not_there(build, model):
+def test_a_missing_accelerator_is_an_error(build, model):
     made = build(model, SHAPES[model.stem], "fp16", dla=0)
     assert "DLA core 0" in made["error"]
 
@@ -266,7 +266,7 @@ def command(program):
     return run
 
 
-def test_the_command_builds_what_is_in_use_and_leaves_it_alone_the_second_time(command):
+def test_the_command_builds_the_models_in_use_once(command):
     first = command()
     assert first.returncode == 0, first.stderr
     names = sorted(path.name for path in command.folder.glob("*.engine"))
@@ -277,7 +277,7 @@ def test_the_command_builds_what_is_in_use_and_leaves_it_alone_the_second_time(c
     assert command().stdout.count("built earlier") == 2
 
 
-def test_the_command_with_every_wish(command):
+def test_the_command_with_every_option(command):
     done = command(
         *("retinaface_mnet025", "--precision", "fp32", "--batch", "1,2,4", "--size", "640x480", "--workspace", "128"),
         "--force",
@@ -286,7 +286,7 @@ def test_the_command_with_every_wish(command):
     assert (command.folder / "retinaface_mnet025.fp32.b1-2-4.640x480.engine").is_file()
 
 
-def test_the_command_learns_int8_from_the_pictures_given(command, tmp_path):
+def test_the_command_calibrates_int8_with_the_given_pictures(command, tmp_path):
     cv2 = pytest.importorskip("cv2")
     photos = tmp_path / "photos" / "of Ann"
     photos.mkdir(parents=True)
@@ -312,7 +312,7 @@ def photos(tmp_path, portraits):
 
 
 @pytest.mark.usefixtures("photos")
-def test_a_start_in_int8_learns_it_from_the_gallery(program):
+def test_a_run_in_int8_is_calibrated_with_the_gallery(program):
     done = program("people", "check", "--precision", "int8", "--gallery", "gallery")
     assert done.returncode == 0, done.stderr
     made = sorted(path.name for path in program.folder.glob("*.engine"))
@@ -320,12 +320,12 @@ def test_a_start_in_int8_learns_it_from_the_gallery(program):
 
 
 @pytest.mark.usefixtures("photos")
-def test_an_evaluation_in_int8_learns_it_from_the_gallery(program):
+def test_an_evaluation_in_int8_is_calibrated_with_the_gallery(program):
     done = program("evaluate", "label", "--precision", "int8", "--images", "gallery", "--out", "labels.txt")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in program.folder.glob("*.engine")] == ["retinaface_mnet025.int8.b1.upto640x640.engine"]
 
 
-def test_the_command_names_what_is_not_there(command):
+def test_the_command_names_what_is_missing(command):
     done = command("--precision", "fp16", "--dla", "0")
     assert done.returncode == 2 and "DLA core 0" in done.stderr

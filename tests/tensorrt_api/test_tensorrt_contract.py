@@ -1,6 +1,6 @@
 """Every name of TensorRT that our source uses exists in each version, or is asked for before it is used.
 
-The surfaces of the versions lie in surfaces/; `make test-tensorrt` compares them with NVIDIA's real bindings.
+The surfaces of the versions are in surfaces/; `make test-tensorrt` compares them with NVIDIA's real bindings.
 """
 
 import json
@@ -39,7 +39,7 @@ def is_guarded(use):
 
 
 @pytest.mark.parametrize("version", sorted(SURFACES))
-def test_every_name_used_exists_or_is_asked_for(version):
+def test_every_used_name_exists_or_is_guarded(version):
     surface = SURFACES[version]
     missing = [
         str(use)
@@ -53,7 +53,7 @@ def test_every_name_used_exists_or_is_asked_for(version):
 
 
 def test_each_name_exists_in_some_version():
-    """A misspelt name behind a question would never be reached, and never be missed."""
+    """A misspelt name in a guarded branch would never be noticed otherwise."""
     nowhere = [
         str(use) for use in USES if not any(use.name in surface.get(use.owner, ()) for surface in SURFACES.values())
     ]

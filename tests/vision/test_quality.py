@@ -41,7 +41,7 @@ def test_no_faces_have_no_quality():
     assert len(measure(faces(), (640, 480))) == 0
 
 
-def test_the_main_face_is_large_sure_and_near_the_middle():
+def test_the_main_face_is_large_certain_and_near_the_middle():
     middle, corner = [280, 200, 360, 280], [0, 0, 80, 80]
     assert main_face(faces(corner, middle), (640, 480)) == 1
     assert main_face(faces([200, 100, 440, 340], middle), (640, 480)) == 0

@@ -196,7 +196,7 @@ def test_weights_in_other_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x07\xff\xff", b"hello"])
-def test_what_is_no_network_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_network_is_refused(tmp_path, content):
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"net\.onnx: .*ONNX"):
