@@ -37,7 +37,7 @@ class BackendChoice:
     """The chosen backend in words, with the device if it is not the processor."""
     precision: str
     times_ms: Mapping[str, float]
-    """Median time of one item, by label of each candidate."""
+    """Time of one item in the shortest run, by label of each candidate."""
     measured_at: str
     """As 2026-01-31T12:00:00+00:00."""
 
