@@ -7,7 +7,7 @@ data in the normalisation layer, the network computes the same function as the f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Tuple, Type
 
 import numpy as np
 import onnx
@@ -35,19 +35,25 @@ def folded_convolutions(path: Path) -> Tuple[List[Tuple[np.ndarray, np.ndarray]]
     return pairs, [-factor for factor in factors[1::2]]
 
 
-def layers_as_run(network: nn.Module, images: Tensor) -> Tuple[List[Tuple[nn.Conv2d, object]], List[nn.PReLU]]:
-    """The network's convolutions in the order of execution, each with the normalisation that follows it, or None; and
-    its PReLUs."""
+def modules_as_run(network: nn.Module, images: Tensor, kinds: Tuple[Type[nn.Module], ...]) -> List[nn.Module]:
+    """The network's modules of some kinds in the order of execution."""
     order: List[nn.Module] = []
     hooks = [
         module.register_forward_hook(lambda module, *_: order.append(module))
         for module in network.modules()
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.PReLU))
+        if isinstance(module, kinds)
     ]
     with torch.no_grad():
         network(images)
     for hook in hooks:
         hook.remove()
+    return order
+
+
+def layers_as_run(network: nn.Module, images: Tensor) -> Tuple[List[Tuple[nn.Conv2d, object]], List[nn.PReLU]]:
+    """The network's convolutions in the order of execution, each with the normalisation that follows it, or None; and
+    its PReLUs."""
+    order = modules_as_run(network, images, (nn.Conv2d, nn.BatchNorm2d, nn.PReLU))
     following = [*order[1:], nn.Identity()]
     convolutions = [
         (module, after if isinstance(after, nn.BatchNorm2d) else None)
