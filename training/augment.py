@@ -106,9 +106,8 @@ def mix_up(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def network_input(crops_bgr: np.ndarray) -> np.ndarray:
-    """Embedder preprocessing: N×112×112×3 BGR 0–255 to N×3×112×112 RGB, (x − 127.5) / 128."""
-    scaled = (crops_bgr[..., ::-1].astype(np.float32) - 127.5) / 128
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    """Embedder preprocessing: N×112×112×3 BGR to N×3×112×112 RGB, both 0–255."""
+    return np.ascontiguousarray(crops_bgr[..., ::-1].transpose(0, 3, 1, 2), np.float32)
 
 
 def middle_crops(wide: np.ndarray) -> np.ndarray:

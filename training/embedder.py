@@ -8,7 +8,7 @@ faces (mix-up) stretch a small set of pictures a long way. Before the first run:
 
 then, and again with --resume after any interruption:
 
-    python -m training.embedder --work DIR --teacher mobilefacenet.ckpt --pairs lfw_dev_pairs.csv --steps 1850
+    python -m training.embedder --work DIR --teacher mobilefacenet_ms1m.onnx --pairs lfw_dev_pairs.csv --steps 2400
 
 A later run can go on from shipped weights with a schedule of its own: --start-from engines/mobilefacenet.onnx.
 """
@@ -28,24 +28,25 @@ from training.augment import mix_up, network_input, vary_face
 from training.crops import load_crops
 from training.distillation import angle_loss, hint_loss, resemblance_loss
 from training.imitation import Recipe, StudentTraining, Views
-from training.networks.mobilefacenet import ACTIVATIONS, MobileFaceNet, initialise, load_public_teacher
+from training.networks.mobilefacenet import ACTIVATIONS, MobileFaceNet, initialise
 from training.phases import Phase, phase_at
-from training.run import begin, carry_out, chosen_recipe, read_teacher, run_parser
+from training.run import begin, carry_out, chosen_recipe, run_parser
+from training.teacher_embedder import load_onnx_teacher
 from training.verification import DevelopmentPairs
 
-SOURCES = (("faces_utk", 1.0), ("faces_lfw_train", 2.0))
+SOURCES = (("faces_utk", 1.0), ("faces_lfw_train", 4.0))
 """Where training faces come from, and how much more often than its size a source is drawn."""
 
 SECTIONED = (
-    Phase(steps=1100, rate=3e-2, joined=1, share_of_batch=0.25),
-    Phase(steps=300, rate=1.5e-2, joined=4, share_of_batch=0.5),
+    Phase(steps=1000, rate=3e-2, joined=1, share_of_batch=0.25),
+    Phase(steps=400, rate=1.5e-2, joined=4, share_of_batch=0.5),
 )
 """The beginning from nothing: single blocks learn on small batches, then sections of four on larger ones."""
 
 
 @dataclass(frozen=True)
 class EmbedderRecipe(Recipe):
-    steps: int = 1850
+    steps: int = 2400
     sectioned: Tuple[Phase, ...] = SECTIONED
     batch: int = 64
     warmup_steps: int = 100
@@ -120,7 +121,7 @@ def main() -> None:
     )
     arguments = begin(parser)
     recipe = chosen_recipe(EmbedderRecipe, arguments)
-    teacher = load_public_teacher(read_teacher(arguments))
+    teacher = load_onnx_teacher(arguments.teacher)
     crops = [load_crops(arguments.work, source)[0] for source, _ in SOURCES]
     training = embedder_training(recipe, crops, teacher, arguments.activation, arguments.device)
     pairs = DevelopmentPairs(arguments.work, arguments.pairs) if arguments.pairs else None

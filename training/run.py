@@ -34,7 +34,7 @@ def run_parser(name: str, description: str, recipe: Type[Recipe], measure_every:
     add = parser.add_argument
     add("--work", type=Path, required=True, help="folder with what was prepared; the run's own folder goes below it")
     add("--run", default=name, help="name of the run: its folder below --work")
-    add("--teacher", type=Path, required=True, help="PyTorch checkpoint of the network to imitate")
+    add("--teacher", type=Path, required=True, help="the network to imitate")
     add("--steps", type=int, default=recipe.steps, help="length of the schedule, the sectioned part included")
     add("--rate", type=float, default=recipe.peak_rate, help="peak learning rate of the joined network")
     add("--hints", type=float, default=recipe.hint_weight, help="weight of the feature-map loss")

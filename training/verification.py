@@ -2,8 +2,8 @@
 
 python -m training.verification --work WORK --pairs lfw_dev_pairs.csv --model engines/mobilefacenet.onnx
 
-The crops in WORK are aligned by whatever detector `training.labels` was given. A narrower input (112×96) gets the
-middle columns of the crop.
+The crops in WORK are aligned by whatever detector `training.labels` was given. The model takes pixels as they are, as
+the built-in one and its teacher do.
 """
 
 from __future__ import annotations
@@ -89,18 +89,12 @@ class DevelopmentPairs:
 
 
 def onnx_embed(model: Path, threads: int = 1) -> Embed:
-    """An ONNX embedder as a function; the columns that it does not take are cut off evenly on both sides."""
+    """An ONNX embedder as a function."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    margin = (112 - int(entry.shape[3])) // 2
-
-    def embed(batch: np.ndarray) -> np.ndarray:
-        narrowed = np.ascontiguousarray(batch[:, :, :, margin : 112 - margin])
-        return np.asarray(session.run(None, {entry.name: narrowed})[0])
-
-    return embed
+    name = session.get_inputs()[0].name
+    return lambda batch: np.asarray(session.run(None, {name: batch})[0])
 
 
 def main() -> None:

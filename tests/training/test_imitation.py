@@ -55,7 +55,7 @@ def test_a_schedule_begins_with_shipped_weights(new_training: NewTraining) -> No
     weights: Path = ROOT / "engines" / ("mobilefacenet.onnx" if is_embedder else "retinaface_mnet025.onnx")
     training.start_from(weights)
     images = torch.rand(2, 3, 112 if is_embedder else 64, 112 if is_embedder else 64)
-    images = images * 2 - 1 if is_embedder else images * 200 - 100
+    images = images * 255 if is_embedder else images * 200 - 100
     expected = onnxruntime.InferenceSession(str(weights)).run(None, {"input": images.numpy()})
     for network in (training.average.network, training.student.eval()):
         with torch.no_grad():

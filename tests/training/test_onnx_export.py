@@ -22,7 +22,7 @@ def seasoned_embedder(seed: int, act: str = "prelu") -> mobilefacenet.MobileFace
     network = mobilefacenet.MobileFaceNet(act)
     mobilefacenet.initialise(network, seed)
     network.train()
-    network(torch.rand(4, 3, 112, 112) * 2 - 1)
+    network(torch.rand(4, 3, 112, 112) * 255)
     return network.eval()
 
 
@@ -75,7 +75,7 @@ def test_training_can_continue_from_the_exported_embedder(act: str, tmp_path: Pa
             torch.nn.init.uniform_(module.weight, -0.2, 0.6)
     export_embedder(first, tmp_path / "embedder.onnx", {})
     second = mobilefacenet.MobileFaceNet(act)
-    images = torch.rand(6, 3, 112, 112) * 2 - 1
+    images = torch.rand(6, 3, 112, 112) * 255
     load_onnx_weights(second, tmp_path / "embedder.onnx", images)
     with torch.no_grad():
         torch.testing.assert_close(second.eval()(images), first(images), atol=1e-4, rtol=1e-3)

@@ -105,11 +105,12 @@ def command(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *options:
 @pytest.mark.slow
 def test_the_embedders_command(tiny_set: Tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, work = tiny_set
-    torch.save({"net_state_dict": MobileFaceNet().state_dict()}, tmp_path / "teacher.ckpt")
+    teacher = MobileFaceNet().eval().requires_grad_(False)
+    monkeypatch.setattr(embedder, "load_onnx_teacher", {tmp_path / "teacher.onnx": teacher}.__getitem__)
     (tmp_path / "pairs.csv").write_text(
         "image_a,image_b,same\n" + "face0,face1,1\nface0,face2,0\n" * 10, encoding="utf-8"
     )
-    options = ("--work", work, "--teacher", tmp_path / "teacher.ckpt", "--run", "on", "--threads", 1, "--device", "cpu")
+    options = ("--work", work, "--teacher", tmp_path / "teacher.onnx", "--run", "on", "--threads", 1, "--device", "cpu")
     begun = ("--start-from", ROOT / "engines" / "mobilefacenet.onnx", "--rate", 0.001)
     command(monkeypatch, embedder.main, *options, *begun, "--steps", 1)
     assert stored_step(work / "on" / "embedder.pt") == 1
