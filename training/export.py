@@ -7,6 +7,7 @@ python -m training.export detector --checkpoint DIR/detector/detector.pt --out e
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import logging
 import warnings
@@ -22,6 +23,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from app.inference.rewriting import rewrite_prelu
+from training.balance import balance
 from training.files import replace_atomically
 from training.networks.mobilefacenet import MobileFaceNet
 from training.networks.retinaface import RetinaFace
@@ -115,7 +117,7 @@ def name_output_axes(model: onnx.ModelProto, axes: Dict[str, Tuple[object, ...]]
 
 def embedder_model(network: MobileFaceNet) -> onnx.ModelProto:
     """Without PReLU, which ONNX Runtime runs badly: it is written as the difference of two ReLUs."""
-    model = trace(network, torch.zeros(2, 3, 112, 112), EMBEDDER_OUTPUTS, {0: "batch"})
+    model = trace(balance(copy.deepcopy(network)), torch.zeros(2, 3, 112, 112), EMBEDDER_OUTPUTS, {0: "batch"})
     rewrite_prelu(model)
     name_output_axes(model, {"embedding": ("batch", 128)})
     return model

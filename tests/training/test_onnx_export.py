@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from training.balance import balance  # noqa: E402
 from training.export import export_detector, export_embedder, run_onnxruntime  # noqa: E402
 from training.networks import mobilefacenet, retinaface  # noqa: E402
 from training.restart import load_onnx_weights  # noqa: E402
@@ -44,6 +45,19 @@ def test_embedder_on_every_runtime(act: str, tmp_path: Path) -> None:
     for count in (1, 5):
         (embedding,) = run_onnxruntime(path, np.zeros((count, 3, 112, 112), np.float32))
         assert embedding.shape == (count, 128)
+
+
+def test_what_the_embedders_blocks_pass_on_is_evened_out() -> None:
+    """Even where a channel is a thousand times as loud as its neighbours, which int8 would round away."""
+    network, images = seasoned_embedder(1), torch.rand(2, 3, 112, 112) * 255
+    loud = network.handovers()[5]
+    with torch.no_grad():
+        loud.norm.weight[0] *= 1000
+        loud.norm.bias[0] *= 1000
+        before = network(images)
+        assert balance(network) is network
+        torch.testing.assert_close(network(images), before, atol=1e-3, rtol=1e-3)
+    assert loud.norm.weight[0] < 40 * loud.norm.weight[1:].max()
 
 
 def test_detector_on_every_runtime_at_any_size(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ It takes pixels as they are: mean and scale belong to the network, so that nobod
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,15 @@ STAGES: Tuple[Tuple[int, int, int, int], ...] = (
     (4, 128, 1, 2),
     (2, 128, 2, 1),
 )
+
+
+class Handover(NamedTuple):
+    """Where an activation passes channels on, one by one, from a convolution to the next."""
+
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+    activation: nn.Module
+    reader: nn.Conv2d
 
 
 def activation(name: str, channels: int) -> nn.Module:
@@ -122,6 +131,15 @@ class MobileFaceNet(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.stages(crops)[0]
+
+    def handovers(self) -> List[Handover]:
+        """All but those that other blocks share through shortcuts."""
+        ends = [(self.conv1, self.dw_conv1), (self.conv2, self.linear7)]
+        found = [Handover(first.conv, first.bn, first.prelu, second.conv) for first, second in ends]
+        for block in self.blocks:
+            layers = list(block.conv)
+            found += [Handover(*layers[:4]), Handover(*layers[3:7])]
+        return found
 
     def sections(self) -> List[nn.Module]:
         """The network block by block, up to the last feature map."""
