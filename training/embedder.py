@@ -8,7 +8,7 @@ faces (mix-up) stretch a small set of pictures a long way. Before the first run:
 
 then, and again with --resume after any interruption:
 
-    python -m training.embedder --work DIR --teacher mobilefacenet_ms1m.onnx --pairs lfw_dev_pairs.csv --steps 2400
+    python -m training.embedder --work DIR --teacher mobilefacenet_ms1m.onnx --pairs lfw_dev_pairs.csv --steps 4000
 
 A later run can go on from shipped weights with a schedule of its own: --start-from engines/mobilefacenet.onnx.
 """
@@ -38,17 +38,18 @@ SOURCES = (("faces_utk", 1.0), ("faces_lfw_train", 4.0))
 """Where training faces come from, and how much more often than its size a source is drawn."""
 
 SECTIONED = (
-    Phase(steps=1000, rate=3e-2, joined=1, share_of_batch=0.25),
-    Phase(steps=400, rate=1.5e-2, joined=4, share_of_batch=0.5),
+    Phase(steps=1000, rate=3e-2, joined=1, share_of_batch=0.5),
+    Phase(steps=400, rate=1.5e-2, joined=4),
 )
-"""The beginning from nothing: single blocks learn on small batches, then sections of four on larger ones."""
+"""The beginning from nothing: single blocks learn on small batches, then sections of four on whole ones."""
 
 
 @dataclass(frozen=True)
 class EmbedderRecipe(Recipe):
-    steps: int = 2400
+    steps: int = 4400
+    peak_rate: float = 5e-3
     sectioned: Tuple[Phase, ...] = SECTIONED
-    batch: int = 64
+    batch: int = 32
     warmup_steps: int = 100
     hint_weight: float = 4.0
     resemblance_weight: float = 4.0

@@ -21,7 +21,7 @@ def onnx():
 
 
 def crops(count):
-    return np.random.default_rng(0).normal(0, 0.5, (count, 3, 112, 112)).astype(np.float32)
+    return np.random.default_rng(0).normal(128, 64, (count, 3, 112, 112)).clip(0, 255).astype(np.float32)
 
 
 def embeddings(path, given):
