@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 import torch
+import torch._dynamo
 from torch import Tensor, nn
 from torch.nn import functional
 
