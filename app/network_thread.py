@@ -67,7 +67,7 @@ class NetworkThread:
                     with self._changed:
                         self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
             finally:
-                # If a job ends this thread (SystemExit), nobody must wait for answers that never come.
+                # If a job ends this thread (SystemExit), no caller must wait for answers that never come.
                 self.close()
 
         self._thread = threading.Thread(target=work, name="networks", daemon=True)

@@ -29,7 +29,7 @@ class EventStream:
         events: List[Event] = []
         if frame.source in self._lost:
             if frame.captured_at <= self._lost[frame.source]:
-                return []  # It waited while the source was lost; those whom it shows have left.
+                return []  # It waited while the source was lost; the people in it have left.
             events = self._back(frame.source, frame.captured_at)
         now = _Moment(frame.index, frame.captured_at, frame.position, frame.file)
         before = self._present.get(frame.source, {})

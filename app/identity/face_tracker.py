@@ -72,7 +72,7 @@ class FaceTracker:
         tracked = tracker.record(pending, matches, embeddings)
 
     A track is one person. Where the picture allows that another person took the place of the face (after a cut, a jump,
-    beside a rival, or when it looks different), the track is *in doubt*: it shows no name, and the face is compared
+    next to a rival, or when it looks different), the track is *in doubt*: it shows no name, and the face is compared
     with the earlier embeddings of the track in every frame, until it is clear whether it continues the track, continues
     a hidden one, or starts a new one.
     """

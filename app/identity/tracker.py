@@ -29,7 +29,7 @@ _RIVAL_IOU = 0.1
 _FASTEST = 12.0
 """Widths of the face per second. A person who walks past at 1.4 m/s moves 9 of them."""
 _FARTHEST = 2.5
-"""Widths of the face between two frames, whatever the frame rate."""
+"""Widths of the face between two frames, at any frame rate."""
 _MAX_GROWTH = 1.6
 """Ratio of the sides of two boxes of one face that do not overlap."""
 _JITTER = 0.15
@@ -93,7 +93,7 @@ class Pairs:
     tracks: np.ndarray
     """For each of these faces: the row of its track."""
     doubtful: np.ndarray
-    """For each of these faces: whether it may well be somebody else's."""
+    """For each of these faces: whether it may belong to another person."""
 
 
 def pair(state: TrackerState, boxes: np.ndarray, settings: TrackingSettings) -> Pairs:

@@ -144,7 +144,7 @@ def example_input(engine: Engine, spec: NetworkSpec) -> Dict[str, np.ndarray]:
 
 
 def min_times_ms(engines: Sequence[Engine], spec: NetworkSpec) -> List[float]:
-    """The shortest run of each engine, which other load on the machine distorts the least. They run in turns."""
+    """The shortest run of each engine, as other load on the machine only lengthens runs. They run in turns."""
     feeds = [example_input(engine, spec) for engine in engines]
     spent: List[List[float]] = [[] for _ in engines]
     end = time.perf_counter() + TIME_TO_MEASURE_S

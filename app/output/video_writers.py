@@ -45,7 +45,7 @@ _MIN_FREE_BYTES = 256 * 1024
 
 
 class VideoClock:
-    """When each frame of one channel is shown, in seconds since the video's start; increases by at least one tick.
+    """When each frame of one channel is shown, in seconds since the video's start; increases by one tick or more.
 
     Recordings keep their own time. Live frames are shown as far apart as they arrived, so that a camera that stalls
     does not speed up the video.
