@@ -1,0 +1,276 @@
+"""Reading event logs on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, Collection, Dict, Iterable, NamedTuple, Optional
+
+from app.commands.arguments import expected
+from app.errors import ExitCode, SettingsError
+from app.events.event import EventKind, parse_time
+from app.events.history import HEADER, Record
+from app.events.reading import LogReader
+from app.events.visits import Day, Visit, days, visits
+from app.text import counted, duration, source_time, table
+
+DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
+Several files of one log are read in their order; .gz files too."""
+
+EXAMPLES = """examples:
+  python -m app events visits.jsonl
+  python -m app events visits-*.jsonl --visits --person Ann --since 2026-11-01
+  python -m app events visits-*.jsonl --daily --since yesterday
+  python -m app events visits.jsonl --format csv > visits.csv
+  python -m app events visits.jsonl -f --kind identified
+
+since and until take 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 90m, 2h, 3d (ago)"""
+
+_AGO = {"m": 60, "h": 3600, "d": 86400}
+UNKNOWN = "unknown"
+"""Shown for people without a name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="event log; - is standard input")
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--visits", action="store_true", help="show visits: who, from when to when, how long")
+    views.add_argument("--daily", action="store_true", help="show a summary of each day and person")
+    parser.add_argument("--person", metavar="NAME", action="append", help="only this person (can be repeated)")
+    parser.add_argument("--unknown", action="store_true", help="only unknown people, or these too with --person")
+    parser.add_argument("--channel", metavar="NAME", action="append", help="only this channel (can be repeated)")
+    parser.add_argument("--since", metavar="TIME", type=_moment, help="not before this local time")
+    parser.add_argument("--until", metavar="TIME", type=_moment, help="before this local time")
+    kinds = [str(kind) for kind in EventKind]
+    parser.add_argument("--kind", choices=kinds, action="append", help=f"only these events: {', '.join(kinds)}")
+    parser.add_argument(
+        "--format", choices=("table", "csv", "json"), default="table", help="json is one object per line"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for more, until Ctrl-C")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    if arguments.kind and (arguments.visits or arguments.daily):
+        raise SettingsError("--kind selects events; it has no meaning for visits")
+    if arguments.follow and arguments.daily:
+        raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
+    reader = LogReader(arguments.files)
+    chosen = Filter(arguments)
+    lines = reader.follow() if arguments.follow else reader.read()
+    try:
+        if arguments.daily:
+            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines)))], arguments)
+        elif arguments.visits:
+            found: Iterable[Visit] = filter(chosen.visit, visits(lines))
+            if not arguments.follow:
+                found = sorted(found, key=lambda visit: (visit.time, visit.sequence))
+            _print((_visit_row(visit) for visit in found), arguments)
+        else:
+            _print((_event_row(record) for record in filter(chosen.event, lines)), arguments)
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
+    for number, what in ((reader.damaged, "damaged line"), (reader.missing, "missing event")):
+        if number:
+            sys.stderr.write(f"warning: {counted(number, what)}\n")
+    return ExitCode.INCOMPLETE if reader.damaged or reader.missing else ExitCode.DONE
+
+
+class Filter:
+    """Which events or visits to show."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._people = {name.casefold() for name in arguments.person or ()}
+        self._unknown: bool = arguments.unknown
+        self._channels = set(arguments.channel or ())
+        self._kinds = set(arguments.kind or ())
+        self._since: Optional[float] = arguments.since
+        self._until: Optional[float] = arguments.until
+
+    def event(self, record: Record) -> bool:
+        if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
+            return False
+        moment = parse_time(record["time"])
+        names = {record.get("name"), record.get("previous_name") or record.get("name")} if "track" in record else ()
+        return self._is_within(moment, moment) and self._is_in(record["channel"]) and self._is_of(names)
+
+    def visit(self, visit: Visit) -> bool:
+        begin = parse_time(visit.time)
+        return (
+            self._is_within(begin, begin + visit.duration_s)
+            and self._is_in(visit.channel)
+            and self._is_of([visit.name])
+        )
+
+    def _is_within(self, begin: float, end: float) -> bool:
+        return (self._since is None or end >= self._since) and (self._until is None or begin < self._until)
+
+    def _is_in(self, channel: str) -> bool:
+        return not self._channels or channel in self._channels
+
+    def _is_of(self, names: Collection[Optional[str]]) -> bool:
+        if not self._people and not self._unknown:
+            return True
+        return any(self._unknown if name is None else name.casefold() in self._people for name in names)
+
+
+class Row(NamedTuple):
+    """What is shown of an event, a visit or a day."""
+
+    shown: Dict[str, str]
+    """Short texts for the table."""
+    fields: Dict[str, Any]
+    """For CSV and JSON."""
+
+
+def _print(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
+    if arguments.format == "json":
+        for row in rows:
+            _write(json.dumps(row.fields, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+    elif arguments.format == "csv":
+        _print_csv(rows, arguments)
+    elif arguments.follow:
+        for row in rows:
+            _write("  ".join(filter(None, map(_printable, row.shown.values()))))
+    else:
+        shown = [{title: _printable(cell) for title, cell in row.shown.items()} for row in rows]
+        if shown:
+            _write(table(list(shown[0]), [list(cells.values()) for cells in shown]))
+        else:
+            sys.stderr.write("nothing found\n")
+
+
+def _print_csv(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
+    columns = DAY_COLUMNS if arguments.daily else VISIT_COLUMNS if arguments.visits else EVENT_COLUMNS
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row.fields)
+        sys.stdout.flush()
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _printable(text: str) -> str:
+    """A name is the name of a file, and may contain what a terminal takes as a command."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+# fmt: off
+EVENT_COLUMNS = (
+    "sequence", "event", "channel", "time", "frame", "position", "file", "track", "name", "similarity", "nearest",
+    "photo", "runner_up", "runner_up_similarity", "reason", "previous_name", "first_seen", "last_seen", "duration_s",
+    "error", "lost_s",
+)
+VISIT_COLUMNS = (
+    "sequence", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
+    "duration_s", "ended",
+)
+DAY_COLUMNS = ("day", "name", "visits", "first", "last", "total_s")
+# fmt: on
+
+
+def _event_row(record: Record) -> Row:
+    similarity = record.get("similarity")
+    shown = {
+        "time": _shown_time(record),
+        "channel": record["channel"],
+        "event": record["event"],
+        "person": _shown_name(record["name"]) if "track" in record else "",
+        "similarity": "" if similarity is None else f"{similarity:.2f}",
+        "remark": _remark(record),
+    }
+    return Row(shown, record)
+
+
+def _remark(record: Record) -> str:
+    kind = record["event"]
+    if kind == EventKind.SOURCE_LOST:
+        return record["error"] or ""
+    if kind == EventKind.SOURCE_BACK:
+        return f"after {duration(record['lost_s'])}"
+    if kind == EventKind.LEFT:
+        return f"{record['reason']}, after {duration(record['duration_s'])}"
+    if record.get("previous_name") is not None:
+        return f"was {record['previous_name']}"
+    if record["name"] is None and record.get("nearest") is not None:
+        return f"{record['reason']}, nearest {record['nearest']}"
+    return "" if record["name"] is not None else str(record["reason"])
+
+
+def _visit_row(visit: Visit) -> Row:
+    shown = {
+        "from": _shown_moment(visit.first_seen, visit.file),
+        "to": _shown_moment(visit.last_seen, visit.file) if visit.ended else "",
+        "duration": duration(visit.duration_s),
+        "channel": visit.channel,
+        "person": _shown_name(visit.name),
+        "ended": visit.ended or "",
+    }
+    return Row(shown, visit.as_json())
+
+
+def _day_row(day: Day) -> Row:
+    first, last = day.first, day.last
+    shown = {
+        "day": day.day,
+        "person": _shown_name(day.name),
+        "visits": str(len(day.visits)),
+        "first": _shown_moment(first.first_seen, first.file),
+        "last": _shown_moment(last.last_seen, last.file),
+        "total": duration(day.total_s),
+    }
+    fields = {
+        "day": day.day,
+        "name": day.name,
+        "visits": len(day.visits),
+        "first": first.first_seen,
+        "last": last.last_seen,
+        "total_s": round(day.total_s, 3),
+    }
+    return Row(shown, fields)
+
+
+def _shown_name(name: Optional[str]) -> str:
+    return UNKNOWN if name is None else name
+
+
+def _shown_time(record: Record) -> str:
+    position = record.get("position")
+    return _shown_moment(record["time"] if position is None else position, record.get("file"))
+
+
+def _shown_moment(moment: Any, file: Optional[str]) -> str:
+    """Local time, seconds into a recording, or the name of a picture."""
+    live = isinstance(moment, str)
+    return source_time(parse_time(moment) if live else moment, live, file)
+
+
+def _moment(text: str) -> float:
+    """A local time as seconds since the epoch."""
+    now = time.time()
+    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if ago:
+        return now - int(ago[1]) * _AGO[ago[2]]
+    today = time.strftime("%Y-%m-%d", time.localtime(now))
+    if text in ("today", "yesterday"):
+        midnight = time.mktime(time.strptime(today, "%Y-%m-%d"))
+        # Half a day back from noon or midnight is yesterday, also when the clocks change.
+        yesterday = time.strftime("%Y-%m-%d", time.localtime(midnight - 43200))
+        text = today if text == "today" else yesterday
+    if re.fullmatch(r"\d{1,2}:\d\d", text):
+        text = f"{today}T{text}"
+    for layout in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(text.replace(" ", "T"), layout))
+        except ValueError:
+            continue
+    raise expected(text, "a local time such as 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 2h (ago)")

@@ -1,0 +1,142 @@
+"""From the lines of an event log to visits: who was there, from when to when, for how long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+
+from app.events.event import EventKind, parse_time
+from app.events.history import HEADER, Record
+
+NAME_CHANGED = "name_changed"
+"""`Visit.ended`, when the track got another name: the face is there, but it was or became somebody else."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One person in front of one camera."""
+
+    sequence: int
+    """Of its first event."""
+    channel: str
+    track: int
+    name: Optional[str]
+    nearest: Optional[str]
+    """Also of an unknown person, by the last comparison."""
+    similarity: Optional[float]
+    time: str
+    """When it began on the clock of the program, also for a recording."""
+    first_seen: Union[str, float]
+    """When it began: like `time`, or for a recording like `position`."""
+    last_seen: Union[str, float]
+    """As far as the log says, when it has not ended."""
+    file: Optional[str] = None
+    ended: Optional[str] = None
+    """The reason of `left`, or NAME_CHANGED; None: it has not ended."""
+
+    @property
+    def duration_s(self) -> float:
+        first, last = (parse_time(at) if isinstance(at, str) else at for at in (self.first_seen, self.last_seen))
+        return round(max(0.0, last - first), 3)
+
+    @property
+    def day(self) -> str:
+        """The local date of its beginning."""
+        return time.strftime("%Y-%m-%d", time.localtime(parse_time(self.time)))
+
+    def as_json(self) -> Dict[str, Any]:
+        return {**vars(self), "duration_s": self.duration_s}
+
+
+def visits(records: Iterable[Record]) -> Iterator[Visit]:
+    """Each visit when it ends; those that have not ended come last.
+
+    A visit belongs to one person. The time before a face gets its first name is that person's too, but if the name
+    changes or is withdrawn, one visit ends and another begins.
+    """
+    present: Dict[Tuple[str, int], Visit] = {}
+    log = None
+    for record in records:
+        if record["event"] == HEADER:
+            if record["log"] != log and log is not None:
+                yield from present.values()
+                present.clear()
+            log = record["log"]
+            for known in record["open"]:
+                present.setdefault((known["channel"], known["track"]), _begun(known))
+            continue
+        if "track" not in record:
+            continue
+        track = (record["channel"], record["track"])
+        visit = present.get(track) or _begun(record)
+        if record["event"] == EventKind.LEFT:
+            present.pop(track, None)
+            yield _continued(visit, record, ended=record["reason"])
+        elif record["event"] == EventKind.IDENTIFIED and record["previous_name"] is not None:
+            yield replace(visit, last_seen=_now(record), ended=NAME_CHANGED)
+            present[track] = replace(_begun(record), first_seen=_now(record), time=record["time"])
+        else:
+            present[track] = _continued(visit, record)
+    yield from present.values()
+
+
+@dataclass
+class Day:
+    """One person on one day, in all channels."""
+
+    day: str
+    name: Optional[str]
+    visits: List[Visit]
+
+    @property
+    def total_s(self) -> float:
+        return sum(visit.duration_s for visit in self.visits)
+
+    @property
+    def first(self) -> Visit:
+        return min(self.visits, key=lambda visit: visit.time)
+
+    @property
+    def last(self) -> Visit:
+        return max(self.visits, key=lambda visit: visit.time)
+
+
+def days(found: Iterable[Visit]) -> List[Day]:
+    """A daily summary: by day, then by name, unknown people last."""
+    grouped: Dict[Tuple[str, Optional[str]], Day] = {}
+    for visit in found:
+        grouped.setdefault((visit.day, visit.name), Day(visit.day, visit.name, [])).visits.append(visit)
+    return sorted(grouped.values(), key=lambda day: (day.day, day.name is None, day.name or ""))
+
+
+def _now(record: Record) -> Union[str, float]:
+    position = record["position"]
+    return str(record["time"]) if position is None else float(position)
+
+
+def _begun(record: Record) -> Visit:
+    return Visit(
+        sequence=record["sequence"],
+        channel=record["channel"],
+        track=record["track"],
+        name=record["name"],
+        nearest=record.get("nearest"),
+        similarity=record.get("similarity"),
+        time=record["time"],
+        first_seen=record.get("first_seen", _now(record)),
+        last_seen=_now(record),
+        file=record.get("file"),
+    )
+
+
+def _continued(visit: Visit, record: Record, ended: Optional[str] = None) -> Visit:
+    compared = record.get("similarity") is not None
+    return replace(
+        visit,
+        name=record["name"],
+        nearest=record.get("nearest") if compared else visit.nearest,
+        similarity=record["similarity"] if compared else visit.similarity,
+        last_seen=record.get("last_seen", _now(record)),
+        ended=ended,
+    )

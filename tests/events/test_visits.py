@@ -1,0 +1,93 @@
+"""Visits from the lines of a log."""
+
+import itertools
+
+import pytest
+
+from app.events.visits import days, visits
+
+NUMBERS = itertools.count(1)
+
+
+def header(log="a", open_visits=()):
+    return {"event": "log", "schema": 3, "log": log, "after": 0, "open": list(open_visits)}
+
+
+def face(event, second, name=None, track=1, position=None, **fields):
+    made = {"sequence": next(NUMBERS), "event": event, "channel": "door", "track": track, "name": name}
+    made.update(time=f"2026-11-29T18:04:{second:02d}.000Z", position=position, reason="matched", nearest=None)
+    made.update(similarity=None, first_seen=position if position is not None else "2026-11-29T18:04:00.000Z")
+    if event == "left":
+        made.update(reason="gone", last_seen=made["time"] if position is None else position)
+    return {**made, **fields}
+
+
+def found(*records):
+    return [(visit.name, visit.ended, visit.duration_s) for visit in visits(records)]
+
+
+def test_a_visit_is_the_time_from_first_to_last_seen_and_its_name_the_first_one():
+    records = [face("enter", 1), face("identified", 3, "Ann", previous_name=None), face("left", 9, "Ann")]
+    (visit,) = visits([header(), *records])
+    assert (visit.name, visit.ended, visit.duration_s) == ("Ann", "gone", 9.0)
+    assert (visit.sequence, visit.channel, visit.track) == (records[0]["sequence"], "door", 1)
+    assert (visit.first_seen, visit.last_seen) == ("2026-11-29T18:04:00.000Z", "2026-11-29T18:04:09.000Z")
+
+
+def test_a_track_that_changes_its_name_is_two_visits():
+    """12.3 s of Ross in a user's log were 6.9 s of Chandler and 5.4 s of Ross."""
+    assert found(
+        face("enter", 1), face("identified", 2, "Chandler", previous_name=None),
+        face("identified", 7, "Ross", previous_name="Chandler"), face("left", 12, "Ross"),
+    ) == [("Chandler", "name_changed", 7.0), ("Ross", "gone", 5.0)]  # fmt: skip
+
+
+def test_a_name_that_is_withdrawn_ends_the_visit_of_that_person():
+    records = [face("enter", 1, "Ann"), face("identified", 4, None, previous_name="Ann"), face("left", 6)]
+    assert found(*records) == [("Ann", "name_changed", 4.0), (None, "gone", 2.0)]
+
+
+def test_who_has_not_left_comes_last_and_has_not_ended():
+    assert found(face("enter", 1, "Ann"), face("enter", 2, "Eve", track=2), face("left", 9, "Eve", track=2)) == [
+        ("Eve", "gone", 9.0),
+        ("Ann", None, 1.0),
+    ]
+
+
+def test_a_visit_that_began_in_an_earlier_file_is_known_from_the_header():
+    enter = face("enter", 1, "Ann")
+    assert found(header(open_visits=[enter]), face("left", 9, "Ann")) == [("Ann", "gone", 9.0)]
+    assert found(enter, header(open_visits=[enter]), face("left", 9, "Ann")) == [("Ann", "gone", 9.0)]
+
+
+def test_another_log_is_another_run():
+    records = [header("a"), face("enter", 1, "Ann"), header("b"), face("enter", 2, "Eve"), face("left", 9, "Eve")]
+    assert found(*records) == [("Ann", None, 1.0), ("Eve", "gone", 9.0)]
+
+
+def test_visits_in_a_recording_have_positions():
+    (visit,) = visits([face("enter", 1, "Ann", position=2.0), face("left", 5, "Ann", position=9.5, first_seen=2.0)])
+    assert (visit.first_seen, visit.last_seen, visit.duration_s) == (2.0, 9.5, 7.5)
+
+
+def test_events_of_sources_are_no_visits():
+    assert found({"sequence": 1, "event": "source_lost", "channel": "door", "time": "2026-11-29T18:04:00.000Z"}) == []
+
+
+def test_the_nearest_person_is_that_of_the_last_comparison():
+    (visit,) = visits([face("enter", 1, nearest="Ann", similarity=0.3), face("left", 9)])
+    assert (visit.nearest, visit.similarity) == ("Ann", 0.3)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_day_has_the_visits_of_each_person_and_unknown_people_last(order):
+    made = list(visits([
+        face("enter", 1, "Eve"), face("left", 5, "Eve"), face("enter", 6, None), face("left", 8, None),
+        face("enter", 9, "Eve", first_seen="2026-11-29T18:04:09.000Z"),
+        face("left", 12, "Eve", first_seen="2026-11-29T18:04:09.000Z"),
+    ]))  # fmt: skip
+    summary = days([made[at] for at in order])
+    assert [(day.name, len(day.visits), day.total_s) for day in summary] == [("Eve", 2, 8.0), (None, 1, 8.0)]
+    assert (summary[0].first.last_seen, summary[0].last.last_seen) == tuple(
+        f"2026-11-29T18:04:{second}.000Z" for second in ("05", "12")
+    )
