@@ -99,6 +99,8 @@ class NetworkThread:
 
     def run_pending(self, budget_s: float = 0.0) -> int:
         """Does one waiting job, and further ones until `budget_s` is spent; returns how many. For the owner only."""
+        if threading.get_ident() != self._owner:
+            raise RuntimeError("NetworkThread.run_pending: only the thread that owns the networks may run their jobs")
         deadline = time.monotonic() + budget_s
         done = 0
         while True:

@@ -102,3 +102,9 @@ def test_a_cancelled_job_is_not_done(networks):
     networks.submit(lambda: done.append(1)).cancel()
     networks.run_pending()
     assert not done
+
+
+def test_another_thread_must_not_run_the_jobs(networks):
+    networks.start()
+    with pytest.raises(RuntimeError, match="owns"):
+        networks.run_pending()

@@ -83,9 +83,13 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     )
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
-        results = gallery.add_all(arguments.name, map(NewPhoto.read, arguments.photos))
-    for photo, result in zip(arguments.photos, results):
-        print(f"{photo}: {_outcome(result, folder)}")
+        paths = iter(arguments.photos)
+        results = gallery.add_all(
+            arguments.name,
+            map(NewPhoto.read, arguments.photos),
+            lambda result: print(f"{next(paths)}: {_outcome(result, folder)}", flush=True),
+        )
+    for result in results:
         if isinstance(result, Added):
             for warning in result.warnings:
                 print(f"warning: {warning.message}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
 
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
@@ -159,17 +159,25 @@ class Gallery:
         (result,) = self.add_all(name, [photo if isinstance(photo, NewPhoto) else NewPhoto.read(photo)])
         return result
 
-    def add_all(self, name: str, photos: Iterable[NewPhoto]) -> List[AddResult]:
-        """Adds several photos of a person; they are also checked against each other."""
+    def add_all(
+        self, name: str, photos: Iterable[NewPhoto], on_result: Callable[[AddResult], None] = lambda result: None
+    ) -> List[AddResult]:
+        """Adds several photos of a person; they are also checked against each other.
+
+        `on_result` is called after each photo, so that what was added is known even if a later photo fails.
+        """
         person = display_name(self._settings.folder, name)
         known = {record.content_hash: record for record in self.people.photos}
         results: List[AddResult] = []
-        for photo in photos:
-            result = self._add(name, person, photo, known)
-            results.append(result)
-            if isinstance(result, Added):
-                known[result.photo.content_hash] = result.photo
-        self._refresh()
+        try:
+            for photo in photos:
+                result = self._add(name, person, photo, known)
+                results.append(result)
+                on_result(result)
+                if isinstance(result, Added):
+                    known[result.photo.content_hash] = result.photo
+        finally:
+            self._refresh()
         outliers = {warning.photos[0]: warning for warning in find_outliers(self.people, self.threshold)}
         return [
             replace(result, warnings=(outliers[result.photo.path],))

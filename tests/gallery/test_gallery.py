@@ -221,6 +221,18 @@ def test_a_name_that_is_only_a_suffix_is_refused_and_not_written(gallery, portra
     assert not (settings.gallery.folder / "Ann").exists()
 
 
+def test_what_was_added_before_a_failure_is_reported_and_known(gallery, portraits, tmp_path):
+    reported = []
+
+    def photos():
+        yield NewPhoto("1.png", encoded(portraits[0].image))
+        yield NewPhoto.read(tmp_path / "gone.png")
+
+    with pytest.raises(GalleryError, match="gone"):
+        gallery.add_all("Eileen", photos(), reported.append)
+    assert [type(result) for result in reported] == [Added] and len(gallery.index) == 1
+
+
 def test_without_a_network_thread_any_thread_may_add_a_photo(recognizer, portraits, settings):
     results = []
     photo = NewPhoto("new.png", encoded(portraits[0].image))
