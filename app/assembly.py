@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+from app import __version__
 from app.capture.capture import Channels
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
@@ -18,7 +19,7 @@ from app.errors import OutputError, SourceError, check_all
 from app.events.log import EventLog
 from app.events.pipe import EventPipe, is_pipe
 from app.events.sinks import EventPublisher, EventSink
-from app.files import dated
+from app.files import check_writable, dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
@@ -35,9 +36,13 @@ from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import OutputSettings, Settings
+from app.text import iso_time
 from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
+
+SUMMARY_SCHEMA = 1
+"""Grows when a field of `--summary-json` changes its meaning or disappears."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,17 @@ class RunReport:
     def failed(self) -> Tuple[ChannelStatus, ...]:
         """The sources that could not be opened."""
         return tuple(channel for channel in self.channels if channel.state is ChannelState.FAILED)
+
+    def as_json(self) -> Dict[str, Any]:
+        return {
+            "schema": SUMMARY_SCHEMA,
+            "program": __version__,
+            "time": iso_time(time.time()),
+            **self.summary.as_json(self.channels),
+            "written": list(map(str, self.written)),
+            "not_complete": list(self.lost),
+            "stopped": self.stopped,
+        }
 
     def text(self) -> str:
         blocks = [self.summary.text(self.channels), "\n".join(f"written: {path}" for path in self.written)]
@@ -103,7 +119,12 @@ def open_run(
     """Opens networks, gallery, outputs and sources, and closes them in reverse order."""
     loader = ModelLoader(settings)
     # What fails quickly comes first: a mistyped path is reported before networks and cameras are opened.
-    check_all(*loader.checks(), partial(require_folder, settings.gallery.folder), partial(_require_a_source, sources))
+    check_all(
+        *loader.checks(),
+        partial(require_folder, settings.gallery.folder),
+        partial(_require_a_source, sources),
+        partial(check_writable, settings.output.summary_json),
+    )
     window = _window(settings.output)
     with contextlib.ExitStack() as stack:
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Iterable, Iterator, Optional, Sequence, Tuple
 
@@ -47,6 +48,17 @@ def source_time(seconds: float, live: bool, file: Optional[str] = None) -> str:
     hours, minutes = tenths // 36000, tenths // 600
     rest = f"{tenths % 600 / 10:04.1f}"
     return f"{hours}:{minutes % 60:02d}:{rest}" if hours else f"{minutes}:{rest}"
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since the epoch as 2026-11-21T08:00:40.123Z."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> float:
+    """The opposite of `iso_time`; raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def bounds(minimum: Optional[float], maximum: Optional[float]) -> str:

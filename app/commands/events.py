@@ -13,11 +13,11 @@ from typing import Any, Collection, Dict, Iterable, NamedTuple, Optional
 
 from app.commands.arguments import expected
 from app.errors import ExitCode, SettingsError
-from app.events.event import EventKind, parse_time
+from app.events.event import EventKind
 from app.events.history import HEADER, Record
 from app.events.reading import LogReader
 from app.events.visits import Day, Visit, days, visits
-from app.text import counted, duration, source_time, table
+from app.text import counted, duration, parse_time, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
 Several files of one log are read in their order; .gz files too."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Callable, Dict, Optional, Tuple
 
@@ -14,6 +16,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.errors import ExitCode, ModelError, SettingsError
 from app.events.pipe import is_stdout
+from app.files import dated, write_text
 from app.settings import Settings
 from app.settings.reader import Assignment, format_settings
 from app.text import program
@@ -62,6 +65,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.assembly import run
 
     report = run(effective.settings, sources, stop_on_signals, progress)
+    summary_json = effective.settings.output.summary_json
+    if summary_json is not None:
+        write_text(dated(summary_json, time.time()), json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
     if report.summary.frames or report.lost or len(report.failed) < len(sources):
         # Another program reads the events, if they are on standard output.
         print(report.text(), file=sys.stderr if is_stdout(effective.settings.output.events) else sys.stdout)

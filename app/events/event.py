@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, Dict, Optional, Tuple, Union
 
+from app.text import iso_time
 from app.types import NO_ATTRIBUTES, FaceAttributes, Match
 
 SCHEMA = 3
@@ -156,14 +156,3 @@ def attribute_fields(attributes: FaceAttributes) -> Dict[str, Any]:
 def _rounded(value: Optional[float], digits: int) -> Optional[float]:
     """JSON has no NaN and no infinity: they become null."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
-
-
-def iso_time(seconds: float) -> str:
-    """Seconds since the epoch as 2026-11-21T08:00:40.123Z."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_time(text: str) -> float:
-    """The opposite of `iso_time`; raises ValueError."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

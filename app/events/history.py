@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Tupl
 
 from app import __version__
 from app.errors import OutputError
-from app.events.event import SCHEMA, EventKind, LeftReason, iso_time, parse_time
+from app.events.event import SCHEMA, EventKind, LeftReason
+from app.text import iso_time, parse_time
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
-from app.events.event import EventKind, parse_time
+from app.events.event import EventKind
 from app.events.history import HEADER, Record
+from app.text import parse_time
 
 NAME_CHANGED = "name_changed"
 """`Visit.ended`, when the track got another name: the face is there, but it was or became somebody else."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
 from app.credentials import masked
-from app.text import counted, source_time, table
+from app.text import counted, iso_time, source_time, table
 from app.types import NO_TRACK, ChannelStatus, FrameResult
 
 TIMINGS_KEPT = 10_000
@@ -26,6 +27,10 @@ class Sighting(NamedTuple):
 
     def __str__(self) -> str:
         return source_time(*self)
+
+    def as_json(self) -> Union[str, float]:
+        """Seconds into a recording, or else ISO 8601 in UTC."""
+        return iso_time(self.seconds) if self.live or self.file is not None else round(self.seconds, 3)
 
 
 @dataclass
@@ -121,17 +126,64 @@ class RunSummary:
         if self.people:
             rows = [
                 (name, str(seen.first), str(seen.last), str(seen.visits), str(seen.frames))
-                for name, seen in sorted(self.people.items(), key=lambda item: item[1].first.seconds)
+                for name, seen in self._people_by_time()
             ]
             blocks.append(table(("seen", "from", "to", "visits", "frames"), rows))
-        if self._timings:
-            spent_rows = [
-                (stage, f"{np.percentile(spent, 50):.2f}", f"{np.percentile(spent, 95):.2f}")
-                for stage, spent in [*self._timings.items(), ("arrival to result", self._latencies_ms)]
-                if spent
-            ]
+        stages = self._stages()
+        if stages:
+            spent_rows = [(stage, f"{p50:.2f}", f"{p95:.2f}") for stage, (p50, p95) in stages.items()]
             blocks.append(table(("stage", "p50 ms", "p95 ms"), spent_rows))
         return "\n\n".join(blocks)
+
+    def as_json(self, channels: Sequence[ChannelStatus]) -> Dict[str, Any]:
+        """The same as `text`, for programs."""
+        return {
+            "seconds": round(self.elapsed_s, 3),
+            "cpu_seconds": round(self.cpu_s, 3),
+            "frames": self.frames,
+            "faces": self.faces,
+            "unknown_visits": self.unknown_visits,
+            "people": [
+                {
+                    "name": name,
+                    "first_seen": seen.first.as_json(),
+                    "last_seen": seen.last.as_json(),
+                    "first_file": seen.first.file,
+                    "last_file": seen.last.file,
+                    "visits": seen.visits,
+                    "frames": seen.frames,
+                }
+                for name, seen in self._people_by_time()
+            ],
+            "channels": [
+                {
+                    "name": status.name,
+                    "address": status.address,
+                    "state": str(status.state),
+                    "live": status.live,
+                    "processed": self.processed[status.name],
+                    **dataclasses.asdict(status.counters),
+                    "last_error": masked(status.last_error) if status.last_error else None,
+                }
+                for status in channels
+            ],
+            "stages": {
+                stage: {"p50_ms": round(p50, 3), "p95_ms": round(p95, 3)}
+                for stage, (p50, p95) in self._stages().items()
+            },
+        }
+
+    def _people_by_time(self) -> List[Tuple[str, Presence]]:
+        return sorted(self.people.items(), key=lambda item: item[1].first.seconds)
+
+    def _stages(self) -> Dict[str, Tuple[float, float]]:
+        """Median and 95th percentile of each stage, in milliseconds."""
+        spent = {**self._timings, "arrival to result": self._latencies_ms} if self._timings else {}
+        return {
+            stage: (float(np.percentile(times, 50)), float(np.percentile(times, 95)))
+            for stage, times in spent.items()
+            if times
+        }
 
     def _channel_table(self, channels: Sequence[ChannelStatus]) -> str:
         """One row per channel. What rarely happens has a column only if it happened."""

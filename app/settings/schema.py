@@ -277,6 +277,12 @@ class OutputSettings:
     events_max_mb: Optional[float] = setting(
         None, "megabytes after which the event log is renamed and a new file begins", minimum=0.001
     )
+    summary_json: Optional[Path] = setting(
+        None,
+        "write the summary of the run to this file as JSON; {date} and {time} in the name are replaced",
+        flag="--summary-json",
+        metavar="FILE",
+    )
     window: Optional[bool] = setting(None, "show a window; by default if there is a display", flag="--window")
     landmarks: bool = setting(False, "draw the five landmarks (key L in the window)", flag="--landmarks")
     why: bool = setting(

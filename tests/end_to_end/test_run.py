@@ -179,6 +179,17 @@ def test_events_on_standard_output_are_all_that_is_there(completed, people_video
     assert "40 frames" in err
 
 
+def test_the_summary_is_also_a_json_file(completed, people_video, people_gallery, tmp_path):
+    code, _, err = completed("--video", people_video, "--gallery", people_gallery, "--summary-json", "summary.json")
+    assert code == 0, err
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["schema"], summary["frames"], summary["unknown_visits"], summary["stopped"]) == (1, 40, 1, False)
+    assert {person["name"] for person in summary["people"]} == {"Eileen Collins", "Grace Hopper"}
+    assert summary["channels"][0]["processed"] == 40 and summary["not_complete"] == []
+    code, _, err = completed("--video", people_video, "--gallery", people_gallery, "--summary-json", "no/summary.json")
+    assert code == 2 and "no/summary.json" in err and "frames" not in err, "before the run"
+
+
 @pytest.mark.slow
 def test_after_a_kill_the_same_command_continues_the_log(program, completed, people_video, people_gallery, tmp_path):
     words = ("--video", people_video, "--gallery", people_gallery, "--events", "visits-{date}.jsonl")

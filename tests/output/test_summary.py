@@ -1,6 +1,7 @@
 """The summary of a run."""
 
 import dataclasses
+import json
 
 import pytest
 from made_results import frame
@@ -87,6 +88,38 @@ def test_rare_counters_are_shown_when_they_are_not_zero():
     assert header in lines
     assert ["door", "9", "0", "0", "4", "2", "3", "stopped"] in lines
     assert "connection refused" in text and "secret" not in text
+
+
+def test_the_json_form_has_the_same_numbers():
+    door = dataclasses.replace(
+        channel("door", read=9, reconnects=3),
+        state=ChannelState.RECONNECTING,
+        live=True,
+        last_error="door (rtsp://ann:secret@10.0.0.2/cam): connection refused",
+    )
+    made = summary(
+        result(61.0, (1, "José"), (2, None)), result(63.0, (1, "José")), result(None, (1, "Ann"), source="door")
+    ).as_json([channel(read=5, dropped=3), door])
+    assert (made["frames"], made["faces"], made["unknown_visits"]) == (3, 4, 1)
+    jose, ann = made["people"]
+    assert jose == {
+        "name": "José", "first_seen": 61.0, "last_seen": 63.0, "first_file": None, "last_file": None,
+        "visits": 1, "frames": 2,
+    }  # fmt: skip
+    assert ann["first_seen"] == "2027-01-15T08:00:00.000Z"
+    tape, door = made["channels"]
+    assert (tape["read"], tape["processed"], tape["dropped"], tape["state"]) == (5, 2, 3, "ended")
+    assert (door["reconnects"], door["live"], door["state"]) == (3, True, "reconnecting")
+    assert "connection refused" in door["last_error"] and "secret" not in door["last_error"]
+    assert made["stages"]["detect"] == {"p50_ms": 65.0, "p95_ms": 66.8}
+    json.dumps(made)
+
+
+def test_the_json_form_names_pictures():
+    seen = [result(None, (1, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in range(3)]
+    (ann,) = summary(*seen).as_json([])["people"]
+    assert (ann["first_file"], ann["last_file"]) == ("album/0.jpg", "album/2.jpg")
+    assert ann["first_seen"] == "2001-09-09T01:46:40.000Z"
 
 
 def test_the_time_stops_with_the_run():
