@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Set
 
 from app.capture.capture import Channels
 from app.gallery.gallery import Gallery
@@ -19,6 +20,8 @@ from app.settings import Settings
 from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Match
 from app.vision.continuity import CutDetector, face_thumbnails
 from app.vision.quality import measure
+
+logger = logging.getLogger(__name__)
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it checks keys, the gallery and the limits again."""
@@ -81,6 +84,8 @@ class Pipeline:
             lambda: FaceTracker(settings.tracking, settings.recognition, recognizer.threshold)
         )
         self._cuts: Dict[str, CutDetector] = defaultdict(CutDetector)
+        self._slow_channels: Set[str] = set()
+        """Those that were warned about."""
 
     def run_pending(self) -> None:
         """Between two frames: one job that other threads have for the networks, such as a photo to enrol."""
@@ -108,6 +113,7 @@ class Pipeline:
                 attributes = recognizer.attributes(frame.image, faces, rows, pending.attributes)
         with timer.stage("track"):
             tracked = tracker.record(pending, [matches[row] for row in pending.rows], faces.embeddings, attributes)
+        self._warn_if_slow(frame.source, tracker)
         return FrameResult(
             frame=frame,
             faces=faces,
@@ -118,6 +124,18 @@ class Pipeline:
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.time() - frame.captured_at),
         )
+
+    def _warn_if_slow(self, channel: str, tracker: FaceTracker) -> None:
+        rate = tracker.frame_rate
+        if channel not in self._slow_channels and rate is not None and rate < tracker.min_frame_rate:
+            self._slow_channels.add(channel)
+            logger.warning(
+                "%s: %.1f frames/s are too few to follow people who walk past; %.1f are needed with these settings. "
+                "Use fewer channels or a smaller detection.input_size",
+                channel,
+                rate,
+                tracker.min_frame_rate,
+            )
 
     def _rejected(self, frame: Frame, faces: Faces, rows: Sequence[int]) -> Dict[int, Match]:
         """The faces among `rows` that are not good enough to be compared, and why."""

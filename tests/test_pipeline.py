@@ -89,6 +89,16 @@ def test_a_new_gate_needs_no_change_of_the_pipeline(recognizer, settings, pictur
     assert {track.match.reason for track in results[-1].tracks} == {Reason.TOO_BLURRED}
 
 
+def test_a_channel_with_too_few_frames_per_second_is_reported_once(recognizer, settings, caplog):
+    empty = np.full((48, 64, 3), 127, np.uint8)
+    warnings = []
+    for step_s in (0.2, 0.5):
+        caplog.clear()
+        run_with(recognizer, settings, [empty] * 60, step_s)
+        warnings.append([record.args for record in caplog.records if record.name == "app.pipeline"])
+    assert warnings == [[], [("tape", pytest.approx(2), 4.0)]]
+
+
 def test_frames_without_faces_are_fine(recognizer, settings):
     empty = np.full((240, 320, 3), 127, np.uint8)
     results, calls = run(recognizer, settings, [empty], settings.gallery.folder)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
 from app.identity.tracker import Pairs, TrackerState, advance, at_time, pair, restarted
-from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding
+from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
 
@@ -18,6 +19,12 @@ _CLEAR = 0.5
 """Clarity of a face whose embedding is reliable: it may contradict, and it is reported even if seen only once."""
 _CLEAR_SCORE = 0.9
 """Score of such a face: what is mistaken for a face has less."""
+_RATE_FRAMES = 50
+"""Frames from which the frame rate is known."""
+_MIN_FRAME_RATE = 4.0
+"""A person who walks past moves farther between two frames than faces are paired."""
+_SECONDS_IN_VIEW = 0.75
+"""Time in which such a person must be seen often enough for a track and a name."""
 _HOLDERS_LEAD = 0.05
 """Similarity by which another track must be better to take a name from the track that has it."""
 
@@ -93,10 +100,23 @@ class FaceTracker:
         """Tracks in doubt, and after how many comparisons it is still not clear who they are."""
         self._holders: Dict[str, int] = {}
         """Which track showed each name in the last frame."""
+        self._intervals: Deque[float] = deque(maxlen=_RATE_FRAMES)
         self._pictures_continue = True
         self._generation = 0
         self._pending: Optional[PendingFaces] = None
         self._moment: Optional[_Moment] = None
+
+    @property
+    def frame_rate(self) -> Optional[float]:
+        """Frames per second lately (median); None: not known yet."""
+        interval = float(np.median(self._intervals)) if len(self._intervals) == _RATE_FRAMES else 0.0
+        return 1 / interval if interval > 0 else None
+
+    @property
+    def min_frame_rate(self) -> float:
+        """Frames per second below which people who walk past are missed, with these settings."""
+        frames = max(self._tracking.min_hits, required_votes(self._recognition))
+        return max(_MIN_FRAME_RATE, frames / _SECONDS_IN_VIEW)
 
     def update(
         self,
@@ -121,6 +141,8 @@ class FaceTracker:
             tracking = replace(tracking, min_hits=1)
         self._pictures_continue = continues
         self._generation = generation
+        if continues and np.isfinite(state.time):
+            self._intervals.append(time - state.time)
         before = at_time(state, time, tracking.forget_after_s)
         pairs = pair(before, faces.boxes, tracking)
         clarities = clarity(faces)
@@ -177,15 +199,20 @@ class FaceTracker:
             for face, match in compared.items()
             if embeddings is not None and match.reason.compared and np.isfinite(embeddings[face]).all()
         }
-        self._settle_doubts(moment, compared, vectors)
+        verified = self._settle_doubts(moment, compared, vectors)
         time, rules, keys = self._state.time, self._rules(), self._keys()
         for face, match in compared.items():
             key, weight = keys[face], float(moment.clarities[face])
             if key in self._doubts:
                 continue
-            self._votes[key] = add_vote(self._votes.get(key, NO_VOTES), match, time, self._generation, rules, weight)
+            votes = self._votes.get(key, NO_VOTES)
+            has_name = votes.generation == self._generation and votes.published.name is not None
+            # A comparison that answers whether it is still the same person is no further vote against the name: many
+            # cuts or a busy background would withdraw a name that a settled track keeps.
+            if not (face in verified and has_name and match.name is None):
+                self._votes[key] = add_vote(votes, match, time, self._generation, rules, weight)
             if face in vectors:
-                self._remember(key, vectors[face], weight, moment.thumbnail(face), match)
+                self._remember(key, vectors[face], weight, moment.thumbnail(face))
         self._attributes.update(zip(keys, attributes))
         shown = self._shown()
         keys = self._keys()
@@ -204,8 +231,12 @@ class FaceTracker:
             attributes=tuple(attributes),
         )
 
-    def _settle_doubts(self, moment: _Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> None:
-        """Decides of each face in doubt whether it belongs to its track, to another one, or starts a new one."""
+    def _settle_doubts(self, moment: _Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> Set[int]:
+        """Decides of each face in doubt whether it belongs to its track, to another one, or starts a new one.
+
+        Returns the faces that belong to their tracks.
+        """
+        verified: Set[int] = set()
         before = moment.before
         track_of = dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist()))
         free = [face for face in vectors if face not in track_of]
@@ -222,14 +253,15 @@ class FaceTracker:
             if found is Verdict.UNCLEAR:
                 self._doubts[key] += 1
                 found = Verdict.OTHER if self._doubts[key] >= MAX_UNCLEAR else found
-            if found is Verdict.OTHER:
-                free.append(face)
             if found is not Verdict.UNCLEAR:
                 del self._doubts[key]
+            if found is Verdict.SAME:
+                verified.add(face)
             if found is Verdict.OTHER:
+                free.append(face)
                 del track_of[face]
         if not free:
-            return
+            return verified
         self._link(free, track_of, before, compared, vectors)
         if track_of != dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist())):
             pairs = Pairs(
@@ -239,6 +271,7 @@ class FaceTracker:
             )
             tracking = self._tracking if self._pictures_continue else replace(self._tracking, min_hits=1)
             self._state, self._rows = advance(before, moment.faces.boxes, pairs, tracking, moment.clear)
+        return verified
 
     def _link(
         self,
@@ -264,9 +297,7 @@ class FaceTracker:
                 taken.add(track)
                 self._doubts.pop(int(before.keys[track]), None)
 
-    def _remember(
-        self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray], match: Match
-    ) -> None:
+    def _remember(self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]) -> None:
         known = self._appearances.get(key)
         self._appearances[key] = (
             Appearance.first(vector, weight, thumbnail)

@@ -104,16 +104,19 @@ def pair(state: TrackerState, boxes: np.ndarray, settings: TrackingSettings) -> 
     doubtful, and so is one that has a rival, or that requires a jump.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    overlaps = _overlaps(state, boxes, settings.min_iou)
+    if not len(state) or not len(boxes):
+        return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
+    predicted = _predicted(state)
+    overlaps = _overlaps(state, predicted, boxes, settings.min_iou)
     faces, tracks = _greedy(overlaps, overlaps >= settings.min_iou)
-    doubtful = _have_rivals(overlaps, faces, tracks, settings.min_iou) | _have_jumped(state, boxes[faces], tracks)
-    free_faces = np.setdiff1d(np.arange(len(boxes)), faces)
-    free_tracks = np.setdiff1d(np.arange(len(state)), tracks)
-    if len(free_faces) and len(free_tracks):
-        nearness, near = _nearness(state.chosen(free_tracks), boxes[free_faces])
+    doubtful = _have_rivals(overlaps, faces, tracks, settings.min_iou)
+    doubtful |= _have_jumped(state, predicted, boxes[faces], tracks)
+    if len(faces) < min(len(boxes), len(state)):
+        nearness, near = _nearness(state, predicted, boxes)
+        near[faces] = False
+        near[:, tracks] = False
         more_faces, more_tracks = _greedy(nearness, near)
-        faces = np.concatenate([faces, free_faces[more_faces]])
-        tracks = np.concatenate([tracks, free_tracks[more_tracks]])
+        faces, tracks = np.concatenate([faces, more_faces]), np.concatenate([tracks, more_tracks])
         doubtful = np.concatenate([doubtful, np.ones(len(more_faces), np.bool_)])
     return Pairs(faces, tracks, doubtful)
 
@@ -176,15 +179,14 @@ def _with_ids(state: TrackerState, due: np.ndarray) -> TrackerState:
 def _predicted(state: TrackerState) -> np.ndarray:
     """The boxes of all tracks at the time of the state."""
     ahead_s = np.minimum(state.time - state.last_seen, _MAX_PREDICTION_S)[:, None]
-    predicted: np.ndarray = state.boxes + np.tile(state.velocities * ahead_s, 2)
+    moved = state.velocities * ahead_s
+    predicted: np.ndarray = state.boxes + np.concatenate([moved, moved], axis=1)
     return predicted
 
 
-def _overlaps(state: TrackerState, boxes: np.ndarray, min_iou: float) -> np.ndarray:
+def _overlaps(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray, min_iou: float) -> np.ndarray:
     """Faces x tracks: the larger of the overlaps with the last and with the predicted position."""
-    if not len(state) or not len(boxes):
-        return np.zeros((len(boxes), len(state)))
-    both = iou(boxes, np.concatenate([state.boxes, _predicted(state)]))
+    both = iou(boxes, np.concatenate([state.boxes, predicted]))
     trust = np.where(state.hits >= _KNOWN_HITS, _STALE_PLACE, 1.0)
     best: np.ndarray = np.maximum(trust * both[:, : len(state)], both[:, len(state) :])
     return np.asarray(np.where(state.hidden & (best >= min_iou), np.maximum(_HIDDEN * best, min_iou), best))
@@ -198,20 +200,20 @@ def _have_rivals(overlaps: np.ndarray, faces: np.ndarray, tracks: np.ndarray, mi
     return np.asarray((near.sum(axis=1) > 1) | (claimed.sum(axis=0) > 1))
 
 
-def _have_jumped(state: TrackerState, boxes: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+def _have_jumped(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray, tracks: np.ndarray) -> np.ndarray:
     """For each pairing: whether the face is farther from its place, or has another size, than it can have."""
     elapsed = state.time - state.last_seen[tracks]
-    seen = state.chosen(tracks)
-    misses = _distances(seen.boxes, boxes), _distances(_predicted(seen), boxes)
-    moved = np.minimum(*misses) > _JITTER + _ACCELERATION * elapsed**2
-    scaled = np.abs(np.log(_sides(boxes) / _sides(seen.boxes))) > _JITTER + _APPROACH * elapsed
+    last = state.boxes[tracks]
+    miss = np.minimum(_distances(last, boxes), _distances(predicted[tracks], boxes))
+    moved = miss > _JITTER + _ACCELERATION * elapsed**2
+    scaled = np.abs(np.log(_sides(boxes) / _sides(last))) > _JITTER + _APPROACH * elapsed
     return np.asarray(moved | scaled)
 
 
-def _nearness(state: TrackerState, boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _nearness(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Faces x tracks: how near they are (larger is nearer), and which of them a walking person could connect."""
     last = _distances(state.boxes[None], boxes[:, None])
-    ahead = _distances(_predicted(state)[None], boxes[:, None])
+    ahead = _distances(predicted[None], boxes[:, None])
     known = state.hits >= _KNOWN_HITS
     distance = np.minimum(ahead, np.where(known, last / _STALE_PLACE, last))
     # From one frame to the next only: a face that is hidden for longer comes back about where it was.

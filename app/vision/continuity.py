@@ -13,7 +13,7 @@ import numpy as np
 _PICTURE = (32, 18)
 _FACE = (8, 8)
 _SAMPLES = 160
-"""Pixels per row that a thumbnail is made from: reading all of a picture would take ten times as long."""
+"""Pixels per row that the thumbnail of a picture is made from: reading all of them takes ten times as long."""
 _CUT = 0.1
 """Distance of two frames (1 - correlation) from which there may be a cut."""
 _UNUSUAL = 4.0
@@ -35,7 +35,8 @@ class CutDetector:
 
     def is_cut(self, image: np.ndarray) -> bool:
         """Whether `image` (H x W x 3, uint8) shows another scene than the one before. The first one does not."""
-        thumbnail = _thumbnail(image, _PICTURE)
+        step = max(1, image.shape[1] // _SAMPLES)
+        thumbnail = _normalised(_shrunk(image[::step, ::step, 1], _PICTURE)[None])[0]
         last, self._last = self._last, thumbnail
         if last is None or self._reference is None:
             self._reference = thumbnail
@@ -51,22 +52,27 @@ class CutDetector:
 def face_thumbnails(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """One row per box (N x 4): 64 values of unit length. The product of two rows is their correlation, -1..1."""
     thumbnails = np.zeros((len(boxes), _FACE[0] * _FACE[1]), np.float32)
+    visible = np.zeros((len(boxes), 1), np.bool_)
     height, width = image.shape[:2]
     for row, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         left, top = int(max(x1, 0)), int(max(y1, 0))
         right, bottom = int(min(x2, width)), int(min(y2, height))
         if right > left and bottom > top:
-            thumbnails[row] = _thumbnail(image[top:bottom, left:right], _FACE)
-    return thumbnails
+            visible[row] = True
+            step = max(1, (right - left) // (4 * _FACE[0]))
+            thumbnails[row] = _shrunk(image[top:bottom:step, left:right:step, 1], _FACE)
+    return _normalised(thumbnails) * visible
 
 
-def _thumbnail(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """The green channel, tiny, with mean 0 and length 1; a constant vector for a picture without contrast."""
-    step = max(1, image.shape[1] // (_SAMPLES if size is _PICTURE else 4 * size[0]))
-    samples = np.ascontiguousarray(image[::step, ::step, 1])
-    flat = cv2.resize(samples, size, interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
-    flat -= flat.mean()
-    length = float(np.linalg.norm(flat))
-    if length < _MIN_CONTRAST * np.sqrt(flat.size):
-        return np.full(flat.size, 1 / np.sqrt(flat.size), np.float32)
-    return np.asarray(flat / length)
+def _shrunk(samples: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    # A copy without gaps: OpenCV would make one of all channels.
+    return cv2.resize(np.ascontiguousarray(samples), size, interpolation=cv2.INTER_AREA).reshape(-1)
+
+
+def _normalised(thumbnails: np.ndarray) -> np.ndarray:
+    """Each row with mean 0 and length 1; a constant row where there is no contrast."""
+    values = thumbnails.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    lengths = np.sqrt((values**2).sum(axis=1, keepdims=True))
+    flat = lengths < _MIN_CONTRAST * np.sqrt(values.shape[1])
+    return np.where(flat, 1 / np.sqrt(values.shape[1]), values / np.where(flat, 1, lengths)).astype(np.float32)

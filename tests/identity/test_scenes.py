@@ -24,6 +24,8 @@ def unit(vectors):
 BASIS = np.linalg.qr(np.random.default_rng(5).normal(size=(DIMENSION, len(CAST))))[0]
 FACES = dict(zip(CAST, BASIS.T))
 FACES["Ann's twin"] = unit(FACES["Ann"] + 0.35 * FACES["other stranger"])
+FACES["Ann in a hat"] = unit(0.6 * FACES["Ann"] + 0.8 * FACES["other stranger"])
+FACES["Ann in a large hat"] = unit(0.38 * FACES["Ann"] + 0.92 * FACES["other stranger"])
 
 
 class Stage:
@@ -250,6 +252,27 @@ def test_a_track_knows_its_votes_and_when_it_was_named():
     (track,) = stage.tracked.tracks
     assert track.votes == stage.embedded == 2
     assert track.time_to_first_name == pytest.approx(1 / 25)
+
+
+def test_the_frame_rate_that_is_needed_depends_on_the_settings():
+    stage = Stage(fps=5)
+    for _ in range(50):
+        stage.show()
+        assert stage.tracker.frame_rate is None
+    stage.show()
+    assert stage.tracker.frame_rate == pytest.approx(5)
+    assert stage.tracker.min_frame_rate == 4
+    assert Stage(min_votes=6, vote_window=6).tracker.min_frame_rate == 8
+
+
+def test_doubts_that_are_answered_with_yes_do_not_withdraw_a_name():
+    """The face resembles the track's earlier faces, though it no longer resembles the photo in the gallery."""
+    stage = Stage(reembed_after_s=60)
+    for _ in range(5):
+        stage.show(("Ann in a hat", 100, {"likeness": 0.97}))
+    for _ in range(20):
+        stage.show(("Ann in a large hat", 100, {"likeness": 0.97}), cut=True)
+        assert (stage.names, stage.ids) == (["Ann"], [1])
 
 
 cast = st.lists(
