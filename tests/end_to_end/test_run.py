@@ -7,6 +7,7 @@ import signal
 import cv2
 import numpy as np
 import pytest
+from json_schema import require_event
 from shipped import CATALOG
 from waiting import PATIENT_S, until
 
@@ -17,7 +18,10 @@ def events_of(path):
 
 
 def events_in(text):
-    return [line for line in map(json.loads, text.splitlines()) if line["event"] != "log"]
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        require_event(line)
+    return [line for line in lines if line["event"] != "log"]
 
 
 def frames_of(path):
