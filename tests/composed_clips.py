@@ -388,8 +388,6 @@ def main():
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
-    memory = dict(np.load(options.cache)) if options.cache and options.cache.is_file() else {}
-    size = len(memory)
     rng = np.random.default_rng(options.seed)
     backgrounds = [rng.integers(60, 200, (6, 8, 3), np.uint8) for _ in range(8)]
     if options.backgrounds:
@@ -400,6 +398,10 @@ def main():
     total = dict.fromkeys((*COUNTS, "tracks"), 0)
     clips = {}
     with Recognizer.from_settings(Settings()) as recognizer:
+        memory = dict(np.load(options.cache)) if options.cache and options.cache.is_file() else {}
+        if memory.get("fingerprint") != recognizer.fingerprint:
+            memory = {"fingerprint": np.array(recognizer.fingerprint)}
+        size = len(memory)
         known, strangers, people = casting(recognizer, options.faces, options.seed)
         remembering = Remembering(recognizer, memory)
         by_kind = {}

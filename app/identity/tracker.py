@@ -10,10 +10,11 @@ import numpy as np
 from app.settings import TrackingSettings
 from app.types import NO_TRACK
 
-_VELOCITY_INERTIA = 0.7
-"""Share of the old velocity that is kept when a new one is measured: the boxes of detectors jitter."""
+_VELOCITY_MEMORY_S = 0.11
+"""Time constant of the mean of the measured velocities: 0.7 of the old one is kept at 25 frames/s, 0.16 at 5. The boxes
+of detectors jitter, which matters the less the farther the face moves between two frames."""
 _EARLY_INERTIA = 0.3
-"""The same for a track that is new: its old velocity is a guess."""
+"""Share of the old velocity that a new track keeps at most, as it is a guess."""
 _MAX_PREDICTION_S = 0.5
 """Hidden people are not assumed to keep their direction for longer than this."""
 _SLOW_FRAMES = 1.5
@@ -277,7 +278,8 @@ def _with_seen(state: TrackerState, boxes: np.ndarray, tracks: np.ndarray, clear
     # Faster than anybody: the picture jumped, or another face was mistaken for this one.
     measured[np.linalg.norm(measured, axis=1) > _FASTEST * _sides(boxes)] = 0
     all_boxes, velocities, last_seen = state.boxes.copy(), state.velocities.copy(), state.last_seen.copy()
-    inertia = np.where(state.hits[tracks] >= _KNOWN_HITS, _VELOCITY_INERTIA, _EARLY_INERTIA)[:, None]
+    inertia = np.exp(-elapsed / _VELOCITY_MEMORY_S)
+    inertia = np.where(state.hits[tracks][:, None] >= _KNOWN_HITS, inertia, np.minimum(inertia, _EARLY_INERTIA))
     velocities[tracks] = inertia * velocities[tracks] + (1 - inertia) * measured
     all_boxes[tracks] = boxes
     last_seen[tracks] = state.time
