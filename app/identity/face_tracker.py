@@ -64,6 +64,9 @@ class _Moment:
     """The tracks before the faces of this frame were added, at its time."""
     pairs: Pairs
     clear: np.ndarray
+    """Faces that are reported even if they are seen only once."""
+    returned: Set[int]
+    """Faces whose track was hidden before. They keep its name until they are compared."""
 
     def thumbnail(self, face: int) -> Optional[np.ndarray]:
         return None if self.thumbnails is None else self.thumbnails[face]
@@ -147,10 +150,10 @@ class FaceTracker:
         pairs = pair(before, faces.boxes, tracking)
         clarities = clarity(faces)
         clear = (clarities >= _CLEAR) & (faces.scores >= _CLEAR_SCORE)
-        moment = _Moment(faces, clarities, continuity.thumbnails, before, pairs, clear)
+        returned: Set[int] = set()
+        moment = _Moment(faces, clarities, continuity.thumbnails, before, pairs, clear, returned)
         self._moment = moment
         self._state, self._rows = advance(before, faces.boxes, pairs, tracking, clear)
-        returned = set()
         for face, track, doubtful in zip(pairs.faces.tolist(), pairs.tracks.tolist(), pairs.doubtful.tolist()):
             if before.hidden[track]:
                 returned.add(face)
@@ -238,23 +241,24 @@ class FaceTracker:
         """
         verified: Set[int] = set()
         before = moment.before
-        track_of = dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist()))
+        paired = dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist()))
+        track_of = dict(paired)
         free = [face for face in vectors if face not in track_of]
-        for face, track in list(track_of.items()):
+        for face, track in paired.items():
             key = int(before.keys[track])
             known = self._appearances.get(key)
             if face not in vectors or known is None:
                 continue
             found = verdict(known, self._published(key), vectors[face], compared[face], self._threshold)
-            if key not in self._doubts:
+            if key not in self._doubts and face not in moment.returned:
                 if found is Verdict.OTHER and known.weight >= 1 and moment.clarities[face] >= _CLEAR:
                     self._doubts[key] = 0
                 continue
             if found is Verdict.UNCLEAR:
-                self._doubts[key] += 1
+                self._doubts[key] = self._doubts.get(key, 0) + 1
                 found = Verdict.OTHER if self._doubts[key] >= MAX_UNCLEAR else found
             if found is not Verdict.UNCLEAR:
-                del self._doubts[key]
+                self._doubts.pop(key, None)
             if found is Verdict.SAME:
                 verified.add(face)
             if found is Verdict.OTHER:
@@ -263,7 +267,7 @@ class FaceTracker:
         if not free:
             return verified
         self._link(free, track_of, before, compared, vectors)
-        if track_of != dict(zip(moment.pairs.faces.tolist(), moment.pairs.tracks.tolist())):
+        if track_of != paired:
             pairs = Pairs(
                 np.array(list(track_of), np.int64),
                 np.array(list(track_of.values()), np.int64),

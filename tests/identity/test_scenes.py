@@ -182,6 +182,19 @@ def test_a_person_hidden_by_another_comes_back_under_the_same_id(fps):
     assert stage.wrong == []
 
 
+@pytest.mark.parametrize("fps", [5, 25])
+def test_one_who_steps_out_where_another_was_hidden_does_not_get_the_name(fps):
+    stage = Stage(fps)
+    for _ in range(10):
+        stage.show(("Ann", 100))
+    stage.show()
+    stage.show()
+    for _ in range(5):
+        stage.show(("stranger", 105))
+    assert stage.wrong == []
+    assert stage.ids == [2]
+
+
 def test_one_who_leaves_does_not_lend_the_name_to_one_who_enters():
     stage = Stage()
     for n in range(60):
