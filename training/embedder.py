@@ -8,7 +8,7 @@ faces (mix-up) stretch a small set of pictures a long way. Before the first run:
 
 then, and again with --resume after any interruption:
 
-    python -m training.embedder --work DIR --teacher mobilefacenet_ms1m.onnx --pairs lfw_dev_pairs.csv --steps 4000
+    python -m training.embedder --work DIR --teacher mobilefacenet_ms1m.onnx --pairs lfw_dev_pairs.csv --steps 4800
 
 A later run can go on from shipped weights with a schedule of its own: --start-from engines/mobilefacenet.onnx.
 """
@@ -46,7 +46,7 @@ SECTIONED = (
 
 @dataclass(frozen=True)
 class EmbedderRecipe(Recipe):
-    steps: int = 4400
+    steps: int = 4800
     peak_rate: float = 5e-3
     sectioned: Tuple[Phase, ...] = SECTIONED
     batch: int = 32

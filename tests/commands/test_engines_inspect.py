@@ -20,7 +20,7 @@ def test_model_of_the_catalogue(said):
     code, out, _ = said("mobilefacenet")
     assert code == 0
     assert "embedding ? x 128 float32" in out
-    assert "1.04 million" in out and "50 Conv" in out
+    assert "1.05 million" in out and "50 Conv" in out
 
 
 def test_layers_are_listed_on_request(said):
