@@ -194,7 +194,7 @@ def _event_row(record: Record) -> Row:
 def _remark(record: Record) -> str:
     kind = record["event"]
     if kind == EventKind.SOURCE_LOST:
-        return record["error"] or ""
+        return record.get("error") or ""
     if kind == EventKind.SOURCE_BACK:
         return f"after {duration(record['lost_s'])}"
     if kind == EventKind.LEFT:

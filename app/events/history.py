@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -25,6 +26,15 @@ HEADER = "log"
 _HEADER_MARK = b'{"event": "log"'
 _LINE_MARKS = (_HEADER_MARK, b'{"schema": ')
 _BLOCK_BYTES = 1 << 16
+_TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
+_TYPES: Dict[str, Tuple[type, ...]] = {
+    **dict.fromkeys(("event", "log", "time", "channel", "reason"), _TEXT),
+    **dict.fromkeys(("name", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
+    **dict.fromkeys(("sequence", "after", "track"), (int,)),
+    **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
+    **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),
+    "open": (list,),
+}
 
 
 @dataclass
@@ -41,10 +51,10 @@ class History:
     def add(self, record: Record) -> None:
         kind = record.get("event")
         if kind == HEADER:
-            self.log, self.sequence = str(record["log"]), int(record["after"])
+            self.log, self.sequence = record["log"], record["after"]
             self.visits = {(visit["channel"], visit["track"]): visit for visit in record["open"]}
             return
-        self.sequence = max(self.sequence, int(record["sequence"]))
+        self.sequence = max(self.sequence, record["sequence"])
         if "track" not in record:
             return
         visit = (record["channel"], record["track"])
@@ -68,7 +78,7 @@ class History:
         """A LEFT for every open visit of a run that was killed, at the time and place of its last event."""
         left = []
         for number, visit in enumerate(self.visits.values(), self.sequence + 1):
-            last_seen = visit["time"] if visit.get("position") is None else visit["position"]
+            last_seen = visit["time"] if visit["position"] is None else visit["position"]
             first_seen = visit.get("first_seen", last_seen)
             kept = {name: value for name, value in visit.items() if name != "previous_name"}
             changed = {"schema": SCHEMA, "sequence": number, "event": "left", "reason": str(LeftReason.RESTART)}
@@ -87,10 +97,35 @@ def records(lines: Iterable[bytes]) -> Iterator[Record]:
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and "event" in record:
+        if _is_sound(record):
             yield record
+
+
+def _is_sound(record: Any) -> bool:
+    """Whether the fields that this program reads are there, with the right types. New fields are ignored."""
+    if not isinstance(record, dict):
+        return False
+    kind = record.get("event")
+    if kind == HEADER:
+        needed = ["time", "log", "after", "open"]
+    else:
+        needed = ["event", "time", "sequence", "channel"]
+        needed += ["name", "position", "reason"] if "track" in record else []
+        needed += ["duration_s"] if kind == EventKind.LEFT else ["lost_s"] if kind == EventKind.SOURCE_BACK else []
+    if not all(name in record for name in needed):
+        return False
+    if not all(isinstance(record[name], types) for name, types in _TYPES.items() if name in record):
+        return False
+    if not all(math.isfinite(value) for value in record.values() if isinstance(value, float)):
+        return False
+    try:
+        parse_time(record["time"])
+        _between(record.get("first_seen", 0), record.get("last_seen", 0))
+    except (ValueError, TypeError):
+        return False
+    return kind != HEADER or all(_is_sound(visit) and "track" in visit for visit in record["open"])
 
 
 def require_log(file: BinaryIO, path: Path) -> None:
@@ -121,12 +156,12 @@ def read_history(path: Path) -> History:
         start = _find_last(file, b"\n" + _HEADER_MARK, file.seek(0, 2)) + 1
         file.seek(start)
         history = History()
-        for record in records(file):
-            try:
-                parse_time(record["time"])
+        for line in file:
+            found = list(records([line]))
+            for record in found:
                 history.add(record)
-            except (AttributeError, KeyError, TypeError, ValueError):
-                logger.warning("%s: ignored a line that is not an event: %.200r", path, record)
+            if not found:
+                logger.warning("%s: ignored a line that is not an event: %.200r", path, line)
     return history
 
 

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 SYNC_AFTER_S = {"event": 0.0, "second": 1.0, "never": None}
 """Values of `output.events_sync`: how long a line may be only in the memory of the operating system."""
 
+HEADER_EVERY = 10_000
+"""Lines after which the header is repeated, so that a restart need not read the events of a whole year."""
+
 
 class EventLog:
     """A sink. Opens the file at once, so that one that cannot be written is refused before the run begins.
@@ -62,6 +65,7 @@ class EventLog:
         self._lines: Deque[_Line] = deque()
         """Not written yet. Of the first, `_taken` bytes may be: a full disk may take half a line."""
         self._taken = 0
+        self._since_header = 0
         self.path = self._path_now()
         self.name = f"events {self.path}"
         if not self.path.parent.exists():
@@ -168,9 +172,12 @@ class EventLog:
         """A header comes first, and a line that the file before took half of comes again."""
         if self._lines and self._lines[0].record["event"] == HEADER:
             self._lines.popleft()
+        self._add_header()
+        self._taken = 0
+
+    def _add_header(self) -> None:
         header = self._history.header(self._clock())
         self._lines.appendleft(_Line(header, encoded(header)))
-        self._taken = 0
 
     def _write_lines(self) -> None:
         while self._lines:
@@ -187,6 +194,9 @@ class EventLog:
                 self._lines.popleft()
                 self._taken = 0
                 self._history.add(record)
+                self._since_header = 0 if record["event"] == HEADER else self._since_header + 1
+                if self._since_header == HEADER_EVERY:
+                    self._add_header()
 
     def _is_too_large(self, more: int) -> bool:
         if self._max_bytes is None or self._size + more <= self._max_bytes:

@@ -22,7 +22,7 @@ class LogReader:
     """Yields the records of event logs, and counts what is missing or damaged."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Files of one log are read in the order of their beginning, whatever the order of the paths."""
+        """Files of one log are read in the order of their beginning."""
         self.damaged = 0
         """Lines that cannot be read."""
         self.missing = 0

@@ -46,7 +46,7 @@ class EventStream:
         ]
 
     def handle_status(self, status: ChannelStatus, now: float) -> List[Event]:
-        """A live source that was lost is one event; everybody in its channel leaves. `now`: seconds since the epoch."""
+        """A lost live source is one event, and all faces of its channel leave. `now`: seconds since the epoch."""
         is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
         if is_lost and status.name not in self._lost:
             self._lost[status.name] = now
@@ -58,7 +58,7 @@ class EventStream:
         return []
 
     def close(self) -> List[Event]:
-        """The run has ended: everybody who was still there leaves."""
+        """The run has ended: all faces leave."""
         return [event for channel in list(self._present) for event in self._leave(channel, LeftReason.RUN_ENDED)]
 
     def _back(self, channel: str, now: float) -> List[Event]:

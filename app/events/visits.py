@@ -11,7 +11,7 @@ from app.events.history import HEADER, Record
 from app.text import parse_time
 
 NAME_CHANGED = "name_changed"
-"""`Visit.ended`, when the track got another name: the face is there, but it was or became somebody else."""
+"""`Visit.ended`, when the track got another name: the face is there, but it was or became another person's."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def visits(records: Iterable[Record]) -> Iterator[Visit]:
         if record["event"] == EventKind.LEFT:
             present.pop(track, None)
             yield _continued(visit, record, ended=record["reason"])
-        elif record["event"] == EventKind.IDENTIFIED and record["previous_name"] is not None:
+        elif record["event"] == EventKind.IDENTIFIED and record.get("previous_name") is not None:
             yield replace(visit, last_seen=_now(record), ended=NAME_CHANGED)
             present[track] = replace(_begun(record), first_seen=_now(record), time=record["time"])
         else:

@@ -7,13 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_results import ANN, STRANGER, frame, result, track
 
 from app import __version__
 from app.errors import OutputError
 from app.events.event import SCHEMA
+from app.events.history import read_history, records
 from app.events.log import EventLog
 from app.events.stream import EventStream
+from app.events.visits import visits
 from app.types import Match, Reason
 
 NOON = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
@@ -239,6 +243,84 @@ def test_a_log_that_cannot_be_written_is_refused_before_the_run(tmp_path):
     for path in (tmp_path / "file" / "e.jsonl", tmp_path / "folder"):
         with pytest.raises(OutputError, match=path.name):
             EventLog(path)
+
+
+def test_a_restart_reads_no_more_than_what_follows_the_last_header(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.events.log.HEADER_EVERY", 5)
+    path = tmp_path / "e.jsonl"
+    run = Writer(path)
+    run.enter()
+    for _ in range(4):
+        run.visit()
+    run.kill()
+    assert [line["event"] == "log" for line in lines_of(path)].count(True) == 4
+    assert lines_of(path)[6]["after"] == 5
+    content = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(
+        content[0] + b"".join(b"#" * len(line[:-1]) + b"\n" for line in content[1:6]) + b"".join(content[6:])
+    )
+    Writer(path).visit()
+    assert numbers_of(path) == list(range(6, 19))
+
+
+def numbers_of(path):
+    """Of a file with damaged lines."""
+    return [line["sequence"] for line in records(path.read_bytes().splitlines()) if line["event"] != "log"]
+
+
+# Whatever the file holds.
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats()
+    | st.sampled_from(["log", "left", "enter", "2026-11-29"]),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+FIELDS = ["event", "schema", "sequence", "time", "track", "channel", "open", "log", "after", "position", "first_seen"]
+
+
+@given(st.data())
+def test_no_line_that_was_changed_by_others_stops_a_run(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("log") / "e.jsonl"
+    run = Writer(path)
+    run.visit()
+    run.enter(STRANGER)
+    run.kill()
+    lines = lines_of(path)
+    line = data.draw(st.sampled_from([*lines[1:], lines[0]]))
+    line.update(data.draw(st.dictionaries(st.sampled_from([*line, *FIELDS]), VALUES, max_size=3)))
+    for field in data.draw(st.sets(st.sampled_from(list(line)), max_size=3)):
+        del line[field]
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.write(data.draw(st.sampled_from(["", "null\n", "[]\n", "[" * 5000 + "\n", "\0\n"])))
+    try:
+        run = Writer(path)
+    except OutputError:
+        assert not path.read_bytes().startswith((b'{"event": "log"', b'{"schema"'))
+        return
+    run.visit()
+    run.kill()
+    sound = list(records(path.read_bytes().splitlines()))
+    assert read_history(path) == run.log._history
+    list(visits(sound))
+    new = [record["sequence"] for record in sound[-3:]]
+    assert new == [new[0], new[0] + 1, new[0] + 2]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([ANN, STRANGER])), max_size=3), max_size=8))
+def test_reading_a_log_gives_the_state_that_its_writer_had(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("log") / "e.jsonl"
+    run = Writer(path)
+    for number, step in enumerate(steps):
+        there = [track(at, match) for at, match in dict(step).items()]
+        run.write(run.stream.handle(result(frame(number), tracks=there)))
+        assert read_history(path) == run.log._history
+        assert len(run.log._history.visits) == len(there)
+    run.kill()
 
 
 # Rotation.

@@ -17,7 +17,8 @@ def header(after, second, log="a"):
 
 
 def event(number):
-    return {"schema": 3, "sequence": number, "event": "source_lost", "time": "2026-11-29T18:04:00.000Z"}
+    time = "2026-11-29T18:04:00.000Z"
+    return {"schema": 3, "sequence": number, "event": "source_lost", "channel": "door", "time": time}
 
 
 def write(path, *lines, mode="ab"):
