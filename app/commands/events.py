@@ -9,12 +9,14 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional
 
 from app.commands.arguments import expected
+from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
-from app.events.history import HEADER, Record
+from app.events.history import HEADER, Record, log_files
+from app.events.pipe import is_pipe
 from app.events.reading import LogReader
 from app.events.visits import Day, Visit, days, visits
 from app.text import counted, duration, parse_time, source_time, table
@@ -37,7 +39,14 @@ UNKNOWN = "unknown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="event log; - is standard input")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help="event log; - is standard input (default: all files of the log in the settings, output.events)",
+    )
+    add_settings_options(parser, sections=())
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--visits", action="store_true", help="show visits: who, from when to when, how long")
     views.add_argument("--daily", action="store_true", help="show a summary of each day and person")
@@ -59,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError("--kind selects events; it has no meaning for visits")
     if arguments.follow and arguments.daily:
         raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
-    reader = LogReader(arguments.files)
+    reader = LogReader(arguments.files or _files_of_settings(arguments))
     chosen = Filter(arguments)
     lines = reader.follow() if arguments.follow else reader.read()
     try:
@@ -79,6 +88,16 @@ def execute(arguments: argparse.Namespace) -> int:
         if number:
             sys.stderr.write(f"warning: {counted(number, what)}\n")
     return ExitCode.INCOMPLETE if reader.damaged or reader.missing else ExitCode.DONE
+
+
+def _files_of_settings(arguments: argparse.Namespace) -> List[Path]:
+    log = effective_settings(arguments).settings.output.events
+    if log is None or is_pipe(log):
+        raise SettingsError("name an event log, or set output.events in config.local.yaml")
+    files = log_files(log)
+    if not files:
+        raise SettingsError(f"{log} (output.events) does not exist yet")
+    return files
 
 
 class Filter:

@@ -9,7 +9,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
 from app import __version__
 from app.errors import OutputError
@@ -165,19 +165,15 @@ def read_history(path: Path) -> History:
     return history
 
 
-def earlier_file(template: Path, current: Path) -> Optional[Path]:
-    """The newest other file of the same log: of an earlier day, or rotated by this program or by logrotate."""
+def log_files(template: Path) -> List[Path]:
+    """The files of a log that are not empty, also rotated and compressed ones; the newest is last."""
     stem, suffix = (
         re.escape(part).replace(r"\{date\}", r"\d{4}-\d\d-\d\d").replace(r"\{time\}", r"\d\d-\d\d-\d\d")
         for part in (template.stem, template.suffix)
     )
-    rotated = re.compile(rf"{stem}(-\d{{8}}T\d{{6}}Z(-\d+)?)?{suffix}(\.\d+|-\d{{8}}(-\d+)?)?")
-    found = [
-        path
-        for path in template.parent.glob("*")
-        if rotated.fullmatch(path.name) and path != current and path.is_file() and path.stat().st_size
-    ]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    rotated = re.compile(rf"{stem}(-\d{{8}}T\d{{6}}Z(-\d+)?)?{suffix}(\.\d+|-\d{{8}}(-\d+)?)?(\.gz)?")
+    found = [path for path in template.parent.glob("*") if rotated.fullmatch(path.name) and path.is_file()]
+    return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime_ns)
 
 
 def _between(first: Any, last: Any) -> float:

@@ -17,8 +17,8 @@ from app.events.history import (
     HEADER,
     History,
     Record,
-    earlier_file,
     encoded,
+    log_files,
     read_history,
     repair,
     require_log,
@@ -67,7 +67,7 @@ class EventLog:
         self._taken = 0
         self._since_header = 0
         self.path = self._path_now()
-        self.name = f"events {self.path}"
+        self.name = "event log"
         if not self.path.parent.exists():
             make_folder(self.path.parent)
             logger.info("created folder %s", self.path.parent)
@@ -128,9 +128,10 @@ class EventLog:
         if self._file.seek(0, io.SEEK_END):
             repair(self._file, self.path)
             return read_history(self.path)
-        earlier = earlier_file(self._template, self.path)
-        if earlier is None:
+        files = [path for path in log_files(self._template) if path != self.path and path.suffix != ".gz"]
+        if not files:
             return History()
+        earlier = files[-1]
         with _open_locked(earlier) as file:
             require_log(file, earlier)
             repair(file, earlier)
@@ -148,7 +149,7 @@ class EventLog:
         except FileNotFoundError:
             same = False
         if not same:
-            logger.info("%s: continues in %s", self.name, path)
+            logger.info("%s: the event log continues in %s", self.path, path)
             self._continue_in(path)
         elif os.fstat(self._file.fileno()).st_size < self._size:
             logger.warning("%s: was truncated by another program; it continues there", self.path)
@@ -235,4 +236,4 @@ def _open_locked(path: Path) -> io.FileIO:
     except IsADirectoryError:
         raise OutputError(f"{path} is a folder; expected a file") from None
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """python -m app events."""
 
 import csv
+import gzip
 import io
 import json
 import time
@@ -158,13 +159,30 @@ def test_a_name_cannot_command_the_terminal(answered, tmp_path):
         ["LOG", "--visits", "--daily"],
         ["LOG", "--since", "soon"],
         ["LOG", "--kind", "leave"],
-        [],
+        ["--config", "LOG"],
     ],
     ids=str,
 )
 def test_mistakes_have_exit_code_2(answered, log, words):
     code, out, err = answered("events", *(str(log) if word == "LOG" else word for word in words))
     assert (code, out) == (2, "") and err
+
+
+def test_without_a_file_the_log_of_the_settings_is_read(answered, log, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("output:\n  events: log/visits-{date}.jsonl\n", encoding="utf-8")
+    code, _, err = answered("events", "--config", config)
+    assert code == 2 and "visits-{date}.jsonl" in err
+    (tmp_path / "log").mkdir()
+    content = log.read_bytes()
+    (tmp_path / "log" / "visits-2027-01-15.jsonl").write_bytes(content)
+    (tmp_path / "log" / "visits-2027-01-14.jsonl.1.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "log" / "visits-door.jsonl").write_text("another file", encoding="utf-8")
+    code, out, _ = answered("events", "--config", config, "--format", "json", "--kind", "source_lost")
+    assert (code, len(records(out))) == (0, 2)
+    config.write_text("run:\n  max_frames: 1\n", encoding="utf-8")
+    code, _, err = answered("events", "--config", config)
+    assert code == 2 and "output.events" in err
 
 
 def test_following_ends_with_ctrl_c(answered, log, monkeypatch):

@@ -254,6 +254,7 @@ def test_one_sink_that_fails_does_not_keep_events_from_another():
     publisher = EventPublisher([bad, good], flush_s=0.01)
     for handed in visit():
         publisher.handle(handed)
+    until(lambda: len(good.events) == 3)
     publisher.close()
     assert [event.kind.value for event in good.events] == ["enter", "identified", "left"]
     assert len(publisher.lost) == 1 and "broker" in publisher.lost[0]
