@@ -240,6 +240,6 @@ def _window(settings: OutputSettings) -> Optional[Window]:
     if available:
         return Window(Annotator(settings.landmarks, settings.why), settings.snapshots)
     if settings.window:
-        raise OutputError(f"the window that --window asks for cannot be opened: {reason}")
+        raise OutputError(f"no window can be opened (output.window, --window): {reason}")
     logger.info("no window: %s", reason)
     return None

@@ -100,7 +100,10 @@ def claim_file(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; expected a file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} already exists; pass --overwrite to replace it, or choose another name")
+        raise OutputError(
+            f"{path} already exists; choose another name, in which {{date}} and {{time}} are replaced, or pass "
+            "--overwrite to replace it, which also starts the event log again"
+        )
     is_new = not path.exists()
     try:
         if not path.parent.exists():

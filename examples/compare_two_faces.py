@@ -7,6 +7,9 @@ import sys
 
 from app import Recognizer, read_picture
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+
 
 def embedding(recognizer, path):
     image = read_picture(path)

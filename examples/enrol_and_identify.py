@@ -7,7 +7,7 @@ import sys
 
 from app import Gallery, Recognizer, read_picture
 
-folder, name, photo, picture = sys.argv[1:]
+folder, name, photo, picture = sys.argv[1:] if len(sys.argv) == 5 else sys.exit(__doc__)
 with Recognizer.from_settings() as recognizer, Gallery.open(folder, recognizer, create=True) as gallery:
     result = gallery.add(name, photo)  # Added or Refused
     print(f"{photo}: {type(result).__name__.lower()} ({result.reason})")

@@ -11,6 +11,9 @@ import numpy as np
 
 from app import Recognizer, read_picture
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+
 
 def batched_detect_with_landmarks(recognizer, images, max_resolution=1080):
     """Per image: boxes with scores (N x 5: x1, y1, x2, y2, score) and landmarks (N x 5 x 2)."""

@@ -7,6 +7,9 @@ import sys
 
 from app import Recognizer, read_picture
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 POINTS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
 
 image = read_picture(sys.argv[1])
@@ -17,4 +20,4 @@ for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
     print("face at", box.round().astype(int).tolist(), f"score {score:.2f}")
     for name, (x, y) in zip(POINTS, landmarks):
         print(f"  {name}: {x:.0f}, {y:.0f}")
-print(f"{len(faces)} faces")
+print(f"faces: {len(faces)}")

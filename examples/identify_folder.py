@@ -7,7 +7,7 @@ import sys
 
 from app import Gallery, Recognizer, open_source
 
-gallery_folder, pictures = sys.argv[1:]
+gallery_folder, pictures = sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)
 with Recognizer.from_settings() as recognizer, Gallery.open(gallery_folder, recognizer) as gallery:
     people = gallery.index
     with open_source(f"images:{pictures}") as frames:

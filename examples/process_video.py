@@ -25,7 +25,7 @@ class ConsoleSink:
         print("EVENTS end")
 
 
-folder, video = sys.argv[1:]
+folder, video = sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)
 events, sink = EventStream(), ConsoleSink()
 with Recognizer.from_settings() as recognizer, Gallery.open(folder, recognizer) as gallery:
     pipeline = Pipeline(recognizer, gallery)

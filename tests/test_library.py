@@ -85,7 +85,7 @@ def run_example(name, *words):
 
 def test_faces_in_picture(pictures):
     out = run_example("faces_in_picture.py", pictures[0] / "collins.png")
-    assert "1 faces" in out and out.count("nose") == 1
+    assert "faces: 1" in out and out.count("nose") == 1
 
 
 def test_faces_in_many_pictures(pictures):
@@ -124,6 +124,16 @@ def test_process_video(pictures, people_video):
     out = run_example("process_video.py", pictures[1], people_video)
     assert "EVENT enter" in out and "Grace Hopper" in out and "frame 39" in out
     assert out.rstrip().endswith("EVENTS end")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_without_arguments_prints_how_to_run_it(path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=False, env=environment, timeout=PATIENT_S
+    )
+    assert done.returncode == 1 and f"python examples/{path.name}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_every_example_is_short_and_tested():

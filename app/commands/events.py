@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--visits", action="store_true", help="show visits: who, from when to when, how long")
     views.add_argument("--daily", action="store_true", help="show a summary of each day and person")
     parser.add_argument("--person", metavar="NAME", action="append", help="only this person (can be repeated)")
-    parser.add_argument("--unknown", action="store_true", help="only unknown people, or these too with --person")
+    parser.add_argument(
+        "--unknown", action="store_true", help="only unknown people; with --person, unknown people as well"
+    )
     parser.add_argument("--channel", metavar="NAME", action="append", help="only this channel (can be repeated)")
     parser.add_argument("--since", metavar="TIME", type=_moment, help="not before this local time")
     parser.add_argument("--until", metavar="TIME", type=_moment, help="before this local time")
@@ -60,12 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("table", "csv", "json"), default="table", help="json is one object per line"
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="wait for more, until Ctrl-C")
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for new events, until Ctrl-C")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.kind and (arguments.visits or arguments.daily):
-        raise SettingsError("--kind selects events; it has no meaning for visits")
+        raise SettingsError("--kind selects events; it cannot be combined with --visits or --daily")
     if arguments.follow and arguments.daily:
         raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
     reader = LogReader(arguments.files or _files_of_settings(arguments))
@@ -84,9 +86,10 @@ def execute(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not arguments.follow:
             raise
-    for number, what in ((reader.damaged, "damaged line"), (reader.missing, "missing event")):
-        if number:
-            sys.stderr.write(f"warning: {counted(number, what)}\n")
+    if reader.damaged:
+        sys.stderr.write(f"warning: {counted(reader.damaged, 'damaged line')} skipped\n")
+    if reader.missing:
+        sys.stderr.write(f"warning: {counted(reader.missing, 'event')} missing: the numbers in `sequence` have gaps\n")
     return ExitCode.INCOMPLETE if reader.damaged or reader.missing else ExitCode.DONE
 
 

@@ -115,7 +115,7 @@ def _add_option(group: Any, info: SettingInfo) -> None:
             dest=info.key,
             action="store_false",
             default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS if info.default is False else f"the opposite of {flag}",
+            help=argparse.SUPPRESS if info.default is False else f"do not {info.help.split(';')[0]}",
         )
         return
 

@@ -92,7 +92,7 @@ def _begin(path: Path) -> str:
         for line in file:
             for record in records([line]):
                 return str(record["time"])
-            raise AppError(f"{path} is not an event log: its first line is {line[:60]!r}")
+            raise AppError(f"{path} is not an event log: its first line is not an event")
     return ""
 
 

@@ -167,7 +167,7 @@ class SinkQueue:
             is_bug = not isinstance(error, SinkGoneError)
             shown = repr(error) if is_bug else str(error)
             logger.error(
-                "%s failed and gets no more events: %s", self.sink.name, shown, exc_info=error if is_bug else None
+                "%s: no more events are written: %s", self.sink.name, shown, exc_info=error if is_bug else None
             )
         try:
             self.sink.close()

@@ -250,7 +250,7 @@ class Gallery:
             if people is None:
                 return
             before = self.people
-            # The index first, so that people who are seen in `people` are already recognized.
+            # The index first, so that people who are seen in `people` are already recognised.
             self.index = people.index()
             self.people = people
             self._report(before, people)

@@ -69,7 +69,7 @@ def inspected_text(path: Path, with_layers: bool) -> str:
     lines = [str(path)]
     described = _onnx_lines(info) if isinstance(info, OnnxInfo) else engine_lines(info)
     lines += [f"  {heading:<12}{text}" for heading, text in described]
-    if with_layers:
+    if with_layers and not info.missing:
         lines += ["", _layers(info)]
     return "\n".join(lines)
 
@@ -143,12 +143,9 @@ def engine_lines(info: EngineInfo) -> Iterator[Tuple[str, str]]:
 
 def _layers(info: FileInfo) -> str:
     if isinstance(info, OnnxInfo):
-        if info.missing:
-            return info.missing
         nodes = [(str(at), node.operator, node.name, ", ".join(node.outputs)) for at, node in enumerate(info.layers)]
         return table(("", "operator", "name", "outputs"), nodes)
-    if info.plan is None:
-        return info.missing
+    assert info.plan is not None, "otherwise `missing` says why"
     rows = [
         (str(at), layer.kind or "-", layer.precision or "-", layer.name) for at, layer in enumerate(info.plan.layers)
     ]

@@ -23,6 +23,9 @@ class FaceEmbedder(FaceNetwork):
         """Unit vectors (N x dimensions) of aligned faces (N x height x width x 3, uint8, BGR), in one batch."""
         if not len(crops):
             return np.empty((0, self.dimensions), np.float32)
+        width, height = self.crop_size
+        if crops.shape[1:] != (height, width, 3):
+            raise ValueError(f"crops of shape {crops.shape}: expected N x {height} x {width} x 3")
         vectors = self.answers(crops)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -138,7 +138,7 @@ def test_missing_and_damaged_lines_give_a_warning_and_exit_code_1(answered, log)
     log.write_bytes(b"".join(lines))
     code, _, err = answered("events", log)
     assert code == 1
-    assert "1 damaged line" in err and "2 missing events" in err
+    assert "1 damaged line" in err and "2 events missing" in err
 
 
 def test_a_name_cannot_command_the_terminal(answered, tmp_path):

@@ -48,6 +48,11 @@ def test_no_faces_give_no_embeddings(networks):
     assert networks[1].embed(np.empty((0, 112, 112, 3), np.uint8)).shape == (0, networks[1].dimensions)
 
 
+def test_crops_of_another_size_are_an_error(networks):
+    with pytest.raises(ValueError, match="112"):
+        networks[1].embed(np.zeros((2, 96, 112, 3), np.uint8))
+
+
 def test_a_detector_is_not_an_embedder():
     with pytest.raises(ModelError, match=r"found input .* conf "):
         FaceEmbedder(OnnxEngine(CATALOG.parent / "retinaface_mnet025.onnx"), RGB, (112, 112), 128)

@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
         recording: Optional[Path] = arguments.video
         if recording is None:
             portraits = load_portraits()
-            recording = Path(folder) / f"generated: 1280 x 720, {arguments.faces} faces.mp4"
+            recording = Path(folder) / "generated.mp4"
             write_crowd_video(recording, portraits, arguments.faces, arguments.frames + 20)
             gallery = dataclasses.replace(settings.gallery, folder=Path(folder) / "gallery")
             write_enrolment_photos(gallery.folder, portraits)

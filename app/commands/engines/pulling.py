@@ -17,9 +17,9 @@ from app.text import program
 
 DESCRIPTION = """Downloads models whose weights are public. With --list it only lists them."""
 
-EXAMPLES = """Licence and source are printed before the download starts. Models for non-commercial use only need
---accept-licence. Every file is checked against the SHA-256 in the catalogue. An interrupted download continues where it
-stopped if you repeat the command.
+EXAMPLES = """Licence and source are printed before the download starts. Models that are restricted to non-commercial
+use require --accept-licence. Every file is checked against the SHA-256 in the catalogue. An interrupted download
+continues where it stopped if you repeat the command.
 
 examples:
   python -m app engines pull retinaface_mv2 sface_2021dec

@@ -69,7 +69,7 @@ def _facts(entry: ModelEntry, catalog: Catalog, settings: Settings) -> Iterator[
         yield "file", f"not installed; if you have it: {program()} engines import FILE --like {entry.name}"
         return
     yield "file", f"{entry.file}, {size_text(entry)}: {state_text(entry)}"
-    yield "SHA-256", f"{entry.sha256} expected"
+    yield "SHA-256", f"{entry.sha256}{' (the file matches)' if entry.file_state() is FileState.VALID else ''}"
     yield from _network_facts(entry, settings)
     yield from labelled("engines", [str(path) for path in engines_built_from(entry, catalog)] or ["none"])
 

@@ -219,9 +219,9 @@ def _checked_name(
     namesake = catalog.entries.get(name[len("my_") :]) if name not in (options.name, stem) else None
     if namesake is not None:
         owner = "a built-in model" if namesake.built_in else "another file in the catalogue"
-        on_message(f"{namesake.name} is the name of {owner}; installed as {name}")
+        on_message(f"{namesake.name} is the name of {owner}; it will be installed as {name}")
     elif name not in (options.name, stem):
-        on_message(f"names consist of letters, digits, _ and -; installed as {name}")
+        on_message(f"names consist of letters, digits, _ and -; it will be installed as {name}")
     check_name(name, catalog, options.replace, brought)
     return name
 
@@ -234,7 +234,7 @@ def _name_of_its_own(
     is_that_network = draft.known is not None and draft.known.name == name
     if options.name or is_that_network or name not in catalog.without_file:
         return name
-    on_message(f"{name} is the name of another network in the catalogue; installed as my_{name}")
+    on_message(f"{name} is the name of another network in the catalogue; it will be installed as my_{name}")
     check_name(f"my_{name}", catalog, options.replace)
     return f"my_{name}"
 
