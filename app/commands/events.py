@@ -15,10 +15,10 @@ from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
-from app.events.history import HEADER, Record, log_files
+from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
-from app.events.visits import Day, Visit, days, visits
+from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
 from app.text import counted, duration, parse_time, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   python -m app events visits-*.jsonl --visits --person Ann --since 2026-11-01
   python -m app events visits-*.jsonl --daily --since yesterday
   python -m app events visits.jsonl --format csv > visits.csv
+  python -m app events visits-*.jsonl --sqlite visits.db
   python -m app events visits.jsonl -f --kind identified
 
 since and until take 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 90m, 2h, 3d (ago)"""
@@ -50,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--visits", action="store_true", help="show visits: who, from when to when, how long")
     views.add_argument("--daily", action="store_true", help="show a summary of each day and person")
+    views.add_argument(
+        "--sqlite", metavar="DB", type=Path, help="write all events and visits to this SQLite database, replacing it"
+    )
     parser.add_argument("--person", metavar="NAME", action="append", help="only this person (can be repeated)")
     parser.add_argument(
         "--unknown", action="store_true", help="only unknown people; with --person, unknown people as well"
@@ -70,17 +74,25 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError("--kind selects events; it cannot be combined with --visits or --daily")
     if arguments.follow and arguments.daily:
         raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
+    if arguments.sqlite and (arguments.follow or _filters(arguments)):
+        raise SettingsError("--sqlite writes all events; select with SQL")
     reader = LogReader(arguments.files or _files_of_settings(arguments))
     chosen = Filter(arguments)
     lines = reader.follow() if arguments.follow else reader.read()
     try:
-        if arguments.daily:
+        if arguments.sqlite:
+            # Some builds of Python have no SQLite.
+            from app.events.sqlite import write_index
+
+            events, found = write_index(arguments.sqlite, lines)
+            _write(f"{arguments.sqlite}: {counted(events, 'event')}, {counted(found, 'visit')}")
+        elif arguments.daily:
             _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines)))], arguments)
         elif arguments.visits:
-            found: Iterable[Visit] = filter(chosen.visit, visits(lines))
+            shown: Iterable[Visit] = filter(chosen.visit, visits(lines))
             if not arguments.follow:
-                found = sorted(found, key=lambda visit: (visit.time, visit.sequence))
-            _print((_visit_row(visit) for visit in found), arguments)
+                shown = sorted(shown, key=lambda visit: (visit.time, visit.sequence))
+            _print((_visit_row(visit) for visit in shown), arguments)
         else:
             _print((_event_row(record) for record in filter(chosen.event, lines)), arguments)
     except KeyboardInterrupt:
@@ -91,6 +103,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if reader.missing:
         sys.stderr.write(f"warning: {counted(reader.missing, 'event')} missing: the numbers in `sequence` have gaps\n")
     return ExitCode.INCOMPLETE if reader.damaged or reader.missing else ExitCode.DONE
+
+
+def _filters(arguments: argparse.Namespace) -> bool:
+    names = ("person", "unknown", "channel", "since", "until", "kind")
+    return any(getattr(arguments, name) for name in names)
 
 
 def _files_of_settings(arguments: argparse.Namespace) -> List[Path]:
@@ -186,18 +203,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-# fmt: off
-EVENT_COLUMNS = (
-    "sequence", "event", "channel", "time", "frame", "position", "file", "track", "name", "similarity", "nearest",
-    "photo", "runner_up", "runner_up_similarity", "reason", "previous_name", "first_seen", "last_seen", "duration_s",
-    "error", "lost_s",
-)
-VISIT_COLUMNS = (
-    "sequence", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
-    "duration_s", "ended",
-)
 DAY_COLUMNS = ("day", "name", "visits", "first", "last", "total_s")
-# fmt: on
 
 
 def _event_row(record: Record) -> Row:

@@ -21,6 +21,15 @@ logger = logging.getLogger(__name__)
 Record = Dict[str, Any]
 """A line of the log, as in `docs/events.md`."""
 
+# fmt: off
+EVENT_COLUMNS = (
+    "sequence", "event", "channel", "time", "frame", "position", "file", "track", "name", "similarity", "nearest",
+    "photo", "runner_up", "runner_up_similarity", "reason", "previous_name", "first_seen", "last_seen", "duration_s",
+    "error", "lost_s",
+)
+"""The fields of events in tables: all but boxes and attributes."""
+# fmt: on
+
 HEADER = "log"
 """The kind of the line with which every run, and every file, begins."""
 _HEADER_MARK = b'{"event": "log"'

@@ -10,6 +10,13 @@ from app.events.event import EventKind
 from app.events.history import HEADER, Record
 from app.text import parse_time
 
+# fmt: off
+VISIT_COLUMNS = (
+    "sequence", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
+    "duration_s", "ended",
+)
+# fmt: on
+
 NAME_CHANGED = "name_changed"
 """`Visit.ended`, when the track got another name: the face is there, but it was or became another person's."""
 

@@ -1,9 +1,11 @@
 """python -m app events."""
 
+import contextlib
 import csv
 import gzip
 import io
 import json
+import sqlite3
 import time
 
 import pytest
@@ -156,6 +158,7 @@ def test_a_name_cannot_command_the_terminal(answered, tmp_path):
         ["missing.jsonl"],
         ["LOG", "--visits", "--kind", "left"],
         ["LOG", "--daily", "-f"],
+        ["LOG", "--sqlite", "x.db", "--person", "Ann"],
         ["LOG", "--visits", "--daily"],
         ["LOG", "--since", "soon"],
         ["LOG", "--kind", "leave"],
@@ -166,6 +169,37 @@ def test_a_name_cannot_command_the_terminal(answered, tmp_path):
 def test_mistakes_have_exit_code_2(answered, log, words):
     code, out, err = answered("events", *(str(log) if word == "LOG" else word for word in words))
     assert (code, out) == (2, "") and err
+
+
+def test_an_index_for_sql_is_made_and_replaced(answered, log, tmp_path):
+    index = tmp_path / "visits.db"
+    for _ in range(2):
+        code, out, _ = answered("events", log, "--sqlite", index)
+        assert code == 0 and "9 events" in out and "3 visits" in out
+    with contextlib.closing(sqlite3.connect(str(index))) as database:
+        assert database.execute("SELECT sequence FROM events").fetchall() == [(number,) for number in range(1, 10)]
+        (content,) = database.execute("SELECT json FROM events WHERE event = 'left' AND name = 'Ann'").fetchone()
+        assert json.loads(content)["box"] == [10, 21, 30, 40]
+        total = "SELECT name, sum(duration_s) FROM visits GROUP BY name ORDER BY name"
+        assert database.execute(total).fetchall() == [(None, 1.0), ("Ann", 3.0), ("Eve", 0.0)]
+    assert {path.name for path in tmp_path.iterdir()} >= {"visits.db", "visits.jsonl"}
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_an_index_does_not_replace_another_file(answered, log):
+    before = log.read_bytes()
+    code, _, err = answered("events", log, "--sqlite", log)
+    assert code == 2 and log.name in err
+    assert log.read_bytes() == before
+    assert answered("events", log, "--sqlite", log.parent / "no" / "visits.db")[0] == 2
+
+
+def test_a_name_that_is_not_text_is_no_problem_for_the_index(answered, tmp_path):
+    sink = EventLog(tmp_path / "e.jsonl")
+    for event in EventStream().handle(result(tracks=[track(1, Match("\udce9", Reason.MATCHED, 0.7))])):
+        sink.write(event)
+    sink.close()
+    assert answered("events", tmp_path / "e.jsonl", "--sqlite", tmp_path / "e.db")[0] == 0
 
 
 def test_without_a_file_the_log_of_the_settings_is_read(answered, log, tmp_path):
