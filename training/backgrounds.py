@@ -101,6 +101,75 @@ def texture(rng: np.random.Generator, side: int) -> np.ndarray:
     return TEXTURES[int(rng.integers(len(TEXTURES)))](rng, side)
 
 
+def weave(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Cloth and knitwear: threads over and under one another, bent into folds."""
+    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
+    fold = cv2.resize(rng.normal(0, 1, (5, 5)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    period = np.exp(rng.uniform(np.log(5), np.log(40)))
+    across = np.sin((columns + fold * rng.uniform(2, 25)) * 2 * np.pi / period)
+    along = np.sin((rows + fold * rng.uniform(2, 25)) * 2 * np.pi / (period * rng.uniform(0.6, 1.6)))
+    over = across * along > 0
+    share = np.where(over, np.abs(across), np.abs(along)) * (0.75 + 0.2 * fold)
+    first, second = rng.uniform(0, 255, 3), rng.uniform(0, 255, 3)
+    mixed = np.where(over[..., None], first, second) * np.clip(share, 0, 1.2)[..., None]
+    return np.clip(mixed + rng.normal(0, 5, mixed.shape), 0, 255).astype(np.uint8)
+
+
+def lights(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Lamps and their blurred discs in the dark."""
+    image = rng.uniform(0, 40, 3) + np.zeros((side, side, 3), np.float32)
+    for _ in range(int(rng.integers(5, 60))):
+        layer = np.zeros((side, side), np.float32)
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        cv2.circle(layer, centre, max(int(np.exp(rng.uniform(np.log(2), np.log(side / 6)))), 1), 1.0, -1, cv2.LINE_AA)
+        layer = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.6, side / 30))
+        image += layer[..., None] * rng.uniform(0.1, 1) * rng.uniform(0, 255, 3)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def balls(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Fruit and balls in a heap: shaded spheres with a highlight."""
+    image = clouds(rng, side).astype(np.float32)
+    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
+    light = rng.normal(0, 0.6, 2)
+    tint = rng.uniform(20, 255, 3)
+    radius = np.exp(rng.uniform(np.log(8), np.log(side / 5)))
+    for _ in range(int(rng.integers(4, 50))):
+        x, y = rng.uniform(0, side, 2)
+        size = radius * rng.uniform(0.7, 1.3)
+        across, down = (columns - x) / size, (rows - y) / size
+        squared = across**2 + down**2
+        height = np.sqrt(np.clip(1 - squared, 0, 1))
+        shade = np.clip(0.35 + 0.65 * (height + across * light[0] + down * light[1]), 0.05, 1)
+        gloss = np.exp(-((across - light[0]) ** 2 + (down - light[1]) ** 2) / 0.05) * 120
+        sphere = shade[..., None] * tint * rng.uniform(0.7, 1.2, 3) + gloss[..., None]
+        image = np.where((squared < 1)[..., None], sphere, image)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+REFINEMENT_TEXTURES: Sequence[Callable[[np.random.Generator, int], np.ndarray]] = (weave, lights)
+"""Trained on only by training/refinement.py; `balls` are only measured with."""
+
+
+def windows_without_faces(
+    picture: np.ndarray, boxes: np.ndarray, rng: np.random.Generator, count: int, tries: int = 60
+) -> List[np.ndarray]:
+    """Square windows that keep clear of all `boxes`: clothes, hands, banners, streets."""
+    height, width = picture.shape[:2]
+    grown = (boxes[:, 2:] - boxes[:, :2]) * 0.8 + 4
+    low, high = boxes[:, :2] - grown, boxes[:, 2:] + grown
+    found: List[np.ndarray] = []
+    for _ in range(tries):
+        side = int(np.exp(rng.uniform(np.log(80), np.log(min(height, width) * 0.7))))
+        left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+        meets = (low < (left + side, top + side)).all(axis=1) & (high > (left, top)).all(axis=1)
+        if not meets.any():
+            found.append(picture[top : top + side, left : left + side])
+        if len(found) == count:
+            break
+    return found
+
+
 def random_crop(picture: np.ndarray, rng: np.random.Generator, side: int) -> np.ndarray:
     """A square window of the picture at some scale, perhaps turned and mirrored; beyond the edge it is reflected."""
     height, width = picture.shape[:2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Generic, List, NamedTuple, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, List, NamedTuple, Optional, Tuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,15 +71,20 @@ class StudentTraining(Generic[Lesson]):
         self,
         recipe: Recipe,
         student: nn.Module,
-        teacher: nn.Module,
+        teacher: Optional[nn.Module],
         draw: Callable[[int], Tuple[Tensor, Lesson]],
         grade: Callable[[Views, Lesson], Tuple[Tensor, Dict[str, float]]],
         device: torch.device,
     ) -> None:
-        """`draw` gives the batch of a step, always the same one; `grade` the loss, and its parts for the log."""
+        """`draw` gives the batch of a step, always the same one; `grade` the loss, and its parts for the log.
+
+        Without a teacher the labels alone teach: the views then have no goal.
+        """
         self.recipe, self.device = recipe, device
         self._batches, self._grade = DrawnAhead(draw), grade
-        self._teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher = teacher
+        if teacher is not None:
+            self._teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.student, recipe.average_decay)
         self.optimiser = Soap(self.student.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
@@ -90,6 +95,8 @@ class StudentTraining(Generic[Lesson]):
         """Takes shipped ONNX weights as the starting point of a new schedule."""
         images = [self._batches.take(number)[0] for number in range(self.recipe.unfold_batches)]
         load_onnx_weights(self.student, weights, torch.cat(images))
+        # Frozen from the first step on, normalisation keeps the statistics that it was unfolded with.
+        self._settled = self.recipe.settle_step == 0
         self.average = WeightAverage(self.student, self.recipe.average_decay)
 
     def resume(self, path: Path) -> None:
@@ -130,7 +137,10 @@ class StudentTraining(Generic[Lesson]):
         images = images.to(self.device)
         joined = phase_at(self.recipe.phases, self.step)[0].joined
         with torch.autocast(self.device.type, torch.bfloat16):
-            with torch.no_grad():
-                goal, goal_maps = self._teacher.stages(images)
+            goal: Any = None
+            goal_maps: List[Tensor] = []
+            if self._teacher is not None:
+                with torch.no_grad():
+                    goal, goal_maps = self._teacher.stages(images)
             answer, maps = self.student.stages(images, goal_maps if joined else (), joined)
         return Views(answer, maps, goal, goal_maps)

@@ -23,7 +23,9 @@ Measure = Callable[[], Dict[str, float]]
 Chosen = TypeVar("Chosen", bound=Recipe)
 
 
-def run_parser(name: str, description: str, recipe: Type[Recipe], measure_every: int) -> argparse.ArgumentParser:
+def run_parser(
+    name: str, description: str, recipe: Type[Recipe], measure_every: int, has_teacher: bool = True
+) -> argparse.ArgumentParser:
     """The options that every run has; their defaults are those of the recipe."""
     parser = argparse.ArgumentParser(
         prog=f"python -m training.{name}",
@@ -34,7 +36,8 @@ def run_parser(name: str, description: str, recipe: Type[Recipe], measure_every:
     add = parser.add_argument
     add("--work", type=Path, required=True, help="folder with what was prepared; the run's own folder goes below it")
     add("--run", default=name, help="name of the run: its folder below --work")
-    add("--teacher", type=Path, required=True, help="the network to imitate")
+    if has_teacher:
+        add("--teacher", type=Path, required=True, help="the network to imitate")
     add("--steps", type=int, default=recipe.steps, help="length of the schedule, the sectioned part included")
     add("--rate", type=float, default=recipe.peak_rate, help="peak learning rate of the joined network")
     add("--hints", type=float, default=recipe.hint_weight, help="weight of the feature-map loss")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -36,9 +36,14 @@ class PictureShelf:
             source: np.array([i for i in range(len(table)) if table.main_face(i) is not None])
             for source, table in self._tables.items()
         }
+        self.people: List[Tuple[np.ndarray, LabelledFaces]] = []
+        self.empty: List[np.ndarray] = []
+        self._take_scenes(work)
+
+    def _take_scenes(self, work: Path) -> None:
+        """Fills `people` and `empty`."""
         scenes, enlarged = load_table(work, "scenes"), load_table(work, DOUBLED_SCENES)
         index = {str(path): number for number, path in enumerate(scenes.paths)}
-        self.people: List[Tuple[np.ndarray, LabelledFaces]] = []
         for path in training_people(index):
             picture = self._read(path)
             self.people.append((picture, scenes.faces(index[path])))
@@ -145,7 +150,8 @@ def empty_scene(shelf: PictureShelf, rng: np.random.Generator, side: int, streng
     return Canvas(empty_view(shelf.empty, rng, side))
 
 
-SCENE_KINDS = ((scattered_faces, 0.28), (rows_of_faces, 0.12), (real_scene, 0.38), (empty_scene, 0.22))
+SceneKinds = Sequence[Tuple[Callable[[PictureShelf, np.random.Generator, int, float], Canvas], float]]
+SCENE_KINDS: SceneKinds = ((scattered_faces, 0.28), (rows_of_faces, 0.12), (real_scene, 0.38), (empty_scene, 0.22))
 
 
 def vary_scene(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -162,10 +168,10 @@ def vary_scene(image: np.ndarray, rng: np.random.Generator, strength: float) -> 
 
 
 def draw_scene(
-    shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float
+    shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float, kinds: SceneKinds = SCENE_KINDS
 ) -> Tuple[np.ndarray, SceneFaces]:
     """A square BGR scene and its faces."""
-    makers, shares = zip(*SCENE_KINDS)
+    makers, shares = zip(*kinds)
     canvas = makers[int(rng.choice(len(makers), p=shares))](shelf, rng, side, strength)
     if rng.random() < 0.4 * strength:
         cover_partly(canvas, shelf, rng)
@@ -173,9 +179,14 @@ def draw_scene(
 
 
 def draw_batch(
-    shelf: PictureShelf, seed: Sequence[int], count: int, side: int, strength: float = 1.0
+    shelf: PictureShelf,
+    seed: Sequence[int],
+    count: int,
+    side: int,
+    strength: float = 1.0,
+    kinds: SceneKinds = SCENE_KINDS,
 ) -> Tuple[np.ndarray, List[SceneFaces]]:
     """`count` scenes as N×side×side×3 BGR, with the faces of each; with less `strength` they are plainer."""
     rng = np.random.default_rng(list(seed))
-    scenes = [draw_scene(shelf, rng, side, strength) for _ in range(count)]
+    scenes = [draw_scene(shelf, rng, side, strength, kinds) for _ in range(count)]
     return np.stack([image for image, _ in scenes]), [faces for _, faces in scenes]

@@ -77,6 +77,7 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Tuple[Path, Path]:
     scenes = {"0058_people": True, "0003_empty": False, "0060_people_held_out": True, "0002_empty_held_out": False}
     write_source(data, work, "scenes", scenes, 200)
     write_source(data, work, "scenes_doubled", scenes, 400)
+    write_source(data, work, "crowds", {"one": True, "3_Riot_Riot_3_393": True}, 200)
     return data, work
 
 
