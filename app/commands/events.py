@@ -238,7 +238,7 @@ def _visit_row(visit: Visit) -> Row:
     shown = {
         "from": _shown_moment(visit.first_seen, visit.file),
         "to": _shown_moment(visit.last_seen, visit.file) if visit.ended else "",
-        "duration": duration(visit.duration_s),
+        "duration": duration(visit.duration_s) if visit.ended else "",
         "channel": visit.channel,
         "person": _shown_name(visit.name),
         "ended": visit.ended or "",

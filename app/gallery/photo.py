@@ -87,7 +87,7 @@ def examine_photo(
         message = f"{len(certain)} faces; the clearest near the middle is used"
         if attempt is UNCHANGED:
             left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / size
-            message += f" ({left:.0%} from the left, {top:.0%} from the top)"
+            message += f" ({left * 100:.0f} % from the left, {top * 100:.0f} % from the top)"
     return PhotoFinding(
         reason=rejection or (Reason.MAIN_FACE_USED if len(certain) > 1 else Reason.USED),
         embedding=recognizer.embed_crops(crop)[0] if rejection is None else None,
@@ -103,7 +103,7 @@ def explain(rejection: Reason, quality: FaceQuality, limits: QualityLimits) -> s
     """What a gate measured, and the setting that it compared it with."""
     if rejection is Reason.LOW_SCORE:
         return (
-            f"no clear face: the best score is {quality.score[0]:.2f}, the minimum {limits.min_score:.2f} "
+            f"no clear face: the best score is {quality.score[0]:.2f}, the minimum is {limits.min_score:.2f} "
             "(quality.photo_min_score)"
         )
     if rejection is Reason.TOO_SMALL:

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sqlite3
 import time
 
@@ -120,6 +121,12 @@ def test_visits_have_a_duration(answered, log):
     assert [row[4:] for row in rows(out)] == [["3", "s", "front", "Ann", "gone"]]
     _, out, _ = answered("events", log, "--visits", "--format", "csv", "--unknown")
     assert [row["nearest"] for row in csv.DictReader(io.StringIO(out))] == ["Eve"]
+
+
+def test_a_visit_that_has_not_ended_is_shown_without_a_duration(answered, log):
+    _, out, _ = answered("events", log, "--visits", "--person", "Eve")
+    assert len(rows(out)) == 1
+    assert not re.search(r"\d+ s", out)
 
 
 def test_a_day_is_summarised_by_person(answered, log):
