@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from app.credentials import masked
 from app.events.event import Event, EventKind, FaceEvent, LeftReason, SourceEvent
@@ -23,6 +23,8 @@ class EventStream:
 
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost."""
+        self._interrupted: Dict[str, Tuple[Set[int], float]] = {}
+        """By channel: the tracks that left when it was last lost, and when it was back. One may be continued."""
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
@@ -50,6 +52,7 @@ class EventStream:
         is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
         if is_lost and status.name not in self._lost:
             self._lost[status.name] = now
+            self._interrupted[status.name] = (set(self._present.get(status.name, ())), now)
             error = masked(status.last_error) if status.last_error else None
             lost = SourceEvent(self._next(), EventKind.SOURCE_LOST, status.name, now, error=error)
             return [lost, *self._leave(status.name, LeftReason.SOURCE_LOST)]
@@ -63,6 +66,7 @@ class EventStream:
 
     def _back(self, channel: str, now: float) -> List[Event]:
         lost_s = max(0.0, now - self._lost.pop(channel))
+        self._interrupted[channel] = (self._interrupted[channel][0], now)
         return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=lost_s)]
 
     def _leave(self, channel: str, reason: LeftReason) -> List[Event]:
@@ -77,6 +81,8 @@ class EventStream:
 
     def _event(self, channel: str, change: Change, moment: _Moment) -> FaceEvent:
         track = change.track
+        interrupted, back_at = self._interrupted.get(channel, (set(), 0.0))
+        continued = track.id in interrupted and track.first_seen < back_at <= track.last_seen
         x1, y1, x2, y2 = (round(float(side)) for side in track.box)
         return FaceEvent(
             sequence=self._next(),
@@ -89,7 +95,7 @@ class EventStream:
             track=track.id,
             match=track.match,
             box=(x1, y1, x2, y2),
-            first_seen=track.first_seen,
+            first_seen=back_at if continued else track.first_seen,
             attributes=track.attributes,
             previous_name=change.previous_name,
             left_reason=change.left_reason,

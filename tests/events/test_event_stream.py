@@ -146,6 +146,19 @@ def test_a_frame_proves_that_the_source_is_back_unless_it_had_waited():
     assert stream.handle_status(RUNNING, 110.1) == []
 
 
+def test_a_track_that_is_continued_after_the_loss_is_a_visit_of_its_own():
+    """Its time until the loss was reported already."""
+    stream = EventStream()
+    stream.handle(seen(frame(1, captured_at=100.0), track(1, ANN, first_seen=90.0, last_seen=100.0)))
+    _, left = stream.handle_status(LOST, 105.0)
+    assert (left.first_seen, left.last_seen) == (90.0, 100.0)
+    back, enter, _ = stream.handle(seen(frame(2, captured_at=108.0), track(1, ANN, first_seen=90.0, last_seen=108.0)))
+    assert (back.lost_s, enter.first_seen) == (3.0, 108.0)
+    stream.handle(seen(frame(3, captured_at=112.0), track(1, ANN, first_seen=90.0, last_seen=112.0)))
+    (left,) = stream.close()
+    assert (left.first_seen, left.last_seen) == (108.0, 112.0)
+
+
 def test_a_camera_that_is_off_at_the_start_is_lost_and_a_recording_never_is():
     stream = EventStream()
     assert facts(stream.handle_status(status(ChannelState.FAILED), 1.0)) == [(1, "source_lost", 1.0)]
