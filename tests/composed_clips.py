@@ -333,8 +333,19 @@ class GalleryOf:
         self.index = index
 
 
+def visible(truths):
+    """Without the heads whose middle is hidden by a nearer one, which was drawn later."""
+    return [
+        truth
+        for at, truth in enumerate(truths)
+        if not any(
+            truth.name and np.hypot(near.x - truth.x, near.y - truth.y) < 0.4 * near.size for near in truths[at + 1 :]
+        )
+    ]
+
+
 def truth_of(box, truths):
-    """The head that a detection belongs to: the nearest one of those drawn last, as it may hide others."""
+    """The head that a detection belongs to: the nearest one."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     near = [truth for truth in truths if np.hypot(truth.x - x, truth.y - y) < 0.5 * truth.size]
     return min(near, key=lambda truth: np.hypot(truth.x - x, truth.y - y), default=None)
@@ -349,6 +360,7 @@ def measure(scenes, fps, name, recognizer, people, verbose):
     recognizer.embedded, seen = 0, {}
     for index, scene in enumerate(scenes):
         image, truths = render(scene)
+        truths = visible(truths)
         recognizer.key = f"{name} {index}"
         result = pipeline.process(Frame(image, "clip", index, 0.0, index / fps))
         counts["frames"] += 1

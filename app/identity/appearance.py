@@ -18,6 +18,9 @@ _CERTAIN = 0.2
 """An embedding this far above the threshold is the same person, even if the gallery names another one."""
 _MIN_CORRELATION = 0.75
 """Of two thumbnails. Of faces of one person in consecutive frames, 99 % are above it; of two people, most are below."""
+_MIN_CORRELATION_AFTER_GAP = 0.85
+"""The same after a gap, in which people can take each other's place unseen."""
+_GAP_S = 0.25
 _MEMORY = 10.0
 """Maximum weight of earlier embeddings in the mean, so that it follows a face that turns or approaches."""
 
@@ -62,9 +65,15 @@ class Appearance:
         """The cosine with the mean or the latest embedding, whichever is larger."""
         return float(max(self.mean @ embedding, self.latest @ embedding))
 
-    def resembles(self, thumbnail: Optional[np.ndarray]) -> bool:
-        """Whether a face looks as it did at the latest comparison; without thumbnails it does."""
-        return thumbnail is None or self.thumbnail is None or float(self.thumbnail @ thumbnail) >= _MIN_CORRELATION
+    def resembles(self, thumbnail: Optional[np.ndarray], elapsed_s: float = 0.0) -> bool:
+        """Whether a face looks as it did at the latest comparison; without thumbnails it does.
+
+        `elapsed_s` is the time since the face was seen, in an earlier frame.
+        """
+        if thumbnail is None or self.thumbnail is None:
+            return True
+        required = _MIN_CORRELATION if elapsed_s < _GAP_S else _MIN_CORRELATION_AFTER_GAP
+        return float(self.thumbnail @ thumbnail) >= required
 
 
 def verdict(known: Appearance, published: Match, embedding: np.ndarray, match: Match, threshold: float) -> Verdict:

@@ -159,7 +159,10 @@ class FaceTracker:
                 returned.add(face)
             key = int(before.keys[track])
             known = self._appearances.get(key)
-            if known is not None and (continuity.cut or doubtful or not known.resembles(moment.thumbnail(face))):
+            if known is None:
+                continue
+            elapsed = time - float(before.last_seen[track])
+            if continuity.cut or doubtful or not known.resembles(moment.thumbnail(face), elapsed):
                 self._doubts.setdefault(key, 0)
         rules, keys = self._rules(), self._keys()
         self._pending = PendingFaces(
