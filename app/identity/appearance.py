@@ -16,8 +16,8 @@ _CONTRADICTION = 0.15
 """An embedding contradicts if its similarity is this far below the threshold."""
 _CERTAIN = 0.2
 """An embedding this far above the threshold is the same person, even if the gallery names another one."""
-_MIN_CORRELATION = 0.75
-"""Of two thumbnails. Of faces of one person in consecutive frames, 99 % are above it; of two people, most are below."""
+_MIN_CORRELATION = 0.8
+"""Of two thumbnails. Of one person in two frames after another nearly all are above it, of two people few."""
 _MIN_CORRELATION_AFTER_GAP = 0.85
 """The same after a gap, in which people can take each other's place unseen."""
 _GAP_S = 0.25

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 _PICTURE = (32, 18)
-_FACE = (8, 8)
+_FACE = (12, 12)
 _SAMPLES = 160
 """Pixels per row that the thumbnail of a picture is made from: reading all of them takes ten times as long."""
 _CUT = 0.1
@@ -50,7 +50,7 @@ class CutDetector:
 
 
 def face_thumbnails(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """One row per box (N x 4): 64 values of unit length. The product of two rows is their correlation, -1..1."""
+    """One row per box (N x 4): 144 values of unit length. The product of two rows is their correlation, -1..1."""
     thumbnails = np.zeros((len(boxes), _FACE[0] * _FACE[1]), np.float32)
     visible = np.zeros((len(boxes), 1), np.bool_)
     height, width = image.shape[:2]
