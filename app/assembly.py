@@ -191,7 +191,7 @@ def open_outputs(
         sinks.append(EventPipe(events))
     elif events is not None:
         max_bytes = None if settings.events_max_mb is None else round(settings.events_max_mb * 1e6)
-        log = EventLog(events, overwrite=settings.overwrite, sync=settings.events_sync, max_bytes=max_bytes)
+        log = EventLog(events, sync=settings.events_sync, max_bytes=max_bytes)
         sinks.append(log)
         sequence = log.sequence
     publisher = EventPublisher(sinks, after=sequence) if sinks else None

@@ -115,7 +115,8 @@ def python() -> str:
 def from_here(path: Path) -> Path:
     """Relative to the current folder if it is below it, for short messages; otherwise, or without one, as it is."""
     try:
-        return path.relative_to(Path.cwd())
+        here = Path.cwd()
+        return path if here == Path(here.anchor) else path.relative_to(here)
     except (ValueError, FileNotFoundError):
         return path
 

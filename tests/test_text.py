@@ -51,7 +51,7 @@ def test_a_command_to_copy_names_the_python_that_runs(python, tmp_path, monkeypa
     assert program() == "'my programs/.venv/bin/python' -m app"
     monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "executable", "/elsewhere/python3")
-    assert program() == "elsewhere/python3 -m app"
+    assert program() == "/elsewhere/python3 -m app"
 
 
 def test_packages_are_installed_into_the_python_that_runs(python, tmp_path, monkeypatch):

@@ -30,6 +30,9 @@ Now with your own camera:
   {program} --camera 0          or: --rtsp rtsp://user:password@address/path"""
 
 
+EVENTS = Path("demo.events.jsonl")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_options(parser, sections=("models",))
 
@@ -47,6 +50,8 @@ def execute(arguments: argparse.Namespace) -> int:
     # A missing model is reported before the video is made.
     check_all(*ModelLoader(settings).checks())
     folder = settings.gallery.folder.parent
+    # The log of a run is appended to; the demo's shows this run alone.
+    EVENTS.unlink(missing_ok=True)
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)
     print("making the video ...", flush=True)
@@ -77,7 +82,7 @@ def _demo_settings(settings: Settings) -> Settings:
         output=dataclasses.replace(
             settings.output,
             save=Path("demo.mp4"),
-            events=Path("demo.events.jsonl"),
+            events=EVENTS,
             overwrite=True,
             window=False,
         ),

@@ -51,7 +51,7 @@ class History:
     """The state of a log after its last line. A header contains all of it, so the lines before need not be read."""
 
     log: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Names the log in all its files, until it is started again with --overwrite."""
+    """Names the log in all its files."""
     sequence: int = 0
     """Of the last event."""
     visits: Dict[Tuple[str, int], Record] = field(default_factory=dict)
@@ -142,7 +142,7 @@ def require_log(file: BinaryIO, path: Path) -> None:
     file.seek(0)
     start = file.read(max(map(len, _LINE_MARKS)))
     if not any(start.startswith(mark) or mark.startswith(start) for mark in _LINE_MARKS):
-        raise OutputError(f"{path} is not an event log; choose another name, or pass --overwrite to replace it")
+        raise OutputError(f"{path} is not an event log; choose another name")
 
 
 def repair(file: BinaryIO, path: Path) -> None:

@@ -48,7 +48,6 @@ class EventLog:
         self,
         template: Path,
         *,
-        overwrite: bool = False,
         sync: str = "second",
         max_bytes: Optional[int] = None,
         clock: Callable[[], float] = time.time,
@@ -73,9 +72,7 @@ class EventLog:
             logger.info("created folder %s", self.path.parent)
         self._file = _open_locked(self.path)
         try:
-            self._history = History() if overwrite else self._earlier_runs()
-            if overwrite:
-                self._file.truncate(0)
+            self._history = self._earlier_runs()
         except BaseException:
             self._file.close()
             raise

@@ -261,7 +261,7 @@ class OutputSettings:
         flag="--save",
         metavar="OUT.mp4",
     )
-    overwrite: bool = setting(False, "replace videos that exist, and start the event log again", flag="--overwrite")
+    overwrite: bool = setting(False, "replace videos that exist", flag="--overwrite")
     events: Optional[Path] = setting(
         None,
         "append events (who came, who left) to this log, as JSON Lines; {date} in the name changes at midnight; "

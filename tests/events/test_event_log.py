@@ -113,16 +113,6 @@ def test_the_next_run_appends_and_continues_the_numbers(tmp_path):
     assert len({header["log"] for header in headers}) == 1
 
 
-def test_overwrite_starts_the_log_again(tmp_path):
-    path = tmp_path / "e.jsonl"
-    Writer(path).visit()
-    before = lines_of(path)[0]["log"]
-    run = Writer(path, overwrite=True)
-    run.enter(STRANGER)
-    assert numbers(path) == [1]
-    assert lines_of(path)[0]["log"] != before
-
-
 def test_visits_of_a_run_that_was_killed_are_closed_by_the_next_one(tmp_path, caplog):
     path = tmp_path / "e.jsonl"
     run = Writer(path)
@@ -206,7 +196,7 @@ def test_a_log_of_an_older_version_is_continued(tmp_path):
 def test_a_file_that_is_no_event_log_is_refused_and_stays_as_it_is(tmp_path):
     path = tmp_path / "letter.txt"
     path.write_text("Dear Ann", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"letter\.txt.*--overwrite"):
+    with pytest.raises(OutputError, match=r"letter\.txt.*another name"):
         EventLog(path)
     assert path.read_text(encoding="utf-8") == "Dear Ann"
 
@@ -229,9 +219,8 @@ def test_two_runs_never_write_the_same_log(tmp_path):
     path = tmp_path / "e.jsonl"
     run = Writer(path)
     run.visit()
-    for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"e\.jsonl.*another run"):
-            EventLog(path, overwrite=overwrite)
+    with pytest.raises(OutputError, match=r"e\.jsonl.*another run"):
+        EventLog(path)
     assert numbers(path) == [1, 2, 3]
     run.end()
     Writer(path).end()
