@@ -41,8 +41,9 @@ def detection_loss(
     count = max(int(is_face.sum()), 1)
     score_part = classification_loss(scores, kinds)
     box_part = functional.smooth_l1_loss(box_outputs[is_face], boxes[is_face], reduction="sum", beta=BEND) / count
+    known = is_face & ~landmarks.isnan().any(dim=-1)  # boxes that people drew have landmarks only where a face matches
     landmark_part = (
-        functional.smooth_l1_loss(landmark_outputs[is_face], landmarks[is_face], reduction="sum", beta=BEND) / count
+        functional.smooth_l1_loss(landmark_outputs[known], landmarks[known], reduction="sum", beta=BEND) / count
     )
     total = score_part + BOX_WEIGHT * box_part + landmark_part
     parts = {"score": score_part.item(), "box": box_part.item(), "landmarks": landmark_part.item()}

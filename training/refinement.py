@@ -1,4 +1,4 @@
-"""Refines the built-in detector on agreed labels and on crowds with human boxes, without a teacher network.
+"""Refines the built-in detector on agreed labels and on crowds with human boxes.
 
 Labels come from training.agreement: faces that several detectors agree on, and the boxes that people drew. Anchors are
 assigned by ATSS, and scores learn to say how good their box is. Begins with shipped weights:
@@ -7,6 +7,8 @@ assigned by ATSS, and scores learn to say how good their box is. Begins with shi
         --crowd-labels crowds.txt
     python -m training.refinement --data DIR --work WORK --start-from engines/retinaface_mnet025.onnx --resume
 
+With --teacher retinaface.pth the run keeps the targets and losses of training/detector.py instead, and imitates the
+teacher's feature maps on the same scenes: faster at first, but never much better than the teacher.
 Pictures that training/scene_list.py holds out and faces_lfw_dev are never trained on.
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -31,15 +33,16 @@ from training.backgrounds import (
     skimage_pictures,
     windows_without_faces,
 )
-from training.composition import Canvas, placing_transform, rectangle_outline
+from training.composition import Canvas, SceneFaces, placing_transform, rectangle_outline
 from training.detector import DetectorRecipe
+from training.detector import grade as grade_as_teacher
 from training.imitation import StudentTraining, Views
 from training.labels import doubled, load_table
-from training.matching import Targets
-from training.networks.retinaface import RetinaFace
+from training.matching import Targets, match_batch
+from training.networks.retinaface import RetinaFace, load_public_teacher
 from training.phases import Phase
 from training.quality_loss import quality_loss
-from training.run import begin, carry_out, chosen_recipe, run_parser
+from training.run import begin, carry_out, chosen_recipe, read_teacher, run_parser
 from training.scene_list import training_crowds, training_empty, training_people
 from training.scenes import (
     PictureShelf,
@@ -120,13 +123,18 @@ class RefinementRecipe(DetectorRecipe):
     average_decay: float = 0.995
 
 
-def draw_step(shelf: PictureShelf, recipe: RefinementRecipe, step: int) -> Tuple[Tensor, Targets]:
+def draw_step(
+    shelf: PictureShelf,
+    recipe: RefinementRecipe,
+    assign_targets: Callable[[Sequence[SceneFaces], int], Targets],
+    step: int,
+) -> Tuple[Tensor, Targets]:
     """Network input and targets of one step; the same for the same seed and step."""
     side, count = recipe.layout(step)
     strength = 0.4 if recipe.is_plain(step) else 1.0
     images, faces = draw_batch(shelf, (recipe.seed, step), count, side, strength, REFINEMENT_KINDS)
     pixels = torch.from_numpy(images.astype(np.float32) - MEAN_BGR).permute(0, 3, 1, 2)
-    return pixels, assign_batch(faces, side)
+    return pixels, assign_targets(faces, side)
 
 
 def grade(views: Views, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
@@ -140,18 +148,22 @@ def grade(views: Views, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
 
 
 def refinement_training(
-    recipe: RefinementRecipe, shelf: PictureShelf, device: torch.device
+    recipe: RefinementRecipe, shelf: PictureShelf, teacher: Optional[RetinaFace], device: torch.device
 ) -> StudentTraining[Targets]:
-    return StudentTraining(recipe, RetinaFace(), None, partial(draw_step, shelf, recipe), grade, device)
+    draw = partial(draw_step, shelf, recipe, assign_batch if teacher is None else match_batch)
+    graded = grade if teacher is None else partial(grade_as_teacher, recipe)
+    return StudentTraining(recipe, RetinaFace(), teacher, draw, graded, device)
 
 
 def main() -> None:
     parser = run_parser("refinement", __doc__, RefinementRecipe, measure_every=0, has_teacher=False)
     parser.add_argument("--data", type=Path, required=True, help="folder with the pictures")
+    parser.add_argument("--teacher", type=Path, help="PyTorch checkpoint of a RetinaFace to imitate as well")
     arguments = begin(parser)
     recipe = chosen_recipe(RefinementRecipe, arguments)
     shelf = RefinementShelf(arguments.data, arguments.work)
-    carry_out(arguments, refinement_training(recipe, shelf, arguments.device), None)
+    teacher = load_public_teacher(read_teacher(arguments)) if arguments.teacher else None
+    carry_out(arguments, refinement_training(recipe, shelf, teacher, arguments.device), None)
 
 
 if __name__ == "__main__":

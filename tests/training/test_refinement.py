@@ -101,7 +101,10 @@ def test_held_out_crowds_are_not_trained_on(tiny_set: Tuple[Path, Path]) -> None
     assert len(RefinementShelf(*tiny_set).people) == 4  # one scene and one crowd, each at two sizes
 
 
-def test_refinement_begins_with_shipped_weights_and_can_be_resumed(tiny_set: Tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_teacher", [False, True])
+def test_refinement_begins_with_shipped_weights_and_can_be_resumed(
+    tiny_set: Tuple[Path, Path], tmp_path: Path, has_teacher: bool
+) -> None:
     from training.export import export_detector
     from training.networks.retinaface import RetinaFace, initialise
     from training.refinement import RefinementRecipe, RefinementShelf, refinement_training
@@ -112,8 +115,12 @@ def test_refinement_begins_with_shipped_weights_and_can_be_resumed(tiny_set: Tup
     export_detector(shipped.eval(), tmp_path / "shipped.onnx", {})
     recipe = RefinementRecipe(steps=2, sides=(64,), pixels_per_batch=2 * 64 * 64, warmup_steps=1)
     shelf = RefinementShelf(*tiny_set)
+    teacher = RetinaFace() if has_teacher else None
+    if teacher is not None:
+        initialise(teacher, 9)
+        teacher.eval().requires_grad_(False)
 
-    training = refinement_training(recipe, shelf, torch.device("cpu"))
+    training = refinement_training(recipe, shelf, teacher, torch.device("cpu"))
     training.start_from(tmp_path / "shipped.onnx")
     images = torch.randn(1, 3, 64, 64) * 40
     for ours, theirs in zip(training.average.network.eval()(images), shipped(images)):
@@ -122,7 +129,7 @@ def test_refinement_begins_with_shipped_weights_and_can_be_resumed(tiny_set: Tup
     training.save(tmp_path / "refinement.pt")
     training.train_step()
 
-    resumed = refinement_training(recipe, shelf, torch.device("cpu"))
+    resumed = refinement_training(recipe, shelf, teacher, torch.device("cpu"))
     resumed.resume(tmp_path / "refinement.pt")
     resumed.train_step()
     for ours, theirs in zip(resumed.student.parameters(), training.student.parameters()):
