@@ -12,6 +12,7 @@ import numpy as np
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, check_all
+from app.settings import QualityLimits
 from app.text import counted
 
 if TYPE_CHECKING:
@@ -66,13 +67,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _main_embedding(recognizer: Recognizer, path: Path, picture: np.ndarray) -> Tuple[np.ndarray, int]:
-    """The embedding of the picture's main face, and how many faces it shows."""
-    from app.vision.quality import main_face
+    """The embedding of the picture's main face, found as in photos of the gallery, and the number of its faces."""
+    from app.gallery.photo import examine_photo
 
-    (faces,) = recognizer.find([picture])
-    if not len(faces):
-        raise AppError(f"{path}: no face found; use a sharp picture that shows the face from the front")
-    chosen = faces[main_face(faces, (picture.shape[1], picture.shape[0]))]
-    embeddings = recognizer.embed(picture, chosen).embeddings
-    assert embeddings is not None
-    return embeddings[0], len(faces)
+    finding = examine_photo(picture, recognizer, QualityLimits(min_score=recognizer.min_score))
+    if finding.embedding is None:
+        raise AppError(f"{path}: {finding.message}")
+    return finding.embedding, finding.faces_found
