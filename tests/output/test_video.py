@@ -227,7 +227,7 @@ def test_each_channel_has_its_video_and_the_event_log_has_all_channels(tmp_path)
 
 def test_outputs_that_cannot_all_be_opened_leave_nothing_behind(tmp_path):
     (tmp_path / "e.jsonl").write_text("old", encoding="utf-8")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match=r"e\.jsonl"):
         open_outputs(OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl"), ["front"])
     assert [path.name for path in tmp_path.iterdir()] == ["e.jsonl"]
 
