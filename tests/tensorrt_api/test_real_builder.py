@@ -245,12 +245,15 @@ def program(tmp_path, environment):
     folder.mkdir()
     for name in ("catalog.yaml", "mobilefacenet.onnx", "retinaface_mnet025.onnx"):
         shutil.copy(ROOT / "engines" / name, folder / name)
-    (tmp_path / "config.yaml").write_text(f"models:\n  catalog: {folder / 'catalog.yaml'}\n", encoding="utf-8")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        f"models:\n  catalog: {folder / 'catalog.yaml'}\ngallery:\n  folder: gallery\n", encoding="utf-8"
+    )
     path = tmp_path / "command.py"
     path.write_text(COMMAND, encoding="utf-8")
 
     def run(*words):
-        command = [sys.executable, str(path), *words]
+        command = [sys.executable, str(path), *words, "--config", str(settings)]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     run.folder = folder
