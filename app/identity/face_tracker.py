@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple
@@ -112,7 +113,7 @@ class FaceTracker:
     @property
     def frame_rate(self) -> Optional[float]:
         """Frames per second lately (median); None: not known yet."""
-        interval = float(np.median(self._intervals)) if len(self._intervals) == _RATE_FRAMES else 0.0
+        interval = statistics.median(self._intervals) if len(self._intervals) == _RATE_FRAMES else 0.0
         return 1 / interval if interval > 0 else None
 
     @property
