@@ -9,8 +9,7 @@ from app import EventStream, Gallery, Pipeline, Recognizer, open_source
 
 
 def show(result):
-    names = [match.name or str(match.reason) for match in result.matches]
-    print(f"frame {result.frame.index}: {', '.join(names) or 'no faces'}")
+    print("frame", result.frame.index, [match.name or str(match.reason) for match in result.matches])
 
 
 class ConsoleSink:
