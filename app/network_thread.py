@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import threading
-import time
 from collections import deque
 from concurrent.futures import Future
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
@@ -97,20 +96,15 @@ class NetworkThread:
             return job()
         return self.submit(job, priority).result()
 
-    def run_pending(self, budget_s: float = 0.0) -> int:
-        """Does one waiting job, and further ones until `budget_s` is spent; returns how many. For the owner only."""
+    def run_pending(self) -> bool:
+        """Does one waiting job, if there is one; returns whether more are waiting. For the owner only."""
         if threading.get_ident() != self._owner:
             raise RuntimeError("NetworkThread.run_pending: only the thread that owns the networks may run their jobs")
-        deadline = time.monotonic() + budget_s
-        done = 0
-        while True:
-            taken = self._take()
-            if taken is None:
-                return done
+        taken = self._take()
+        if taken is not None:
             _run(*taken)
-            done += 1
-            if time.monotonic() >= deadline:
-                return done
+        with self._changed:
+            return any(self._waiting.values())
 
     def close(self) -> None:
         """Refuses everything that waits or is still to come, and ends the thread if there is one."""

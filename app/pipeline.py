@@ -49,13 +49,13 @@ def run_loop(channels: Channels, pipeline: Pipeline, outputs: Outputs, limits: L
     """Until the sources have ended, a limit is reached or an output wants to stop."""
     frames, started = 0, time.monotonic()
     while not limits.reached(frames, time.monotonic() - started):
-        pipeline.run_pending()
+        jobs_wait = pipeline.run_pending()
         control = outputs.poll()
         if control is Control.STOP:
             return
         if control is Control.PAUSE:
             continue
-        frame = channels.take(FRAME_WAIT_S)
+        frame = channels.take(0 if jobs_wait else FRAME_WAIT_S)
         if frame is None:
             if channels.finished:
                 return
@@ -87,9 +87,12 @@ class Pipeline:
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
 
-    def run_pending(self) -> None:
-        """Between two frames: one job that other threads have for the networks, such as a photo to enrol."""
-        self._networks.run_pending()
+    def run_pending(self) -> bool:
+        """Between two frames: one job that other threads have for the networks, such as a photo to enrol.
+
+        Returns whether more are waiting.
+        """
+        return self._networks.run_pending()
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""

@@ -60,11 +60,11 @@ def test_a_job_of_low_priority_gets_its_share_however_busy_the_others_are(networ
     assert done.index("photo") == FAIR_SHARE
 
 
-def test_with_time_left_several_jobs_are_done_in_one_go(networks):
-    futures = [networks.submit(lambda: None) for _ in range(3)]
-    assert networks.run_pending() == 1
-    assert networks.run_pending(budget_s=PATIENT_S) == 2
-    assert all(future.done() for future in futures)
+def test_one_job_is_done_at_a_time_and_it_is_said_whether_more_wait(networks):
+    futures = [networks.submit(lambda: None) for _ in range(2)]
+    assert networks.run_pending() and [future.done() for future in futures] == [True, False]
+    assert not networks.run_pending() and futures[1].done()
+    assert not networks.run_pending()
 
 
 def test_what_a_job_raises_reaches_the_thread_that_asked(networks):

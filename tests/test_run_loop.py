@@ -15,9 +15,11 @@ class Camera:
     def __init__(self, count, empty=0):
         self.left = count
         self.finished = count == 0
+        self.timeouts = []
         self._empty, self._silent = empty, empty
 
     def take(self, timeout_s):
+        self.timeouts.append(timeout_s)
         if self._silent or not self.left:
             self._silent -= 1
             return None
@@ -28,13 +30,16 @@ class Camera:
 
 
 class Echo:
-    """A pipeline that finds nothing."""
+    """A pipeline that finds nothing, with so many jobs of other threads."""
 
-    def __init__(self):
+    def __init__(self, jobs=0):
         self.pending_runs = 0
+        self.jobs = jobs
 
     def run_pending(self):
         self.pending_runs += 1
+        self.jobs = max(0, self.jobs - 1)
+        return self.jobs > 0
 
     def process(self, given):
         return result(given)
@@ -70,6 +75,12 @@ def test_every_frame_becomes_a_result_until_the_source_ends():
     pipeline = run(camera, screen)
     assert (len(screen.results), camera.left) == (5, 0)
     assert pipeline.pending_runs >= 15, "other work for the networks is done while no frames come"
+
+
+def test_the_loop_does_not_wait_for_a_frame_while_jobs_wait_for_the_networks():
+    camera = Camera(1, empty=5)
+    run_loop(camera, Echo(jobs=3), Outputs([]), Limits(None, None, threading.Event()))
+    assert camera.timeouts[:2] == [0, 0] and min(camera.timeouts[2:]) > 0
 
 
 @pytest.mark.parametrize("limit", [1, 3])
