@@ -1,4 +1,4 @@
-"""Measures the accuracy of the networks on labelled pictures."""
+"""Measures the accuracy of the networks on labelled pictures, and of the names in a video."""
 
 from __future__ import annotations
 
@@ -9,27 +9,34 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+from app.capture.uri import SourceKind, parse_source
 from app.commands.arguments import number, share, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import check_all
+from app.commands.run import stop_on_signals
+from app.errors import SourceError, check_all
 from app.files import check_writable, make_folder, write_text
 from app.output.progress import Progress
-from app.settings import Settings
+from app.settings import OutputSettings, Settings
 from app.text import counted
 
 if TYPE_CHECKING:
     from app.tools.evaluation.labels import LabelledPicture
 
-DESCRIPTION = """Measures the accuracy of the networks on labelled pictures: how well they distinguish people, and which
-faces they find."""
+DESCRIPTION = """Measures accuracy: how well the networks distinguish people, which faces they find, and how often the
+faces in a video have the right name."""
 
 EXAMPLES = """examples:
   python -m app evaluate verification --images lfw/ --pairs pairs.txt --plots plots/
   python -m app evaluate detection --images WIDER_val/images --labels wider_face_val_bbx_gt.txt
   python -m app evaluate detection --images landscapes/ --without-faces
   python -m app evaluate label --images photos/ --detector NAME --out labels.txt
+  python -m app evaluate video clip.mp4 --gallery people/ --truth clip.csv
 what the figures mean: docs/evaluate.md"""
+
+VIDEO_DESCRIPTION = """Runs the program on a video, with your settings, and counts the faces with the right name, with a
+wrong one and without a name. A name is wrong while the person is not visible, and on a second face in the same
+frame."""
 
 DETECTOR_ALONE = ("models.detector", "models.backend", "models.precision")
 
@@ -39,7 +46,7 @@ CURVE_MIN_SCORE = 0.02
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
-        title="actions", dest="action", metavar="verification|detection|label", required=True
+        title="actions", dest="action", metavar="verification|detection|label|video", required=True
     )
     purposes = {
         "verification": "accuracy of the embedder on labelled pairs",
@@ -55,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sections = ("models",) if name == "verification" else DETECTOR_ALONE
         add_settings_options(action, sections=sections)
+    _add_video(actions.add_parser("video", help="names in a video", description=VIDEO_DESCRIPTION))
 
 
 def _add_verification(action: argparse.ArgumentParser) -> None:
@@ -100,6 +108,15 @@ def _add_label(action: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_video(action: argparse.ArgumentParser) -> None:
+    action.add_argument("video", metavar="CLIP", help="the video")
+    truth_help = "CSV with the header first,last,names: first and last frame, and who is visible there: Ann|Ben"
+    action.add_argument("--truth", metavar="FILE", type=Path, required=True, help=truth_help)
+    action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    sections = ("models", "gallery", "recognition", "capture.backend", "run.max_frames")
+    add_settings_options(action, sections=sections)
+
+
 def _add_outputs(action: argparse.ArgumentParser, curves: str) -> None:
     action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     action.add_argument("--plots", metavar="DIR", type=Path, help=f"write PNG files to this folder: {curves}")
@@ -117,7 +134,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
         require_matplotlib()
         make_folder(arguments.plots)
-    actions = {"verification": _verification, "detection": _detection, "label": _label}
+    actions = {"verification": _verification, "detection": _detection, "label": _label, "video": _video}
     actions[arguments.action](arguments, settings, progress)
     return 0
 
@@ -215,6 +232,33 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
         f"{counted(sum(not len(faces) for faces in found.faces), 'picture')} without a face; "
         f"{settings.models.detector}, minimum score {loader.min_score:g}"
     )
+
+
+def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.assembly import run
+    from app.models.loading import ModelLoader
+    from app.tools.evaluation.names import NameCount, read_truth
+
+    source = parse_source(arguments.video, "clip")
+    if source.kind is not SourceKind.VIDEO:
+        raise SourceError(f"{source.masked_address}: expected a video file, in which frames can be counted")
+    count = NameCount(read_truth(arguments.truth))
+    settings = dataclasses.replace(
+        settings,
+        gallery=dataclasses.replace(settings.gallery, reload_every_s=0.0),
+        output=OutputSettings(window=False),
+    )
+    report = run(settings, [source], stop_on_signals, progress, extra_outputs=[count])
+    if report.stopped:
+        raise KeyboardInterrupt("before the end of the video; there are no figures")
+    if report.failed or report.lost:
+        raise SourceError(
+            "\n".join([*(f"{arguments.video}: {lost.last_error}" for lost in report.failed), *report.lost])
+        )
+    models = [settings.models.detector, settings.models.embedder]
+    print(_heading(settings, models))
+    print(count.text())
+    _write_json(arguments.json, models, settings, ModelLoader(settings).min_score, count.as_json())
 
 
 def _heading(settings: Settings, models: List[str]) -> str:

@@ -123,3 +123,30 @@ def test_invalid_arguments_are_refused(answered, tmp_path, monkeypatch, words, m
     monkeypatch.chdir(tmp_path)
     code, _, err = answered("evaluate", *words, "--images", tmp_path)
     assert code == 2 and message in err
+
+
+def test_names_in_a_video(completed, people_video, people_gallery, tmp_path):
+    (tmp_path / "truth.csv").write_text("first,last,names\n0,19,Eileen Collins|Grace Hopper\n20,39,Eileen Collins\n")
+    words = (people_video, "--gallery", people_gallery, "--truth", "truth.csv", "--json", "out.json")
+    code, out, err = completed("evaluate", "video", *words)
+    assert code == 0, err
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["frames"] == 40
+    assert facts["faces"] == facts["right"] + facts["wrong"] + facts["unknown"]
+    assert facts["people"]["Eileen Collins"]["visible"] == 40
+    assert facts["people"]["Eileen Collins"]["right"] >= 35
+    # Hopper is there until the end, so the name is wrong after frame 19.
+    assert facts["people"]["Grace Hopper"]["visible"] == 20
+    assert facts["wrong"] == 20
+    assert [(wrong["name"], wrong["first"], wrong["last"]) for wrong in facts["mistakes"]] == [("Grace Hopper", 20, 39)]
+    assert facts["switches"] == 0
+    assert 0 < facts["first_name_s"] < 0.5
+    assert 0 < facts["embeddings"] < facts["faces"]
+    assert "Grace Hopper" in out and "wrong names:" in out
+
+
+def test_a_live_source_is_no_clip(completed, tmp_path):
+    (tmp_path / "truth.csv").write_text("first,last,names\n")
+    code, _, err = completed("evaluate", "video", "rtsp://localhost/x", "--truth", "truth.csv")
+    assert code == 2
+    assert "rtsp://localhost/x" in err
