@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A.jpg", type=Path)
     parser.add_argument("second", metavar="B.jpg", type=Path)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_settings_options(parser, sections=("models", "recognition.threshold"))
+    add_settings_options(parser, sections=("models", "detection", "recognition.threshold"))
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -105,11 +105,18 @@ class DetectionSettings:
     input_size: int = setting(
         640,
         "longer side of the detector's input in pixels; larger values find smaller faces and are slower",
+        flag="--input-size",
+        metavar="PX",
         minimum=64,
         maximum=4096,
     )
     min_score: Optional[float] = setting(
-        None, "minimum score of a face; by default that of the detector", minimum=0.01, maximum=1
+        None,
+        "minimum score of a face; by default that of the detector",
+        flag="--min-score",
+        metavar="SCORE",
+        minimum=0.01,
+        maximum=1,
     )
     nms_iou: float = setting(
         0.4, "boxes that overlap by more than this (IoU) are the same face", minimum=0.05, maximum=0.95

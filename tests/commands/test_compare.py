@@ -43,3 +43,8 @@ def test_a_picture_without_a_face_is_named(answered, config_file, photo):
 def test_a_missing_picture_is_named(answered, config_file, photo, tmp_path):
     code, _, err = answered("compare", photo["hopper"], tmp_path / "gone.jpg", "--config", config_file)
     assert code == 2 and "gone.jpg" in err
+
+
+def test_the_detector_can_be_set(answered, config_file, photo):
+    strict = answered("compare", photo["hopper"], photo["hopper 2"], "--min-score", "1", "--config", config_file)
+    assert strict[0] == 2 and str(photo["hopper"]) in strict[2], "no face has a score of 1"

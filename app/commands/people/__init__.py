@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("check", "show what was found in each photo, and whether it is good enough"),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose)
-        add_settings_options(action, sections=("gallery",) if name == "list" else ("gallery", "quality", "models"))
+        add_settings_options(
+            action, sections=("gallery",) if name == "list" else ("gallery", "quality", "detection", "models")
+        )
         if name in ("add", "remove"):
             action.add_argument("name", metavar="NAME", help="name of the person")
         if name == "add":
