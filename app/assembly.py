@@ -25,6 +25,7 @@ from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
+from app.output.cover import ALL, STRANGERS, FaceCover
 from app.output.display import display_available
 from app.output.outputs import Control, Output, Outputs, OutputThread
 from app.output.paths import channel_path, refuse_collisions
@@ -36,7 +37,7 @@ from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import OutputSettings, Settings
-from app.text import iso_time
+from app.text import iso_time, program
 from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ def open_run(
         # Closed before the gallery, whose watcher may wait for an answer.
         stack.callback(networks.close)
         gallery.load(progress.counter("examining photos"))
+        _require_covered_person(settings.output.cover, gallery.people.names)
         gallery.watch()
         summary = RunSummary()
         for output in (window, *extra_outputs, summary):
@@ -181,6 +183,7 @@ def open_outputs(
     events = settings.events
     event_paths = [] if events is None or is_pipe(events) else [dated(events, moment)]
     refuse_collisions([*video_paths, *event_paths], reading)
+    cover = FaceCover.from_settings(settings)
     annotator = Annotator(settings.landmarks, settings.why, TextRenderer())
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
@@ -198,7 +201,7 @@ def open_outputs(
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
-    return Outputs(outputs), publisher
+    return Outputs(outputs, cover), publisher
 
 
 class SourceWatch:
@@ -231,6 +234,15 @@ def _require_a_source(sources: Sequence[Source]) -> None:
             problems.append(str(error))
     if problems and len(problems) == len(sources):
         raise SourceError("\n".join(problems))
+
+
+def _require_covered_person(who: Optional[str], names: Sequence[str]) -> None:
+    """Raises OutputError for a name that is not enrolled: a mistyped one would leave the face visible."""
+    if who not in (None, ALL, STRANGERS, *names):
+        raise OutputError(
+            f"no one is enrolled as {who!r} (output.cover, --cover); "
+            f"expected {STRANGERS}, {ALL} or a name from `{program()} people list`"
+        )
 
 
 def _window(settings: OutputSettings) -> Optional[Window]:

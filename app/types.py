@@ -330,6 +330,8 @@ class Track:
     """How often the face was compared with the enrolled people."""
     time_to_first_name: Optional[float] = None
     """Seconds from `first_seen` until the track got a name; None: it never had one."""
+    expected_box: Optional[np.ndarray] = None
+    """Where the face is expected now; None if it was found in this frame."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
-from app.identity.tracker import Pairs, TrackerState, advance, at_time, pair, restarted
+from app.identity.tracker import Pairs, TrackerState, advance, at_time, pair, predicted_boxes, restarted
 from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
@@ -223,6 +223,7 @@ class FaceTracker:
         self._attributes.update(zip(keys, attributes))
         shown = self._shown()
         keys = self._keys()
+        expected = predicted_boxes(self._state)
         alive = set(self._state.keys.tolist())
         for kept in (self._votes, self._attributes, self._appearances, self._doubts):
             for key in [key for key in kept if key not in alive]:
@@ -231,7 +232,7 @@ class FaceTracker:
             matches=tuple(shown[key] for key in keys),
             track_ids=tuple(self._state.ids[self._rows].tolist()),
             tracks=tuple(
-                self._track(row, shown[key])
+                self._track(row, shown[key], expected[row])
                 for row, key in enumerate(self._state.keys.tolist())
                 if self._state.ids[row] != NO_TRACK
             ),
@@ -348,7 +349,7 @@ class FaceTracker:
         mean = sum(vote.weight * vote.match.similarity for vote in votes) / weight if weight else 0.0
         return mean + _HOLDERS_LEAD * (self._holders.get(name) == key and not hidden)
 
-    def _track(self, row: int, match: Match) -> Track:
+    def _track(self, row: int, match: Match, expected_box: np.ndarray) -> Track:
         state = self._state
         key, first_seen = int(state.keys[row]), float(state.first_seen[row])
         votes = self._votes.get(key, NO_VOTES)
@@ -361,6 +362,7 @@ class FaceTracker:
             attributes=self._attributes.get(key, NO_ATTRIBUTES),
             votes=votes.count,
             time_to_first_name=None if votes.named_at is None else max(0.0, votes.named_at - first_seen),
+            expected_box=expected_box.astype(np.float32) if state.hidden[row] else None,
         )
 
     def _keys(self) -> Sequence[int]:

@@ -107,7 +107,7 @@ def pair(state: TrackerState, boxes: np.ndarray, settings: TrackingSettings) -> 
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     if not len(state) or not len(boxes):
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
-    predicted = _predicted(state)
+    predicted = predicted_boxes(state)
     overlaps = _overlaps(state, predicted, boxes, settings.min_iou)
     faces, tracks = _greedy(overlaps, overlaps >= settings.min_iou)
     doubtful = _have_rivals(overlaps, faces, tracks, settings.min_iou)
@@ -177,7 +177,7 @@ def _with_ids(state: TrackerState, due: np.ndarray) -> TrackerState:
     return replace(state, ids=ids, next_id=int(ids.max()) + 1)
 
 
-def _predicted(state: TrackerState) -> np.ndarray:
+def predicted_boxes(state: TrackerState) -> np.ndarray:
     """The boxes of all tracks at the time of the state."""
     ahead_s = np.minimum(state.time - state.last_seen, _MAX_PREDICTION_S)[:, None]
     moved = state.velocities * ahead_s

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
 
 from app.errors import OutputError
+from app.output.cover import FaceCover
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -215,7 +216,9 @@ class OutputThread:
 class Outputs:
     """All outputs of a run, as one. One that raises is dropped, with or without a thread of its own."""
 
-    def __init__(self, outputs: Sequence[Output] = ()) -> None:
+    def __init__(self, outputs: Sequence[Output] = (), cover: Optional[FaceCover] = None) -> None:
+        """`cover` hides faces from all of them."""
+        self._cover = cover
         self._outputs: List[Output] = []
         self._working: List[Output] = []
         self._interactive: List[InteractiveOutput] = []
@@ -239,6 +242,8 @@ class Outputs:
             self._interactive.append(output)
 
     def handle(self, result: FrameResult) -> None:
+        if self._cover is not None:
+            result = self._cover.apply(result)
         for output in tuple(self._working):
             try:
                 output.handle(result)

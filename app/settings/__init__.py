@@ -1,5 +1,6 @@
-"""Every setting, declared once (`schema.py`), and how values are read and checked (`reader.py`)."""
+"""Every setting, declared once (`schema.py`, in the terms of `declaration.py`), and how values are read and checked (`reader.py`)."""
 
+from app.settings.declaration import SettingInfo
 from app.settings.schema import (
     AttributeSettings,
     CaptureSettings,
@@ -11,7 +12,6 @@ from app.settings.schema import (
     QualitySettings,
     RecognitionSettings,
     RunSettings,
-    SettingInfo,
     Settings,
     TrackingSettings,
     all_settings,

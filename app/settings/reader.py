@@ -12,7 +12,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 from app.credentials import HIDDEN
 from app.errors import AppError, SettingsError, raise_all
-from app.settings.schema import SettingInfo, Settings, all_settings, as_yaml, sections
+from app.settings.declaration import SettingInfo, as_yaml
+from app.settings.schema import Settings, all_settings, sections
 from app.settings.yaml_lines import YamlNode, read_yaml
 from app.text import bounds, from_here, suggestion
 

@@ -7,35 +7,12 @@ options of the command line, the checks and the table of `--show-settings` are a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union, get_type_hints
+from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
-
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    flag: Optional[str] = None,
-    metavar: Optional[str] = None,
-    minimum: Optional[float] = None,
-    maximum: Optional[float] = None,
-    choices: Optional[Sequence[str]] = None,
-    secret: bool = False,
-) -> Any:
-    """A field of the tree with what the reader and the command line need to know. A secret value is never shown."""
-    facts = {
-        "help": help,
-        "flag": flag,
-        "metavar": metavar,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": choices,
-        "secret": secret,
-    }
-    return field(default=default, metadata=facts)
+from app.settings.declaration import SettingInfo, setting
 
 
 @dataclass(frozen=True)
@@ -295,6 +272,19 @@ class OutputSettings:
     why: bool = setting(
         False, "show the nearest people and the reason at each face (key W in the window)", flag="--why"
     )
+    cover: Optional[str] = setting(
+        None,
+        "hide these faces in everything that is shown or saved: strangers, all, or the name of one person",
+        flag="--cover",
+        metavar="WHO",
+    )
+    cover_style: str = setting("blur", "how a face is hidden", flag="--cover-style", choices=("blur", "pixelate"))
+    cover_with: Optional[Path] = setting(
+        None,
+        "a picture to put over each hidden face, turned and scaled to it; best a PNG with transparency",
+        flag="--cover-with",
+        metavar="PICTURE",
+    )
     snapshots: Path = setting(Path("snapshots"), "folder for pictures saved with key S in the window", metavar="DIR")
     video_crf: int = setting(23, "quality of the video: 0 = lossless, 51 = worst", minimum=0, maximum=51)
     queue_frames: int = setting(
@@ -336,45 +326,6 @@ class Settings:
     tracking: TrackingSettings = TrackingSettings()
     output: OutputSettings = OutputSettings()
     run: RunSettings = RunSettings()
-
-
-@dataclass(frozen=True)
-class SettingInfo:
-    """One setting: its place in the tree and the values it takes."""
-
-    key: str
-    """Dotted, as in `recognition.threshold`."""
-    value_type: type
-    optional: bool
-    default: Any
-    help: str
-    flag: Optional[str]
-    metavar: Optional[str]
-    minimum: Optional[float]
-    maximum: Optional[float]
-    choices: Optional[Sequence[str]]
-    secret: bool
-
-    @property
-    def section(self) -> str:
-        return self.key.partition(".")[0]
-
-    @property
-    def name(self) -> str:
-        return self.key.partition(".")[2]
-
-    @property
-    def shown_default(self) -> str:
-        """For help and templates: the same on every machine."""
-        if isinstance(self.default, Path) and PROGRAM_FOLDER in self.default.parents:
-            return str(self.default.relative_to(PROGRAM_FOLDER))
-        return as_yaml(self.default)
-
-
-def as_yaml(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def sections() -> Dict[str, type]:

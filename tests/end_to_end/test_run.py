@@ -176,6 +176,28 @@ def test_an_output_that_fails_is_reported_in_the_summary_and_by_the_exit_code(co
     assert err.count("WARNING") == err.count("ERROR") == 1, "logged once that it failed, and once what is lost"
 
 
+@pytest.mark.parametrize("style", ["blur", "pixelate"])
+def test_nobody_is_recognised_in_a_video_with_covered_faces(completed, people_video, people_gallery, tmp_path, style):
+    words = ("--gallery", people_gallery)
+    run = completed("--video", people_video, *words, "--save", "covered.mp4", "--cover", "all", "--cover-style", style)
+    assert run[0] == 0, run[2]
+    code, _, err = completed("--video", "covered.mp4", *words, "--events", "covered.jsonl", "--summary-json", "s.json")
+    assert code == 0, err
+    assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["frames"] == 40
+    assert not [event for event in events_of(tmp_path / "covered.jsonl") if event["name"]]
+
+
+def test_a_mistyped_name_to_cover_is_refused_before_anything_is_shown(
+    completed, people_video, people_gallery, tmp_path
+):
+    code, _, err = completed(
+        "--video", people_video, "--gallery", people_gallery, "--save", "out.mp4", "--cover", "Grace Hoper"
+    )
+    assert code != 0
+    assert "'Grace Hoper'" in err
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_events_on_standard_output_are_all_that_is_there(completed, people_video, people_gallery):
     code, out, err = completed("--video", people_video, "--gallery", people_gallery, "--events", "-")
     assert code == 0, err

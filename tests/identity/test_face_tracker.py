@@ -60,6 +60,18 @@ def test_a_person_is_named_after_two_votes_that_agree():
     assert channel.tracks == {1: "Ann"}
 
 
+def test_a_face_that_is_not_found_is_expected_where_it_was_heading():
+    channel = Channel()
+    for step in range(6):
+        channel.show(([100 + 10 * step, 100, 180 + 10 * step, 180], ANN))
+    assert channel.tracked.tracks[0].expected_box is None
+    channel.show()
+    (hidden,) = channel.tracked.tracks
+    assert hidden.box.tolist() == [150, 100, 230, 180]
+    assert 155 < hidden.expected_box[0] <= 160
+    assert hidden.expected_box[1] == 100
+
+
 def test_a_settled_face_is_compared_again_only_after_the_interval():
     channel = Channel(reembed_after_s=0.95)
     compared = [bool(channel.show((LEFT, ANN))) for _ in range(32)]
