@@ -1,4 +1,4 @@
-"""Every setting, declared once (`schema.py`, in the terms of `declaration.py`), and how values are read and checked (`reader.py`)."""
+"""Every setting, declared once (`schema.py`, with `declaration.py`), and how values are read (`reader.py`)."""
 
 from app.settings.declaration import SettingInfo
 from app.settings.schema import (
