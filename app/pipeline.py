@@ -145,5 +145,9 @@ class Pipeline:
         if not rows:
             return {}
         height, width = frame.image.shape[:2]
-        reasons = rejections(measure(faces[list(rows)], (width, height)), self._limits)
-        return {row: Match(name=None, reason=reason) for row, reason in zip(rows, reasons) if reason is not None}
+        rejected = rejections(measure(faces[list(rows)], (width, height)), self._limits)
+        return {
+            row: Match(None, rejection.reason, measured=rejection.measured, limit=rejection.limit)
+            for row, rejection in zip(rows, rejected)
+            if rejection is not None
+        }

@@ -9,6 +9,9 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from app.reasons import Reason as Reason
+from app.reasons import explained, numbers_of
+
 ProgressCallback = Callable[[int, int], None]
 """Called with the number of items that are done, and the number of all."""
 
@@ -193,57 +196,6 @@ class Continuity:
     """One row per face, of unit length: the product of two rows is the correlation of what the faces look like."""
 
 
-class Reason(str, enum.Enum):
-    """Why a face or a photo is used, rejected, or not named. The values are part of the event format."""
-
-    # A live face that was compared with the enrolled people.
-    MATCHED = "matched"
-    BELOW_THRESHOLD = "below_threshold"
-    TOO_CLOSE_TO_RUNNER_UP = "too_close_to_runner_up"
-    VOTES_DISAGREE = "votes_disagree"
-    NO_ONE_ENROLLED = "no_one_enrolled"
-    NAME_TAKEN = "name_taken"
-    """Another face in the picture has this name, and resembles the person more."""
-    # A photo whose face is used.
-    USED = "used"
-    MAIN_FACE_USED = "main_face_used"
-    # A face, live or in a photo, that a gate rejected.
-    LOW_SCORE = "low_score"
-    TOO_SMALL = "too_small"
-    TOO_BLURRED = "too_blurred"
-    # Neither compared nor rejected.
-    NOT_COMPARED_YET = "not_compared_yet"
-    TRACK_IN_DOUBT = "track_in_doubt"
-    """Another person may have taken the place of the face that got the name."""
-    NO_FACE = "no_face"
-    UNREADABLE = "unreadable"
-    # A photo that was not added to the gallery.
-    ALREADY_ENROLLED = "already_enrolled"
-    OTHER_PERSONS_PHOTO = "other_persons_photo"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def compared(self) -> bool:
-        """Whether a live face was compared with the enrolled people, or faces are compared with the photo."""
-        return self in _COMPARED
-
-
-_COMPARED = frozenset(
-    {
-        Reason.MATCHED,
-        Reason.BELOW_THRESHOLD,
-        Reason.TOO_CLOSE_TO_RUNNER_UP,
-        Reason.VOTES_DISAGREE,
-        Reason.NO_ONE_ENROLLED,
-        Reason.NAME_TAKEN,
-        Reason.USED,
-        Reason.MAIN_FACE_USED,
-    }
-)
-
-
 @dataclass(frozen=True)
 class Match:
     """Who a face is, or why it has no name."""
@@ -260,6 +212,25 @@ class Match:
     runner_up: Optional[str] = None
     """The second nearest person."""
     runner_up_similarity: float = 0.0
+    measured: Optional[float] = None
+    """What the reason is about, such as the size of the face; None: there is no number."""
+    limit: Optional[float] = None
+    """What `measured` was compared with."""
+
+    @property
+    def numbers(self) -> str:
+        """What was measured and its limit, such as `0.33<0.42`; empty without a number."""
+        people = (self.nearest, self.runner_up) if self.reason is Reason.AMBIGUOUS else ()
+        return numbers_of(self.reason, self.measured, self.limit, people)
+
+    @property
+    def why(self) -> str:
+        """The reason with its numbers, such as `below_threshold 0.33<0.42`."""
+        return explained(self.reason, self.numbers)
+
+    def unnamed(self, reason: Reason, measured: Optional[float] = None, limit: Optional[float] = None) -> Match:
+        """The same comparison without a name, for another reason."""
+        return dataclasses.replace(self, name=None, reason=reason, measured=measured, limit=limit)
 
 
 NOT_COMPARED_YET = Match(name=None, reason=Reason.NOT_COMPARED_YET)

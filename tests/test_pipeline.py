@@ -83,10 +83,11 @@ def test_a_face_that_a_gate_rejects_is_not_embedded_and_its_track_has_the_reason
 
 
 def test_a_new_gate_needs_no_change_of_the_pipeline(recognizer, settings, pictures, monkeypatch):
-    monkeypatch.setattr(gates, "GATES", (lambda quality, row, limits: Reason.TOO_BLURRED, *gates.GATES))
+    blurred = gates.Rejection(Reason.TOO_BLURRED, 12, 20)
+    monkeypatch.setattr(gates, "GATES", (lambda quality, row, limits: blurred, *gates.GATES))
     results, embedded = run(recognizer, settings, pictures[:5], settings.gallery.folder)
     assert embedded == []
-    assert {track.match.reason for track in results[-1].tracks} == {Reason.TOO_BLURRED}
+    assert {track.match.why for track in results[-1].tracks} == {"too_blurred 12<20"}
 
 
 def test_a_channel_with_too_few_frames_per_second_is_reported_once(recognizer, settings, caplog):

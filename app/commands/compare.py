@@ -72,5 +72,5 @@ def _main_embedding(recognizer: Recognizer, path: Path, picture: np.ndarray) -> 
 
     finding = examine_photo(picture, recognizer, QualityLimits(min_score=recognizer.min_score))
     if finding.embedding is None:
-        raise AppError(f"{path}: {finding.message}")
+        raise AppError(f"{path}: {finding.text}")
     return finding.embedding, finding.faces_found

@@ -230,8 +230,13 @@ def _remark(record: Record) -> str:
     if record.get("previous_name") is not None:
         return f"was {record['previous_name']}"
     if record["name"] is None and record.get("nearest") is not None:
-        return f"{record['reason']}, nearest {record['nearest']}"
-    return "" if record["name"] is not None else str(record["reason"])
+        return f"{_why(record)}, nearest {record['nearest']}"
+    return "" if record["name"] is not None else _why(record)
+
+
+def _why(record: Record) -> str:
+    """With its numbers, which logs of earlier versions do not contain."""
+    return str(record.get("why") or record["reason"])
 
 
 def _visit_row(visit: Visit) -> Row:

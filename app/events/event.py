@@ -122,6 +122,9 @@ class FaceEvent(Event):
             "box": list(self.box),
             **attribute_fields(self.attributes),
             "reason": str(match.reason if self.left_reason is None else self.left_reason),
+            "why": match.why,
+            "measured": _rounded(match.measured, 4),
+            "limit": _rounded(match.limit, 4),
         }
         if self.kind is EventKind.IDENTIFIED:
             record["previous_name"] = self.previous_name

@@ -24,8 +24,8 @@ Record = Dict[str, Any]
 # fmt: off
 EVENT_COLUMNS = (
     "sequence", "event", "channel", "time", "frame", "position", "file", "track", "name", "similarity", "nearest",
-    "photo", "runner_up", "runner_up_similarity", "reason", "previous_name", "first_seen", "last_seen", "duration_s",
-    "error", "lost_s",
+    "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured", "limit", "previous_name",
+    "first_seen", "last_seen", "duration_s", "error", "lost_s",
 )
 """The fields of events in tables: all but boxes and attributes."""
 # fmt: on

@@ -37,7 +37,9 @@ def write_index(path: Path, records: Iterable[Record]) -> Tuple[int, int]:
 
 def _fill(database: sqlite3.Connection, records: Iterable[Record]) -> Tuple[int, int]:
     for table, columns in (("events", (*EVENT_COLUMNS, "log", "json")), ("visits", VISIT_COLUMNS)):
-        database.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+        # Quoted, as `limit` is a word of SQL.
+        names = ", ".join(f'"{column}"' for column in columns)
+        database.execute(f"CREATE TABLE {table} ({names})")
     logs: List[Optional[str]] = [None]
 
     def inserted() -> Iterator[Record]:

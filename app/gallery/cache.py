@@ -17,9 +17,9 @@ from app.types import Reason
 
 CACHE_FILE = ".embeddings.cache"
 
-_MAGIC = b"face gallery cache, version 2\n"
+_MAGIC = b"face gallery cache, version 3\n"
 
-_PLAIN_FIELDS = ("faces_found", "face_px", "sharpness", "rotation_fixed", "message")
+_PLAIN_FIELDS = ("faces_found", "face_px", "sharpness", "rotation_fixed", "message", "measured", "limit")
 """Those of `PhotoFinding` that JSON can hold as they are."""
 
 log = logging.getLogger(__name__)

@@ -99,7 +99,7 @@ def _without_usable_photo(people: EnrolledPeople) -> List[GalleryWarning]:
     found = []
     for person in sorted(set(people.names) - {photo.person for photo in people.row_photos}):
         rejected = [photo for photo in people.photos if photo.person == person]
-        reasons = ", ".join(f"{photo.path}: {photo.finding.reason}" for photo in rejected)
+        reasons = ", ".join(f"{photo.path}: {photo.finding.why}" for photo in rejected)
         message = f"{person} cannot be recognised: no usable photo ({reasons})"
         paths = tuple(photo.path for photo in rejected)
         found.append(GalleryWarning(WarningKind.NO_USABLE_PHOTO, (person,), paths, message))

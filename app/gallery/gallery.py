@@ -263,7 +263,7 @@ class Gallery:
         for photo in people.photos:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:
                 level = logging.INFO if photo.finding.used else logging.WARNING
-                logger.log(level, "photo %s: %s", photo.path, photo.finding.message)
+                logger.log(level, "photo %s: %s", photo.path, photo.finding.text)
         new = [problem for problem in self.problems() if problem not in self._reported]
         for problem in new[:MAX_REPORTED_PROBLEMS]:
             self._report_once(logging.WARNING, problem)

@@ -8,7 +8,7 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 
 from app.identity.index import PersonIndex
-from app.types import Reason
+from app.reasons import Reason, explained, numbers_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,11 @@ class PhotoFinding:
     rotation_fixed: bool = False
     """The photo was rotated, because of its EXIF orientation or because its face is upright only then."""
     message: str = ""
-    """For people: why it was rejected, or what to know about it."""
+    """For people: what to do about a photo that was rejected, or what to know about one that is used."""
+    measured: Optional[float] = None
+    """What the reason is about, such as the size of the face; None: there is no number."""
+    limit: Optional[float] = None
+    """What `measured` was compared with."""
 
     def __post_init__(self) -> None:
         if self.used != (self.reason in (Reason.USED, Reason.MAIN_FACE_USED)):
@@ -40,6 +44,16 @@ class PhotoFinding:
     def used(self) -> bool:
         """Whether faces are compared with this photo."""
         return self.embedding is not None
+
+    @property
+    def why(self) -> str:
+        """The reason with its numbers, such as `too_small 31<40 px`."""
+        return explained(self.reason, numbers_of(self.reason, self.measured, self.limit))
+
+    @property
+    def text(self) -> str:
+        """Everything that is to say about the photo: `too_small 31<40 px: use a larger picture`."""
+        return f"{self.why}: {self.message}" if self.message else self.why
 
 
 @dataclass(frozen=True, eq=False)

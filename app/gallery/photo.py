@@ -13,7 +13,7 @@ from app.gallery.people import PhotoFinding
 from app.identity.gates import rejections
 from app.recognizer import Recognizer
 from app.settings import QualityLimits
-from app.types import FaceQuality, Faces, Reason
+from app.types import Faces, Reason
 from app.vision.quality import main_face, measure
 
 MAX_SIDE_PX = 1600
@@ -25,6 +25,14 @@ scores, some of them where there are none."""
 
 ROTATION_PENALTY = 1.0
 """How much the score of a rotated photo must be higher, in log odds: most photos are upright."""
+
+
+_ADVICE = {
+    Reason.LOW_SCORE: "no clear face; use a sharp photo from the front, or lower quality.photo_min_score",
+    Reason.TOO_SMALL: "use a larger picture of the face, or lower quality.photo_min_face_px",
+    Reason.TOO_BLURRED: "use a sharper photo, or lower quality.photo_min_sharpness",
+}
+"""What to do about a photo that a gate rejects."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,7 @@ def examine_photo(
     shrunk = _shrunk(picture)
     found = _best_attempt(shrunk, recognizer, limits.min_score)
     if found is None:
-        return PhotoFinding(
-            Reason.NO_FACE, message="no face found; use a sharp photo that shows the face from the front"
-        )
+        return PhotoFinding(Reason.NO_FACE, message="use a sharp photo that shows the face from the front")
     attempt, presented, faces = found
     certain = faces[np.flatnonzero(faces.scores >= limits.min_score)]
     candidates = certain if len(certain) else faces
@@ -82,41 +88,23 @@ def examine_photo(
     (rejection,) = rejections(quality, limits)
     message = ""
     if rejection is not None:
-        message = explain(rejection, quality, limits)
+        message = _ADVICE[rejection.reason]
     elif len(certain) > 1:
         message = f"{len(certain)} faces; the clearest near the middle is used"
         if attempt is UNCHANGED:
             left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / size
             message += f" ({left * 100:.0f} % from the left, {top * 100:.0f} % from the top)"
     return PhotoFinding(
-        reason=rejection or (Reason.MAIN_FACE_USED if len(certain) > 1 else Reason.USED),
+        reason=rejection.reason if rejection else (Reason.MAIN_FACE_USED if len(certain) > 1 else Reason.USED),
         embedding=recognizer.embed_crops(crop)[0] if rejection is None else None,
         faces_found=len(certain),
         face_px=float(quality.size_px[0]),
         sharpness=float(quality.sharpness[0]),
         rotation_fixed=attempt.rotated or rotated_by_exif,
         message=message,
+        measured=rejection.measured if rejection else None,
+        limit=rejection.limit if rejection else None,
     )
-
-
-def explain(rejection: Reason, quality: FaceQuality, limits: QualityLimits) -> str:
-    """What a gate measured, and the setting that it compared it with."""
-    if rejection is Reason.LOW_SCORE:
-        return (
-            f"no clear face: the best score is {quality.score[0]:.2f}, the minimum is {limits.min_score:.2f} "
-            "(quality.photo_min_score)"
-        )
-    if rejection is Reason.TOO_SMALL:
-        return (
-            f"the face is too small: {quality.size_px[0]:.0f} px, the minimum is {limits.min_face_px:.0f} px "
-            "(quality.photo_min_face_px)"
-        )
-    if rejection is Reason.TOO_BLURRED:
-        return (
-            f"the face is too blurred: sharpness {quality.sharpness[0]:.0f}, the minimum is {limits.min_sharpness:.0f} "
-            "(quality.photo_min_sharpness)"
-        )
-    return f"the face is not good enough: {rejection.value.replace('_', ' ')}"
 
 
 def _best_attempt(

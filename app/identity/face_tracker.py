@@ -324,7 +324,7 @@ class FaceTracker:
         shown = {key: self._published(key) for key in hidden}
         for key in self._doubts:
             if key in shown and shown[key].name is not None:
-                shown[key] = replace(shown[key], name=None, reason=Reason.TRACK_IN_DOUBT)
+                shown[key] = shown[key].unnamed(Reason.TRACK_IN_DOUBT)
         named: Dict[str, List[int]] = {}
         for key, match in shown.items():
             if match.name is not None:
@@ -333,7 +333,7 @@ class FaceTracker:
         for name, keys in named.items():
             keys.sort(key=lambda key: (-self._claim(name, key, hidden[key]), key))
             for key in keys[1:]:
-                shown[key] = replace(shown[key], name=None, reason=Reason.NAME_TAKEN)
+                shown[key] = shown[key].unnamed(Reason.NAME_TAKEN)
                 if hidden[key]:
                     ended.add(key)
         self._holders = {name: keys[0] for name, keys in named.items()}

@@ -107,12 +107,12 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
         return NOT_COMPARED_YET
     if candidates.person is None:
         return Match(name=None, reason=Reason.NO_ONE_ENROLLED)
-    name, reason = None, Reason.BELOW_THRESHOLD
+    name, reason, measured, limit = None, Reason.BELOW_THRESHOLD, similarity, threshold
     if similarity >= threshold:
         if candidates.runner_up is None or (lead >= margin and lead > 0):
             name, reason = candidates.person, Reason.MATCHED
         else:
-            reason = Reason.TOO_CLOSE_TO_RUNNER_UP
+            reason, measured, limit = Reason.AMBIGUOUS, lead, margin
     return Match(
         name=name,
         reason=reason,
@@ -121,4 +121,6 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
         photo=candidates.photo,
         runner_up=candidates.runner_up,
         runner_up_similarity=candidates.runner_up_similarity,
+        measured=measured,
+        limit=limit,
     )

@@ -154,17 +154,15 @@ def resolve(votes: Sequence[Vote], published: Match, min_votes: int) -> Match:
     first = by_name[ranked[0]]
     if len(first) >= min_votes and 2 * _weight(first) > total:
         return _best(first)
+    share = _weight(first) / total
+    # A clear face that was compared once may outweigh all other votes.
+    disagreeing = _best(first).unnamed(Reason.VOTES_DISAGREE, *((share, 0.5) if share <= 0.5 else ()))
     if len(ranked) == 1:
-        reason = Reason.NOT_COMPARED_YET if len(votes) < min_votes else Reason.VOTES_DISAGREE
-        return replace(_best(first), name=None, reason=reason)
+        if len(votes) < min_votes:
+            return _best(first).unnamed(Reason.NOT_COMPARED_YET, len(votes), min_votes)
+        return disagreeing
     rival = _best(by_name[ranked[1]])
-    return replace(
-        _best(first),
-        name=None,
-        reason=Reason.VOTES_DISAGREE,
-        runner_up=rival.name,
-        runner_up_similarity=rival.similarity,
-    )
+    return replace(disagreeing, runner_up=rival.name, runner_up_similarity=rival.similarity)
 
 
 def _weight(votes: Sequence[Vote]) -> float:

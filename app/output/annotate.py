@@ -53,7 +53,7 @@ _LABELS = {
 _REASONS = {
     Reason.MATCHED: "clear match",
     Reason.BELOW_THRESHOLD: "not similar enough",
-    Reason.TOO_CLOSE_TO_RUNNER_UP: "two people equally similar",
+    Reason.AMBIGUOUS: "two people equally similar",
     Reason.VOTES_DISAGREE: "comparisons disagree",
     Reason.NO_ONE_ENROLLED: "the gallery is empty",
     Reason.NAME_TAKEN: "another face has this name",
@@ -167,7 +167,7 @@ def reason_text(reason: Reason) -> str:
 
 def why_lines(match: Match) -> List[str]:
     """Why a face has its name or none: the reason, and the nearest people with their similarities."""
-    reason = reason_text(match.reason)
+    reason = f"{reason_text(match.reason)} {match.numbers}".rstrip()
     if not match.reason.compared or match.nearest is None:
         return [reason]
     lines = [reason]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from app.credentials import masked
 from app.text import counted, iso_time, source_time, table
-from app.types import NO_TRACK, ChannelStatus, FrameResult
+from app.types import NO_TRACK, ChannelStatus, FrameResult, Reason
 
 TIMINGS_KEPT = 10_000
 """A run may last for months; percentiles are computed from its latest frames."""
@@ -55,6 +55,8 @@ class RunSummary:
         self._names: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
         """By channel and track: the names that each present face has had so far."""
         self._unknown_gone = 0
+        self.reasons: Counter[str] = Counter()
+        """In how many frames a face had each reason for its name, or for having none."""
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
         self._latencies_ms: Deque[float] = deque(maxlen=TIMINGS_KEPT)
@@ -81,6 +83,7 @@ class RunSummary:
         present = self._names[frame.source]
         for track in set(present) - {track.id for track in result.tracks}:
             self._unknown_gone += not present.pop(track)
+        self.reasons.update(str(match.reason) for match in result.matches)
         for match, track in zip(result.matches, result.track_ids):
             if track == NO_TRACK:
                 continue
@@ -129,6 +132,9 @@ class RunSummary:
                 for name, seen in self._people_by_time()
             ]
             blocks.append(table(("seen", "from", "to", "visits", "frames"), rows))
+        unnamed = [(reason, str(faces)) for reason, faces in self.reasons.most_common() if reason != Reason.MATCHED]
+        if unnamed:
+            blocks.append(table(("not named because", "faces"), unnamed))
         stages = self._stages()
         if stages:
             spent_rows = [(stage, f"{p50:.2f}", f"{p95:.2f}") for stage, (p50, p95) in stages.items()]
@@ -143,6 +149,7 @@ class RunSummary:
             "frames": self.frames,
             "faces": self.faces,
             "unknown_visits": self.unknown_visits,
+            "reasons": dict(self.reasons.most_common()),
             "people": [
                 {
                     "name": name,

@@ -32,6 +32,7 @@ def record(**changes):
 
 def test_every_field_of_an_enter_event():
     near = Match("Ann", Reason.MATCHED, 0.671234, "Ann", "Ann/1.jpg", runner_up="Eve", runner_up_similarity=0.312345)
+    near = dataclasses.replace(near, measured=0.671234, limit=0.42)
     assert record(match=near) == {
         "schema": SCHEMA,
         "sequence": 1,
@@ -49,8 +50,17 @@ def test_every_field_of_an_enter_event():
         "runner_up_similarity": 0.3123,
         "box": [10, 21, 30, 40],
         "reason": "matched",
+        "why": "matched 0.67",
+        "measured": 0.6712,
+        "limit": 0.42,
         "first_seen": 0.0,
     }
+
+
+def test_the_end_of_a_track_also_says_why_it_had_no_name():
+    far = Match(None, Reason.BELOW_THRESHOLD, 0.33, "Ann", measured=0.33, limit=0.42)
+    left = record(kind=EventKind.LEFT, match=far, left_reason=LeftReason.GONE, last_seen=1.0)
+    assert (left["reason"], left["why"]) == ("gone", "below_threshold 0.33<0.42")
 
 
 def test_an_unknown_face_says_whom_it_resembles():

@@ -10,7 +10,7 @@ from app.types import Reason
 
 FINDINGS = {
     "aa": PhotoFinding(Reason.USED, np.array([0.6, 0.8], np.float32), 1, 101.5, 44.25, True, "turned upright"),
-    "bb": PhotoFinding(Reason.NO_FACE, message="keine Gesichter: 张伟"),
+    "bb": PhotoFinding(Reason.TOO_SMALL, message="keine Gesichter: 张伟", measured=31.5, limit=40.0),
     "cc": PhotoFinding(Reason.MAIN_FACE_USED, np.array([1, 0], np.float32), 3),
 }
 
@@ -30,6 +30,7 @@ def facts(finding):
         finding.sharpness,
         finding.rotation_fixed,
         finding.message,
+        finding.why,
     )
 
 
@@ -61,7 +62,7 @@ def test_a_cache_of_other_models_is_not_used_and_that_is_logged(path, caplog):
 def test_a_cache_of_another_version_is_not_used(path, caplog):
     caplog.set_level(logging.INFO)
     EmbeddingCache(path, "model").save(FINDINGS)
-    path.write_bytes(path.read_bytes().replace(b"version 2", b"version 1", 1))
+    path.write_bytes(path.read_bytes().replace(b"version 3", b"version 2", 1))
     assert EmbeddingCache(path, "model").load() == {}
     assert "version" in caplog.text
 

@@ -51,7 +51,7 @@ def test_a_large_photo_is_measured_in_its_own_pixels(examine, portraits):
 def test_a_picture_without_a_face_is_rejected(examine):
     finding = examine(np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8))
     assert finding.reason is Reason.NO_FACE and finding.embedding is None
-    assert "no face found" in finding.message
+    assert finding.why == "no_face" and finding.message
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,8 @@ def test_a_face_below_a_limit_is_rejected_with_the_setting(examine, portraits, l
     finding = examine(portraits[0].image, **limits)
     assert finding.reason is reason and finding.embedding is None
     assert setting in finding.message
+    (limit,) = limits.values()
+    assert finding.limit == limit and finding.measured < limit and finding.text.startswith(f"{reason} ")
     assert finding.face_px > 0 and finding.sharpness > 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.identity import gates
-from app.identity.gates import rejections
+from app.identity.gates import Rejection, rejections
 from app.settings import QualityLimits
 from app.types import FaceQuality, Reason
 
@@ -28,12 +28,13 @@ def quality(**columns):
     ],
 )
 def test_a_gate_rejects_below_its_limit(column, values, reason):
-    assert rejections(quality(**{column: values}), LIMITS) == [reason, None]
+    rejection, passed = rejections(quality(**{column: values}), LIMITS)
+    assert rejection == (reason, *values) and passed is None
 
 
 def test_the_first_reason_counts():
     poor = quality(score=[0.9, 0.1], size_px=[10, 10], sharpness=[1, 1])
-    assert rejections(poor, LIMITS) == [Reason.TOO_SMALL, Reason.LOW_SCORE]
+    assert [rejection.reason for rejection in rejections(poor, LIMITS)] == [Reason.TOO_SMALL, Reason.LOW_SCORE]
 
 
 def test_what_was_not_measured_does_not_reject():
@@ -46,8 +47,8 @@ def test_without_limits_every_face_passes():
 
 def test_a_gate_is_a_function_that_can_be_added(monkeypatch):
     def cut_off(quality, row, limits):
-        return Reason.NOT_COMPARED_YET if quality.cut_off[row] else None
+        return Rejection(Reason.NOT_COMPARED_YET, 1, 0) if quality.cut_off[row] else None
 
     faces = quality(cut_off=[True, False], size_px=[100.0, 10.0])
     monkeypatch.setattr(gates, "GATES", (*gates.GATES, cut_off))
-    assert rejections(faces, LIMITS) == [Reason.NOT_COMPARED_YET, Reason.TOO_SMALL]
+    assert [rejection.reason for rejection in rejections(faces, LIMITS)] == [Reason.NOT_COMPARED_YET, Reason.TOO_SMALL]

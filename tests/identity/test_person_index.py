@@ -100,7 +100,7 @@ def ann_before_bob(similarity, runner_up_similarity):
         (NO_EMBEDDING, None, Reason.NOT_COMPARED_YET),
         (ann_before_bob(0.39, 0.1), None, Reason.BELOW_THRESHOLD),
         (ann_before_bob(0.4, 0.1), "Ann", Reason.MATCHED),
-        (ann_before_bob(0.8, 0.76), None, Reason.TOO_CLOSE_TO_RUNNER_UP),
+        (ann_before_bob(0.8, 0.76), None, Reason.AMBIGUOUS),
         (ann_before_bob(0.75, 0.5), "Ann", Reason.MATCHED),
         (Candidates("Ann", 0.4, "Ann/1.jpg"), "Ann", Reason.MATCHED),
         (Candidates("Ann", -0.1, "Ann/1.jpg"), None, Reason.BELOW_THRESHOLD),
@@ -116,12 +116,25 @@ def test_the_margin_itself_is_enough():
 
 
 def test_an_exact_tie_gives_no_name_even_without_a_margin():
-    assert decide(ann_before_bob(0.9, 0.9), 0.4, 0).reason is Reason.TOO_CLOSE_TO_RUNNER_UP
+    assert decide(ann_before_bob(0.9, 0.9), 0.4, 0).reason is Reason.AMBIGUOUS
 
 
 def test_a_face_without_a_name_still_has_its_nearest_people():
     match = decide(ann_before_bob(0.3, 0.1), 0.4, 0.05)
-    assert match == Match(None, Reason.BELOW_THRESHOLD, 0.3, "Ann", "Ann/1.jpg", "Bob", 0.1)
+    assert match == Match(None, Reason.BELOW_THRESHOLD, 0.3, "Ann", "Ann/1.jpg", "Bob", 0.1, 0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "runner_up", "why"),
+    [
+        (0.334, 0.1, "below_threshold 0.33<0.40"),
+        (0.3999, 0.1, "below_threshold 0.3999<0.4000"),
+        (0.6, 0.58, "ambiguous 0.02 Ann/Bob"),
+        (0.6, 0.1, "matched 0.60"),
+    ],
+)
+def test_each_answer_has_its_numbers(similarity, runner_up, why):
+    assert decide(ann_before_bob(similarity, runner_up), 0.4, 0.05).why == why
 
 
 cosines = st.floats(-1, 1) | st.just(float("nan"))

@@ -12,7 +12,7 @@ from app.types import NOT_COMPARED_YET, Faces, Match, Reason
 
 def vote(letter, similarity=0.6):
     """A, B, C: that person; u: below the threshold; t: too close; n: no one is enrolled."""
-    reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.TOO_CLOSE_TO_RUNNER_UP, "n": Reason.NO_ONE_ENROLLED}
+    reasons = {"u": Reason.BELOW_THRESHOLD, "t": Reason.AMBIGUOUS, "n": Reason.NO_ONE_ENROLLED}
     if letter in reasons:
         return Match(None, reasons[letter], 0.2, "A")
     return Match(letter, Reason.MATCHED, similarity, letter)
@@ -42,7 +42,7 @@ A = vote("A")
         ("uuuAA", None, Reason.BELOW_THRESHOLD),
         ("u", None, Reason.BELOW_THRESHOLD),
         ("uttu", None, Reason.BELOW_THRESHOLD),
-        ("utt", None, Reason.TOO_CLOSE_TO_RUNNER_UP),
+        ("utt", None, Reason.AMBIGUOUS),
         ("nnn", None, Reason.NO_ONE_ENROLLED),
     ],
 )

@@ -45,7 +45,7 @@ def test_the_frame_itself_is_not_changed():
         (ANN, KNOWN),
         (STRANGER, UNKNOWN),
         (Match(None, Reason.NO_ONE_ENROLLED), UNKNOWN),
-        (Match(None, Reason.TOO_CLOSE_TO_RUNNER_UP, 0.6), UNKNOWN),
+        (Match(None, Reason.AMBIGUOUS, 0.6), UNKNOWN),
         (NOT_COMPARED_YET, NOT_COMPARED),
         (Match(None, Reason.TOO_SMALL), NOT_COMPARED),
     ],
@@ -71,6 +71,10 @@ def test_why_names_the_nearest_people_and_the_reason():
     reason, nearest, runner_up = why_lines(NEAR)
     assert reason and nearest.endswith("Ann 0.36") and runner_up.endswith("Eve 0.30")
     assert len(why_lines(dataclasses.replace(NEAR, runner_up=None))) == 2
+
+
+def test_why_shows_the_numbers_of_the_reason():
+    assert "18<20 px" in why_lines(Match(None, Reason.TOO_SMALL, measured=18.2, limit=20))[0]
 
 
 def test_why_does_not_repeat_the_name_of_the_label():

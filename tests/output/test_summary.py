@@ -101,6 +101,7 @@ def test_the_json_form_has_the_same_numbers():
         result(61.0, (1, "José"), (2, None)), result(63.0, (1, "José")), result(None, (1, "Ann"), source="door")
     ).as_json([channel(read=5, dropped=3), door])
     assert (made["frames"], made["faces"], made["unknown_visits"]) == (3, 4, 1)
+    assert sum(made["reasons"].values()) == 4 and set(made["reasons"]) == {"matched", "below_threshold"}
     jose, ann = made["people"]
     assert jose == {
         "name": "José", "first_seen": 61.0, "last_seen": 63.0, "first_file": None, "last_file": None,

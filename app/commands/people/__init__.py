@@ -110,7 +110,7 @@ def _outcome(result: AddResult, folder: Path) -> str:
         if result.reason is Reason.ALREADY_ENROLLED:
             return f"already in the gallery as {path}"
         return f"not added: this photo belongs to {person} already ({path})"
-    return f"not added: {result.finding.message if result.finding else result.reason}"
+    return f"not added: {result.finding.text if result.finding else result.reason}"
 
 
 def _require_readable(photo: Path) -> None:
@@ -162,7 +162,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
                 f"{photo.finding.face_px:.0f}",
                 f"{photo.finding.sharpness:.0f}",
                 "yes" if photo.finding.rotation_fixed else "-",
-                "used" if photo.finding.used else str(photo.finding.reason),
+                "used" if photo.finding.used else photo.finding.why,
                 photo.finding.message,
             )
             for photo in photos
