@@ -229,6 +229,8 @@ class _EntryReader:
         if task == "embedding":
             found["dimensions"] = self._take("dimensions", int)
             found["threshold"] = float(self._take("threshold", (int, float)))
+            if "reference" in self._values:
+                found["reference"] = self._path.parent / self._take("reference", str)
         elif family in DEFAULT_ENLARGE:
             factor = float(self._take("enlarge", (int, float), default=DEFAULT_ENLARGE[family]))
             if family == "mask":

@@ -62,6 +62,8 @@ class ModelEntry:
     threshold: float = 0.0
     """Embedding: minimum cosine similarity of two faces of one person, unless the setting recognition.threshold gives
     another."""
+    reference: Optional[Path] = None
+    """Embedding: the file with its embeddings of strangers and non-faces (`app/models/reference.py`)."""
     aliases: Tuple[str, ...] = ()
     """Other names of a model without a file; `read_catalog` makes an entry of each."""
     notes: str = ""

@@ -22,6 +22,7 @@ from app.models.engines import engines_built_from
 from app.models.entry import ModelEntry
 from app.models.families import DETECTORS, EMBEDDERS, FAMILIES
 from app.models.int8 import calibration_inputs, find_photos
+from app.models.reference import ReferenceEmbeddings, read_reference
 from app.settings import AttributeSettings, Settings
 from app.text import program
 from app.vision.attribute_models import AntispoofModel, AttributeModels, GenderAgeModel, Landmarks106Model, MaskModel
@@ -97,6 +98,11 @@ class ModelLoader:
         """The cosine from which a face has a name: the user's, or else the embedder's own."""
         chosen = self.settings.recognition.threshold
         return self.embedder_entry.threshold if chosen is None else chosen
+
+    def reference(self) -> Optional[ReferenceEmbeddings]:
+        """The embedder's embeddings of strangers and non-faces; None where its entry has none."""
+        entry = self.embedder_entry
+        return None if entry.reference is None else read_reference(entry.reference, entry)
 
     @property
     def fingerprint(self) -> str:
@@ -214,6 +220,8 @@ class ModelLoader:
     def _usable(self, entry: ModelEntry, families: Dict[str, Factory]) -> None:
         _family(families, entry)
         self.verified_file(entry)
+        if entry.reference is not None:
+            read_reference(entry.reference, entry)
 
 
 def leave_cores_to_networks() -> None:
