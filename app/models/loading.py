@@ -100,9 +100,15 @@ class ModelLoader:
         return self.embedder_entry.threshold if chosen is None else chosen
 
     def reference(self) -> Optional[ReferenceEmbeddings]:
-        """The embedder's embeddings of strangers and non-faces; None where its entry has none."""
+        """The embedder's embeddings of strangers and non-faces; None where there are none, which only takes away what
+        needs them."""
         entry = self.embedder_entry
-        return None if entry.reference is None else read_reference(entry.reference, entry)
+        if entry.reference is None:
+            return None
+        if not entry.reference.is_file():
+            logger.warning("there is no file %s: matches have no confidence", entry.reference)
+            return None
+        return read_reference(entry.reference, entry)
 
     @property
     def fingerprint(self) -> str:
@@ -220,7 +226,7 @@ class ModelLoader:
     def _usable(self, entry: ModelEntry, families: Dict[str, Factory]) -> None:
         _family(families, entry)
         self.verified_file(entry)
-        if entry.reference is not None:
+        if entry.reference is not None and entry.reference.is_file():
             read_reference(entry.reference, entry)
 
 

@@ -16,7 +16,7 @@ def program_folder(tmp_path, people_gallery):
     shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "config.yaml", folder)
     (folder / "engines").mkdir()
-    for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx"):
+    for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx", "mobilefacenet_reference.npz"):
         (folder / "engines" / name).symlink_to(ROOT / "engines" / name)
     shutil.copytree(people_gallery, folder / "gallery")
     (folder / "config.local.yaml").write_text("models:\n  backend: onnx\n", encoding="utf-8")

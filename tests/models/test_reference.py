@@ -73,9 +73,14 @@ def test_a_reference_that_does_not_fit_is_an_error_with_its_path(tmp_path, entry
     assert str(path) in str(error.value)
 
 
-def test_a_missing_or_cut_off_reference_is_an_error(tmp_path, entry):
-    with pytest.raises(ModelError, match="missing"):
-        read_reference(tmp_path / "made.npz", entry)
+def test_a_missing_reference_is_none_and_the_log_says_so(tmp_path, caplog):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_bytes(CATALOG.read_bytes())
+    assert ModelLoader(Settings(models=ModelSettings(catalog=catalog))).reference() is None
+    assert str(tmp_path / "mobilefacenet_reference.npz") in caplog.text
+
+
+def test_a_cut_off_reference_is_an_error(tmp_path, entry):
     path = write(tmp_path / "made.npz", entry)
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(ModelError, match="damaged"):
