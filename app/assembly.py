@@ -16,9 +16,9 @@ from app.capture.capture import Channels
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
-from app.events.log import EventLog
-from app.events.pipe import EventPipe, is_pipe
-from app.events.sinks import EventPublisher, EventSink
+from app.events.opening import open_events
+from app.events.pipe import is_pipe
+from app.events.sinks import EventPublisher
 from app.files import check_writable, dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
@@ -130,7 +130,7 @@ def open_run(
     with contextlib.ExitStack() as stack:
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
         channel_names = [source.name for source in sources]
-        outputs, events = open_outputs(settings.output, channel_names, recordings, time.time())
+        outputs, events = open_outputs(settings, channel_names, recordings, time.time())
         stack.enter_context(outputs)
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread()
@@ -164,7 +164,7 @@ def open_gallery(settings: Settings) -> Iterator[Gallery]:
 
 
 def open_outputs(
-    settings: OutputSettings, channels: Sequence[str], reading: Sequence[Path] = (), moment: float = 0.0
+    everything: Settings, channels: Sequence[str], reading: Sequence[Path] = (), moment: float = 0.0
 ) -> Tuple[Outputs, Optional[EventPublisher]]:
     """The events and the videos that the settings ask for; what cannot be written is refused here.
 
@@ -174,6 +174,7 @@ def open_outputs(
     `{time}` in a name. Raises OutputError when one of the files may not be written; nothing is left open then, since
     videos are opened with their first frame, and the event log comes last.
     """
+    settings = everything.output
     video_paths = []
     if settings.save is not None:
         path = dated(settings.save, moment)
@@ -188,16 +189,7 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    sinks: List[EventSink] = []
-    sequence = 0
-    if events is not None and is_pipe(events):
-        sinks.append(EventPipe(events))
-    elif events is not None:
-        max_bytes = None if settings.events_max_mb is None else round(settings.events_max_mb * 1e6)
-        log = EventLog(events, sync=settings.events_sync, max_bytes=max_bytes)
-        sinks.append(log)
-        sequence = log.sequence
-    publisher = EventPublisher(sinks, after=sequence) if sinks else None
+    publisher = open_events(everything)
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]

@@ -10,9 +10,13 @@ People type passwords literally, with `@ : / # ?` in them, where a URL requires 
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Optional, Tuple
 from urllib.parse import quote, unquote
+
+from app.errors import SettingsError
 
 HIDDEN = "***"
 
@@ -62,6 +66,32 @@ def for_opening(address: str) -> str:
     user, password = (quote(part, safe="") for part in known)
     colon = ":" if userinfo and ":" in userinfo else ""
     return f"{scheme}{user}{colon}{password}@{rest}"
+
+
+def read_secret(reference: str, key: str) -> str:
+    """The secret that a setting refers to: `env:NAME`, or `file:PATH`, whose surrounding white space is ignored.
+
+    A secret itself is refused, so that it is in no settings file and no list of processes. Raises SettingsError.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env" and name:
+        secret = os.environ.get(name, "")
+        if not secret:
+            raise SettingsError(f"{key}: the environment variable {name} is not set")
+        return secret
+    if kind == "file" and name:
+        try:
+            secret = Path(name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise SettingsError(f"{key}: {name} cannot be read: {reason}") from error
+        if not secret:
+            raise SettingsError(f"{key}: {name} is empty")
+        return secret
+    raise SettingsError(
+        f"{key}: expected where the secret is, not the secret itself: env:NAME for an environment variable, or "
+        "file:PATH"
+    )
 
 
 def _masked_url(url: str) -> str:

@@ -32,8 +32,9 @@ EVENT_COLUMNS = (
 
 HEADER = "log"
 """The kind of the line with which every run, and every file, begins."""
-_HEADER_MARK = b'{"event": "log"'
-_LINE_MARKS = (_HEADER_MARK, b'{"schema": ')
+HEADER_MARK = b'{"event": "log"'
+"""How that line begins in a file."""
+_LINE_MARKS = (HEADER_MARK, b'{"schema": ')
 _BLOCK_BYTES = 1 << 16
 _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
@@ -148,7 +149,7 @@ def require_log(file: BinaryIO, path: Path) -> None:
 def repair(file: BinaryIO, path: Path) -> None:
     """Completes or removes a last line that a crash or a power failure cut off."""
     size = file.seek(0, 2)
-    start = _find_last(file, b"\n", size) + 1
+    start = find_last(file, b"\n", size) + 1
     if start == size:
         return
     file.seek(start)
@@ -162,7 +163,7 @@ def repair(file: BinaryIO, path: Path) -> None:
 
 def read_history(path: Path) -> History:
     with path.open("rb") as file:
-        start = _find_last(file, b"\n" + _HEADER_MARK, file.seek(0, 2)) + 1
+        start = find_last(file, b"\n" + HEADER_MARK, file.seek(0, 2)) + 1
         file.seek(start)
         history = History()
         for line in file:
@@ -191,7 +192,7 @@ def _between(first: Any, last: Any) -> float:
     return round(max(0.0, end - begin), 3)
 
 
-def _find_last(file: BinaryIO, text: bytes, end: int) -> int:
+def find_last(file: BinaryIO, text: bytes, end: int) -> int:
     """Where the text last occurs before `end`; -1 if nowhere."""
     while end > 0:
         begin = max(0, end - _BLOCK_BYTES)

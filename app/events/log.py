@@ -42,6 +42,8 @@ class EventLog:
     `sequence` is the number after which this run continues. Before each write the name is checked: if the file was
     renamed, removed or truncated, or `{date}` has changed, the log continues in the file that has the name now. A
     header at the beginning of every file and every run repeats the state of the log.
+
+    `on_written` is called after each write, from the thread that writes.
     """
 
     def __init__(
@@ -65,6 +67,9 @@ class EventLog:
         """Not written yet. Of the first, `_taken` bytes may be: a full disk may take half a line."""
         self._taken = 0
         self._since_header = 0
+        self.on_written: Callable[[], None] = lambda: None
+        self.rotations = 0
+        """How often a file reached `max_bytes` in this run."""
         self.path = self._path_now()
         self.name = "event log"
         if not self.path.parent.exists():
@@ -88,6 +93,21 @@ class EventLog:
         except OSError as error:
             logger.warning("%s: %s; events are kept and written when it works again", self.name, error.strerror)
 
+    @property
+    def id(self) -> str:
+        """Names the log in all its files and runs."""
+        return self._history.log
+
+    @property
+    def template(self) -> Path:
+        """The name that was given, with `{date}` and `{time}` in it."""
+        return self._template
+
+    @property
+    def last(self) -> int:
+        """The number of the last event that is written."""
+        return self._history.sequence
+
     def write(self, event: Event) -> None:
         if event is not self._event:
             record = event.as_json()
@@ -96,6 +116,7 @@ class EventLog:
         try:
             self._follow_path()
             self._write_lines()
+            self.on_written()
             self.idle()
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
@@ -212,6 +233,7 @@ class EventLog:
             target = self.path.with_name(f"{self.path.stem}-{stamp}-{number}{self.path.suffix}")
         self.path.rename(target)
         self._continue_in(self.path)
+        self.rotations += 1
 
 
 class _Line(NamedTuple):

@@ -238,14 +238,33 @@ class SinkQueue:
             return left_s > 0
 
 
+class LogFollower(Protocol):
+    """Something that reads the log on the disk and hands it on (`Delivery`)."""
+
+    def begin_close(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def problem(self) -> Optional[str]: ...
+
+
 class EventPublisher:
     """An output that turns results into events and hands them to every sink. Costs the loop microseconds."""
 
     name = "events"
 
-    def __init__(self, sinks: Sequence[EventSink], *, after: int = 0, flush_s: float = FLUSH_S) -> None:
-        """`after` is the number of the last event of the runs before."""
+    def __init__(
+        self,
+        sinks: Sequence[EventSink],
+        *,
+        after: int = 0,
+        flush_s: float = FLUSH_S,
+        deliveries: Sequence[LogFollower] = (),
+    ) -> None:
+        """`after` is the number of the last event of the runs before. `deliveries` read the log that a sink writes."""
         self._stream = EventStream(after)
+        self._deliveries = tuple(deliveries)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
 
     def handle(self, result: FrameResult) -> None:
@@ -262,13 +281,19 @@ class EventPublisher:
             queue.begin_close()
         for queue in self._queues:
             queue.close()
+        # The log is complete now.
+        for delivery in self._deliveries:
+            delivery.begin_close()
+        for delivery in self._deliveries:
+            delivery.close()
         for problem in self.lost:
             logger.error("%s", problem)
 
     @property
     def lost(self) -> Tuple[str, ...]:
         """The sinks that did not get every event, and why; final once it is closed."""
-        return tuple(queue.problem for queue in self._queues if queue.problem is not None)
+        problems = (part.problem for part in (*self._queues, *self._deliveries))
+        return tuple(problem for problem in problems if problem is not None)
 
     @property
     def written(self) -> Tuple[Path, ...]:

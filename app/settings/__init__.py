@@ -1,6 +1,7 @@
 """Every setting, declared once (`schema.py`, with `declaration.py`), and how values are read (`reader.py`)."""
 
 from app.settings.declaration import SettingInfo
+from app.settings.delivery import DeliverySettings, WebhookSettings
 from app.settings.schema import (
     AttributeSettings,
     CaptureSettings,
@@ -21,6 +22,7 @@ from app.settings.schema import (
 __all__ = [
     "AttributeSettings",
     "CaptureSettings",
+    "DeliverySettings",
     "DetectionSettings",
     "GallerySettings",
     "ModelSettings",
@@ -32,6 +34,7 @@ __all__ = [
     "SettingInfo",
     "Settings",
     "TrackingSettings",
+    "WebhookSettings",
     "all_settings",
     "sections",
 ]

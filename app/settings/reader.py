@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from app.credentials import HIDDEN
+from app.credentials import HIDDEN, masked
 from app.errors import AppError, SettingsError, raise_all
 from app.settings.declaration import SettingInfo, as_yaml
 from app.settings.schema import Settings, all_settings, sections
@@ -102,7 +102,7 @@ def check(info: SettingInfo, given: Assignment) -> Any:
         # NaN fails every comparison.
         is_valid = (info.minimum is None or value >= info.minimum) and (info.maximum is None or value <= info.maximum)
     if not is_valid:
-        shown = HIDDEN if info.secret else repr(given.value)
+        shown = HIDDEN if info.secret else masked(repr(given.value))
         raise SettingsError(
             f"{given.origin}: {info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
         )
@@ -181,6 +181,8 @@ class _FileReader:
             return
         if info.value_type is Path and isinstance(value, str) and value not in ("", "-"):
             value = from_here(self.path.parent / value)
+        elif info.secret and isinstance(value, str) and value.startswith("file:"):
+            value = f"file:{from_here(self.path.parent / value[len('file:') :])}"
         values[info.key] = Assignment(value, key.place)
 
     def _unknown(self, key: str, written: str, known: Sequence[str]) -> str:
@@ -209,7 +211,7 @@ def format_settings(effective: EffectiveSettings, sources: Iterable[str], resolv
         given = Assignment(getattr(getattr(effective.settings, info.section), info.name), effective.origins[info.key])
         if given.value is None:
             given = resolved.get(info.key, given)
-        value = HIDDEN if info.secret and given.value is not None else as_yaml(given.value)
+        value = HIDDEN if info.secret and given.value is not None else masked(as_yaml(given.value))
         rows.append((info.key, value, given.origin))
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {origin}" for key, value, origin in rows)

@@ -13,6 +13,7 @@ from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
 from app.settings.declaration import SettingInfo, setting
+from app.settings.delivery import DeliverySettings, WebhookSettings
 
 
 @dataclass(frozen=True)
@@ -325,6 +326,8 @@ class Settings:
     attributes: AttributeSettings = AttributeSettings()
     tracking: TrackingSettings = TrackingSettings()
     output: OutputSettings = OutputSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    webhook: WebhookSettings = WebhookSettings()
     run: RunSettings = RunSettings()
 
 

@@ -11,7 +11,7 @@ from app.errors import OutputError
 from app.events.pipe import EventPipe, is_pipe, is_stdout
 from app.events.sinks import SinkGoneError
 from app.events.stream import EventStream
-from app.settings import OutputSettings
+from app.settings import OutputSettings, Settings
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_every_reader_gets_a_header_and_then_the_events(fifo, events):
 
 def test_a_named_pipe_needs_no_overwrite(fifo):
     reader = Reader(fifo)
-    outputs, _ = open_outputs(OutputSettings(events=fifo), ["door"])
+    outputs, _ = open_outputs(Settings(output=OutputSettings(events=fifo)), ["door"])
     with outputs:
         outputs.handle(result(frame(), tracks=[track(1, ANN)]))
     assert [line["event"] for line in reader.lines()] == ["log", "enter", "identified", "left"]

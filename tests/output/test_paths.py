@@ -14,7 +14,7 @@ from app.assembly import open_outputs
 from app.errors import OutputError
 from app.files import dated
 from app.output.paths import refuse_collisions, save_snapshot
-from app.settings import OutputSettings
+from app.settings import OutputSettings, Settings
 
 NOON = time.mktime((2026, 11, 21, 12, 5, 9, 0, 0, -1))
 
@@ -54,7 +54,7 @@ def test_impossible_outputs_are_refused_before_the_run_and_nothing_is_touched(tm
     (tmp_path / "tape.mp4").write_bytes(b"precious")
     (tmp_path / "folder").mkdir()
     paths = {key: tmp_path / name for key, name in changes.items()}
-    settings = dataclasses.replace(OutputSettings(overwrite=True), **paths)
+    settings = Settings(output=dataclasses.replace(OutputSettings(overwrite=True), **paths))
     with pytest.raises(OutputError, match=named):
         open_outputs(settings, ["door"], [tmp_path / "tape.mp4"], NOON)
     assert (tmp_path / "tape.mp4").read_bytes() == b"precious"

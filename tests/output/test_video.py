@@ -24,7 +24,7 @@ from app.output.paths import channel_path, safe_name
 from app.output.video import VideoOutput, video_size
 from app.output.video_encoders import bit_rate, gstreamer_pipeline, open_video_writer
 from app.output.video_writers import PICTURE_SECONDS, ConstantRateWriter
-from app.settings import OutputSettings
+from app.settings import OutputSettings, Settings
 from app.text import gstreamer_quoted
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
@@ -215,7 +215,7 @@ def test_no_frame_no_video(tmp_path, caplog):
 
 
 def test_each_channel_has_its_video_and_the_event_log_has_all_channels(tmp_path):
-    settings = OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl")
+    settings = Settings(output=OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl"))
     outputs, _ = open_outputs(settings, ["front", "yard/2"])
     with outputs:
         for i in range(6):
@@ -228,7 +228,7 @@ def test_each_channel_has_its_video_and_the_event_log_has_all_channels(tmp_path)
 def test_outputs_that_cannot_all_be_opened_leave_nothing_behind(tmp_path):
     (tmp_path / "e.jsonl").write_text("old", encoding="utf-8")
     with pytest.raises(OutputError, match=r"e\.jsonl"):
-        open_outputs(OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl"), ["front"])
+        open_outputs(Settings(output=OutputSettings(save=tmp_path / "out.mp4", events=tmp_path / "e.jsonl")), ["front"])
     assert [path.name for path in tmp_path.iterdir()] == ["e.jsonl"]
 
 

@@ -1,0 +1,54 @@
+"""Opens what the settings say about events: the log, pipes, and deliveries to other programs."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import List, Optional, Sequence
+
+from app.events.delivery import Delivery, Destination, device_name
+from app.events.log import EventLog
+from app.events.pipe import EventPipe, is_pipe
+from app.events.queue import EventQueue
+from app.events.sinks import EventPublisher, EventSink
+from app.events.webhook import Webhook
+from app.settings import Settings
+
+
+def open_events(settings: Settings) -> Optional[EventPublisher]:
+    """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then."""
+    destinations: List[Destination] = []
+    if settings.webhook.url is not None:
+        destinations.append(Webhook(settings.webhook))
+    sinks: List[EventSink] = []
+    output = settings.output
+    log: Optional[EventLog] = None
+    queue: Optional[EventQueue] = None
+    if output.events is not None and is_pipe(output.events):
+        sinks.append(EventPipe(output.events))
+    elif output.events is not None:
+        max_bytes = None if output.events_max_mb is None else round(output.events_max_mb * 1e6)
+        log = EventLog(output.events, sync=output.events_sync, max_bytes=max_bytes)
+        sinks.append(log)
+    if destinations and log is None:
+        queue = EventQueue(settings.delivery, output.events_sync)
+        log = queue.log
+        sinks.append(queue)
+    if log is None:
+        return EventPublisher(sinks) if sinks else None
+    with contextlib.ExitStack() as stack:
+        stack.callback(log.close)
+        device = device_name(settings.delivery.device)
+        deliveries = [Delivery(destination, log, device) for destination in destinations]
+        stack.pop_all()
+    if queue is not None:
+        queue.deliveries = deliveries
+    log.on_written = partial(_wake, deliveries)
+    for delivery in deliveries:
+        delivery.start()
+    return EventPublisher(sinks, after=log.sequence, deliveries=deliveries)
+
+
+def _wake(deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.wake()

@@ -1,0 +1,50 @@
+"""Settings of what brings events to other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from app.files import PROGRAM_FOLDER
+from app.settings.declaration import setting
+
+
+@dataclass(frozen=True)
+class DeliverySettings:
+    """What webhook and MQTT have in common."""
+
+    device: Optional[str] = setting(
+        None, "name of this device in keys of events and topics of MQTT; by default its host name"
+    )
+    queue: Path = setting(
+        PROGRAM_FOLDER / "queue", "folder in which events wait to be delivered, in a run without --events FILE"
+    )
+    queue_max_mb: float = setting(
+        100.0, "maximum size of that folder; when it is full, the oldest events are lost", minimum=1, maximum=1e6
+    )
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """Events for a web server."""
+
+    url: Optional[str] = setting(
+        None,
+        "send each event to this address by POST, until the server has taken it (docs/events.md)",
+        flag="--webhook",
+        metavar="URL",
+    )
+    secret: Optional[str] = setting(
+        None, "sign requests (HMAC-SHA256) with the secret in env:NAME or file:PATH", secret=True
+    )
+    token: Optional[str] = setting(
+        None, "send the token in env:NAME or file:PATH as Authorization: Bearer", secret=True
+    )
+    ca_file: Optional[Path] = setting(
+        None, "trust certificates signed by those in this PEM file, instead of the system's"
+    )
+    timeout_s: float = setting(10.0, "seconds after which a request has failed", minimum=0.1, maximum=600)
+    retry_max_s: float = setting(
+        60.0, "maximum seconds between two attempts; the first pause is 1 s", minimum=0.01, maximum=3600
+    )
