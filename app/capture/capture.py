@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Optional, Sequence, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
-from app.capture.opening import open_reader
+from app.capture.reader_process import start_reader
 from app.capture.uri import Source
 from app.settings import CaptureSettings
 from app.types import ChannelStatus, Frame
@@ -21,7 +21,6 @@ from app.types import ChannelStatus, Frame
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
-MAX_WATCHDOG_PERIOD_S = 0.5
 
 
 class Channels:
@@ -34,11 +33,10 @@ class Channels:
         self,
         sources: Sequence[Source],
         settings: CaptureSettings,
-        open: OpenReader = open_reader,
+        open: OpenReader = start_reader,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
-        self._clock = clock
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._closed = threading.Event()
@@ -48,17 +46,9 @@ class Channels:
             CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock, self._is_finished)
             for source in sources
         ]
-        period_s = min(MAX_WATCHDOG_PERIOD_S, settings.open_timeout_s / 10, settings.read_timeout_s / 10)
-
-        def watch() -> None:
-            while not self._closed.wait(period_s):
-                self.check_health()
-
-        self._watchdog = threading.Thread(target=watch, name="capture-watchdog", daemon=True)
         with self._lock:
             for thread in self._threads:
                 thread.start()
-        self._watchdog.start()
 
     def take(self, timeout_s: float) -> Optional[Frame]:
         """The next frame, from each channel in turn. None at the end, on `wake`, or after `timeout_s`."""
@@ -91,13 +81,6 @@ class Channels:
         with self._lock:
             return tuple(thread.status() for thread in self._threads)
 
-    def check_health(self) -> None:
-        """Finds channels that stall or hang. The watchdog calls it periodically."""
-        with self._lock:
-            now = self._clock()
-            for thread in self._threads:
-                thread.check_health(now)
-
     def close(self) -> None:
         """Ends all threads. One that hangs is left behind after a short wait; as a daemon it ends with the program."""
         self._closed.set()
@@ -106,7 +89,6 @@ class Channels:
                 thread.stop()
             self._arrived.notify_all()
         deadline = time.monotonic() + CLOSE_WITHIN_S
-        self._watchdog.join(CLOSE_WITHIN_S)
         for thread in self._threads:
             if not thread.join(deadline):
                 log.warning("%s: the reader still hangs and is left behind", thread.source)

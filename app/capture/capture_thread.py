@@ -1,9 +1,4 @@
-"""One channel's thread: it opens the reader, reads it, and reopens it after a failure.
-
-A live source that hangs in a read (a frozen camera, a cut cable; GStreamer has no time-out for that) is abandoned: the
-stuck thread keeps its reader and closes it if it ever returns, its late frames are discarded, and a new thread takes
-over.
-"""
+"""One channel's thread: it opens the reader, reads it, and reopens it after a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
-from typing import Callable, Deque, List, Optional
+from typing import Callable, Deque, Optional
 
 from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.readers import RawFrame, Reader, StallError
@@ -27,10 +22,8 @@ log = logging.getLogger(__name__)
 
 HEALTHY_AFTER_S = 10.0
 """After this time without a failure the pause before a reconnection starts at its minimum again."""
-HANG_FACTOR = 1.2
-"""A reader that takes this many times its own time-out counts as hanging."""
-MAX_ABANDONED = 3
-"""With this many stuck threads a channel starts no new one: a driver that never returns must not use up memory."""
+SILENCE_STEP_S = 0.1
+"""How often a thread that waits for its reader looks whether the run has ended."""
 
 OpenReader = Callable[[Source, CaptureSettings], Reader]
 Clock = Callable[[], float]
@@ -44,8 +37,7 @@ def backoff_s(failures: int, minimum: float, maximum: float) -> float:
 class CaptureThread:
     """One channel: its reader's thread, its state, and the frames that wait to be taken.
 
-    All mutable state is guarded by the lock that the channels share. A thread belongs to a generation; when a hanging
-    one is abandoned the generation increases, and nothing that the old thread does afterwards has an effect.
+    All mutable state is guarded by the lock that the channels share.
     """
 
     def __init__(
@@ -74,22 +66,15 @@ class CaptureThread:
         self._live = source.live
         self._fps: Optional[float] = None
         self._total_frames: Optional[int] = None
-        self._generation = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._was_open = False
         self._failures_in_a_row = 0
         self._first_frame_at: Optional[float] = None
-        self._busy_since: Optional[float] = None
-        self._busy_limit_s = 0.0
-        self._thread: Optional[threading.Thread] = None
-        self._abandoned: List[threading.Thread] = []
+        self._thread = threading.Thread(target=self._run, name=f"capture-{source.name}", daemon=True)
 
     # Called by `Channels` with the lock held.
 
     def start(self) -> None:
-        self._thread = threading.Thread(
-            target=self._run, args=(self._generation,), name=f"capture-{self.source.name}", daemon=True
-        )
         self._thread.start()
 
     def pop(self) -> Optional[Frame]:
@@ -115,58 +100,45 @@ class CaptureThread:
             last_error=self._last_error,
         )
 
-    def check_health(self, now: float) -> None:
-        """Marks a silent reader as stalled, and abandons one that hangs."""
-        if self._busy_since is None or self._closing:
-            return
-        silent_s = now - self._busy_since
-        if self.state is ChannelState.RUNNING and silent_s > self._settings.read_timeout_s / 2:
-            self._stalled()
-        if silent_s > self._busy_limit_s:
-            self._abandon(silent_s)
-
     def stop(self) -> None:
-        self._closing = True
+        self._closing.set()
         self._frames.clear()
         self._wake.notify_all()
 
     def join(self, deadline: float) -> bool:
         """Called without the lock. False if the thread still runs at the deadline."""
-        if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-            return not self._thread.is_alive()
-        return True
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
 
     # The thread.
 
-    def _run(self, generation: int) -> None:
+    def _run(self) -> None:
         try:
-            if generation > 0 and not self._pause(generation):
-                return
-            while self._open_and_read(generation) and self._pause(generation):
+            while self._open_and_read() and self._pause():
                 pass
         except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would report it
             log.error("%s: capture ended by a bug in this program\n%s", self.source, masked(traceback.format_exc()))
-            self._fail(generation, f"{self.source}: bug in this program: {masked(repr(error))}")
+            self._fail(f"{self.source}: bug in this program: {masked(repr(error))}")
 
-    def _open_and_read(self, generation: int) -> bool:
+    def _open_and_read(self) -> bool:
         """Opens a reader and reads it to its end; whether it is to be reopened."""
-        with self._wake:
-            if not self._current(generation):
-                return False
-            may_hang = self.source.live or self.source.remote
-            self._busy_since = self._clock() if may_hang else None
-            timeouts_s = self._settings.open_timeout_s + self._settings.read_timeout_s
-            self._busy_limit_s = HANG_FACTOR * timeouts_s + PROBE_TIMEOUT_S
         try:
             reader = self._open_reader(self.source, self._settings)
         except SourceError as error:
-            return self._handle_failure(generation, str(error), stalled=False)
+            return self._handle_failure(str(error))
         try:
-            with self._wake:
-                if not self._current(generation):
+            limit_s = self._settings.open_timeout_s + self._settings.read_timeout_s + PROBE_TIMEOUT_S
+            try:
+                if not self._wait(reader, limit_s):
                     return False
-                self._busy_since = None
+                reader.finish_opening()
+            except StallError:
+                return self._handle_failure(
+                    f"{self.source} cannot be opened: no answer within {limit_s:.1f} s. Is it on and reachable?"
+                )
+            except SourceError as error:
+                return self._handle_failure(str(error))
+            with self._wake:
                 self._first_frame_at = None
                 self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
                 if self.state is ChannelState.FAILED:
@@ -174,37 +146,50 @@ class CaptureThread:
                 if not self._was_open:
                     log.info("%s: open", self.source)
                 self._was_open = True
-            return self._read_all(generation, reader)
-        except SourceError as error:
-            return self._handle_failure(generation, f"{self.source}: {error}", stalled=isinstance(error, StallError))
+            try:
+                return self._read_all(reader)
+            except SourceError as error:
+                return self._handle_failure(f"{self.source}: {error}", stalled=isinstance(error, StallError))
         finally:
             reader.close()
 
-    def _read_all(self, generation: int, reader: Reader) -> bool:
+    def _read_all(self, reader: Reader) -> bool:
         while True:
-            with self._wake:
-                if not self._current(generation):
-                    return False
-                self._busy_since = self._clock() if reader.live else None
-                self._busy_limit_s = HANG_FACTOR * self._settings.read_timeout_s
+            if not self._wait(reader, self._settings.read_timeout_s if reader.live else None):
+                return False
             try:
                 raw = reader.read()
             finally:
                 with self._wake:
                     self._counters.unreadable = reader.unreadable
-            captured_at = self._wall_clock()
             if raw is None:
-                return self._handle_end(generation, reader)
-            if not self._deliver(generation, raw, captured_at):
+                return self._handle_end(reader)
+            if not self._deliver(raw):
                 return False
 
-    # Steps of the thread. Each takes the lock, and does nothing if the thread has been abandoned.
+    def _wait(self, reader: Reader, limit_s: Optional[float]) -> bool:
+        """Waits until the reader has something. False: the run has ended. Raises StallError after `limit_s`.
 
-    def _deliver(self, generation: int, raw: RawFrame, captured_at: float) -> bool:
+        A live source that has been silent for half of this time is marked as stalled.
+        """
+        began = self._clock()
+        while not reader.wait(SILENCE_STEP_S):
+            silent_s = self._clock() - began
+            with self._wake:
+                if self._closing.is_set():
+                    return False
+                if limit_s is not None and silent_s > limit_s / 2 and self.state is ChannelState.RUNNING:
+                    self._stalled()
+            if limit_s is not None and silent_s > limit_s:
+                raise StallError(f"no frame for {silent_s:.1f} s")
+        return True
+
+    # Steps of the thread. Each takes the lock.
+
+    def _deliver(self, raw: RawFrame) -> bool:
         with self._wake:
-            if not self._current(generation):
+            if self._closing.is_set():
                 return False
-            self._busy_since = None
             if self._first_frame_at is None:
                 self._first_frame_at = self._clock()
                 if self.state is ChannelState.RECONNECTING:
@@ -214,38 +199,39 @@ class CaptureThread:
             frame = Frame(
                 source=self.source.name,
                 index=self._counters.read,
-                captured_at=captured_at,
+                captured_at=self._wall_clock() if raw.captured_at is None else raw.captured_at,
                 live=self._live,
-                **vars(raw),
+                image=raw.image,
+                position=raw.position,
+                continues=raw.continues,
+                file=raw.file,
             )
             self._counters.read += 1
             if self._live:
                 self._counters.dropped += len(self._frames)
                 self._frames.clear()
-            while len(self._frames) >= self._settings.queue_frames and not self._closing:
+            while len(self._frames) >= self._settings.queue_frames and not self._closing.is_set():
                 self._wake.wait()
-            if self._closing:
+            if self._closing.is_set():
                 return False
             self._frames.append(frame)
             self._arrived.notify_all()
             return True
 
-    def _handle_end(self, generation: int, reader: Reader) -> bool:
+    def _handle_end(self, reader: Reader) -> bool:
         """The reader has no more frames: a live source was disconnected, a recording is at its end."""
         if reader.live:
-            return self._handle_failure(generation, f"{self.source}: connection lost", stalled=False)
+            return self._handle_failure(f"{self.source}: connection lost")
         with self._wake:
-            if not self._current(generation):
-                return False
             if self._counters.read > 0:
                 self.state = ChannelState.ENDED
                 self._arrived.notify_all()
                 return False
-        return self._fail(generation, f"{self.source}: no frame could be decoded. Does another player show it?")
+        return self._fail(f"{self.source}: no frame could be decoded. Does another player show it?")
 
-    def _handle_failure(self, generation: int, cause: str, *, stalled: bool) -> bool:
+    def _handle_failure(self, cause: str, *, stalled: bool = False) -> bool:
         with self._wake:
-            if not self._current(generation):
+            if self._closing.is_set():
                 return False
             if self._live and self._was_open:
                 if stalled and self.state is ChannelState.RUNNING:
@@ -255,35 +241,27 @@ class CaptureThread:
             if self.source.live:
                 self._missing(cause)
                 return True
-        return self._fail(generation, cause)
+        return self._fail(cause)
 
-    def _fail(self, generation: int, cause: str) -> bool:
+    def _fail(self, cause: str) -> bool:
         with self._wake:
-            if self._current(generation):
+            if not self._closing.is_set():
                 self._failed(cause)
         return False
 
-    def _pause(self, generation: int) -> bool:
-        """Waits before reconnecting, longer while too many threads are stuck. False if the thread is to end."""
+    def _pause(self) -> bool:
+        """Waits before reconnecting. False if the thread is to end."""
         with self._wake:
             until = time.monotonic() + self._backoff_s()
             self._failures_in_a_row += 1
-            while self._current(generation):
+            while not self._closing.is_set():
                 left_s = until - time.monotonic()
-                if left_s > 0:
-                    self._wake.wait(left_s)
-                    continue
-                self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
-                if len(self._abandoned) < MAX_ABANDONED:
+                if left_s <= 0:
                     return True
-                log.warning("%s: %d readers hang; waiting for one to return", self.source, len(self._abandoned))
-                until = time.monotonic() + self._settings.retry_max_s
+                self._wake.wait(left_s)
             return False
 
     # Changes of state, with the lock held.
-
-    def _current(self, generation: int) -> bool:
-        return generation == self._generation and not self._closing
 
     def _stalled(self) -> None:
         self.state = ChannelState.STALLED
@@ -294,7 +272,6 @@ class CaptureThread:
         if self._first_frame_at is not None and now - self._first_frame_at >= HEALTHY_AFTER_S:
             self._failures_in_a_row = 0
         self._first_frame_at = None
-        self._busy_since = None
         self._last_error = cause
         self.state = ChannelState.RECONNECTING
         log.warning("%s; reconnecting in %.3g s", cause, self._backoff_s())
@@ -302,7 +279,6 @@ class CaptureThread:
     def _missing(self, cause: str) -> None:
         """A camera that is off at the start is reported once, and retried as long as other channels run."""
         if self.state is ChannelState.FAILED:
-            self._busy_since = None
             log.debug("%s", cause)
             return
         self._failed(cause)
@@ -310,26 +286,10 @@ class CaptureThread:
             log.info("%s: retrying until the run ends", self.source.name)
 
     def _failed(self, cause: str) -> None:
-        self._busy_since = None
         self._last_error = cause
         self.state = ChannelState.FAILED
         log.error("%s", cause)
         self._arrived.notify_all()
-
-    def _abandon(self, silent_s: float) -> None:
-        stuck = self._thread
-        self._generation += 1
-        if stuck is not None:
-            self._abandoned.append(stuck)
-        no_answer = f"{self.source} cannot be opened: no answer within {silent_s:.1f} s. Is it on and reachable?"
-        if self._live and self._was_open:
-            self._reconnecting(f"{self.source}: the reader hung for {silent_s:.1f} s and was abandoned")
-        elif self.source.live:
-            self._missing(no_answer)
-        else:
-            self._failed(no_answer)
-            return
-        self.start()
 
     def _backoff_s(self) -> float:
         return backoff_s(self._failures_in_a_row, self._settings.retry_min_s, self._settings.retry_max_s)

@@ -1,7 +1,7 @@
 """Readers of a camera, a stream, a recording or a folder: one small class each, with the same interface.
 
-A reader is opened, read and closed by one thread, because it is not safe to release OpenCV's capture while another
-thread waits in its `read`. Readers do not retry and do not count dropped frames: `capture_thread.py` does.
+Readers do not retry and do not count dropped frames: `capture_thread.py` does. Those of live and remote sources run in
+a process of their own, behind a `ProcessReader`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class RawFrame:
     """False for a picture that is unrelated to the one before it."""
     file: Optional[str] = None
     """The file of such a picture."""
+    captured_at: Optional[float] = None
+    """When it was read, in seconds since the epoch; None: just now."""
 
 
 class StallError(SourceError):
@@ -55,6 +57,12 @@ class Reader(Protocol):
     unreadable: int
     """Pictures skipped so far because they could not be read."""
 
+    def wait(self, timeout_s: float) -> bool:
+        """Waits until one of the other methods has an answer; False after `timeout_s`."""
+
+    def finish_opening(self) -> None:
+        """Called once before the first `read`. Raises a SourceError if the source cannot be opened."""
+
     def read(self) -> Optional[RawFrame]:
         """The next frame; None at the end. Raises a SourceError if the source fails for a known reason."""
 
@@ -62,7 +70,17 @@ class Reader(Protocol):
         """Release the source."""
 
 
-class StreamReader:
+class LocalReader:
+    """A reader that is open once it exists, and that does not hang."""
+
+    def wait(self, timeout_s: float) -> bool:
+        return True
+
+    def finish_opening(self) -> None:
+        pass
+
+
+class StreamReader(LocalReader):
     """A live source through OpenCV: a network camera, a USB or CSI camera, an endless stream."""
 
     live = True
@@ -88,15 +106,14 @@ class StreamReader:
 
 
 class GStreamerReader(StreamReader):
-    """A live source through a GStreamer pipeline. It has no time-out of its own (measured: up to 28 s), so the watchdog
-    of `app/capture/capture.py` abandons it if it hangs."""
+    """A live source through a GStreamer pipeline. It has no time-out of its own (measured: up to 28 s)."""
 
 
 class CameraReader(StreamReader):
     """A USB camera through Video4Linux."""
 
 
-class RecordingReader:
+class RecordingReader(LocalReader):
     """A recording: every frame once, with its position in time."""
 
     live = False
@@ -148,7 +165,7 @@ class RecordingReader:
         return self._position + 1.0 / (self.fps or 25.0)
 
 
-class PicturesReader:
+class PicturesReader(LocalReader):
     """A list of pictures. One that cannot be read is logged with its name, counted and skipped."""
 
     live = False

@@ -58,7 +58,7 @@ def test_a_killed_server_that_restarts_is_reconnected(rtsp_server):
     assert (status.state, status.counters.reconnects, status.counters.stalls) == (ChannelState.RUNNING, 1, 0)
 
 
-def test_a_frozen_server_is_noticed_abandoned_and_reconnected(rtsp_server):
+def test_a_frozen_server_is_noticed_and_reconnected(rtsp_server):
     server = rtsp_server()
     with Channels(camera(server.url), IMPATIENT) as channels:
         assert channels.take(PATIENT_S) is not None

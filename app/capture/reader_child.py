@@ -1,0 +1,167 @@
+"""The process at the other end of a `ProcessReader`: opens one source and reads it.
+
+    python -m app.capture.reader_child PIPE MEMORY
+
+Both are numbers of inherited files, so that no address and no password is in the list of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any, Dict, Optional, Union
+
+import cv2
+import numpy as np
+
+from app.capture.opening import open_reader
+from app.capture.reader_process import SharedMemory
+from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.uri import Source, SourceKind
+from app.errors import SourceError
+from app.settings import CaptureSettings
+
+_LOOK_AROUND_S = 0.2
+"""How often a process without frames looks whether its parent is still there."""
+
+
+class End:
+    """The source has ended."""
+
+
+Outcome = Union[RawFrame, End, SourceError]
+"""Of reading a source."""
+
+
+class Line:
+    """The connection to the parent."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+
+    def send(self, message: Dict[str, Any]) -> None:
+        with self._sending:
+            self._pipe.send_bytes(json.dumps(message).encode())
+
+    def receive(self) -> Dict[str, Any]:
+        """Raises EOFError when the parent has closed the connection or is gone."""
+        message: Dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        return message
+
+    @property
+    def is_closed(self) -> bool:
+        """To be asked only while the parent waits for an answer, and therefore sends nothing."""
+        return self._pipe.poll(0)
+
+
+def main(pipe: int, memory: int) -> None:
+    # What libraries write to the standard output must not be mixed with that of the program.
+    os.dup2(2, 1)
+    cv2.setNumThreads(1)
+    line, shared = Line(Connection(pipe)), SharedMemory(memory)
+    _forward_log(line)
+    job = line.receive()
+    source = Source(**{**job["source"], "kind": SourceKind(job["source"]["kind"])})
+    try:
+        reader = open_reader(source, CaptureSettings(**job["settings"]))
+    except SourceError as error:
+        line.send({"error": str(error), "stalled": False})
+        return
+    line.send({"live": reader.live, "fps": reader.fps, "total_frames": reader.total_frames})
+    try:
+        if reader.live:
+            serve_newest(reader, line, shared)
+        else:
+            serve_all(reader, line, shared)
+    finally:
+        reader.close()
+
+
+def serve_all(reader: Reader, line: Line, shared: SharedMemory) -> None:
+    """Reads a frame whenever the parent wants one."""
+    while True:
+        line.receive()
+        if not send_next(_read(reader), line, shared):
+            return
+
+
+def serve_newest(reader: Reader, line: Line, shared: SharedMemory) -> None:
+    """Reads all frames as they come; the parent gets the newest one that it did not have yet."""
+    changed = threading.Condition()
+    newest: Optional[Outcome] = None
+    closed = False
+
+    def answer() -> None:
+        nonlocal newest, closed
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                line.receive()
+                with changed:
+                    while newest is None:
+                        changed.wait(_LOOK_AROUND_S)
+                        if newest is None and line.is_closed:
+                            raise EOFError
+                    following, newest = newest, None
+                if not send_next(following, line, shared):
+                    break
+        with changed:
+            closed = True
+
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
+    while True:
+        following = _read(reader)
+        with changed:
+            if closed:
+                return
+            newest = following
+            changed.notify_all()
+        if not isinstance(following, RawFrame):
+            answering.join()
+            return
+
+
+def _read(reader: Reader) -> Outcome:
+    try:
+        raw = reader.read()
+    except SourceError as error:
+        return error
+    if raw is None:
+        return End()
+    return replace(raw, captured_at=time.time()) if reader.live else raw
+
+
+def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:
+    """Sends what was read; whether more can follow."""
+    if isinstance(following, SourceError):
+        line.send({"error": str(following), "stalled": isinstance(following, StallError)})
+        return False
+    if isinstance(following, End):
+        line.send({"shape": None})
+        return False
+    np.copyto(shared.array(following.image.shape), following.image)
+    line.send({"shape": following.image.shape, "position": following.position, "captured_at": following.captured_at})
+    return True
+
+
+def _forward_log(line: Line) -> None:
+    class Forwarder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line.send({"log": record.name, "level": record.levelno, "text": record.getMessage()})
+
+    root = logging.getLogger()
+    root.handlers[:] = [Forwarder()]
+
+
+if __name__ == "__main__":
+    # The parent may be gone, or not want to wait for the end.
+    with contextlib.suppress(EOFError, OSError):
+        main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,162 @@
+"""Reads a live or remote source in a process of its own, which can be ended whatever it hangs in.
+
+Opening one camera does not delay the others either: OpenCV opens one source at a time in each process.
+
+The two processes talk over a pipe in JSON; frames are in a piece of shared memory without a name, so that nothing is
+left behind when either process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from multiprocessing.connection import Pipe
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from app.capture.opening import open_reader
+from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.uri import Source
+from app.errors import SourceError
+from app.files import PROGRAM_FOLDER
+from app.settings import CaptureSettings
+
+END_WITHIN_S = 0.5
+"""How long the process may take to say goodbye to its camera."""
+_FOREVER_S = 3600.0
+
+
+def start_reader(source: Source, settings: CaptureSettings) -> Reader:
+    """The reader of a source. Only what cannot hang is read in this process: local recordings and pictures."""
+    if source.live or source.remote:
+        return ProcessReader(source, settings)
+    return open_reader(source, settings)
+
+
+class ProcessReader:
+    """A reader in another process. Starts it, and returns at once: `finish_opening` tells whether it is open."""
+
+    live = True
+    fps: Optional[float] = None
+    total_frames: Optional[int] = None
+    unreadable = 0
+
+    def __init__(self, source: Source, settings: CaptureSettings) -> None:
+        self._memory = SharedMemory(_anonymous_file())
+        self._line, other_end = Pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "app.capture.reader_child", str(other_end.fileno()), str(self._memory.file)],
+                pass_fds=(other_end.fileno(), self._memory.file),
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+                # Ctrl-C is for this process, which ends the other one.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._line.close()
+            self._memory.close()
+            raise SourceError(f"{source}: no process can be started to read it: {error}") from error
+        finally:
+            other_end.close()
+        self._message: Optional[Dict[str, Any]] = None
+        self._ask({"source": asdict(source), "settings": asdict(settings)})
+
+    def wait(self, timeout_s: float) -> bool:
+        """Log messages of the process are passed on meanwhile."""
+        while self._message is None and self._line.poll(timeout_s):
+            try:
+                message = json.loads(self._line.recv_bytes())
+            except (EOFError, OSError):
+                message = {"error": f"the process that reads it ended ({_cause(self._process.wait())})"}
+            if "log" in message:
+                logging.getLogger(message["log"]).log(message["level"], "%s", message["text"])
+            else:
+                self._message = message
+        return self._message is not None
+
+    def finish_opening(self) -> None:
+        opened = self._answer()
+        self.live, self.fps, self.total_frames = opened["live"], opened["fps"], opened["total_frames"]
+        self._ask({})
+
+    def read(self) -> Optional[RawFrame]:
+        frame = self._answer()
+        shape = frame.pop("shape")
+        if shape is None:
+            return None
+        image = np.array(self._memory.array(shape))
+        self._ask({})
+        return RawFrame(image, **frame)
+
+    def close(self) -> None:
+        """Ends the process, at once if it does not end by itself."""
+        self._line.close()
+        try:
+            self._process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._memory.close()
+
+    def _ask(self, message: Dict[str, Any]) -> None:
+        """The process may have died; then the answer says so."""
+        with contextlib.suppress(OSError):
+            self._line.send_bytes(json.dumps(message).encode())
+
+    def _answer(self) -> Dict[str, Any]:
+        """What the process sent, however long it takes. Raises a SourceError if that is an error."""
+        while not self.wait(_FOREVER_S):
+            pass
+        message, self._message = self._message or {}, None
+        if "error" in message:
+            raise (StallError if message.get("stalled") else SourceError)(message["error"])
+        return message
+
+
+class SharedMemory:
+    """A growing piece of memory that two processes have mapped, through a file without a name."""
+
+    def __init__(self, file: int) -> None:
+        """Takes over the file descriptor."""
+        self.file = file
+        self._map: Optional[mmap.mmap] = None
+
+    def array(self, shape: Any) -> np.ndarray:
+        """The memory as an image; valid until a larger one is asked for."""
+        size = int(np.prod(shape))
+        if self._map is None or len(self._map) < size:
+            if os.fstat(self.file).st_size < size:
+                os.ftruncate(self.file, size)
+            self._map = mmap.mmap(self.file, size)
+        array: np.ndarray = np.frombuffer(self._map, np.uint8, size).reshape(shape)
+        return array
+
+    def close(self) -> None:
+        os.close(self.file)
+        self._map = None
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _environment() -> Dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(PROGRAM_FOLDER), os.environ.get("PYTHONPATH")]))
+    # Threads for linear algebra would only take memory there.
+    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,209 @@
+"""Live and remote sources are read by processes of their own, which are killed, stopped and orphaned here for real."""
+
+import functools
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from real_sources import frame_number
+from shipped import ROOT
+from waiting import PATIENT_S, until
+
+from app.capture.capture import Channels
+from app.capture.reader_process import ProcessReader, SharedMemory, start_reader
+from app.capture.readers import RecordingReader
+from app.capture.uri import Source, SourceKind, parse_source
+from app.errors import SourceError
+from app.settings import CaptureSettings
+from app.types import ChannelState
+
+SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
+PASSWORD = "s3cret"
+
+
+def rtsp(url, name="cam"):
+    return Source(name, SourceKind.RTSP, url)
+
+
+def children():
+    """The processes that read sources for this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == os.getpid() and b"app.capture.reader_child" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def child():
+    until(lambda: len(children()) == 1)
+    return children()[0]
+
+
+def opened(source):
+    reader = start_reader(source, SETTINGS)
+    try:
+        reader.finish_opening()
+    except SourceError:
+        reader.close()
+        raise
+    return reader
+
+
+@pytest.fixture
+def web(tmp_path):
+    """The address of a web server for the files of the test's folder."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.func.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def black_hole():
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"rtsp://127.0.0.1:{server.getsockname()[1]}/cam"
+
+
+def test_only_what_may_hang_is_read_by_another_process(recording, rtsp_server):
+    local = start_reader(parse_source(str(recording())), SETTINGS)
+    assert isinstance(local, RecordingReader)
+    local.close()
+    live = start_reader(rtsp(rtsp_server().url), SETTINGS)
+    assert isinstance(live, ProcessReader)
+    live.close()
+    assert children() == []
+
+
+def test_a_recording_from_the_web_comes_complete_and_in_order(recording, web):
+    recording("clip.mp4", frames=30)
+    reader = opened(parse_source(f"{web}/clip.mp4"))
+    assert (reader.live, reader.fps, reader.total_frames) == (False, 25.0, 30)
+    frames = list(iter(reader.read, None))
+    reader.close()
+    assert [frame_number(raw.image) for raw in frames] == [number % 20 for number in range(30)]
+    assert [raw.position for raw in frames] == pytest.approx([number / 25 for number in range(30)], abs=0.002)
+    assert all(raw.captured_at is None for raw in frames)
+
+
+def test_a_frame_is_not_changed_by_the_next_one(rtsp_server):
+    reader = opened(rtsp(rtsp_server().url))
+    first = reader.read()
+    kept = first.image.copy()
+    for _ in range(10):
+        following = reader.read()
+    reader.close()
+    np.testing.assert_array_equal(first.image, kept)
+    assert (following.image != kept).any()
+    assert following.captured_at > first.captured_at
+
+
+def test_shared_memory_grows_with_the_frames():
+    writing = SharedMemory(os.memfd_create("test"))
+    reading = SharedMemory(os.dup(writing.file))
+    for shape in ((2, 3, 3), (200, 300, 3), (4, 5, 3)):
+        writing.array(shape)[:] = shape[0]
+        assert (reading.array(shape) == shape[0]).all()
+    writing.close()
+    reading.close()
+
+
+def test_a_source_that_cannot_be_opened_says_why(web):
+    with pytest.raises(SourceError, match="404"):
+        opened(parse_source(f"{web}/nothing.mp4"))
+    assert children() == []
+
+
+def test_a_process_that_stops_is_killed_and_replaced(rtsp_server):
+    settings = CaptureSettings(open_timeout_s=60, read_timeout_s=1.0, retry_min_s=0.05, retry_max_s=0.2)
+    with Channels([rtsp(rtsp_server().url)], settings) as channels:
+        assert channels.take(PATIENT_S) is not None
+        stopped = child()
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
+        until(lambda: channels.status()[0].counters.reconnects >= 1)
+        assert stopped not in children()
+    assert children() == []
+
+
+def test_a_process_that_is_killed_is_replaced(rtsp_server):
+    with Channels([rtsp(rtsp_server().url)], SETTINGS) as channels:
+        assert channels.take(PATIENT_S) is not None
+        os.kill(child(), signal.SIGKILL)
+        until(lambda: channels.status()[0].counters.reconnects == 1)
+        assert "signal 9" in channels.status()[0].last_error
+
+
+def test_a_camera_that_does_not_answer_does_not_delay_the_others(rtsp_server, black_hole):
+    sources = [rtsp(black_hole, "dead"), rtsp(rtsp_server().url, "a"), rtsp(rtsp_server().url, "b")]
+    with Channels(sources, SETTINGS) as channels:
+        until(lambda: all(status.state is ChannelState.RUNNING for status in channels.status()[1:]))
+        assert channels.status()[0].state is ChannelState.OPENING
+    assert children() == []
+
+
+def test_closing_does_not_wait_for_a_camera_that_does_not_answer(black_hole, monkeypatch):
+    monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", PATIENT_S)
+    channels = Channels([rtsp(black_hole)], SETTINGS)
+    child()
+    channels.close()
+    assert children() == []
+
+
+def test_no_address_is_in_the_list_of_processes(rtsp_server):
+    server = rtsp_server("basic", "user", PASSWORD)
+    with Channels([rtsp(server.url.replace("://", f"://user:{PASSWORD}@"))], SETTINGS) as channels:
+        assert channels.take(PATIENT_S) is not None
+        for name in ("cmdline", "environ"):
+            seen = (Path("/proc") / str(child()) / name).read_bytes()
+            assert PASSWORD.encode() not in seen
+            assert b"rtsp://" not in seen
+
+
+def test_nothing_is_left_behind_by_many_restarts(rtsp_server):
+    server = rtsp_server()
+
+    def handles():
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    def once():
+        reader = opened(rtsp(server.url))
+        assert reader.read() is not None
+        reader.close()
+
+    once()
+    before = handles()
+    for _ in range(5):
+        once()
+    assert handles() == before
+    assert children() == []
+
+
+def test_the_process_ends_when_the_program_is_killed(rtsp_server):
+    code = (
+        "import sys, time; from app.capture.reader_process import ProcessReader; "
+        "from app.capture.uri import parse_source; from app.settings import CaptureSettings; "
+        "reader = ProcessReader(parse_source(sys.argv[1]), CaptureSettings()); reader.finish_opening(); reader.read(); "
+        "print(reader._process.pid, flush=True); time.sleep(600)"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code, rtsp_server().url], cwd=ROOT, stdout=subprocess.PIPE)
+    pid = int(program.stdout.readline())
+    assert Path(f"/proc/{pid}").exists()
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
