@@ -7,7 +7,9 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Set
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
 
 from app.capture.capture import Channels
 from app.gallery.gallery import Gallery
@@ -105,10 +107,9 @@ class Pipeline:
                 thumbnails=face_thumbnails(frame.image, faces.boxes),
             )
             pending = tracker.update(faces, frame.source_time, people.generation, frame.continues, continuity)
-            matches = self._rejected(frame, faces, pending.rows)
-            rows = [row for row in pending.rows if row not in matches]
+        rows, crops, matches = self._gated(frame, faces, pending.rows, timer)
         if rows:
-            faces = recognizer.embed(frame.image, faces, rows, timer)
+            faces = recognizer.embed(frame.image, faces, rows, timer, crops)
             matches.update(zip(rows, recognizer.identify(faces, people, rows, timer)))
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):
@@ -140,14 +141,28 @@ class Pipeline:
                 tracker.min_frame_rate,
             )
 
-    def _rejected(self, frame: Frame, faces: Faces, rows: Sequence[int]) -> Dict[int, Match]:
-        """The faces among `rows` that are not good enough to be compared, and why."""
-        if not rows:
-            return {}
-        height, width = frame.image.shape[:2]
-        rejected = rejections(measure(faces[list(rows)], (width, height)), self._limits)
-        return {
-            row: Match(None, rejection.reason, measured=rejection.measured, limit=rejection.limit)
-            for row, rejection in zip(rows, rejected)
-            if rejection is not None
-        }
+    def _gated(
+        self, frame: Frame, faces: Faces, rows: Sequence[int], timer: StageTimer
+    ) -> Tuple[List[int], Optional[np.ndarray], Dict[int, Match]]:
+        """The faces among `rows` that are good enough to be compared, their aligned crops, and why the others are not.
+
+        Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured.
+        """
+        rejected: Dict[int, Match] = {}
+        passing, crops = np.asarray(rows, np.int64), None
+        for aligned in (False, True):
+            if not len(passing):
+                break
+            chosen = faces[passing]
+            with timer.stage("align" if aligned else "track"):
+                crops = self._recognizer.crops(frame.image, chosen) if aligned else None
+                height, width = frame.image.shape[:2]
+                found = rejections(measure(chosen, (width, height), crops), self._limits)
+            rejected.update(
+                (int(row), Match(None, rejection.reason, measured=rejection.measured, limit=rejection.limit))
+                for row, rejection in zip(passing, found)
+                if rejection is not None
+            )
+            good = np.array([rejection is None for rejection in found], np.bool_)
+            passing, crops = passing[good], None if crops is None else crops[good]
+        return passing.tolist(), crops, rejected

@@ -24,6 +24,15 @@ class Reason(str, enum.Enum):
     # A face, live or in a photo, that a gate rejected.
     LOW_SCORE = "low_score"
     TOO_SMALL = "too_small"
+    IMPLAUSIBLE = "implausible"
+    """Eyes, nose and mouth are not where a face has them."""
+    TURNED_AWAY = "turned_away"
+    """To the side, up or down."""
+    TILTED = "tilted"
+    CUT_OFF = "cut_off"
+    """Part of it is outside the picture."""
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
     TOO_BLURRED = "too_blurred"
     # Neither compared nor rejected.
     NOT_COMPARED_YET = "not_compared_yet"
@@ -75,6 +84,12 @@ _LAYOUTS: Dict[Reason, _Layout] = {
     Reason.NOT_COMPARED_YET: _Layout(0, "<", " votes"),
     Reason.LOW_SCORE: _Layout(2, "<"),
     Reason.TOO_SMALL: _Layout(0, "<", " px"),
+    Reason.IMPLAUSIBLE: _Layout(2, ">"),
+    Reason.TURNED_AWAY: _Layout(0, unit="°"),
+    Reason.TILTED: _Layout(0, unit="°"),
+    Reason.CUT_OFF: _Layout(2, ">"),
+    Reason.TOO_DARK: _Layout(2, "<"),
+    Reason.TOO_BRIGHT: _Layout(2, ">"),
     Reason.TOO_BLURRED: _Layout(0, "<"),
 }
 _MAX_DIGITS = 6

@@ -87,12 +87,17 @@ class Recognizer:
         faces: Faces,
         rows: Optional[Sequence[int]] = None,
         timer: Optional[StageTimer] = None,
+        crops: Optional[np.ndarray] = None,
     ) -> Faces:
-        """The same faces with embeddings of unit length: of all, or of these rows (NaN in the others)."""
+        """The same faces with embeddings of unit length: of all, or of these rows (NaN in the others).
+
+        `crops` are those of these faces, if they were aligned before.
+        """
         timer = timer or StageTimer()
         chosen = np.arange(len(faces)) if rows is None else np.asarray(rows, np.int64)
-        with timer.stage("align"):
-            crops = self.crops(image, faces[chosen])
+        if crops is None:
+            with timer.stage("align"):
+                crops = self.crops(image, faces[chosen])
         with timer.stage("embed"):
             vectors = self.embed_crops(crops)
         embeddings = np.full((len(faces), vectors.shape[1]), np.nan, np.float32)

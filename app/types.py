@@ -175,8 +175,10 @@ class FaceQuality:
     """Degrees; positive: up."""
     roll: np.ndarray
     """Degrees; positive: leans clockwise, as the viewer sees it."""
+    landmark_error: np.ndarray
+    """How far the landmarks are from those of an average face that is turned like this one, relative to its size."""
     cut_off: np.ndarray
-    """Whether the box touches the edge of the picture."""
+    """The part of the face that is outside the picture, 0 to 1."""
 
     def __post_init__(self) -> None:
         for column in dataclasses.fields(self):

@@ -28,6 +28,12 @@ ROTATION_PENALTY = 1.0
 
 
 _ADVICE = {
+    Reason.IMPLAUSIBLE: "possibly no face; use a photo from the front",
+    Reason.TURNED_AWAY: "use a photo from the front, or raise quality.photo_max_yaw_deg",
+    Reason.TILTED: "turn the photo upright",
+    Reason.CUT_OFF: "use a photo that shows the whole face",
+    Reason.TOO_DARK: "use a brighter photo, or lower quality.min_exposure",
+    Reason.TOO_BRIGHT: "use a darker photo, or raise quality.max_exposure",
     Reason.LOW_SCORE: "no clear face; use a sharp photo from the front, or lower quality.photo_min_score",
     Reason.TOO_SMALL: "use a larger picture of the face, or lower quality.photo_min_face_px",
     Reason.TOO_BLURRED: "use a sharper photo, or lower quality.photo_min_sharpness",

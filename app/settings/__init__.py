@@ -2,6 +2,7 @@
 
 from app.settings.declaration import SettingInfo
 from app.settings.delivery import DeliverySettings, WebhookSettings
+from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.schema import (
     AttributeSettings,
     CaptureSettings,
@@ -9,8 +10,6 @@ from app.settings.schema import (
     GallerySettings,
     ModelSettings,
     OutputSettings,
-    QualityLimits,
-    QualitySettings,
     RecognitionSettings,
     RunSettings,
     Settings,

@@ -7,13 +7,14 @@ options of the command line, the checks and the table of `--show-settings` are a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
 from app.settings.declaration import SettingInfo, setting
 from app.settings.delivery import DeliverySettings, WebhookSettings
+from app.settings.quality import QualitySettings
 
 
 @dataclass(frozen=True)
@@ -114,53 +115,6 @@ class GallerySettings:
     reload_every_s: float = setting(
         2.0, "seconds between two checks of the folder for changes; 0 = never", minimum=0, maximum=3600
     )
-
-
-@dataclass(frozen=True)
-class QualityLimits:
-    """Limits of the quality gates (`app/identity/gates.py`). The defaults let every face pass.
-
-    `QualitySettings` gives them values: a setting `NAME` for faces in videos, `photo_NAME` for photos.
-    """
-
-    min_score: float = 0.0
-    min_face_px: float = 0.0
-    min_sharpness: float = 0.0
-
-
-@dataclass(frozen=True)
-class QualitySettings:
-    """Which faces are good enough to be compared, and which photos to be enrolled."""
-
-    min_face_px: float = setting(
-        20.0, "minimum width and height of a face in a video, in pixels", minimum=1, maximum=1000
-    )
-    photo_min_face_px: float = setting(
-        40.0, "minimum width and height of a face in a photo, in pixels", minimum=1, maximum=1000
-    )
-    photo_min_score: Optional[float] = setting(
-        None,
-        "minimum score of a face in a photo; by default that of the detector, usually 0.8",
-        minimum=0.01,
-        maximum=1,
-    )
-    photo_min_sharpness: float = setting(
-        20.0, "minimum sharpness of a face in a photo (variance of the Laplacian)", minimum=0, maximum=10000
-    )
-
-    def video_limits(self) -> QualityLimits:
-        """Each setting with the name of a limit is that limit; a limit without a setting lets every face pass."""
-        return self._limits("")
-
-    def photo_limits(self, default_min_score: float) -> QualityLimits:
-        """The same for settings with `photo_` before the name. `default_min_score` is the detector's own."""
-        return replace(
-            self._limits("photo_"), **({"min_score": default_min_score} if self.photo_min_score is None else {})
-        )
-
-    def _limits(self, prefix: str) -> QualityLimits:
-        values = {limit.name: getattr(self, prefix + limit.name, None) for limit in fields(QualityLimits)}
-        return QualityLimits(**{name: value for name, value in values.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ cross product.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 
 FACE_MODEL = np.array(
@@ -18,11 +20,18 @@ are 1 apart.
 x and y are averages of frontal faces as detectors mark them (three detectors on photos of LFW, which differ by 0.03 at
 the nose); the depth of nose and mouth is that of common face models.
 """
-_FIT = np.linalg.pinv(FACE_MODEL - FACE_MODEL.mean(axis=0))
+_CENTRED = FACE_MODEL - FACE_MODEL.mean(axis=0)
+_FIT = np.linalg.pinv(_CENTRED)
 
 
 def head_poses(landmarks: np.ndarray) -> np.ndarray:
-    """Yaw, pitch and roll in degrees (N x 3, float32) of faces with these landmarks (N x 5 x 2).
+    """Yaw, pitch and roll in degrees (N x 3, float32) of faces with these landmarks (N x 5 x 2)."""
+    return fit_head(landmarks)[0]
+
+
+def fit_head(landmarks: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Yaw, pitch and roll in degrees (N x 3, float32), and how badly the turned model fits (N): the root mean square
+    distance of the landmarks from it, divided by that of the landmarks from their centre.
 
     Positive yaw looks to the viewer's right, positive pitch up, positive roll leans clockwise as the viewer sees it.
     Roll is around the face's own axis, so that yaw and pitch alone give the direction of the gaze.
@@ -30,10 +39,13 @@ def head_poses(landmarks: np.ndarray) -> np.ndarray:
     points = np.asarray(landmarks, dtype=np.float64).reshape(-1, 5, 2)
     centred = points - points.mean(axis=1, keepdims=True)
     seen = np.einsum("kp,npc->nck", _FIT, centred)
-    left, _, right = np.linalg.svd(seen, full_matrices=False)
+    left, stretch, right = np.linalg.svd(seen, full_matrices=False)
     rows = left @ right
+    model = _CENTRED @ (rows * stretch.mean(axis=1)[:, None, None]).transpose(0, 2, 1)
+    size = np.maximum((centred**2).sum(axis=(1, 2)), 1e-12)
+    errors = np.sqrt(((model - centred) ** 2).sum(axis=(1, 2)) / size)
     facing = rows[:, 0, 0] * rows[:, 1, 1] - rows[:, 0, 1] * rows[:, 1, 0]  # how far the third row points at the camera
     yaw = np.arctan2(-rows[:, 0, 2], facing)
     pitch = np.arcsin(np.clip(rows[:, 1, 2], -1, 1))
     roll = np.arctan2(rows[:, 1, 0], rows[:, 1, 1])
-    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)), dtype=np.float32)
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)), dtype=np.float32), errors

@@ -8,7 +8,11 @@ import cv2
 import numpy as np
 
 from app.types import FaceQuality, Faces
-from app.vision.head_pose import head_poses
+from app.vision.align import similarity_transforms, template
+from app.vision.head_pose import fit_head
+
+_FACE_GRID = np.stack(np.meshgrid(np.linspace(20, 92, 10), np.linspace(28, 106, 10)), axis=-1).reshape(-1, 2)
+"""Points all over a face, from the eyebrows to the chin, in an aligned crop of 112 pixels."""
 
 
 def measure(
@@ -16,8 +20,8 @@ def measure(
 ) -> FaceQuality:
     """The quality of faces in an image of this width and height, which was shrunk by `scale` before.
 
-    Sharpness and exposure are measured only where the aligned faces are given (`crops`, N x H x W x 3, BGR). The rest
-    takes 0.2 ms for any number of faces.
+    Sharpness and exposure are measured only where the aligned faces are given (`crops`, N x H x W x 3, BGR), and take
+    0.1 ms per face. The rest takes 0.3 ms for any number of faces.
     """
     sharpness, exposure = np.full((2, len(faces)), np.nan)
     if crops is not None:
@@ -27,8 +31,8 @@ def measure(
             # counts as blurred, as it does for the embedder.
             sharpness[row] = cv2.Laplacian(grey, cv2.CV_32F).var()
             exposure[row] = grey.mean() / 255
-    yaw, pitch, roll = head_poses(faces.landmarks).T
-    touches = (faces.boxes[:, :2] < 1) | (faces.boxes[:, 2:] > np.subtract(image_size, 1))
+    poses, errors = fit_head(faces.landmarks)
+    yaw, pitch, roll = poses.T
     return FaceQuality(
         score=faces.scores,
         size_px=face_sizes_px(faces) * scale,
@@ -37,8 +41,19 @@ def measure(
         yaw=yaw,
         pitch=pitch,
         roll=roll,
-        cut_off=np.asarray(touches.any(axis=1)),
+        landmark_error=errors,
+        cut_off=parts_outside(faces.landmarks, image_size),
     )
+
+
+def parts_outside(landmarks: np.ndarray, image_size: Tuple[int, int]) -> np.ndarray:
+    """The part of each face that is outside an image of this width and height, by its landmarks (N x 5 x 2)."""
+    transforms = similarity_transforms(landmarks, template())
+    turns, shifts = transforms[:, :, :2], transforms[:, None, :, 2]
+    # The inverse of a rotation with a scale is its transpose, divided by the square of the scale.
+    scales = np.linalg.det(turns)[:, None, None]
+    points = (_FACE_GRID - shifts) @ turns / np.maximum(scales, 1e-12)
+    return np.asarray(((points < 0) | (points > image_size)).any(axis=2).mean(axis=1))
 
 
 def face_sizes_px(faces: Faces) -> np.ndarray:

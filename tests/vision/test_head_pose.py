@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.vision.head_pose import FACE_MODEL, head_poses
+from app.vision.head_pose import FACE_MODEL, fit_head, head_poses
 
 MEAN_FACE_MM = FACE_MODEL * 64
 # Eyes 64 mm apart, a nose of 30 mm, a long face with a mouth 50 mm wide. x right, y down, z away.
@@ -34,6 +34,14 @@ def test_the_pose_of_a_rotated_face_is_found(yaw, pitch, roll):
     )
     np.testing.assert_allclose(mean, (yaw, pitch, roll), atol=4)
     np.testing.assert_allclose(long, (yaw, pitch, roll), atol=4)
+
+
+def test_points_that_are_no_face_do_not_fit():
+    turned = seen_by_a_camera((40, 10, 20))
+    scattered = turned[[2, 0, 4, 1, 3]]
+    one_place = np.full_like(turned, 100) + np.random.default_rng(0).normal(size=turned.shape)
+    fitting, *others = fit_head(np.stack([turned, scattered, one_place]))[1]
+    assert fitting < 0.1 and min(others) > 0.3
 
 
 def test_the_average_face_is_frontal():

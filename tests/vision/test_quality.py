@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from app.types import Faces
-from app.vision.quality import main_face, measure
+from app.vision.quality import main_face, measure, parts_outside
 
 FACE = np.array([[[70, 70], [110, 70], [90, 95], [74, 115], [106, 115]]], np.float32)
 
@@ -16,9 +17,19 @@ def test_a_face_has_the_size_of_its_shorter_side():
     assert measure(faces([0, 0, 30, 50], [0, 0, 60, 50]), (640, 480)).size_px.tolist() == [30, 50]
 
 
-def test_faces_at_the_edge_of_the_picture_are_cut_off():
-    boxes = [[10, 10, 50, 50], [0, 10, 50, 50], [10, 0.5, 50, 50], [600, 10, 640, 50], [10, 430, 50, 479.5]]
-    assert measure(faces(*boxes), (640, 480)).cut_off.tolist() == [False, True, True, True, True]
+@pytest.mark.parametrize(
+    ("shift", "part"),
+    [((0, 0), 0), ((-90, 0), 0.5), ((550, 0), 0.5), ((0, 395), 0.4), ((-250, 0), 1), ((0, -300), 1)],
+)
+def test_the_part_of_a_face_outside_the_picture_is_measured(shift, part):
+    outside = parts_outside(FACE + np.float32(shift), (640, 480))
+    assert outside == pytest.approx([part], abs=0.11)
+
+
+def test_the_part_outside_is_that_of_the_tilted_face():
+    turned = (FACE[:, :, ::-1] * (1, -1)).astype(np.float32)  # by 90 degrees; now left of x = 120 and above y = 0
+    assert parts_outside(turned + np.float32((0, 480)), (640, 480)) == pytest.approx([0], abs=0.01)
+    assert parts_outside(turned + np.float32((0, 90)), (640, 480)) == pytest.approx([0.5], abs=0.11)
 
 
 def test_a_blurred_face_is_less_sharp_and_a_dark_one_less_exposed():
