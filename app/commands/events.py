@@ -91,7 +91,7 @@ def execute(arguments: argparse.Namespace) -> int:
         elif arguments.visits:
             shown: Iterable[Visit] = filter(chosen.visit, visits(lines))
             if not arguments.follow:
-                shown = sorted(shown, key=lambda visit: (visit.time, visit.sequence))
+                shown = sorted(shown, key=lambda visit: (visit.time, visit.visit))
             _print((_visit_row(visit) for visit in shown), arguments)
         else:
             _print((_event_row(record) for record in filter(chosen.event, lines)), arguments)
@@ -135,7 +135,7 @@ class Filter:
         if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
             return False
         moment = parse_time(record["time"])
-        names = {record.get("name"), record.get("previous_name") or record.get("name")} if "track" in record else ()
+        names = {record.get("name"), record.get("previous_name") or record.get("name")} if "visit" in record else ()
         return self._is_within(moment, moment) and self._is_in(record["channel"]) and self._is_of(names)
 
     def visit(self, visit: Visit) -> bool:
@@ -212,7 +212,7 @@ def _event_row(record: Record) -> Row:
         "time": _shown_time(record),
         "channel": record["channel"],
         "event": record["event"],
-        "person": _shown_name(record["name"]) if "track" in record else "",
+        "person": _shown_name(record["name"]) if "visit" in record else "",
         "similarity": "" if similarity is None else f"{similarity:.2f}",
         "remark": _remark(record),
     }

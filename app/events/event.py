@@ -1,4 +1,4 @@
-"""What happened: a face that is followed came, got a name or left; a source was lost or came back."""
+"""What happened: a person came, got a name or left; a source was lost or came back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 from app.text import iso_time
 from app.types import NO_ATTRIBUTES, FaceAttributes, Match
 
-SCHEMA = 3
+SCHEMA = 4
 """Grows when a field of the JSON form changes its meaning or disappears. New fields may come at any time."""
 
 
@@ -19,6 +19,7 @@ class EventKind(str, enum.Enum):
 
     ENTER = "enter"
     IDENTIFIED = "identified"
+    CHANGED = "changed"
     LEFT = "left"
     SOURCE_LOST = "source_lost"
     SOURCE_BACK = "source_back"
@@ -28,9 +29,11 @@ class EventKind(str, enum.Enum):
 
 
 class LeftReason(str, enum.Enum):
-    """Why a track ended. The values are part of the event format."""
+    """Why a visit ended. The values are part of the event format."""
 
     GONE = "gone"
+    NAME_CHANGED = "name_changed"
+    """The track got another name, or lost it: the face is there, but it was or became another person's."""
     RUN_ENDED = "run_ended"
     SOURCE_LOST = "source_lost"
     """The camera was lost, so it is not known when the person left."""
@@ -50,7 +53,7 @@ class Event:
     kind: EventKind
     channel: str
     time: float
-    """In seconds since the epoch. ENTER, IDENTIFIED and LEFT: when the frame arrived."""
+    """In seconds since the epoch. For faces: when the frame arrived."""
 
     def as_json(self) -> Dict[str, Any]:
         """The JSON form, in the documented order of fields."""
@@ -81,7 +84,7 @@ class SourceEvent(Event):
 
 @dataclass(frozen=True)
 class FaceEvent(Event):
-    """A face came (ENTER), its name changed (IDENTIFIED), or it left (LEFT)."""
+    """A person came (ENTER), got a name (IDENTIFIED, or CHANGED when the track had another one), or left (LEFT)."""
 
     frame: int
     """Index of the frame that shows it; LEFT: of the last frame in which the face was seen."""
@@ -89,15 +92,23 @@ class FaceEvent(Event):
     """Seconds into a recording; None for a live source."""
     file: Optional[str]
     """The picture's file, for a folder of photos."""
+    visit: int
+    """The `sequence` of its ENTER."""
     track: int
     match: Match
     box: Tuple[int, int, int, int]
     """Where the face was last seen: x1 y1 x2 y2 in the frame's pixels."""
     first_seen: float
-    """On the clock of the source, like `Track.first_seen`."""
+    """When the visit began, on the clock of the source."""
     attributes: FaceAttributes = NO_ATTRIBUTES
+    votes: int = 0
+    """How often the track was compared."""
+    time_to_first_name_s: Optional[float] = None
+    """From `first_seen` until the visit got its name."""
     previous_name: Optional[str] = None
-    """IDENTIFIED: the name before this one."""
+    """CHANGED: the name that the track had before."""
+    previous_visit: Optional[int] = None
+    """CHANGED: the visit of that person."""
     left_reason: Optional[LeftReason] = None
     """LEFT: why."""
     last_seen: Optional[float] = None
@@ -112,6 +123,7 @@ class FaceEvent(Event):
             "frame": self.frame,
             "position": _rounded(self.position, 3),
             **({} if self.file is None else {"file": self.file}),
+            "visit": self.visit,
             "track": self.track,
             "name": match.name,
             "similarity": _rounded(match.similarity, 4) if compared else None,
@@ -125,9 +137,11 @@ class FaceEvent(Event):
             "why": match.why,
             "measured": _rounded(match.measured, 4),
             "limit": _rounded(match.limit, 4),
+            "votes": self.votes,
+            "time_to_first_name_s": _rounded(self.time_to_first_name_s, 3),
         }
-        if self.kind is EventKind.IDENTIFIED:
-            record["previous_name"] = self.previous_name
+        if self.kind is EventKind.CHANGED:
+            record.update(previous_name=self.previous_name, previous_visit=self.previous_visit)
         record["first_seen"] = self._source_time(self.first_seen)
         if self.last_seen is not None:
             record["last_seen"] = self._source_time(self.last_seen)

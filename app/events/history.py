@@ -23,9 +23,10 @@ Record = Dict[str, Any]
 
 # fmt: off
 EVENT_COLUMNS = (
-    "sequence", "event", "channel", "time", "frame", "position", "file", "track", "name", "similarity", "nearest",
-    "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured", "limit", "previous_name",
-    "first_seen", "last_seen", "duration_s", "error", "lost_s",
+    "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "similarity",
+    "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured", "limit",
+    "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen", "duration_s",
+    "error", "lost_s",
 )
 """The fields of events in tables: all but boxes and attributes."""
 # fmt: on
@@ -40,7 +41,7 @@ _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("event", "log", "time", "channel", "reason"), _TEXT),
     **dict.fromkeys(("name", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
-    **dict.fromkeys(("sequence", "after", "track"), (int,)),
+    **dict.fromkeys(("sequence", "after", "visit", "track"), (int,)),
     **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
     **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),
     "open": (list,),
@@ -55,23 +56,22 @@ class History:
     """Names the log in all its files."""
     sequence: int = 0
     """Of the last event."""
-    visits: Dict[Tuple[str, int], Record] = field(default_factory=dict)
-    """The last event of each visit that is open, by channel and track."""
+    visits: Dict[int, Record] = field(default_factory=dict)
+    """The last event of each visit that is open, by its number."""
 
     def add(self, record: Record) -> None:
         kind = record.get("event")
         if kind == HEADER:
             self.log, self.sequence = record["log"], record["after"]
-            self.visits = {(visit["channel"], visit["track"]): visit for visit in record["open"]}
+            self.visits = {visit["visit"]: visit for visit in record["open"] if "visit" in visit}
             return
         self.sequence = max(self.sequence, record["sequence"])
-        if "track" not in record:
+        if "visit" not in record:
             return
-        visit = (record["channel"], record["track"])
         if kind == EventKind.LEFT:
-            self.visits.pop(visit, None)
+            self.visits.pop(record["visit"], None)
         else:
-            self.visits[visit] = record
+            self.visits[record["visit"]] = record
 
     def header(self, now: float) -> Record:
         return {
@@ -90,7 +90,7 @@ class History:
         for number, visit in enumerate(self.visits.values(), self.sequence + 1):
             last_seen = visit["time"] if visit["position"] is None else visit["position"]
             first_seen = visit.get("first_seen", last_seen)
-            kept = {name: value for name, value in visit.items() if name != "previous_name"}
+            kept = {name: value for name, value in visit.items() if not name.startswith("previous_")}
             changed = {"schema": SCHEMA, "sequence": number, "event": "left", "reason": str(LeftReason.RESTART)}
             times = {"first_seen": first_seen, "last_seen": last_seen, "duration_s": _between(first_seen, last_seen)}
             left.append({**kept, **changed, **times})
@@ -122,7 +122,7 @@ def _is_sound(record: Any) -> bool:
         needed = ["time", "log", "after", "open"]
     else:
         needed = ["event", "time", "sequence", "channel"]
-        needed += ["name", "position", "reason"] if "track" in record else []
+        needed += ["name", "position", "reason", "track"] if "visit" in record else []
         needed += ["duration_s"] if kind == EventKind.LEFT else ["lost_s"] if kind == EventKind.SOURCE_BACK else []
     if not all(name in record for name in needed):
         return False
@@ -135,7 +135,7 @@ def _is_sound(record: Any) -> bool:
         _between(record.get("first_seen", 0), record.get("last_seen", 0))
     except (ValueError, TypeError):
         return False
-    return kind != HEADER or all(_is_sound(visit) and "track" in visit for visit in record["open"])
+    return kind != HEADER or all(map(_is_sound, record["open"]))
 
 
 def require_log(file: BinaryIO, path: Path) -> None:

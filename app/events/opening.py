@@ -11,6 +11,7 @@ from app.events.log import EventLog
 from app.events.pipe import EventPipe, is_pipe
 from app.events.queue import EventQueue
 from app.events.sinks import EventPublisher, EventSink
+from app.events.stream import EventStream
 from app.events.webhook import Webhook
 from app.settings import Settings
 
@@ -34,8 +35,10 @@ def open_events(settings: Settings) -> Optional[EventPublisher]:
         queue = EventQueue(settings.delivery, output.events_sync)
         log = queue.log
         sinks.append(queue)
+    sequence = 0 if log is None else log.sequence
+    stream = EventStream(sequence, settings.tracking.visit_gap_s, output.events_cooldown_s)
     if log is None:
-        return EventPublisher(sinks) if sinks else None
+        return EventPublisher(sinks, stream) if sinks else None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
         device = device_name(settings.delivery.device)
@@ -46,7 +49,7 @@ def open_events(settings: Settings) -> Optional[EventPublisher]:
     log.on_written = partial(_wake, deliveries)
     for delivery in deliveries:
         delivery.start()
-    return EventPublisher(sinks, after=log.sequence, deliveries=deliveries)
+    return EventPublisher(sinks, stream, deliveries=deliveries)
 
 
 def _wake(deliveries: Sequence[Delivery]) -> None:

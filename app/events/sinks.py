@@ -257,13 +257,13 @@ class EventPublisher:
     def __init__(
         self,
         sinks: Sequence[EventSink],
+        stream: Optional[EventStream] = None,
         *,
-        after: int = 0,
         flush_s: float = FLUSH_S,
         deliveries: Sequence[LogFollower] = (),
     ) -> None:
-        """`after` is the number of the last event of the runs before. `deliveries` read the log that a sink writes."""
-        self._stream = EventStream(after)
+        """Without `stream`, numbers begin at 1. `deliveries` read the log that a sink writes."""
+        self._stream = stream or EventStream()
         self._deliveries = tuple(deliveries)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
 

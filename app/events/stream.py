@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from dataclasses import dataclass, field
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from app.credentials import masked
 from app.events.event import Event, EventKind, FaceEvent, LeftReason, SourceEvent
-from app.types import ChannelState, ChannelStatus, FrameResult, Track
+from app.types import ChannelState, ChannelStatus, FrameResult, Reason, Track
+
+_NAME_WAIT_S = 1.0
+"""A face that appears while a person is away may be that person; so long its name is waited for."""
 
 
 class EventStream:
-    """Compares each result with the channel's previous one. One stream, and one sequence, for all channels.
+    """Compares each result with the visits of its channel. One stream, and one sequence, for all channels.
+
+    A visit is one person in front of one camera. It has one ENTER, whose number is the number of the visit, IDENTIFIED
+    or CHANGED when it gets a name, and one LEFT. It goes on when the person is away for less than `visit_gap_s`, also
+    with another track. A track whose name changes or is withdrawn begins another visit.
 
     It must see every result, so it runs on the loop's thread, before any queue that may skip frames.
     """
 
-    def __init__(self, after: int = 0) -> None:
-        """`after` is the number of the last event of the runs before."""
-        self._sequence = after
-        self._present: Dict[str, Dict[int, _Present]] = {}
-        """By channel and track."""
+    def __init__(self, after: int = 0, visit_gap_s: float = 10.0, cooldown_s: float = 0.0) -> None:
+        """`after` is the number of the last event of the runs before.
 
+        In `cooldown_s`, a person is identified once per channel, even if there are several visits.
+        """
+        self._sequence = after
+        self._visit_gap_s = visit_gap_s
+        self._cooldown_s = cooldown_s
+        self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost."""
-        self._interrupted: Dict[str, Tuple[Set[int], float]] = {}
-        """By channel: the tracks that left when it was last lost, and when it was back. One may be continued."""
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
@@ -33,99 +42,145 @@ class EventStream:
             if frame.captured_at <= self._lost[frame.source]:
                 return []  # It waited while the source was lost; the people in it have left.
             events = self._back(frame.source, frame.captured_at)
-        now = _Moment(frame.index, frame.captured_at, frame.position, frame.file)
-        before = self._present.get(frame.source, {})
-        visible = set(result.track_ids)
-        present = {
-            track.id: _Present(track, now if track.id in visible or track.id not in before else before[track.id].seen)
-            for track in result.tracks
-        }
-        self._present[frame.source] = present
-        happened = changes([known.track for known in before.values()], result.tracks)
-        return events + [
-            self._event(frame.source, change, before[change.track.id].seen if change.kind is EventKind.LEFT else now)
-            for change in happened
-        ]
+        channel = self._channel(frame.source)
+        now = _Moment(frame.index, frame.captured_at, frame.position, frame.file, frame.source_time)
+        tracks, visible = {track.id: track for track in result.tracks}, set(result.track_ids)
+        channel.follow(tracks, visible, now)
+        for gone in [number for number in channel.newcomers if number not in tracks]:
+            events += self._enter(channel, channel.newcomers.pop(gone), None, now)
+        # A picture of a folder has nothing to do with the one before it.
+        gap_s = self._visit_gap_s if frame.continues else 0.0
+        for visit in channel.away():
+            if now.seconds - visit.track.last_seen >= gap_s:
+                events.append(self._left(channel, visit, visit.reason))
+        for track in result.tracks:
+            events += self._arrival(channel, track, track.id in visible, now)
+        return events
 
     def handle_status(self, status: ChannelStatus, now: float) -> List[Event]:
         """A lost live source is one event, and all faces of its channel leave. `now`: seconds since the epoch."""
         is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
         if is_lost and status.name not in self._lost:
             self._lost[status.name] = now
-            self._interrupted[status.name] = (set(self._present.get(status.name, ())), now)
             error = masked(status.last_error) if status.last_error else None
             lost = SourceEvent(self._next(), EventKind.SOURCE_LOST, status.name, now, error=error)
-            return [lost, *self._leave(status.name, LeftReason.SOURCE_LOST)]
+            return [lost, *self._leave(self._channel(status.name), LeftReason.SOURCE_LOST)]
         if status.state is ChannelState.RUNNING and status.name in self._lost:
             return self._back(status.name, now)
         return []
 
     def close(self) -> List[Event]:
         """The run has ended: all faces leave."""
-        return [event for channel in list(self._present) for event in self._leave(channel, LeftReason.RUN_ENDED)]
+        return [event for channel in self._channels.values() for event in self._leave(channel, LeftReason.RUN_ENDED)]
+
+    def visit_of(self, channel: str, track: int) -> Optional[int]:
+        """The number of the visit that a track belongs to at the moment."""
+        visit = self._channel(channel).visit_of(track)
+        return None if visit is None else visit.number
+
+    def _channel(self, name: str) -> _Channel:
+        return self._channels.setdefault(name, _Channel(name))
+
+    def _arrival(self, channel: _Channel, track: Track, visible: bool, now: _Moment) -> List[Event]:
+        """What follows from a track that has no visit yet, or got its first name."""
+        name, visit = track.match.name, channel.visit_of(track.id)
+        before = None if name is None else channel.away_with(name)
+        if visit is not None:
+            if name is None or visit.name is not None:
+                return []
+            # Two visits turn out to be one person's; both are in the log already.
+            ended = [] if before is None else [self._left(channel, before, before.reason)]
+            return [*ended, *self._named(channel, visit, track, now)]
+        newcomer = channel.newcomers.setdefault(track.id, _Newcomer(track, channel.first_seen(track), now, now.seconds))
+        newcomer.track = track
+        if visible:
+            newcomer.seen = now
+        if before is not None:
+            before.carry(track, newcomer.seen)
+        elif name is None and channel.somebody_is_away and now.seconds - newcomer.since < _NAME_WAIT_S:
+            return []
+        del channel.newcomers[track.id]
+        return [] if before is not None else self._enter(channel, newcomer, track.id, now)
+
+    def _enter(self, channel: _Channel, newcomer: _Newcomer, carrier: Optional[int], now: _Moment) -> List[Event]:
+        track = newcomer.track
+        visit = _Visit(self._next(), track, newcomer.seen, newcomer.first_seen, carrier)
+        channel.visits[visit.number] = visit
+        events: List[Event] = [self._event(channel, visit, EventKind.ENTER, visit.number)]
+        if track.match.name is not None:
+            events += self._named(channel, visit, track, now, newcomer.before)
+        return events
+
+    def _named(
+        self, channel: _Channel, visit: _Visit, track: Track, now: _Moment, before: Optional[_Visit] = None
+    ) -> List[Event]:
+        """The visit gets its name; `before` is the visit that the track belonged to until it got another name."""
+        name = str(track.match.name)
+        visit.name, visit.track, visit.seen = name, track, now
+        visit.time_to_first_name_s = max(0.0, now.seconds - visit.first_seen)
+        identified = channel.identified.get(name)
+        if before is not None:
+            channel.identified[name] = now.seconds
+            return [self._event(channel, visit, EventKind.CHANGED, self._next(), before)]
+        if identified is not None and 0 <= now.seconds - identified < self._cooldown_s:
+            return []
+        channel.identified[name] = now.seconds
+        return [self._event(channel, visit, EventKind.IDENTIFIED, self._next())]
+
+    def _leave(self, channel: _Channel, reason: LeftReason) -> List[Event]:
+        events: List[Event] = []
+        for newcomer in channel.newcomers.values():
+            events += self._enter(channel, newcomer, newcomer.track.id, newcomer.seen)
+        channel.newcomers.clear()
+        for visit in list(channel.visits.values()):
+            events.append(self._left(channel, visit, visit.reason if visit.carrier is None else reason))
+        return events
+
+    def _left(self, channel: _Channel, visit: _Visit, reason: LeftReason) -> Event:
+        del channel.visits[visit.number]
+        return self._event(channel, visit, EventKind.LEFT, self._next(), reason=reason)
 
     def _back(self, channel: str, now: float) -> List[Event]:
-        lost_s = max(0.0, now - self._lost.pop(channel))
-        self._interrupted[channel] = (self._interrupted[channel][0], now)
-        return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=lost_s)]
-
-    def _leave(self, channel: str, reason: LeftReason) -> List[Event]:
-        return [
-            self._event(channel, Change(EventKind.LEFT, track, left_reason=reason), seen)
-            for track, seen in self._present.pop(channel, {}).values()
-        ]
+        lost_at = self._lost.pop(channel)
+        self._channel(channel).interruption = _Interruption(lost_at, now)
+        return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=max(0.0, now - lost_at))]
 
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence
 
-    def _event(self, channel: str, change: Change, moment: _Moment) -> FaceEvent:
-        track = change.track
-        interrupted, back_at = self._interrupted.get(channel, (set(), 0.0))
-        continued = track.id in interrupted and track.first_seen < back_at <= track.last_seen
+    def _event(
+        self,
+        channel: _Channel,
+        visit: _Visit,
+        kind: EventKind,
+        sequence: int,
+        before: Optional[_Visit] = None,
+        reason: Optional[LeftReason] = None,
+    ) -> FaceEvent:
+        track, seen = visit.track, visit.seen
         x1, y1, x2, y2 = (round(float(side)) for side in track.box)
         return FaceEvent(
-            sequence=self._next(),
-            kind=change.kind,
-            channel=channel,
-            frame=moment.frame,
-            time=moment.captured_at,
-            position=moment.position,
-            file=moment.file,
+            sequence=sequence,
+            kind=kind,
+            channel=channel.name,
+            frame=seen.frame,
+            time=seen.captured_at,
+            position=seen.position,
+            file=seen.file,
+            visit=visit.number,
             track=track.id,
             match=track.match,
             box=(x1, y1, x2, y2),
-            first_seen=back_at if continued else track.first_seen,
+            first_seen=visit.first_seen,
             attributes=track.attributes,
-            previous_name=change.previous_name,
-            left_reason=change.left_reason,
-            last_seen=track.last_seen if change.kind is EventKind.LEFT else None,
+            votes=track.votes,
+            time_to_first_name_s=visit.time_to_first_name_s,
+            previous_name=None if before is None else before.name,
+            previous_visit=None if before is None else before.number,
+            left_reason=reason,
+            last_seen=track.last_seen if kind is EventKind.LEFT else None,
         )
-
-
-class Change(NamedTuple):
-    """Something that happened to a track between two results."""
-
-    kind: EventKind
-    track: Track
-    previous_name: Optional[str] = None
-    left_reason: Optional[LeftReason] = None
-
-
-def changes(previous: Sequence[Track], current: Sequence[Track]) -> Iterator[Change]:
-    """What happened between two results of a channel: first who left, then who came and who got another name."""
-    before = {track.id: track for track in previous}
-    present = {track.id for track in current}
-    for track in previous:
-        if track.id not in present:
-            yield Change(EventKind.LEFT, track, left_reason=LeftReason.GONE)
-    for track in current:
-        known = before.get(track.id)
-        if known is None:
-            yield Change(EventKind.ENTER, track)
-        previous_name = known.match.name if known else None
-        if track.match.name != previous_name:
-            yield Change(EventKind.IDENTIFIED, track, previous_name)
 
 
 class _Moment(NamedTuple):
@@ -135,10 +190,94 @@ class _Moment(NamedTuple):
     captured_at: float
     position: Optional[float]
     file: Optional[str]
+    seconds: float
+    """On the clock of the source, like `Track.last_seen`."""
 
 
-class _Present(NamedTuple):
-    """A person who is there, and the frame in which the face was last seen."""
+@dataclass
+class _Visit:
+    """A person who is there, or was a short time ago."""
+
+    number: int
+    track: Track
+    """As it was when the person was last seen. A track in doubt may be another person's."""
+    seen: _Moment
+    """The frame in which the person was last seen."""
+    first_seen: float
+    carrier: Optional[int]
+    """The track of the person; None: the person is away."""
+    name: Optional[str] = None
+    time_to_first_name_s: Optional[float] = None
+    reason: LeftReason = LeftReason.GONE
+    """Why the person is away."""
+
+    def carry(self, track: Track, seen: _Moment) -> None:
+        """The person is back, perhaps with another track."""
+        self.carrier, self.track, self.seen, self.reason = track.id, track, seen, LeftReason.GONE
+
+
+@dataclass
+class _Newcomer:
+    """A track that has no visit yet."""
 
     track: Track
+    first_seen: float
     seen: _Moment
+    since: float
+    before: Optional[_Visit] = None
+    """The visit that it belonged to until its name changed."""
+
+
+class _Interruption(NamedTuple):
+    lost_at: float
+    back_at: float
+
+
+@dataclass
+class _Channel:
+    """The visits of a channel."""
+
+    name: str
+    visits: Dict[int, _Visit] = field(default_factory=dict)
+    """By number."""
+    newcomers: Dict[int, _Newcomer] = field(default_factory=dict)
+    """By track."""
+    identified: Dict[str, float] = field(default_factory=dict)
+    """When each person was last identified."""
+    interruption: Optional[_Interruption] = None
+    """When the source was last lost, and when it was back."""
+
+    def follow(self, tracks: Dict[int, Track], visible: Set[int], now: _Moment) -> None:
+        """Brings the visits of the tracks up to date. A track with another name, or without one, belongs to none."""
+        for visit in self.visits.values():
+            if visit.carrier is None:
+                continue
+            track = tracks.get(visit.carrier)
+            if track is None:
+                visit.carrier = None
+            elif visit.name is None or track.match.name == visit.name:
+                if track.id in visible:
+                    visit.track, visit.seen = track, now
+            elif track.match.reason is not Reason.TRACK_IN_DOUBT:
+                visit.carrier, visit.reason = None, LeftReason.NAME_CHANGED
+                self.newcomers[track.id] = _Newcomer(track, now.seconds, now, now.seconds, visit)
+
+    def visit_of(self, track: int) -> Optional[_Visit]:
+        return next((visit for visit in self.visits.values() if visit.carrier == track), None)
+
+    def away(self) -> List[_Visit]:
+        return [visit for visit in self.visits.values() if visit.carrier is None]
+
+    def away_with(self, name: str) -> Optional[_Visit]:
+        return next((visit for visit in self.away() if visit.name == name), None)
+
+    @property
+    def somebody_is_away(self) -> bool:
+        """Whether a face that appears may be somebody who was here."""
+        return any(visit.name is not None for visit in self.away())
+
+    def first_seen(self, track: Track) -> float:
+        """When the track's person came. If the source was lost meanwhile, the time before was another visit's."""
+        if self.interruption is None or track.first_seen >= self.interruption.lost_at:
+            return track.first_seen
+        return min(self.interruption.back_at, track.last_seen)

@@ -12,23 +12,21 @@ from app.text import parse_time
 
 # fmt: off
 VISIT_COLUMNS = (
-    "sequence", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
+    "visit", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
     "duration_s", "ended",
 )
 # fmt: on
-
-NAME_CHANGED = "name_changed"
-"""`Visit.ended`, when the track got another name: the face is there, but it was or became another person's."""
 
 
 @dataclass(frozen=True)
 class Visit:
     """One person in front of one camera."""
 
-    sequence: int
-    """Of its first event."""
+    visit: int
+    """Its number, unique in the log."""
     channel: str
     track: int
+    """The last one of the person."""
     name: Optional[str]
     nearest: Optional[str]
     """Also of an unknown person, by the last comparison."""
@@ -41,7 +39,7 @@ class Visit:
     """As far as the log says, when it has not ended."""
     file: Optional[str] = None
     ended: Optional[str] = None
-    """The reason of `left`, or NAME_CHANGED; None: it has not ended."""
+    """The reason of `left`; None: it has not ended."""
 
     @property
     def duration_s(self) -> float:
@@ -58,12 +56,8 @@ class Visit:
 
 
 def visits(records: Iterable[Record]) -> Iterator[Visit]:
-    """Each visit when it ends; those that have not ended come last.
-
-    A visit belongs to one person. The time before a face gets its first name is that person's too, but if the name
-    changes or is withdrawn, one visit ends and another begins.
-    """
-    present: Dict[Tuple[str, int], Visit] = {}
+    """Each visit when it ends; those that have not ended come last."""
+    present: Dict[int, Visit] = {}
     log = None
     for record in records:
         if record["event"] == HEADER:
@@ -72,20 +66,14 @@ def visits(records: Iterable[Record]) -> Iterator[Visit]:
                 present.clear()
             log = record["log"]
             for known in record["open"]:
-                present.setdefault((known["channel"], known["track"]), _begun(known))
-            continue
-        if "track" not in record:
-            continue
-        track = (record["channel"], record["track"])
-        visit = present.get(track) or _begun(record)
-        if record["event"] == EventKind.LEFT:
-            present.pop(track, None)
-            yield _continued(visit, record, ended=record["reason"])
-        elif record["event"] == EventKind.IDENTIFIED and record.get("previous_name") is not None:
-            yield replace(visit, last_seen=_now(record), ended=NAME_CHANGED)
-            present[track] = replace(_begun(record), first_seen=_now(record), time=record["time"])
-        else:
-            present[track] = _continued(visit, record)
+                if "visit" in known:
+                    present.setdefault(known["visit"], _begun(known))
+        elif "visit" in record:
+            visit = present.pop(record["visit"], None) or _begun(record)
+            if record["event"] == EventKind.LEFT:
+                yield _continued(visit, record, ended=record["reason"])
+            else:
+                present[visit.visit] = _continued(visit, record)
     yield from present.values()
 
 
@@ -125,7 +113,7 @@ def _now(record: Record) -> Union[str, float]:
 
 def _begun(record: Record) -> Visit:
     return Visit(
-        sequence=record["sequence"],
+        visit=record["visit"],
         channel=record["channel"],
         track=record["track"],
         name=record["name"],
@@ -142,6 +130,7 @@ def _continued(visit: Visit, record: Record, ended: Optional[str] = None) -> Vis
     compared = record.get("similarity") is not None
     return replace(
         visit,
+        track=record["track"],
         name=record["name"],
         nearest=record.get("nearest") if compared else visit.nearest,
         similarity=record["similarity"] if compared else visit.similarity,

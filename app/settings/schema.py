@@ -185,7 +185,13 @@ class TrackingSettings:
     min_iou: float = setting(0.3, "minimum overlap (IoU) with the face's previous box", minimum=0.01, maximum=0.99)
     min_hits: int = setting(2, "frames in which a face must be seen before it is reported", minimum=1, maximum=100)
     forget_after_s: float = setting(
-        1.0, "seconds after which a face that is no longer seen has left", minimum=0, maximum=600
+        1.0, "seconds after which a face that is no longer seen is not followed any more", minimum=0, maximum=600
+    )
+    visit_gap_s: float = setting(
+        10.0,
+        "seconds for which a person may be away, or turned away, within one visit to a channel",
+        minimum=0,
+        maximum=86400,
     )
 
 
@@ -215,6 +221,11 @@ class OutputSettings:
     )
     events_max_mb: Optional[float] = setting(
         None, "megabytes after which the event log is renamed and a new file begins", minimum=0.001
+    )
+    events_cooldown_s: float = setting(
+        0.0,
+        "seconds in which a person is identified once per channel, however many visits there are; 0 = in every visit",
+        minimum=0,
     )
     summary_json: Optional[Path] = setting(
         None,

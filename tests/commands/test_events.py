@@ -27,7 +27,7 @@ BEGIN = 1_800_000_000.0
 def log(tmp_path):
     """Ann for 3 s at the front, an unknown person for 1 s in the yard, Eve a day later, a camera lost for 40 s."""
     path = tmp_path / "visits.jsonl"
-    sink, stream = EventLog(path), EventStream()
+    sink, stream = EventLog(path), EventStream(visit_gap_s=5)
 
     def see(seconds, source, *matches):
         begin = BEGIN + 86400 if EVE in matches else BEGIN

@@ -19,6 +19,7 @@ ENTER = FaceEvent(
     time=1_800_000_000.25,
     position=0.04,
     file=None,
+    visit=1,
     track=7,
     match=ANN,
     box=(10, 21, 30, 40),
@@ -41,6 +42,7 @@ def test_every_field_of_an_enter_event():
         "frame": 1,
         "time": "2027-01-15T08:00:00.250Z",
         "position": 0.04,
+        "visit": 1,
         "track": 7,
         "name": "Ann",
         "similarity": 0.6712,
@@ -53,6 +55,8 @@ def test_every_field_of_an_enter_event():
         "why": "matched 0.67",
         "measured": 0.6712,
         "limit": 0.42,
+        "votes": 0,
+        "time_to_first_name_s": None,
         "first_seen": 0.0,
     }
 
@@ -85,12 +89,13 @@ def test_a_number_that_json_does_not_have_is_null(number):
     assert record(match=dataclasses.replace(STRANGER, similarity=number))["similarity"] is None
 
 
-def test_identified_and_left_have_fields_of_their_own():
-    identified = record(kind=EventKind.IDENTIFIED, previous_name="Eve")
-    assert identified["previous_name"] == "Eve" and "duration_s" not in identified
+def test_changed_and_left_have_fields_of_their_own():
+    changed = record(kind=EventKind.CHANGED, previous_name="Eve", previous_visit=3, time_to_first_name_s=0.04049)
+    assert (changed["previous_name"], changed["previous_visit"], changed["time_to_first_name_s"]) == ("Eve", 3, 0.04)
+    assert "duration_s" not in changed
     left = record(kind=EventKind.LEFT, left_reason=LeftReason.RUN_ENDED, first_seen=1.0, last_seen=3.00049)
     assert (left["reason"], left["first_seen"], left["last_seen"], left["duration_s"]) == ("run_ended", 1.0, 3.0, 2.0)
-    assert "previous_name" not in left
+    assert "previous_name" not in left and "previous_visit" not in left
 
 
 def test_live_visits_have_dates_and_those_of_recordings_have_positions():
@@ -146,7 +151,7 @@ def test_every_field_and_reason_is_documented():
     page = Path(__file__).parents[2].joinpath("docs/events.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`([a-z_0-9]+)`", page))
     fields = {
-        *record(kind=EventKind.IDENTIFIED, file="1.jpg"),
+        *record(kind=EventKind.CHANGED, file="1.jpg"),
         *record(kind=EventKind.LEFT, left_reason=LeftReason.GONE, last_seen=1.0),
         *SourceEvent(1, EventKind.SOURCE_LOST, "front", 1.0).as_json(),
         *SourceEvent(1, EventKind.SOURCE_BACK, "front", 1.0).as_json(),

@@ -12,8 +12,9 @@ from app.events.event import SCHEMA as VERSION
 from app.events.event import EventKind, LeftReason
 from app.events.log import EventLog
 from app.events.stream import EventStream
-from app.types import ChannelCounters, ChannelState, ChannelStatus, FaceAttributes, Gender, HeadPose, Reason
+from app.types import ChannelCounters, ChannelState, ChannelStatus, FaceAttributes, Gender, HeadPose, Match, Reason
 
+EVE = Match("Eve", Reason.MATCHED, 0.7)
 PHOTO_REASONS = {
     Reason.USED,
     Reason.MAIN_FACE_USED,
@@ -41,6 +42,7 @@ def lines(tmp_path):
         steps = [
             stream.handle(result(frame(), tracks=[full, track(2, STRANGER)])),
             stream.handle(result(frame(1), tracks=[full])),
+            stream.handle(result(frame(2), tracks=[dataclasses.replace(full, match=EVE)])),
             stream.handle_status(LOST, 1.9e9),
             stream.handle_status(dataclasses.replace(LOST, state=ChannelState.RUNNING), 1.9e9 + 1),
             stream.handle(result(frame(source="tape", position=1.0), tracks=[track(1, ANN)])),

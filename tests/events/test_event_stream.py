@@ -3,40 +3,48 @@
 from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import EventKind, LeftReason
-from app.events.stream import EventStream, changes
+from app.events.stream import EventStream
 from app.types import NOT_COMPARED_YET, ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
+EVE = Match("Eve", Reason.MATCHED, 0.7)
+IN_DOUBT = Match(None, Reason.TRACK_IN_DOUBT, 0.67, nearest="Ann")
 
-def happened(previous, current):
-    return [(change.kind.value, change.track.id, change.previous_name) for change in changes(previous, current)]
+
+def play(*steps, fps=10, **options):
+    """The events of a recording. A step: for how many frames, and by track who is seen, or `HIDDEN`."""
+    stream, first, events, index = EventStream(**options), {}, [], 0
+    for frames, faces in steps:
+        for _ in range(frames):
+            now = index / fps
+            there = []
+            for number, match in faces.items():
+                begin, last, _ = first.get(number, (now, now, None))
+                last, shown = (last, first[number][2]) if match is HIDDEN else (now, match)
+                first[number] = (begin, last, shown)
+                there.append(track(number, shown, first_seen=begin, last_seen=last))
+            visible = [one for one in there if faces[one.id] is not HIDDEN]
+            made = frame(index, position=now, captured_at=1000.0 + now)
+            hidden = [one for one in there if faces[one.id] is HIDDEN]
+            events += stream.handle(seen(made, *visible, hidden=hidden))
+            index += 1
+    return events + stream.close()
+
+
+HIDDEN = object()
+
+
+def outline(events):
+    """Of each event: kind, visit, name, and of `left` the reason and the seconds from first to last seen."""
+    return [
+        (event.kind.value, event.visit, event.match.name)
+        + ((event.left_reason.value, round(event.last_seen - event.first_seen, 3)) if event.left_reason else ())
+        for event in events
+    ]
 
 
 def events_of(results):
     stream = EventStream()
     return [event for made in results for event in stream.handle(made)] + stream.close()
-
-
-def test_nothing_new_makes_no_event():
-    assert happened([track(1, ANN)], [track(1, ANN)]) == []
-
-
-def test_a_new_track_enters():
-    assert happened([], [track(1)]) == [("enter", 1, None)]
-
-
-def test_a_track_that_starts_with_a_name_enters_and_is_identified():
-    assert happened([], [track(1, ANN)]) == [("enter", 1, None), ("identified", 1, None)]
-
-
-def test_a_name_that_appears_changes_or_goes_is_reported_with_the_previous_one():
-    eve = Match("Eve", Reason.MATCHED, 0.7)
-    assert happened([track(1)], [track(1, ANN)]) == [("identified", 1, None)]
-    assert happened([track(1, ANN)], [track(1, eve)]) == [("identified", 1, "Ann")]
-    assert happened([track(1, ANN)], [track(1)]) == [("identified", 1, "Ann")]
-
-
-def test_departures_are_reported_before_arrivals():
-    assert happened([track(1), track(2)], [track(2), track(3)]) == [("left", 1, None), ("enter", 3, None)]
 
 
 def seen(made_frame, *tracks, hidden=()):
@@ -170,3 +178,139 @@ def test_opening_and_stalling_are_no_events():
     stream = EventStream()
     for state in (ChannelState.OPENING, ChannelState.RUNNING, ChannelState.STALLED, ChannelState.RUNNING):
         assert stream.handle_status(status(state), 1.0) == []
+
+
+# Visits.
+
+
+def test_a_head_that_turns_away_and_comes_back_as_another_track_is_one_visit():
+    events = play((10, {1: ANN}), (50, {}), (2, {2: NOT_COMPARED_YET}), (10, {2: ANN}))
+    assert outline(events) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("left", 1, "Ann", "run_ended", 7.1),
+    ]  # fmt: skip
+    assert events[-1].track == 2
+
+
+def test_after_the_gap_it_is_another_visit():
+    events = play((10, {1: ANN}), (40, {}), (10, {2: ANN}), visit_gap_s=3.0)
+    assert outline(events) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("left", 1, "Ann", "gone", 0.9),
+        ("enter", 4, "Ann"), ("identified", 4, "Ann"), ("left", 4, "Ann", "run_ended", 0.9),
+    ]  # fmt: skip
+    left = events[2]
+    assert (left.frame, left.position, left.time) == (9, 0.9, 1000.9)
+
+
+def test_left_is_written_when_the_gap_is_over_and_not_before():
+    def kinds(gap_frames):
+        return [event.left_reason.value for event in play((5, {1: ANN}), (gap_frames, {})) if event.left_reason]
+
+    assert play((5, {1: ANN}), (100, {}))[-1].sequence == 3
+    stream = EventStream(visit_gap_s=10.0)
+    stream.handle(seen(frame(0, captured_at=100.0), track(1, ANN, first_seen=100.0, last_seen=100.0)))
+    assert stream.handle(seen(frame(1, captured_at=109.9))) == []
+    (left,) = stream.handle(seen(frame(2, captured_at=110.0)))
+    assert (left.kind, left.time, left.left_reason) == (EventKind.LEFT, 100.0, LeftReason.GONE)
+    assert kinds(50) == ["gone"]
+
+
+def test_a_face_in_doubt_keeps_its_visit_but_its_time_is_not_counted():
+    events = play((10, {1: ANN}), (5, {1: IN_DOUBT}), (10, {1: ANN}))
+    assert outline(events) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("left", 1, "Ann", "run_ended", 2.4),
+    ]  # fmt: skip
+    ended_in_doubt = play((10, {1: ANN}), (5, {1: IN_DOUBT}), (5, {2: EVE}))
+    assert ("left", 1, "Ann", "gone", 0.9) in outline(ended_in_doubt)
+
+
+def test_a_track_with_another_name_never_lends_its_time():
+    """12.3 s of Ross in a user's log were 6.9 s of Chandler and 5.4 s of Ross."""
+    events = play((10, {1: NOT_COMPARED_YET}), (10, {1: ANN}), (10, {1: EVE}))
+    assert outline(events) == [
+        ("enter", 1, None), ("identified", 1, "Ann"),
+        ("enter", 3, "Eve"), ("changed", 3, "Eve"),
+        ("left", 1, "Ann", "name_changed", 1.9), ("left", 3, "Eve", "run_ended", 0.9),
+    ]  # fmt: skip
+    changed = events[3]
+    assert (changed.previous_name, changed.previous_visit) == ("Ann", 1)
+
+
+def test_a_name_that_is_withdrawn_for_a_moment_does_not_end_the_visit():
+    assert outline(play((10, {1: ANN}), (5, {1: STRANGER}), (10, {1: ANN}))) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("left", 1, "Ann", "run_ended", 2.4),
+    ]  # fmt: skip
+
+
+def test_a_name_that_stays_withdrawn_ends_the_visit():
+    events = play((10, {1: ANN}), (30, {1: STRANGER}))
+    assert outline(events) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("enter", 3, None),
+        ("left", 1, "Ann", "name_changed", 0.9), ("left", 3, None, "run_ended", 2.9),
+    ]  # fmt: skip
+
+
+def test_a_name_that_moves_to_another_track_takes_its_visit_along():
+    taken = Match(None, Reason.NAME_TAKEN, 0.5, nearest="Ann")
+    events = play((10, {1: STRANGER, 2: ANN}), (30, {1: ANN, 2: taken}))
+    by_visit = {number: [one[0] for one in outline(events) if one[1] == number] for number in (1, 2, 3)}
+    ann = next(event for event in events if event.kind is EventKind.IDENTIFIED)
+    assert by_visit[ann.visit][0] == "enter"
+    named = [event for event in events if event.match.name == "Ann" and event.kind is EventKind.LEFT]
+    assert [round(event.last_seen - event.first_seen, 3) for event in named] == [0.9, 3.9]
+
+
+def test_a_stranger_after_somebody_enters_after_a_second_at_the_latest():
+    stranger_first, *_ = [event for event in play((5, {1: ANN}), (10, {}), (30, {2: STRANGER})) if event.track == 2]
+    assert (stranger_first.kind, stranger_first.position, stranger_first.first_seen) == (EventKind.ENTER, 2.5, 1.5)
+    alone, *_ = play((10, {}), (30, {2: STRANGER}))
+    assert alone.position == 1.0
+
+
+def test_a_face_that_went_before_it_got_a_name_is_reported_all_the_same():
+    events = play((5, {1: ANN}), (10, {}), (3, {2: STRANGER}), (10, {}))
+    assert outline(events)[2:] == [("enter", 3, None), ("left", 1, "Ann", "gone", 0.4), ("left", 3, None, "gone", 0.2)]
+    ended = play((5, {1: ANN}), (10, {}), (3, {2: STRANGER}))
+    assert [one[0] for one in outline(ended)[2:]] == ["enter", "left", "left"]
+
+
+def test_a_late_name_of_a_person_who_was_away_is_one_visit_from_then_on():
+    events = play((5, {1: ANN}), (10, {}), (20, {2: STRANGER}), (10, {2: ANN}))
+    assert outline(events) == [
+        ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("enter", 3, None),
+        ("left", 1, "Ann", "gone", 0.4), ("identified", 3, "Ann"), ("left", 3, "Ann", "run_ended", 2.9),
+    ]  # fmt: skip
+
+
+def test_a_person_is_identified_once_per_cooldown():
+    steps = ((10, {1: ANN}), (40, {}), (10, {2: ANN, 3: EVE}), (40, {}), (10, {4: ANN}))
+    named = [
+        (event.match.name, event.track)
+        for event in play(*steps, visit_gap_s=1.0, cooldown_s=9.0)
+        if event.kind is EventKind.IDENTIFIED
+    ]
+    assert named == [("Ann", 1), ("Eve", 3), ("Ann", 4)]
+
+
+def test_the_time_to_the_first_name_is_that_of_the_visit():
+    events = play((5, {1: NOT_COMPARED_YET}), (5, {1: ANN}), (20, {}), (3, {2: NOT_COMPARED_YET}), (5, {2: ANN}))
+    assert [event.time_to_first_name_s for event in events] == [None, 0.5, 0.5]
+
+
+def test_pictures_have_no_gap():
+    """In a folder, the same person in the next picture is another visit."""
+    pictures = [frame(i, continues=False, file=f"{i}.jpg", captured_at=100.0 + i / 10) for i in range(2)]
+    shown = [
+        seen(picture, track(number, ANN, first_seen=picture.captured_at, last_seen=picture.captured_at))
+        for number, picture in enumerate(pictures, 1)
+    ]
+    events = events_of(shown)
+    assert [(event.kind.value, event.file) for event in events] == [
+        ("enter", "0.jpg"), ("identified", "0.jpg"), ("left", "0.jpg"),
+        ("enter", "1.jpg"), ("identified", "1.jpg"), ("left", "1.jpg"),
+    ]  # fmt: skip
+
+
+def test_a_visit_is_numbered_by_its_enter_also_after_earlier_runs():
+    events = play((5, {1: STRANGER, 2: ANN}), after=40)
+    assert [(event.sequence, event.visit) for event in events if event.kind is EventKind.ENTER] == [(41, 41), (42, 42)]
+    assert sorted(event.visit for event in events if event.kind is EventKind.LEFT) == [41, 42]

@@ -49,10 +49,10 @@ def test_fifty_kills_lose_no_acknowledged_event_tear_no_line_and_repeat_no_numbe
     open_visits = set()
     for line in lines:
         if line["event"] == "log":
-            assert {(visit["channel"], visit["track"]) for visit in line["open"]} == open_visits
+            assert {visit["visit"] for visit in line["open"]} == open_visits
         elif line["event"] == "enter":
-            assert (line["channel"], line["track"]) not in open_visits
-            open_visits.add((line["channel"], line["track"]))
+            assert line["visit"] not in open_visits
+            open_visits.add(line["visit"])
         elif line["event"] == "left":
-            open_visits.remove((line["channel"], line["track"]))
+            open_visits.remove(line["visit"])
     assert sum(event.get("reason") == "restart" for event in events) >= ROUNDS
