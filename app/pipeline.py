@@ -20,6 +20,7 @@ from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
 from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Match
+from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
 from app.vision.quality import measure
 
@@ -86,6 +87,7 @@ class Pipeline:
             lambda: FaceTracker(settings.tracking, settings.recognition, recognizer.threshold)
         )
         self._cuts: Dict[str, CutDetector] = defaultdict(CutDetector)
+        self._close_ups: Dict[str, CloseUpWatch] = defaultdict(CloseUpWatch)
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
 
@@ -100,7 +102,9 @@ class Pipeline:
         """Everything that is known of a frame."""
         recognizer, people, tracker = self._recognizer, self._gallery.index, self._trackers[frame.source]
         timer = StageTimer()
-        (faces,) = recognizer.find([frame.image], timer)
+        close_ups = self._close_ups[frame.source]
+        (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
+        close_ups.saw(faces, frame.image.shape)
         with timer.stage("track"):
             continuity = Continuity(
                 cut=self._cuts[frame.source].is_cut(frame.image),

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
 from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
-from app.vision.detector import MAX_IMAGES_AT_ONCE, FaceDetector
+from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 
 logger = logging.getLogger(__name__)
@@ -64,22 +64,15 @@ class Recognizer:
         images: Sequence[np.ndarray],
         timer: Optional[StageTimer] = None,
         input_size: Optional[int] = None,
+        close_ups: bool = True,
     ) -> List[Faces]:
         """The faces of each image (H x W x 3, uint8, BGR), best first, in the image's own pixels.
 
         Images may differ in size; those that need the same network input are run together. `input_size` is the
-        longer side of an image inside the detector, unless it is the one of the settings.
+        longer side of an image inside the detector, unless it is the one of the settings. Faces that fill the image are
+        found at a second look, which `close_ups=False` saves.
         """
-        timer = timer or StageTimer()
-        found: List[Faces] = []
-        for start in range(0, len(images), MAX_IMAGES_AT_ONCE):
-            with timer.stage("preprocess"):
-                prepared = self.detector.prepare(images[start : start + MAX_IMAGES_AT_ONCE], input_size)
-            with timer.stage("detect"):
-                outputs = self.detector.infer(prepared)
-            with timer.stage("boxes"):
-                found += self.detector.decode(outputs, prepared)
-        return found
+        return self.detector.detect(images, input_size, (timer or StageTimer()).stage, close_ups)
 
     def embed(
         self,

@@ -34,8 +34,8 @@ from app.types import ProgressCallback, Reason
 
 logger = logging.getLogger(__name__)
 
-FINDINGS_VERSION = 2
-"""Part of the cache's fingerprint; increases when `app/gallery/photo.py` judges photos differently."""
+FINDINGS_VERSION = 3
+"""Part of the cache's fingerprint; increases when faces are found differently or photos are judged differently."""
 
 MAX_REPORTED_PROBLEMS = 5
 """At once, so that similar people do not drown the other messages of a start."""

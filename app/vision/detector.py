@@ -6,10 +6,11 @@ others.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from app.inference.engine import Engine, run_in_batches
 from app.settings import DetectionSettings
 from app.text import program
 from app.types import Faces
+from app.vision.close_ups import MIN_CLOSE_UP_PX, SEEN_AT_ONCE_PX, second_size, with_close_ups
 from app.vision.model_outputs import takes_images
 from app.vision.preprocessing import Preprocessing
 
@@ -37,6 +39,14 @@ MAX_IMAGES_AT_ONCE = 16
 
 MAX_CANDIDATES = 1000
 """Only the best boxes go into NMS: an image full of noise must not stall the program."""
+
+
+Stage = Callable[[str], ContextManager[None]]
+"""Takes the time of a part of the work: preprocess, detect or boxes."""
+
+
+def untimed(stage: str) -> ContextManager[None]:
+    return contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -81,17 +91,40 @@ class FaceDetector(ABC):
                 f"{', '.join(map(str, engine.outputs))}; export it for one image, or with a batch dimension"
             )
 
-    def detect(self, images: Sequence[np.ndarray], input_size: Optional[int] = None) -> List[Faces]:
+    def detect(
+        self,
+        images: Sequence[np.ndarray],
+        input_size: Optional[int] = None,
+        stage: Stage = untimed,
+        close_ups: bool = True,
+    ) -> List[Faces]:
         """The faces of each image (H x W x 3, uint8, BGR), best first, in the image's own pixels.
 
         Images may differ in size; those that need the same network input are run together. `input_size` as in
-        `prepare`.
+        `prepare`; `stage` is called with the name of each part of the work. Large images are looked at twice, to find
+        close-ups, unless the network has a fixed size: it would take as long as at the first look.
         """
+        size = input_size or self._settings.input_size
         found: List[Faces] = []
         for start in range(0, len(images), MAX_IMAGES_AT_ONCE):
-            prepared = self.prepare(images[start : start + MAX_IMAGES_AT_ONCE], input_size)
-            found += self.decode(self.infer(prepared), prepared)
+            part = images[start : start + MAX_IMAGES_AT_ONCE]
+            faces = self._look(part, size, stage)
+            rows = [row for row, image in enumerate(part) if min(size, max(image.shape[:2])) > SEEN_AT_ONCE_PX]
+            if rows and close_ups and not self.fixed_size:
+                closer = self._look([part[row] for row in rows], second_size(size), stage)
+                for row, large in zip(rows, closer):
+                    min_px = MIN_CLOSE_UP_PX * max(part[row].shape[:2]) / second_size(size)
+                    faces[row] = with_close_ups(faces[row], large, min_px)
+            found += faces
         return found
+
+    def _look(self, images: Sequence[np.ndarray], input_size: int, stage: Stage) -> List[Faces]:
+        with stage("preprocess"):
+            prepared = self.prepare(images, input_size)
+        with stage("detect"):
+            answers = self.infer(prepared)
+        with stage("boxes"):
+            return self.decode(answers, prepared)
 
     def prepare(self, images: Sequence[np.ndarray], input_size: Optional[int] = None) -> DetectorInput:
         """Shrinks each image to a longer side of `input_size`, and pads it right and below with zeros.

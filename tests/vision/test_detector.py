@@ -10,6 +10,7 @@ from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.settings import DetectionSettings
 from app.types import Faces
+from app.vision.close_ups import CloseUpWatch
 from app.vision.detector import MAX_IMAGES_AT_ONCE, FaceDetector, shrunk_size, to_image
 from app.vision.preprocessing import Preprocessing
 
@@ -61,7 +62,7 @@ def test_boxes_and_landmarks_are_in_the_image_s_own_pixels(size, fixed):
     width, height = size
     box = (width // 5, height // 4, width * 4 // 5, height * 3 // 4)
     detector = BrightSpotDetector(PassingEngine(None, *fixed), PLAIN, SETTINGS)
-    (faces,) = detector.detect([picture(width, height, box)])
+    (faces,) = detector.detect([picture(width, height, box)], close_ups=False)
     tolerance = 1.5 * max(
         1, width / min(640, fixed[1] if fixed else 640), height / min(640, fixed[0] if fixed else 640)
     )
@@ -96,7 +97,9 @@ def test_a_batch_finds_in_each_image_what_it_finds_in_it_alone(networks, portrai
 def test_images_that_need_the_same_input_go_through_the_network_together():
     engine = PassingEngine()
     sizes = [(640, 480), (1280, 960), (320, 500), (640, 470), (300, 500)]
-    BrightSpotDetector(engine, PLAIN, SETTINGS).detect([np.zeros((h, w, 3), np.uint8) for w, h in sizes])
+    BrightSpotDetector(engine, PLAIN, SETTINGS).detect(
+        [np.zeros((h, w, 3), np.uint8) for w, h in sizes], close_ups=False
+    )
     assert engine.batches == [(3, 3, 480, 640), (2, 3, 512, 320)]
 
 
@@ -105,7 +108,7 @@ def test_the_longer_side_can_be_limited_for_one_call():
     detector = BrightSpotDetector(engine, PLAIN, SETTINGS)
     images = [picture(1280, 640, (320, 160, 960, 480))]
     for input_size in (320, 1280, None):
-        (faces,) = detector.detect(images, input_size)
+        (faces,) = detector.detect(images, input_size, close_ups=False)
         np.testing.assert_allclose(faces.boxes, [[320, 160, 960, 480]], atol=6)
     assert engine.batches == [(1, 3, 160, 320), (1, 3, 640, 1280), (1, 3, 320, 640)]
 
@@ -116,6 +119,71 @@ def test_a_large_batch_is_detected_in_parts():
     found = BrightSpotDetector(engine, PLAIN, SETTINGS).detect(images)
     assert [batch[0] for batch in engine.batches] == [MAX_IMAGES_AT_ONCE, 5]
     assert [faces.boxes[0, 0] for faces in found] == [number % 30 for number in range(len(images))]
+
+
+@pytest.mark.parametrize("input_size", [640, 960, 1280])
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.95])
+def test_a_face_that_fills_the_picture_is_found_at_any_input_size(networks, portraits, input_size, share):
+    detector = networks[0]
+    for portrait in portraits[:3]:
+        (faces,) = detector.detect([portrait.image])
+        x1, y1, x2, y2 = faces.boxes[0]
+        side = (y2 - y1) / share
+        left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
+        scale = 1280 / side
+        transform = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+        image = cv2.warpAffine(portrait.image, transform, (1280, 1280), flags=cv2.INTER_CUBIC)
+        (close,) = detector.detect([image], input_size)
+        expected = (faces.boxes[0].reshape(2, 2) - (left, top)) * scale
+        assert np.abs(close.boxes - expected.reshape(-1)).max(axis=1).min() < 0.15 * 1280 * share
+
+
+def test_large_images_are_looked_at_again_at_a_small_size():
+    engine = PassingEngine()
+    near, far = picture(1280, 960, (100, 100, 600, 700)), picture(1280, 960, (9, 9, 99, 99))
+    small_picture = picture(300, 200, (9, 9, 19, 19))
+    found = BrightSpotDetector(engine, PLAIN, SETTINGS).detect([near, far, small_picture])
+    assert engine.batches == [(2, 3, 480, 640), (1, 3, 224, 320), (2, 3, 160, 192)]
+    assert [len(faces) for faces in found] == [1, 1, 1]
+
+
+class BlindToLargeDetector(BrightSpotDetector):
+    """Of faces of more than 400 pixels it sees a part, as networks do."""
+
+    def candidates(self, outputs, input_size):
+        faces = super().candidates(outputs, input_size)
+        if len(faces) and (faces.boxes[:, 2:] - faces.boxes[:, :2]).max() > 400:
+            faces.boxes[:, 2:] = faces.boxes[:, :2] + 150
+        return faces
+
+
+def test_a_close_up_is_found_beside_others_of_the_batch():
+    images = [picture(1280, 960, (100, 100, 300, 400)), picture(1280, 960, (100, 30, 1000, 930))]
+    found = BlindToLargeDetector(PassingEngine(), PLAIN, SETTINGS).detect(images)
+    np.testing.assert_allclose(found[0].boxes, [[100, 100, 300, 400]], atol=8)
+    np.testing.assert_allclose(found[1].boxes, [[100, 30, 1000, 930]], atol=8)
+    assert [len(faces) for faces in found] == [1, 1]
+    once = BlindToLargeDetector(PassingEngine(), PLAIN, SETTINGS).detect(images, close_ups=False)
+    np.testing.assert_allclose(once[1].boxes, [[100, 30, 400, 330]], atol=8)
+
+
+def test_a_channel_is_looked_at_twice_now_and_then_and_while_somebody_is_near():
+    watch, nothing, near = CloseUpWatch(), Faces.empty(), close_face()
+    seen = []
+    for faces in [nothing] * 5 + [near, near, nothing] + [nothing] * 3:
+        seen.append(watch.due())
+        watch.saw(faces, (480, 640, 3))
+    assert seen == [True] + [False] * 4 + [True, True, True, False, False, True]
+
+
+def close_face():
+    return Faces(np.array([[100, 20, 500, 470]], np.float32), np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+
+
+def test_networks_of_a_fixed_size_look_once():
+    engine = PassingEngine(None, 640, 640)
+    BlindToLargeDetector(engine, PLAIN, SETTINGS).detect([picture(1280, 960, (100, 30, 1000, 930))])
+    assert engine.batches == [(1, 3, 640, 640)]
 
 
 def test_the_minimum_score_must_be_resolved_before():

@@ -170,7 +170,7 @@ def _detecting(case: BenchmarkCase, engine: StopwatchEngine, picture: np.ndarray
     if case.random_weights:
         # Random boxes would take unrealistically long in non-maximum suppression.
         return lambda batch: detector.infer(detector.prepare([cropped] * batch))
-    return lambda batch: detector.detect([cropped] * batch)
+    return lambda batch: detector.detect([cropped] * batch, close_ups=False)
 
 
 def _embedding(case: BenchmarkCase, engine: StopwatchEngine) -> Callable[[int], Any]:
