@@ -23,7 +23,7 @@ DEFAULT_ENLARGE: Mapping[str, float] = {"gender_age": 1.5, "mask": 0, "landmarks
 """By family of attribute models: how much larger than the face's box their input usually is."""
 
 DEFAULT_SCORES = (0.6, 0.8)
-FAMILY_SCORES: Mapping[str, Tuple[float, float]] = {"scrfd": (0.5, 0.6), "centerface": (0.5, 0.8)}
+FAMILY_SCORES: Mapping[str, Tuple[float, float]] = {"scrfd": (0.5, 0.6), "centerface": (0.5, 0.8), "dsfd": (0.5, 0.8)}
 """min_score and photo_score of detectors whose entry gives none; these families' scores are lower than others'."""
 
 MAX_NAMES_LISTED = 4

@@ -10,7 +10,7 @@ from app.settings import DetectionSettings
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.grid_detector import GridDetector
-from app.vision.grid_families import SCRFD, CenterFace, RetinaFaceMXNet, YuNet
+from app.vision.grid_families import DSFD, SCRFD, CenterFace, RetinaFaceMXNet, YuNet
 from app.vision.retinaface import RetinaFace, RetinaFaceAnchors
 
 DetectorFactory = Callable[[Engine, ModelEntry, DetectionSettings], FaceDetector]
@@ -30,6 +30,7 @@ DETECTORS: Dict[str, DetectorFactory] = {
     ),
     "scrfd": _plain(SCRFD),
     "centerface": _plain(CenterFace),
+    "dsfd": _plain(DSFD),
     "yunet": _plain(YuNet),
 }
 EMBEDDERS: Dict[str, Callable[[Engine, ModelEntry], FaceEmbedder]] = {

@@ -35,6 +35,8 @@ class Grid:
     columns: int
     anchors: int
     """Rows of values per cell."""
+    input_size: Size
+    """Width and height of the network's input."""
     outputs: Mapping[str, np.ndarray]
     """Flat, (cells * anchors) x values with rows in the order row, column, anchor; or maps, (anchors * values) x rows
     x columns."""
@@ -108,7 +110,8 @@ class GridDetector(FaceDetector):
         found: List[Faces] = []
         for level, stride in enumerate(self.strides):
             columns = -(-input_size[0] // stride)
-            grid = Grid(stride, columns, self.anchors, {role: arrays[level] for role, arrays in finest_first.items()})
+            by_role = {role: arrays[level] for role, arrays in finest_first.items()}
+            grid = Grid(stride, columns, self.anchors, input_size, by_role)
             scores = self.scores(grid)
             self._require_length(len(scores), stride, input_size)
             rows = np.flatnonzero(scores >= self._min_score)

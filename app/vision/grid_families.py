@@ -14,6 +14,10 @@ from app.settings import DetectionSettings
 from app.vision.grid_detector import Grid, GridDetector, flattened
 from app.vision.preprocessing import Preprocessing
 
+DSFD_ANCHOR_STRIDES = 4
+DSFD_ANCHOR_SHAPE = np.array([1.5**-0.5, 1.5**0.5], np.float32)
+"""Width and height of an anchor of size 1."""
+
 MXNET_ANCHOR_SIZES = {8: (32, 16), 16: (128, 64), 32: (512, 256)}
 """RetinaFace for MXNet, by stride: the anchors' side lengths, in the order of the channels."""
 
@@ -85,6 +89,31 @@ class CenterFace(GridDetector):
         fractions = grid.picked("landmarks", rows).reshape(-1, 5, 2)[:, :, ::-1]
         points: np.ndarray = boxes[:, None, :2] + fractions * (boxes[:, 2:] - boxes[:, :2])[:, None]
         return points
+
+
+class DSFD(GridDetector):
+    """DSFD, the dual shot face detector: offsets from upright anchors, one per cell. It has no landmarks.
+
+    Outputs: loc and conf (softmaxed, face second) at strides 4 to 128. An anchor is four strides in size, half as high
+    again as wide; no anchor is larger than the picture, and none stands outside it.
+    """
+
+    family = "dsfd"
+    strides = (4, 8, 16, 32, 64, 128)
+
+    def scores(self, grid: Grid) -> np.ndarray:
+        return np.asarray(grid.outputs["score"][:, 1])
+
+    def boxes(self, grid: Grid, rows: np.ndarray) -> np.ndarray:
+        picture = np.asarray(grid.input_size, np.float32)
+        offsets = grid.picked("box", rows)
+        sides = np.minimum(DSFD_ANCHOR_STRIDES * grid.stride * DSFD_ANCHOR_SHAPE, picture)
+        middle = np.minimum((grid.cells(rows) + 0.5) * grid.stride, picture) + offsets[:, :2] * 0.1 * sides
+        half = np.exp(offsets[:, 2:] * 0.2) * sides / 2
+        return np.hstack([middle - half, middle + half])
+
+    def landmarks(self, grid: Grid, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        raise NotImplementedError("no network of this family has landmarks")
 
 
 class RetinaFaceMXNet(GridDetector):

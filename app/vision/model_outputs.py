@@ -122,6 +122,14 @@ DETECTOR_FAMILIES: Mapping[str, DetectorFamily] = {
         patterns={"score": "heat", "scale": "scale", "offset": "offset", "landmarks": "landmark"},
         facts=_RAW_RGB,
     ),
+    "dsfd": DetectorFamily(
+        title="DSFD",
+        expected="loc and conf with 4 and 2 values per anchor for each of six strides",
+        strides=6,
+        layouts=(OutputLayout(FLAT, {"box": 4, "score": 2}),),
+        patterns={"box": "^loc", "score": "^conf"},
+        facts={"channels": "bgr", "mean": [104, 117, 123], "divisor": 1},
+    ),
     "yunet": DetectorFamily(
         title="YuNet",
         expected="cls, obj, bbox and kps with 1, 1, 4 and 10 values per cell for each of three strides",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import yaml
-from slow_decoders import STRIDES, Centerface, Retinaface, RetinafaceMxnet, Scrfd, Yunet
+from slow_decoders import STRIDES, Centerface, Dsfd, Retinaface, RetinafaceMxnet, Scrfd, Yunet
 
 from app.models.loading import ModelLoader
 from app.settings import DetectionSettings, ModelSettings, Settings
@@ -52,6 +52,8 @@ class Case:
         if role == "mask":
             return values.transpose(3, 2, 0, 1).reshape(-1, *values.shape[:2])
         if self.family == "retinaface" and role == "conf":
+            values = np.concatenate([1 - values, values], axis=3)
+        if (self.family, role) == ("dsfd", "score"):
             values = np.concatenate([1 - values, values], axis=3)
         if not self.maps:
             return values.reshape(-1, values.shape[3])
@@ -101,6 +103,11 @@ CASES = [
         ("score", "objectness", "box", "landmarks"),
     ),
 ]
+
+
+def dsfd_case(size, names=("loc_{}", "conf_{}")):
+    """Without landmarks; its anchors depend on the size of the picture."""
+    return Case("dsfd", "dsfd", Dsfd(size), names, ("box", "score"))
 
 
 def picture(number, size):

@@ -14,14 +14,16 @@ STRIDES = {
     "scrfd": (8, 16, 32),
     "yunet": (8, 16, 32),
     "centerface": (4,),
+    "dsfd": (4, 8, 16, 32, 64, 128),
 }
-ANCHORS = {"retinaface": 2, "retinaface_mxnet": 2, "scrfd": 2, "yunet": 1, "centerface": 1}
+ANCHORS = {"retinaface": 2, "retinaface_mxnet": 2, "scrfd": 2, "yunet": 1, "centerface": 1, "dsfd": 1}
 ROLES = {
     "retinaface": {"loc": 4, "conf": 1, "landms": 10},
     "retinaface_mxnet": {"score": 1, "box": 4, "landmarks": 10, "mask": 3},
     "scrfd": {"score": 1, "box": 4, "landmarks": 10},
     "yunet": {"score": 1, "objectness": 1, "box": 4, "landmarks": 10},
     "centerface": {"score": 1, "scale": 2, "offset": 2, "landmarks": 10},
+    "dsfd": {"score": 1, "box": 4},
 }
 MIN_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 MXNET_SCALES = {8: (2, 1), 16: (8, 4), 32: (32, 16)}
@@ -142,6 +144,36 @@ class Centerface:
         marks = [value for x, y in points for value in ((y - y1) / height, (x - x1) / width)]
         scale = [math.log(height / 4), math.log(width / 4)]
         return {"score": [0.9], "scale": scale, "offset": offset, "landmarks": marks}
+
+
+class Dsfd:
+    """One upright anchor a cell, at most as large as the picture; variances 0.1 and 0.2; no landmarks of its own."""
+
+    def __init__(self, picture):
+        self.picture = picture
+        """Width and height."""
+
+    def anchor(self, stride, row, column):
+        width = min(4 * stride / math.sqrt(1.5), self.picture[0])
+        height = min(4 * stride * math.sqrt(1.5), self.picture[1])
+        cx, cy = min((column + 0.5) * stride, self.picture[0]), min((row + 0.5) * stride, self.picture[1])
+        return cx, cy, width, height
+
+    def read(self, at, stride, row, column, anchor):
+        cx, cy, width, height = self.anchor(stride, row, column)
+        dx, dy, dw, dh = at("box")
+        x, y = cx + 0.1 * dx * width, cy + 0.1 * dy * height
+        w, h = width * math.exp(0.2 * dw), height * math.exp(0.2 * dh)
+        usual = ((0.28, 0.39), (0.72, 0.39), (0.5, 0.57), (0.32, 0.74), (0.68, 0.74))
+        points = [(x - w / 2 + px * w, y - h / 2 + py * h) for px, py in usual]
+        return at("score")[0], (x - w / 2, y - h / 2, x + w / 2, y + h / 2), points
+
+    def plant(self, box, points, stride, row, column, anchor):
+        cx, cy, width, height = self.anchor(stride, row, column)
+        x1, y1, x2, y2 = box
+        place = [((x1 + x2) / 2 - cx) / width / 0.1, ((y1 + y2) / 2 - cy) / height / 0.1]
+        size = [math.log((x2 - x1) / width) / 0.2, math.log((y2 - y1) / height) / 0.2]
+        return {"score": [0.9], "box": place + size}
 
 
 def empty_answers(family, size, random):

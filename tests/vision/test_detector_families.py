@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="the networks of these tests are built with the package onnx")
 
-from planted import CASES, Case, open_file, open_planted, picture
+from planted import CASES, Case, dsfd_case, open_file, open_planted, picture
 from shipped import ROOT
 from slow_decoders import Scrfd, empty_answers, plant_faces, read_all
 
@@ -119,7 +119,7 @@ def test_candidates_are_those_of_the_slow_decoder(tmp_path, case, size):
 
 
 def one_case_per_family():
-    return list({case.family: case for case in CASES}.values())
+    return list({case.family: case for case in (*CASES, dsfd_case((192, 160)))}.values())
 
 
 @pytest.mark.parametrize("case", one_case_per_family(), ids=str)
@@ -130,7 +130,7 @@ def test_the_minimum_score_is_the_model_s_own_unless_set(tmp_path, case):
         if role in ("score", "objectness", "conf"):
             values[values > 0.5] = 0.55
     patient, strict = (replace(case, facts={**case.facts, "min_score": score}) for score in (0.54, 0.56))
-    expected = ((case, None, case.family in ("scrfd", "centerface")), (case, 0.54, True), (case, 0.56, False))
+    expected = ((case, None, case.family in ("scrfd", "centerface", "dsfd")), (case, 0.54, True), (case, 0.56, False))
     for model, said, is_found in (*expected, (patient, None, True), (strict, None, False), (strict, 0.54, True)):
         detector = open_planted(tmp_path, model, answers, size, batch=1, settings=DetectionSettings(min_score=said))
         (faces,) = detector.detect([picture(0, size)])
@@ -157,6 +157,24 @@ def test_an_embedder_is_not_a_detector(tmp_path):
     copy.write_bytes((ROOT / "engines" / "mobilefacenet.onnx").read_bytes())
     with pytest.raises(ModelError, match="family arcface"):
         open_file(copy, "scrfd", {})
+
+
+@pytest.mark.parametrize("size", [(192, 160), (200, 136), (640, 96)], ids=str)
+def test_dsfds_boxes_are_those_of_the_slow_decoder(tmp_path, size):
+    """Small and flat pictures have anchors that are larger than they are, and cells that reach beyond them."""
+    case = dsfd_case(size, ("4{}", "5{}"))
+    answers = empty_answers("dsfd", size, np.random.default_rng(7))
+    for (role, _), values in answers.items():
+        if role == "score":
+            values[np.random.default_rng(8).uniform(0, 1, values.shape) < 0.3] = 0.95
+    detector = open_planted(tmp_path, case, [answers], size, settings=DetectionSettings(min_score=0.5), batch=1)
+    (outputs,) = detector.infer(detector.prepare([picture(0, size)]))
+    found, expected = detector.candidates(outputs, size), read_all("dsfd", case.meaning, answers, 0.5)
+    assert len(found) == len(expected) > 100
+    assert {box[2] - box[0] > size[0] / 3 for _, box, _ in expected} == {True, False}
+    np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes, [box for _, box, _ in expected], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.landmarks, [points for _, _, points in expected], rtol=1e-5, atol=1e-4)
 
 
 BOXES_ALONE = Case("scrfd without landmarks", "scrfd", Scrfd(), ("9{}", "8{}"), ("score", "box"))

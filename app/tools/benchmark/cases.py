@@ -38,6 +38,7 @@ _RETINAFACE = {
     "preprocessing": Preprocessing("bgr", (104, 117, 123), 1),
     "min_sizes": ((16, 32), (64, 128), (256, 512)),
 }
+_DSFD = {"task": "detection", "family": "dsfd", "preprocessing": Preprocessing("bgr", (104, 117, 123), 1)}
 _SCRFD = {
     "task": "detection",
     "family": "scrfd",
@@ -45,6 +46,7 @@ _SCRFD = {
 }
 ARCHITECTURES: Dict[str, Dict[str, Any]] = {
     "retinaface_r50": _RETINAFACE,
+    "dsfd_r152": _DSFD,
     "arcface_r50": {**_ARCFACE, "dimensions": 512},
     "arcface_r100": {**_ARCFACE, "dimensions": 512},
     "scrfd_500m": _SCRFD,

@@ -71,6 +71,7 @@ class _OnnxOperations(Operations):
             strides=[conv.stride, conv.stride],
             pads=[conv.padding] * 4,
             group=conv.groups,
+            **({"dilations": [conv.dilation, conv.dilation]} if conv.dilation > 1 else {}),
         )
 
     def _norm(self, maps: str, norm: Norm) -> str:
@@ -93,6 +94,16 @@ class _OnnxOperations(Operations):
     def add(self, first: str, second: str) -> str:
         return self._node("Add", [first, second])
 
+    def multiply(self, first: str, second: str) -> str:
+        return self._node("Mul", [first, second])
+
+    def planes(self, maps: str, first: int, behind: int) -> str:
+        places = [self._constant("place", np.array([number], np.int64)) for number in (first, behind, 1)]
+        return self._node("Slice", [maps, *places])
+
+    def largest_plane(self, maps: str) -> str:
+        return self._node("ReduceMax", [maps], axes=[1], keepdims=1)
+
     def concat(self, parts: Sequence[str]) -> str:
         return self._node("Concat", list(parts), axis=1)
 
@@ -100,6 +111,10 @@ class _OnnxOperations(Operations):
         scales = self._constant("scales", np.array([1, 1, 2, 2], np.float32))
         how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self._node("Resize", [maps, "", scales], **how)
+
+    def doubled_linearly(self, maps: str) -> str:
+        scales = self._constant("scales", np.array([1, 1, 2, 2], np.float32))
+        return self._node("Resize", [maps, "", scales], mode="linear", coordinate_transformation_mode="align_corners")
 
     def max_pool(self, maps: str, kernel: int, stride: int, padding: int) -> str:
         return self._node(

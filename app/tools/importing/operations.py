@@ -42,6 +42,7 @@ class Convolution(NamedTuple):
     padding: int
     groups: int
     norm: Optional[Norm]
+    dilation: int = 1
 
 
 class Linear(NamedTuple):
@@ -74,13 +75,14 @@ class Operations(ABC):
         *,
         bias: bool = False,
         norm: str = "",
+        dilation: int = 1,
     ) -> Any:
         """A convolution from `channels[0]` to `channels[1]` planes, and the normalisation of this name after it."""
         inputs, outputs = channels
         weight = self._weights.take(f"{name}.weight", (outputs, inputs // groups, *kernel))
         bias_values = self._weights.take(f"{name}.bias", (outputs,)) if bias else None
         parts = self._norm_named(norm, outputs) if norm else None
-        return self._conv(maps, Convolution(weight, bias_values, stride, padding, groups, parts))
+        return self._conv(maps, Convolution(weight, bias_values, stride, padding, groups, parts, dilation))
 
     def norm(self, maps: Any, name: str, channels: int) -> Any:
         """A normalisation that follows no convolution."""
@@ -121,12 +123,27 @@ class Operations(ABC):
     def add(self, first: Any, second: Any) -> Any: ...
 
     @abstractmethod
+    def multiply(self, first: Any, second: Any) -> Any: ...
+
+    @abstractmethod
+    def planes(self, maps: Any, first: int, behind: int) -> Any:
+        """Some of the planes."""
+
+    @abstractmethod
+    def largest_plane(self, maps: Any) -> Any:
+        """One plane with the largest value of all planes, pixel by pixel."""
+
+    @abstractmethod
     def concat(self, parts: Sequence[Any]) -> Any:
         """Joined along the second axis."""
 
     @abstractmethod
     def doubled(self, maps: Any) -> Any:
         """Twice as wide and high, each pixel four times."""
+
+    @abstractmethod
+    def doubled_linearly(self, maps: Any) -> Any:
+        """Twice as wide and high, bilinear between corners that stay where they are."""
 
     @abstractmethod
     def max_pool(self, maps: Any, kernel: int, stride: int, padding: int) -> Any: ...
@@ -157,5 +174,5 @@ class Declaration(Operations):
     def _nothing(self, *_: Any, **__: Any) -> None:
         return None
 
-    _conv = _norm = _prelu = _linear = relu = add = concat = doubled = _nothing
-    max_pool = average_pool = flatten = rows = softmax = sigmoid = _nothing
+    _conv = _norm = _prelu = _linear = relu = add = multiply = planes = largest_plane = concat = _nothing
+    doubled = doubled_linearly = max_pool = average_pool = flatten = rows = softmax = sigmoid = _nothing

@@ -49,7 +49,7 @@ class NumpyOperations(Operations):
     def _conv(self, maps: np.ndarray, conv: Convolution) -> np.ndarray:
         groups = conv.groups
         outputs, inputs, height, width = conv.weight.shape
-        windows = _windows(maps, (height, width), conv.stride, conv.padding, 0.0)
+        windows = _windows(maps, (height, width), conv.stride, conv.padding, 0.0, conv.dilation)
         count, _, rows, columns = windows.shape[:4]
         grouped = windows.reshape(count, groups, inputs, rows, columns, height, width)
         kernels = conv.weight.astype(np.float64).reshape(groups, outputs // groups, inputs, height, width)
@@ -83,11 +83,30 @@ class NumpyOperations(Operations):
     def add(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.asarray(first + second)
 
+    def multiply(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.asarray(first * second)
+
+    def planes(self, maps: np.ndarray, first: int, behind: int) -> np.ndarray:
+        return maps[:, first:behind]
+
+    def largest_plane(self, maps: np.ndarray) -> np.ndarray:
+        return np.asarray(maps.max(axis=1, keepdims=True))
+
     def concat(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         return np.concatenate(parts, axis=1)
 
     def doubled(self, maps: np.ndarray) -> np.ndarray:
         return np.asarray(maps.repeat(2, axis=2).repeat(2, axis=3))
+
+    def doubled_linearly(self, maps: np.ndarray) -> np.ndarray:
+        for axis in (2, 3):
+            length = maps.shape[axis]
+            places = np.linspace(0, length - 1, 2 * length)
+            before = np.floor(places).astype(int)
+            share = (places - before).reshape((-1, 1) if axis == 2 else (-1,))
+            after = np.minimum(before + 1, length - 1)
+            maps = maps.take(before, axis) * (1 - share) + maps.take(after, axis) * share
+        return np.asarray(maps)
 
     def max_pool(self, maps: np.ndarray, kernel: int, stride: int, padding: int) -> np.ndarray:
         return np.asarray(_windows(maps, (kernel, kernel), stride, padding, -np.inf).max(axis=(4, 5)))
@@ -109,18 +128,20 @@ class NumpyOperations(Operations):
         return np.asarray(1 / (1 + np.exp(-rows)))
 
 
-def _windows(maps: np.ndarray, kernel: Sequence[int], stride: int, padding: int, border: float) -> np.ndarray:
+def _windows(
+    maps: np.ndarray, kernel: Sequence[int], stride: int, padding: int, border: float, dilation: int = 1
+) -> np.ndarray:
     """N x C x rows x columns x kernel height x kernel width, without a copy of the maps for every window."""
     edge = (padding, padding)
     padded = np.pad(maps.astype(np.float64), ((0, 0), (0, 0), edge, edge), constant_values=border)
     height, width = kernel
-    rows = (padded.shape[2] - height) // stride + 1
-    columns = (padded.shape[3] - width) // stride + 1
+    rows = (padded.shape[2] - dilation * (height - 1) - 1) // stride + 1
+    columns = (padded.shape[3] - dilation * (width - 1) - 1) // stride + 1
     steps = padded.strides
     return np.lib.stride_tricks.as_strided(
         padded,
         (*padded.shape[:2], rows, columns, height, width),
-        (*steps[:2], steps[2] * stride, steps[3] * stride, *steps[2:]),
+        (*steps[:2], steps[2] * stride, steps[3] * stride, steps[2] * dilation, steps[3] * dilation),
         writeable=False,
     )
 
@@ -147,7 +168,7 @@ class _TorchOperations(Operations):
 
     def _conv(self, maps: Any, conv: Convolution) -> Any:
         weight, bias = self._tensor(conv.weight), self._tensor(conv.bias)
-        maps = self._functional.conv2d(maps, weight, bias, conv.stride, conv.padding, 1, conv.groups)
+        maps = self._functional.conv2d(maps, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         return maps if conv.norm is None else self._norm(maps, conv.norm)
 
     def _norm(self, maps: Any, norm: Norm) -> Any:
@@ -167,11 +188,23 @@ class _TorchOperations(Operations):
     def add(self, first: Any, second: Any) -> Any:
         return first + second
 
+    def multiply(self, first: Any, second: Any) -> Any:
+        return first * second
+
+    def planes(self, maps: Any, first: int, behind: int) -> Any:
+        return maps[:, first:behind]
+
+    def largest_plane(self, maps: Any) -> Any:
+        return maps.amax(dim=1, keepdim=True)
+
     def concat(self, parts: Sequence[Any]) -> Any:
         return self._torch.cat(list(parts), dim=1)
 
     def doubled(self, maps: Any) -> Any:
         return self._functional.interpolate(maps, scale_factor=2.0, mode="nearest")
+
+    def doubled_linearly(self, maps: Any) -> Any:
+        return self._functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=True)
 
     def max_pool(self, maps: Any, kernel: int, stride: int, padding: int) -> Any:
         return self._functional.max_pool2d(maps, kernel, stride, padding)

@@ -6,6 +6,7 @@ from made_networks import random_arrays, run_onnx
 
 from app.tools.importing.architectures import (
     ARCHITECTURES,
+    dsfd_on_resnet,
     iresnet_with,
     mobilefacenet_of_insightface,
     public_mobilefacenet,
@@ -18,6 +19,7 @@ from app.tools.importing.weights import Weights
 SMALL = {
     "RetinaFace, ReLU": retinaface_on_mobilenet(0.0),
     "RetinaFace, LeakyReLU": retinaface_on_mobilenet(0.1),
+    "DSFD": dsfd_on_resnet((1, 2, 1, 1), 4),
     "MobileFaceNet 112 x 96": public_mobilefacenet(64, 6),
     "InsightFace's MobileFaceNet": mobilefacenet_of_insightface(96, (1, 1, 1, 1), 64),
     "InsightFace's MobileFaceNet, large": mobilefacenet_of_insightface(96, (2, 1, 1, 1), 128),
@@ -39,6 +41,7 @@ def sizes(architecture):
     [
         ("retinaface_mnet025", 0.43),
         ("retinaface_r50", 27.29),
+        ("dsfd_r152", 120.06),
         ("arcface_r50", 43.59),
         ("arcface_r100", 65.16),
         ("mobilefacenet", 1.00),

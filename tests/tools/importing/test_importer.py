@@ -24,7 +24,7 @@ from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
 from app.models.loading import ModelLoader
 from app.settings import DetectionSettings, ModelSettings, Settings
-from app.tools.importing.architectures import public_mobilefacenet, retinaface_on_mobilenet
+from app.tools.importing.architectures import dsfd_on_resnet, public_mobilefacenet, retinaface_on_mobilenet
 from app.tools.importing.drafts import ImportOptions
 from app.tools.importing.importer import import_file, import_pack, kind_of
 from app.tools.importing.measuring import drawn_face
@@ -364,6 +364,30 @@ def test_a_checkpoint_of_dsfds_wrappers_gets_their_swapped_means(tmp_path, catal
     ).entry
     assert (usual.preprocessing.mean, swapped.preprocessing.mean) == ((104, 117, 123), (123, 117, 104))
     assert usual.preprocessing.channels == swapped.preprocessing.channels == "bgr"
+
+
+def test_a_checkpoint_of_dsfd_becomes_a_detector(tmp_path, catalog_path, messages, caplog):
+    torch = pytest.importorskip("torch")
+    described = yaml.safe_load((ROOT / "engines" / "catalog.yaml").read_text(encoding="utf-8"))
+    catalog_path.write_text(yaml.safe_dump({"dsfd_resnet152": described["dsfd_resnet152"]}), encoding="utf-8")
+    arrays = random_arrays(dsfd_on_resnet((1, 2, 1, 1), 4))
+    small = {name: array / 100000 for name, array in arrays.items() if "conv4" in name}
+    arrays.update(small)  # random boxes stay within the range of floats
+    path = tmp_path / "WIDERFace_DSFD_RES152.pth"
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    options = ImportOptions(name="dsfd", like="dsfd_resnet152")
+    entry = import_file(path, catalog_path, options, messages.append).entry
+    assert (entry.family, entry.preprocessing.channels, entry.preprocessing.mean) == ("dsfd", "bgr", (104, 117, 123))
+    assert (entry.licence, entry.min_score, entry.photo_score) == ("Apache-2.0", 0.5, 0.8)
+    assert any(line.startswith("compared with PyTorch") for line in messages)
+    models = ModelSettings(catalog=catalog_path, detector="dsfd", backend="onnx")
+    detector = ModelLoader(Settings(models=models, detection=DetectionSettings(min_score=0.1))).open_detector()
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 120, 170, 3)).astype(np.uint8)
+    together = detector.detect(list(pictures))
+    (alone,) = detector.detect([pictures[1]])
+    detector.close()
+    assert len(alone) > 0
+    np.testing.assert_allclose(together[1].boxes, alone.boxes, rtol=1e-3, atol=0.05)
 
 
 def test_a_difference_above_the_tolerance_is_refused():

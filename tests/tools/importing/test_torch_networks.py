@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from made_networks import random_arrays, run_onnx
 
-from app.tools.importing.architectures import iresnet_with, mobilefacenet_of_insightface, retinaface_on_resnet
+from app.tools.importing.architectures import (
+    dsfd_on_resnet,
+    iresnet_with,
+    mobilefacenet_of_insightface,
+    retinaface_on_resnet,
+)
 from app.tools.importing.onnx_writer import write_onnx
 from app.tools.importing.references import largest_difference, torch_outputs
 from app.tools.importing.weights import Weights
@@ -188,7 +193,90 @@ class RetinaFaceR50(nn.Module):
         return {"loc": joined(self.BboxHead), "conf": scores, "landms": joined(self.LandmarkHead)}
 
 
+class Deep(nn.Module):
+    """DSFD's head."""
+
+    def __init__(self, width, outputs):
+        super().__init__()
+        self.conv1 = nn.Conv2d(8 * width, 4 * width, 3, padding=1)
+        self.conv2, self.conv3 = (nn.Conv2d(4 * width, 4 * width, 3, padding=1) for _ in range(2))
+        self.conv4 = nn.Conv2d(4 * width, outputs, 1)
+
+    def forward(self, x):
+        return self.conv4(self.conv3(self.conv2(self.conv1(x).relu()).relu()).relu())
+
+
+class Enhancement(nn.Module):
+    def __init__(self, planes, width):
+        super().__init__()
+        many, few = 4 * width, 2 * width
+        self.cpm1 = nn.Conv2d(planes, many, 3, padding=1)
+        self.cpm2 = nn.Conv2d(planes, many, 3, padding=2, dilation=2)
+        self.cpm3 = nn.Conv2d(many, few, 3, padding=1)
+        self.cpm4 = nn.Conv2d(many, few, 3, padding=2, dilation=2)
+        self.cpm5 = nn.Conv2d(few, few, 3, padding=1)
+
+    def forward(self, x):
+        wide = self.cpm2(x).relu()
+        wider = self.cpm4(wide).relu()
+        return torch.cat([self.cpm1(x).relu(), self.cpm3(wide).relu(), self.cpm5(wider).relu()], 1)
+
+
+class DualShot(nn.Module):
+    """DSFD as it is trained: both shots in every head, of which the second is read."""
+
+    def __init__(self, depths, width):
+        super().__init__()
+        inputs, stages = width, []
+        for stage, depth in enumerate(depths):
+            blocks = []
+            for number in range(depth):
+                blocks.append(Bottleneck(inputs, width << stage, 2 if stage and not number else 1))
+                inputs = 4 * (width << stage)
+            stages.append(nn.Sequential(*blocks))
+        stem = (nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.layer1 = nn.Sequential(*stem, stages[0])
+        self.layer2, self.layer3, self.layer4 = (nn.Sequential(stage) for stage in stages[1:])
+        self.layer5, self.layer6 = self.coarser(inputs, 8, 8, width), self.coarser(8 * width, 2, 4, width)
+        planes = [4 * width, 8 * width, 16 * width, 32 * width, 8 * width, 4 * width]
+        for number in (1, 2, 3):
+            setattr(self, f"latlayer{number}", nn.Conv2d(planes[number], planes[number - 1], 1))
+            setattr(self, f"smooth{number}", nn.Conv2d(planes[number - 1], planes[number - 1], 1))
+        self.cpm3_3, self.cpm4_3, self.cpm5_3 = (Enhancement(count, width) for count in planes[:3])
+        self.cpm7, self.cpm6_2, self.cpm7_2 = (Enhancement(count, width) for count in planes[3:])
+        self.loc = nn.ModuleList(Deep(width, outputs) for outputs in (4, 8, 12, 12, 12, 12))
+        self.conf = nn.ModuleList(Deep(width, outputs) for outputs in (4, 6, 8, 8, 8, 8))
+
+    @staticmethod
+    def coarser(inputs, inner, outputs, width):
+        first = (nn.Conv2d(inputs, inner * width, 1), nn.BatchNorm2d(inner * width), nn.ReLU())
+        second = (nn.Conv2d(inner * width, outputs * width, 3, 2, 1), nn.BatchNorm2d(outputs * width), nn.ReLU())
+        return nn.Sequential(*first, *second)
+
+    def forward(self, x):
+        maps = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4, self.layer5, self.layer6):
+            x = layer(x)
+            maps.append(x)
+        for level in (2, 1, 0):
+            lateral = getattr(self, f"latlayer{level + 1}")(maps[level + 1])
+            enlarged = nn.functional.interpolate(lateral, maps[level].shape[2:], mode="bilinear", align_corners=True)
+            maps[level] = getattr(self, f"smooth{level + 1}")(maps[level]) * enlarged
+        modules = (self.cpm3_3, self.cpm4_3, self.cpm5_3, self.cpm7, self.cpm6_2, self.cpm7_2)
+        found = {}
+        for number, (module, level) in enumerate(zip(modules, maps)):
+            seen = module(level)
+            scores = self.conf[number](seen)
+            best, single = scores[:, :3].max(1).values, scores[:, 3]
+            pair = (best, single) if number == 0 else (single, best)
+            places = self.loc[number](seen)[:, :4].flatten(2).transpose(1, 2)
+            found[f"loc_{4 << number}"] = places
+            found[f"conf_{4 << number}"] = torch.stack(pair, 1).flatten(2).transpose(1, 2).softmax(-1)
+        return found
+
+
 CASES = {
+    "DSFD": (lambda: DualShot((2, 1, 3, 1), 8), dsfd_on_resnet((2, 1, 3, 1), 8)),
     "IResNet": (lambda: IResNet((2, 1, 2, 1), 32), iresnet_with((2, 1, 2, 1), 32)),
     "MobileFaceNet of InsightFace": (
         lambda: InsightFaceMobileFaceNet((1, 2, 1, 1), 128, 64),

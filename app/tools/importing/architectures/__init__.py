@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from app.errors import ModelError
+from app.tools.importing.architectures.dsfd import RESNET152_BLOCKS, dsfd
+from app.tools.importing.architectures.dsfd import STRIDES as DSFD_STRIDES
 from app.tools.importing.architectures.embedders import insightface_mobilefacenet, iresnet, mobilefacenet
 from app.tools.importing.architectures.retinaface import retinaface_mnet025, retinaface_r50
 from app.tools.importing.architectures.scrfd import STRIDES, VALUES, scrfd
@@ -71,6 +73,20 @@ _DETECTOR = functools.partial(
     divisor=1.0,
     outputs={"loc": ("anchors", 4), "conf": ("anchors", 2), "landms": ("anchors", 10)},
 )
+_DSFD = functools.partial(
+    Architecture,
+    task="detection",
+    family="dsfd",
+    function=dsfd,
+    channels="bgr",
+    mean=(104.0, 117.0, 123.0),
+    divisor=1.0,
+    outputs={
+        f"{name}_{stride}": (f"anchors_{stride}", values)
+        for stride in DSFD_STRIDES
+        for name, values in (("loc", 4), ("conf", 2))
+    },
+)
 _SCRFD = functools.partial(
     Architecture,
     task="detection",
@@ -100,6 +116,12 @@ def retinaface_on_mobilenet(slope: float = 0.0) -> Architecture:
 
 def retinaface_on_resnet() -> Architecture:
     return _DETECTOR("retinaface_r50", "RetinaFace on ResNet-50", function=retinaface_r50)
+
+
+def dsfd_on_resnet(blocks: Tuple[int, ...] = RESNET152_BLOCKS, width: int = 64) -> Architecture:
+    depth = 2 + 3 * sum(blocks)
+    options = {"blocks": tuple(blocks), "width": width}
+    return _DSFD(f"dsfd_r{depth}", f"DSFD on ResNet-{depth}", options=options)
 
 
 def public_mobilefacenet(dimensions: int = 128, columns: int = 7, *, bias: bool = False) -> Architecture:
@@ -153,6 +175,7 @@ def as_trained_in_mxnet(embedder: Architecture) -> Architecture:
 ARCHITECTURES: Dict[str, Callable[[], Architecture]] = {
     "retinaface_mnet025": retinaface_on_mobilenet,
     "retinaface_r50": retinaface_on_resnet,
+    "dsfd_r152": dsfd_on_resnet,
     "arcface_r50": lambda: iresnet_with(IRESNET_BLOCKS["r50"]),
     "arcface_r100": lambda: iresnet_with(IRESNET_BLOCKS["r100"]),
     "mobilefacenet": public_mobilefacenet,
@@ -192,6 +215,9 @@ def recognise(sizes: Mapping[str, int]) -> Optional[Architecture]:
         return retinaface_on_mobilenet()
     if "body.layer4.2.conv3.weight" in sizes and "fpn.output1.0.weight" in sizes:
         return retinaface_on_resnet()
+    if "layer1.4.0.conv1.weight" in sizes and "cpm3_3.cpm1.weight" in sizes:
+        blocks = [_count(sizes, rf"layer{stage}\.{4 if stage == 1 else 0}\.(\d+)\.conv1") for stage in (1, 2, 3, 4)]
+        return dsfd_on_resnet(tuple(blocks), sizes["layer1.0.weight"] // (3 * 7 * 7))
     if "linear7.conv.weight" in sizes and "linear1.conv.weight" in sizes:
         dimensions, columns = sizes["linear1.conv.weight"] // 512, sizes["linear7.conv.weight"] // (512 * 7)
         return public_mobilefacenet(dimensions, columns, bias="linear1.conv.bias" in sizes)

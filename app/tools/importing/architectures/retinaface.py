@@ -44,13 +44,14 @@ def retinaface_r50(net: Operations, images: Any) -> Dict[str, Any]:
         width = 64 << stage
         for number in range(count):
             stride = 2 if stage > 0 and number == 0 else 1
-            maps = _bottleneck(net, maps, f"body.layer{stage + 1}.{number}", inputs, width, stride)
+            maps = bottleneck(net, maps, f"body.layer{stage + 1}.{number}", inputs, width, stride)
             inputs = 4 * width
         levels.append(maps)
     return _pyramid_and_heads(net, (levels[1], levels[2], levels[3]), (512, 1024, 2048), 256, 0.0)
 
 
-def _bottleneck(net: Operations, maps: Any, name: str, inputs: int, width: int, stride: int) -> Any:
+def bottleneck(net: Operations, maps: Any, name: str, inputs: int, width: int, stride: int) -> Any:
+    """A block of torchvision's deeper ResNets."""
     inner = net.relu(net.conv(maps, f"{name}.conv1", (inputs, width), norm=f"{name}.bn1"))
     inner = net.relu(net.conv(inner, f"{name}.conv2", (width, width), (3, 3), stride, 1, norm=f"{name}.bn2"))
     inner = net.conv(inner, f"{name}.conv3", (width, 4 * width), norm=f"{name}.bn3")
