@@ -11,9 +11,12 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
+from app.errors import SettingsError
+from app.identity.calibration import Calibration, calibrate
 from app.identity.index import PersonIndex, decide
 from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
-from app.settings import Settings
+from app.models.reference import ReferenceEmbeddings
+from app.settings import RecognitionSettings, Settings
 from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
 from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
@@ -58,6 +61,9 @@ class Recognizer:
     """The score from which a face in a gallery photo is certain, unless the settings give another."""
     fingerprint: str
     """Changes with everything about the networks that the verdict on a photo depends on."""
+    reference: Optional[ReferenceEmbeddings] = None
+    """The embedder's strangers and non-faces; None: it has none, and nothing can be calibrated."""
+    recognition: RecognitionSettings = RecognitionSettings()
 
     def find(
         self,
@@ -118,7 +124,16 @@ class Recognizer:
         timer = timer or StageTimer()
         with timer.stage("match"):
             vectors = faces.embeddings if rows is None else faces.embeddings[np.asarray(rows, np.int64)]
-            return [decide(candidates, self.threshold, self.margin) for candidates in people.search(vectors)]
+            threshold = self.threshold if people.threshold is None else people.threshold
+            certainty = None if people.calibration is None else people.calibration.certainty
+            return [decide(candidates, threshold, self.margin, certainty) for candidates in people.search(vectors)]
+
+    def calibrate(self, embeddings: np.ndarray, people: Sequence[str]) -> Optional[Calibration]:
+        """What a gallery's embeddings say about thresholds and names; None without people or a reference."""
+        if self.reference is None:
+            return None
+        strangers, same_person = self.reference.strangers, self.reference.same_person
+        return calibrate(embeddings, people, strangers, same_person, self.recognition)
 
     def attributes(
         self, image: np.ndarray, faces: Faces, rows: Sequence[int], before: Sequence[FaceAttributes]
@@ -148,6 +163,12 @@ class Recognizer:
         """The models of this loader, opened and warmed up; without attribute models where only names are wanted."""
         leave_cores_to_networks()
         settings = loader.settings
+        reference = loader.reference()
+        if settings.recognition.false_accept_rate is not None and reference is None:
+            raise SettingsError(
+                "recognition.false_accept_rate needs an embedder with a reference, and "
+                f"{loader.embedder_entry.name} has none: set recognition.threshold, or make one (docs/engines.md)"
+            )
         with contextlib.ExitStack() as opened:
             detector = opened.enter_context(contextlib.closing(loader.open_detector()))
             embedder = opened.enter_context(contextlib.closing(loader.open_embedder()))
@@ -163,6 +184,8 @@ class Recognizer:
                 min_score=loader.min_score,
                 photo_score=loader.detector_entry.photo_score,
                 fingerprint=loader.fingerprint,
+                reference=reference,
+                recognition=settings.recognition,
             )
             recognizer.warm_up((settings.capture.width, settings.capture.height))
             opened.pop_all()

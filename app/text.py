@@ -21,6 +21,11 @@ def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
+def percent(probability: float) -> str:
+    """For people: `96 %`. Neither 0 nor 100, because nothing is certain."""
+    return f"{min(max(round(100 * probability), 1), 99)} %"
+
+
 def megabytes(size: int) -> str:
     """`2.3 MB`, or `12.5 kB` below one megabyte."""
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"

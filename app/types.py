@@ -218,6 +218,9 @@ class Match:
     """What the reason is about, such as the size of the face; None: there is no number."""
     limit: Optional[float] = None
     """What `measured` was compared with."""
+    confidence: Optional[float] = None
+    """The probability that the face is that of `nearest`, if strangers and enrolled people were equally frequent; None:
+    it is not known."""
 
     @property
     def numbers(self) -> str:

@@ -112,6 +112,17 @@ def test_settings_that_contradict_each_other_are_refused(config):
     assert complaint(path).startswith(f"{path}:2, {path}:3: recognition.min_votes = 4")
 
 
+def test_a_threshold_and_a_false_accept_rate_exclude_each_other(config):
+    path = config("recognition:\n  threshold: 0.5\n  false_accept_rate: 0.001\n")
+    shown = complaint(path)
+    assert f"{path}:2: recognition.threshold = 0.5" in shown and f"{path}:3: recognition.false_accept_rate" in shown
+    command_line = Layer({"recognition.threshold": Assignment(0.4, "--threshold")})
+    with pytest.raises(AppError, match=r"--threshold: recognition\.threshold = 0\.4"):
+        resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n")), command_line])
+    chosen = resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n"))]).settings.recognition
+    assert (chosen.threshold, chosen.false_accept_rate) == (None, 0.001)
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert str(tmp_path / "nowhere.yaml") in complaint(tmp_path / "nowhere.yaml")
 

@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from app.intervals import Rate
 from app.models.loading import ModelLoader
 from app.settings import Settings
 from app.settings.reader import load_settings
@@ -31,7 +32,6 @@ from app.tools.evaluation.detection import (
     measure_detection,
     precision_curve,
 )
-from app.tools.evaluation.intervals import Rate
 from app.tools.evaluation.labels import LabelledPicture, pictures_without_faces, read_text_labels
 from app.tools.evaluation.predictions import detect_all, pictures_below
 

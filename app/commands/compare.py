@@ -13,7 +13,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, check_all
 from app.settings import QualityLimits
-from app.text import counted
+from app.text import counted, percent
 
 if TYPE_CHECKING:
     from app.recognizer import Recognizer
@@ -54,8 +54,16 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     similarity = float(first @ second)
     same = similarity >= recognizer.threshold
+    confidence = None
+    if recognizer.reference is not None:
+        confidence = recognizer.reference.certainty.probability(similarity)
     if arguments.json:
-        facts = {"similarity": round(similarity, 4), "threshold": recognizer.threshold, "same_person": same}
+        facts = {
+            "similarity": round(similarity, 4),
+            "threshold": recognizer.threshold,
+            "same_person": same,
+            "confidence": None if confidence is None else round(confidence, 4),
+        }
         print(json.dumps(facts))
     else:
         for path, faces in zip(paths, (faces_a, faces_b)):
@@ -63,6 +71,8 @@ def execute(arguments: argparse.Namespace) -> int:
                 print(f"{path}: {counted(faces, 'face')}; its main face is compared")
         verdict = "the same person" if same else "different people"
         print(f"similarity {similarity:.2f}, threshold {recognizer.threshold:.2f}: {verdict}")
+        if confidence is not None:
+            print(f"confidence {percent(confidence)}, if pairs of one person are as frequent as pairs of two")
     return ExitCode.DONE if same else ExitCode.INCOMPLETE
 
 

@@ -127,6 +127,7 @@ class FaceEvent(Event):
             "track": self.track,
             "name": match.name,
             "similarity": _rounded(match.similarity, 4) if compared else None,
+            "confidence": _rounded(match.confidence, 4) if compared else None,
             "nearest": match.nearest if compared else None,
             "photo": match.photo if compared else None,
             "runner_up": match.runner_up if compared else None,

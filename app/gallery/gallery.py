@@ -106,7 +106,6 @@ class Gallery:
         self._refreshing = threading.Lock()
         self._reported: Set[str] = set()
         self.people = EnrolledPeople()
-        self.threshold = recognizer.threshold
         self.index = self.people.index()
 
     @classmethod
@@ -131,6 +130,11 @@ class Gallery:
         opened = cls(replace(settings, gallery=replace(settings.gallery, folder=Path(folder))), recognizer)
         opened.load()
         return opened
+
+    @property
+    def threshold(self) -> float:
+        """The cosine from which a face has a name: that of the settings, or the one that follows from this gallery."""
+        return self._recognizer.threshold if self.index.threshold is None else self.index.threshold
 
     def load(self, progress: Optional[ProgressCallback] = None) -> None:
         """Reads the folder for the first time; findings of an earlier run come from the cache."""
@@ -251,14 +255,17 @@ class Gallery:
                 return
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
-            self.index = people.index()
+            calibration = self._recognizer.calibrate(people.embeddings, people.row_people)
+            self.index = people.index(calibration, self._recognizer.recognition.false_accept_rate)
             self.people = people
             self._report(before, people)
 
     def _report(self, before: EnrolledPeople, people: EnrolledPeople) -> None:
         names = {photo.person for photo in people.row_photos}
         used = f"{counted(len(names), 'person', 'people')}, {counted(len(people.row_photos), 'photo')}"
-        logger.info("gallery: %s in use, threshold %.2f", used, self.threshold)
+        rate = self._recognizer.recognition.false_accept_rate
+        why = "" if rate is None else f", at which one visit of a stranger in {1 / rate:,.0f} would get a name"
+        logger.info("gallery: %s in use, threshold %.2f%s", used, self.threshold, why)
         known_before = {(photo.path, photo.content_hash) for photo in before.photos}
         for photo in people.photos:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
+from app.identity.calibration import Calibration
 from app.identity.index import PersonIndex
 from app.reasons import Reason, explained, numbers_of
 
@@ -102,11 +103,23 @@ class EnrolledPeople:
         ):
             object.__setattr__(self, name, value)
 
-    def index(self) -> PersonIndex:
-        """What faces are compared with."""
+    @property
+    def row_people(self) -> List[str]:
+        """The person of each row."""
+        return [photo.person for photo in self.row_photos]
+
+    def index(
+        self, calibration: Optional[Calibration] = None, false_accept_rate: Optional[float] = None
+    ) -> PersonIndex:
+        """What faces are compared with. With a false-accept rate, it has the threshold that follows from it."""
+        threshold = None
+        if calibration is not None and false_accept_rate is not None:
+            threshold = calibration.threshold(false_accept_rate)
         return PersonIndex(
             self.embeddings,
-            [photo.person for photo in self.row_photos],
+            self.row_people,
             [photo.path for photo in self.row_photos],
             self.generation,
+            calibration,
+            threshold,
         )

@@ -9,6 +9,7 @@ from typing import Any, List, Optional, Sequence
 import numpy as np
 
 from app.errors import GalleryError
+from app.identity.calibration import Calibration, Certainty
 from app.text import install_hint
 from app.types import NOT_COMPARED_YET, Match, Reason
 
@@ -38,11 +39,18 @@ class PersonIndex:
     """
 
     def __init__(
-        self, embeddings: np.ndarray, people: Sequence[str], photos: Sequence[str], generation: int = 0
+        self,
+        embeddings: np.ndarray,
+        people: Sequence[str],
+        photos: Sequence[str],
+        generation: int = 0,
+        calibration: Optional[Calibration] = None,
+        threshold: Optional[float] = None,
     ) -> None:
         """`people` and `photos` are the person and the file of each row of `embeddings` (R x D, unit length).
 
         `generation` increases with every change of the gallery, so that faces are compared again after it.
+        `calibration` gives matches their confidence; `threshold` is the one of this gallery, if it has one of its own.
         """
         if not len(embeddings) == len(people) == len(photos):
             raise ValueError(
@@ -57,6 +65,8 @@ class PersonIndex:
             ) from error
         self._faiss: Any = faiss
         self.generation = generation
+        self.calibration = calibration
+        self.threshold = threshold
         self._dimension = embeddings.shape[1]
         self._photos = list(photos)
         self._people_of_rows = list(people)
@@ -97,7 +107,7 @@ class PersonIndex:
         return found
 
 
-def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
+def decide(candidates: Candidates, threshold: float, margin: float, certainty: Optional[Certainty] = None) -> Match:
     """The answer of one comparison: the nearest person, if similar enough and clearly nearer than the runner-up.
 
     Two people at exactly the same distance are never distinguished, even with a margin of 0.
@@ -113,6 +123,10 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
             name, reason = candidates.person, Reason.MATCHED
         else:
             reason, measured, limit = Reason.AMBIGUOUS, lead, margin
+    confidence = None
+    if certainty is not None:
+        runner_up = -1.0 if candidates.runner_up is None else candidates.runner_up_similarity
+        confidence = certainty.probability(similarity, runner_up)
     return Match(
         name=name,
         reason=reason,
@@ -123,4 +137,5 @@ def decide(candidates: Candidates, threshold: float, margin: float) -> Match:
         runner_up_similarity=candidates.runner_up_similarity,
         measured=measured,
         limit=limit,
+        confidence=confidence,
     )

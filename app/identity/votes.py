@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -171,4 +172,10 @@ def _weight(votes: Sequence[Vote]) -> float:
 
 
 def _best(votes: Sequence[Vote]) -> Match:
-    return max((vote.match for vote in votes), key=lambda match: match.similarity)
+    """The most similar one, as certain as all of them on average: the best of several looks flatters."""
+    best = max((vote.match for vote in votes), key=lambda match: match.similarity)
+    known = [(vote.match.confidence, vote.weight) for vote in votes if vote.match.confidence is not None]
+    if best.confidence is None or not known:
+        return best
+    odds = sum(weight * math.log(value / (1 - value)) for value, weight in known) / sum(weight for _, weight in known)
+    return replace(best, confidence=1 / (1 + math.exp(-odds)))

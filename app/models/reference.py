@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelError
+from app.identity.calibration import Certainty, certainty
 from app.models.entry import ModelEntry
 
 
@@ -26,6 +27,12 @@ class ReferenceEmbeddings:
     """M x D: what a detector with a low minimum score marks in pictures without faces."""
     same_person: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     """Similarities of two photos of one person, for many people."""
+
+    @property
+    def certainty(self) -> Certainty:
+        """How certain it is that two faces are of one person, for the comparison of two pictures."""
+        pairs = (self.strangers @ self.strangers.T)[np.triu_indices(len(self.strangers), 1)]
+        return certainty(self.same_person, pairs, people=1)
 
 
 def read_reference(path: Path, entry: ModelEntry) -> ReferenceEmbeddings:

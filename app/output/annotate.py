@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from app.output.text_renderer import BOLD, REGULAR, TextRenderer
-from app.text import source_time
+from app.text import percent, source_time
 from app.types import NO_ATTRIBUTES, FaceAttributes, Frame, FrameResult, Match, Reason
 
 Colour = Tuple[int, int, int]
@@ -110,7 +110,7 @@ class Annotator:
         return image
 
     def _label(self, texts: Tuple[str, ...], height_px: int, style: Style) -> np.ndarray:
-        """The name, its similarity, and further lines beneath them in smaller letters."""
+        """The name, how certain it is, and further lines beneath them in smaller letters."""
         key = (texts, height_px, style)
         with self._lock:
             label = self._labels.get(key)
@@ -161,9 +161,10 @@ def style_of(match: Match) -> Style:
 
 
 def label_texts(match: Match) -> Tuple[str, str]:
-    """The text at a face: the name, and in lighter letters the similarity."""
+    """The text at a face: the name, and in lighter letters how certain it is, or else the similarity."""
     if match.name is not None:
-        return shortened_name(match.name), f"{match.similarity:.2f}"
+        certain = f"{match.similarity:.2f}" if match.confidence is None else percent(match.confidence)
+        return shortened_name(match.name), certain
     return "unknown" if match.reason.compared else _LABELS.get(match.reason, reason_text(match.reason)), ""
 
 

@@ -71,6 +71,15 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
             keys = ("recognition.min_votes", "recognition.vote_window")
             places = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
             errors.append(SettingsError(f"{places}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}"))
+        threshold, rate = (chosen[f"recognition.{name}"] for name in ("threshold", "false_accept_rate"))
+        if threshold.value is not None and rate.value is not None:
+            errors.append(
+                SettingsError(
+                    f"{threshold.origin}: recognition.threshold = {threshold.value} and {rate.origin}: "
+                    f"recognition.false_accept_rate = {rate.value} exclude each other: the rate makes the threshold "
+                    "follow from the gallery; remove one of them"
+                )
+            )
     raise_all(errors)
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}

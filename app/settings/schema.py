@@ -129,6 +129,14 @@ class RecognitionSettings:
         minimum=-1,
         maximum=1,
     )
+    false_accept_rate: Optional[float] = setting(
+        None,
+        "share of strangers' visits that may get a name, e.g. 0.001, instead of a fixed threshold, which then follows "
+        "from the people in the gallery",
+        metavar="RATE",
+        minimum=0.000001,
+        maximum=0.5,
+    )
     margin: float = setting(
         0.03, "minimum distance in similarity to the second most similar person", minimum=0, maximum=1
     )

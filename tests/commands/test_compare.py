@@ -28,6 +28,7 @@ def test_the_exit_code_is_0_for_one_person_and_1_for_two(answered, config_file, 
     assert result == code, err
     assert facts["same_person"] is (code == 0)
     assert (facts["similarity"] >= facts["threshold"]) is facts["same_person"]
+    assert facts["confidence"] > 0.95 if facts["same_person"] else facts["confidence"] < 0.2
 
 
 def test_the_threshold_can_be_chosen(answered, config_file, photo):

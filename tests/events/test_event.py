@@ -33,7 +33,7 @@ def record(**changes):
 
 def test_every_field_of_an_enter_event():
     near = Match("Ann", Reason.MATCHED, 0.671234, "Ann", "Ann/1.jpg", runner_up="Eve", runner_up_similarity=0.312345)
-    near = dataclasses.replace(near, measured=0.671234, limit=0.42)
+    near = dataclasses.replace(near, measured=0.671234, limit=0.42, confidence=0.99871)
     assert record(match=near) == {
         "schema": SCHEMA,
         "sequence": 1,
@@ -46,6 +46,7 @@ def test_every_field_of_an_enter_event():
         "track": 7,
         "name": "Ann",
         "similarity": 0.6712,
+        "confidence": 0.9987,
         "nearest": "Ann",
         "photo": "Ann/1.jpg",
         "runner_up": "Eve",
@@ -79,8 +80,8 @@ def test_an_unknown_face_says_whom_it_resembles():
 )
 def test_a_face_that_was_not_compared_has_no_similarity(match):
     small = record(match=match)
-    fields = ("similarity", "nearest", "photo", "runner_up", "runner_up_similarity")
-    assert [small[field] for field in fields] == [None] * 5
+    fields = ("similarity", "confidence", "nearest", "photo", "runner_up", "runner_up_similarity")
+    assert [small[field] for field in fields] == [None] * 6
     assert small["reason"] == match.reason.value
 
 

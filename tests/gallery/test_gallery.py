@@ -17,7 +17,7 @@ from app.gallery.gallery import Added, Gallery, NewPhoto, Refused
 from app.network_thread import NetworkThread
 from app.settings import QualitySettings
 from app.text import program
-from app.types import Reason
+from app.types import Faces, Reason
 
 
 @pytest.fixture
@@ -53,6 +53,32 @@ def test_all_people_in_the_folder_are_known_at_the_start(open_gallery, people_ga
     people.load()
     assert names(people) == {"Eileen Collins", "Grace Hopper"}
     assert len(people.index) == 4
+
+
+def test_the_threshold_follows_the_people_for_a_stated_false_accept_rate(recognizer, people_gallery, settings):
+    folder = settings.gallery.folder
+    recognition = dataclasses.replace(recognizer.recognition, false_accept_rate=0.001)
+    careful = dataclasses.replace(recognizer, recognition=recognition)
+    with Gallery(settings, careful) as gallery:
+        gallery.load()
+        assert gallery.threshold == recognizer.threshold  # no one is enrolled
+        shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder)
+        gallery.load()
+        for_one = gallery.threshold
+        assert gallery.index.calibration.false_accept_rate(for_one) == pytest.approx(0.001, rel=0.02)
+        shutil.copytree(people_gallery, folder, dirs_exist_ok=True)
+        gallery.load()
+        assert gallery.threshold > for_one
+        (match,) = recognizer.identify(one_face(gallery), gallery.index)
+        assert match.name == "Grace Hopper" and match.limit == gallery.threshold
+        assert match.confidence > 0.99
+
+
+def one_face(gallery):
+    """The face of the gallery's photo of Grace Hopper, as a camera would show it."""
+    row = next(row for row, photo in enumerate(gallery.people.row_photos) if photo.person == "Grace Hopper")
+    box = np.array([[0, 0, 99, 99]], np.float32)
+    return Faces(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32), gallery.people.embeddings[[row]])
 
 
 def test_a_person_added_while_it_runs_is_known_soon_and_a_removed_one_is_forgotten(

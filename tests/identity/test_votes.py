@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -205,3 +206,14 @@ def test_a_large_frontal_face_is_clearer_than_a_small_or_turned_one():
     values = clarity(Faces(boxes, np.full(4, 0.9, np.float32), landmarks))
     np.testing.assert_allclose(values, [0.9, 0.45, 0.18, 0.9], rtol=1e-5)
     assert len(clarity(Faces.empty())) == 0
+
+
+def test_a_name_is_as_certain_as_its_votes_on_average():
+    sure, doubtful = (
+        dataclasses.replace(vote("A", similarity), confidence=value) for similarity, value in ((0.7, 0.99), (0.5, 0.5))
+    )
+    match = resolve([Vote(sure), Vote(doubtful)], NOT_COMPARED_YET, 2)
+    assert match.similarity == 0.7
+    assert match.confidence == pytest.approx(1 / (1 + 99**-0.5))
+    assert resolve([Vote(sure, 1.0), Vote(doubtful, 0.1)], NOT_COMPARED_YET, 2).confidence > match.confidence
+    assert resolve(votes("AA"), NOT_COMPARED_YET, 2).confidence is None

@@ -14,7 +14,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.tools.evaluation.intervals import NORMAL_95, Rate, Share
+from app.intervals import NORMAL_95, Rate, Share
 from app.tools.evaluation.labels import LabelledPicture
 from app.types import Faces
 from app.vision.quality import main_face

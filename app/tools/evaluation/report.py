@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from app.intervals import Rate, Share
 from app.text import counted, table
 from app.tools.evaluation.detection import NO_LABEL, DetectionFigures, PictureMatch
-from app.tools.evaluation.intervals import Rate, Share
 from app.tools.evaluation.labels import LabelledPicture
 from app.tools.evaluation.pairs import PairList
 from app.tools.evaluation.predictions import MainFaces

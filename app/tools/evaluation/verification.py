@@ -13,7 +13,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from app.tools.evaluation.intervals import Share
+from app.intervals import Share
 
 NOT_COMPARED = -math.inf
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.intervals import Rate, Share
 from app.tools.evaluation.detection import (
     IGNORED,
     NO_LABEL,
@@ -18,7 +19,6 @@ from app.tools.evaluation.detection import (
     only_main_face,
     precision_curve,
 )
-from app.tools.evaluation.intervals import Rate, Share
 from app.tools.evaluation.labels import LabelledFace, labelled_picture
 from app.tools.evaluation.report import mistakes_json
 from app.types import Faces

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tools.evaluation.intervals import Rate, Share, poisson, wilson
+from app.intervals import Rate, Share, poisson, wilson
 
 
 @pytest.mark.parametrize(

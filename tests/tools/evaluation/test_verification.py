@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.tools.evaluation.intervals import Share
+from app.intervals import Share
 from app.tools.evaluation.verification import (
     NOT_COMPARED,
     at_false_accept_rate,

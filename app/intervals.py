@@ -80,10 +80,10 @@ def wilson(hits: int, of: int) -> Tuple[float, float]:
     return (0.0 if hits == 0 else max(0.0, middle - half)), (1.0 if hits == of else min(1.0, middle + half))
 
 
-def poisson(events: int) -> Tuple[float, float]:
-    """Garwood's exact interval of a count of rare, independent events."""
-    low = 0.0 if events == 0 else _mean_with_tail(events - 1, 1 - TAIL)
-    return low, _mean_with_tail(events, TAIL)
+def poisson(events: int, tail: float = TAIL) -> Tuple[float, float]:
+    """Garwood's exact interval of a count of rare, independent events; `tail` is the probability on either side."""
+    low = 0.0 if events == 0 else _mean_with_tail(events - 1, 1 - tail)
+    return low, _mean_with_tail(events, tail)
 
 
 def _mean_with_tail(events: int, probability: float) -> float:
