@@ -10,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 import cv2
 import numpy as np
 
+from app.capture.lag import LagMeter, waits_of_this_thread
 from app.capture.opening import open_reader
 from app.capture.reader_process import SharedMemory
 from app.capture.readers import RawFrame, Reader, StallError
@@ -30,6 +33,12 @@ from app.settings import CaptureSettings
 
 _LOOK_AROUND_S = 0.2
 """How often a process without frames looks whether its parent is still there."""
+
+MAX_LAG_S = 2.0
+"""A stream whose frames are later than this is reopened."""
+WARN_EVERY_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class End:
@@ -70,19 +79,59 @@ def main(pipe: int, memory: int) -> None:
     _forward_log(line)
     job = line.receive()
     source = Source(**{**job["source"], "kind": SourceKind(job["source"]["kind"])})
+    settings = CaptureSettings(**job["settings"])
     try:
-        reader = open_reader(source, CaptureSettings(**job["settings"]))
+        reader = open_reader(source, settings)
     except SourceError as error:
         line.send({"error": str(error), "stalled": False})
         return
     line.send({"live": reader.live, "fps": reader.fps, "total_frames": reader.total_frames})
-    try:
-        if reader.live:
-            serve_newest(reader, line, shared)
-        else:
+    if reader.live:
+        serve_newest(LiveSource(str(source), reader, partial(open_reader, source, settings)), line, shared)
+    else:
+        with contextlib.closing(reader):
             serve_all(reader, line, shared)
-    finally:
-        reader.close()
+
+
+class LiveSource:
+    """Reads a live stream; one whose frames come too late is reopened, which jumps to the present."""
+
+    def __init__(self, name: str, reader: Reader, reopen: Callable[[], Reader]) -> None:
+        self._name = name
+        self._reader = reader
+        self._reopen = reopen
+        self._meter = LagMeter()
+        self._warned_at = -math.inf
+
+    def read(self) -> Outcome:
+        """The next frame, with the time at which it should have come."""
+        waits = waits_of_this_thread()
+        following = _read(self._reader)
+        if not isinstance(following, RawFrame):
+            return following
+        stamp_s, now = following.time_stamp_s, time.monotonic()
+        lag_s = 0.0
+        if stamp_s is not None:
+            lag_s = self._meter.lag_s(stamp_s, now, waited=waits_of_this_thread() > waits)
+        if lag_s > MAX_LAG_S:
+            if now - self._warned_at > WARN_EVERY_S:
+                self._warned_at = now
+                log.warning(
+                    "%s: frames came %.1f s late, and the stream was reopened to catch up; if this happens often, this "
+                    "machine is too slow to decode it: use a smaller stream of the camera",
+                    self._name,
+                    lag_s,
+                )
+            self._reader.close()
+            self._meter = LagMeter()
+            try:
+                self._reader = self._reopen()
+            except SourceError as error:
+                return error
+        return replace(following, captured_at=time.time() - lag_s)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def serve_all(reader: Reader, line: Line, shared: SharedMemory) -> None:
@@ -93,7 +142,7 @@ def serve_all(reader: Reader, line: Line, shared: SharedMemory) -> None:
             return
 
 
-def serve_newest(reader: Reader, line: Line, shared: SharedMemory) -> None:
+def serve_newest(source: LiveSource, line: Line, shared: SharedMemory) -> None:
     """Reads all frames as they come; the parent gets the newest one that it did not have yet."""
     changed = threading.Condition()
     newest: Optional[Outcome] = None
@@ -117,16 +166,17 @@ def serve_newest(reader: Reader, line: Line, shared: SharedMemory) -> None:
 
     answering = threading.Thread(target=answer, daemon=True)
     answering.start()
-    while True:
-        following = _read(reader)
-        with changed:
-            if closed:
+    with contextlib.closing(source):
+        while True:
+            following = source.read()
+            with changed:
+                if closed:
+                    return
+                newest = following
+                changed.notify_all()
+            if not isinstance(following, RawFrame):
+                answering.join()
                 return
-            newest = following
-            changed.notify_all()
-        if not isinstance(following, RawFrame):
-            answering.join()
-            return
 
 
 def _read(reader: Reader) -> Outcome:
@@ -134,9 +184,7 @@ def _read(reader: Reader) -> Outcome:
         raw = reader.read()
     except SourceError as error:
         return error
-    if raw is None:
-        return End()
-    return replace(raw, captured_at=time.time()) if reader.live else raw
+    return End() if raw is None else raw
 
 
 def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:

@@ -39,6 +39,8 @@ class RawFrame:
     """False for a picture that is unrelated to the one before it."""
     file: Optional[str] = None
     """The file of such a picture."""
+    time_stamp_s: Optional[float] = None
+    """When it was taken, by the clock of the camera, which may have begun at any time."""
     captured_at: Optional[float] = None
     """When it was read, in seconds since the epoch; None: just now."""
 
@@ -84,6 +86,8 @@ class StreamReader(LocalReader):
     """A live source through OpenCV: a network camera, a USB or CSI camera, an endless stream."""
 
     live = True
+    has_time_stamps = True
+    """Whether OpenCV says when the camera took a frame."""
     total_frames: Optional[int] = None
     unreadable = 0
 
@@ -99,7 +103,10 @@ class StreamReader(LocalReader):
         took = self._clock() - began
         if took > STALL_SHARE * self._read_timeout_s:
             raise StallError(f"no frame for {took:.1f} s")
-        return RawFrame(_bgr(image)) if found and image is not None else None
+        if not found or image is None:
+            return None
+        stamp_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self.has_time_stamps else None
+        return RawFrame(_bgr(image), time_stamp_s=stamp_s)
 
     def close(self) -> None:
         self._capture.release()
@@ -108,9 +115,13 @@ class StreamReader(LocalReader):
 class GStreamerReader(StreamReader):
     """A live source through a GStreamer pipeline. It has no time-out of its own (measured: up to 28 s)."""
 
+    has_time_stamps = False
+
 
 class CameraReader(StreamReader):
     """A USB camera through Video4Linux."""
+
+    has_time_stamps = False
 
 
 class RecordingReader(LocalReader):

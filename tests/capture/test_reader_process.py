@@ -1,5 +1,6 @@
 """Live and remote sources are read by processes of their own, which are killed, stopped and orphaned here for real."""
 
+import contextlib
 import functools
 import http.server
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
+from app.capture.opening import open_reader
+from app.capture.reader_child import MAX_LAG_S, LiveSource
 from app.capture.reader_process import ProcessReader, SharedMemory, start_reader
 from app.capture.readers import RecordingReader
 from app.capture.uri import Source, SourceKind, parse_source
@@ -146,6 +150,40 @@ def test_a_process_that_is_killed_is_replaced(rtsp_server):
         os.kill(child(), signal.SIGKILL)
         until(lambda: channels.status()[0].counters.reconnects == 1)
         assert "signal 9" in channels.status()[0].last_error
+
+
+def paused(reader_pid, seconds):
+    """The process does not run for so long, as on a machine that is too slow."""
+    os.kill(reader_pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(reader_pid, signal.SIGCONT)
+
+
+def test_late_frames_carry_the_time_at_which_they_should_have_come(rtsp_server):
+    source = rtsp(rtsp_server().url)
+    live = LiveSource("cam", open_reader(source, SETTINGS), functools.partial(open_reader, source, SETTINGS))
+
+    def age_s():
+        captured_at = live.read().captured_at
+        return time.time() - captured_at
+
+    with contextlib.closing(live):
+        for _ in range(50):
+            age_s()
+        # This reader does not read for a while, as on a machine that is too slow.
+        time.sleep(MAX_LAG_S / 2)
+        late = [age_s() for _ in range(100)]
+    assert late[0] > MAX_LAG_S / 4
+    assert min(late) < MAX_LAG_S / 8
+
+
+def test_a_stream_that_has_fallen_behind_is_reopened_to_catch_up(rtsp_server, caplog):
+    with Channels([rtsp(rtsp_server().url)], SETTINGS) as channels:
+        until(lambda: channels.status()[0].counters.read > 50)
+        paused(child(), MAX_LAG_S * 1.5)
+        until(lambda: "late" in caplog.text)
+        until(lambda: -channels.take(PATIENT_S).captured_at + time.time() < MAX_LAG_S / 4)
+        assert channels.status()[0].counters.reconnects == 0
 
 
 def test_a_camera_that_does_not_answer_does_not_delay_the_others(rtsp_server, black_hole):
