@@ -7,22 +7,18 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Set, Tuple
-
-import numpy as np
+from typing import Dict, List, Optional, Set
 
 from app.capture.capture import Channels
 from app.gallery.gallery import Gallery
 from app.identity.face_tracker import FaceTracker
-from app.identity.gates import rejections
 from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
-from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Match
+from app.types import Continuity, FaceAttributes, Frame, FrameResult, Match
 from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
-from app.vision.quality import measure
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +107,14 @@ class Pipeline:
                 thumbnails=face_thumbnails(frame.image, faces.boxes),
             )
             pending = tracker.update(faces, frame.source_time, people.generation, frame.continues, continuity)
-        rows, crops, matches = self._gated(frame, faces, pending.rows, timer)
+        matches: Dict[int, Match] = {}
+        rows: List[int] = []
+        if pending.rows:
+            faces, rejected = recognizer.embed_good(frame.image, faces, pending.rows, self._limits, timer)
+            rows = [row for row in pending.rows if row not in rejected]
+            for row, (reason, measured, limit) in rejected.items():
+                matches[row] = Match(None, reason, measured=measured, limit=limit)
         if rows:
-            faces = recognizer.embed(frame.image, faces, rows, timer, crops)
             matches.update(zip(rows, recognizer.identify(faces, people, rows, timer)))
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):
@@ -144,29 +145,3 @@ class Pipeline:
                 rate,
                 tracker.min_frame_rate,
             )
-
-    def _gated(
-        self, frame: Frame, faces: Faces, rows: Sequence[int], timer: StageTimer
-    ) -> Tuple[List[int], Optional[np.ndarray], Dict[int, Match]]:
-        """The faces among `rows` that are good enough to be compared, their aligned crops, and why the others are not.
-
-        Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured.
-        """
-        rejected: Dict[int, Match] = {}
-        passing, crops = np.asarray(rows, np.int64), None
-        for aligned in (False, True):
-            if not len(passing):
-                break
-            chosen = faces[passing]
-            with timer.stage("align" if aligned else "track"):
-                crops = self._recognizer.crops(frame.image, chosen) if aligned else None
-                height, width = frame.image.shape[:2]
-                found = rejections(measure(chosen, (width, height), crops), self._limits)
-            rejected.update(
-                (int(row), Match(None, rejection.reason, measured=rejection.measured, limit=rejection.limit))
-                for row, rejection in zip(passing, found)
-                if rejection is not None
-            )
-            good = np.array([rejection is None for rejection in found], np.bool_)
-            passing, crops = passing[good], None if crops is None else crops[good]
-        return passing.tolist(), crops, rejected

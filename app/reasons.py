@@ -24,6 +24,8 @@ class Reason(str, enum.Enum):
     # A face, live or in a photo, that a gate rejected.
     LOW_SCORE = "low_score"
     TOO_SMALL = "too_small"
+    NOT_A_FACE = "not_a_face"
+    """It resembles things that detectors take for faces."""
     IMPLAUSIBLE = "implausible"
     """Eyes, nose and mouth are not where a face has them."""
     TURNED_AWAY = "turned_away"
@@ -51,6 +53,11 @@ class Reason(str, enum.Enum):
     def compared(self) -> bool:
         """Whether a live face was compared with the enrolled people, or faces are compared with the photo."""
         return self in _COMPARED
+
+    @property
+    def denies_face(self) -> bool:
+        """Whether what the detector found is no face, or cannot be told from things that are none."""
+        return self in (Reason.NOT_A_FACE, Reason.IMPLAUSIBLE)
 
 
 _COMPARED = frozenset(
@@ -84,6 +91,7 @@ _LAYOUTS: Dict[Reason, _Layout] = {
     Reason.NOT_COMPARED_YET: _Layout(0, "<", " votes"),
     Reason.LOW_SCORE: _Layout(2, "<"),
     Reason.TOO_SMALL: _Layout(0, "<", " px"),
+    Reason.NOT_A_FACE: _Layout(2, ">"),
     Reason.IMPLAUSIBLE: _Layout(2, ">"),
     Reason.TURNED_AWAY: _Layout(0, unit="°"),
     Reason.TILTED: _Layout(0, unit="°"),

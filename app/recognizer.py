@@ -13,15 +13,17 @@ import numpy as np
 
 from app.errors import SettingsError
 from app.identity.calibration import Calibration, calibrate
+from app.identity.gates import Rejection, rejections
 from app.identity.index import PersonIndex, decide
 from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
 from app.models.reference import ReferenceEmbeddings
-from app.settings import RecognitionSettings, Settings
-from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
+from app.settings import QualityLimits, RecognitionSettings, Settings
+from app.types import NO_ATTRIBUTES, FaceAttributes, FaceQuality, Faces, Match
 from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
+from app.vision.quality import measure
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +112,44 @@ class Recognizer:
     def embed_crops(self, crops: np.ndarray) -> np.ndarray:
         """Embeddings of unit length (N x D) of aligned faces."""
         return self.embedder.embed(crops)
+
+    def non_face_similarities(self, embeddings: np.ndarray) -> np.ndarray:
+        """How similar each embedding (N x D) is to the nearest non-face; NaN for an embedder without a reference."""
+        if self.reference is None or not len(self.reference.non_faces):
+            return np.full(len(embeddings), np.nan)
+        return np.asarray((embeddings @ self.reference.non_faces.T).max(axis=1))
+
+    def embed_good(
+        self,
+        image: np.ndarray,
+        faces: Faces,
+        rows: Sequence[int],
+        limits: QualityLimits,
+        timer: Optional[StageTimer] = None,
+    ) -> Tuple[Faces, Dict[int, Rejection]]:
+        """Embeds those of `rows` that pass the quality gates, and says why the others do not.
+
+        Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured.
+        """
+        timer = timer or StageTimer()
+        height, width = image.shape[:2]
+        rejected: Dict[int, Rejection] = {}
+        chosen = np.asarray(rows, np.int64)
+        with timer.stage("align"):
+            passed = _passed(measure(faces[chosen], (width, height)), limits, chosen, rejected)
+            chosen = chosen[passed]
+            if len(chosen):
+                crops = self.crops(image, faces[chosen])
+                quality = measure(faces[chosen], (width, height), crops)
+                passed = _passed(quality, limits, chosen, rejected)
+                chosen, crops, quality = chosen[passed], crops[passed], quality[passed]
+        if not len(chosen):
+            return faces, rejected
+        faces = self.embed(image, faces, chosen.tolist(), timer, crops)
+        if faces.embeddings is not None:
+            similarities = self.non_face_similarities(faces.embeddings[chosen])
+            _passed(dataclasses.replace(quality, non_face=similarities), limits, chosen, rejected)
+        return faces, rejected
 
     def identify(
         self,
@@ -221,3 +261,12 @@ class Recognizer:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+
+
+def _passed(
+    quality: FaceQuality, limits: QualityLimits, rows: np.ndarray, rejected: Dict[int, Rejection]
+) -> np.ndarray:
+    """A mask of the faces that pass the gates; adds the others, by their `rows` in the frame, to `rejected`."""
+    found = rejections(quality, limits)
+    rejected.update((int(row), rejection) for row, rejection in zip(rows, found) if rejection is not None)
+    return np.array([rejection is None for rejection in found], np.bool_)

@@ -179,6 +179,8 @@ class FaceQuality:
     """How far the landmarks are from those of an average face that is turned like this one, relative to its size."""
     cut_off: np.ndarray
     """The part of the face that is outside the picture, 0 to 1."""
+    non_face: np.ndarray
+    """Cosine similarity with the nearest of the embedder's non-faces."""
 
     def __post_init__(self) -> None:
         for column in dataclasses.fields(self):
@@ -186,6 +188,10 @@ class FaceQuality:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def __getitem__(self, rows: np.ndarray) -> FaceQuality:
+        """Some of the faces; `rows` is a mask or indices."""
+        return FaceQuality(**{column.name: getattr(self, column.name)[rows] for column in dataclasses.fields(self)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -317,6 +317,8 @@ class Remembering:
                 self._memory[f"{self.key} {name}"] = np.empty((0, 1), np.float32) if value is None else value
         return [Faces(**{name: self._memory[f"{self.key} {name}"] for name in ("boxes", "scores", "landmarks")})]
 
+    embed_good = Recognizer.embed_good
+
     def embed(self, image, faces, rows, timer=None, crops=None):
         known = self._memory[f"{self.key} embeddings"]
         vectors = np.full_like(known, np.nan)

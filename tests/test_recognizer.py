@@ -11,7 +11,14 @@ from app.identity.index import PersonIndex
 from app.inference.onnx import OnnxEngine
 from app.models.loading import ModelLoader
 from app.recognizer import Recognizer, StageTimer
-from app.settings import AttributeSettings, DetectionSettings, ModelSettings, RecognitionSettings, Settings
+from app.settings import (
+    AttributeSettings,
+    DetectionSettings,
+    ModelSettings,
+    QualityLimits,
+    RecognitionSettings,
+    Settings,
+)
 from app.types import Reason
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
@@ -153,3 +160,27 @@ def test_the_catalogue_and_each_model_are_read_once(monkeypatch):
         check()
     Recognizer.from_loader(loader).close()
     assert len(read) == 1 and len(hashed) == len(set(hashed)) == 2
+
+
+def test_only_good_faces_are_embedded_and_the_others_have_a_reason(recognizer, images):
+    (faces,) = recognizer.find([images[0]])
+    embedded, rejected = recognizer.embed_good(images[0], faces, [0], QualityLimits())
+    assert rejected == {} and np.isfinite(embedded.embeddings).all()
+    for limits, reason in (
+        (QualityLimits(min_face_px=1000), Reason.TOO_SMALL),
+        (QualityLimits(min_sharpness=1e6), Reason.TOO_BLURRED),
+    ):
+        rejected_faces, rejected = recognizer.embed_good(images[0], faces, [0], limits)
+        assert rejected[0].reason is reason and rejected_faces.embeddings is None
+    _, rejected = recognizer.embed_good(images[0], faces, [0], QualityLimits(max_non_face=-1))
+    assert rejected[0].reason is Reason.NOT_A_FACE
+
+
+def test_people_are_far_from_what_is_no_face(recognizer, images):
+    faces = [recognizer.embed(image, recognizer.find([image])[0]) for image in images]
+    similarities = np.concatenate([recognizer.non_face_similarities(one.embeddings) for one in faces])
+    assert similarities.max() < 0.4
+    things = recognizer.reference.non_faces[:5]
+    assert recognizer.non_face_similarities(things) == pytest.approx(1, abs=1e-3)
+    unknown = dataclasses.replace(recognizer, reference=None)
+    assert np.isnan(unknown.non_face_similarities(things)).all()

@@ -10,7 +10,7 @@ from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
-from app.identity.tracker import Pairs, TrackerState, advance, at_time, pair, predicted_boxes, restarted
+from app.identity.tracker import Pairs, TrackerState, advance, at_time, confirmed, pair, predicted_boxes, restarted
 from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
@@ -26,6 +26,8 @@ _MIN_FRAME_RATE = 4.0
 """A person who walks past moves farther between two frames than faces are paired."""
 _SECONDS_IN_VIEW = 0.75
 """Time in which such a person must be seen often enough for a track and a name."""
+_NEVER = 1 << 30
+"""Hits that no track has: it is confirmed after its comparison only, and not at all while it is no face."""
 _HOLDERS_LEAD = 0.05
 """Similarity by which another track must be better to take a name from the track that has it."""
 
@@ -141,8 +143,6 @@ class FaceTracker:
         state, tracking, continuity = self._state, self._tracking, continuity or Continuity()
         if not (continues and self._pictures_continue):
             state = restarted(state)
-        if not continues:
-            tracking = replace(tracking, min_hits=1)
         self._pictures_continue = continues
         self._generation = generation
         if continues and np.isfinite(state.time):
@@ -154,7 +154,7 @@ class FaceTracker:
         returned: Set[int] = set()
         moment = _Moment(faces, clarities, continuity.thumbnails, before, pairs, clear, returned)
         self._moment = moment
-        self._state, self._rows = advance(before, faces.boxes, pairs, tracking, clear)
+        self._state, self._rows = advance(before, faces.boxes, pairs, replace(tracking, min_hits=_NEVER), clear)
         for face, track, doubtful in zip(pairs.faces.tolist(), pairs.tracks.tolist(), pairs.doubtful.tolist()):
             if before.hidden[track]:
                 returned.add(face)
@@ -221,6 +221,7 @@ class FaceTracker:
             if face in vectors:
                 self._remember(key, vectors[face], weight, moment.thumbnail(face))
         self._attributes.update(zip(keys, attributes))
+        self._confirm()
         shown = self._shown()
         keys = self._keys()
         expected = predicted_boxes(self._state)
@@ -278,7 +279,7 @@ class FaceTracker:
                 np.array(list(track_of.values()), np.int64),
                 np.zeros(len(track_of), np.bool_),
             )
-            tracking = self._tracking if self._pictures_continue else replace(self._tracking, min_hits=1)
+            tracking = replace(self._tracking, min_hits=_NEVER)
             self._state, self._rows = advance(before, moment.faces.boxes, pairs, tracking, moment.clear)
         return verified
 
@@ -305,6 +306,18 @@ class FaceTracker:
                 track_of[face] = track
                 taken.add(track)
                 self._doubts.pop(int(before.keys[track]), None)
+
+    def _confirm(self) -> None:
+        """Gives ids to the tracks that were seen often enough. What is no face gets none, and unknown people must be
+        seen more often than named ones, or clearly: nothing confirms that they are faces."""
+        state, min_hits = self._state, self._tracking.min_hits if self._pictures_continue else 1
+        votes = [self._votes.get(key, NO_VOTES) for key in state.keys.tolist()]
+        is_face = np.array([vote.is_face for vote in votes], np.bool_)
+        named = np.array([vote.published.name is not None for vote in votes], np.bool_)
+        unknown_hits = max(min_hits, self._tracking.min_hits_unknown) if self._pictures_continue else 1
+        state = replace(state, clear=state.clear & is_face)
+        required = np.where(named | state.clear, min_hits, unknown_hits)
+        self._state = confirmed(state, np.where(is_face, required, _NEVER))
 
     def _remember(self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]) -> None:
         known = self._appearances.get(key)

@@ -54,6 +54,11 @@ def cut_off(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[R
     return _above(Reason.CUT_OFF, quality.cut_off[row], limits.max_cut_off)
 
 
+def not_a_face(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[Rejection]:
+    """Things that are no faces resemble one another, so a bad photo in the gallery would name them all."""
+    return _above(Reason.NOT_A_FACE, quality.non_face[row], limits.max_non_face)
+
+
 def too_dark(quality: FaceQuality, row: int, limits: QualityLimits) -> Optional[Rejection]:
     return _below(Reason.TOO_DARK, quality.exposure[row], limits.min_exposure)
 
@@ -76,6 +81,7 @@ GATES: Tuple[Gate, ...] = (
     too_dark,
     too_bright,
     too_blurred,
+    not_a_face,
 )
 """In this order; the first rejection counts."""
 

@@ -127,9 +127,9 @@ def advance(
 ) -> Tuple[TrackerState, np.ndarray]:
     """The state after a frame with faces at `boxes`, and the row of each face in it.
 
-    A track gets its id when it was seen in `min_hits` more frames than it was missed in. It is forgotten when it was
-    not seen for `forget_after_s`, or, without an id, when it was missed as often as seen. Then it gets its id after
-    all if its face was ever among the `clear` ones (a mask), so that it is reported.
+    A track gets its id when it was seen in `min_hits` more frames than it was missed in, here or in `confirmed`. It is
+    forgotten when it was not seen for `forget_after_s`, or, without an id, when it was missed as often as seen. Then it
+    gets its id after all if its face was ever among the `clear` ones (a mask), so that it is reported.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     clear = np.zeros(len(boxes), np.bool_) if clear is None else clear
@@ -145,6 +145,11 @@ def advance(
     rows[new] = len(survivors) + np.arange(np.count_nonzero(new))
     state = _with_new(survivors, boxes[new], clear[new])
     return _with_ids(state, state.hits >= settings.min_hits), rows
+
+
+def confirmed(state: TrackerState, required_hits: np.ndarray) -> TrackerState:
+    """The state in which each track that was seen so often (one number per track) has an id."""
+    return _with_ids(state, state.hits >= required_hits)
 
 
 def at_time(state: TrackerState, time: float, forget_after_s: float) -> TrackerState:

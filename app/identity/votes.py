@@ -48,6 +48,14 @@ class TrackVotes:
     """The largest weight of all votes."""
     named_at: Optional[float] = None
     """When the track got its first name."""
+    denials: int = 0
+    """How often it was found to be no face."""
+    last_denial: Optional[float] = None
+
+    @property
+    def is_face(self) -> bool:
+        """Whether it was not more often found to be none than compared."""
+        return self.denials <= self.count
 
 
 NO_VOTES = TrackVotes()
@@ -72,10 +80,12 @@ def add_vote(
 
     Votes from an older generation of the gallery are dropped, because the person they missed may be enrolled now. The
     name they gave stays until there are enough new votes. A face that was not compared (a gate rejected it) does not
-    vote; its reason is published as long as the track has no vote at all.
+    vote; its reason is published as long as the track has no vote at all, or is no face.
     """
     if not match.reason.compared:
-        return replace(before, published=match) if before.last_vote is None else before
+        if match.reason.denies_face:
+            before = replace(before, denials=before.denials + 1, last_denial=time)
+        return replace(before, published=match) if before.last_vote is None or not before.is_face else before
     kept = before.votes if before.generation == generation else ()
     votes = (*kept, Vote(match, weight))[-settings.vote_window :]
     published = resolve(votes, before.published, required_votes(settings))
@@ -87,6 +97,8 @@ def add_vote(
         count=before.count + 1,
         clearest=max(before.clearest, weight),
         named_at=time if before.named_at is None and published.name is not None else before.named_at,
+        denials=before.denials,
+        last_denial=before.last_denial,
     )
     confirmed = before.generation == generation and is_settled(before, settings) and is_settled(after, settings)
     return replace(after, unchanged=before.unchanged + 1) if confirmed else after
@@ -96,6 +108,10 @@ def needs_embedding(
     track: TrackVotes, time: float, generation: int, settings: RecognitionSettings, weight: float = 0.0
 ) -> bool:
     """Whether the face should be embedded and compared in this frame, in which it is seen with this clarity."""
+    if track.last_denial is not None and not track.is_face and track.denials >= settings.vote_window:
+        wait_s = settings.reembed_after_s * 2 ** min(track.denials - settings.vote_window, _MAX_DOUBLINGS)
+        if 0 <= time - track.last_denial < wait_s:
+            return False
     if track.last_vote is None or track.generation != generation or not is_settled(track, settings):
         return True
     if track.published.name is None and weight > _CLEARER * track.clearest:

@@ -59,6 +59,7 @@ _REASONS = {
     Reason.NAME_TAKEN: "another face has this name",
     Reason.LOW_SCORE: "possibly not a face",
     Reason.TOO_SMALL: "face too small to compare",
+    Reason.NOT_A_FACE: "not a face",
     Reason.IMPLAUSIBLE: "possibly not a face",
     Reason.TURNED_AWAY: "turned away",
     Reason.TILTED: "tilted too much to compare",

@@ -22,6 +22,7 @@ class QualityLimits:
     min_sharpness: float = 0.0
     min_exposure: float = 0.0
     max_exposure: float = 1.0
+    max_non_face: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class QualitySettings:
         0.05, "minimum brightness of a face, from 0 (black) to 1 (white)", minimum=0, maximum=1
     )
     max_exposure: float = setting(0.92, "maximum brightness of a face", minimum=0, maximum=1)
+    max_non_face: float = setting(
+        0.5,
+        "maximum similarity of a face with things that detectors take for faces; needs an embedder with a reference",
+        minimum=-1,
+        maximum=1,
+    )
 
     def video_limits(self) -> QualityLimits:
         """A limit without a setting lets every face pass."""

@@ -192,6 +192,12 @@ class TrackingSettings:
 
     min_iou: float = setting(0.3, "minimum overlap (IoU) with the face's previous box", minimum=0.01, maximum=0.99)
     min_hits: int = setting(2, "frames in which a face must be seen before it is reported", minimum=1, maximum=100)
+    min_hits_unknown: int = setting(
+        4,
+        "the same for an unknown face, unless it was once seen clearly: things that are no faces rarely last",
+        minimum=1,
+        maximum=100,
+    )
     forget_after_s: float = setting(
         1.0, "seconds after which a face that is no longer seen is not followed any more", minimum=0, maximum=600
     )

@@ -43,6 +43,7 @@ def measure(
         roll=roll,
         landmark_error=errors,
         cut_off=parts_outside(faces.landmarks, image_size),
+        non_face=np.full(len(faces), np.nan),
     )
 
 

@@ -262,3 +262,44 @@ def test_a_frame_without_faces_has_nothing_to_compare():
     channel = Channel()
     assert channel.show() == []
     assert (channel.tracked.matches, channel.tracked.track_ids, channel.tracked.tracks) == ((), (), ())
+
+
+NO_FACE = Match(None, Reason.NOT_A_FACE, measured=0.7, limit=0.5)
+
+
+def test_what_is_no_face_is_no_visitor_however_long_it_is_there():
+    channel = Channel()
+    for _ in range(30):
+        channel.show((LEFT, NO_FACE))
+    assert channel.tracks == {} and channel.tracked.track_ids == (NO_TRACK,)
+    assert channel.tracked.matches[0].why == "not_a_face 0.70>0.50"
+    channel.show()
+    assert channel.tracks == {}
+
+
+def test_what_is_no_face_in_a_picture_is_no_visitor():
+    channel = Channel()
+    channel.show((LEFT, NO_FACE), (RIGHT, UNKNOWN), continues=False)
+    assert channel.tracked.track_ids == (NO_TRACK, 1)
+
+
+def test_a_person_who_was_once_taken_for_no_face_is_a_visitor():
+    channel = Channel()
+    channel.show((LEFT, NO_FACE))
+    channel.show((LEFT, ANN))
+    channel.show((LEFT, ANN))
+    assert channel.tracks == {1: "Ann"}
+
+
+def test_what_is_no_face_is_seldom_embedded_again():
+    channel = Channel(reembed_after_s=1)
+    compared = sum(bool(channel.show((LEFT, NO_FACE))) for _ in range(50))
+    assert 5 < compared < 10
+
+
+def test_an_unknown_face_that_was_never_seen_clearly_must_be_seen_more_often():
+    channel, ids = Channel(TrackingSettings(min_hits=2, min_hits_unknown=4)), []
+    for _ in range(4):
+        channel.show((LEFT, UNKNOWN))
+        ids += channel.tracked.track_ids
+    assert ids == [NO_TRACK, NO_TRACK, NO_TRACK, 1]
