@@ -22,6 +22,7 @@ from app.events.sinks import EventPublisher
 from app.files import check_writable, dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
+from app.gallery.strangers import LiveStrangers, strangers_folder
 from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
@@ -149,7 +150,10 @@ def open_run(
         outputs.add(RunProgress(progress, channels.status))
         if events is not None:
             outputs.add(SourceWatch(events, channels.status))
-        pipeline = Pipeline(recognizer, gallery, settings, networks)
+        strangers = _open_strangers(settings, recognizer)
+        if strangers is not None:
+            stack.callback(strangers.close)
+        pipeline = Pipeline(recognizer, gallery, settings, networks, strangers)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
 
@@ -214,6 +218,21 @@ class SourceWatch:
 
     def close(self) -> None:
         pass
+
+
+def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[LiveStrangers]:
+    if not settings.strangers.enabled:
+        return None
+    folder = strangers_folder(settings)
+    strangers = LiveStrangers(
+        settings.strangers, folder, recognizer.embedder_id, recognizer.threshold, settings.gallery.reload_every_s
+    )
+    try:
+        strangers.open(time.time())
+    except OSError as error:
+        logger.warning("%s: cannot be written (%s); unknown people get no numbers", folder, error.strerror)
+        return None
+    return strangers
 
 
 def _require_a_source(sources: Sequence[Source]) -> None:

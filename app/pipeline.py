@@ -11,6 +11,7 @@ from typing import Dict, List, Optional, Set
 
 from app.capture.capture import Channels
 from app.gallery.gallery import Gallery
+from app.gallery.strangers import LiveStrangers
 from app.identity.face_tracker import FaceTracker
 from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
@@ -72,12 +73,15 @@ class Pipeline:
         gallery: Gallery,
         settings: Optional[Settings] = None,
         networks: Optional[NetworkThread] = None,
+        strangers: Optional[LiveStrangers] = None,
     ) -> None:
-        """`networks` holds the jobs of other threads, which are done between frames."""
+        """`networks` holds the jobs of other threads, which are done between frames. Without `strangers`, unknown
+        people get no numbers."""
         settings = settings or Settings()
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()
+        self._strangers = strangers
         self._limits = settings.quality.video_limits()
         self._trackers: Dict[str, FaceTracker] = defaultdict(
             lambda: FaceTracker(settings.tracking, settings.recognition, recognizer.threshold)
@@ -96,7 +100,10 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""
-        recognizer, people, tracker = self._recognizer, self._gallery.index, self._trackers[frame.source]
+        recognizer, tracker = self._recognizer, self._trackers[frame.source]
+        if self._strangers is not None:
+            self._gallery.anchors = self._strangers.anchors
+        people = self._gallery.index
         timer = StageTimer()
         close_ups = self._close_ups[frame.source]
         (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
@@ -122,13 +129,17 @@ class Pipeline:
                 attributes = recognizer.attributes(frame.image, faces, rows, pending.attributes)
         with timer.stage("track"):
             tracked = tracker.record(pending, [matches[row] for row in pending.rows], faces.embeddings, attributes)
+        tracks = tracked.tracks
+        if self._strangers is not None:
+            with timer.stage("strangers"):
+                tracks = self._strangers.observe(frame, faces, tracks, tracked.track_ids)
         self._warn_if_slow(frame.source, tracker)
         return FrameResult(
             frame=frame,
             faces=faces,
             matches=tracked.matches,
             track_ids=tracked.track_ids,
-            tracks=tracked.tracks,
+            tracks=tracks,
             attributes=tracked.attributes,
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.time() - frame.captured_at),

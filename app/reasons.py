@@ -18,6 +18,10 @@ class Reason(str, enum.Enum):
     NO_ONE_ENROLLED = "no_one_enrolled"
     NAME_TAKEN = "name_taken"
     """Another face in the picture has this name, and resembles the person more."""
+    NOT_THIS_PERSON = "not_this_person"
+    """The user said of a face like this one that it is not the nearest person (`people not`)."""
+    IGNORED = "ignored"
+    """A stranger whom the user wants to be ignored (`people ignore`)."""
     # A photo whose face is used.
     USED = "used"
     MAIN_FACE_USED = "main_face_used"
@@ -68,6 +72,8 @@ _COMPARED = frozenset(
         Reason.VOTES_DISAGREE,
         Reason.NO_ONE_ENROLLED,
         Reason.NAME_TAKEN,
+        Reason.NOT_THIS_PERSON,
+        Reason.IGNORED,
         Reason.USED,
         Reason.MAIN_FACE_USED,
     }
@@ -88,6 +94,8 @@ _LAYOUTS: Dict[Reason, _Layout] = {
     Reason.BELOW_THRESHOLD: _Layout(2, "<"),
     Reason.AMBIGUOUS: _Layout(2),
     Reason.VOTES_DISAGREE: _Layout(2, "<"),
+    Reason.NOT_THIS_PERSON: _Layout(2, "<"),
+    Reason.IGNORED: _Layout(2),
     Reason.NOT_COMPARED_YET: _Layout(0, "<", " votes"),
     Reason.LOW_SCORE: _Layout(2, "<"),
     Reason.TOO_SMALL: _Layout(0, "<", " px"),

@@ -66,6 +66,8 @@ class Recognizer:
     reference: Optional[ReferenceEmbeddings] = None
     """The embedder's strangers and non-faces; None: it has none, and nothing can be calibrated."""
     recognition: RecognitionSettings = RecognitionSettings()
+    embedder_id: str = ""
+    """Changes with the embedder: embeddings of different ones cannot be compared."""
 
     def find(
         self,
@@ -166,7 +168,10 @@ class Recognizer:
             vectors = faces.embeddings if rows is None else faces.embeddings[np.asarray(rows, np.int64)]
             threshold = self.threshold if people.threshold is None else people.threshold
             certainty = None if people.calibration is None else people.calibration.certainty
-            return [decide(candidates, threshold, self.margin, certainty) for candidates in people.search(vectors)]
+            return [
+                people.anchors.checked(decide(candidates, threshold, self.margin, certainty), vector)
+                for candidates, vector in zip(people.search(vectors), vectors)
+            ]
 
     def calibrate(self, embeddings: np.ndarray, people: Sequence[str]) -> Optional[Calibration]:
         """What a gallery's embeddings say about thresholds and names; None without people or a reference."""
@@ -226,6 +231,7 @@ class Recognizer:
                 fingerprint=loader.fingerprint,
                 reference=reference,
                 recognition=settings.recognition,
+                embedder_id=loader.embedder_id,
             )
             recognizer.warm_up((settings.capture.width, settings.capture.height))
             opened.pop_all()

@@ -314,6 +314,8 @@ class Track:
     """Seconds from `first_seen` until the track got a name; None: it never had one."""
     expected_box: Optional[np.ndarray] = None
     """Where the face is expected now; None if it was found in this frame."""
+    stranger: Optional[str] = None
+    """`stranger-7`: an unknown person who was seen well enough to be recognised again."""
 
 
 @dataclass(frozen=True)

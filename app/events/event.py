@@ -20,6 +20,7 @@ class EventKind(str, enum.Enum):
     ENTER = "enter"
     IDENTIFIED = "identified"
     CHANGED = "changed"
+    STRANGER = "stranger"
     LEFT = "left"
     SOURCE_LOST = "source_lost"
     SOURCE_BACK = "source_back"
@@ -84,7 +85,8 @@ class SourceEvent(Event):
 
 @dataclass(frozen=True)
 class FaceEvent(Event):
-    """A person came (ENTER), got a name (IDENTIFIED, or CHANGED when the track had another one), or left (LEFT)."""
+    """A person came (ENTER), got a name (IDENTIFIED, or CHANGED when the track had another one) or the number of a
+    stranger (STRANGER), or left (LEFT)."""
 
     frame: int
     """Index of the frame that shows it; LEFT: of the last frame in which the face was seen."""
@@ -105,6 +107,8 @@ class FaceEvent(Event):
     """How often the track was compared."""
     time_to_first_name_s: Optional[float] = None
     """From `first_seen` until the visit got its name."""
+    stranger: Optional[str] = None
+    """`stranger-7`, like `Track.stranger`."""
     previous_name: Optional[str] = None
     """CHANGED: the name that the track had before."""
     previous_visit: Optional[int] = None
@@ -126,6 +130,7 @@ class FaceEvent(Event):
             "visit": self.visit,
             "track": self.track,
             "name": match.name,
+            "stranger": self.stranger,
             "similarity": _rounded(match.similarity, 4) if compared else None,
             "confidence": _rounded(match.confidence, 4) if compared else None,
             "nearest": match.nearest if compared else None,

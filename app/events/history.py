@@ -23,8 +23,8 @@ Record = Dict[str, Any]
 
 # fmt: off
 EVENT_COLUMNS = (
-    "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "similarity",
-    "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured", "limit",
+    "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "stranger",
+    "similarity", "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured", "limit",
     "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen", "duration_s",
     "error", "lost_s",
 )
@@ -40,7 +40,7 @@ _BLOCK_BYTES = 1 << 16
 _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("event", "log", "time", "channel", "reason"), _TEXT),
-    **dict.fromkeys(("name", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
+    **dict.fromkeys(("name", "stranger", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
     **dict.fromkeys(("sequence", "after", "visit", "track"), (int,)),
     **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
     **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),

@@ -17,8 +17,9 @@ class EventStream:
     """Compares each result with the visits of its channel. One stream, and one sequence, for all channels.
 
     A visit is one person in front of one camera. It has one ENTER, whose number is the number of the visit, IDENTIFIED
-    or CHANGED when it gets a name, and one LEFT. It goes on when the person is away for less than `visit_gap_s`, also
-    with another track. A track whose name changes or is withdrawn begins another visit.
+    or CHANGED when it gets a name, STRANGER when an unknown person gets a number, and one LEFT. It goes on when the
+    person is away for less than `visit_gap_s`, also with another track. A track whose name changes or is withdrawn
+    begins another visit.
 
     It must see every result, so it runs on the loop's thread, before any queue that may skip frames.
     """
@@ -55,6 +56,7 @@ class EventStream:
                 events.append(self._left(channel, visit, visit.reason))
         for track in result.tracks:
             events += self._arrival(channel, track, track.id in visible, now)
+            events += self._recognised(channel, track, now)
         return events
 
     def handle_status(self, status: ChannelStatus, now: float) -> List[Event]:
@@ -84,7 +86,7 @@ class EventStream:
     def _arrival(self, channel: _Channel, track: Track, visible: bool, now: _Moment) -> List[Event]:
         """What follows from a track that has no visit yet, or got its first name."""
         name, visit = track.match.name, channel.visit_of(track.id)
-        before = None if name is None else channel.away_with(name)
+        before = channel.away_with(name, track.stranger)
         if visit is not None:
             if name is None or visit.name is not None:
                 return []
@@ -97,10 +99,26 @@ class EventStream:
             newcomer.seen = now
         if before is not None:
             before.carry(track, newcomer.seen)
-        elif name is None and channel.somebody_is_away and now.seconds - newcomer.since < _NAME_WAIT_S:
+        elif (
+            name is None
+            and track.stranger is None
+            and channel.somebody_is_away
+            and now.seconds - newcomer.since < _NAME_WAIT_S
+        ):
             return []
         del channel.newcomers[track.id]
         return [] if before is not None else self._enter(channel, newcomer, track.id, now)
+
+    def _recognised(self, channel: _Channel, track: Track, now: _Moment) -> List[Event]:
+        """What follows from an unknown track that is a stranger's."""
+        visit = channel.visit_of(track.id)
+        if visit is None or visit.name is not None or track.stranger in (None, visit.stranger):
+            return []
+        # Two visits turn out to be one stranger's; both are in the log already.
+        before = channel.away_with(None, track.stranger)
+        ended = [] if before is None else [self._left(channel, before, before.reason)]
+        visit.stranger, visit.track, visit.seen = track.stranger, track, now
+        return [*ended, self._event(channel, visit, EventKind.STRANGER, self._next())]
 
     def _enter(self, channel: _Channel, newcomer: _Newcomer, carrier: Optional[int], now: _Moment) -> List[Event]:
         track = newcomer.track
@@ -174,6 +192,7 @@ class EventStream:
             box=(x1, y1, x2, y2),
             first_seen=visit.first_seen,
             attributes=track.attributes,
+            stranger=visit.stranger if track.match.name is None else None,
             votes=track.votes,
             time_to_first_name_s=visit.time_to_first_name_s,
             previous_name=None if before is None else before.name,
@@ -207,6 +226,8 @@ class _Visit:
     carrier: Optional[int]
     """The track of the person; None: the person is away."""
     name: Optional[str] = None
+    stranger: Optional[str] = None
+    """The number of an unknown person."""
     time_to_first_name_s: Optional[float] = None
     reason: LeftReason = LeftReason.GONE
     """Why the person is away."""
@@ -268,13 +289,19 @@ class _Channel:
     def away(self) -> List[_Visit]:
         return [visit for visit in self.visits.values() if visit.carrier is None]
 
-    def away_with(self, name: str) -> Optional[_Visit]:
-        return next((visit for visit in self.away() if visit.name == name), None)
+    def away_with(self, name: Optional[str], stranger: Optional[str]) -> Optional[_Visit]:
+        """The visit of this person, or of this stranger where there is no name."""
+        if name is None and stranger is None:
+            return None
+        person = (name, stranger if name is None else None)
+        return next(
+            (visit for visit in self.away() if (visit.name, None if visit.name else visit.stranger) == person), None
+        )
 
     @property
     def somebody_is_away(self) -> bool:
         """Whether a face that appears may be somebody who was here."""
-        return any(visit.name is not None for visit in self.away())
+        return any(visit.name is not None or visit.stranger is not None for visit in self.away())
 
     def first_seen(self, track: Track) -> float:
         """When the track's person came. If the source was lost meanwhile, the time before was another visit's."""

@@ -12,7 +12,7 @@ from app.text import parse_time
 
 # fmt: off
 VISIT_COLUMNS = (
-    "visit", "channel", "track", "name", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
+    "visit", "channel", "track", "name", "stranger", "nearest", "similarity", "time", "first_seen", "last_seen", "file",
     "duration_s", "ended",
 )
 # fmt: on
@@ -28,6 +28,8 @@ class Visit:
     track: int
     """The last one of the person."""
     name: Optional[str]
+    stranger: Optional[str]
+    """Such as `stranger-7`: an unknown person with a number."""
     nearest: Optional[str]
     """Also of an unknown person, by the last comparison."""
     similarity: Optional[float]
@@ -117,6 +119,7 @@ def _begun(record: Record) -> Visit:
         channel=record["channel"],
         track=record["track"],
         name=record["name"],
+        stranger=record.get("stranger"),
         nearest=record.get("nearest"),
         similarity=record.get("similarity"),
         time=record["time"],
@@ -132,6 +135,7 @@ def _continued(visit: Visit, record: Record, ended: Optional[str] = None) -> Vis
         visit,
         track=record["track"],
         name=record["name"],
+        stranger=record.get("stranger") or (visit.stranger if record["name"] is None else None),
         nearest=record.get("nearest") if compared else visit.nearest,
         similarity=record["similarity"] if compared else visit.similarity,
         last_seen=record.get("last_seen", _now(record)),

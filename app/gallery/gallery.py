@@ -26,6 +26,7 @@ from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import examine_photo
+from app.identity.index import PersonIndex
 from app.network_thread import NetworkThread, Priority, ShutDownError
 from app.recognizer import Recognizer
 from app.settings import Settings
@@ -106,7 +107,10 @@ class Gallery:
         self._refreshing = threading.Lock()
         self._reported: Set[str] = set()
         self.people = EnrolledPeople()
-        self.index = self.people.index()
+        self._index = self.people.index()
+        self._anchored = (self._index, self._index)
+        self.anchors = self._index.anchors
+        """Faces that must not get a name. May be replaced at any time."""
 
     @classmethod
     def open(
@@ -135,6 +139,16 @@ class Gallery:
     def threshold(self) -> float:
         """The cosine from which a face has a name: that of the settings, or the one that follows from this gallery."""
         return self._recognizer.threshold if self.index.threshold is None else self.index.threshold
+
+    @property
+    def index(self) -> PersonIndex:
+        """What faces are compared with."""
+        base, anchors = self._index, self.anchors
+        known, anchored = self._anchored
+        if known is not base or anchored.anchors is not anchors:
+            anchored = base.with_anchors(anchors)
+            self._anchored = base, anchored
+        return anchored
 
     def load(self, progress: Optional[ProgressCallback] = None) -> None:
         """Reads the folder for the first time; findings of an earlier run come from the cache."""
@@ -256,7 +270,7 @@ class Gallery:
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
             calibration = self._recognizer.calibrate(people.embeddings, people.row_people)
-            self.index = people.index(calibration, self._recognizer.recognition.false_accept_rate)
+            self._index = people.index(calibration, self._recognizer.recognition.false_accept_rate)
             self.people = people
             self._report(before, people)
 

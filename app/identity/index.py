@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, List, Optional, Sequence
@@ -9,6 +10,7 @@ from typing import Any, List, Optional, Sequence
 import numpy as np
 
 from app.errors import GalleryError
+from app.identity.anchors import NegativeAnchors
 from app.identity.calibration import Calibration, Certainty
 from app.text import install_hint
 from app.types import NOT_COMPARED_YET, Match, Reason
@@ -67,6 +69,8 @@ class PersonIndex:
         self.generation = generation
         self.calibration = calibration
         self.threshold = threshold
+        self.anchors = NegativeAnchors()
+        """Faces that must not get a name; `recognizer.identify` asks them."""
         self._dimension = embeddings.shape[1]
         self._photos = list(photos)
         self._people_of_rows = list(people)
@@ -76,6 +80,13 @@ class PersonIndex:
         self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
         if self._index is not None:
             self._index.add(embeddings)
+
+    def with_anchors(self, anchors: NegativeAnchors) -> PersonIndex:
+        """The same people with these negative anchors."""
+        index = copy.copy(self)
+        index.anchors = anchors
+        index.generation = self.generation + anchors.generation
+        return index
 
     def __len__(self) -> int:
         """The number of photos."""

@@ -118,6 +118,12 @@ class ModelLoader:
         finding = (self.settings.detection, detector.sha256, detector.preprocessing, decoding)
         return repr((finding, (embedder.sha256, embedder.preprocessing, embedder.crop)))
 
+    @property
+    def embedder_id(self) -> str:
+        """Changes with the embedder: embeddings of different ones cannot be compared."""
+        entry = self.embedder_entry
+        return f"{entry.name}-{(entry.sha256 or '')[:12]}"
+
     def checks(self) -> List[Callable[[], object]]:
         """For `check_all`: one check per chosen model, whether its file is right and its family can be run."""
         return [

@@ -48,6 +48,7 @@ _LABELS = {
     Reason.TOO_SMALL: "too far away",
     Reason.NOT_COMPARED_YET: "checking",
     Reason.TRACK_IN_DOUBT: "checking",
+    Reason.IGNORED: "ignored",
 }
 """Short words for faces that were not compared, instead of the reason."""
 _REASONS = {
@@ -101,9 +102,12 @@ class Annotator:
         attributes = result.attributes or (NO_ATTRIBUTES,) * len(corners)
         for points, known in zip(result.faces.landmarks, attributes):
             draw_attributes(image, known, points, sizes)
-        for box, style, match, known in zip(corners, styles, result.matches, attributes):
+        strangers = {track.id: track.stranger for track in result.tracks}
+        for box, style, match, track_id, known in zip(corners, styles, result.matches, result.track_ids, attributes):
             lines = [attributes_text(known), *(why_lines(match) if self.why else ())]
-            label = self._label((*label_texts(match), *filter(None, lines)), sizes.text_px, style)
+            label = self._label(
+                (*label_texts(match, strangers.get(track_id)), *filter(None, lines)), sizes.text_px, style
+            )
             outer = (box[0] - sizes.line_px, box[1] - sizes.line_px, box[2] + sizes.line_px, box[3] + sizes.line_px)
             x, y = place_label(outer, (label.shape[1], label.shape[0]), (image.shape[1], image.shape[0]))
             label = label[: image.shape[0] - y, : image.shape[1] - x]
@@ -158,15 +162,20 @@ class Sizes(NamedTuple):
 def style_of(match: Match) -> Style:
     if match.name is not None:
         return KNOWN
-    return UNKNOWN if match.reason.compared else NOT_COMPARED
+    return UNKNOWN if match.reason.compared and match.reason is not Reason.IGNORED else NOT_COMPARED
 
 
-def label_texts(match: Match) -> Tuple[str, str]:
-    """The text at a face: the name, and in lighter letters how certain it is, or else the similarity."""
+def label_texts(match: Match, stranger: Optional[str] = None) -> Tuple[str, str]:
+    """The text at a face: the name, and in lighter letters how certain it is, or else the similarity.
+
+    An unknown person has the number of a stranger, if there is one.
+    """
     if match.name is not None:
         certain = f"{match.similarity:.2f}" if match.confidence is None else percent(match.confidence)
         return shortened_name(match.name), certain
-    return "unknown" if match.reason.compared else _LABELS.get(match.reason, reason_text(match.reason)), ""
+    if match.reason in _LABELS or not match.reason.compared:
+        return _LABELS.get(match.reason, reason_text(match.reason)), ""
+    return stranger or "unknown", ""
 
 
 def reason_text(reason: Reason) -> str:

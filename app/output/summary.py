@@ -52,8 +52,12 @@ class RunSummary:
     def __init__(self) -> None:
         self.faces = 0
         self.people: Dict[str, Presence] = {}
+        self.strangers: Dict[str, Presence] = {}
+        """Unknown people who were seen well enough to get a number, such as `stranger-7`."""
         self._names: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
         """By channel and track: the names that each present face has had so far."""
+        self._numbers: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
+        """The same for numbers of strangers."""
         self._unknown_gone = 0
         self.reasons: Counter[str] = Counter()
         """In how many frames a face had each reason for its name, or for having none."""
@@ -83,18 +87,17 @@ class RunSummary:
         present = self._names[frame.source]
         for track in set(present) - {track.id for track in result.tracks}:
             self._unknown_gone += not present.pop(track)
+            self._numbers[frame.source].pop(track, None)
         self.reasons.update(str(match.reason) for match in result.matches)
+        strangers = {track.id: track.stranger for track in result.tracks}
         for match, track in zip(result.matches, result.track_ids):
             if track == NO_TRACK:
                 continue
-            names_of_track = present.setdefault(track, set())
+            names_of_track, number = present.setdefault(track, set()), strangers.get(track)
             if match.name is not None:
-                presence = self.people.setdefault(match.name, Presence(sighting, sighting))
-                presence.first = min(presence.first, sighting, key=_seconds)
-                presence.last = max(presence.last, sighting, key=_seconds)
-                presence.frames += 1
-                presence.visits += match.name not in names_of_track
-                names_of_track.add(match.name)
+                _count(self.people, match.name, sighting, names_of_track)
+            elif number is not None:
+                _count(self.strangers, number, sighting, self._numbers[frame.source].setdefault(track, set()))
 
     @property
     def unknown_visits(self) -> int:
@@ -126,10 +129,10 @@ class RunSummary:
         blocks += [
             f"{status.name}: last error: {masked(status.last_error)}" for status in channels if status.last_error
         ]
-        if self.people:
+        if self.people or self.strangers:
             rows = [
                 (name, str(seen.first), str(seen.last), str(seen.visits), str(seen.frames))
-                for name, seen in self._people_by_time()
+                for name, seen in [*_by_time(self.people), *_by_time(self.strangers)]
             ]
             blocks.append(table(("seen", "from", "to", "visits", "frames"), rows))
         unnamed = [(reason, str(faces)) for reason, faces in self.reasons.most_common() if reason != Reason.MATCHED]
@@ -150,18 +153,8 @@ class RunSummary:
             "faces": self.faces,
             "unknown_visits": self.unknown_visits,
             "reasons": dict(self.reasons.most_common()),
-            "people": [
-                {
-                    "name": name,
-                    "first_seen": seen.first.as_json(),
-                    "last_seen": seen.last.as_json(),
-                    "first_file": seen.first.file,
-                    "last_file": seen.last.file,
-                    "visits": seen.visits,
-                    "frames": seen.frames,
-                }
-                for name, seen in self._people_by_time()
-            ],
+            "people": _presences(self.people),
+            "strangers": _presences(self.strangers),
             "channels": [
                 {
                     "name": status.name,
@@ -179,9 +172,6 @@ class RunSummary:
                 for stage, (p50, p95) in self._stages().items()
             },
         }
-
-    def _people_by_time(self) -> List[Tuple[str, Presence]]:
-        return sorted(self.people.items(), key=lambda item: item[1].first.seconds)
 
     def _stages(self) -> Dict[str, Tuple[float, float]]:
         """Median and 95th percentile of each stage, in milliseconds."""
@@ -206,6 +196,34 @@ class RunSummary:
                 columns[name] = list(map(str, counts))
         columns["ended"] = [str(status.state) if status.state.over else "stopped" for status in channels]
         return table(list(columns), list(zip(*columns.values())))
+
+
+def _count(presences: Dict[str, Presence], label: str, sighting: Sighting, labels_of_track: Set[str]) -> None:
+    presence = presences.setdefault(label, Presence(sighting, sighting))
+    presence.first = min(presence.first, sighting, key=_seconds)
+    presence.last = max(presence.last, sighting, key=_seconds)
+    presence.frames += 1
+    presence.visits += label not in labels_of_track
+    labels_of_track.add(label)
+
+
+def _by_time(presences: Dict[str, Presence]) -> List[Tuple[str, Presence]]:
+    return sorted(presences.items(), key=lambda item: item[1].first.seconds)
+
+
+def _presences(presences: Dict[str, Presence]) -> List[Dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "first_seen": seen.first.as_json(),
+            "last_seen": seen.last.as_json(),
+            "first_file": seen.first.file,
+            "last_file": seen.last.file,
+            "visits": seen.visits,
+            "frames": seen.frames,
+        }
+        for name, seen in _by_time(presences)
+    ]
 
 
 def _seconds(sighting: Sighting) -> float:

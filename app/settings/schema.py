@@ -210,6 +210,33 @@ class TrackingSettings:
 
 
 @dataclass(frozen=True)
+class StrangerSettings:
+    """Unknown people who are recognised when they come again. What is stored: docs/privacy.md."""
+
+    enabled: bool = setting(
+        True,
+        "give unknown people numbers (stranger-7), and keep their faces and the embeddings of all visits",
+        flag="--strangers",
+    )
+    folder: Optional[Path] = setting(
+        None, "where they are kept; by default in .strangers in the folder of the gallery", metavar="DIR"
+    )
+    min_looks: int = setting(2, "comparisons of a clearly seen unknown face that a number needs", minimum=1, maximum=50)
+    similarity: Optional[float] = setting(
+        None,
+        "minimum cosine similarity with a stranger seen before; by default 0.12 above that for a name",
+        minimum=0,
+        maximum=1,
+    )
+    keep_days: float = setting(
+        30.0, "days after which a visit, and a stranger who was not seen again, is deleted", minimum=0.01, maximum=3650
+    )
+    max_count: int = setting(
+        500, "maximum number of strangers; those seen only once, the longest ago, are deleted first", minimum=1
+    )
+
+
+@dataclass(frozen=True)
 class OutputSettings:
     """Where the answer goes."""
 
@@ -304,6 +331,7 @@ class Settings:
     recognition: RecognitionSettings = RecognitionSettings()
     attributes: AttributeSettings = AttributeSettings()
     tracking: TrackingSettings = TrackingSettings()
+    strangers: StrangerSettings = StrangerSettings()
     output: OutputSettings = OutputSettings()
     delivery: DeliverySettings = DeliverySettings()
     webhook: WebhookSettings = WebhookSettings()

@@ -45,6 +45,7 @@ def test_every_field_of_an_enter_event():
         "visit": 1,
         "track": 7,
         "name": "Ann",
+        "stranger": None,
         "similarity": 0.6712,
         "confidence": 0.9987,
         "nearest": "Ann",

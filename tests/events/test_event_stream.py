@@ -1,5 +1,7 @@
 """Who came, who it was, who left: derived from results alone."""
 
+import dataclasses
+
 from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import EventKind, LeftReason
@@ -314,3 +316,61 @@ def test_a_visit_is_numbered_by_its_enter_also_after_earlier_runs():
     events = play((5, {1: STRANGER, 2: ANN}), after=40)
     assert [(event.sequence, event.visit) for event in events if event.kind is EventKind.ENTER] == [(41, 41), (42, 42)]
     assert sorted(event.visit for event in events if event.kind is EventKind.LEFT) == [41, 42]
+
+
+def play_strangers(*steps, fps=10):
+    """The events of a recording with one face at most: for how many frames, and its track, name and stranger."""
+    stream, events, index, first = EventStream(), [], 0, {}
+    for frames, *faces in steps:
+        for _ in range(frames):
+            now = index / fps
+            there = [
+                dataclasses.replace(
+                    track(number, match, first_seen=first.setdefault(number, now), last_seen=now), stranger=stranger
+                )
+                for number, match, stranger in faces
+            ]
+            events += stream.handle(seen(frame(index, position=now, captured_at=1000.0 + now), *there))
+            index += 1
+    return [(event.kind.value, event.visit, event.match.name, event.stranger) for event in events + stream.close()]
+
+
+def test_an_unknown_person_with_a_number_makes_an_event_of_its_own():
+    assert play_strangers((3, (1, STRANGER, None)), (3, (1, STRANGER, "stranger-7")), (200,)) == [
+        ("enter", 1, None, None),
+        ("stranger", 1, None, "stranger-7"),
+        ("left", 1, None, "stranger-7"),
+    ]
+
+
+def test_the_visit_of_a_stranger_goes_on_through_a_gap():
+    numbered, new = (5, (1, STRANGER, "stranger-7")), (3, (2, STRANGER, None))
+    assert play_strangers(numbered, (50,), new, (5, (2, STRANGER, "stranger-7"))) == [
+        ("enter", 1, None, None),
+        ("stranger", 1, None, "stranger-7"),
+        ("left", 1, None, "stranger-7"),
+    ]
+
+
+def test_another_stranger_is_another_visit():
+    numbered, other = (5, (1, STRANGER, "stranger-7")), (5, (2, STRANGER, "stranger-8"))
+    events = play_strangers(numbered, (50,), other)
+    assert [event for event in events if event[0] == "stranger"] == [
+        ("stranger", 1, None, "stranger-7"),
+        ("stranger", 3, None, "stranger-8"),
+    ]
+    assert [event[0] for event in events].count("left") == 2
+
+
+def test_a_stranger_who_gets_a_name_is_none_in_the_events_from_then_on():
+    assert play_strangers((3, (1, STRANGER, "stranger-7")), (3, (1, ANN, None))) == [
+        ("enter", 1, None, None),
+        ("stranger", 1, None, "stranger-7"),
+        ("identified", 1, "Ann", None),
+        ("left", 1, "Ann", None),
+    ]
+
+
+def test_a_number_that_changes_by_a_merge_is_reported():
+    events = play_strangers((3, (1, STRANGER, "stranger-7")), (3, (1, STRANGER, "stranger-2")))
+    assert [event[3] for event in events] == [None, "stranger-7", "stranger-2", "stranger-2"]

@@ -313,12 +313,12 @@ def test_files_of_the_queue_are_deleted_when_everything_is_delivered(tmp_path, s
         delivery=DeliverySettings(queue=tmp_path / "queue", queue_max_mb=0.2),
         webhook=WebhookSettings(url=server.url),
     )
-    for _ in range(4):
+    for _ in range(8):
         publisher = open_events(settings)
         visit(publisher, 40)
         publisher.close()
-    assert server.numbers == list(range(1, 481))
-    assert len(list((tmp_path / "queue").glob("*.jsonl"))) <= 3
+    assert server.numbers == list(range(1, 961))
+    assert len(list((tmp_path / "queue").glob("*.jsonl"))) <= 4
 
 
 def test_a_queue_that_another_run_has_is_refused_with_advice(opened):

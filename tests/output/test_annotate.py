@@ -18,6 +18,7 @@ from app.output.annotate import (
     label_texts,
     live_status,
     place_label,
+    style_of,
     why_lines,
 )
 from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, FaceAttributes, Faces, Gender, HeadPose, Match, Reason
@@ -199,3 +200,10 @@ def test_the_line_of_the_pose_points_in_the_direction_of_the_gaze():
         rows, columns = np.nonzero((Annotator().annotate(known) != plain).any(axis=2))
         assert np.sign(np.round((columns.mean() - 140) / 10)) == right
         assert np.sign(np.round((95 - rows.mean()) / 10)) == up
+
+
+def test_a_stranger_has_the_number_as_a_label_and_an_ignored_one_none():
+    assert label_texts(STRANGER, "stranger-7") == ("stranger-7", "")
+    assert label_texts(ANN, "stranger-7")[0] == "Ann"
+    assert label_texts(Match(None, Reason.IGNORED), None) == ("ignored", "")
+    assert style_of(Match(None, Reason.IGNORED)) == NOT_COMPARED

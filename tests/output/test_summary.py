@@ -161,3 +161,12 @@ def test_columns_are_aligned():
         "Ann   12",
         "José   3",
     ]
+
+
+def test_strangers_are_counted_and_listed_with_their_visits():
+    summary, first = RunSummary(), dataclasses.replace(made_track(1), stranger="stranger-7")
+    for index, seen in enumerate([first, first, dataclasses.replace(made_track(2), stranger="stranger-7")]):
+        summary.handle(made_result(frame(index), [(0, 0, 9, 9)], [seen.match], [seen], track_ids=[seen.id]))
+    (stranger,) = summary.as_json(())["strangers"]
+    assert (stranger["name"], stranger["visits"], stranger["frames"]) == ("stranger-7", 2, 3)
+    assert "stranger-7" in summary.text(()) and summary.unknown_visits == 2

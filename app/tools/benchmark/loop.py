@@ -31,7 +31,7 @@ from app.types import Frame
 
 WARM_UP_FRAMES = 10
 
-STAGES = ("decode", "preprocess", "detect", "boxes", "track", "align", "embed", "match", "draw", "encode")
+STAGES = ("decode", "preprocess", "detect", "boxes", "track", "align", "embed", "match", "strangers", "draw", "encode")
 """In the order in which a frame passes them. `boxes` decodes the outputs of the detector."""
 
 NETWORK_OR_CODEC = ("decode", "detect", "embed", "encode")

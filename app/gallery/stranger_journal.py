@@ -1,0 +1,251 @@
+"""The strangers' folder: a journal of changes that several programs append to, and the pictures of faces."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
+
+import numpy as np
+
+from app.errors import GalleryError
+from app.files import try_lock, write_whole
+from app.identity.strangers import (
+    Change,
+    Denied,
+    Dropped,
+    Ignored,
+    Merged,
+    Moved,
+    Named,
+    Numbered,
+    Seen,
+    StrangerBook,
+    Visit,
+)
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "journal.jsonl"
+CROPS = "crops"
+_LOCK = ".lock"
+_HEADER = b'{"journal": "strangers", "version": 1}\n'
+_KINDS: Dict[str, Type[Any]] = {
+    "seen": Seen,
+    "dropped": Dropped,
+    "moved": Moved,
+    "merged": Merged,
+    "ignored": Ignored,
+    "named": Named,
+    "denied": Denied,
+    "numbered": Numbered,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_LOCK_POLL_S = 0.005
+_SPARE_LINES = 1000
+LOCK_WAIT_S = 10.0
+"""How long a command waits for the program that is writing."""
+
+Decision = Callable[[StrangerBook], List[Change]]
+"""The changes to make, given the state as it is while no other program writes."""
+
+
+class StrangerJournal:
+    """The strangers of a folder, shared with other programs that use it. For one thread.
+
+    `book` is the state after the last `refresh` or `update`. Without a folder nothing is stored.
+    """
+
+    def __init__(self, folder: Optional[Path]) -> None:
+        self.folder = folder
+        self.book = StrangerBook()
+        self.generation = 0
+        """How often another program has replaced the journal, as `people forget` does."""
+        self._lines = 0
+        self._read_to = 0
+        self._file_id: Optional[Tuple[int, int]] = None
+        self._reported = False
+
+    @property
+    def crops(self) -> Optional[Path]:
+        return None if self.folder is None else self.folder / CROPS
+
+    @property
+    def path(self) -> Optional[Path]:
+        return None if self.folder is None else self.folder / JOURNAL
+
+    def create(self) -> None:
+        """Makes the folder, which is readable by its owner only. Raises OSError."""
+        if self.folder is not None:
+            (self.folder / CROPS).mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+
+    def refresh(self) -> None:
+        """Reads what other programs have written."""
+        if self.path is None:
+            return
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            if self._file_id is not None:
+                # Deleted by hand. Numbers are not used again as long as this program runs.
+                self._start_over(StrangerBook(next_number=self.book.next_number))
+            return
+        file_id = (status.st_dev, status.st_ino)
+        if self._file_id is not None and (file_id != self._file_id or status.st_size < self._read_to):
+            self._start_over(StrangerBook())
+        self._file_id = file_id
+        if status.st_size > self._read_to:
+            with self.path.open("rb") as file:
+                file.seek(self._read_to)
+                self._apply_lines(file)
+
+    def _start_over(self, book: StrangerBook) -> None:
+        self.book, self._file_id, self._read_to, self._lines = book, None, 0, 0
+        self.generation += 1
+
+    def update(self, decide: Decision, wait_s: float = LOCK_WAIT_S) -> Optional[List[Change]]:
+        """Makes the changes that `decide` returns, and stores them. None: another program kept the folder locked."""
+        if self.path is None:
+            changes = decide(self.book)
+            for change in changes:
+                self.book.apply(change)
+            return changes
+        with self._locked(wait_s) as got:
+            if not got:
+                return None
+            self.refresh()
+            changes = decide(self.book)
+            if changes:
+                self._append(b"".join(map(encoded, changes)))
+                self.refresh()
+            return changes
+
+    def rewrite(self, decide: Callable[[StrangerBook], Optional[StrangerBook]], wait_s: float = LOCK_WAIT_S) -> bool:
+        """Replaces the journal, unless `decide` returns None: nothing is left of what is not in the new book.
+
+        False: another program kept the folder locked. Other programs notice it and begin with the new journal.
+        """
+        if self.path is None:
+            self.book = decide(self.book) or self.book
+            return True
+        with self._locked(wait_s) as got:
+            if not got:
+                return False
+            self.refresh()
+            book = decide(self.book)
+            if book is not None:
+                write_whole(self.path, _HEADER + b"".join(map(encoded, book.changes())), mode=0o600)
+                self.book, self._file_id, self._read_to, self._lines = StrangerBook(), None, 0, 0
+                self.refresh()
+        self.sweep(self.book.crops())
+        return True
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the journal has many lines that later ones have replaced."""
+        return self._lines > 2 * len(self.book.changes()) + _SPARE_LINES
+
+    def sweep(self, wanted: Set[str]) -> None:
+        """Deletes all other pictures. May be called from another thread."""
+        if self.crops is None:
+            return
+        for path in self.crops.glob("*"):
+            if path.name not in wanted:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def sync(self) -> None:
+        """Brings what was written to the disk. May be called from another thread. Raises OSError."""
+        if self.path is not None and self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _append(self, content: bytes) -> None:
+        assert self.path is not None
+        with self.path.open("ab") as file:
+            self.path.chmod(0o600)
+            end = file.seek(0, os.SEEK_END)
+            if end > self._read_to:
+                file.truncate(self._read_to)  # half a line of a program that was killed
+            file.write((b"" if self._read_to else _HEADER) + content)
+
+    def _apply_lines(self, file: Iterable[bytes]) -> None:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            self._read_to += len(line)
+            if line == _HEADER:
+                continue
+            self._lines += 1
+            try:
+                self.book.apply(decoded(line))
+            except (ValueError, KeyError, TypeError) as error:
+                if not self._reported:
+                    self._reported = True
+                    logger.warning("%s: ignored a damaged line (%s): %.120r", self.path, error, line)
+
+    @contextlib.contextmanager
+    def _locked(self, wait_s: float) -> Iterator[bool]:
+        assert self.folder is not None
+        if not (self.folder / CROPS).is_dir():
+            self.create()
+        with (self.folder / _LOCK).open("ab") as lock:
+            give_up_at = time.monotonic() + wait_s
+            while not try_lock(lock.fileno()):
+                if time.monotonic() >= give_up_at:
+                    yield False
+                    return
+                time.sleep(_LOCK_POLL_S)
+            yield True
+
+
+def encoded(change: Change) -> bytes:
+    fields = {name: _plain(value) for name, value in vars(change).items() if value is not None}
+    return (json.dumps({"change": _NAMES[type(change)], **fields}, ensure_ascii=False) + "\n").encode(
+        "utf-8", "backslashreplace"
+    )
+
+
+def decoded(line: bytes) -> Change:
+    """Raises ValueError, KeyError or TypeError where the line is damaged."""
+    fields = json.loads(line)
+    kind = _KINDS[fields.pop("change")]
+    if kind is Seen:
+        visit = fields["visit"]
+        return Seen(Visit(**{**visit, "embedding": _vector(visit["embedding"])}))
+    if "embedding" in fields:
+        fields["embedding"] = _vector(fields["embedding"])
+    if "visits" in fields:
+        fields["visits"] = tuple(fields["visits"])
+    change: Change = kind(**fields)
+    return change
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Visit):
+        return {name: _plain(field) for name, field in vars(value).items() if field is not None}
+    if isinstance(value, np.ndarray):
+        return base64.b64encode(value.astype("<f2").tobytes()).decode("ascii")
+    return value
+
+
+def _vector(text: str) -> np.ndarray:
+    vector = np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
+    length = float(np.linalg.norm(vector))
+    if not (np.isfinite(length) and length > 0):
+        raise ValueError("an embedding that is not a direction")
+    # A fixed point: what is written again is the same, although its length is not exactly 1.
+    return vector
+
+
+def required(changes: Optional[List[Change]], folder: Optional[Path]) -> List[Change]:
+    """For commands: the changes that were made, or an error when another program kept the folder locked."""
+    if changes is None:
+        raise GalleryError(f"{folder} is locked by another program for more than {LOCK_WAIT_S:g} s; try again")
+    return changes
