@@ -18,6 +18,7 @@ from app.text import program, suggestion
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
     "demo": "try it without a camera: make a short video and recognise two people in it",
+    "replay": "run a recording by its own clock; two runs give the same events",
     "events": "list events of a log, visits, and a summary of each day",
     "people": "list, add, remove and check the people in the gallery",
     "compare": "say whether two pictures show the same person",

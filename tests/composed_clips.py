@@ -308,7 +308,7 @@ class Remembering:
         self.key, self.embedded = "", 0
         self.attribute_models = None
 
-    def find(self, images, timer=None):
+    def find(self, images, timer=None, **options):
         if f"{self.key} boxes" not in self._memory:
             (faces,) = self._recognizer.find(images)
             faces = self._recognizer.embed(images[0], faces) if len(faces) else faces

@@ -17,7 +17,7 @@ from app.commands.run import stop_on_signals
 from app.errors import SourceError, check_all
 from app.files import check_writable, make_folder, write_text
 from app.output.progress import Progress
-from app.settings import OutputSettings, Settings
+from app.settings import Settings
 from app.text import counted
 
 if TYPE_CHECKING:
@@ -238,17 +238,13 @@ def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress
     from app.assembly import run
     from app.models.loading import ModelLoader
     from app.tools.evaluation.names import NameCount, read_truth
+    from app.tools.replay import alone
 
     source = parse_source(arguments.video, "clip")
     if source.kind is not SourceKind.VIDEO:
         raise SourceError(f"{source.masked_address}: expected a video file, in which frames can be counted")
     count = NameCount(read_truth(arguments.truth))
-    settings = dataclasses.replace(
-        settings,
-        gallery=dataclasses.replace(settings.gallery, reload_every_s=0.0),
-        output=OutputSettings(window=False),
-    )
-    report = run(settings, [source], stop_on_signals, progress, extra_outputs=[count])
+    report = run(alone(settings), [source], stop_on_signals, progress, extra_outputs=[count])
     if report.stopped:
         raise KeyboardInterrupt("before the end of the video; there are no figures")
     if report.failed or report.lost:

@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown", action="store_true", help="only unknown people; with --person, unknown people as well"
     )
     parser.add_argument("--channel", metavar="NAME", action="append", help="only this channel (can be repeated)")
-    parser.add_argument("--since", metavar="TIME", type=_moment, help="not before this local time")
-    parser.add_argument("--until", metavar="TIME", type=_moment, help="before this local time")
+    parser.add_argument("--since", metavar="TIME", type=moment, help="not before this local time")
+    parser.add_argument("--until", metavar="TIME", type=moment, help="before this local time")
     kinds = [str(kind) for kind in EventKind]
     parser.add_argument("--kind", choices=kinds, action="append", help=f"only these events: {', '.join(kinds)}")
     parser.add_argument(
@@ -134,9 +134,9 @@ class Filter:
     def event(self, record: Record) -> bool:
         if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
             return False
-        moment = parse_time(record["time"])
+        at = parse_time(record["time"])
         names = {record.get("name"), record.get("previous_name") or record.get("name")} if "visit" in record else ()
-        return self._is_within(moment, moment) and self._is_in(record["channel"]) and self._is_of(names)
+        return self._is_within(at, at) and self._is_in(record["channel"]) and self._is_of(names)
 
     def visit(self, visit: Visit) -> bool:
         begin = parse_time(visit.time)
@@ -287,8 +287,8 @@ def _shown_moment(moment: Any, file: Optional[str]) -> str:
     return source_time(parse_time(moment) if live else moment, live, file)
 
 
-def _moment(text: str) -> float:
-    """A local time as seconds since the epoch."""
+def moment(text: str) -> float:
+    """The type of an option: a local time as seconds since the epoch."""
     now = time.time()
     ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
     if ago:

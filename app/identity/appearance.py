@@ -61,9 +61,14 @@ class Appearance:
             thumbnail=thumbnail,
         )
 
-    def similarity(self, embedding: np.ndarray) -> float:
-        """The cosine with the mean or the latest embedding, whichever is larger."""
-        return float(max(self.mean @ embedding, self.latest @ embedding))
+    def seen_again(self, embedding: np.ndarray, thumbnail: Optional[np.ndarray]) -> Appearance:
+        """The same person, not clearly enough to count: in a dissolve, each picture resembles the one before it."""
+        return replace(self, latest=embedding, thumbnail=thumbnail)
+
+    def similarity(self, embedding: np.ndarray, clear: bool) -> float:
+        """The cosine with the mean; for a face that is not clear, such as one that turns away, or with the latest."""
+        similarity = float(self.mean @ embedding)
+        return similarity if clear else max(similarity, float(self.latest @ embedding))
 
     def resembles(self, thumbnail: Optional[np.ndarray], elapsed_s: float = 0.0) -> bool:
         """Whether a face looks as it did at the latest comparison; without thumbnails it does.
@@ -76,9 +81,14 @@ class Appearance:
         return float(self.thumbnail @ thumbnail) >= required
 
 
-def verdict(known: Appearance, published: Match, embedding: np.ndarray, match: Match, threshold: float) -> Verdict:
-    """Whether a face with this embedding and comparison is the person of a track, published as `published`."""
-    similarity = known.similarity(embedding)
+def verdict(
+    known: Appearance, published: Match, embedding: np.ndarray, match: Match, threshold: float, clear: bool = True
+) -> Verdict:
+    """Whether a face with this embedding and comparison is the person of a track, published as `published`.
+
+    `clear`: whether the face is seen so clearly that its embedding is reliable.
+    """
+    similarity = known.similarity(embedding, clear)
     if match.name is not None and match.name == published.name:
         return Verdict.SAME
     if match.name is not None and published.name is not None:

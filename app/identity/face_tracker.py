@@ -11,7 +11,7 @@ import numpy as np
 
 from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
 from app.identity.tracker import Pairs, TrackerState, advance, at_time, confirmed, pair, predicted_boxes, restarted
-from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes
+from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes, shaken
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
 
@@ -218,8 +218,11 @@ class FaceTracker:
             # cuts or a busy background would withdraw a name that a settled track keeps.
             if not (face in verified and has_name and match.name is None):
                 self._votes[key] = add_vote(votes, match, time, self._generation, rules, weight)
+            if face in verified or (has_name and match.name is None):
+                self._votes[key] = shaken(self._votes[key])
             if face in vectors:
-                self._remember(key, vectors[face], weight, moment.thumbnail(face))
+                counts = not has_name or match.name is not None
+                self._remember(key, vectors[face], weight if counts else 0.0, moment.thumbnail(face))
         self._attributes.update(zip(keys, attributes))
         self._confirm()
         shown = self._shown()
@@ -255,7 +258,8 @@ class FaceTracker:
             known = self._appearances.get(key)
             if face not in vectors or known is None:
                 continue
-            found = verdict(known, self._published(key), vectors[face], compared[face], self._threshold)
+            clear = bool(moment.clarities[face] >= _CLEAR)
+            found = verdict(known, self._published(key), vectors[face], compared[face], self._threshold, clear)
             if key not in self._doubts and face not in moment.returned:
                 if found is Verdict.OTHER and known.weight >= 1 and moment.clarities[face] >= _CLEAR:
                     self._doubts[key] = 0
@@ -299,8 +303,9 @@ class FaceTracker:
             if track in taken or known is None:
                 continue
             for face in free:
-                if verdict(known, self._published(key), vectors[face], compared[face], self._threshold) is Verdict.SAME:
-                    candidates.append((-known.similarity(vectors[face]), face, track))
+                found = verdict(known, self._published(key), vectors[face], compared[face], self._threshold)
+                if found is Verdict.SAME:
+                    candidates.append((-known.similarity(vectors[face], clear=True), face, track))
         for _, face, track in sorted(candidates):
             if face not in track_of and track not in taken:
                 track_of[face] = track
@@ -321,11 +326,12 @@ class FaceTracker:
 
     def _remember(self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]) -> None:
         known = self._appearances.get(key)
-        self._appearances[key] = (
-            Appearance.first(vector, weight, thumbnail)
-            if known is None
-            else known.with_embedding(vector, weight, thumbnail)
-        )
+        if known is None:
+            self._appearances[key] = Appearance.first(vector, weight, thumbnail)
+        elif weight:
+            self._appearances[key] = known.with_embedding(vector, weight, thumbnail)
+        else:
+            self._appearances[key] = known.seen_again(vector, thumbnail)
 
     def _published(self, key: int) -> Match:
         return self._votes.get(key, NO_VOTES).published

@@ -18,6 +18,8 @@ MIN_WEIGHT = 0.1
 """Of a vote, however unclear the face."""
 _MAX_DOUBLINGS = 2
 """A track whose answer stays the same is compared after 1, 2, 4, 4 … times `reembed_after_s`."""
+_SHAKEN_DOUBLINGS = -2
+"""One that was in doubt is compared after a quarter of it, a half, 1, 2, 4 …"""
 _CLEARER = 1.2
 """Ratio of clarities from which an unknown face is compared again."""
 
@@ -102,6 +104,11 @@ def add_vote(
     )
     confirmed = before.generation == generation and is_settled(before, settings) and is_settled(after, settings)
     return replace(after, unchanged=before.unchanged + 1) if confirmed else after
+
+
+def shaken(votes: TrackVotes) -> TrackVotes:
+    """The votes of a track that was in doubt, which will be compared again soon."""
+    return replace(votes, unchanged=_SHAKEN_DOUBLINGS)
 
 
 def needs_embedding(

@@ -48,7 +48,16 @@ def test_the_mean_follows_clear_faces_more_than_unclear_ones():
     assert unclear.mean @ at(1.0) > 0.99
     for appearance in (clear, unclear):
         assert np.linalg.norm(appearance.mean) == pytest.approx(1)
-        assert appearance.similarity(at(0.0)) == pytest.approx(1)
+        assert appearance.similarity(at(0.0), clear=False) == pytest.approx(1)
+    assert unclear.similarity(at(0.0), clear=True) < 0.2
+
+
+def test_a_face_that_is_not_clear_may_resemble_the_latest_one_alone():
+    """As when a head turns away. Of clear faces, that would let one person change into another step by step."""
+    turned = KNOWN.seen_again(at(0.1), None)
+    assert turned.similarity(at(0.1), clear=False) == pytest.approx(1)
+    assert turned.similarity(at(0.1), clear=True) == pytest.approx(0.1)
+    assert turned.weight == KNOWN.weight
 
 
 def test_opposite_embeddings_leave_a_mean():

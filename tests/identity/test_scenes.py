@@ -52,7 +52,9 @@ class Stage:
             noise = self.rng.normal(size=DIMENSION)
             noise = unit(noise - BASIS @ (BASIS.T @ noise))
             likeness = options.get("likeness", 0.75)
-            vectors.append(unit(likeness * FACES[person] + np.sqrt(1 - likeness**2) * noise))
+            other, share = options.get("becomes", (person, 0.0))
+            face = unit((1 - share) * FACES[person] + share * FACES[other])
+            vectors.append(unit(likeness * face + np.sqrt(1 - likeness**2) * noise))
             scores.append(options.get("score", 0.99))
         boxes = np.array(boxes, np.float32).reshape(-1, 4)
         landmarks = boxes[:, None, :2] + FRONTAL * (boxes[:, None, 2:] - boxes[:, None, :2])
@@ -96,6 +98,34 @@ def test_after_a_cut_another_person_at_the_same_place_never_has_the_old_name(fps
     assert stage.names == [successor if successor in PEOPLE else None]
     assert stage.ids == [2]
     assert stage.wrong == []
+
+
+@pytest.mark.parametrize("successor", ["Bob", "stranger"])
+def test_a_name_does_not_survive_a_dissolve_in_which_each_picture_resembles_the_one_before(successor):
+    stage = Stage()
+    for _ in range(20):
+        stage.show(("Ann", 100))
+    for share in np.linspace(0, 1, 13):
+        stage.show(("Ann", 100, {"becomes": (successor, share), "likeness": 0.9}), cut=True)
+    assert "Ann" not in stage.names
+    for _ in range(25):
+        stage.show((successor, 100))
+        assert "Ann" not in stage.names
+    assert stage.ids == [2]
+
+
+def test_a_face_that_was_in_doubt_is_compared_again_soon():
+    stage = Stage()
+    for _ in range(200):
+        stage.show(("Ann", 100))
+    stage.show(("Ann", 100), cut=True)
+    before = stage.embedded
+    compared = []
+    for _ in range(25):
+        stage.show(("Ann", 100))
+        compared.append(stage.embedded - before)
+    assert [compared[at] for at in (4, 8, 24)] == [0, 1, 2], "after a quarter of a second, and a half more"
+    assert stage.names == ["Ann"]
 
 
 def test_a_person_who_is_still_there_after_a_cut_keeps_track_and_name():
