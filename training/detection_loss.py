@@ -56,8 +56,18 @@ CONFLICT_SCORE = 0.3
 """Where the label says background and the teacher sees a face with at least this score, the label is right."""
 
 
+def empty_loss(scores: Tensor, kinds: Tensor) -> Tensor:
+    """What scenes without faces cost in which something scores nevertheless, per face of the batch."""
+    nobody_there = (kinds == BACKGROUND).all(dim=1)
+    margin = (scores[nobody_there, :, 1] - scores[nobody_there, :, 0]).float()
+    return functional.softplus(margin).sum() / max(int((kinds == FACE).sum()), MIN_NEGATIVES)
+
+
 def imitation_loss(
-    outputs: Tuple[Tensor, Tensor, Tensor], teacher: Tuple[Tensor, Tensor, Tensor], kinds: Tensor
+    outputs: Tuple[Tensor, Tensor, Tensor],
+    teacher: Tuple[Tensor, Tensor, Tensor],
+    kinds: Tensor,
+    with_places: bool = True,
 ) -> Tuple[Tensor, Dict[str, float]]:
     """How far the answer is from the teacher's at every anchor; places only where the teacher sees a face.
 
@@ -82,5 +92,5 @@ def imitation_loss(
         functional.smooth_l1_loss(landmark_outputs[sees_face], landmark_goals[sees_face], reduction="sum", beta=BEND)
         / count
     )
-    total = score_part + BOX_WEIGHT * box_part + landmark_part
+    total = score_part + (BOX_WEIGHT * box_part + landmark_part if with_places else 0.0)
     return total, {"as_teacher": total.item(), "landmarks_as_teacher": landmark_part.item()}

@@ -1,9 +1,11 @@
 """Writes the held-out pictures and their labels as files, for `python -m app evaluate detection`.
 
     python -m training.held_out --data DIR --work WORK --crowd-labels crowds.txt --out HELD
+    python -m training.held_out --data DIR --work WORK --crowd-labels crowds.txt --out DEVELOPMENT --development
 
 WORK holds the tables of training.agreement. HELD then has `crowds` (human labels), `scenes` and `portraits` (agreed
 labels), `closeups` (faces that fill more than half of the picture) and `empty` (no faces), and a label file for each.
+With --development: only `crowds` and `empty`, of other pictures, to choose checkpoints and the default score with.
 No picture of them is ever trained on, and none belongs into the repository.
 """
 
@@ -12,18 +14,27 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import FrozenSet, Iterator, List, Tuple
 
 import cv2
 import numpy as np
 
 from app.tools.evaluation.labels import retinaface_lines
 from app.types import Faces
-from training.backgrounds import balls, lights, weave, windows_without_faces
+from training.backgrounds import balls, lights, random_crop, weave, windows_without_faces
 from training.composition import POSITIVE_SCORE
-from training.detection_figures import empty_pictures, read
+from training.detection_figures import empty_pictures as old_empty_pictures
+from training.detection_figures import read
 from training.labels import LabelTable, load_table
-from training.scene_list import HELD_OUT_CROWDS, held_out_crowds, held_out_people
+from training.refinement import empty_pictures
+from training.scene_list import (
+    DEVELOPMENT_CROWDS,
+    HELD_OUT_CROWDS,
+    development_crowds,
+    held_out_crowds,
+    held_out_people,
+    is_development,
+)
 from training.teacher_detector import LabelledFaces
 
 SEED = 20_000_029
@@ -97,15 +108,39 @@ def wider_lines(name: str, faces: LabelledFaces) -> List[str]:
     return [name, str(len(rows)), *rows]
 
 
-def crowd_lines(labels: Path) -> List[str]:
-    """The lines of the held-out crowds in a file in WIDER's format."""
+def crowd_lines(labels: Path, names: FrozenSet[str] = HELD_OUT_CROWDS) -> List[str]:
+    """The lines of those crowds in a file in WIDER's format."""
     lines, kept, position = labels.read_text().splitlines(), [], 0
     while position < len(lines):
         count = max(int(lines[position + 1]), 1)
-        if Path(lines[position]).stem in HELD_OUT_CROWDS:
+        if Path(lines[position]).stem in names:
             kept += [Path(lines[position]).name, *lines[position + 1 : position + 2 + count]]
         position += 2 + count
     return kept
+
+
+DEVELOPMENT_VIEWS = 2
+"""Random views of each picture without faces."""
+
+
+def write_development(data: Path, work: Path, crowd_labels: Path, target: Path) -> None:
+    for folder in ("crowds", "empty"):
+        shutil.rmtree(target / folder, ignore_errors=True)
+        (target / folder).mkdir(parents=True)
+    rng = np.random.default_rng(SEED + 1)
+    crowds = load_table(work, "crowds")
+    index = {str(path): number for number, path in enumerate(crowds.paths)}
+    for path in development_crowds(index):
+        shutil.copy(data / path, target / "crowds")
+        windows = windows_without_faces(read(data / path), crowds.faces(index[path]).boxes, rng, 12)
+        for number, window in enumerate(windows):
+            cv2.imwrite(str(target / "empty" / f"window_{Path(path).stem}_{number}.png"), window)
+    (target / "crowds.txt").write_text("\n".join(crowd_lines(crowd_labels, DEVELOPMENT_CROWDS)) + "\n")
+    for path in filter(is_development, empty_pictures(data)):
+        picture = read(data / path)
+        views = [picture, *(random_crop(picture, rng, WINDOW_SIDE) for _ in range(DEVELOPMENT_VIEWS))]
+        for number, view in enumerate(views):
+            cv2.imwrite(str(target / "empty" / f"{Path(path).stem}_{number}.png"), view)
 
 
 def write_held_out(data: Path, work: Path, crowd_labels: Path, target: Path) -> None:
@@ -143,7 +178,7 @@ def write_held_out(data: Path, work: Path, crowd_labels: Path, target: Path) -> 
     (target / "portraits.txt").write_text("\n".join(portrait_lines) + "\n")
     (target / "closeups.txt").write_text("\n".join(close_lines) + "\n")
 
-    old = ((name, picture) for name, picture in empty_pictures(data, scenes))
+    old = ((name, picture) for name, picture in old_empty_pictures(data, scenes))
     for name, picture in [*old, *more_empty_pictures(data, crowds)]:
         stem = Path(name).name.replace("#", "_").replace(".jpg", "")
         cv2.imwrite(str(target / "empty" / f"{stem}.png"), picture)
@@ -163,8 +198,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder in which training.agreement has written")
     parser.add_argument("--crowd-labels", type=Path, required=True, help="human boxes in WIDER's format")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--development", action="store_true", help="the pictures to choose with, instead")
     arguments = parser.parse_args()
-    write_held_out(arguments.data, arguments.work, arguments.crowd_labels, arguments.out)
+    write = write_development if arguments.development else write_held_out
+    write(arguments.data, arguments.work, arguments.crowd_labels, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Refines the built-in detector on agreed labels and on crowds with human boxes.
+"""Refines the built-in detector on agreed labels, on crowds with human boxes, and on what it takes for faces.
 
-Labels come from training.agreement: faces that several detectors agree on, and the boxes that people drew. Anchors are
-assigned by ATSS, and scores learn to say how good their box is. Begins with shipped weights:
+Labels come from training.agreement: faces that several detectors agree on, and the boxes that people drew. What the
+shipped detector marks in pictures without faces comes from training.hard_negatives. Begins with shipped weights:
 
     python -m training.agreement  --data DIR --work WORK --config CONFIG --detectors scrfd_2_5g teacher centerface \\
         --crowd-labels crowds.txt
-    python -m training.refinement --data DIR --work WORK --start-from engines/retinaface_mnet025.onnx --resume
+    python -m training.hard_negatives --data DIR --work WORK --config CONFIG --detectors retinaface_mnet025
+    python -m training.refinement --data DIR --work WORK --start-from engines/retinaface_mnet025.onnx \\
+        --teacher retinaface.pth --resume
 
-With --teacher retinaface.pth the run keeps the targets and losses of training/detector.py instead, and imitates the
-teacher's feature maps on the same scenes: faster at first, but never much better than the teacher.
+The teacher's scores and feature maps hold the network together at first, and count less and less; the labels alone
+teach where faces and landmarks are. Without --teacher they teach everything from the beginning.
 Pictures that training/scene_list.py holds out and faces_lfw_dev are never trained on.
 """
 
@@ -17,14 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.anchors import anchor_grid
-from training.assignment import assign_batch
 from training.augment import vary_light
 from training.backgrounds import (
     REFINEMENT_TEXTURES,
@@ -33,18 +34,19 @@ from training.backgrounds import (
     skimage_pictures,
     windows_without_faces,
 )
-from training.composition import Canvas, SceneFaces, placing_transform, rectangle_outline
+from training.composition import Canvas, placing_transform, rectangle_outline
+from training.detection_loss import detection_loss, empty_loss, imitation_loss
 from training.detector import DetectorRecipe
-from training.detector import grade as grade_as_teacher
+from training.distillation import hint_loss
 from training.imitation import StudentTraining, Views
 from training.labels import doubled, load_table
 from training.matching import Targets, match_batch
 from training.networks.retinaface import RetinaFace, load_public_teacher
 from training.phases import Phase
-from training.quality_loss import quality_loss
 from training.run import begin, carry_out, chosen_recipe, read_teacher, run_parser
-from training.scene_list import training_crowds, training_empty, training_people
+from training.scene_list import is_development, training_crowds, training_empty, training_people
 from training.scenes import (
+    NO_FACES,
     PictureShelf,
     SceneKinds,
     draw_batch,
@@ -56,13 +58,28 @@ from training.scenes import (
 )
 from training.teacher_detector import MEAN_BGR, LabelledFaces
 
-WINDOWS_PER_CROWD = 4
+WINDOWS_PER_CROWD = 8
 GENERATED_PICTURES = 60
 SHELF_SEED = 7
 
 
+def empty_pictures(data: Path) -> List[str]:
+    """The folder `empty`, of any pictures without faces; relative to `data`."""
+    return [str(path.relative_to(data)) for path in sorted((data / "empty").glob("*.jpg"))]
+
+
+def hard_folder(work: Path) -> Path:
+    return work / "hard"
+
+
 class RefinementShelf(PictureShelf):
-    """Adds crowds, windows of them without faces, and cloth and lights; scenes come with agreed labels."""
+    """Adds crowds, windows of them without faces, cloth and lights, the folder `empty`, and what was mined from them.
+
+    Scenes come with agreed labels.
+    """
+
+    hard: List[np.ndarray]
+    """Windows about what a detector took for a face."""
 
     def _take_scenes(self, work: Path) -> None:
         rng = np.random.default_rng(SHELF_SEED)
@@ -72,6 +89,8 @@ class RefinementShelf(PictureShelf):
         self.empty += [
             REFINEMENT_TEXTURES[number % len(REFINEMENT_TEXTURES)](rng, 400) for number in range(GENERATED_PICTURES)
         ]
+        self.empty += [self._read(path) for path in empty_pictures(self._data) if not is_development(path)]
+        self.hard = [cv2.imread(str(path)) for path in sorted(hard_folder(work).glob("*.png"))]
         for path in training_people(index):
             self._add_people(self._read(path), scenes.faces(index[path]))
         index = {str(path): number for number, path in enumerate(crowds.paths)}
@@ -101,58 +120,87 @@ def close_up(shelf: PictureShelf, rng: np.random.Generator, side: int, strength:
     return canvas
 
 
+def hard_scene(shelf: PictureShelf, rng: np.random.Generator, side: int, strength: float) -> Canvas:
+    """Several things that look like faces, at about the size at which they did, on a picture without faces."""
+    canvas = Canvas(empty_view(shelf.empty, rng, side))
+    hard = shelf.hard if isinstance(shelf, RefinementShelf) else []
+    for _ in range(int(rng.integers(3, 9)) if hard else 0):
+        window = hard[int(rng.integers(len(hard)))]
+        middle = np.array([window.shape[1], window.shape[0]]) / 2
+        scale = float(np.exp(rng.normal(0, 0.35)))
+        angle = strength * rng.normal(0, np.deg2rad(10))
+        transform = placing_transform(middle, rng.uniform(0, side, 2), scale, angle, bool(rng.random() < 0.5))
+        canvas.paste(window, NO_FACES, transform, rectangle_outline(window), rng.uniform(0, 3))
+    return canvas
+
+
 REFINEMENT_KINDS: SceneKinds = (
     (scattered_faces, 0.16),
-    (rows_of_faces, 0.06),
+    (rows_of_faces, 0.05),
     (real_scene, 0.48),
-    (close_up, 0.08),
-    (empty_scene, 0.22),
+    (close_up, 0.06),
+    (empty_scene, 0.12),
+    (hard_scene, 0.13),
 )
 
 
 @dataclass(frozen=True)
 class RefinementRecipe(DetectorRecipe):
-    steps: int = 3000
+    steps: int = 4000
     sectioned: Tuple[Phase, ...] = ()
     sides: Tuple[int, ...] = (256, 320, 320, 448, 640)
     pixels_per_batch: int = 12 * 320 * 320
     warmup_steps: int = 50
     settle_step: int = 0
     """Normalisation is frozen at once: the shipped weights have settled long ago."""
-    peak_rate: float = 1.5e-4
+    peak_rate: float = 3e-4
     average_decay: float = 0.995
+    imitation_weight: float = 0.5
+    imitated_share: float = 0.6
+    """The teacher's weight falls to nothing over this share of the run."""
+    empty_weight: float = 4.0
+
+    def imitation(self, step: int) -> float:
+        """How much the teacher's scores count; its feature maps count in proportion."""
+        return self.imitation_weight * max(0.0, 1 - step / max(self.imitated_share * self.steps, 1))
 
 
-def draw_step(
-    shelf: PictureShelf,
-    recipe: RefinementRecipe,
-    assign_targets: Callable[[Sequence[SceneFaces], int], Targets],
-    step: int,
-) -> Tuple[Tensor, Targets]:
+class Lesson(NamedTuple):
+    targets: Targets
+    imitation: float
+
+
+def draw_step(shelf: PictureShelf, recipe: RefinementRecipe, step: int) -> Tuple[Tensor, Lesson]:
     """Network input and targets of one step; the same for the same seed and step."""
     side, count = recipe.layout(step)
     strength = 0.4 if recipe.is_plain(step) else 1.0
     images, faces = draw_batch(shelf, (recipe.seed, step), count, side, strength, REFINEMENT_KINDS)
     pixels = torch.from_numpy(images.astype(np.float32) - MEAN_BGR).permute(0, 3, 1, 2)
-    return pixels, assign_targets(faces, side)
+    return pixels, Lesson(match_batch(faces, side), recipe.imitation(step))
 
 
-def grade(views: Views, targets: Targets) -> Tuple[Tensor, Dict[str, float]]:
+def grade(recipe: RefinementRecipe, views: Views, lesson: Lesson) -> Tuple[Tensor, Dict[str, float]]:
+    """Labels, scenes without faces and, while it counts, the teacher's scores and feature maps."""
     device = views.maps[0].device
-    kinds, boxes, landmarks = (
-        torch.from_numpy(part).to(device) for part in (targets.kinds, targets.boxes, targets.landmarks)
-    )
-    side = views.maps[0].shape[-1] * 2
-    anchors = torch.from_numpy(anchor_grid(side, side).copy()).to(device)
-    return quality_loss(views.answer, kinds, boxes, landmarks, anchors)
+    kinds, boxes, landmarks = (torch.from_numpy(part).to(device) for part in vars(lesson.targets).values())
+    total, parts = detection_loss(views.answer, kinds, boxes, landmarks)
+    nothing_there = empty_loss(views.answer[1], kinds)
+    total = total + recipe.empty_weight * nothing_there
+    parts["empty"] = nothing_there.item()
+    if views.goal is None or not lesson.imitation:
+        return total, parts
+    imitated, more_parts = imitation_loss(views.answer, views.goal, kinds, with_places=False)
+    hint = hint_loss(views.maps, views.goal_maps)
+    total = total + lesson.imitation * (imitated + recipe.hint_weight * hint)
+    return total, {**parts, "as_teacher": more_parts["as_teacher"], "hint": hint.item()}
 
 
 def refinement_training(
     recipe: RefinementRecipe, shelf: PictureShelf, teacher: Optional[RetinaFace], device: torch.device
-) -> StudentTraining[Targets]:
-    draw = partial(draw_step, shelf, recipe, assign_batch if teacher is None else match_batch)
-    graded = grade if teacher is None else partial(grade_as_teacher, recipe)
-    return StudentTraining(recipe, RetinaFace(), teacher, draw, graded, device)
+) -> StudentTraining[Lesson]:
+    return StudentTraining(
+        recipe, RetinaFace(), teacher, partial(draw_step, shelf, recipe), partial(grade, recipe), device
+    )
 
 
 def main() -> None:

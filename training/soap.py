@@ -95,5 +95,7 @@ def _turn_on(state: Dict[str, Any]) -> None:
 
 
 def _eigenvectors(moments: Optional[Tensor]) -> Optional[Tensor]:
-    """The strongest first."""
-    return None if moments is None else torch.linalg.eigh(moments)[1].flip(1).contiguous()
+    """The strongest first; in float64, because the solver gives up on moments of gradients that are almost zero."""
+    if moments is None:
+        return None
+    return torch.linalg.eigh(moments.double())[1].flip(1).to(moments.dtype).contiguous()

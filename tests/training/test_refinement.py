@@ -1,4 +1,4 @@
-"""Assignment of anchors, the quality loss, and a refinement that goes on from shipped weights."""
+"""What a refinement is graded by, what it looks at, and that it goes on from shipped weights."""
 
 from __future__ import annotations
 
@@ -10,72 +10,62 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.anchors import anchor_grid, encode_boxes  # noqa: E402
-from training.assignment import assign, assign_batch, level_bounds  # noqa: E402
 from training.backgrounds import balls, lights, weave, windows_without_faces  # noqa: E402
-from training.composition import SceneFaces  # noqa: E402
-from training.matching import BACKGROUND, FACE, IGNORED  # noqa: E402
-from training.quality_loss import quality_loss  # noqa: E402
-
-SIDE = 128
-
-
-def scene(*boxes: Tuple[float, ...], certain: bool = True) -> SceneFaces:
-    corners = np.array(boxes, float).reshape(-1, 4)
-    return SceneFaces(corners, np.repeat(corners[:, None, :2], 5, axis=1) + 3, np.full(len(corners), certain))
-
-
-def test_faces_of_every_size_have_anchors() -> None:
-    faces = scene((3, 3, 13, 14), (30, 30, 50, 52), (60, 20, 120, 100), (0, 0, 127, 127))
-    kinds, responsible = assign(faces, anchor_grid(SIDE, SIDE), level_bounds(SIDE))
-    assert set(responsible[kinds == FACE]) == {0, 1, 2, 3}
+from training.detection_loss import MIN_NEGATIVES, empty_loss, imitation_loss  # noqa: E402
+from training.matching import BACKGROUND, FACE  # noqa: E402
+from training.refinement import RefinementRecipe  # noqa: E402
+from training.scene_list import (  # noqa: E402
+    DEVELOPMENT_CROWDS,
+    HELD_OUT_CROWDS,
+    development_crowds,
+    training_crowds,
+)
 
 
-def test_anchors_answer_for_the_face_they_overlap_most() -> None:
-    kinds, responsible = assign(scene((20, 20, 52, 52), (36, 20, 68, 52)), anchor_grid(SIDE, SIDE), level_bounds(SIDE))
-    centres = anchor_grid(SIDE, SIDE)[:, 0]
-    assert (responsible[(kinds == FACE) & (centres < 38)] == 0).all()
-    assert (responsible[(kinds == FACE) & (centres > 50)] == 1).all()
+def test_scenes_without_faces_cost_what_scores_in_them() -> None:
+    """As much as each anchor scores, and nothing where there are faces."""
+    kinds = torch.full((2, 10), BACKGROUND)
+    kinds[1, 3] = FACE
+    quiet, loud = torch.zeros(2, 10, 2), torch.zeros(2, 10, 2)
+    quiet[..., 0], loud[..., 0] = 20, 20
+    loud[1, :, 1], quiet[1, :, 1] = 40, 40
+    loud[0, 5, 1] = 23
+    assert float(empty_loss(quiet, kinds)) == pytest.approx(0, abs=1e-6)
+    assert float(empty_loss(loud, kinds)) * MIN_NEGATIVES == pytest.approx(3.05, abs=0.01)
 
 
-def test_uncertain_faces_are_not_taught() -> None:
-    kinds, _ = assign(scene((20, 20, 60, 60), certain=False), anchor_grid(SIDE, SIDE), level_bounds(SIDE))
-    assert (kinds == IGNORED).any()
-    assert not (kinds == FACE).any()
+def test_the_teacher_counts_less_and_less() -> None:
+    recipe = RefinementRecipe(steps=100, imitation_weight=0.5, imitated_share=0.6)
+    weights = [recipe.imitation(step) for step in (0, 30, 60, 99)]
+    assert weights == pytest.approx([0.5, 0.25, 0, 0])
 
 
-def test_a_scene_without_faces_is_background() -> None:
-    assert (assign_batch([scene()], SIDE).kinds == BACKGROUND).all()
-
-
-def loss_of(margin: float, shift: float, known_landmarks: bool = True) -> float:
-    """For one face whose anchors all answer alike: confident of the face, and off by `shift` pixels."""
-    faces = scene((20, 20, 60, 60))
-    if not known_landmarks:
-        faces.landmarks[:] = np.nan
-    targets, anchors = assign_batch([faces], SIDE), anchor_grid(SIDE, SIDE)
-    is_face = targets.kinds[0] == FACE
-    boxes = np.zeros((1, len(anchors), 4), np.float32)
-    boxes[0, is_face] = encode_boxes(targets.boxes[0, is_face] + shift, anchors[is_face])
-    scores = np.zeros((1, len(anchors), 2), np.float32)
-    scores[0, :, 1] = np.where(is_face, margin, -20)
-    answer = (torch.from_numpy(boxes), torch.from_numpy(scores), torch.zeros(1, len(anchors), 10))
-    loss, _ = quality_loss(
-        answer,
-        *(torch.from_numpy(part) for part in (targets.kinds, targets.boxes, targets.landmarks)),
-        torch.from_numpy(anchors.copy()),
+def test_of_the_teacher_only_the_scores_are_imitated() -> None:
+    kinds = torch.full((1, 10), BACKGROUND)
+    kinds[0, 2] = FACE
+    scores = torch.zeros(1, 10, 2)
+    chances = torch.full((1, 10, 2), 0.5)
+    ours, theirs = (
+        (torch.zeros(1, 10, 4), scores, torch.zeros(1, 10, 10)),
+        (
+            torch.ones(1, 10, 4),
+            chances,
+            torch.ones(1, 10, 10),
+        ),
     )
-    return float(loss)
+    everything, _ = imitation_loss(ours, theirs, kinds)
+    scores_alone, _ = imitation_loss(ours, theirs, kinds, with_places=False)
+    same_places, _ = imitation_loss(ours, (ours[0], chances, ours[2]), kinds)
+    assert float(scores_alone) == pytest.approx(float(same_places))
+    assert float(scores_alone) < float(everything)
 
 
-def test_a_right_answer_costs_least() -> None:
-    assert loss_of(10, 0) < loss_of(10, 4) < loss_of(10, 12)
-    assert loss_of(10, 0) < loss_of(-4, 0)
-
-
-def test_unknown_landmarks_cost_nothing() -> None:
-    assert np.isfinite(loss_of(10, 0, known_landmarks=False))
-    assert loss_of(10, 0, known_landmarks=False) < loss_of(10, 0)
+def test_development_and_held_out_crowds_differ() -> None:
+    assert len(DEVELOPMENT_CROWDS) == 13
+    assert not DEVELOPMENT_CROWDS & HELD_OUT_CROWDS
+    path = f"crowds/{min(DEVELOPMENT_CROWDS)}.jpg"
+    assert training_crowds([path]) == []
+    assert development_crowds([path]) == [path]
 
 
 def test_windows_keep_clear_of_faces() -> None:
@@ -99,6 +89,31 @@ def test_held_out_crowds_are_not_trained_on(tiny_set: Tuple[Path, Path]) -> None
     from training.refinement import RefinementShelf
 
     assert len(RefinementShelf(*tiny_set).people) == 4  # one scene and one crowd, each at two sizes
+
+
+def test_things_that_look_like_faces_are_laid_into_scenes_without_faces(tiny_set: Tuple[Path, Path]) -> None:
+    from training.refinement import RefinementShelf, hard_scene
+
+    shelf = RefinementShelf(*tiny_set)
+    shelf.hard = [np.full((60, 60, 3), 250, np.uint8)]
+    canvas = hard_scene(shelf, np.random.default_rng(2), 320, 1.0)
+    assert (canvas.image == 250).all(axis=2).sum() > 3000
+    assert len(canvas.faces()) == 0
+
+
+def test_what_is_marked_beside_known_faces_is_cut_out() -> None:
+    from app.types import Faces
+    from training.hard_negatives import windows
+
+    class Marks:
+        def detect(self, images: object) -> object:
+            boxes = np.array([[20, 20, 40, 40], [150, 100, 180, 130], [120, 20, 140, 40]], np.float32)
+            return [Faces(boxes, np.array([0.9, 0.8, 0.1], np.float32), np.zeros((3, 5, 2), np.float32))]
+
+    picture = np.zeros((200, 300, 3), np.uint8)
+    picture[100:130, 150:180] = 200
+    (window,) = windows(picture, np.array([[20.0, 20, 40, 40]]), [Marks()])  # type: ignore[list-item]
+    assert (window == 200).all(axis=2).sum() == 30 * 30
 
 
 @pytest.mark.parametrize("has_teacher", [False, True])
