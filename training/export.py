@@ -22,6 +22,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from app.inference.balancing import balance_channels
 from app.inference.rewriting import rewrite_prelu
 from training.balance import balance
 from training.files import replace_atomically
@@ -125,6 +126,7 @@ def embedder_model(network: MobileFaceNet) -> onnx.ModelProto:
 
 def detector_model(network: RetinaFace) -> onnx.ModelProto:
     model = trace(network, torch.zeros(2, 3, 64, 96), DETECTOR_OUTPUTS, {0: "batch", 2: "height", 3: "width"})
+    balance_channels(model)
     make_reshapes_constant(model, {"loc": 4, "conf": 2, "landms": 10})
     name_output_axes(model, {name: ("batch", "anchors", count) for name, count in zip(DETECTOR_OUTPUTS, (4, 2, 10))})
     return model

@@ -1,8 +1,8 @@
 """Trains the second built-in detector: an SCRFD-500M student learns to see scenes as a teacher network does.
 
-Scenes are composed as for training/refinement.py, of pictures that training.agreement has labelled; the teacher looks at
-every scene, and its feature maps and answers are imitated. Labels only say in which scenes there is no face at all: what
-the teacher sees there is not imitated.
+Scenes are composed as for training/refinement.py, of pictures that training.agreement has labelled; the teacher looks
+at every scene, and its feature maps and answers are imitated. Labels only say in which scenes there is no face at all:
+what the teacher sees there is not imitated.
 
     python -m training.scrfd --data DIR --work WORK --teacher scrfd_500m_bnkps.onnx --steps 6000
 
@@ -32,8 +32,8 @@ from training.scenes import PictureShelf, draw_batch
 from training.teacher_scrfd import load_scrfd_teacher
 
 SECTIONED = (
-    Phase(steps=2500, rate=3e-2, joined=1, share_of_batch=0.7),
-    Phase(steps=1000, rate=1e-2, joined=4, share_of_batch=0.7),
+    Phase(steps=2000, rate=3e-2, joined=1, share_of_batch=0.7),
+    Phase(steps=700, rate=1e-2, joined=4, share_of_batch=0.7),
 )
 """The beginning from nothing, as in training/detector.py."""
 
@@ -55,7 +55,7 @@ MIN_FACES = 32
 
 @dataclass(frozen=True)
 class ScrfdRecipe(Recipe):
-    steps: int = 7500
+    steps: int = 5000
     sectioned: Tuple[Phase, ...] = SECTIONED
     sides: Tuple[int, ...] = (320, 320, 448)
     """Scenes of a batch are squares of one of these sides; their number keeps the pixels of a batch about equal."""
@@ -105,9 +105,7 @@ class SceneStore:
         return pixels, torch.tensor([empty for _, empty in chosen])
 
 
-def answer_loss(
-    ours: Tuple[Tensor, ...], theirs: Tuple[Tensor, ...], empty: Tensor
-) -> Tuple[Tensor, Dict[str, float]]:
+def answer_loss(ours: Tuple[Tensor, ...], theirs: Tuple[Tensor, ...], empty: Tensor) -> Tuple[Tensor, Dict[str, float]]:
     """How far the answer is from the teacher's at every anchor; `ours` are logits, `theirs` probabilities."""
     scores, boxes, landmarks = (torch.cat(ours[part : part + 3], dim=1).float() for part in (0, 3, 6))
     chances, box_goals, landmark_goals = (torch.cat(theirs[part : part + 3], dim=1).float() for part in (0, 3, 6))

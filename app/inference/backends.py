@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -16,7 +17,8 @@ from app.errors import ModelError
 from app.inference.backend_choices import BackendChoice, BackendChoices
 from app.inference.cuda import NoGpuError, probe_gpu
 from app.inference.engine import Engine, NetworkSpec, TensorSpec
-from app.inference.onnx import OnnxEngine, onnx_providers, provider_label
+from app.inference.host import has_int8_instructions
+from app.inference.onnx import CPU, OnnxEngine, onnx_providers, provider_label
 from app.inference.openvino import OpenVinoEngine, openvino_devices
 
 logger = logging.getLogger(__name__)
@@ -214,15 +216,16 @@ def _open_fastest(
 
 def _open_candidates(backend: str, spec: NetworkSpec, failures: List[str], only: str = "") -> List[Candidate]:
     """The network on each device of the backend, or only on the one with the label `only`. Adds to `failures`."""
-    path, precision, threads = spec.path, spec.precision, spec.threads
+    precision, threads = spec.precision, spec.threads
     ways: Dict[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]] = {}
     candidates = []
     try:
+        path = _int8_file(spec, backend) if precision == "int8" else spec.path
         if backend == "onnx":
-            for provider in onnx_providers():
+            for provider in [CPU] if precision == "int8" else onnx_providers():
                 ways[provider_label(provider)] = partial(OnnxEngine, path, threads, precision, provider)
         else:
-            for device in openvino_devices():
+            for device in ["CPU"] if precision == "int8" else openvino_devices():
                 label = "OpenVINO" if device == "CPU" else f"OpenVINO ({device})"
                 ways[label] = partial(OpenVinoEngine, path, threads, precision, device)
     except ModelError as error:
@@ -237,6 +240,15 @@ def _open_candidates(backend: str, spec: NetworkSpec, failures: List[str], only:
             else:
                 candidates.append(Candidate(backend, label, engine))
     return candidates
+
+
+def _int8_file(spec: NetworkSpec, backend: str) -> Path:
+    """The network in int8 for processors. Raises ModelError where there is none, or the processor is no good at it."""
+    if spec.int8_path is None:
+        raise ModelError(f"{TITLES[backend]} needs a quantised network for int8, and there is none of this model")
+    if not has_int8_instructions():
+        raise ModelError(f"{TITLES[backend]} needs a processor with VNNI for int8")
+    return spec.int8_path
 
 
 def _run_once(engine: Engine, spec: NetworkSpec) -> None:

@@ -27,6 +27,8 @@ class NetworkSpec:
     """CPU threads; 0 = one for each core."""
     pictures: Optional[Callable[[], Iterator[np.ndarray]]] = None
     """Typical inputs (1 x 3 x height x width each) to calibrate int8 with. Raises ModelError if there are too few."""
+    int8_path: Optional[Path] = None
+    """The network in int8 for processors, if there is one; checked like `path`. TensorRT makes its own."""
     exact_precision: bool = False
     """Fail if the precision is not available, instead of using another one."""
 

@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 import numpy as np
 
 from app.errors import ModelError
+from app.inference.balancing import balance_channels
 from app.inference.cuda import borrow_gpu, give_back_gpu
 from app.inference.tensorrt_api import load_tensorrt
 from app.text import install_hint, program
@@ -159,10 +160,12 @@ def int8_network(name: str, path: Path, next_picture: NextPicture) -> bytes:
     """The ONNX network with ranges for int8, measured on pictures.
 
     Only the inputs of layers are quantised, and nothing in the last layers, whose numbers are the result. Ranges are
-    averaged over the pictures: those of an extreme picture would leave too few steps for the others.
+    averaged over the pictures: those of an extreme picture would leave too few steps for the others. Channels are
+    balanced before.
     """
     onnx, quantization = _import_onnx("int8", "onnxruntime.quantization")
     model = _load(onnx, path)
+    balance_channels(model)
     first = next_picture()
     if first is None:
         raise ModelError(no_pictures_text(name))
@@ -176,10 +179,11 @@ def int8_network(name: str, path: Path, next_picture: NextPicture) -> bytes:
             return None if picture is None else {input_name: picture}
 
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "int8.onnx"
+        balanced, target = Path(folder) / "balanced.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, str(balanced))
         try:
             quantization.quantize_static(
-                str(path),
+                str(balanced),
                 str(target),
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,

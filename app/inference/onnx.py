@@ -44,17 +44,17 @@ _DTYPES = {
 class OnnxEngine:
     """A loaded ONNX file."""
 
-    precision = "fp32"
-
     def __init__(
         self, path: Path, threads: int = 0, precision: str = "auto", provider: str = CPU, *, unchanged: bool = False
     ) -> None:
         """`threads`: 0 = one per core. Operators that the provider does not support run on the processor.
 
+        `precision` says what the file contains: ONNX Runtime computes in the precision of the file, fp32 or int8.
         `unchanged`: without the rewriting that makes the network faster.
         """
-        if precision not in ("auto", "fp32"):
-            raise ModelError(f"ONNX Runtime supports fp32 only for these networks, not {precision}")
+        if precision not in ("auto", "fp32", "int8"):
+            raise ModelError(f"ONNX Runtime supports fp32 and int8 for these networks, not {precision}")
+        self.precision = "int8" if precision == "int8" else "fp32"
         self.max_batch: Optional[int] = MAX_BATCH_ON_CPU if provider == CPU else None
         self._session: Optional[Any] = _open_session(path, threads or available_cores(), provider, unchanged)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())

@@ -31,14 +31,15 @@ class OpenVinoEngine:
     max_batch: Optional[int] = None
 
     def __init__(self, path: Path, threads: int = 0, precision: str = "auto", device: str = "CPU") -> None:
-        """`threads`: 0 = one per core."""
+        """`threads`: 0 = one per core. int8: `path` has a quantised network; its other layers run as with `auto`."""
         core = _core()
         try:
             capabilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot query the device {device}: {_last_line(error)}") from error
-        self.precision = supported_precision(device, precision, capabilities)
-        hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[self.precision]}
+        floats = supported_precision(device, "auto" if precision == "int8" else precision, capabilities)
+        self.precision = "int8" if precision == "int8" else floats
+        hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[floats]}
         if device == "CPU":
             hints["INFERENCE_NUM_THREADS"] = threads or available_cores()
             # A worker pinned to a core waits for the decoder or the encoder while another core is free.
@@ -90,10 +91,8 @@ def supported_precision(device: str, wanted: str, capabilities: Sequence[str]) -
     """
     if wanted == "auto":
         return "bf16" if "BF16" in capabilities else "fp32"
-    known = " or ".join(name for name in _HINTS if name.upper() in capabilities)
-    if wanted == "int8":
-        raise ModelError(f"OpenVINO needs quantised networks for int8; these support {known}")
     if wanted.upper() not in capabilities:
+        known = " or ".join(name for name in _HINTS if name.upper() in capabilities)
         raise ModelError(f"OpenVINO does not support {wanted} on the device {device}, only {known}")
     return wanted
 

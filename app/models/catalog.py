@@ -159,11 +159,8 @@ class _EntryReader:
         family = self._take("family", str)
         has_file = self._path.name == MY_MODELS or bool({"file", "sha256"} & set(self._values))
         file = self._take("file", str) if has_file else f"{self._name}.onnx"
-        sha256 = self._take("sha256", str).lower() if has_file else ""
-        self._require(
-            not has_file or re.fullmatch("[0-9a-f]{64}", sha256) is not None,
-            f"sha256 must be 64 hexadecimal digits, as sha256sum prints them, not {sha256!r}",
-        )
+        sha256 = self._hash("sha256") if has_file else ""
+        int8_file, int8_sha256 = self._int8() if {"int8_file", "int8_sha256"} & set(self._values) else (None, "")
         size_bytes = self._take("size_bytes", int) if "size_bytes" in self._values else None
         self._require(size_bytes is None or size_bytes > 0, f"size_bytes must be a number of bytes, not {size_bytes}")
         figures = self._take("figures", dict, default={})
@@ -179,6 +176,8 @@ class _EntryReader:
             family=family,
             file=self._path.parent / file,
             sha256=sha256,
+            int8_file=int8_file,
+            int8_sha256=int8_sha256,
             preprocessing=self._preprocessing(),
             licence=self._take("licence", str),
             source=self._take("source", str),
@@ -195,6 +194,17 @@ class _EntryReader:
         )
         self._require(not self._values, f"unknown: {', '.join(map(str, self._values))}")
         return entry
+
+    def _hash(self, key: str) -> str:
+        found: str = self._take(key, str).lower()
+        self._require(
+            re.fullmatch("[0-9a-f]{64}", found) is not None,
+            f"{key} must be 64 hexadecimal digits, as sha256sum prints them, not {found!r}",
+        )
+        return found
+
+    def _int8(self) -> Tuple[Path, str]:
+        return self._path.parent / self._take("int8_file", str), self._hash("int8_sha256")
 
     def _preprocessing(self) -> Preprocessing:
         channels = self._one_of("channels", ("bgr", "rgb"))

@@ -43,6 +43,9 @@ class ModelEntry:
     licence: str
     source: str
     """Where the weights come from."""
+    int8_file: Optional[Path] = None
+    """The same network in int8 for processors, made by training/int8.py."""
+    int8_sha256: str = ""
     min_sizes: Tuple[Tuple[int, ...], ...] = ()
     """RetinaFace: the anchors' side lengths for each stride."""
     landmark_scale: float = 1.0
@@ -97,26 +100,32 @@ class ModelEntry:
 
     def verified_file(self) -> Path:
         """The model's file. Raises ModelError if it is missing, damaged or another one."""
-        if not self.file.is_file():
+        return self._verified(self.file, self.sha256)
+
+    def verified_int8_file(self) -> Path:
+        """The network in int8, checked like the model's file; only for a model that has one."""
+        assert self.int8_file is not None
+        return self._verified(self.int8_file, self.int8_sha256)
+
+    def _verified(self, file: Path, sha256: str) -> Path:
+        if not file.is_file():
             raise ModelError(
-                f"model {self.name!r} is missing: there is no file {self.file}\n"
-                f"  source: {self.source}\n"
-                f"  {self.how_to_get}"
+                f"model {self.name!r} is missing: there is no file {file}\n  source: {self.source}\n  {self.how_to_get}"
             )
-        found = sha256_of(self.file)
-        if found != self.sha256:
-            damage = damage_of(self.file)
+        found = sha256_of(file)
+        if found != sha256:
+            damage = damage_of(file)
             if damage:
-                raise ModelError(f"model {self.name!r} is damaged: {self.file}: {damage}\n  {self.how_to_get}")
+                raise ModelError(f"model {self.name!r} is damaged: {file}: {damage}\n  {self.how_to_get}")
             is_own = not self.built_in and not self.url
             accept = f"; or, if this file is the right one, put its hash into {self.source_file}" if is_own else ""
             raise ModelError(
-                f"{self.file} is not the file that the catalogue describes as {self.name!r}\n"
-                f"  expected SHA-256 {self.sha256}\n"
+                f"{file} is not the file that the catalogue describes as {self.name!r}\n"
+                f"  expected SHA-256 {sha256}\n"
                 f"  found    SHA-256 {found}\n"
                 f"  {self.how_to_get}{accept}"
             )
-        return self.file
+        return file
 
     @property
     def how_to_get(self) -> str:

@@ -136,10 +136,14 @@ class ModelLoader:
         ]
 
     def verified_file(self, entry: ModelEntry) -> Path:
-        """The model's file, whose SHA-256 has been compared with the catalogue's."""
+        """The model's file, whose SHA-256 has been compared with the catalogue's; so has that of its int8 file where
+        the settings ask for int8."""
         if entry.file not in self._verified:
             entry.verified_file()
             self._verified.add(entry.file)
+        has_int8 = self.settings.models.precision == "int8" and entry.int8_file is not None
+        if has_int8 and entry.int8_file not in self._verified:
+            self._verified.add(entry.verified_int8_file())
         return entry.file
 
     def open_detector(self, exact_precision: bool = False) -> FaceDetector:
@@ -190,6 +194,7 @@ class ModelLoader:
             models.precision,
             models.threads,
             inputs,
+            entry.int8_file,
             exact,
         )
 

@@ -151,11 +151,6 @@ def test_an_unsupported_precision_is_refused_with_the_supported_ones():
         supported_precision("CPU", "fp16", ["BF16", "WINOGRAD", "FP32", "INT8"])
 
 
-def test_int8_is_refused_even_where_the_processor_has_it():
-    with pytest.raises(ModelError, match="int8"):
-        supported_precision("CPU", "int8", ["FP32", "INT8"])
-
-
 def test_without_openvino_the_error_has_an_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelError, match="pip install openvino"):

@@ -78,6 +78,25 @@ def test_a_detector_has_its_own_scores_or_those_of_its_family(tmp_path, key, def
         catalog(tmp_path, embedder={**EMBEDDER, key: 0.7})
 
 
+def test_a_file_in_int8_is_read_and_checked_where_int8_is_asked_for(tmp_path):
+    numbers = {"int8_file": "net_int8.onnx", "int8_sha256": hashlib.sha256(b"rounded").hexdigest().upper()}
+    found = catalog(tmp_path, detector={**DETECTOR, **numbers})
+    entry = found.require("detector")
+    assert entry.int8_file == tmp_path / "net_int8.onnx"
+    (tmp_path / "net.onnx").write_bytes(b"weights")
+    (tmp_path / "net_int8.onnx").write_bytes(b"other")
+    models = ModelSettings(catalog=found.path, detector="detector")
+    loader = ModelLoader(Settings(models=models))
+    assert loader.verified_file(entry) == tmp_path / "net.onnx"
+    with pytest.raises(ModelError, match=r"net_int8\.onnx"):
+        loader.with_models(precision="int8").verified_file(entry)
+    (tmp_path / "net_int8.onnx").write_bytes(b"rounded")
+    loader.with_models(precision="int8").verified_file(entry)
+    for missing in numbers:
+        with pytest.raises(ModelError, match=f"{missing} is missing"):
+            catalog(tmp_path, detector={**DETECTOR, **{key: numbers[key] for key in numbers if key != missing}})
+
+
 def test_optional_values_of_an_entry_are_read(tmp_path):
     more = {
         "url": "https://example.org/net.onnx",

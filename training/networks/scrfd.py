@@ -1,4 +1,4 @@
-"""SCRFD-500M with landmarks (Guo et al., 2021): depthwise backbone, path-aggregating pyramid of 16 channels, three heads."""
+"""SCRFD-500M with landmarks (Guo et al., 2021): depthwise backbone, pyramid of 16 channels with a way back, heads."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ class Head(nn.Module):
         super().__init__()
         self.first = Separable(PYRAMID_CHANNELS, HEAD_CHANNELS)
         self.second = Separable(HEAD_CHANNELS, HEAD_CHANNELS)
-        self.parts = nn.ModuleList(
-            nn.Conv2d(HEAD_CHANNELS, ANCHORS_PER_CELL * values, 3, 1, 1) for _, values in PARTS
-        )
+        self.parts = nn.ModuleList(nn.Conv2d(HEAD_CHANNELS, ANCHORS_PER_CELL * values, 3, 1, 1) for _, values in PARTS)
 
 
 class SCRFD(nn.Module):
@@ -113,8 +111,8 @@ class SCRFD(nn.Module):
     def stages(self, images: Tensor, given: Sequence[Tensor] = (), joined: int = 0) -> Tuple[Outputs, List[Tensor]]:
         """The outputs, and the feature maps, before their ReLU, after each block, the pyramid and the heads' blocks.
 
-        Where `given` holds a teacher's maps, each section of `joined` backbone blocks begins with the teacher's map, and
-        so do pyramid and heads: all sections then learn at once, none waits for those before it.
+        Where `given` holds a teacher's maps, each section of `joined` backbone blocks begins with the teacher's map,
+        and so do pyramid and heads: all sections then learn at once, none waits for those before it.
         """
         maps: List[Tensor] = []
         levels: List[Tensor] = []

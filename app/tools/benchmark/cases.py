@@ -145,8 +145,10 @@ def open_case(
         for file in (entry.verified_file(), *entry.file.parent.glob("*.timing"), *calibrations):
             Path(folder, file.name).symlink_to(file.resolve())
         path = Path(folder, entry.file.name)
+        int8_path = entry.verified_int8_file() if precision == "int8" and entry.int8_file is not None else None
         choice = open_network(
-            NetworkSpec(entry.name, path, entry.sha256, largest_input, precision, threads, pictures), backend
+            NetworkSpec(entry.name, path, entry.sha256, largest_input, precision, threads, pictures, int8_path),
+            backend,
         )
     engine = StopwatchEngine(choice.engine)
     try:
