@@ -25,6 +25,8 @@ class Reason(str, enum.Enum):
     # A photo whose face is used.
     USED = "used"
     MAIN_FACE_USED = "main_face_used"
+    # A photo of several people, of whom none is clearly meant.
+    SEVERAL_FACES = "several_faces"
     # A face, live or in a photo, that a gate rejected.
     LOW_SCORE = "low_score"
     TOO_SMALL = "too_small"
@@ -99,6 +101,7 @@ _LAYOUTS: Dict[Reason, _Layout] = {
     Reason.NOT_COMPARED_YET: _Layout(0, "<", " votes"),
     Reason.LOW_SCORE: _Layout(2, "<"),
     Reason.TOO_SMALL: _Layout(0, "<", " px"),
+    Reason.SEVERAL_FACES: _Layout(0),
     Reason.NOT_A_FACE: _Layout(2, ">"),
     Reason.IMPLAUSIBLE: _Layout(2, ">"),
     Reason.TURNED_AWAY: _Layout(0, unit="°"),

@@ -80,7 +80,7 @@ def _main_embedding(recognizer: Recognizer, path: Path, picture: np.ndarray) -> 
     """The embedding of the picture's main face, found as in photos of the gallery, and the number of its faces."""
     from app.gallery.photo import examine_photo
 
-    finding = examine_photo(picture, recognizer, QualityLimits(min_score=recognizer.min_score))
+    finding = examine_photo(picture, recognizer, QualityLimits(min_score=recognizer.min_score), must_be_clear=False)
     if finding.embedding is None:
         raise AppError(f"{path}: {finding.text}")
     return finding.embedding, finding.faces_found

@@ -16,6 +16,8 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
 
+import cv2
+
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture
 from app.capture.uri import PICTURE_SUFFIXES
@@ -25,7 +27,8 @@ from app.gallery.checks import GalleryWarning, check_people, find_outliers, rese
 from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
-from app.gallery.photo import examine_photo
+from app.gallery.photo import cut_out, examine_photo
+from app.gallery.upright import Upright, find_upright
 from app.identity.index import PersonIndex
 from app.network_thread import NetworkThread, Priority, ShutDownError
 from app.recognizer import Recognizer
@@ -35,7 +38,7 @@ from app.types import ProgressCallback, Reason
 
 logger = logging.getLogger(__name__)
 
-FINDINGS_VERSION = 3
+FINDINGS_VERSION = 4
 """Part of the cache's fingerprint; increases when faces are found differently or photos are judged differently."""
 
 MAX_REPORTED_PROBLEMS = 5
@@ -168,6 +171,26 @@ class Gallery:
         rotated = header is not None and header.orientation != UPRIGHT
         work = partial(examine_photo, picture, self._recognizer, self._limits, rotated_by_exif=rotated)
         return work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
+
+    def faces(self, photo: NewPhoto) -> Upright:
+        """The faces of a photo from left to right, so that one can be chosen."""
+        try:
+            picture = decode_picture(photo.data, photo.filename)
+        except SourceError as error:
+            raise GalleryError(str(error)) from error
+        work = partial(find_upright, picture, self._recognizer, self._limits)
+        found = work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
+        if found is None:
+            raise GalleryError(f"{photo.filename}: no face found")
+        return found
+
+    def choose(self, photo: NewPhoto, number: int) -> NewPhoto:
+        """A photo of one face alone, the `number`-th from the left, cut out of a photo of several people."""
+        found = self.faces(photo)
+        if not 1 <= number <= len(found.faces):
+            raise GalleryError(f"{photo.filename} has {counted(len(found.faces), 'face')}; there is no face {number}")
+        data = cv2.imencode(".png", cut_out(found, number - 1))[1].tobytes()
+        return NewPhoto(f"{PurePath(photo.filename).stem}-face{number}.png", data)
 
     def add(self, name: str, photo: Union[str, Path, NewPhoto]) -> AddResult:
         """Copies a photo of a person into the gallery, if it is good enough and not there already.

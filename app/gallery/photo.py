@@ -2,75 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Callable, Optional, Tuple
+from pathlib import Path
+from typing import List, Optional
 
 import cv2
 import numpy as np
 
+from app.errors import GalleryError
+from app.files import write_whole
 from app.gallery.people import PhotoFinding
-from app.identity.gates import rejections
+from app.gallery.upright import Upright, find_upright
+from app.identity.gates import Rejection, rejections
 from app.recognizer import Recognizer
 from app.settings import QualityLimits
-from app.types import Faces, Reason
-from app.vision.quality import main_face, measure
+from app.types import Reason
+from app.vision.quality import prominence
 
-MAX_SIDE_PX = 1600
-"""Larger photos are shrunk to this first; the aligned face is 112 pixels wide anyway."""
+CLEAR_LEAD = 1.5
+"""How many times as prominent as any other face the one must be that a photo is about."""
 
-CERTAIN_SCORE = 0.95
-"""From this score on, fallbacks are not tried. In a photo that is on its side a detector finds faces with lower
-scores, some of them where there are none."""
+UNUSUAL_NON_FACE = 0.38
+"""From this similarity with non-faces on, a face that is used is remarked upon: only 1 % of people's have it."""
 
-ROTATION_PENALTY = 1.0
-"""How much the score of a rotated photo must be higher, in log odds: most photos are upright."""
-
+CROP_SIDES = (1.0, 0.6, 0.35)
+"""Margins around a chosen face, in sides of its box: the largest that keeps other faces out."""
 
 _ADVICE = {
+    Reason.LOW_SCORE: "no clear face; use a sharp photo from the front, or lower quality.photo_min_score",
+    Reason.TOO_SMALL: "use a larger picture of the face, or lower quality.photo_min_face_px",
     Reason.IMPLAUSIBLE: "possibly no face; use a photo from the front",
     Reason.TURNED_AWAY: "use a photo from the front, or raise quality.photo_max_yaw_deg",
     Reason.TILTED: "turn the photo upright",
     Reason.CUT_OFF: "use a photo that shows the whole face",
     Reason.TOO_DARK: "use a brighter photo, or lower quality.min_exposure",
     Reason.TOO_BRIGHT: "use a darker photo, or raise quality.max_exposure",
-    Reason.LOW_SCORE: "no clear face; use a sharp photo from the front, or lower quality.photo_min_score",
-    Reason.TOO_SMALL: "use a larger picture of the face, or lower quality.photo_min_face_px",
     Reason.TOO_BLURRED: "use a sharper photo, or lower quality.photo_min_sharpness",
+    Reason.NOT_A_FACE: "it would match things that are no faces; use a photo of the face from the front",
 }
 """What to do about a photo that a gate rejects."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One way of presenting a photo to the detector."""
-
-    transform: Callable[[np.ndarray], np.ndarray]
-    rotated: bool = False
-
-
-def _with_border(picture: np.ndarray) -> np.ndarray:
-    """A face that fills its picture to the edges is found when there is a margin around it."""
-    height, width = picture.shape[:2]
-    vertical, horizontal = height // 3, width // 3
-    return cv2.copyMakeBorder(
-        picture, vertical, vertical, horizontal, horizontal, cv2.BORDER_CONSTANT, value=(127, 127, 127)
-    )
-
-
-def _rotated(code: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda picture: np.asarray(cv2.rotate(picture, code))
-
-
-UNCHANGED = Attempt(lambda picture: picture)
-UPSIDE_DOWN = Attempt(_rotated(cv2.ROTATE_180), rotated=True)
-"""Always tried: a detector also finds faces that are upside down, with slightly lower scores."""
-FALLBACKS = (
-    Attempt(_with_border),
-    Attempt(_rotated(cv2.ROTATE_90_CLOCKWISE), rotated=True),
-    Attempt(_rotated(cv2.ROTATE_90_COUNTERCLOCKWISE), rotated=True),
-)
-"""Tried when no face reaches CERTAIN_SCORE."""
 
 
 def examine_photo(
@@ -78,65 +47,115 @@ def examine_photo(
     recognizer: Recognizer,
     limits: QualityLimits,
     rotated_by_exif: bool = False,
+    must_be_clear: bool = True,
 ) -> PhotoFinding:
-    """What can be found in a photo (H x W x 3, uint8, BGR)."""
-    shrunk = _shrunk(picture)
-    found = _best_attempt(shrunk, recognizer, limits.min_score)
+    """What can be found in a photo (H x W x 3, uint8, BGR).
+
+    A photo of several people is rejected, unless one of them is clearly meant; without `must_be_clear`, the most
+    prominent one is taken.
+    """
+    found = find_upright(picture, recognizer, limits)
     if found is None:
         return PhotoFinding(Reason.NO_FACE, message="use a sharp photo that shows the face from the front")
-    attempt, presented, faces = found
-    certain = faces[np.flatnonzero(faces.scores >= limits.min_score)]
-    candidates = certain if len(certain) else faces
-    size = (presented.shape[1], presented.shape[0])
-    face = candidates[main_face(candidates, size)]
-    crop = recognizer.crops(presented, face)
-    quality = measure(face, size, crop, scale=picture.shape[0] / shrunk.shape[0])
-    (rejection,) = rejections(quality, limits)
+    verdicts = rejections(found.quality, limits)
+    people = _people(found, verdicts)
+    weights = prominence(found.faces, (found.picture.shape[1], found.picture.shape[0]))
+    candidates = people or list(range(len(found.faces)))
+    main = max(candidates, key=lambda row: weights[row])
+    rivals = [row for row in people if row != main and CLEAR_LEAD * weights[row] > weights[main]]
+    rejection = verdicts[main]
+    if rivals and must_be_clear:
+        message = (
+            f"{len(people)} faces, and none is clearly meant; crop the photo, or choose one with `people add NAME IMG "
+            "--face N` (`--preview FILE.jpg` shows the numbers)"
+        )
+        return _finding(
+            found, main, people, Rejection(Reason.SEVERAL_FACES, len(rivals) + 1, 1), message, rotated_by_exif
+        )
     message = ""
     if rejection is not None:
         message = _ADVICE[rejection.reason]
-    elif len(certain) > 1:
-        message = f"{len(certain)} faces; the clearest near the middle is used"
-        if attempt is UNCHANGED:
-            left, top = (face.boxes[0, :2] + face.boxes[0, 2:]) / 2 / size
-            message += f" ({left * 100:.0f} % from the left, {top * 100:.0f} % from the top)"
+    elif len(people) > 1:
+        message = f"face {main + 1} of {len(found.faces)} from the left is used: {_merits(found, main, people)}"
+    elif found.quality.non_face[main] > UNUSUAL_NON_FACE:
+        message = "it hardly looks like a face to the embedder; better use another photo"
+    return _finding(found, main, people, rejection, message, rotated_by_exif)
+
+
+def _people(found: Upright, verdicts: List[Optional[Rejection]]) -> List[int]:
+    """The rows that are faces, whether good enough or not."""
+    return [row for row, verdict in enumerate(verdicts) if verdict is None or not verdict.reason.denies_face]
+
+
+def _finding(
+    found: Upright, row: int, people: List[int], rejection: Optional[Rejection], message: str, rotated_by_exif: bool
+) -> PhotoFinding:
+    reason = rejection.reason if rejection else (Reason.MAIN_FACE_USED if len(people) > 1 else Reason.USED)
+    embeddings = found.faces.embeddings
     return PhotoFinding(
-        reason=rejection.reason if rejection else (Reason.MAIN_FACE_USED if len(certain) > 1 else Reason.USED),
-        embedding=recognizer.embed_crops(crop)[0] if rejection is None else None,
-        faces_found=len(certain),
-        face_px=float(quality.size_px[0]),
-        sharpness=float(quality.sharpness[0]),
-        rotation_fixed=attempt.rotated or rotated_by_exif,
+        reason=reason,
+        embedding=embeddings[row] if rejection is None and embeddings is not None else None,
+        faces_found=len(people),
+        face_px=float(found.quality.size_px[row]),
+        sharpness=float(found.quality.sharpness[row]),
+        rotation_fixed=found.rotated or rotated_by_exif,
         message=message,
         measured=rejection.measured if rejection else None,
         limit=rejection.limit if rejection else None,
     )
 
 
-def _best_attempt(
-    picture: np.ndarray, recognizer: Recognizer, min_score: float
-) -> Optional[Tuple[Attempt, np.ndarray, Faces]]:
-    """The attempt with the best face, one that reaches `min_score` first, with the picture as it was presented."""
-    best: Optional[Tuple[Attempt, np.ndarray, Faces]] = None
-    best_rank = (False, -np.inf)
-    for attempt in (UNCHANGED, UPSIDE_DOWN, *FALLBACKS):
-        if best is not None and attempt in FALLBACKS and best[2].scores.max() >= CERTAIN_SCORE:
+def _merits(found: Upright, row: int, people: List[int]) -> str:
+    """In which way a face is the most prominent one."""
+    quality, boxes = found.quality, found.faces.boxes
+    middle = np.array(found.picture.shape[1::-1]) / 2
+    distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - middle, axis=1)
+    merits = [
+        words
+        for words, best in (
+            ("the largest", max(people, key=lambda at: quality.size_px[at])),
+            ("nearest to the middle", min(people, key=lambda at: distances[at])),
+            ("the clearest", max(people, key=lambda at: quality.score[at])),
+        )
+        if best == row
+    ]
+    return ", ".join(merits) or "the best of size, place and score"
+
+
+def cut_out(found: Upright, row: int) -> np.ndarray:
+    """The part of the photo around one face, with the others outside as far as possible."""
+    height, width = found.picture.shape[:2]
+    boxes = found.faces.boxes
+    x1, y1, x2, y2 = boxes[row]
+    side = max(x2 - x1, y2 - y1)
+    others = np.delete((boxes[:, :2] + boxes[:, 2:]) / 2, row, axis=0)
+    for margin in CROP_SIDES:
+        left, top = max(0, int(x1 - margin * side)), max(0, int(y1 - margin * side))
+        right, bottom = min(width, int(x2 + margin * side)), min(height, int(y2 + margin * side))
+        if not ((others > (left, top)) & (others < (right, bottom))).all(axis=1).any():
             break
-        presented = attempt.transform(picture)
-        (faces,) = recognizer.find([presented])
-        if len(faces):
-            score = float(faces.scores.max())
-            odds = min(max(score, 1e-6), 1 - 1e-6)
-            rank = (score >= min_score, math.log(odds / (1 - odds)) - (ROTATION_PENALTY if attempt.rotated else 0))
-            if rank > best_rank:
-                best, best_rank = (attempt, presented, faces), rank
-    return best
+    return np.ascontiguousarray(found.picture[top:bottom, left:right])
 
 
-def _shrunk(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    scale = MAX_SIDE_PX / max(height, width)
-    if scale >= 1:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+def write_numbered(found: Upright, path: Path) -> None:
+    """Writes the photo with a numbered box around each face."""
+    image = np.array(found.picture, order="C")
+    line = max(2, round(max(image.shape[:2]) / 400))
+    for number, (x1, y1, x2, y2) in enumerate(np.rint(found.faces.boxes).astype(int).tolist(), start=1):
+        size = max(0.6, (y2 - y1) / 90)
+        cv2.rectangle(image, (x1, y1), (x2, y2), (0, 159, 230), line)
+        corner = (max(0, x1), max(round(24 * size), y1 - line))
+        cv2.putText(image, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, size, (24, 24, 24), 3 * line, cv2.LINE_AA)
+        cv2.putText(image, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 200, 255), line, cv2.LINE_AA)
+    try:
+        coded, data = cv2.imencode(path.suffix, image)
+    except cv2.error:
+        coded = False
+    if not coded:
+        raise GalleryError(
+            f"{path}: cannot be written as {path.suffix or 'a picture'}; choose a name such as faces.jpg"
+        )
+    try:
+        write_whole(path, data.tobytes())
+    except OSError as error:
+        raise GalleryError(f"{path} cannot be written: {error.strerror}") from error

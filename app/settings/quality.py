@@ -78,6 +78,7 @@ class QualitySettings:
         minimum=-1,
         maximum=1,
     )
+    photo_max_non_face: float = setting(0.45, "the same for a photo", minimum=-1, maximum=1)
 
     def video_limits(self) -> QualityLimits:
         """A limit without a setting lets every face pass."""

@@ -63,7 +63,12 @@ def face_sizes_px(faces: Faces) -> np.ndarray:
 
 
 def main_face(faces: Faces, picture_size: Tuple[int, int]) -> int:
-    """The face that a photo of one person is about: the best combination of score, size and nearness to the middle.
+    """The face that a photo of one person is about, as far as one can tell."""
+    return int(np.argmax(prominence(faces, picture_size)))
+
+
+def prominence(faces: Faces, picture_size: Tuple[int, int]) -> np.ndarray:
+    """How likely a photo is about each face: the combination of score, size and nearness to the middle.
 
     The largest box alone is a bad choice: in portraits it is sometimes not a face at all.
     """
@@ -71,4 +76,4 @@ def main_face(faces: Faces, picture_size: Tuple[int, int]) -> int:
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     distance = np.linalg.norm(centres / (width, height) - 0.5, axis=1) / np.sqrt(0.5)
     relative_size = np.sqrt(face_sizes_px(faces) / max(1.0, float(face_sizes_px(faces).max())))
-    return int(np.argmax(faces.scores**2 * relative_size * (1 - 0.5 * distance)))
+    return np.asarray(faces.scores**2 * relative_size * (1 - 0.5 * distance))

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import cv2
+import numpy as np
 import pytest
 
 
@@ -143,3 +144,35 @@ def test_the_check_names_each_rejected_photo_and_fails(completed, gallery):
     assert "5 photos: 4 used, 1 rejected" in out
     (line,) = [line for line in out.splitlines() if line.startswith("Ann.jpg")]
     assert "unreadable" in line
+
+
+@pytest.fixture
+def group(portraits, tmp_path):
+    """A photo of Collins and, to the right of her, the stranger."""
+    path = tmp_path / "group.png"
+    cv2.imwrite(str(path), np.concatenate([portraits[0].image, portraits[2].image], axis=1))
+    return path
+
+
+def test_of_several_people_one_is_chosen_by_number(answered, config_file, group, tmp_path):
+    folder, numbers = tmp_path / "gallery", tmp_path / "numbers.jpg"
+    folder.mkdir()
+
+    def add(*options):
+        return answered("people", "add", "Eileen", group, "--config", config_file, *options)
+
+    code, out, _ = add()
+    assert code == 1 and "several_faces 2" in out and "--face N" in out
+    code, out, _ = add("--preview", numbers)
+    assert code == 0 and "2 faces" in out and cv2.imread(str(numbers)).shape == (512, 1024, 3)
+    assert not [path for path in folder.iterdir() if not path.name.startswith(".")]
+    code, _, err = add("--face", "3")
+    assert code == 2 and "no face 3" in err
+    code, _, err = add("--preview", group)
+    assert code == 2 and "itself" in err
+    code, out, _ = add("--face", "1")
+    assert code == 0 and (folder / "Eileen" / "group-face1.png").is_file()
+    assert answered("people", "check", "--config", config_file)[0] == 0
+    (folder / "Both.png").write_bytes(group.read_bytes())
+    code, out, _ = answered("people", "check", "--config", config_file)
+    assert code == 1 and "several_faces 2" in out

@@ -6,11 +6,11 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterable
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ExitCode, GalleryError, check_all
+from app.errors import ExitCode, GalleryError, SettingsError, check_all
 from app.gallery.checks import find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos
 from app.gallery.folder import scan
@@ -28,6 +28,8 @@ copying and deleting files there has the same effect as these commands."""
 EXAMPLES = """examples:
   python -m app people list
   python -m app people add "José García" ~/pictures/jose.jpg ~/pictures/jose-2.jpg
+  python -m app people add Eve group.jpg --preview numbers.jpg   # who has which number?
+  python -m app people add Eve group.jpg --face 2
   python -m app people remove "José García"
   python -m app people check          # exit code 1 if a photo cannot be used"""
 
@@ -48,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("name", metavar="NAME", help="name of the person")
         if name == "add":
             action.add_argument("photos", metavar="IMG", nargs="+", type=Path, help="photos of this person")
+            action.add_argument(
+                "--face",
+                metavar="N",
+                type=int,
+                help="in a photo of several people, add the N-th face from the left; the others are cut off",
+            )
+            action.add_argument(
+                "--preview",
+                metavar="FILE.jpg",
+                type=Path,
+                help="add nothing; write the photo with a number at each face",
+            )
         if name == "remove":
             action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
@@ -83,12 +97,19 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
         partial(person_folder, folder, arguments.name),
         *(partial(_require_readable, photo) for photo in arguments.photos),
     )
+    if len(arguments.photos) > 1 and (arguments.face is not None or arguments.preview is not None):
+        raise SettingsError("--face and --preview are for one photo; name only that one")
+    if arguments.preview is not None:
+        return _preview(arguments.photos[0], arguments.preview, settings)
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
         paths = iter(arguments.photos)
+        photos: Iterable[NewPhoto] = map(NewPhoto.read, arguments.photos)
+        if arguments.face is not None:
+            photos = [gallery.choose(photo, arguments.face) for photo in photos]
         results = gallery.add_all(
             arguments.name,
-            map(NewPhoto.read, arguments.photos),
+            photos,
             lambda result: print(f"{next(paths)}: {_outcome(result, folder)}", flush=True),
         )
     for result in results:
@@ -97,6 +118,21 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
                 print(f"warning: {warning.message}")
     complete = all(isinstance(result, Added) or result.reason is Reason.ALREADY_ENROLLED for result in results)
     return 0 if complete else ExitCode.INCOMPLETE
+
+
+def _preview(photo: Path, target: Path, settings: Settings) -> int:
+    """Writes the photo with numbered faces."""
+    from app.assembly import open_gallery
+    from app.gallery.gallery import NewPhoto
+    from app.gallery.photo import write_numbered
+
+    if target.exists() and target.samefile(photo):
+        raise SettingsError(f"--preview {target} is the photo itself; choose another name")
+    with open_gallery(settings) as gallery:
+        found = gallery.faces(NewPhoto.read(photo))
+    write_numbered(found, target)
+    print(f"{target}: {counted(len(found.faces), 'face')}; nothing was added. Add one with --face N")
+    return 0
 
 
 def _outcome(result: AddResult, folder: Path) -> str:
