@@ -16,7 +16,7 @@ from app.capture.capture import Channels
 from app.capture.opening import check_present
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
-from app.events.opening import open_events
+from app.events.opening import no_people_known, open_events
 from app.events.pipe import is_pipe
 from app.events.sinks import EventPublisher
 from app.files import check_writable, dated
@@ -131,7 +131,14 @@ def open_run(
     with contextlib.ExitStack() as stack:
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
         channel_names = [source.name for source in sources]
-        outputs, events = open_outputs(settings, channel_names, recordings, time.time())
+        enrolled: List[Gallery] = []
+        outputs, events = open_outputs(
+            settings,
+            channel_names,
+            recordings,
+            time.time(),
+            lambda: enrolled[0].people.names if enrolled else None,
+        )
         stack.enter_context(outputs)
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread()
@@ -139,6 +146,7 @@ def open_run(
         # Closed before the gallery, whose watcher may wait for an answer.
         stack.callback(networks.close)
         gallery.load(progress.counter("examining photos"))
+        enrolled.append(gallery)
         _require_covered_person(settings.output.cover, gallery.people.names)
         gallery.watch()
         summary = RunSummary()
@@ -168,15 +176,20 @@ def open_gallery(settings: Settings) -> Iterator[Gallery]:
 
 
 def open_outputs(
-    everything: Settings, channels: Sequence[str], reading: Sequence[Path] = (), moment: float = 0.0
+    everything: Settings,
+    channels: Sequence[str],
+    reading: Sequence[Path] = (),
+    moment: float = 0.0,
+    people: Callable[[], Optional[Sequence[str]]] = no_people_known,
 ) -> Tuple[Outputs, Optional[EventPublisher]]:
     """The events and the videos that the settings ask for; what cannot be written is refused here.
 
     The publisher of the events is one of the outputs.
 
     `reading` are the recordings that the run reads, which are never overwritten; `moment` is the time for `{date}` and
-    `{time}` in a name. Raises OutputError when one of the files may not be written; nothing is left open then, since
-    videos are opened with their first frame, and the event log comes last.
+    `{time}` in a name; `people` are all that are enrolled now, None while that is not known. Raises OutputError when
+    one of the files may not be written; nothing is left open then, since videos are opened with their first
+    frame, and the event log comes last.
     """
     settings = everything.output
     video_paths = []
@@ -193,7 +206,7 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    publisher = open_events(everything)
+    publisher = open_events(everything, channels, people)
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]

@@ -15,6 +15,7 @@ packages=(
   gstreamer1.0-tools
   python3-gst-1.0
   libgl1         # what opencv-python needs to load
+  mosquitto      # the MQTT broker that tests publish to
   python3-opencv # an OpenCV with GStreamer
   shellcheck
   xdotool # presses keys in the window

@@ -1,9 +1,10 @@
-"""A real HTTP server that keeps what it was sent, and fails on demand."""
+"""A real HTTP server that keeps what it was sent, and fails on demand; and certificates for servers."""
 
 import contextlib
 import http.server
 import json
 import socket
+import subprocess
 import threading
 
 
@@ -86,3 +87,15 @@ class WebServer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
+
+
+def certificate(folder, name="localhost"):
+    """Signed by itself: the files of certificate and key."""
+    pem, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {key} -out {pem} "
+        f"-subj /CN={name} -addext subjectAltName=DNS:{name}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return pem, key

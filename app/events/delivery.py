@@ -239,9 +239,9 @@ class Delivery:
                     self._send(waiting)
                     waiting = []
                     continue
+                self._save()
                 pause_s = self.destination.rest(self._tail.history)
                 self._works_again()
-                self._save()
             except (OutputError, OSError) as error:
                 if not self._failed(error):
                     return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from app.events.delivery import Delivery, Destination, device_name
 from app.events.log import EventLog
+from app.events.mqtt import Mqtt
 from app.events.pipe import EventPipe, is_pipe
 from app.events.queue import EventQueue
 from app.events.sinks import EventPublisher, EventSink
@@ -16,11 +17,25 @@ from app.events.webhook import Webhook
 from app.settings import Settings
 
 
-def open_events(settings: Settings) -> Optional[EventPublisher]:
-    """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then."""
+def no_people_known() -> Optional[Sequence[str]]:
+    return None
+
+
+def open_events(
+    settings: Settings,
+    channels: Sequence[str] = (),
+    people: Callable[[], Optional[Sequence[str]]] = no_people_known,
+) -> Optional[EventPublisher]:
+    """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
+
+    `people` are all that are enrolled now; None while that is not known.
+    """
+    device = device_name(settings.delivery.device)
     destinations: List[Destination] = []
     if settings.webhook.url is not None:
         destinations.append(Webhook(settings.webhook))
+    if settings.mqtt.url is not None:
+        destinations.append(Mqtt(settings.mqtt, device, channels, people))
     sinks: List[EventSink] = []
     output = settings.output
     log: Optional[EventLog] = None
@@ -41,7 +56,6 @@ def open_events(settings: Settings) -> Optional[EventPublisher]:
         return EventPublisher(sinks, stream) if sinks else None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
-        device = device_name(settings.delivery.device)
         deliveries = [Delivery(destination, log, device) for destination in destinations]
         stack.pop_all()
     if queue is not None:

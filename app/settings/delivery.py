@@ -48,3 +48,25 @@ class WebhookSettings:
     retry_max_s: float = setting(
         60.0, "maximum seconds between two attempts; the first pause is 1 s", minimum=0.01, maximum=3600
     )
+
+
+@dataclass(frozen=True)
+class MqttSettings:
+    """Events and presence for an MQTT broker, such as that of Home Assistant."""
+
+    url: Optional[str] = setting(
+        None,
+        "send events and presence to this MQTT broker, mqtt://host or mqtts://host (docs/events.md)",
+        flag="--mqtt",
+        metavar="URL",
+    )
+    user: Optional[str] = setting(None, "user name for the broker")
+    password: Optional[str] = setting(None, "where the password is: env:NAME or file:PATH", secret=True)
+    ca_file: Optional[Path] = setting(
+        None, "trust certificates signed by those in this PEM file, instead of the system's"
+    )
+    topic: str = setting("faces", "topics begin with this, followed by the name of the device")
+    discovery: Optional[str] = setting("homeassistant", "prefix of Home Assistant's MQTT discovery; null turns it off")
+    timeout_s: float = setting(
+        10.0, "seconds after which a connection or a message has failed", minimum=0.1, maximum=600
+    )

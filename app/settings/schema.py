@@ -13,7 +13,7 @@ from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
 from app.settings.declaration import SettingInfo, setting
-from app.settings.delivery import DeliverySettings, WebhookSettings
+from app.settings.delivery import DeliverySettings, MqttSettings, WebhookSettings
 from app.settings.quality import QualitySettings
 
 
@@ -335,6 +335,7 @@ class Settings:
     output: OutputSettings = OutputSettings()
     delivery: DeliverySettings = DeliverySettings()
     webhook: WebhookSettings = WebhookSettings()
+    mqtt: MqttSettings = MqttSettings()
     run: RunSettings = RunSettings()
 
 

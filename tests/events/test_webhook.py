@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from made_results import ANN, frame, result, track
 from waiting import until
-from web_server import WebServer
+from web_server import WebServer, certificate
 
 from app.errors import OutputError, SettingsError
 from app.events.delivery import Delivery, device_name
@@ -245,17 +245,6 @@ def test_what_cannot_work_is_refused_at_the_start_without_the_secret(tmp_path, c
         open_events(settings)
     assert named in str(refused.value) and SECRET not in str(refused.value)
     assert not (tmp_path / "e.jsonl").exists()
-
-
-def certificate(folder, name="localhost"):
-    pem, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {key} -out {pem} "
-        f"-subj /CN={name} -addext subjectAltName=DNS:{name}".split(),
-        check=True,
-        capture_output=True,
-    )
-    return pem, key
 
 
 @pytest.mark.parametrize(("name", "is_trusted"), [("localhost", True), ("localhost", False), ("elsewhere", True)])
