@@ -6,6 +6,7 @@ import contextlib
 from functools import partial
 from typing import Callable, List, Optional, Sequence
 
+from app.events.command import EventCommand
 from app.events.delivery import Delivery, Destination, device_name
 from app.events.log import EventLog
 from app.events.mqtt import Mqtt
@@ -37,6 +38,8 @@ def open_events(
     if settings.mqtt.url is not None:
         destinations.append(Mqtt(settings.mqtt, device, channels, people))
     sinks: List[EventSink] = []
+    if settings.on_event.command is not None:
+        sinks.append(EventCommand(settings.on_event))
     output = settings.output
     log: Optional[EventLog] = None
     queue: Optional[EventQueue] = None

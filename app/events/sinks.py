@@ -80,6 +80,14 @@ class IdleSink(EventSink, Protocol):
         ...
 
 
+@runtime_checkable
+class AbortableSink(EventSink, Protocol):
+    """A sink that may wait for something."""
+
+    def abort(self) -> None:
+        """Called from another thread when the time is up: `write` returns or raises soon."""
+
+
 class SinkQueue:
     """Runs one sink in a thread of its own. `put` never blocks and never raises.
 
@@ -143,6 +151,9 @@ class SinkQueue:
         if self._close_by is None:
             self.begin_close()
         self._thread.join(2 * self._flush_s)
+        if self._thread.is_alive() and isinstance(self.sink, AbortableSink):
+            self.sink.abort()
+            self._thread.join(self._flush_s)
         with self._changed:
             if self._thread.is_alive():
                 self.error = self.error or OutputError(f"it did not finish within {2 * self._flush_s:g} s")

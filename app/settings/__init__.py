@@ -1,7 +1,7 @@
 """Every setting, declared once (`schema.py`, with `declaration.py`), and how values are read (`reader.py`)."""
 
 from app.settings.declaration import SettingInfo
-from app.settings.delivery import DeliverySettings, MqttSettings, WebhookSettings
+from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.schema import (
     AttributeSettings,
@@ -27,6 +27,7 @@ __all__ = [
     "GallerySettings",
     "ModelSettings",
     "MqttSettings",
+    "OnEventSettings",
     "OutputSettings",
     "QualityLimits",
     "QualitySettings",

@@ -70,3 +70,22 @@ class MqttSettings:
     timeout_s: float = setting(
         10.0, "seconds after which a connection or a message has failed", minimum=0.1, maximum=600
     )
+
+
+@dataclass(frozen=True)
+class OnEventSettings:
+    """A command of the user's own for each event."""
+
+    command: Optional[str] = setting(
+        None,
+        "start this command for each event: its JSON is on standard input, EVENT, EVENT_NAME and EVENT_CHANNEL are in "
+        "the environment; no shell is used",
+        flag="--on-event",
+        metavar="COMMAND",
+    )
+    timeout_s: float = setting(
+        30.0, "seconds after which a command is killed, with what it has started", minimum=0.1, maximum=86400
+    )
+    max_running: int = setting(
+        4, "commands that run at the same time; with 1, they run in the order of events", minimum=1, maximum=64
+    )

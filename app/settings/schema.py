@@ -13,7 +13,7 @@ from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
 from app.settings.declaration import SettingInfo, setting
-from app.settings.delivery import DeliverySettings, MqttSettings, WebhookSettings
+from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.quality import QualitySettings
 
 
@@ -336,6 +336,7 @@ class Settings:
     delivery: DeliverySettings = DeliverySettings()
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
+    on_event: OnEventSettings = OnEventSettings()
     run: RunSettings = RunSettings()
 
 
