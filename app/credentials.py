@@ -24,7 +24,12 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _URL = re.compile(rf"({_SCHEME})(.*)", re.DOTALL)
 _SECRET_IN_URL = re.compile(rf"({_SCHEME}[^:]*):(.*)@", re.DOTALL)
 _URL_IN_TEXT = re.compile(rf"{_SCHEME}\S+")
-_SECRET_FIELD = re.compile(r"((?:pass(?:word|wd|code)?|pwd|pw|secret|token|api_?key)=)[^&\s#;]+", re.IGNORECASE)
+_TOKEN_IN_URL = re.compile(rf"({_SCHEME})([^/?#@:\s]{{12,}})@")
+"""A user without a password; a long one is probably a token."""
+_SECRET_FIELD = re.compile(
+    r"((?:pass(?:word|wd|code)?|pwd|psw|pw|secret|token|api_?key|(?<=[?&;])(?:auth|key|session|sig|p))=)[^&\s#;]+",
+    re.IGNORECASE,
+)
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
@@ -95,7 +100,8 @@ def read_secret(reference: str, key: str) -> str:
 
 
 def _masked_url(url: str) -> str:
-    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _SECRET_IN_URL.sub(rf"\1:{HIDDEN}@", url, count=1))
+    url = _SECRET_IN_URL.sub(rf"\1:{HIDDEN}@", url, count=1)
+    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _TOKEN_IN_URL.sub(rf"\1{HIDDEN}@", url))
 
 
 def _split(address: str) -> Tuple[str, Optional[str], str]:

@@ -44,8 +44,9 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
             width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
             return PictureHeader("BMP", width, abs(height))
         if data[:4] in (b"II*\0", b"MM\0*"):
-            tags = dict(_tiff_tags(data))
-            return PictureHeader("TIFF", tags[256], tags[257]) if {256, 257} <= tags.keys() else None
+            widths, heights = ([value for tag, value in _tiff_tags(data) if tag == size] for size in (256, 257))
+            # A tag that is repeated may be read in two ways, and one of them could fill the memory.
+            return PictureHeader("TIFF", widths[0], heights[0]) if len(widths) == len(heights) == 1 else None
         netpbm = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
         if netpbm is not None:
             return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]))

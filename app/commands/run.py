@@ -77,7 +77,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that Ctrl-C or SIGTERM sets, so that a run ends cleanly. A second Ctrl-C ends the program at once."""
+    """An event that Ctrl-C, SIGTERM or a closed terminal sets, so that a run ends cleanly.
+
+    A second Ctrl-C ends the program at once. `nohup` keeps it running when the terminal is closed.
+    """
     stop = threading.Event()
 
     def ask_to_stop(number: int, frame: Optional[FrameType]) -> None:
@@ -87,6 +90,8 @@ def stop_on_signals() -> threading.Event:
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, ask_to_stop)
     return stop
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -53,9 +54,11 @@ def require_folder(folder: Path) -> None:
 def scan(folder: Path) -> Scan:
     """Lists the folder by names, sizes and times, without opening a file.
 
-    Hidden files and files that are not pictures are ignored.
+    Hidden files and files that are not pictures are ignored. So are links that lead out of the folder: whoever may
+    write into it should not make the program read other files.
     """
     require_folder(folder)
+    inside = os.path.realpath(str(folder)) + os.sep
     photos: Dict[str, FileStamp] = {}
     problems: List[str] = []
     display_names = None
@@ -66,10 +69,13 @@ def scan(folder: Path) -> Scan:
             problems.append(f"{error.filename}: cannot be listed: {error.strerror}")
 
     for at, folders, files in os.walk(str(folder), onerror=unreadable, followlinks=True):
-        if os.path.realpath(at) in visited:
+        place = os.path.realpath(at) + os.sep
+        if not place.startswith(inside):
+            problems.append(f"{Path(at).relative_to(folder)}: skipped, a link to a folder outside of the gallery")
+        if not place.startswith(inside) or place in visited:
             folders.clear()
             continue
-        visited.add(os.path.realpath(at))
+        visited.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _IGNORED_FOLDERS)
         for name in sorted(files):
             path = Path(at, name)
@@ -79,20 +85,27 @@ def scan(folder: Path) -> Scan:
                 continue
             if suffix in _UNSUPPORTED_SUFFIXES:
                 problems.append(f"{relative}: {suffix[1:].upper()} pictures are not supported; save it as JPEG or PNG")
+                continue
+            if relative != DISPLAY_NAMES_FILE and suffix not in PICTURE_SUFFIXES:
+                continue
+            if path.is_symlink() and path.exists() and not os.path.realpath(str(path)).startswith(inside):
+                problems.append(f"{relative}: skipped, a link to a file outside of the gallery")
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # deleted since it was listed, or a broken link
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                # Opening a pipe or a device may never return.
+                problems.append(f"{relative}: skipped, not a regular file")
             elif relative == DISPLAY_NAMES_FILE:
-                display_names = _stamp(path)
-            elif suffix in PICTURE_SUFFIXES:
-                stamp = _stamp(path)
-                if stamp is not None:
-                    photos[relative] = stamp
+                display_names = _stamp(status)
+            else:
+                photos[relative] = _stamp(status)
     return Scan(photos, display_names, tuple(problems))
 
 
-def _stamp(path: Path) -> Optional[FileStamp]:
-    try:
-        status = path.stat()
-    except OSError:  # deleted since it was listed, or a broken link
-        return None
+def _stamp(status: os.stat_result) -> FileStamp:
     return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 

@@ -216,6 +216,18 @@ def test_a_picture_beyond_100_megapixels_is_refused_before_it_is_decoded(tmp_pat
         read_picture(path)
 
 
+@pytest.mark.parametrize("twice", [256, 257])
+def test_a_tiff_that_gives_its_size_twice_is_refused(tmp_path, twice, monkeypatch):
+    """libtiff would take the first one, and decode gigabytes."""
+    monkeypatch.setattr(cv2, "imdecode", None)
+    tags = [(256, 10), (257, 10), (twice, 30000)]
+    content = struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, size) for tag, size in tags)
+    path = tmp_path / "bomb.tiff"
+    path.write_bytes(b"II*\0" + content)
+    with pytest.raises(SourceError, match=r"bomb\.tiff"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"", "empty"), (b"I am text", "not a supported picture"), (b"\xff\xd8\xff\xe0", "not a supported picture")],

@@ -241,7 +241,7 @@ def test_limits_end_the_run(completed, people_video, people_gallery):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_cleanly(program, people_video, people_gallery, tmp_path, number):
     process = program(
         *(word for _ in range(30) for word in ("--video", people_video)),

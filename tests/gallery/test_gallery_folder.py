@@ -84,6 +84,28 @@ def test_links_are_followed_but_never_in_circles(tmp_path, put):
     assert list(scan(tmp_path).photos) == ["Ann/a.jpg"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_out_of_the_gallery_are_reported_and_not_followed(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "gallery"
+    for place in (outside, folder):
+        place.mkdir()
+    (outside / "o.jpg").write_bytes(b"face")
+    (folder / "Linked").symlink_to(outside)
+    (folder / "Eve.jpg").symlink_to(outside / "o.jpg")
+    (folder / "Zero.jpg").symlink_to("/dev/zero")
+    found = scan(folder)
+    assert found.photos == {}
+    assert sorted(problem.partition(":")[0] for problem in found.problems) == ["Eve.jpg", "Linked", "Zero.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_is_reported_and_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "Eve.jpg")
+    found = scan(tmp_path)
+    assert found.photos == {}
+    assert "Eve.jpg" in found.problems[0]
+
+
 def test_only_new_and_changed_photos_are_examined(tmp_path, put, folder, examine):
     for name in ("same.jpg", "changed.jpg", "gone.jpg"):
         put(name, b"face " + name.encode())
