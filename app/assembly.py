@@ -6,14 +6,14 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from app import __version__
 from app.capture.capture import Channels
-from app.capture.opening import check_present
+from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
 from app.events.opening import no_people_known, open_events
@@ -119,12 +119,14 @@ def open_run(
     settings: Settings, sources: Sequence[Source], progress: Progress, extra_outputs: Sequence[Output] = ()
 ) -> Iterator[OpenedRun]:
     """Opens networks, gallery, outputs and sources, and closes them in reverse order."""
+    if settings.capture.wait is None:
+        settings = replace(settings, capture=replace(settings.capture, wait=runs_unattended()))
     loader = ModelLoader(settings)
     # What fails quickly comes first: a mistyped path is reported before networks and cameras are opened.
     check_all(
         *loader.checks(),
         partial(require_folder, settings.gallery.folder),
-        partial(_require_a_source, sources),
+        partial(_require_a_source, sources, bool(settings.capture.wait)),
         partial(check_writable, settings.output.summary_json),
     )
     window = _window(settings.output)
@@ -248,12 +250,16 @@ def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[Live
     return strangers
 
 
-def _require_a_source(sources: Sequence[Source]) -> None:
-    """Raises if none of the sources can be opened. If only some are missing, the others run."""
+def _require_a_source(sources: Sequence[Source], wait: bool) -> None:
+    """Raises if none of the sources can be opened. If only some are missing, the others run.
+
+    With `wait`, a camera may appear later.
+    """
     problems: List[str] = []
     for source in sources:
         try:
-            check_present(source)
+            if not (wait and source.live):
+                check_present(source)
         except SourceError as error:
             problems.append(str(error))
     if problems and len(problems) == len(sources):

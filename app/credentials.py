@@ -10,6 +10,8 @@ People type passwords literally, with `@ : / # ?` in them, where a URL requires 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 from pathlib import Path
@@ -97,6 +99,21 @@ def read_secret(reference: str, key: str) -> str:
         f"{key}: expected where the secret is, not the secret itself: env:NAME for an environment variable, or "
         "file:PATH"
     )
+
+
+def mask_process_list() -> None:
+    """Masks the secrets in this process's own arguments, which every user of the machine can list. Linux only.
+
+    They are visible for the moment until this is called; a settings file keeps them to itself.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # Where the kernel reads the arguments from: see proc_pid_stat(5).
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        for word in ctypes.string_at(start, end - start).split(b"\0"):
+            hidden = os.fsencode(masked(os.fsdecode(word)))
+            ctypes.memmove(start, hidden[: len(word)].ljust(len(word)), len(word))
+            start += len(word) + 1
 
 
 def _masked_url(url: str) -> str:

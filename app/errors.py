@@ -58,6 +58,10 @@ class SourceError(AppError):
     """A camera, stream, recording or picture that cannot be opened or read."""
 
 
+class AccessDeniedError(SourceError):
+    """A source that rejects the user or the password, or requires one."""
+
+
 class ModelError(AppError):
     """A network that is missing, altered, or not of the family that the catalogue says."""
 

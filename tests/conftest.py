@@ -93,11 +93,12 @@ def rtsp_server():
 
 @pytest.fixture
 def settings(tmp_path):
-    """The defaults, with the built-in models and an empty gallery, in any current folder."""
+    """The defaults, with the built-in models and an empty gallery, in any current folder and on any machine."""
     (tmp_path / "gallery").mkdir()
     defaults = Settings()
     return dataclasses.replace(
         defaults,
+        capture=dataclasses.replace(defaults.capture, wait=False),
         models=MODELS,
         gallery=dataclasses.replace(defaults.gallery, folder=tmp_path / "gallery"),
         output=dataclasses.replace(defaults.output, window=False),

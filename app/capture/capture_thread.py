@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 import traceback
@@ -14,14 +15,18 @@ from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
 from app.credentials import masked
-from app.errors import SourceError
+from app.errors import AccessDeniedError, SourceError
 from app.settings import CaptureSettings
 from app.types import ChannelCounters, ChannelState, ChannelStatus, Frame
 
 log = logging.getLogger(__name__)
 
-HEALTHY_AFTER_S = 10.0
+HEALTHY_AFTER_S = 3.0
 """After this time without a failure the pause before a reconnection starts at its minimum again."""
+DENIED_RETRY_S = 60.0
+"""The pause after a wrong password: some cameras lock an account after a few tries."""
+JITTER = 1.2
+"""Pauses are up to this many times longer."""
 SILENCE_STEP_S = 0.1
 """How often a thread that waits for its reader looks whether the run has ended."""
 
@@ -30,7 +35,7 @@ Clock = Callable[[], float]
 
 
 def backoff_s(failures: int, minimum: float, maximum: float) -> float:
-    """The pause before a reconnection, doubled after each failure in a row: 1, 2, 4 ... 30 s."""
+    """The pause before a reconnection, doubled after each failure in a row: 1, 2, 4 ... 10 s."""
     return float(min(maximum, minimum * 2.0 ** min(failures, 60)))
 
 
@@ -69,6 +74,7 @@ class CaptureThread:
         self._closing = threading.Event()
         self._was_open = False
         self._failures_in_a_row = 0
+        self._denied = False
         self._first_frame_at: Optional[float] = None
         self._thread = threading.Thread(target=self._run, name=f"capture-{source.name}", daemon=True)
 
@@ -125,7 +131,7 @@ class CaptureThread:
         try:
             reader = self._open_reader(self.source, self._settings)
         except SourceError as error:
-            return self._handle_failure(str(error))
+            return self._handle_failure(str(error), error)
         try:
             limit_s = self._settings.open_timeout_s + self._settings.read_timeout_s + PROBE_TIMEOUT_S
             try:
@@ -137,7 +143,7 @@ class CaptureThread:
                     f"{self.source} cannot be opened: no answer within {limit_s:.1f} s. Is it on and reachable?"
                 )
             except SourceError as error:
-                return self._handle_failure(str(error))
+                return self._handle_failure(str(error), error)
             with self._wake:
                 self._first_frame_at = None
                 self._live, self._fps, self._total_frames = reader.live, reader.fps, reader.total_frames
@@ -149,7 +155,7 @@ class CaptureThread:
             try:
                 return self._read_all(reader)
             except SourceError as error:
-                return self._handle_failure(f"{self.source}: {error}", stalled=isinstance(error, StallError))
+                return self._handle_failure(f"{self.source}: {error}", error)
         finally:
             reader.close()
 
@@ -229,12 +235,13 @@ class CaptureThread:
                 return False
         return self._fail(f"{self.source}: no frame could be decoded. Does another player show it?")
 
-    def _handle_failure(self, cause: str, *, stalled: bool = False) -> bool:
+    def _handle_failure(self, cause: str, error: Optional[SourceError] = None) -> bool:
         with self._wake:
+            self._denied = isinstance(error, AccessDeniedError)
             if self._closing.is_set():
                 return False
             if self._live and self._was_open:
-                if stalled and self.state is ChannelState.RUNNING:
+                if isinstance(error, StallError) and self.state is ChannelState.RUNNING:
                     self._stalled()
                 self._reconnecting(cause)
                 return True
@@ -252,7 +259,8 @@ class CaptureThread:
     def _pause(self) -> bool:
         """Waits before reconnecting. False if the thread is to end."""
         with self._wake:
-            until = time.monotonic() + self._backoff_s()
+            # Cameras that were lost together, as after a power cut, should not all come back in the same moment.
+            until = time.monotonic() + self._backoff_s() * random.uniform(1.0, JITTER)
             self._failures_in_a_row += 1
             while not self._closing.is_set():
                 left_s = until - time.monotonic()
@@ -277,13 +285,20 @@ class CaptureThread:
         log.warning("%s; reconnecting in %.3g s", cause, self._backoff_s())
 
     def _missing(self, cause: str) -> None:
-        """A camera that is off at the start is reported once, and retried as long as other channels run."""
-        if self.state is ChannelState.FAILED:
+        """A camera that is absent at the start is reported once, and retried while the run goes on.
+
+        The run goes on for its sake if `capture.wait` says so, or else as long as other channels run.
+        """
+        if self._last_error is not None:
+            self._last_error = cause
             log.debug("%s", cause)
-            return
-        self._failed(cause)
-        if not self._run_is_over():
-            log.info("%s: retrying until the run ends", self.source.name)
+        elif self._settings.wait:
+            self._last_error = cause
+            log.warning("%s; waiting for it", cause)
+        else:
+            self._failed(cause)
+            if not self._run_is_over():
+                log.info("%s: retrying until the run ends", self.source.name)
 
     def _failed(self, cause: str) -> None:
         self._last_error = cause
@@ -292,4 +307,6 @@ class CaptureThread:
         self._arrived.notify_all()
 
     def _backoff_s(self) -> float:
+        if self._denied:
+            return max(DENIED_RETRY_S, self._settings.retry_max_s)
         return backoff_s(self._failures_in_a_row, self._settings.retry_min_s, self._settings.retry_max_s)

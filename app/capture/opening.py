@@ -24,7 +24,7 @@ from app.capture.readers import (
 )
 from app.capture.uri import Source, SourceKind
 from app.credentials import for_opening
-from app.errors import SourceError
+from app.errors import AccessDeniedError, SourceError
 from app.settings import CaptureSettings
 from app.text import opencv_has_gstreamer
 
@@ -63,6 +63,13 @@ def check_present(source: Source) -> None:
         _check_file(source, Path(source.address))
 
 
+def runs_unattended() -> bool:
+    """Whether the program runs as a service of systemd, or in a container: no one is there to start it again."""
+    status = os.fstat(2)
+    logs_to_journal = os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return logs_to_journal or Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+
+
 def uses_gstreamer(backend: str) -> bool:
     """Whether GStreamer decodes, by the setting and by what this machine has."""
     if backend == "ffmpeg":
@@ -99,11 +106,15 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         capture.release()
-        cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
-        raise SourceError(f"{source} cannot be opened. {cause}")
+        raise _unreachable(source, settings, "cannot be opened.")
     if source.live or frame_count(capture) is None:
         return StreamReader(capture, settings.read_timeout_s)
     return RecordingReader(capture, str(source))
+
+
+def _unreachable(source: Source, settings: CaptureSettings, problem: str, hint: str = "") -> SourceError:
+    cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
+    return (AccessDeniedError if cause.denied else SourceError)(f"{source} {problem} {cause.text}{hint}")
 
 
 def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Reader:
@@ -117,11 +128,8 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
-        cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
-        raise SourceError(
-            f"{source} cannot be opened with GStreamer. {cause} If another player shows the camera, try "
-            "capture.rtsp_codec h264 or h265, or capture.backend ffmpeg."
-        )
+        hint = " If another player shows the camera, try capture.rtsp_codec h264 or h265, or capture.backend ffmpeg."
+        raise _unreachable(source, settings, "cannot be opened with GStreamer.", hint)
     return GStreamerReader(capture, settings.read_timeout_s)
 
 

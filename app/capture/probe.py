@@ -7,7 +7,7 @@ import hashlib
 import http.client
 import re
 import socket
-from typing import Dict, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 from urllib.parse import SplitResult, urlsplit
 
 from app.credentials import credentials, without_credentials
@@ -17,38 +17,51 @@ _MAX_HEADER_BYTES = 65536
 _INVALID_URL = "The address is not a valid URL. Write an @ in its path as %40."
 
 
-def why_unreachable(address: str, timeout_s: float) -> str:
-    """The cause, and what to try."""
+class Cause(NamedTuple):
+    """Why a source cannot be opened, and what to try."""
+
+    text: str
+    denied: bool = False
+    """Whether the user or the password is wrong, or missing."""
+
+
+def why_unreachable(address: str, timeout_s: float) -> Cause:
     plain = without_credentials(address)
     try:
         url = urlsplit(plain)
         host = url.hostname or ""
     except ValueError:
-        return _INVALID_URL
+        return Cause(_INVALID_URL)
     try:
         port = url.port or _DEFAULT_PORTS[url.scheme.lower()]
     except (ValueError, KeyError):
-        return _INVALID_URL if "@" in plain else "Its port is not a number from 1 to 65535."
+        return Cause(_INVALID_URL if "@" in plain else "Its port is not a number from 1 to 65535.")
     known = credentials(address)
     try:
         status = _status(url, host, port, known, timeout_s)
     except socket.gaierror:
-        return f"Unknown host {host}. Check the spelling and the network."
+        return Cause(f"Unknown host {host}. Check the spelling and the network.")
     except ConnectionRefusedError:
-        return f"Connection refused by {host}:{port}. Is the camera on, and is the port right?"
+        return Cause(f"Connection refused by {host}:{port}. Is the camera on, and is the port right?")
     except socket.timeout:
-        return f"No answer from {host}:{port} within {timeout_s:g} s. Is the camera on, and in the same network?"
+        return Cause(f"No answer from {host}:{port} within {timeout_s:g} s. Is the camera on, and in the same network?")
     except (OSError, http.client.HTTPException) as error:
-        return f"Connection to {host}:{port} failed: {error}."
+        return Cause(f"Connection to {host}:{port} failed: {error}.")
     if status in (401, 403):
         if known is None:
-            return f"The camera requires a password ({status}). Write USER:PASSWORD@ before the host."
-        return f"The camera rejects the user or the password ({status}). Check both."
+            return Cause(
+                f"The camera requires a password ({status}). Write USER:PASSWORD@ before the host.", denied=True
+            )
+        return Cause(f"The camera rejects the user or the password ({status}). Check both.", denied=True)
     if status in (404, 454):
-        return f"The host answers, but has no such path ({status}). Look up the path of the stream in its manual."
+        return Cause(
+            f"The host answers, but has no such path ({status}). Look up the path of the stream in its manual."
+        )
     if status is None or status < 400:
-        return "The host answers, but its stream cannot be decoded. Check that the path is that of a video stream."
-    return f"The host answers with error {status}."
+        return Cause(
+            "The host answers, but its stream cannot be decoded. Check that the path is that of a video stream."
+        )
+    return Cause(f"The host answers with error {status}.")
 
 
 def _status(

@@ -26,7 +26,7 @@ import numpy as np
 from app.capture.lag import LagMeter, waits_of_this_thread
 from app.capture.opening import open_reader
 from app.capture.reader_process import SharedMemory
-from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.readers import RawFrame, Reader
 from app.capture.uri import Source, SourceKind
 from app.errors import SourceError
 from app.settings import CaptureSettings
@@ -83,7 +83,7 @@ def main(pipe: int, memory: int) -> None:
     try:
         reader = open_reader(source, settings)
     except SourceError as error:
-        line.send({"error": str(error), "stalled": False})
+        line.send({"kind": type(error).__name__, "error": str(error)})
         return
     line.send({"live": reader.live, "fps": reader.fps, "total_frames": reader.total_frames})
     if reader.live:
@@ -190,7 +190,7 @@ def _read(reader: Reader) -> Outcome:
 def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:
     """Sends what was read; whether more can follow."""
     if isinstance(following, SourceError):
-        line.send({"error": str(following), "stalled": isinstance(following, StallError)})
+        line.send({"kind": type(following).__name__, "error": str(following)})
         return False
     if isinstance(following, End):
         line.send({"shape": None})

@@ -25,13 +25,15 @@ import numpy as np
 from app.capture.opening import open_reader
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
-from app.errors import SourceError
+from app.errors import AccessDeniedError, SourceError
 from app.files import PROGRAM_FOLDER
 from app.settings import CaptureSettings
 
 END_WITHIN_S = 0.5
 """How long the process may take to say goodbye to its camera."""
 _FOREVER_S = 3600.0
+ERRORS = {error.__name__: error for error in (SourceError, StallError, AccessDeniedError)}
+"""What the other process may raise."""
 
 
 def start_reader(source: Source, settings: CaptureSettings) -> Reader:
@@ -76,7 +78,10 @@ class ProcessReader:
             try:
                 message = json.loads(self._line.recv_bytes())
             except (EOFError, OSError):
-                message = {"error": f"the process that reads it ended ({_cause(self._process.wait())})"}
+                message = {
+                    "kind": SourceError.__name__,
+                    "error": f"the process that reads it ended ({_cause(self._process.wait())})",
+                }
             if "log" in message:
                 logging.getLogger(message["log"]).log(message["level"], "%s", message["text"])
             else:
@@ -118,7 +123,7 @@ class ProcessReader:
             pass
         message, self._message = self._message or {}, None
         if "error" in message:
-            raise (StallError if message.get("stalled") else SourceError)(message["error"])
+            raise ERRORS[message["kind"]](message["error"])
         return message
 
 

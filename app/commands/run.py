@@ -14,6 +14,7 @@ from typing import Callable, Dict, Optional, Tuple
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
+from app.credentials import mask_process_list
 from app.errors import ExitCode, ModelError, SettingsError
 from app.events.pipe import is_stdout
 from app.files import dated, write_text
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    mask_process_list()
     effective = effective_settings(arguments)
     sources = name_sources(effective.settings.sources)
     if arguments.show_settings:

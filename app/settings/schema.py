@@ -35,13 +35,18 @@ class CaptureSettings:
     open_timeout_s: float = setting(
         5.0, "seconds after which opening a live source is given up", minimum=0.1, maximum=600
     )
+    wait: Optional[bool] = setting(
+        None,
+        "wait for a camera that is absent at the start; by default if the program runs as a service or in a container",
+        flag="--wait",
+    )
     read_timeout_s: float = setting(
         5.0, "seconds without a frame after which a live source is reopened", minimum=0.1, maximum=600
     )
     retry_min_s: float = setting(
         1.0, "seconds before the first reconnection; doubled after each failure", minimum=0.01, maximum=60
     )
-    retry_max_s: float = setting(30.0, "maximum seconds between two reconnections", minimum=0.01, maximum=3600)
+    retry_max_s: float = setting(10.0, "maximum seconds between two reconnections", minimum=0.01, maximum=3600)
     width: int = setting(1280, "requested width of a USB or CSI camera", minimum=16, maximum=7680)
     height: int = setting(720, "requested height of a USB or CSI camera", minimum=16, maximum=4320)
     fps: float = setting(30.0, "requested frame rate of a USB or CSI camera", minimum=1, maximum=240)

@@ -1,5 +1,6 @@
 """The life of channels, step by step: readers follow a script, and the clock is set by the test."""
 
+import dataclasses
 import linecache
 import logging
 import os
@@ -19,7 +20,7 @@ from app.capture.capture import Channels
 from app.capture.capture_thread import backoff_s
 from app.capture.readers import RawFrame, StallError
 from app.capture.uri import Source, SourceKind, name_sources
-from app.errors import SourceError
+from app.errors import AccessDeniedError, SourceError
 from app.settings import CaptureSettings
 from app.types import ChannelState
 
@@ -285,6 +286,18 @@ def test_a_camera_that_is_off_at_the_start_is_reported_once_and_used_when_it_app
     assert caplog.text.count("cam: retrying") == 1
 
 
+def test_a_run_waits_for_its_only_camera_if_it_should(gate, caplog):
+    hold = gate()
+    opener = Opener(cam=[*[SourceError("cam: off")] * 3, ScriptedReader(7, hold)])
+    with Channels(cameras("cam"), dataclasses.replace(FAST, wait=True), opener) as channels:
+        until(lambda: opener.opened == 2)
+        (status,) = channels.status()
+        assert (status.state, status.last_error) == (ChannelState.OPENING, "cam: off")
+        assert not channels.finished
+        assert values([channels.take(PATIENT_S)]) == [7]
+    assert [record.levelname for record in caplog.records if "cam: off" in record.getMessage()] == ["WARNING"]
+
+
 def test_a_run_is_finished_when_every_source_has_failed_even_while_cameras_are_retried(caplog):
     caplog.set_level(logging.INFO, "app.capture")
     with Channels(cameras("cam"), FAST, Opener(cam=[SourceError("cam: off")] * 1000)) as channels:
@@ -323,6 +336,16 @@ def test_pauses_start_at_the_minimum_again_after_a_long_connection(gate, caplog)
         until(lambda: opener.opened == 4)
         assert channels.status()[0].counters.read == 3
     assert pauses(caplog)[:3] == ["0.01 s", "0.02 s", "0.01 s"]
+
+
+def test_a_camera_that_rejects_the_password_is_not_asked_again_soon(caplog):
+    denied = AccessDeniedError("cam: rejects the password")
+    opener = Opener(cam=[ScriptedReader(1, None), denied])
+    with Channels(cameras("cam"), FAST, opener) as channels:
+        until(lambda: len(pauses(caplog)) == 2)
+        assert channels.status()[0].state is ChannelState.RECONNECTING
+    assert pauses(caplog) == ["0.01 s", "60 s"]
+    assert opener.opened == 2
 
 
 def test_a_reader_that_reports_a_stall_is_reopened(gate):
@@ -433,7 +456,7 @@ def test_pauses_double_up_to_the_maximum(attempt, first, maximum):
 def test_pauses_by_default():
     settings = CaptureSettings()
     pauses = [backoff_s(attempt, settings.retry_min_s, settings.retry_max_s) for attempt in range(7)]
-    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert pauses == [1, 2, 4, 8, 10, 10, 10]
 
 
 def test_real_recordings_and_pictures_side_by_side(recording, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import signal
 from datetime import datetime
+from pathlib import Path
 
 import cv2
 import pytest
@@ -65,3 +66,19 @@ def test_people_are_named_again_after_the_camera_came_back(program, camera, peop
     # The video follows the clock, including the seconds without a camera. It begins before the first event.
     first, last = (datetime.fromisoformat(faces[at]["time"][:-1]) for at in (0, -1))
     assert last_moment_s(tmp_path / "door.mp4") > (last - first).total_seconds() - 1.5
+
+
+def test_the_program_waits_for_a_camera_and_hides_its_password(program, camera, people_gallery):
+    camera.kill()
+    address = camera.url.replace("://", "://ann:s3cret@")
+    process = program("--rtsp", f"door={address}", "--gallery", people_gallery, "--wait", "--max-frames", "2")
+    shown = Path(f"/proc/{process.pid}/cmdline")
+    until(lambda: b"ann:***@" in shown.read_bytes())
+    assert b"s3cret" not in shown.read_bytes()
+    # The first line that says that it waits comes before the camera.
+    for line in process.stderr:
+        if "waiting for it" in line:
+            break
+    camera.start()
+    _, err = process.communicate(timeout=PATIENT_S)
+    assert process.returncode == 0, err

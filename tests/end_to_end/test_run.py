@@ -136,7 +136,7 @@ def test_a_source_that_does_not_open_is_named_and_the_others_continue(completed,
 
 def test_a_password_is_never_shown(completed, people_gallery):
     address = "rtsp://admin:s3cr@t/#@127.0.0.1:9/stream"
-    code, out, err = completed("--rtsp", f"door={address}", "--gallery", people_gallery)
+    code, out, err = completed("--rtsp", f"door={address}", "--gallery", people_gallery, "--no-wait")
     assert code == 2
     assert "127.0.0.1:9" in err
     assert "s3cr" not in out + err
