@@ -22,7 +22,7 @@ from app.events.sinks import EventPublisher
 from app.files import check_writable, dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
-from app.gallery.strangers import LiveStrangers, strangers_folder
+from app.gallery.strangers import LiveStrangers, stored_anchors, strangers_folder
 from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
@@ -163,6 +163,8 @@ def open_run(
         strangers = _open_strangers(settings, recognizer)
         if strangers is not None:
             stack.callback(strangers.close)
+            if events is not None:
+                outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
@@ -174,7 +176,10 @@ def open_gallery(settings: Settings) -> Iterator[Gallery]:
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
     with contextlib.ExitStack() as stack:
         recognizer = stack.enter_context(Recognizer.from_loader(loader, with_attributes=False))
-        yield stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
+        gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
+        if settings.strangers.enabled:
+            gallery.anchors = stored_anchors(settings, recognizer)
+        yield gallery
 
 
 def open_outputs(
@@ -229,6 +234,29 @@ class SourceWatch:
 
     def poll(self) -> Control:
         self._events.handle_status(self._status(), time.time())
+        return Control.RUN
+
+    def close(self) -> None:
+        pass
+
+
+class StrangerWatch:
+    """An output that passes the names that strangers get to the events, on the thread of the loop."""
+
+    name = "strangers"
+
+    def __init__(self, events: EventPublisher, strangers: LiveStrangers) -> None:
+        self._events = events
+        self._strangers = strangers
+        self._passed: Optional[Dict[str, str]] = None
+
+    def handle(self, result: FrameResult) -> None:
+        pass
+
+    def poll(self) -> Control:
+        if self._strangers.names is not self._passed:
+            self._passed = self._strangers.names
+            self._events.handle_relabels(self._passed, time.time())
         return Control.RUN
 
     def close(self) -> None:

@@ -9,15 +9,15 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
-from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files
+from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, relabels_of
 from app.events.pipe import is_pipe
-from app.events.reading import LogReader
+from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
 from app.text import counted, duration, parse_time, source_time, table
 
@@ -76,25 +76,31 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
     if arguments.sqlite and (arguments.follow or _filters(arguments)):
         raise SettingsError("--sqlite writes all events; select with SQL")
-    reader = LogReader(arguments.files or _files_of_settings(arguments))
-    chosen = Filter(arguments)
-    lines = reader.follow() if arguments.follow else reader.read()
+    files = arguments.files or _files_of_settings(arguments)
+    reader = LogReader(files)
+    lines: Iterable[Record] = reader.follow() if arguments.follow else reader.read()
+    relabels = reader.relabels()
+    if STDIN in files and not arguments.follow:
+        # It can be read only once, and a stranger may get a name at the end.
+        lines = list(lines)
+        relabels.update(relabels_of(lines))
+    chosen = Filter(arguments, relabels)
     try:
         if arguments.sqlite:
             # Some builds of Python have no SQLite.
             from app.events.sqlite import write_index
 
-            events, found = write_index(arguments.sqlite, lines)
+            events, found = write_index(arguments.sqlite, lines, relabels)
             _write(f"{arguments.sqlite}: {counted(events, 'event')}, {counted(found, 'visit')}")
         elif arguments.daily:
-            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines)))], arguments)
+            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines, relabels)))], arguments)
         elif arguments.visits:
-            shown: Iterable[Visit] = filter(chosen.visit, visits(lines))
+            shown: Iterable[Visit] = filter(chosen.visit, visits(lines, relabels))
             if not arguments.follow:
                 shown = sorted(shown, key=lambda visit: (visit.time, visit.visit))
             _print((_visit_row(visit) for visit in shown), arguments)
         else:
-            _print((_event_row(record) for record in filter(chosen.event, lines)), arguments)
+            _print((_event_row(record, relabels) for record in filter(chosen.event, lines)), arguments)
     except KeyboardInterrupt:
         if not arguments.follow:
             raise
@@ -123,7 +129,9 @@ def _files_of_settings(arguments: argparse.Namespace) -> List[Path]:
 class Filter:
     """Which events or visits to show."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, relabels: Mapping[str, str]) -> None:
+        """`relabels` are the names that strangers got later."""
+        self._relabels = relabels
         self._people = {name.casefold() for name in arguments.person or ()}
         self._unknown: bool = arguments.unknown
         self._channels = set(arguments.channel or ())
@@ -135,7 +143,9 @@ class Filter:
         if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
             return False
         at = parse_time(record["time"])
-        names = {record.get("name"), record.get("previous_name") or record.get("name")} if "visit" in record else ()
+        name = record.get("name") or self._relabels.get(record.get("stranger") or "")
+        has_person = "visit" in record or record["event"] == EventKind.RELABEL
+        names = {name, record.get("previous_name") or name} if has_person else ()
         return self._is_within(at, at) and self._is_in(record["channel"]) and self._is_of(names)
 
     def visit(self, visit: Visit) -> bool:
@@ -203,16 +213,16 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-DAY_COLUMNS = ("day", "name", "visits", "first", "last", "total_s")
+DAY_COLUMNS = ("day", "name", "stranger", "visits", "first", "last", "total_s")
 
 
-def _event_row(record: Record) -> Row:
+def _event_row(record: Record, relabels: Mapping[str, str]) -> Row:
     similarity = record.get("similarity")
     shown = {
         "time": _shown_time(record),
-        "channel": record["channel"],
+        "channel": record["channel"] or "",
         "event": record["event"],
-        "person": _shown_name(record["name"]) if "visit" in record else "",
+        "person": _person(record, relabels),
         "similarity": "" if similarity is None else f"{similarity:.2f}",
         "remark": _remark(record),
     }
@@ -221,6 +231,8 @@ def _event_row(record: Record) -> Row:
 
 def _remark(record: Record) -> str:
     kind = record["event"]
+    if kind == EventKind.RELABEL:
+        return "" if record["stranger"] is None else f"was {record['stranger']}"
     if kind == EventKind.SOURCE_LOST:
         return record.get("error") or ""
     if kind == EventKind.SOURCE_BACK:
@@ -245,7 +257,7 @@ def _visit_row(visit: Visit) -> Row:
         "to": _shown_moment(visit.last_seen, visit.file) if visit.ended else "",
         "duration": duration(visit.duration_s) if visit.ended else "",
         "channel": visit.channel,
-        "person": _shown_name(visit.name),
+        "person": _shown_name(visit.name, visit.stranger),
         "ended": visit.ended or "",
     }
     return Row(shown, visit.as_json())
@@ -255,7 +267,7 @@ def _day_row(day: Day) -> Row:
     first, last = day.first, day.last
     shown = {
         "day": day.day,
-        "person": _shown_name(day.name),
+        "person": _shown_name(day.name, day.stranger),
         "visits": str(len(day.visits)),
         "first": _shown_moment(first.first_seen, first.file),
         "last": _shown_moment(last.last_seen, last.file),
@@ -264,6 +276,7 @@ def _day_row(day: Day) -> Row:
     fields = {
         "day": day.day,
         "name": day.name,
+        "stranger": day.stranger,
         "visits": len(day.visits),
         "first": first.first_seen,
         "last": last.last_seen,
@@ -272,8 +285,15 @@ def _day_row(day: Day) -> Row:
     return Row(shown, fields)
 
 
-def _shown_name(name: Optional[str]) -> str:
-    return UNKNOWN if name is None else name
+def _person(record: Record, relabels: Mapping[str, str]) -> str:
+    if "visit" not in record and record["event"] != EventKind.RELABEL:
+        return ""
+    stranger = record.get("stranger")
+    return _shown_name(record["name"] or relabels.get(stranger or ""), stranger)
+
+
+def _shown_name(name: Optional[str], stranger: Optional[str] = None) -> str:
+    return name or stranger or UNKNOWN
 
 
 def _shown_time(record: Record) -> str:

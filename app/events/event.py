@@ -24,6 +24,7 @@ class EventKind(str, enum.Enum):
     LEFT = "left"
     SOURCE_LOST = "source_lost"
     SOURCE_BACK = "source_back"
+    RELABEL = "relabel"
 
     def __str__(self) -> str:
         return self.value
@@ -81,6 +82,17 @@ class SourceEvent(Event):
         if self.kind is EventKind.SOURCE_LOST:
             return {**record, "error": self.error}
         return {**record, "lost_s": _rounded(self.lost_s, 3)}
+
+
+@dataclass(frozen=True)
+class RelabelEvent(Event):
+    """A stranger got a name (RELABEL): all visits of this stranger were that person's. `channel` is empty."""
+
+    stranger: str
+    name: str
+
+    def as_json(self) -> Dict[str, Any]:
+        return {**super().as_json(), "channel": None, "stranger": self.stranger, "name": self.name}
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ _TYPES: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
     **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),
     "open": (list,),
+    "relabels": (dict,),
 }
 
 
@@ -58,14 +59,19 @@ class History:
     """Of the last event."""
     visits: Dict[int, Record] = field(default_factory=dict)
     """The last event of each visit that is open, by its number."""
+    relabels: Dict[str, str] = field(default_factory=dict)
+    """The names that strangers got: `stranger-7` -> `Eva`."""
 
     def add(self, record: Record) -> None:
         kind = record.get("event")
         if kind == HEADER:
             self.log, self.sequence = record["log"], record["after"]
             self.visits = {visit["visit"]: visit for visit in record["open"] if "visit" in visit}
+            self.relabels = dict(record.get("relabels", {}))
             return
         self.sequence = max(self.sequence, record["sequence"])
+        if kind == EventKind.RELABEL and record["stranger"] is not None:
+            self.relabels[record["stranger"]] = record["name"]
         if "visit" not in record:
             return
         if kind == EventKind.LEFT:
@@ -82,6 +88,7 @@ class History:
             "time": iso_time(now),
             "after": self.sequence,
             "open": list(self.visits.values()),
+            **({"relabels": self.relabels} if self.relabels else {}),
         }
 
     def close_visits(self) -> List[Record]:
@@ -120,6 +127,9 @@ def _is_sound(record: Any) -> bool:
     kind = record.get("event")
     if kind == HEADER:
         needed = ["time", "log", "after", "open"]
+    elif kind == EventKind.RELABEL:
+        record = {**record, "channel": ""}
+        needed = ["time", "sequence", "stranger", "name"]
     else:
         needed = ["event", "time", "sequence", "channel"]
         needed += ["name", "position", "reason", "track"] if "visit" in record else []
@@ -136,6 +146,15 @@ def _is_sound(record: Any) -> bool:
     except (ValueError, TypeError):
         return False
     return kind != HEADER or all(map(_is_sound, record["open"]))
+
+
+def relabels_of(found: Iterable[Record]) -> Dict[str, str]:
+    """The names that strangers got, by relabel events and headers: `stranger-7` -> `Eva`."""
+    history = History()
+    for record in found:
+        if record["event"] == EventKind.RELABEL or "relabels" in record:
+            history.add(record)
+    return history.relabels
 
 
 def require_log(file: BinaryIO, path: Path) -> None:

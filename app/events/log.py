@@ -75,7 +75,7 @@ class EventLog:
         if not self.path.parent.exists():
             make_folder(self.path.parent)
             logger.info("created folder %s", self.path.parent)
-        self._file = _open_locked(self.path)
+        self._file = open_locked(self.path)
         try:
             self._history = self._earlier_runs()
         except BaseException:
@@ -88,6 +88,8 @@ class EventLog:
             logger.warning("%s: closed %s of a run that was killed", self.path, counted(len(left), "visit"))
         self._lines.extend(_Line(record, encoded(record)) for record in left)
         self.sequence = self._history.sequence + len(left)
+        self.relabels = dict(self._history.relabels)
+        """Names of strangers that the log has already."""
         try:
             self._write_lines()
         except OSError as error:
@@ -150,7 +152,7 @@ class EventLog:
         if not files:
             return History()
         earlier = files[-1]
-        with _open_locked(earlier) as file:
+        with open_locked(earlier) as file:
             require_log(file, earlier)
             repair(file, earlier)
             return read_history(earlier)
@@ -175,7 +177,7 @@ class EventLog:
             self._start_file()
 
     def _continue_in(self, path: Path) -> None:
-        file = _open_locked(path)
+        file = open_locked(path)
         try:
             repair(file, path)
         except BaseException:
@@ -241,7 +243,7 @@ class _Line(NamedTuple):
     content: bytes
 
 
-def _open_locked(path: Path) -> io.FileIO:
+def open_locked(path: Path) -> io.FileIO:
     """Opens the file for reading and appending, for this program alone. Creates it if it is missing."""
     try:
         while True:

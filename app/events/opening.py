@@ -54,7 +54,8 @@ def open_events(
         log = queue.log
         sinks.append(queue)
     sequence = 0 if log is None else log.sequence
-    stream = EventStream(sequence, settings.tracking.visit_gap_s, output.events_cooldown_s)
+    relabels = None if log is None else log.relabels
+    stream = EventStream(sequence, settings.tracking.visit_gap_s, output.events_cooldown_s, relabels)
     if log is None:
         return EventPublisher(sinks, stream) if sinks else None
     with contextlib.ExitStack() as stack:

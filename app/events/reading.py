@@ -9,10 +9,10 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Optional, Sequence, cast
+from typing import BinaryIO, Callable, Dict, Iterator, Optional, Sequence, cast
 
 from app.errors import AppError
-from app.events.history import HEADER, Record, records
+from app.events.history import HEADER, Record, records, relabels_of
 
 STDIN = Path("-")
 POLL_S = 0.25
@@ -30,6 +30,15 @@ class LogReader:
         self._log: Optional[str] = None
         self._sequence: Optional[int] = None
         self._paths = sorted(paths, key=_begin)
+
+    def relabels(self) -> Dict[str, str]:
+        """The names that strangers got at any time, for the events before: `stranger-7` -> `Eva`."""
+        found: Dict[str, str] = {}
+        for path in self._paths:
+            if path != STDIN:
+                with _opened(path) as file:
+                    found.update(relabels_of(records(line for line in file if b'"relabel' in line)))
+        return found
 
     def read(self) -> Iterator[Record]:
         for path in self._paths:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Deque, Iterable, Optional, Protocol, Sequence, Tuple, runtime_checkable
+from typing import Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
 from app.errors import AppError, OutputError
 from app.events.event import Event
@@ -285,6 +285,10 @@ class EventPublisher:
         """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
         for status in channels:
             self._publish(self._stream.handle_status(status, now))
+
+    def handle_relabels(self, names: Mapping[str, str], now: float) -> None:
+        """Strangers got names: `stranger-7` -> `Eva`. Those that are in the log already make no event."""
+        self._publish(self._stream.relabel(names, now))
 
     def close(self) -> None:
         self._publish(self._stream.close())

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from app.errors import OutputError
 from app.events.history import EVENT_COLUMNS, HEADER, Record
@@ -15,8 +15,11 @@ from app.events.visits import VISIT_COLUMNS, visits
 _FORMAT = b"SQLite format 3\0"
 
 
-def write_index(path: Path, records: Iterable[Record]) -> Tuple[int, int]:
-    """Replaces the database with the tables `events` and `visits`; returns how many rows they have."""
+def write_index(path: Path, records: Iterable[Record], relabels: Optional[Mapping[str, str]] = None) -> Tuple[int, int]:
+    """Replaces the database with the tables `events` and `visits`; returns how many rows they have.
+
+    `relabels` are names that strangers got later: `stranger-7` -> `Eva`.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         if path.exists():
@@ -25,7 +28,7 @@ def write_index(path: Path, records: Iterable[Record]) -> Tuple[int, int]:
                     raise OutputError(f"{path} is not an SQLite database; choose another name")
         part.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(str(part))) as database:
-            counts = _fill(database, records)
+            counts = _fill(database, records, relabels)
         part.replace(path)
     except (sqlite3.Error, OSError) as error:
         raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
@@ -35,7 +38,9 @@ def write_index(path: Path, records: Iterable[Record]) -> Tuple[int, int]:
     return counts
 
 
-def _fill(database: sqlite3.Connection, records: Iterable[Record]) -> Tuple[int, int]:
+def _fill(
+    database: sqlite3.Connection, records: Iterable[Record], relabels: Optional[Mapping[str, str]]
+) -> Tuple[int, int]:
     for table, columns in (("events", (*EVENT_COLUMNS, "log", "json")), ("visits", VISIT_COLUMNS)):
         # Quoted, as `limit` is a word of SQL.
         names = ", ".join(f'"{column}"' for column in columns)
@@ -51,7 +56,7 @@ def _fill(database: sqlite3.Connection, records: Iterable[Record]) -> Tuple[int,
                 _insert(database, "events", (*_row(record, EVENT_COLUMNS), logs[0], _text(content)))
             yield record
 
-    for visit in visits(inserted()):
+    for visit in visits(inserted(), relabels):
         _insert(database, "visits", _row(visit.as_json(), VISIT_COLUMNS))
     for table in ("events", "visits"):
         for column in ("time", "name"):

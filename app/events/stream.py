@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, Mapping, NamedTuple, Optional, Set
 
 from app.credentials import masked
-from app.events.event import Event, EventKind, FaceEvent, LeftReason, SourceEvent
+from app.events.event import Event, EventKind, FaceEvent, LeftReason, RelabelEvent, SourceEvent
 from app.types import ChannelState, ChannelStatus, FrameResult, Reason, Track
 
 _NAME_WAIT_S = 1.0
@@ -24,8 +24,15 @@ class EventStream:
     It must see every result, so it runs on the loop's thread, before any queue that may skip frames.
     """
 
-    def __init__(self, after: int = 0, visit_gap_s: float = 10.0, cooldown_s: float = 0.0) -> None:
-        """`after` is the number of the last event of the runs before.
+    def __init__(
+        self,
+        after: int = 0,
+        visit_gap_s: float = 10.0,
+        cooldown_s: float = 0.0,
+        relabels: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """`after` is the number of the last event of the runs before, and `relabels` the names of strangers that they
+        have written; None: it is not known, and only new ones are events.
 
         In `cooldown_s`, a person is identified once per channel, even if there are several visits.
         """
@@ -35,6 +42,7 @@ class EventStream:
         self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost."""
+        self._relabels = None if relabels is None else dict(relabels)
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
@@ -70,6 +78,15 @@ class EventStream:
         if status.state is ChannelState.RUNNING and status.name in self._lost:
             return self._back(status.name, now)
         return []
+
+    def relabel(self, names: Mapping[str, str], now: float) -> List[Event]:
+        """One event for each stranger who got a name since the last call: `stranger-7` -> `Eva`."""
+        known, self._relabels = self._relabels, dict(names)
+        return [
+            RelabelEvent(self._next(), EventKind.RELABEL, "", now, stranger, name)
+            for stranger, name in names.items()
+            if known is not None and known.get(stranger) != name
+        ]
 
     def close(self) -> List[Event]:
         """The run has ended: all faces leave."""

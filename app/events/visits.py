@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from app.events.event import EventKind
 from app.events.history import HEADER, Record
@@ -57,8 +57,19 @@ class Visit:
         return {**vars(self), "duration_s": self.duration_s}
 
 
-def visits(records: Iterable[Record]) -> Iterator[Visit]:
-    """Each visit when it ends; those that have not ended come last."""
+def visits(records: Iterable[Record], relabels: Optional[Mapping[str, str]] = None) -> Iterator[Visit]:
+    """Each visit when it ends; those that have not ended come last.
+
+    `relabels` are names that strangers got later: `stranger-7` -> `Eva`.
+    """
+    names = dict(relabels or {})
+    for visit in _visits(records, names):
+        name = names.get(visit.stranger or "") if visit.name is None else None
+        yield visit if name is None else replace(visit, name=name)
+
+
+def _visits(records: Iterable[Record], names: Dict[str, str]) -> Iterator[Visit]:
+    """Adds to `names` those of relabel events."""
     present: Dict[int, Visit] = {}
     log = None
     for record in records:
@@ -70,6 +81,9 @@ def visits(records: Iterable[Record]) -> Iterator[Visit]:
             for known in record["open"]:
                 if "visit" in known:
                     present.setdefault(known["visit"], _begun(known))
+        elif record["event"] == EventKind.RELABEL:
+            if record["stranger"] is not None:
+                names[record["stranger"]] = record["name"]
         elif "visit" in record:
             visit = present.pop(record["visit"], None) or _begun(record)
             if record["event"] == EventKind.LEFT:
@@ -85,6 +99,7 @@ class Day:
 
     day: str
     name: Optional[str]
+    stranger: Optional[str]
     visits: List[Visit]
 
     @property
@@ -101,11 +116,13 @@ class Day:
 
 
 def days(found: Iterable[Visit]) -> List[Day]:
-    """A daily summary: by day, then by name, unknown people last."""
-    grouped: Dict[Tuple[str, Optional[str]], Day] = {}
+    """A daily summary: by day, then by name; strangers, and then other unknown people, come last."""
+    grouped: Dict[Tuple[str, Optional[str], Optional[str]], Day] = {}
     for visit in found:
-        grouped.setdefault((visit.day, visit.name), Day(visit.day, visit.name, [])).visits.append(visit)
-    return sorted(grouped.values(), key=lambda day: (day.day, day.name is None, day.name or ""))
+        stranger = visit.stranger if visit.name is None else None
+        day = Day(visit.day, visit.name, stranger, [])
+        grouped.setdefault((day.day, day.name, day.stranger), day).visits.append(visit)
+    return sorted(grouped.values(), key=lambda day: (day.day, day.name or "\uffff", day.stranger or "\uffff"))
 
 
 def _now(record: Record) -> Union[str, float]:

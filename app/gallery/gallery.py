@@ -144,6 +144,11 @@ class Gallery:
         return self._recognizer.threshold if self.index.threshold is None else self.index.threshold
 
     @property
+    def embedder_id(self) -> str:
+        """Changes with the embedder: embeddings of different ones cannot be compared."""
+        return self._recognizer.embedder_id
+
+    @property
     def index(self) -> PersonIndex:
         """What faces are compared with."""
         base, anchors = self._index, self.anchors

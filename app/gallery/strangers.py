@@ -31,8 +31,10 @@ from app.identity.strangers import (
     stranger_name,
 )
 from app.identity.votes import clarity
+from app.recognizer import Recognizer
 from app.settings import Settings, StrangerSettings
 from app.types import Faces, Frame, Reason, Track
+from app.vision.quality import parts_outside
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ CROP_MARGIN = 0.5
 CROP_QUALITY = 92
 _CLEARER = 1.1
 """How much better a picture must be to replace the one before."""
+_SHARP, _SHARPNESS_SIZE = 100.0, (112, 112)
+"""A variance of the Laplacian, at this size, from which a picture is not better for being sharper."""
 _LOCK_WAIT_S = 0.05
 """A frame does not wait longer for a command that is changing the strangers."""
 _RETRY_S = 1.0
@@ -63,6 +67,17 @@ def strangers_folder(settings: Settings) -> Path:
 def similarity_for(settings: StrangerSettings, threshold: float) -> float:
     """The cosine from which two visits are of one person."""
     return min(1.0, threshold + SIMILARITY_ABOVE_THRESHOLD) if settings.similarity is None else settings.similarity
+
+
+def stored_anchors(settings: Settings, recognizer: Recognizer) -> NegativeAnchors:
+    """Those that runs and commands have kept, for programs without a camera."""
+    journal = StrangerJournal(strangers_folder(settings))
+    try:
+        journal.refresh()
+    except OSError as error:
+        logger.warning("%s: cannot be read: %s", journal.path, error.strerror)
+    similarity = similarity_for(settings.strangers, recognizer.threshold)
+    return NegativeAnchors.of(journal.book, recognizer.embedder_id, similarity, 1)
 
 
 class LiveStrangers:
@@ -105,6 +120,8 @@ class LiveStrangers:
         self._writer: Optional[_Writer] = None
         self.anchors = NegativeAnchors()
         """Of ignored strangers and of `people not`. Replaced when they change."""
+        self.names: Dict[str, str] = {}
+        """Of strangers who got one: `stranger-7` -> `Eva`. Replaced when they change."""
 
     @property
     def book(self) -> StrangerBook:
@@ -131,7 +148,7 @@ class LiveStrangers:
             self._writer = _Writer()
         self._refresh_at = time.monotonic() + self._reload_every_s
         self._clean_at = time.monotonic() + _CLEAN_EVERY_S
-        self._update_anchors()
+        self._update_views()
 
     def observe(
         self, frame: Frame, faces: Faces, tracks: Sequence[Track], track_ids: Sequence[int]
@@ -199,8 +216,10 @@ class LiveStrangers:
                     file=frame.file,
                 )
             is_good = looks.add(embedding, quality, self._threshold)
-            is_better = quality > _CLEARER * looks.crop_quality and track.match.name is None
-            if is_good and is_better and self._writer is not None:
+            if not is_good or track.match.name is not None or self._writer is None:
+                continue
+            quality *= picture_quality(frame.image, faces[row])
+            if quality > _CLEARER * looks.crop_quality:
                 looks.crop, looks.crop_quality = f"{looks.id}.jpg", quality
                 self._pictures[looks.id] = face_picture(frame.image, faces.boxes[row])
                 if looks.stranger is not None:
@@ -292,7 +311,7 @@ class LiveStrangers:
             for looks in tracks.values():
                 if looks.stranger is not None:
                     looks.stranger = self.book.current(looks.stranger)
-        self._update_anchors()
+        self._update_views()
 
     def _clean(self, now: float) -> None:
         def decide(book: StrangerBook) -> Optional[StrangerBook]:
@@ -301,11 +320,14 @@ class LiveStrangers:
 
         self._journal.rewrite(decide, _LOCK_WAIT_S)
 
-    def _update_anchors(self) -> None:
+    def _update_views(self) -> None:
         generation = self.anchors.generation + 1
         anchors = NegativeAnchors.of(self.book, self._model, self._similarity, generation)
         if not anchors.same_as(self.anchors):
             self.anchors = anchors
+        names = self.book.names()
+        if names != self.names:
+            self.names = names
 
     def _report(self, error: OSError) -> None:
         if not self._failing:
@@ -337,6 +359,18 @@ class _Writer:
                 if not self._failing:
                     self._failing = True
                     logger.warning("strangers: %s", error, exc_info=None if isinstance(error, OSError) else error)
+
+
+def picture_quality(image: np.ndarray, face: Faces) -> float:
+    """How good a picture the face makes, 0 to 1, besides its clarity: whether it is sharp, and wholly in the frame."""
+    height, width = image.shape[:2]
+    outside = float(parts_outside(face.landmarks, (width, height))[0])
+    x1, y1, x2, y2 = np.clip(np.rint(face.boxes[0]), 0, (width, height, width, height)).astype(int).tolist()
+    if x2 - x1 < 1 or y2 - y1 < 1:
+        return 0.0
+    grey = cv2.cvtColor(cv2.resize(image[y1:y2, x1:x2], _SHARPNESS_SIZE), cv2.COLOR_BGR2GRAY)
+    sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    return (1 - outside) ** 2 * min(1.0, 0.2 + sharpness / _SHARP)
 
 
 def face_picture(image: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -170,6 +170,12 @@ class StrangerBook:
         """The number that this one has after all merges."""
         return self.merged.get(stranger, stranger)
 
+    def names(self) -> Dict[str, str]:
+        """Of all strangers who got a name, also those that had been merged into one: `stranger-7` -> `Eva`."""
+        numbers = sorted({*self.named, *self.merged})
+        named = ((number, self.named.get(self.current(number))) for number in numbers)
+        return {stranger_name(number): name for number, name in named if name is not None}
+
     def crops(self) -> Set[str]:
         return {visit.crop for visit in self.visits.values() if visit.crop is not None}
 
@@ -356,7 +362,8 @@ def split(visits: Iterable[Visit]) -> Tuple[List[Visit], List[Visit]]:
 
 def without(book: StrangerBook, strangers: Iterable[int] = (), names: Iterable[str] = ()) -> StrangerBook:
     """The book without everything that it has of these strangers and people. Their numbers stay used."""
-    gone, people = {book.current(number) for number in strangers}, set(names)
+    people = set(names)
+    gone = {book.current(number) for number in strangers} | {n for n, name in book.named.items() if name in people}
     left = StrangerBook(next_number=book.next_number)
     for change in book.changes():
         if isinstance(change, Seen):

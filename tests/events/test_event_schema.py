@@ -9,7 +9,7 @@ from json_schema import SCHEMA, errors, require_event
 from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import SCHEMA as VERSION
-from app.events.event import EventKind, LeftReason
+from app.events.event import EventKind, LeftReason, RelabelEvent
 from app.events.log import EventLog
 from app.events.stream import EventStream
 from app.types import ChannelCounters, ChannelState, ChannelStatus, FaceAttributes, Gender, HeadPose, Match, Reason
@@ -51,6 +51,7 @@ def lines(tmp_path):
         ]
         for event in (event for step in steps for event in step):
             log.write(event)
+        log.write(RelabelEvent(event.sequence + 1, EventKind.RELABEL, "", 1.9e9, "stranger-1", "Eva"))
         log._file.close()
     EventLog(path).close()
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

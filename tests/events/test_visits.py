@@ -1,9 +1,15 @@
 """Visits from the lines of a log."""
 
+import dataclasses
 import itertools
 
 import pytest
+from made_results import frame, result, track
 
+from app.events.event import EventKind, RelabelEvent
+from app.events.log import EventLog
+from app.events.reading import LogReader
+from app.events.stream import EventStream
 from app.events.visits import days, visits
 
 NUMBERS = itertools.count(1)
@@ -93,3 +99,34 @@ def test_a_day_has_the_visits_of_each_person_and_unknown_people_last(order):
     assert (summary[0].first.last_seen, summary[0].last.last_seen) == tuple(
         f"2026-11-29T18:04:{second}.000Z" for second in ("05", "12")
     )
+
+
+def test_visits_of_a_stranger_get_the_name_that_was_given_later(tmp_path):
+    path = tmp_path / "v.jsonl"
+    log = EventLog(path)
+    stream = EventStream(log.sequence)
+    numbered = dataclasses.replace(track(1), stranger="stranger-7")
+    other = dataclasses.replace(track(2), stranger="stranger-8")
+    for event in [*stream.handle(result(frame(0), tracks=[numbered, other])), *stream.close()]:
+        log.write(event)
+    log.write(RelabelEvent(7, EventKind.RELABEL, "", 1.8e9, "stranger-7", "Eva"))
+    log.close()
+    reader = LogReader([path])
+    assert reader.relabels() == {"stranger-7": "Eva"}
+    found = list(visits(reader.read(), reader.relabels()))
+    assert [(visit.name, visit.stranger) for visit in found] == [("Eva", "stranger-7"), (None, "stranger-8")]
+    assert [(day.name, day.stranger) for day in days(found)] == [("Eva", None), (None, "stranger-8")]
+    again = EventLog(path)
+    assert again.relabels == {"stranger-7": "Eva"}, "the next run does not write it again"
+    again.close()
+    assert '"relabels": {"stranger-7": "Eva"}' in path.read_text()
+
+
+def test_a_name_is_an_event_once():
+    stream = EventStream(relabels={"stranger-1": "Ann"})
+    names = {"stranger-1": "Ann", "stranger-7": "Eva"}
+    assert [(event.stranger, event.name) for event in stream.relabel(names, 5.0)] == [("stranger-7", "Eva")]
+    assert stream.relabel(names, 6.0) == []
+    unknown = EventStream()
+    assert unknown.relabel(names, 5.0) == [], "a pipe does not get the names of the past"
+    assert [event.name for event in unknown.relabel({**names, "stranger-8": "Max"}, 6.0)] == ["Max"]

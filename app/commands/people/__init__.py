@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterable
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
+from app.commands.people import strangers, traces
 from app.errors import ExitCode, GalleryError, SettingsError, check_all
 from app.gallery.checks import find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos
@@ -31,11 +32,18 @@ EXAMPLES = """examples:
   python -m app people add Eve group.jpg --preview numbers.jpg   # who has which number?
   python -m app people add Eve group.jpg --face 2
   python -m app people remove "José García"
-  python -m app people check          # exit code 1 if a photo cannot be used"""
+  python -m app people check          # exit code 1 if a photo cannot be used
+  python -m app people strangers --sheet strangers.jpg       # unknown people who were here
+  python -m app people name stranger-7 "Eva"                 # enrol one of them; past visits get the name
+  python -m app people ignore stranger-3                     # never show or name this one
+  python -m app people not "Ann" 1234 --events visits.jsonl  # event 1234 was not Ann
+  python -m app people search photo.jpg                      # was this face here before, when, and where?
+  python -m app people export "Eva" eva                      # everything that is stored of Eva
+  python -m app people forget "Eva"                          # delete it for good"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="actions", dest="action", metavar="list|add|remove|check", required=True)
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     for name, purpose in (
         ("list", "list all people with the number of their photos, good or not"),
         ("add", "copy photos of a person into the gallery, if they are good enough"),
@@ -64,12 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
         if name == "remove":
             action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    strangers.add_actions(actions)
+    traces.add_actions(actions)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     configure_logging("error")
-    action = {"list": _list, "add": _add, "remove": _remove, "check": _check}[arguments.action]
+    action = {"list": _list, "add": _add, "remove": _remove, "check": _check, **strangers.ACTIONS, **traces.ACTIONS}[
+        arguments.action
+    ]
     return action(arguments, settings)
 
 

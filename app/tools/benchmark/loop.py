@@ -116,7 +116,10 @@ def measure_loop(settings: Settings, recording: Path, frames: int, progress: Pro
     ):
         with tempfile.TemporaryDirectory() as folder:
             output = dataclasses.replace(settings.output, save=Path(folder) / "video.mp4", events=None, window=False)
-            report = run(dataclasses.replace(chosen, output=output), [source], threading.Event, progress)
+            # Nothing of the recording gets among the strangers of the user's gallery.
+            strangers = dataclasses.replace(chosen.strangers, folder=Path(folder) / "strangers")
+            chosen = dataclasses.replace(chosen, output=output, strangers=strangers)
+            report = run(chosen, [source], threading.Event, progress)
         summary = report.summary
         frames_done = max(1, summary.frames)
         speed = LoopSpeed(description, frames_done, summary.elapsed_s, summary.cpu_s * 1000 / frames_done)

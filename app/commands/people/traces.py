@@ -1,0 +1,375 @@
+"""What is stored of people on the command line: denying a name, searching, exporting, forgetting."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options
+from app.commands.people.strangers import (
+    NETWORK_SECTIONS,
+    described,
+    opened_journal,
+    require_stranger,
+)
+from app.errors import ExitCode, GalleryError, OutputError
+from app.events.history import Record, log_files, relabels_of
+from app.events.pipe import is_pipe
+from app.events.reading import LogReader
+from app.events.redaction import LockedLogs, Person, of_person
+from app.events.redaction import without as record_without
+from app.files import make_folder, write_text
+from app.gallery.files import photos_by_person, remove_photos
+from app.gallery.names import DISPLAY_NAMES_FILE, normalize
+from app.gallery.stranger_journal import StrangerJournal, required
+from app.identity.strangers import (
+    Change,
+    Denied,
+    Moved,
+    StrangerBook,
+    Visit,
+    replayed,
+    stranger_name,
+    stranger_number,
+    without,
+)
+from app.settings import Settings
+from app.text import counted, iso_time, parse_time, program, source_time, suggestion, table
+
+_CLOCK_S = 2.0
+"""An event may be so much earlier or later than the looks of its track."""
+
+
+def add_actions(actions: Any) -> None:
+    denying = actions.add_parser(
+        "not",
+        help="say that an event named the wrong person",
+        description="Stores the face of an event as one that is not this person. A face that resembles it more than "
+        "the person's photos does not get the name.",
+    )
+    denying.add_argument("name", metavar="NAME", help="the person whom it was not")
+    denying.add_argument("event", metavar="EVENT", type=int, help="`sequence` of an event in the log of --events")
+    denying.add_argument("--undo", action="store_true", help="the event was right after all")
+    searching = actions.add_parser(
+        "search",
+        help="was the face in a photo seen before, when, and where?",
+        description="Compares the face in a photo with the people, the strangers, and all visits that are kept.",
+    )
+    searching.add_argument("photo", metavar="PHOTO", type=Path)
+    searching.add_argument("--json", action="store_true", help="one JSON object")
+    exporting = actions.add_parser(
+        "export",
+        help="write everything that is stored of a person into a folder",
+        description="Copies the photos and pictures of a person or stranger, and writes embeddings, visits and events "
+        "as JSON.",
+    )
+    exporting.add_argument("name", metavar="NAME", help="a person, or a stranger such as stranger-7")
+    exporting.add_argument("folder", metavar="DIR", type=Path, help="a new folder")
+    forgetting = actions.add_parser(
+        "forget",
+        help="delete everything that is stored of a person, for good",
+        description="Deletes photos, pictures, embeddings and visits of a person or stranger, and removes the person "
+        "from the event log of --events or of the settings. Videos, snapshots and SQLite indexes are yours to delete.",
+    )
+    forgetting.add_argument("name", metavar="NAME", help="a person, or a stranger such as stranger-7")
+    forgetting.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    for action in (denying, searching, exporting, forgetting):
+        add_settings_options(action, sections=NETWORK_SECTIONS)
+
+
+def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
+    people = photos_by_person(settings.gallery.folder)
+    name = normalize(arguments.name)
+    if name not in people:
+        raise GalleryError(f"no person called {arguments.name!r}{suggestion(name, people)}")
+    journal = opened_journal(settings)
+    event = _event(settings, arguments.event)
+    visit = _visit_of(journal.book, event)
+    if visit is None:
+        raise GalleryError(
+            f"the face of event {arguments.event} is not kept: it was not seen clearly enough, its visit has not "
+            "ended, or it is older than strangers.keep_days"
+        )
+    if arguments.undo:
+        book = [
+            change
+            for change in journal.book.changes()
+            if not (isinstance(change, Denied) and change.name == name and change.visit == visit.id)
+        ]
+        journal.rewrite(lambda _: replayed(book))
+        print(f"event {arguments.event}: this face may be {name} again")
+        return ExitCode.DONE
+
+    def decide(book: StrangerBook) -> List[Change]:
+        changes: List[Change] = [Denied(name, visit.model, visit.embedding, time.time(), visit.id)]
+        return [*changes, *([Moved((visit.id,), None)] if visit.name == name else [])]
+
+    required(journal.update(decide), journal.folder)
+    print(f"event {arguments.event}: a face that resembles this one more than {name}'s photos does not get the name")
+    return ExitCode.DONE
+
+
+def _event(settings: Settings, sequence: int) -> Record:
+    for record in _log_records(settings):
+        if record.get("sequence") == sequence:
+            if "track" not in record:
+                raise GalleryError(f"event {sequence} is about no face: it is of the kind {record['event']}")
+            return record
+    raise GalleryError(
+        f"there is no event {sequence} in {settings.output.events or 'a log: name it with --events'}; list them with: "
+        f"{program()} events"
+    )
+
+
+def _log_records(settings: Settings) -> Iterator[Record]:
+    path = settings.output.events
+    if path is None or is_pipe(path):
+        return iter(())
+    return LogReader(log_files(path)).read()
+
+
+def _visit_of(book: StrangerBook, event: Record) -> Optional[Visit]:
+    """The kept visit whose track made an event: the same number, on the same channel, at the same time."""
+    moment = parse_time(event["time"])
+    candidates = [
+        visit
+        for visit in book.visits.values()
+        if (visit.channel, visit.track) == (event["channel"], event["track"])
+        and visit.first_seen - _CLOCK_S <= moment <= visit.last_seen + _CLOCK_S
+    ]
+    return min(candidates, key=lambda visit: abs(visit.first_seen - moment), default=None)
+
+
+def _search(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import open_gallery
+    from app.gallery.gallery import NewPhoto
+
+    photo = NewPhoto.read(arguments.photo)
+    journal = opened_journal(settings)
+    with open_gallery(settings) as gallery:
+        gallery.load(configure_logging("error").counter("examining photos"))
+        finding, threshold, model = gallery.examine(photo.data), gallery.threshold, gallery.embedder_id
+        if finding.embedding is None:
+            raise GalleryError(f"{arguments.photo}: {finding.text}")
+        embedding = finding.embedding / np.linalg.norm(finding.embedding)
+        (nearest,) = gallery.index.search(embedding[None])
+    comparable = [visit for visit in journal.book.visits.values() if visit.model == model]
+    found = sorted(((float(visit.embedding @ embedding), visit) for visit in comparable), key=lambda pair: -pair[0])
+    found = [(similarity, visit) for similarity, visit in found if similarity >= threshold]
+    if arguments.json:
+        answer = {
+            "photo": str(arguments.photo),
+            "threshold": round(threshold, 4),
+            "nearest": nearest.person,
+            "similarity": round(nearest.similarity, 4) if nearest.person is not None else None,
+            "visits": [
+                {
+                    "similarity": round(similarity, 4),
+                    "name": visit.name,
+                    "stranger": None if visit.stranger is None else stranger_name(visit.stranger),
+                    **_where(visit),
+                }
+                for similarity, visit in found
+            ],
+        }
+        print(json.dumps(answer, ensure_ascii=False))
+        return ExitCode.DONE
+    if nearest.person is None:
+        print("the gallery is empty")
+    else:
+        is_same = "this is" if nearest.similarity >= threshold else "nobody in the gallery; nearest"
+        print(f"{is_same} {nearest.person} ({nearest.similarity:.2f}, threshold {threshold:.2f})")
+    rows = [
+        (
+            _who(visit),
+            f"{similarity:.2f}",
+            source_time(visit.first_seen, live=True),
+            visit.channel,
+            "" if visit.position is None else source_time(visit.position, live=False),
+            visit.file or "",
+        )
+        for similarity, visit in found
+    ]
+    if rows:
+        print(table(("seen as", "similarity", "when", "channel", "position", "file"), rows))
+    else:
+        print(f"not seen in the {counted(len(comparable), 'visit')} that are kept in {journal.folder}")
+    return ExitCode.DONE
+
+
+def _who(visit: Visit) -> str:
+    if visit.name is not None:
+        return visit.name
+    return "unknown" if visit.stranger is None else stranger_name(visit.stranger)
+
+
+def _where(visit: Visit) -> Dict[str, Any]:
+    return {
+        "channel": visit.channel,
+        "track": visit.track,
+        "first_seen": iso_time(visit.first_seen),
+        "last_seen": iso_time(visit.last_seen),
+        "position": visit.position,
+        "file": visit.file,
+    }
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import open_gallery
+
+    folder: Path = arguments.folder
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(f"{folder} is not empty; choose a new folder")
+    journal = opened_journal(settings)
+    found = list(_log_records(settings))
+    person, number = _person(arguments.name, settings, journal, relabels_of(found))
+    name = None if number is not None else normalize(arguments.name)
+    photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
+    visits = [
+        visit
+        for visit in journal.book.visits.values()
+        if (visit.name is not None and visit.name == name) or (visit.stranger is not None and visit.stranger == number)
+    ]
+    lines = of_person(found, person)
+    denied = [one for one in journal.book.denied if one.name == name]
+    if not (photos or visits or lines or denied):
+        raise GalleryError(f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, _known(settings), '')}")
+    make_folder(folder)
+    embeddings: Dict[str, List[float]] = {}
+    if photos:
+        with open_gallery(settings) as gallery:
+            gallery.load()
+            for photo in gallery.people.photos:
+                if photo.person == name and photo.finding.embedding is not None:
+                    embeddings[photo.path] = np.round(photo.finding.embedding, 6).tolist()
+    for path in photos:
+        target = folder / "photos" / path.relative_to(settings.gallery.folder)
+        make_folder(target.parent)
+        shutil.copyfile(path, target)
+    for visit in visits:
+        if visit.crop is not None and journal.crops is not None and (journal.crops / visit.crop).is_file():
+            make_folder(folder / "pictures")
+            shutil.copyfile(journal.crops / visit.crop, folder / "pictures" / visit.crop)
+    data = {
+        "name": name,
+        "stranger": None if number is None else described(journal, number),
+        "photos": [{"photo": path, "embedding": vector} for path, vector in embeddings.items()],
+        "visits": [
+            {**_where(visit), "picture": visit.crop, "embedding": np.round(visit.embedding, 6).tolist()}
+            for visit in visits
+        ],
+        "not_this_person": [
+            {"time": iso_time(one.time), "embedding": np.round(one.embedding, 6).tolist()} for one in denied
+        ],
+        "events": lines,
+    }
+    write_text(folder / "data.json", json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    print(
+        f"{folder}: {counted(len(photos), 'photo')}, {counted(len(visits), 'visit')}, {counted(len(lines), 'event')} "
+        "(data.json)"
+    )
+    return ExitCode.DONE
+
+
+def _person(
+    text: str, settings: Settings, journal: StrangerJournal, relabels: Dict[str, str]
+) -> Tuple[Person, Optional[int]]:
+    """Names and numbers of a person, and the stranger's number if it is one."""
+    if stranger_number(text) is not None and normalize(text) not in photos_by_person(settings.gallery.folder):
+        number = require_stranger(journal.book, text, journal.folder)
+        merged = [source for source, target in journal.book.merged.items() if target == number]
+        return Person((), [stranger_name(one) for one in (number, *merged)]), number
+    name = normalize(text)
+    names = {**relabels, **journal.book.names()}
+    return Person([name], [stranger for stranger, given in names.items() if given == name]), None
+
+
+def _known(settings: Settings) -> List[str]:
+    return list(photos_by_person(settings.gallery.folder))
+
+
+def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import open_gallery
+
+    journal = opened_journal(settings)
+    path = settings.output.events
+    templates = [] if path is None or is_pipe(path) else [path]
+    templates.append(settings.delivery.queue / "events.jsonl")
+    try:
+        logs = LockedLogs(templates)
+    except OutputError as error:
+        raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
+    try:
+        found = list(logs.records())
+        person, number = _person(arguments.name, settings, journal, relabels_of(found))
+        visits = person.visits(found)
+        name = None if number is not None else normalize(arguments.name)
+        photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
+        kept = [
+            visit
+            for visit in journal.book.visits.values()
+            if (name is not None and visit.name == name) or (number is not None and visit.stranger == number)
+        ]
+        anchors = [one for one in journal.book.denied if one.name == name]
+        if not (photos or kept or anchors or visits):
+            known = _known(settings)
+            raise GalleryError(f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, known, '')}")
+        what = f"{counted(len(photos), 'photo')} and {counted(len(kept), 'visit')} of {arguments.name}"
+        if not arguments.yes:
+            if not sys.stdin.isatty():
+                raise GalleryError(f"this deletes {what} for good; confirm it with --yes")
+            if input(f"delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+                print("nothing was deleted")
+                return ExitCode.INCOMPLETE
+        if photos and name is not None:
+            for photo in remove_photos(settings.gallery.folder, name):
+                print(f"deleted {photo}")
+            # Loading the gallery also removes the person's embeddings from the cache.
+            with open_gallery(settings) as gallery:
+                gallery.load()
+        journal.rewrite(
+            lambda book: without(
+                book, strangers=[] if number is None else [number], names=[] if name is None else [name]
+            )
+        )
+        print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
+        changed = logs.replace(
+            lambda record: record_without(record, person, visits),
+            [*person.names, *map('"{}"'.format, person.strangers)],
+        )
+        if changed:
+            print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
+    finally:
+        logs.close()
+    if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
+        print(f"{settings.gallery.folder / DISPLAY_NAMES_FILE}: the name was removed")
+    print("Videos, snapshots and SQLite indexes that show the person are yours to delete.")
+    return ExitCode.DONE
+
+
+def _remove_display_name(path: Path, name: str) -> bool:
+    """Removes the lines of `people.yaml` that show this name."""
+    if not path.is_file():
+        return False
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if normalize(line.partition(":")[2].split("#")[0].strip().strip("'\"")) != name]
+    if len(kept) == len(lines):
+        return False
+    write_text(path, "".join(kept))
+    return True
+
+
+ACTIONS: Dict[str, Callable[[argparse.Namespace, Settings], int]] = {
+    "not": _deny,
+    "search": _search,
+    "export": _export,
+    "forget": _forget,
+}

@@ -1,0 +1,161 @@
+"""Removing a person from event logs. Lines stay, so that no number is missing, but say nothing about the person."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+from pathlib import Path
+from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
+
+from app.errors import OutputError
+from app.events.event import EventKind
+from app.events.history import HEADER, Record, encoded, log_files, records
+from app.events.log import open_locked
+from app.files import write_whole
+from app.reasons import Reason, explained
+
+_KEPT = frozenset(
+    {
+        "schema", "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "box",
+        "reason", "votes", "first_seen", "last_seen", "duration_s", "previous_visit",
+    }
+)  # fmt: skip
+"""Fields of a visit that say nothing about who it was. The others become null, or are left out."""
+_NULLABLE = (
+    "name", "stranger", "similarity", "confidence", "nearest", "photo", "runner_up", "runner_up_similarity", "measured",
+    "limit", "time_to_first_name_s", "previous_name",
+)  # fmt: skip
+
+
+class Person(NamedTuple):
+    """Who is to be removed: names, and numbers such as `stranger-7`."""
+
+    names: Collection[str]
+    strangers: Collection[str]
+
+    def is_in(self, record: Record) -> bool:
+        """Whether the line is about a visit of the person."""
+        return record.get("name") in self.names or record.get("stranger") in self.strangers
+
+    def visits(self, found: Iterable[Record]) -> Set[int]:
+        """The numbers of the person's visits, by any of their lines."""
+        return {
+            record["visit"]
+            for line in found
+            for record in (line["open"] if line["event"] == HEADER else [line])
+            if "visit" in record and self.is_in(record)
+        }
+
+
+def without(record: Record, person: Person, visits: Collection[int]) -> Record:
+    """A line that says nothing about the person. `visits` are the person's."""
+    if record["event"] == HEADER:
+        relabels = {
+            stranger: name
+            for stranger, name in record.get("relabels", {}).items()
+            if stranger not in person.strangers and name not in person.names
+        }
+        opened = [without(one, person, visits) for one in record["open"]]
+        kept = {name: value for name, value in record.items() if name != "relabels"}
+        return {**kept, "open": opened, **({"relabels": relabels} if relabels else {})}
+    if record["event"] == EventKind.RELABEL:
+        return {**record, "stranger": None, "name": None} if person.is_in(record) else record
+    if record.get("visit") in visits:
+        left = {name: None for name in _NULLABLE if name in record}
+        kept = {name: value if name in _KEPT else None for name, value in record.items() if name in {*_KEPT, *left}}
+        if any(name in str(record.get("file", "")) for name in person.names):
+            del kept["file"]
+        return {**kept, "why": _plain(record)} if "why" in record else kept
+    return _without_mention(record, person)
+
+
+def _without_mention(record: Record, person: Person) -> Record:
+    """Another person's line, in which the removed one may be the nearest or the second nearest."""
+    changed = dict(record)
+    if record.get("nearest") in person.names:
+        changed.update(dict.fromkeys(("nearest", "photo", "similarity", "confidence") & record.keys()))
+    if record.get("runner_up") in person.names:
+        changed.update(dict.fromkeys(("runner_up", "runner_up_similarity") & record.keys()))
+    if record.get("previous_name") in person.names:
+        changed["previous_name"] = None
+    if changed != record and "why" in record:
+        changed.update({"why": _plain(record), "measured": None, "limit": None})
+    return changed
+
+
+def _plain(record: Record) -> str:
+    """The reason without numbers and names."""
+    reasons = [reason for reason in Reason if str(record["why"]).split(" ")[0] == reason.value]
+    return explained(reasons[0], "") if reasons else str(record["why"]).split(" ")[0]
+
+
+class LockedLogs:
+    """All files of some event logs, which no run can write meanwhile."""
+
+    def __init__(self, templates: Iterable[Path]) -> None:
+        """Raises OutputError when a run is writing one of them."""
+        self._stack = contextlib.ExitStack()
+        self.paths = [path for template in templates for path in log_files(template)]
+        try:
+            for path in self.paths:
+                self._stack.enter_context(open_locked(path))
+        except OutputError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def records(self) -> Iterator[Record]:
+        for path in self.paths:
+            yield from records(_lines(path))
+
+    def replace(self, change: Callable[[Record], Record], texts: Collection[str]) -> int:
+        """Replaces lines, and removes damaged ones that contain one of the texts; returns how many were changed."""
+        count = 0
+        for path in self.paths:
+            lines: List[bytes] = []
+            changed = 0
+            for line in _lines(path):
+                new = _changed(line, change, texts)
+                changed += new != line
+                lines.append(line if new is None else new)
+                if new is None:
+                    lines.pop()
+            if changed:
+                content = b"".join(lines)
+                write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content)
+            count += changed
+        return count
+
+
+def _changed(line: bytes, change: Callable[[Record], Record], texts: Collection[str]) -> Optional[bytes]:
+    for record in records([line]):
+        new = change(record)
+        return line if new == record else encoded(new)
+    return None if any(text.encode("utf-8", "backslashreplace") in line for text in texts) else line
+
+
+def _lines(path: Path) -> List[bytes]:
+    try:
+        content = path.read_bytes()
+        return list(io.BytesIO(gzip.decompress(content) if path.suffix == ".gz" else content))
+    except (OSError, EOFError) as error:
+        raise OutputError(f"{path} cannot be read: {error}") from error
+
+
+def of_person(found: Iterable[Record], person: Person) -> List[Record]:
+    """The lines about the person's visits, without the names of other people."""
+    lines = [record for record in found if record["event"] != HEADER]
+    visits = person.visits(lines)
+    mine: List[Record] = []
+    for record in lines:
+        if record.get("visit") in visits or (record["event"] == EventKind.RELABEL and person.is_in(record)):
+            others: Dict[str, None] = {
+                field: None
+                for field in ("nearest", "runner_up", "previous_name")
+                if record.get(field) is not None and record[field] not in person.names
+            }
+            mine.append({**record, **others})
+    return mine

@@ -1,0 +1,219 @@
+"""Strangers on the command line, with the demo's portraits and the real networks."""
+
+import csv
+import json
+import shutil
+import sqlite3
+
+import cv2
+import numpy as np
+import pytest
+from json_schema import require_event
+from planted_visits import mixed, visit
+
+from app.events.log import EventLog
+from app.gallery.stranger_journal import StrangerJournal
+from app.identity.strangers import Named, Seen
+
+
+@pytest.fixture
+def gallery(tmp_path, people_gallery):
+    """Collins is enrolled, Hopper is not."""
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    for number in (1, 2):
+        shutil.copy(people_gallery / f"Eileen Collins_{number}.jpg", folder)
+    return folder
+
+
+@pytest.fixture
+def planted(gallery):
+    """Strangers that were made by hand: 1 twice, 2 once."""
+    journal = StrangerJournal(gallery / ".strangers")
+    visits = [
+        visit("a", 0, stranger=1, first_seen=1000.0, last_seen=1010.0, crop_quality=0.5),
+        visit("b", 0, stranger=1, first_seen=2000.0, last_seen=2010.0, channel="garden"),
+        visit("c", 1, stranger=2, first_seen=3000.0, last_seen=3010.0),
+    ]
+    journal.update(lambda book: list(map(Seen, visits)))
+    return journal
+
+
+def book_of(gallery):
+    journal = StrangerJournal(gallery / ".strangers")
+    journal.refresh()
+    return journal.book
+
+
+def lines_of(path):
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        require_event(line)
+    return lines
+
+
+def files_with(folder, text):
+    """The files whose content or name contains the text, compressed or not."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if text in path.name or (path.is_file() and text.encode() in path.read_bytes())
+    ]
+
+
+@pytest.mark.slow
+def test_a_stranger_becomes_a_person_and_is_forgotten_again(completed, people_video, gallery, tmp_path, portraits):
+    run = ("--video", people_video, "--events", "v.jsonl", "--no-window")
+    log, portrait = tmp_path / "v.jsonl", tmp_path / "hopper.jpg"
+    cv2.imwrite(str(portrait), portraits[1].image)
+
+    code, out, err = completed(*run)
+    assert code == 0, err
+    assert "stranger-1" in out and "gallery/.strangers" in err
+    assert [line["stranger"] for line in lines_of(log) if line["event"] == "stranger"] == ["stranger-1"]
+    listed = completed("people", "strangers")[1]
+    assert listed.splitlines()[2].split()[:2] == ["stranger-1", "1"]
+
+    searched = json.loads(completed("people", "search", portrait, "--json")[1])
+    assert [found["stranger"] for found in searched["visits"]] == ["stranger-1"]
+
+    code, out, err = completed("people", "name", "stranger-1", "Grace", "--events", "v.jsonl")
+    assert code == 0, out + err
+    assert (gallery / "Grace" / "stranger-1-1.jpg").is_file()
+    relabel = lines_of(log)[-1]
+    assert (relabel["event"], relabel["stranger"], relabel["name"]) == ("relabel", "stranger-1", "Grace")
+    visits = list(csv.DictReader(completed("events", "v.jsonl", "--visits", "--format", "csv")[1].splitlines()))
+    assert [one["name"] for one in visits if one["stranger"] == "stranger-1"] == ["Grace"]
+    completed("events", "v.jsonl", "--sqlite", "v.db")
+    assert sqlite3.connect(str(tmp_path / "v.db")).execute(
+        "SELECT count(*) FROM visits WHERE name = 'Grace'"
+    ).fetchone() == (1,)
+    (tmp_path / "v.db").unlink()
+
+    code, out, err = completed(*run)
+    assert "Grace" in out and "stranger-" not in out, "the same person is recognised now"
+    again = [line for line in lines_of(log) if line["event"] == "identified" and line["name"] == "Grace"]
+    assert len(again) == 1 and again[0]["photo"].startswith("Grace/")
+
+    code, out, err = completed("people", "export", "Grace", "data", "--events", "v.jsonl")
+    assert code == 0, out + err
+    data = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert len(data["visits"]) == 2 and len(data["photos"][0]["embedding"]) == 128 and data["events"]
+    assert all(line.get("nearest") in (None, "Grace") for line in data["events"])
+    shutil.rmtree(tmp_path / "data")
+
+    code, out, err = completed("people", "forget", "Grace", "--events", "v.jsonl", "--yes")
+    assert code == 0, out + err
+    assert files_with(tmp_path, "Grace") == [] and files_with(tmp_path, "stranger-1") == []
+    sequences = [line["sequence"] for line in lines_of(log) if "sequence" in line]
+    assert sequences == list(range(1, len(sequences) + 1)), "no number is missing"
+    assert any(line.get("name") == "Eileen Collins" for line in lines_of(log))
+    assert {kept.name for kept in book_of(gallery).visits.values()} == {"Eileen Collins"}
+    code, _, err = completed("events", "v.jsonl", "--visits")
+    assert code == 0, err
+    assert json.loads(completed("people", "search", portrait, "--json")[1])["visits"] == []
+
+
+def test_nothing_is_kept_where_strangers_are_off(completed, people_video, gallery):
+    code, out, err = completed("--video", people_video, "--no-strangers", "--max-frames", 20)
+    assert code == 0, err
+    assert "stranger" not in out + err
+    assert not (gallery / ".strangers").exists()
+
+
+@pytest.mark.slow
+def test_a_name_that_was_wrong_is_denied(completed, people_video, gallery, tmp_path):
+    run = ("--video", people_video, "--events", "v.jsonl", "--no-window", "--max-frames", 30)
+    completed(*run)
+    event = next(line for line in lines_of(tmp_path / "v.jsonl") if line.get("name") == "Eileen Collins")
+    code, out, err = completed("people", "not", "Eileen Collins", event["sequence"], "--events", "v.jsonl")
+    assert code == 0, out + err
+    (denied,) = book_of(gallery).denied
+    assert denied.name == "Eileen Collins"
+    completed(*run)
+    reasons = {line["why"].split()[0] for line in lines_of(tmp_path / "v.jsonl")[-8:] if "why" in line}
+    assert "not_this_person" in reasons
+    completed("people", "not", "Eileen Collins", event["sequence"], "--events", "v.jsonl", "--undo")
+    assert book_of(gallery).denied == []
+
+
+def test_strangers_are_listed_as_a_table_json_and_a_picture(completed, planted, tmp_path):
+    planted.crops.mkdir(exist_ok=True)
+    cv2.imwrite(str(planted.crops / "a.jpg"), np.full((200, 100, 3), 127, np.uint8))
+    code, out, err = completed("people", "strangers", "--sheet", "sheet.png")
+    assert code == 0, err
+    assert [line.split()[:2] for line in out.splitlines()[2:]] == [["stranger-1", "2"], ["stranger-2", "1"]]
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (184, 320, 3)
+    first, second = map(json.loads, completed("people", "strangers", "--json")[1].splitlines())
+    assert (first["stranger"], first["channels"]) == ("stranger-1", ["door", "garden"])
+    assert second["first_seen"] == "1970-01-01T00:50:00.000Z"
+
+
+def test_an_ignored_stranger_is_not_listed_until_it_is_undone(completed, planted, gallery):
+    assert completed("people", "ignore", "stranger-1")[0] == 0
+    assert "stranger-1" not in completed("people", "strangers")[1]
+    assert "ignored" in completed("people", "strangers", "--all")[1]
+    assert completed("people", "ignore", "stranger-1", "--undo")[0] == 0
+    assert book_of(gallery).ignored == set()
+
+
+def test_strangers_are_merged_under_the_first_number(completed, planted, gallery):
+    code, out, _ = completed("people", "merge", "stranger-2", "stranger-1")
+    assert code == 0 and "3 visits" in out
+    assert book_of(gallery).strangers == [2]
+    code, _, err = completed("people", "merge", "stranger-2", "stranger-9")
+    assert code == 2 and "stranger-9" in err
+
+
+def test_a_stranger_who_is_two_people_is_split(completed, planted, gallery):
+    planted.update(lambda book: [Seen(visit("d", 0, stranger=1, embedding=mixed(5, 0, 0.9), first_seen=5000.0))])
+    code, out, _ = completed("people", "split", "stranger-1")
+    assert code == 0 and "stranger-3: 1 visit" in out
+    book = book_of(gallery)
+    assert [kept.id for kept in book.visits_of(1)] == ["a", "b"] and [kept.id for kept in book.visits_of(3)] == ["d"]
+    assert completed("people", "split", "stranger-2")[0] == 2, "it has one visit only"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("name", "stranger-9", "Eva"), "no stranger-9"),
+        (("name", "Eva", "Eva"), "such as stranger-7"),
+        (("ignore", "stranger-3"), "is Max already"),
+        (("forget", "Nobody", "--yes"), "nothing is stored"),
+        (("export", "Nobody", "out"), "nothing is stored"),
+        (("not", "Nobody", "1"), "no person called"),
+        (("not", "Eileen Collins", "1"), "--events"),
+    ],
+)
+def test_mistakes_are_explained(completed, planted, words, message):
+    planted.update(lambda book: [Seen(visit("m", 2, stranger=3)), Named(3, "Max")])
+    code, _, err = completed("people", *words)
+    assert code == 2 and message in err
+
+
+def test_forgetting_waits_for_confirmation_and_refuses_a_log_that_is_being_written(
+    completed, planted, gallery, tmp_path
+):
+    code, _, err = completed("people", "forget", "stranger-1")
+    assert code == 2 and "--yes" in err
+    log = EventLog(tmp_path / "v.jsonl")
+    code, _, err = completed("people", "forget", "stranger-1", "--yes", "--events", "v.jsonl")
+    assert code == 2 and "Nothing was deleted" in err
+    assert book_of(gallery).strangers == [1, 2]
+    log.close()
+    assert completed("people", "forget", "stranger-1", "--yes", "--events", "v.jsonl")[0] == 0
+    assert book_of(gallery).strangers == [2]
+
+
+def test_the_name_to_display_is_forgotten_too(completed, planted, gallery):
+    (gallery / "people.yaml").write_text("folder: Max  # a friend\nother: Ann\n")
+    planted.update(lambda book: [Seen(visit("m", 2, name="Max"))])
+    assert completed("people", "forget", "Max", "--yes")[0] == 0
+    assert (gallery / "people.yaml").read_text() == "other: Ann\n"
+
+
+def test_embeddings_of_another_model_are_kept_but_not_searched(completed, planted, gallery):
+    photo = gallery / "Eileen Collins_1.jpg"
+    found = json.loads(completed("people", "search", photo, "--json")[1])
+    assert found["nearest"] == "Eileen Collins" and found["visits"] == []
