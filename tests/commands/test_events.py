@@ -12,7 +12,7 @@ import time
 import pytest
 from made_results import ANN, frame, result, track
 
-from app.commands.events import _moment
+from app.commands.events import moment
 from app.events.log import EventLog
 from app.events.reading import LogReader
 from app.events.stream import EventStream
@@ -241,10 +241,10 @@ def test_local_times(monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)  # 2027-01-15 09:00 in Berlin
-    assert _moment("09:00") == _moment("2027-01-15T09:00") == _moment("2027-01-15 09:00:00") == 1_800_000_000.0
-    assert _moment("today") == _moment("2027-01-15") == 1_800_000_000.0 - 9 * 3600
-    assert _moment("yesterday") == _moment("2027-01-14")
-    assert [_moment(text) - 1_800_000_000.0 for text in ("90m", "2h", "3d")] == [-5400, -7200, -259200]
+    assert moment("09:00") == moment("2027-01-15T09:00") == moment("2027-01-15 09:00:00") == 1_800_000_000.0
+    assert moment("today") == moment("2027-01-15") == 1_800_000_000.0 - 9 * 3600
+    assert moment("yesterday") == moment("2027-01-14")
+    assert [moment(text) - 1_800_000_000.0 for text in ("90m", "2h", "3d")] == [-5400, -7200, -259200]
 
 
 @pytest.fixture(autouse=True)
