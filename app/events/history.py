@@ -25,8 +25,8 @@ Record = Dict[str, Any]
 EVENT_COLUMNS = (
     "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "stranger",
     "similarity", "confidence", "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured",
-    "limit", "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen", "duration_s",
-    "error", "lost_s",
+    "limit", "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen",
+    "duration_s", "error", "lost_s",
 )
 """The fields of events in tables: all but boxes and attributes."""
 # fmt: on
