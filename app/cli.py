@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "try it without a camera: make a short video and recognise two people in it",
     "replay": "run a recording by its own clock; two runs give the same events",
     "events": "list events of a log, visits, and a summary of each day",
+    "explain": "say why a face in an event got its name, or got none",
     "people": "list, add, remove and check the people in the gallery",
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",

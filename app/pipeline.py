@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Set
 
 from app.capture.capture import Channels
@@ -117,12 +117,12 @@ class Pipeline:
         matches: Dict[int, Match] = {}
         rows: List[int] = []
         if pending.rows:
-            faces, rejected = recognizer.embed_good(frame.image, faces, pending.rows, self._limits, timer)
+            faces, rejected, quality = recognizer.embed_good(frame.image, faces, pending.rows, self._limits, timer)
             rows = [row for row in pending.rows if row not in rejected]
             for row, (reason, measured, limit) in rejected.items():
-                matches[row] = Match(None, reason, measured=measured, limit=limit)
-        if rows:
-            matches.update(zip(rows, recognizer.identify(faces, people, rows, timer)))
+                matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])
+            for row, match in zip(rows, recognizer.identify(faces, people, rows, timer) if rows else ()):
+                matches[row] = replace(match, quality=quality[row])
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):
             with timer.stage("attributes"):

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import time
 from types import TracebackType
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -40,6 +40,25 @@ class StageTimer:
         yield
         spent = (time.perf_counter() - start) * 1000
         self.milliseconds[name] = self.milliseconds.get(name, 0.0) + spent
+
+
+class Examined(NamedTuple):
+    """Faces that were embedded if they are good enough. Keys are rows of `faces`."""
+
+    faces: Faces
+    """With embeddings; NaN where a face was rejected. Without any, none was good enough."""
+    rejected: Dict[int, Rejection]
+    quality: Dict[int, FaceQuality]
+    """What was measured of each face that was examined, rejected or not: one row."""
+
+    def passing(self, quality: FaceQuality, limits: QualityLimits, rows: np.ndarray) -> np.ndarray:
+        """A mask of the faces that pass the gates. Notes the qualities, and the rejections of the others."""
+        found = rejections(quality, limits)
+        for at, (row, rejection) in enumerate(zip(rows.tolist(), found)):
+            self.quality[row] = quality[at : at + 1]
+            if rejection is not None:
+                self.rejected[row] = rejection
+        return np.array([rejection is None for rejection in found], np.bool_)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,30 +147,30 @@ class Recognizer:
         rows: Sequence[int],
         limits: QualityLimits,
         timer: Optional[StageTimer] = None,
-    ) -> Tuple[Faces, Dict[int, Rejection]]:
+    ) -> Examined:
         """Embeds those of `rows` that pass the quality gates, and says why the others do not.
 
         Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured.
         """
         timer = timer or StageTimer()
         height, width = image.shape[:2]
-        rejected: Dict[int, Rejection] = {}
+        examined = Examined(faces, {}, {})
         chosen = np.asarray(rows, np.int64)
         with timer.stage("align"):
-            passed = _passed(measure(faces[chosen], (width, height)), limits, chosen, rejected)
+            passed = examined.passing(measure(faces[chosen], (width, height)), limits, chosen)
             chosen = chosen[passed]
             if len(chosen):
                 crops = self.crops(image, faces[chosen])
                 quality = measure(faces[chosen], (width, height), crops)
-                passed = _passed(quality, limits, chosen, rejected)
+                passed = examined.passing(quality, limits, chosen)
                 chosen, crops, quality = chosen[passed], crops[passed], quality[passed]
         if not len(chosen):
-            return faces, rejected
+            return examined
         faces = self.embed(image, faces, chosen.tolist(), timer, crops)
         if faces.embeddings is not None:
-            similarities = self.non_face_similarities(faces.embeddings[chosen])
-            _passed(dataclasses.replace(quality, non_face=similarities), limits, chosen, rejected)
-        return faces, rejected
+            quality = dataclasses.replace(quality, non_face=self.non_face_similarities(faces.embeddings[chosen]))
+        examined.passing(quality, limits, chosen)
+        return examined._replace(faces=faces)
 
     def identify(
         self,
@@ -267,12 +286,3 @@ class Recognizer:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
-
-
-def _passed(
-    quality: FaceQuality, limits: QualityLimits, rows: np.ndarray, rejected: Dict[int, Rejection]
-) -> np.ndarray:
-    """A mask of the faces that pass the gates; adds the others, by their `rows` in the frame, to `rejected`."""
-    found = rejections(quality, limits)
-    rejected.update((int(row), rejection) for row, rejection in zip(rows, found) if rejection is not None)
-    return np.array([rejection is None for rejection in found], np.bool_)

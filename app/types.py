@@ -189,8 +189,8 @@ class FaceQuality:
     def __len__(self) -> int:
         return len(self.score)
 
-    def __getitem__(self, rows: np.ndarray) -> FaceQuality:
-        """Some of the faces; `rows` is a mask or indices."""
+    def __getitem__(self, rows: Union[slice, np.ndarray]) -> FaceQuality:
+        """Some of the faces; `rows` is a slice, a mask or indices."""
         return FaceQuality(**{column.name: getattr(self, column.name)[rows] for column in dataclasses.fields(self)})
 
 
@@ -202,6 +202,17 @@ class Continuity:
     """Whether it shows another scene."""
     thumbnails: Optional[np.ndarray] = None
     """One row per face, of unit length: the product of two rows is the correlation of what the faces look like."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the people who are nearest to a face."""
+
+    name: str
+    similarity: float
+    """Cosine of the person's best photo."""
+    photo: str
+    """That photo, as a path inside the gallery."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,10 @@ class Match:
     confidence: Optional[float] = None
     """The probability that the face is that of `nearest`, if strangers and enrolled people were equally frequent; None:
     it is not known."""
+    candidates: Tuple[Candidate, ...] = ()
+    """The three nearest people."""
+    quality: Optional[FaceQuality] = None
+    """Of the face that was compared or rejected: one row. None: not measured."""
 
     @property
     def numbers(self) -> str:

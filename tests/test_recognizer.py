@@ -164,15 +164,16 @@ def test_the_catalogue_and_each_model_are_read_once(monkeypatch):
 
 def test_only_good_faces_are_embedded_and_the_others_have_a_reason(recognizer, images):
     (faces,) = recognizer.find([images[0]])
-    embedded, rejected = recognizer.embed_good(images[0], faces, [0], QualityLimits())
+    embedded, rejected, quality = recognizer.embed_good(images[0], faces, [0], QualityLimits())
+    assert quality[0].non_face[0] < 0.4 and quality[0].sharpness[0] > 20
     assert rejected == {} and np.isfinite(embedded.embeddings).all()
     for limits, reason in (
         (QualityLimits(min_face_px=1000), Reason.TOO_SMALL),
         (QualityLimits(min_sharpness=1e6), Reason.TOO_BLURRED),
     ):
-        rejected_faces, rejected = recognizer.embed_good(images[0], faces, [0], limits)
+        rejected_faces, rejected, _ = recognizer.embed_good(images[0], faces, [0], limits)
         assert rejected[0].reason is reason and rejected_faces.embeddings is None
-    _, rejected = recognizer.embed_good(images[0], faces, [0], QualityLimits(max_non_face=-1))
+    _, rejected, _ = recognizer.embed_good(images[0], faces, [0], QualityLimits(max_non_face=-1))
     assert rejected[0].reason is Reason.NOT_A_FACE
 
 

@@ -157,6 +157,7 @@ class FaceEvent(Event):
             "limit": _rounded(match.limit, 4),
             "votes": self.votes,
             "time_to_first_name_s": _rounded(self.time_to_first_name_s, 3),
+            **evidence_fields(match),
         }
         if self.kind is EventKind.CHANGED:
             record.update(previous_name=self.previous_name, previous_visit=self.previous_visit)
@@ -169,6 +170,34 @@ class FaceEvent(Event):
     def _source_time(self, seconds: float) -> Union[str, float, None]:
         """Like `time` for a live source, like `position` for a recording."""
         return iso_time(seconds) if self.position is None else _rounded(seconds, 3)
+
+
+_QUALITY_DIGITS = {
+    "score": 3,
+    "size_px": 0,
+    "yaw": 0,
+    "pitch": 0,
+    "roll": 0,
+    "landmark_error": 2,
+    "cut_off": 2,
+    "exposure": 2,
+    "sharpness": 0,
+    "non_face": 2,
+}
+
+
+def evidence_fields(match: Match) -> Dict[str, Any]:
+    """What `explain` shows: the nearest people and the quality of the face; left out where there are none."""
+    candidates = [
+        {"name": one.name, "similarity": _rounded(one.similarity, 4), "photo": one.photo} for one in match.candidates
+    ]
+    columns = {} if match.quality is None else {name: getattr(match.quality, name)[0] for name in _QUALITY_DIGITS}
+    quality = {
+        name: round(float(value), _QUALITY_DIGITS[name] or None)
+        for name, value in columns.items()
+        if math.isfinite(value)
+    }
+    return {**({"candidates": candidates} if candidates else {}), **({"quality": quality} if quality else {})}
 
 
 def attribute_fields(attributes: FaceAttributes) -> Dict[str, Any]:

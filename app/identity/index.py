@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any, List, Optional, Sequence
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from app.errors import GalleryError
 from app.identity.anchors import NegativeAnchors
 from app.identity.calibration import Calibration, Certainty
 from app.text import install_hint
-from app.types import NOT_COMPARED_YET, Match, Reason
+from app.types import NOT_COMPARED_YET, Candidate, Match, Reason
+
+NEAREST = 3
+"""People who are named as candidates."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Candidates:
     """The person's best photo, as a path inside the gallery."""
     runner_up: Optional[str] = None
     runner_up_similarity: float = 0.0
+    nearest: Tuple[Candidate, ...] = ()
+    """These two people and the third."""
 
 
 NO_CANDIDATE = Candidates()
@@ -74,9 +79,9 @@ class PersonIndex:
         self._dimension = embeddings.shape[1]
         self._photos = list(photos)
         self._people_of_rows = list(people)
-        # All photos of the best person may precede the first one of the runner-up.
-        most_photos = max(Counter(self._people_of_rows).values(), default=0)
-        self._depth = min(most_photos + 1, len(self._photos))
+        # All photos of the best two people may precede the first one of the third.
+        most_photos = sorted(Counter(self._people_of_rows).values())[1 - NEAREST :]
+        self._depth = min(sum(most_photos) + 1, len(self._photos))
         self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
         if self._index is not None:
             self._index.add(embeddings)
@@ -109,12 +114,18 @@ class PersonIndex:
         self._faiss.omp_set_num_threads(1)
         similarities, rows = self._index.search(queries, self._depth)
         for face, scores, photos in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
-            names = [self._people_of_rows[photo] for photo in photos]
-            nearest = Candidates(names[0], scores[0], self._photos[photos[0]])
-            runner_up = next((at for at, name in enumerate(names) if name != names[0]), None)
-            if runner_up is not None:
-                nearest = replace(nearest, runner_up=names[runner_up], runner_up_similarity=scores[runner_up])
-            found[face] = nearest
+            nearest: Dict[str, Candidate] = {}
+            for score, photo in zip(scores, photos):
+                name = self._people_of_rows[photo]
+                if name not in nearest:
+                    nearest[name] = Candidate(name, score, self._photos[photo])
+                    if len(nearest) == NEAREST:
+                        break
+            first, *others = nearest.values()
+            runner_up, second = (others[0].name, others[0].similarity) if others else (None, 0.0)
+            found[face] = Candidates(
+                first.name, first.similarity, first.photo, runner_up, second, tuple(nearest.values())
+            )
         return found
 
 
@@ -148,5 +159,6 @@ def decide(candidates: Candidates, threshold: float, margin: float, certainty: O
         runner_up_similarity=candidates.runner_up_similarity,
         measured=measured,
         limit=limit,
+        candidates=candidates.nearest,
         confidence=confidence,
     )

@@ -18,6 +18,7 @@ EVE = Match("Eve", Reason.MATCHED, 0.7)
 PHOTO_REASONS = {
     Reason.USED,
     Reason.MAIN_FACE_USED,
+    Reason.SEVERAL_FACES,
     Reason.NO_FACE,
     Reason.UNREADABLE,
     Reason.ALREADY_ENROLLED,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.gallery.people import EnrolledPeople
-from app.identity.index import NO_CANDIDATE, NO_EMBEDDING, Candidates, decide
+from app.identity.index import NO_CANDIDATE, NO_EMBEDDING, Candidates, PersonIndex, decide
 from app.types import Match, Reason
 
 
@@ -147,3 +147,13 @@ def test_a_name_is_given_only_above_the_threshold_and_with_the_margin(similarity
     assert (match.name == "Ann") == named
     assert (match.reason is Reason.MATCHED) == named
     assert match.similarity == match.similarity
+
+
+def test_the_three_nearest_people_are_candidates_each_by_the_best_photo():
+    rows = np.array([[1, 0], [0.9, 0.1], [0.8, 0.3], [0.7, 0.7], [0, 1]], np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = PersonIndex(rows, ["Ann", "Ann", "Bob", "Cid", "Dan"], ["a1", "a2", "b", "c", "d"])
+    (found,) = index.search(np.array([[1, 0]], np.float32))
+    assert [(one.name, one.photo) for one in found.nearest] == [("Ann", "a1"), ("Bob", "b"), ("Cid", "c")]
+    assert (found.person, found.runner_up) == ("Ann", "Bob")
+    assert decide(found, 0.4, 0.01).candidates == found.nearest
