@@ -266,7 +266,8 @@ class StrangerWatch:
 def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[LiveStrangers]:
     if not settings.strangers.enabled:
         return None
-    folder = strangers_folder(settings)
+    # Who covers faces does not want pictures of them on the disk.
+    folder = None if settings.output.cover in (ALL, STRANGERS) else strangers_folder(settings)
     strangers = LiveStrangers(
         settings.strangers, folder, recognizer.embedder_id, recognizer.threshold, settings.gallery.reload_every_s
     )
