@@ -34,6 +34,7 @@ from app.output.progress import Progress, RunProgress
 from app.output.summary import RunSummary
 from app.output.text_renderer import TextRenderer
 from app.output.video import VideoOutput
+from app.output.visit_pictures import VisitPictures
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
@@ -213,7 +214,7 @@ def open_outputs(
     videos = [
         VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
     ]
-    publisher = open_events(everything, channels, people)
+    publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings))
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]

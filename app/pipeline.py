@@ -141,6 +141,7 @@ class Pipeline:
             track_ids=tracked.track_ids,
             tracks=tracks,
             attributes=tracked.attributes,
+            clarities=tracked.clarities,
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.time() - frame.captured_at),
         )

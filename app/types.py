@@ -351,6 +351,8 @@ class FrameResult:
     """From the arrival of the frame to this result."""
     attributes: Tuple[FaceAttributes, ...] = ()
     """One per face; empty when no attributes are read."""
+    clarities: Tuple[float, ...] = ()
+    """One per face: how clearly it is seen, 0.1 to 1. Empty when it was not measured."""
 
     def __post_init__(self) -> None:
         for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):

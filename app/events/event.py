@@ -129,6 +129,8 @@ class FaceEvent(Event):
     """LEFT: why."""
     last_seen: Optional[float] = None
     """LEFT: on the clock of the source."""
+    snapshot: Optional[str] = None
+    """LEFT: the file with the best picture of the face."""
 
     def as_json(self) -> Dict[str, Any]:
         match = self.match
@@ -165,6 +167,8 @@ class FaceEvent(Event):
         if self.last_seen is not None:
             record["last_seen"] = self._source_time(self.last_seen)
             record["duration_s"] = _rounded(max(0.0, self.last_seen - self.first_seen), 3)
+        if self.snapshot is not None:
+            record["snapshot"] = self.snapshot
         return record
 
     def _source_time(self, seconds: float) -> Union[str, float, None]:

@@ -26,7 +26,7 @@ EVENT_COLUMNS = (
     "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "stranger",
     "similarity", "confidence", "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured",
     "limit", "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen",
-    "duration_s", "error", "lost_s",
+    "duration_s", "snapshot", "error", "lost_s",
 )
 """The fields of events in tables: all but boxes and attributes."""
 # fmt: on

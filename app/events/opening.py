@@ -12,7 +12,7 @@ from app.events.log import EventLog
 from app.events.mqtt import Mqtt
 from app.events.pipe import EventPipe, is_pipe
 from app.events.queue import EventQueue
-from app.events.sinks import EventPublisher, EventSink
+from app.events.sinks import EventPublisher, EventSink, Pictures
 from app.events.stream import EventStream
 from app.events.webhook import Webhook
 from app.settings import Settings
@@ -26,6 +26,7 @@ def open_events(
     settings: Settings,
     channels: Sequence[str] = (),
     people: Callable[[], Optional[Sequence[str]]] = no_people_known,
+    pictures: Optional[Pictures] = None,
 ) -> Optional[EventPublisher]:
     """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
 
@@ -57,7 +58,7 @@ def open_events(
     relabels = None if log is None else log.relabels
     stream = EventStream(sequence, settings.tracking.visit_gap_s, output.events_cooldown_s, relabels)
     if log is None:
-        return EventPublisher(sinks, stream) if sinks else None
+        return EventPublisher(sinks, stream, pictures=pictures) if sinks or pictures else None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
         deliveries = [Delivery(destination, log, device) for destination in destinations]
@@ -67,7 +68,7 @@ def open_events(
     log.on_written = partial(_wake, deliveries)
     for delivery in deliveries:
         delivery.start()
-    return EventPublisher(sinks, stream, deliveries=deliveries)
+    return EventPublisher(sinks, stream, deliveries=deliveries, pictures=pictures)
 
 
 def _wake(deliveries: Sequence[Delivery]) -> None:

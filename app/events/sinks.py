@@ -10,14 +10,16 @@ import logging
 import threading
 import time
 from collections import deque
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
+from typing import Callable, Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
 from app.errors import AppError, OutputError
-from app.events.event import Event
+from app.events.event import Event, EventKind, FaceEvent
 from app.events.stream import EventStream
 from app.text import counted
-from app.types import ChannelStatus, FrameResult
+from app.types import ChannelStatus, FrameResult, Match
 
 logger = logging.getLogger(__name__)
 
@@ -260,6 +262,19 @@ class LogFollower(Protocol):
     def problem(self) -> Optional[str]: ...
 
 
+class Pictures(Protocol):
+    """Something that keeps a picture of each visit (`VisitPictures`)."""
+
+    def see(self, result: FrameResult, visit_of: Callable[[int], Optional[int]]) -> None: ...
+
+    def save(self, visit: int, match: Match, channel: str, moment: float) -> Optional[str]: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def problem(self) -> Optional[str]: ...
+
+
 class EventPublisher:
     """An output that turns results into events and hands them to every sink. Costs the loop microseconds."""
 
@@ -272,14 +287,18 @@ class EventPublisher:
         *,
         flush_s: float = FLUSH_S,
         deliveries: Sequence[LogFollower] = (),
+        pictures: Optional[Pictures] = None,
     ) -> None:
         """Without `stream`, numbers begin at 1. `deliveries` read the log that a sink writes."""
+        self._pictures = pictures
         self._stream = stream or EventStream()
         self._deliveries = tuple(deliveries)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
 
     def handle(self, result: FrameResult) -> None:
         self._publish(self._stream.handle(result))
+        if self._pictures is not None:
+            self._pictures.see(result, partial(self._stream.visit_of, result.frame.source))
 
     def handle_status(self, channels: Iterable[ChannelStatus], now: float) -> None:
         """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
@@ -292,6 +311,8 @@ class EventPublisher:
 
     def close(self) -> None:
         self._publish(self._stream.close())
+        if self._pictures is not None:
+            self._pictures.close()
         for queue in self._queues:
             queue.begin_close()
         for queue in self._queues:
@@ -307,7 +328,8 @@ class EventPublisher:
     @property
     def lost(self) -> Tuple[str, ...]:
         """The sinks that did not get every event, and why; final once it is closed."""
-        problems = (part.problem for part in (*self._queues, *self._deliveries))
+        problems = [part.problem for part in (*self._queues, *self._deliveries)]
+        problems += [] if self._pictures is None else [self._pictures.problem]
         return tuple(problem for problem in problems if problem is not None)
 
     @property
@@ -318,5 +340,8 @@ class EventPublisher:
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
+            if self._pictures is not None and isinstance(event, FaceEvent) and event.kind is EventKind.LEFT:
+                snapshot = self._pictures.save(event.visit, event.match, event.channel, event.time)
+                event = replace(event, snapshot=snapshot)
             for queue in self._queues:
                 queue.put(event)

@@ -31,6 +31,7 @@ from app.identity.strangers import (
     stranger_name,
 )
 from app.identity.votes import clarity
+from app.output.visit_pictures import QUALITY, face_picture
 from app.recognizer import Recognizer
 from app.settings import Settings, StrangerSettings
 from app.types import Faces, Frame, Reason, Track
@@ -40,11 +41,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = ".strangers"
 """In the folder of the gallery."""
-CROP_FACE_PX = 160
-"""A larger face is shrunk to this side."""
-CROP_MARGIN = 0.5
-"""Around the face, in sides of its box: a photo of the gallery shows more than the face."""
-CROP_QUALITY = 92
 _CLEARER = 1.1
 """How much better a picture must be to replace the one before."""
 _SHARP, _SHARPNESS_SIZE = 100.0, (112, 112)
@@ -373,21 +369,6 @@ def picture_quality(image: np.ndarray, face: Faces) -> float:
     return (1 - outside) ** 2 * min(1.0, 0.2 + sharpness / _SHARP)
 
 
-def face_picture(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The face with what is around it, as in a photo of the gallery: H x W x 3, BGR."""
-    x1, y1, x2, y2 = box.tolist()
-    margin = CROP_MARGIN * max(x2 - x1, y2 - y1)
-    height, width = image.shape[:2]
-    left, right = max(0, round(x1 - margin)), min(width, round(x2 + margin))
-    top, bottom = max(0, round(y1 - margin)), min(height, round(y2 + margin))
-    picture = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    scale = CROP_FACE_PX / max(1.0, min(x2 - x1, y2 - y1))
-    if scale >= 1:
-        return np.array(picture)
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-
-
 def _write_picture(path: Path, picture: np.ndarray) -> None:
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])[1]
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     write_whole(path, encoded.tobytes(), mode=0o600)

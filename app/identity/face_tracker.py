@@ -54,6 +54,8 @@ class TrackedFaces:
     """All confirmed tracks of the channel, including those whose face is hidden in this frame."""
     attributes: Tuple[FaceAttributes, ...]
     """One per face; empty when no attributes were read."""
+    clarities: Tuple[float, ...] = ()
+    """One per face: how clearly it is seen, 0.1 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +243,7 @@ class FaceTracker:
                 if self._state.ids[row] != NO_TRACK
             ),
             attributes=tuple(attributes),
+            clarities=tuple(moment.clarities.tolist()),
         )
 
     def _settle_doubts(self, moment: _Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> Set[int]:

@@ -298,6 +298,15 @@ class OutputSettings:
         metavar="PICTURE",
     )
     snapshots: Path = setting(Path("snapshots"), "folder for pictures saved with key S in the window", metavar="DIR")
+    visit_snapshots: Optional[Path] = setting(
+        None, "folder for the best picture of the face of each visit, written when the visit ends", metavar="DIR"
+    )
+    visit_snapshots_days: float = setting(
+        30.0, "days after which such a picture is deleted", minimum=0.01, maximum=3650
+    )
+    visit_snapshots_max: int = setting(
+        10_000, "maximum number of such pictures; the oldest are deleted first", minimum=1
+    )
     video_crf: int = setting(23, "quality of the video: 0 = lossless, 51 = worst", minimum=0, maximum=51)
     queue_frames: int = setting(
         8, "frames that wait for a slow output before frames of live sources are skipped", minimum=1, maximum=256
