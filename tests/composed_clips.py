@@ -19,7 +19,7 @@ import numpy as np
 from app.identity.index import PersonIndex
 from app.pipeline import Pipeline
 from app.recognizer import Recognizer
-from app.settings import Settings
+from app.settings import RecognitionSettings, Settings
 from app.types import Faces, Frame
 
 WIDTH, HEIGHT = 1280, 720
@@ -399,6 +399,7 @@ def main():
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
+    parser.add_argument("--threshold", type=float)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -411,7 +412,8 @@ def main():
     backgrounds = [cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for image in backgrounds]
     total = dict.fromkeys((*COUNTS, "tracks"), 0)
     clips = {}
-    with Recognizer.from_settings(Settings()) as recognizer:
+    settings = Settings(recognition=RecognitionSettings(threshold=options.threshold))
+    with Recognizer.from_settings(settings) as recognizer:
         memory = dict(np.load(options.cache)) if options.cache and options.cache.is_file() else {}
         if memory.get("fingerprint") != recognizer.fingerprint:
             memory = {"fingerprint": np.array(recognizer.fingerprint)}

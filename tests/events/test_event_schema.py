@@ -23,6 +23,7 @@ PHOTO_REASONS = {
     Reason.UNREADABLE,
     Reason.ALREADY_ENROLLED,
     Reason.OTHER_PERSONS_PHOTO,
+    Reason.SEVERAL_FACES,
 }
 ATTRIBUTES = FaceAttributes(
     gender=Gender.MALE, age=33.6, mask=False, mask_probability=0.1, no_mask_probability=0.9, live_probability=0.9,
