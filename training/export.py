@@ -2,6 +2,7 @@
 
 python -m training.export embedder --checkpoint DIR/embedder/embedder.pt --out engines/mobilefacenet.onnx
 python -m training.export detector --checkpoint DIR/detector/detector.pt --out engines/retinaface_mnet025.onnx
+python -m training.export scrfd    --checkpoint DIR/scrfd/scrfd.pt --out engines/scrfd_500m.onnx
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ from training.balance import balance
 from training.files import replace_atomically
 from training.networks.mobilefacenet import MobileFaceNet
 from training.networks.retinaface import RetinaFace
+from training.networks.scrfd import PARTS, SCRFD, STRIDES
 
 log = logging.getLogger(__name__)
 
 OPSET = 13
 PLAIN_OPERATORS = {
     *("Conv", "Relu", "Add", "Mul", "Concat", "Slice", "Resize", "Transpose", "Reshape", "Flatten", "Softmax"),
-    *("Constant", "HardSigmoid", "Clip", "BatchNormalization"),
+    *("Constant", "Sigmoid", "HardSigmoid", "Clip", "BatchNormalization"),
 }
 EMBEDDER_OUTPUTS = ("embedding",)
 DETECTOR_OUTPUTS = ("loc", "conf", "landms")
+SCRFD_OUTPUTS = {f"{part}_{stride}": values for part, values in PARTS for stride in STRIDES}
+"""Name and numbers of an anchor."""
 TOLERANCE = 1e-3
 
 
@@ -81,7 +85,7 @@ def make_reshapes_constant(model: onnx.ModelProto, values: Dict[str, int]) -> No
                 continue
             if node.op_type == "Reshape":
                 node.input[1] = constant.name
-            elif node.op_type in ("Concat", "Softmax"):
+            elif node.op_type in ("Concat", "Softmax", "Sigmoid"):
                 pending.extend(node.input)
     drop_unused(graph)
 
@@ -129,6 +133,14 @@ def detector_model(network: RetinaFace) -> onnx.ModelProto:
     balance_channels(model)
     make_reshapes_constant(model, {"loc": 4, "conf": 2, "landms": 10})
     name_output_axes(model, {name: ("batch", "anchors", count) for name, count in zip(DETECTOR_OUTPUTS, (4, 2, 10))})
+    return model
+
+
+def scrfd_model(network: SCRFD) -> onnx.ModelProto:
+    model = trace(network, torch.zeros(2, 3, 64, 96), list(SCRFD_OUTPUTS), {0: "batch", 2: "height", 3: "width"})
+    balance_channels(model)
+    make_reshapes_constant(model, SCRFD_OUTPUTS)
+    name_output_axes(model, {name: ("batch", f"anchors_{name}", count) for name, count in SCRFD_OUTPUTS.items()})
     return model
 
 
@@ -181,11 +193,16 @@ def export_detector(network: RetinaFace, path: Path, notes: Dict[str, str]) -> D
     return parity(path, network, (2, 3, 96, 160), DETECTOR_OUTPUTS)
 
 
+def export_scrfd(network: SCRFD, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
+    write_model(scrfd_model(network), path, notes)
+    return parity(path, network, (2, 3, 96, 160), list(SCRFD_OUTPUTS))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("embedder", "detector"))
+    parser.add_argument("model", choices=("embedder", "detector", "scrfd"))
     parser.add_argument("--checkpoint", type=Path, required=True, help="the run's .pt file; its average is exported")
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write (replaced atomically)")
     parser.add_argument("--activation", default="prelu", help="the embedder's activation")
@@ -197,6 +214,10 @@ def main() -> None:
         embedder = MobileFaceNet(arguments.activation)
         embedder.load_state_dict(stored["average"])
         differences = export_embedder(embedder, arguments.out, notes)
+    elif arguments.model == "scrfd":
+        scrfd = SCRFD()
+        scrfd.load_state_dict(stored["average"])
+        differences = export_scrfd(scrfd, arguments.out, notes)
     else:
         detector = RetinaFace()
         detector.load_state_dict(stored["average"])

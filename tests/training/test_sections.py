@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.networks import mobilefacenet, retinaface  # noqa: E402
+from training.networks import mobilefacenet, retinaface, scrfd  # noqa: E402
 from training.networks.sections import run_in_sections  # noqa: E402
 
 
@@ -36,8 +36,8 @@ def test_without_a_teacher_each_block_feeds_the_next() -> None:
 @pytest.mark.parametrize("joined", [1, 4])
 @pytest.mark.parametrize(
     ("teacher", "side"),
-    [(mobilefacenet.MobileFaceNet(), 112), (retinaface.RetinaFace(), 64)],
-    ids=["embedder", "detector"],
+    [(mobilefacenet.MobileFaceNet(), 112), (retinaface.RetinaFace(), 64), (scrfd.SCRFD(), 64)],
+    ids=["embedder", "detector", "scrfd"],
 )
 def test_an_error_in_one_section_does_not_reach_the_next(teacher: torch.nn.Module, side: int, joined: int) -> None:
     """The first block is broken; the second section and everything after it do not change."""
