@@ -102,7 +102,7 @@ def claim_file(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} already exists; choose another name, in which {{date}} and {{time}} are replaced, or pass "
-            "--overwrite to replace it, which also starts the event log again"
+            "--overwrite to replace it"
         )
     is_new = not path.exists()
     try:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
+import shutil
+import time
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
+from app.errors import OutputError
 from app.files import claim_file
 from app.output.annotate import Annotator
 from app.output.layout import Size, fit_into
@@ -17,52 +22,123 @@ logger = logging.getLogger(__name__)
 
 _MIN_SIDE_PX = 16
 """Encoders refuse smaller pictures."""
+RETRY_S = 10.0
+"""A video that failed is continued in another file this long after the last one was begun, or later."""
+MIN_FREE_BYTES = 64_000_000
+"""On the disk, to continue a video."""
+_CHECK_FILE_EVERY_S = 5.0
 
 
 class VideoOutput:
     """Writes every result that it gets, so it must get those of one channel only.
 
     Checks at once, before a run starts, that the file may be written; the video is opened with the first frame, whose
-    size it takes.
+    size it takes. When it cannot be written any more (a full disk, a folder that is gone, a file that is too large for
+    the disk's format), it is continued in `NAME-2.mp4` as soon as that is possible.
     """
 
     def __init__(
-        self, path: Path, annotator: Annotator, *, crf: int = 23, overwrite: bool = False, fps: Optional[float] = None
+        self,
+        path: Path,
+        annotator: Annotator,
+        *,
+        crf: int = 23,
+        overwrite: bool = False,
+        fps: Optional[float] = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`fps` is the frame rate of the source if known; only writers without timestamps need it."""
         claim_file(path, overwrite)
         self.name = f"video {path}"
-        self._path = path
+        self._path = self._first = path
+        self._part = 1
         self._annotator = annotator
         self._crf = crf
         self._fps = fps
+        self._now = clock
         self._clock = VideoClock()
         self._writer: Optional[VideoWriter] = None
         self._size: Size = (0, 0)
-        self._is_complete = False
+        self._begun_at = -math.inf
+        self._checked_at = -math.inf
+        self._failed = False
+        """Whether the last part failed, and no new one was begun since."""
+        self._lost_frames = 0
+        self._written: List[Path] = []
+        self._lost: List[str] = []
 
     def handle(self, result: FrameResult) -> None:
+        if self._failed and not self._can_continue():
+            self._lost_frames += 1
+            return
         image = self._annotator.annotate(result)
-        if self._writer is None:
-            self._size = video_size(image.shape[1], image.shape[0])
-            self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
-        self._writer.write(fit_into(image, self._size), self._clock.seconds(result.frame))
+        try:
+            if self._writer is None:
+                self._size = video_size(image.shape[1], image.shape[0])
+                self._clock = VideoClock()
+                self._begun_at = self._checked_at = self._now()
+                self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
+                if self._failed:
+                    logger.warning("the video continues in %s; %d frames are missing", self._path, self._lost_frames)
+                    self._lost_frames = 0
+                self._failed = False
+            self._writer.write(fit_into(image, self._size), self._clock.seconds(result.frame))
+            if self._now() - self._checked_at >= _CHECK_FILE_EVERY_S:
+                self._checked_at = self._now()
+                if not self._path.exists():
+                    raise OutputError(f"{self._path} was removed")
+        except (OutputError, OSError) as error:
+            self._fail(error)
 
     def close(self) -> None:
+        if self._lost_frames:
+            self._lost.append(f"{self.name}: {self._lost_frames} frames at the end are missing")
         if self._writer is None:
-            logger.warning("%s was not written: there were no frames", self._path)
+            if not self._lost:
+                logger.warning("%s was not written: there were no frames", self._path)
             return
         writer, self._writer = self._writer, None
-        writer.close(self._clock.step_s)
-        self._is_complete = True
+        try:
+            writer.close(self._clock.step_s)
+        except (OutputError, OSError) as error:
+            self._lost.append(f"{self.name}: {error}")
+        else:
+            self._written.append(self._path)
 
     @property
     def written(self) -> Sequence[Path]:
-        return [self._path] if self._is_complete else []
+        return self._written
 
     @property
     def lost(self) -> Sequence[str]:
-        return []
+        return self._lost
+
+    def _fail(self, error: Exception) -> None:
+        """Leaves the part as it is on the disk, where all but its last second can be played."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OutputError, OSError):
+                writer.close(self._clock.step_s)
+        self._lost_frames += 1
+        if not self._failed:
+            self._lost.append(f"{self.name}: {error}")
+            logger.error("%s; the video continues in another file when it can be written", error)
+        self._failed = True
+
+    def _can_continue(self) -> bool:
+        """Whether another part can be begun, with a name of its own."""
+        if self._now() - self._begun_at < RETRY_S:
+            return False
+        self._begun_at = self._now()
+        try:
+            if shutil.disk_usage(self._path.parent).free < MIN_FREE_BYTES:
+                return False
+        except OSError:  # the folder is gone
+            return False
+        while self._path.exists():
+            self._part += 1
+            self._path = self._first.with_name(f"{self._first.stem}-{self._part}{self._first.suffix}")
+        return True
 
 
 def video_size(width: int, height: int) -> Size:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,7 @@ from app.output import video_encoders
 from app.output.annotate import Annotator
 from app.output.layout import fit_into, inner_box
 from app.output.paths import channel_path, safe_name
-from app.output.video import VideoOutput, video_size
+from app.output.video import RETRY_S, VideoOutput, video_size
 from app.output.video_encoders import bit_rate, gstreamer_pipeline, open_video_writer
 from app.output.video_writers import PICTURE_SECONDS, ConstantRateWriter
 from app.settings import OutputSettings, Settings
@@ -161,34 +162,127 @@ def test_after_kill_9_all_but_the_last_second_is_there(tmp_path):
     assert [time for time, _ in shown] == pytest.approx([i / 25 for i in range(len(shown))], abs=1e-4)
 
 
-FULL_DISK = """
+FILE_TOO_LARGE = """
     import resource, sys
     from pathlib import Path
     import numpy as np
     from made_results import frame, result
     from app.output.annotate import Annotator
     from app.output.outputs import Outputs, OutputThread
-    from app.output.video import VideoOutput
+    from app.output import video
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
-    video = OutputThread(VideoOutput(Path(sys.argv[1]), Annotator()), 4)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    video.RETRY_S = 0.0
+    written = OutputThread(video.VideoOutput(Path(sys.argv[1]), Annotator()), 4)
     noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
-    with Outputs([video]) as outputs:
+    with Outputs([written]) as outputs:
         for i in range(200):
             outputs.handle(result(frame(i, position=i / 25, image=np.roll(noise, i, axis=1))))
-    assert video.handled + video.failed == 200 and video.failed > 0, (video.handled, video.failed)
-    print("the run ended", type(video.error).__name__, video.error)
+    assert (written.handled, written.failed) == (200, 0), (written.handled, written.failed)
+    print(*(path.name for path in outputs.written))
+    print(*outputs.lost)
 """
 
 
-def test_a_video_that_reaches_the_file_size_limit_is_dropped_and_the_run_continues(tmp_path):
+def test_a_video_that_reaches_the_file_size_limit_continues_in_another_file(tmp_path):
     pytest.importorskip("resource", reason="limits of file sizes are a Unix thing")
-    run = run_script(FULL_DISK, tmp_path / "video.mp4")
+    run = run_script(FILE_TOO_LARGE, tmp_path / "video.mp4")
     assert run.returncode == 0, run.stderr.decode()
-    assert b"the run ended OutputError" in run.stdout and b"video.mp4" in run.stdout
-    assert run.stderr.count(b"continues without it") == 1
-    assert b"File too large" in run.stdout or str(errno.EFBIG).encode() in run.stdout
-    assert playable_frames(tmp_path / "video.mp4") >= 20, "what was on disk before plays"
+    written, lost = run.stdout.decode().splitlines()
+    parts = [tmp_path / "video.mp4", *sorted(tmp_path.glob("video-?.mp4"))]
+    assert len(parts) >= 2
+    assert written == parts[-1].name, "the others are not complete"
+    assert "File too large" in lost or str(errno.EFBIG) in lost
+    # Each part but the last one lacks less than its last second and the frame that did not fit.
+    frames = [playable_frames(part) for part in parts]
+    assert all(count >= 20 for count in frames[:-1])
+    assert sum(frames) >= 200 - 26 * (len(parts) - 1)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        not shutil.which("mount")
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("no rights to mount a disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+class Camera:
+    """Frames that do not compress, and the time between them."""
+
+    def __init__(self, video):
+        self.video = video
+        self.now = 0.0
+        self.frames = 0
+        self.noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
+
+    def show(self, count):
+        for _ in range(count):
+            self.now += 0.04
+            image = np.roll(self.noise, self.frames, axis=1)
+            self.video.handle(result(frame(self.frames, position=self.frames / 25, image=image)))
+            self.frames += 1
+
+
+def recorded(path):
+    camera = Camera(None)
+    camera.video = VideoOutput(path, Annotator(), clock=lambda: camera.now)
+    return camera
+
+
+def test_a_video_resumes_when_a_full_disk_has_room_again(small_disk, monkeypatch, caplog):
+    monkeypatch.setattr("app.output.video.MIN_FREE_BYTES", 1_000_000)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(1_500_000))
+    camera = recorded(small_disk / "video.mp4")
+    camera.show(300)
+    assert [path.name for path in sorted(small_disk.iterdir())] == ["ballast", "video.mp4"]
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+    ballast.unlink()
+    camera.show(10)
+    camera.now += RETRY_S
+    camera.show(10)
+    camera.video.close()
+    assert [path.name for path in camera.video.written] == ["video-2.mp4"]
+    assert playable_frames(small_disk / "video.mp4") >= 20
+    assert playable_frames(small_disk / "video-2.mp4") == 10
+    assert "No space left" in camera.video.lost[0]
+
+
+def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_back(tmp_path):
+    folder = tmp_path / "videos"
+    camera = recorded(folder / "video.mp4")
+    camera.show(10)
+    shutil.rmtree(folder)
+    camera.now += RETRY_S
+    camera.show(10)
+    assert not folder.exists()
+    assert "removed" in camera.video.lost[0]
+    folder.mkdir()
+    camera.now += RETRY_S
+    camera.show(10)
+    camera.video.close()
+    assert playable_frames(camera.video.written[0]) == 10
+
+
+def test_frames_that_are_missing_at_the_end_are_reported(tmp_path):
+    folder = tmp_path / "videos"
+    camera = recorded(folder / "video.mp4")
+    camera.show(10)
+    shutil.rmtree(folder)
+    camera.now += RETRY_S
+    camera.show(10)
+    camera.video.close()
+    assert camera.video.written == []
+    assert "10 frames" in camera.video.lost[-1]
 
 
 def test_an_existing_video_is_not_touched_without_overwrite(tmp_path):
