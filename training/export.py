@@ -3,6 +3,8 @@
 python -m training.export embedder --checkpoint DIR/embedder/embedder.pt --out engines/mobilefacenet.onnx
 python -m training.export detector --checkpoint DIR/detector/detector.pt --out engines/retinaface_mnet025.onnx
 python -m training.export scrfd    --checkpoint DIR/scrfd/scrfd.pt --out engines/scrfd_500m.onnx
+python -m training.export gender_age --checkpoint DIR/gender_age/gender_age.pt --out engines/genderage_utk.onnx
+python -m training.export mask --checkpoint DIR/mask/mask.pt --out engines/mask_drawn.onnx
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from app.inference.balancing import balance_channels
 from app.inference.rewriting import rewrite_prelu
 from training.balance import balance
 from training.files import replace_atomically
+from training.networks.attributes import GenderAgeNet, LatePart, MaskNet
 from training.networks.mobilefacenet import MobileFaceNet
 from training.networks.retinaface import RetinaFace
 from training.networks.scrfd import PARTS, SCRFD, STRIDES
@@ -39,6 +42,9 @@ PLAIN_OPERATORS = {
     *("Constant", "Sigmoid", "HardSigmoid", "Clip", "BatchNormalization"),
 }
 EMBEDDER_OUTPUTS = ("embedding",)
+ATTRIBUTE_OUTPUTS = ("attributes",)
+ATTRIBUTE_NETWORKS = {"gender_age": (GenderAgeNet, 3), "mask": (MaskNet, 2)}
+"""By name, with the number of values a face."""
 DETECTOR_OUTPUTS = ("loc", "conf", "landms")
 SCRFD_OUTPUTS = {f"{part}_{stride}": values for part, values in PARTS for stride in STRIDES}
 """Name and numbers of an anchor."""
@@ -128,6 +134,14 @@ def embedder_model(network: MobileFaceNet) -> onnx.ModelProto:
     return model
 
 
+def attribute_model(network: MobileFaceNet, values: int) -> onnx.ModelProto:
+    """One row of `values` numbers a face, with PReLU written as in the embedder."""
+    model = trace(balance(copy.deepcopy(network)), torch.zeros(2, 3, 112, 112), ATTRIBUTE_OUTPUTS, {0: "batch"})
+    rewrite_prelu(model)
+    name_output_axes(model, {ATTRIBUTE_OUTPUTS[0]: ("batch", values)})
+    return model
+
+
 def detector_model(network: RetinaFace) -> onnx.ModelProto:
     model = trace(network, torch.zeros(2, 3, 64, 96), DETECTOR_OUTPUTS, {0: "batch", 2: "height", 3: "width"})
     balance_channels(model)
@@ -198,11 +212,16 @@ def export_scrfd(network: SCRFD, path: Path, notes: Dict[str, str]) -> Dict[str,
     return parity(path, network, (2, 3, 96, 160), list(SCRFD_OUTPUTS))
 
 
+def export_attributes(network: MobileFaceNet, values: int, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
+    write_model(attribute_model(network, values), path, notes)
+    return parity(path, network, (3, 3, 112, 112), ATTRIBUTE_OUTPUTS)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("embedder", "detector", "scrfd"))
+    parser.add_argument("model", choices=("embedder", "detector", "scrfd", *ATTRIBUTE_NETWORKS))
     parser.add_argument("--checkpoint", type=Path, required=True, help="the run's .pt file; its average is exported")
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write (replaced atomically)")
     parser.add_argument("--activation", default="prelu", help="the embedder's activation")
@@ -218,6 +237,11 @@ def main() -> None:
         scrfd = SCRFD()
         scrfd.load_state_dict(stored["average"])
         differences = export_scrfd(scrfd, arguments.out, notes)
+    elif arguments.model in ATTRIBUTE_NETWORKS:
+        make, values = ATTRIBUTE_NETWORKS[arguments.model]
+        attributes = make()
+        LatePart(attributes, 0).load_state_dict(stored["average"])
+        differences = export_attributes(attributes, values, arguments.out, notes)
     else:
         detector = RetinaFace()
         detector.load_state_dict(stored["average"])

@@ -89,14 +89,13 @@ class StudentTraining(Generic[Lesson]):
         self.average = WeightAverage(self.student, recipe.average_decay)
         self.optimiser = Soap(self.student.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.step = 0
-        self._settled = False
+        # Frozen from the first step on, normalisation keeps the statistics that it starts with.
+        self._settled = recipe.settle_step == 0
 
     def start_from(self, weights: Path) -> None:
         """Takes shipped ONNX weights as the starting point of a new schedule."""
         images = [self._batches.take(number)[0] for number in range(self.recipe.unfold_batches)]
         load_onnx_weights(self.student, weights, torch.cat(images))
-        # Frozen from the first step on, normalisation keeps the statistics that it was unfolded with.
-        self._settled = self.recipe.settle_step == 0
         self.average = WeightAverage(self.student, self.recipe.average_decay)
 
     def resume(self, path: Path) -> None:

@@ -26,6 +26,7 @@ STAGES: Tuple[Tuple[int, int, int, int], ...] = (
     (4, 128, 1, 2),
     (2, 128, 2, 1),
 )
+MIDDLE_STAGE = 2
 
 
 class Handover(NamedTuple):
@@ -114,20 +115,21 @@ class ConvolutionBlock(nn.Module):
 class MobileFaceNet(nn.Module):
     """N×3×112×112 RGB, pixels from 0 to 255, to N×128 (not normalised)."""
 
-    def __init__(self, act: str = "prelu") -> None:
+    def __init__(self, act: str = "prelu", outputs: int = EMBEDDING_SIZE, middle_blocks: int = 6) -> None:
+        """`outputs` values a face instead of the embedding; fewer blocks at 14×14 make it a smaller network."""
         super().__init__()
         self.conv1 = ConvolutionBlock(3, 64, (3, 3), 2, 1, act=act)
         self.dw_conv1 = ConvolutionBlock(64, 64, (3, 3), 1, 1, groups=64, act=act)
         blocks: List[nn.Module] = []
         channels = 64
-        for expansion, outputs, repeats, stride in STAGES:
-            for repeat in range(repeats):
-                blocks.append(Bottleneck(channels, outputs, stride if repeat == 0 else 1, expansion, act))
-                channels = outputs
+        for number, (expansion, width, repeats, stride) in enumerate(STAGES):
+            for repeat in range(middle_blocks if number == MIDDLE_STAGE else repeats):
+                blocks.append(Bottleneck(channels, width, stride if repeat == 0 else 1, expansion, act))
+                channels = width
         self.blocks = nn.Sequential(*blocks)
         self.conv2 = ConvolutionBlock(channels, 512, (1, 1), act=act)
         self.linear7 = ConvolutionBlock(512, 512, (7, 7), groups=512)
-        self.linear1 = ConvolutionBlock(512, EMBEDDING_SIZE, (1, 1))
+        self.linear1 = ConvolutionBlock(512, outputs, (1, 1))
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.stages(crops)[0]
@@ -149,7 +151,16 @@ class MobileFaceNet(nn.Module):
         """The embedding, and the feature map after each block; a teacher leads as in `run_in_sections`."""
         scaled = crops * PIXEL_SCALE + PIXEL_SHIFT
         maps = run_in_sections(self.sections(), scaled, given, joined)
-        return self.linear1(self.linear7((given or maps)[-1])).flatten(1), maps
+        return self.answer((given or maps)[-1]), maps
+
+    def answer(self, maps: Tensor) -> Tensor:
+        """What the last feature map says: N×values."""
+        return self.end(maps).flatten(1)
+
+    def end(self, maps: Tensor) -> Tensor:
+        """The same as maps of 1×1, for layers that follow."""
+        values: Tensor = self.linear1(self.linear7(maps))
+        return values
 
 
 def initialise(network: nn.Module, seed: int) -> None:
