@@ -22,6 +22,7 @@ COMMANDS = {
     "events": "list events of a log, visits, and a summary of each day",
     "explain": "say why a face in an event got its name, or got none",
     "people": "list, add, remove and check the people in the gallery",
+    "who": "name the people in pictures, with the nearest three for each face",
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",
     "bench": "measure the speed of this machine, stage by stage",

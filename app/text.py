@@ -139,6 +139,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([laid_out(header), laid_out(["-" * width for width in widths]), *map(laid_out, rows)])
 
 
+def printable(text: str) -> str:
+    """A name is the name of a file, and may contain what a terminal takes as a command."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def gstreamer_quoted(value: str) -> str:
     """A value that the pipeline's grammar takes literally, even with `!`, spaces, quotes or elements in it.
 

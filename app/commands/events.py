@@ -19,7 +19,7 @@ from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, relabel
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
-from app.text import counted, duration, parse_time, source_time, table
+from app.text import counted, duration, parse_time, printable, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
 Several files of one log are read in their order; .gz files too."""
@@ -185,9 +185,9 @@ def _print(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
         _print_csv(rows, arguments)
     elif arguments.follow:
         for row in rows:
-            _write("  ".join(filter(None, map(_printable, row.shown.values()))))
+            _write("  ".join(filter(None, map(printable, row.shown.values()))))
     else:
-        shown = [{title: _printable(cell) for title, cell in row.shown.items()} for row in rows]
+        shown = [{title: printable(cell) for title, cell in row.shown.items()} for row in rows]
         if shown:
             _write(table(list(shown[0]), [list(cells.values()) for cells in shown]))
         else:
@@ -206,11 +206,6 @@ def _print_csv(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _printable(text: str) -> str:
-    """A name is the name of a file, and may contain what a terminal takes as a command."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 DAY_COLUMNS = ("day", "name", "stranger", "visits", "first", "last", "total_s")

@@ -101,7 +101,7 @@ class Gallery:
         """`networks` is the thread on which `recognizer` may be used; default: the thread that calls a method."""
         self._settings = settings.gallery
         self._limits = settings.quality.photo_limits(recognizer.photo_score)
-        self._recognizer = recognizer
+        self.recognizer = recognizer
         self._networks = networks
         fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits}"
         self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
@@ -141,7 +141,7 @@ class Gallery:
     @property
     def threshold(self) -> float:
         """The cosine from which a face has a name: that of the settings, or the one that follows from this gallery."""
-        return self._recognizer.threshold if self.index.threshold is None else self.index.threshold
+        return self.recognizer.threshold if self.index.threshold is None else self.index.threshold
 
     @property
     def embedder_id(self) -> str:
@@ -174,7 +174,7 @@ class Gallery:
         except SourceError as error:
             return PhotoFinding(Reason.UNREADABLE, message=str(error).partition(": ")[2])
         rotated = header is not None and header.orientation != UPRIGHT
-        work = partial(examine_photo, picture, self._recognizer, self._limits, rotated_by_exif=rotated)
+        work = partial(examine_photo, picture, self.recognizer, self._limits, rotated_by_exif=rotated)
         return work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
 
     def faces(self, photo: NewPhoto) -> Upright:
@@ -297,15 +297,15 @@ class Gallery:
                 return
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
-            calibration = self._recognizer.calibrate(people.embeddings, people.row_people)
-            self._index = people.index(calibration, self._recognizer.recognition.false_accept_rate)
+            calibration = self.recognizer.calibrate(people.embeddings, people.row_people)
+            self._index = people.index(calibration, self.recognizer.recognition.false_accept_rate)
             self.people = people
             self._report(before, people)
 
     def _report(self, before: EnrolledPeople, people: EnrolledPeople) -> None:
         names = {photo.person for photo in people.row_photos}
         used = f"{counted(len(names), 'person', 'people')}, {counted(len(people.row_photos), 'photo')}"
-        rate = self._recognizer.recognition.false_accept_rate
+        rate = self.recognizer.recognition.false_accept_rate
         why = "" if rate is None else f", at which one visit of a stranger in {1 / rate:,.0f} would get a name"
         logger.info("gallery: %s in use, threshold %.2f%s", used, self.threshold, why)
         known_before = {(photo.path, photo.content_hash) for photo in before.photos}
