@@ -31,7 +31,7 @@ class PictureHeader:
 
 
 def read_header(data: bytes) -> Optional[PictureHeader]:
-    """The header of a JPEG, PNG, WebP, BMP, TIFF, PPM or PGM file; None for anything else or a garbled header."""
+    """The header of a JPEG, PNG, WebP, BMP, TIFF, PPM, PGM or GIF file; None for anything else or a garbled header."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data)
@@ -43,6 +43,8 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
             (header_length,) = struct.unpack_from("<I", data, 14)
             width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
             return PictureHeader("BMP", width, abs(height))
+        if data[:6] in (b"GIF87a", b"GIF89a"):
+            return PictureHeader("GIF", *struct.unpack_from("<HH", data, 6))
         if data[:4] in (b"II*\0", b"MM\0*"):
             widths, heights = ([value for tag, value in _tiff_tags(data) if tag == size] for size in (256, 257))
             # A tag that is repeated may be read in two ways, and one of them could fill the memory.

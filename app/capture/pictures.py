@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
+import io
 import re
 from pathlib import Path
 from typing import List, Tuple, Union
@@ -13,9 +15,19 @@ import numpy as np
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import SourceError
+from app.text import install_hint
+
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Of the photos of phones. HEIC is read with pillow-heif."""
 
 MAX_PICTURE_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded, because the memory they need could end the program."""
+
+
+def optional_formats() -> str:
+    """Those that this installation can read: what was unreadable without a package may be readable now."""
+    packages = {"gif": "PIL", "heic": "pillow_heif"}
+    return " ".join(name for name, package in packages.items() if importlib.util.find_spec(package) is not None)
 
 
 def read_picture(path: Union[str, Path]) -> np.ndarray:
@@ -34,16 +46,16 @@ def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
     """The same from a file's bytes; errors mention it by `name`."""
     if not data:
         raise SourceError(f"{name}: the file is empty.")
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        return _as_bgr8(_decode_heic(data, name))
     header = read_header(data)
     if header is None:
-        raise SourceError(f"{name}: not a supported picture (JPEG, PNG, WebP, BMP, TIFF, PPM).")
-    if header.width * header.height > MAX_PICTURE_PIXELS:
-        raise SourceError(
-            f"{name}: too large, {header.width} x {header.height} pixels; the limit is "
-            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels. Scale it down first."
-        )
+        raise SourceError(f"{name}: not a supported picture (JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, HEIC).")
+    _check_size(header.width, header.height, name)
     if not header.complete:
         raise SourceError(f"{name}: the {header.format} file is incomplete. Copy it again.")
+    if header.format == "GIF":
+        return _as_bgr8(_decode_gif(data, name))
     # IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the exception: libtiff rotates it.
     flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     reason = "the file is damaged"
@@ -54,6 +66,42 @@ def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
     if image is None:
         raise SourceError(f"{name}: the {header.format} picture cannot be decoded: {reason}.")
     return _upright(_as_bgr8(image), header.orientation)
+
+
+def _check_size(width: int, height: int, name: Union[str, Path]) -> None:
+    if width * height > MAX_PICTURE_PIXELS:
+        raise SourceError(
+            f"{name}: too large, {width} x {height} pixels; the limit is "
+            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels. Scale it down first."
+        )
+
+
+def _decode_heic(data: bytes, name: Union[str, Path]) -> np.ndarray:
+    """BGR or BGRA, upright: rotation is part of the format."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise SourceError(f"{name}: HEIC pictures need pillow-heif: {install_hint('pillow-heif')}") from error
+    try:
+        image = pillow_heif.open_heif(data, bgr_mode=True)
+        width, height = image.size
+        _check_size(width, height, name)
+        return np.asarray(image)
+    except (ValueError, EOFError, OSError, SyntaxError, RuntimeError) as error:
+        raise SourceError(f"{name}: the HEIC picture cannot be decoded: {error}.") from error
+
+
+def _decode_gif(data: bytes, name: Union[str, Path]) -> np.ndarray:
+    """The first picture of an animation, as BGRA. Not every OpenCV reads GIF."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise SourceError(f"{name}: GIF pictures need pillow: {install_hint('pillow')}") from error
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        raise SourceError(f"{name}: the GIF picture cannot be decoded: {error}.") from error
 
 
 def picture_files(where: Union[str, Path]) -> List[Path]:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from app.credentials import masked, without_credentials
 from app.errors import SettingsError, SourceError
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".heic", ".heif")
 """The suffixes of supported pictures, in lower case."""
 
 _NAMED = re.compile(r"\s*([\w .-]+?)\s*=(.+)", re.DOTALL)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path, PurePosixPath
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from app.errors import GalleryError
 from app.files import write_whole
 from app.gallery.folder import scan
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
+from app.text import counted, program, suggestion
 
 _writing = threading.Lock()
 """Held from choosing a name that is free until the file is there."""
@@ -30,12 +31,8 @@ def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
     """Writes a photo into the person's folder and returns its path. Existing files are never replaced."""
     home = folder / person_folder(folder, person)
     filename = plain_filename(filename)
-    target = home / filename
-    number = 1
     with _writing:
-        while target.exists():
-            number += 1
-            target = home / f"{Path(filename).stem} ({number}){Path(filename).suffix}"
+        target = _free(home / filename)
         try:
             home.mkdir(parents=True, exist_ok=True)
             write_whole(target, data)
@@ -49,6 +46,47 @@ def plain_filename(filename: str) -> str:
     return PurePosixPath(filename.replace("\\", "/").replace("\0", "_")).name.lstrip(".")
 
 
+def rename_person(folder: Path, old: str, new: str, merge: bool = False) -> Tuple[List[Path], List[Path]]:
+    """Moves all photos of a person into the folder of another name; returns where they were and where they are.
+
+    With `merge` the other name may be a person already. Raises GalleryError; then nothing has been moved, unless a file
+    could not be moved in the middle.
+    """
+    people = photos_by_person(folder)
+    photos = people.get(normalize(old), [])
+    home = folder / person_folder(folder, new)
+    shown = display_name(folder, new)
+    if not photos:
+        hint = f"; see {program()} people list"
+        raise GalleryError(f"{folder} has no person called {old!r}{suggestion(old, people, hint)}")
+    if shown != normalize(new):
+        raise GalleryError(f"photos in {home} are shown as {shown!r}: correct {folder / DISPLAY_NAMES_FILE} first")
+    if shown == normalize(old):
+        raise GalleryError(f"{old!r} has this name already")
+    if shown in people and not merge:
+        raise GalleryError(
+            f"{new!r} is enrolled already, with {counted(len(people[shown]), 'photo')}; add --merge if both are "
+            "the same person"
+        )
+    tops = {folder / photo.relative_to(folder).parts[0] for photo in photos}
+    (top, *others) = tops
+    try:
+        if not others and top.is_dir() and (not home.exists() or top.samefile(home)):
+            top.rename(home)
+            return photos, [home / photo.relative_to(top) for photo in photos]
+        moved = []
+        for photo in photos:
+            parts = photo.relative_to(folder).parts
+            target = _free(home.joinpath(*parts[1:]) if len(parts) > 1 else home / photo.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            photo.rename(target)
+            moved.append(target)
+            _remove_empty_folders(folder, photo)
+        return photos, moved
+    except OSError as error:
+        raise GalleryError(f"photos of {old} cannot be moved to {home}: {error.strerror}") from error
+
+
 def remove_photos(folder: Path, person: str) -> List[Path]:
     """Deletes all photos of a person and the folders that become empty; returns the deleted files."""
     photos = photos_by_person(folder).get(normalize(person), [])
@@ -57,11 +95,25 @@ def remove_photos(folder: Path, person: str) -> List[Path]:
             photo.unlink()
         except OSError as error:
             raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
-        for parent in photo.relative_to(folder).parents:
-            home = folder / parent
-            if home != folder and not any(home.iterdir()):
-                home.rmdir()
+        _remove_empty_folders(folder, photo)
     return photos
+
+
+def _remove_empty_folders(folder: Path, photo: Path) -> None:
+    """Those in which a photo was."""
+    for parent in photo.relative_to(folder).parents:
+        home = folder / parent
+        if home != folder and not any(home.iterdir()):
+            home.rmdir()
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number if there is a file already."""
+    number, target = 1, path
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.stem} ({number}){path.suffix}")
+    return target
 
 
 def display_name(folder: Path, person: str) -> str:

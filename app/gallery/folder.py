@@ -21,7 +21,7 @@ STILL_COPYING_S = 5.0
 """An unreadable photo that changed more recently may be an incomplete copy, and is examined again."""
 MAX_PHOTO_BYTES = 256 * 1024 * 1024
 
-_UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
+_UNSUPPORTED_SUFFIXES = (".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
 _IGNORED_FOLDERS = ("@eaDir", "__MACOSX")
 
 

@@ -19,7 +19,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tu
 import cv2
 
 from app.capture.picture_headers import UPRIGHT, read_header
-from app.capture.pictures import decode_picture
+from app.capture.pictures import decode_picture, optional_formats
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
 from app.files import make_folder
@@ -103,7 +103,7 @@ class Gallery:
         self._limits = settings.quality.photo_limits(recognizer.photo_score)
         self.recognizer = recognizer
         self._networks = networks
-        fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits}"
+        fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits} {optional_formats()}"
         self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
         self._closing = threading.Event()
         self._watcher: Optional[threading.Thread] = None
@@ -146,7 +146,7 @@ class Gallery:
     @property
     def embedder_id(self) -> str:
         """Changes with the embedder: embeddings of different ones cannot be compared."""
-        return self._recognizer.embedder_id
+        return self.recognizer.embedder_id
 
     @property
     def index(self) -> PersonIndex:
@@ -183,7 +183,7 @@ class Gallery:
             picture = decode_picture(photo.data, photo.filename)
         except SourceError as error:
             raise GalleryError(str(error)) from error
-        work = partial(find_upright, picture, self._recognizer, self._limits)
+        work = partial(find_upright, picture, self.recognizer, self._limits)
         found = work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
         if found is None:
             raise GalleryError(f"{photo.filename}: no face found")

@@ -48,7 +48,7 @@ def people_in(
     rows = list(range(len(faces)))
     matches: Dict[int, Match] = {}
     if rows:
-        faces, rejected = recognizer.embed_good(picture, faces, rows, limits)
+        faces, rejected, _ = recognizer.embed_good(picture, faces, rows, limits)
         for row, (reason, measured, limit) in rejected.items():
             matches[row] = Match(None, reason, measured=measured, limit=limit)
         rows = [row for row in rows if row not in rejected]

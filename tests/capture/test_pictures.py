@@ -2,6 +2,7 @@
 
 import re
 import struct
+import sys
 
 import cv2
 import numpy as np
@@ -269,3 +270,51 @@ def test_a_folder_without_pictures_is_named(tmp_path):
         picture_files(tmp_path)
     with pytest.raises(SourceError, match=r"\*\.jpg: "):
         picture_files(f"{tmp_path}/*.jpg")
+
+
+def test_the_first_picture_of_a_gif_is_read_and_transparent_parts_are_white(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    first = pillow.fromarray(scene()[:, :, ::-1])
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[pillow.new("RGB", first.size)], loop=0)
+    assert np.abs(read_picture(tmp_path / "moving.gif").astype(int) - scene()).max() < 8
+    hole = pillow.new("P", (4, 4), 0)
+    hole.info["transparency"] = 0
+    hole.save(tmp_path / "hole.gif", transparency=0)
+    assert (read_picture(tmp_path / "hole.gif") == 255).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_heic_is_read_upright(tmp_path, orientation):
+    heif = pytest.importorskip("pillow_heif")
+    stored = {1: scene(60, 82), 3: scene(60, 82)[::-1, ::-1], 6: np.rot90(scene(60, 82), 1)}[orientation]
+    block = b"Exif\0\0" + exif(orientation)
+    heif.from_bytes("BGR", stored.shape[1::-1], np.ascontiguousarray(stored).tobytes()).save(
+        tmp_path / "photo.heic", quality=95, exif=block
+    )
+    read = read_picture(tmp_path / "photo.heic").astype(int)
+    assert read.shape == (60, 82, 3)
+    for y, x in ((10, 10), (10, 70), (50, 10), (50, 70)):
+        assert np.abs(read[y, x] - scene(60, 82)[y, x]).max() < 30, (y, x)
+
+
+@pytest.mark.parametrize("kind", ["gif", "heic"])
+def test_damaged_files_of_these_formats_say_so(tmp_path, kind):
+    pillow = pytest.importorskip("PIL.Image")
+    if kind == "heic":
+        pytest.importorskip("pillow_heif").from_pillow(pillow.new("RGB", (64, 64))).save(tmp_path / "whole.heic")
+    else:
+        pillow.effect_noise((64, 64), 50).save(tmp_path / "whole.gif")
+    whole = (tmp_path / f"whole.{kind}").read_bytes()
+    for length in (20, len(whole) // 2, len(whole) - 20):
+        (tmp_path / "part").write_bytes(whole[:length])
+        with pytest.raises(SourceError, match="part"):
+            read_picture(tmp_path / "part")
+
+
+@pytest.mark.parametrize(("kind", "package"), [("gif", "PIL"), ("heic", "pillow_heif")])
+def test_without_the_package_it_is_named(tmp_path, monkeypatch, kind, package):
+    path = tmp_path / f"photo.{kind}"
+    path.write_bytes(b"GIF89a\1\0\1\0\0\0\0;" if kind == "gif" else b"\0\0\0\x18ftypheic" + bytes(40))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SourceError, match="pip install"):
+        read_picture(path)

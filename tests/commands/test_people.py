@@ -22,9 +22,9 @@ def test_the_list_counts_photos_by_person(completed, gallery):
 
 
 def test_the_list_names_files_that_are_not_supported(completed, gallery):
-    (gallery / "Ann.heic").write_bytes(b"anything")
+    (gallery / "Ann.avif").write_bytes(b"anything")
     code, out, _ = completed("people", "list")
-    assert code == 0 and "Ann.heic" in out
+    assert code == 0 and "Ann.avif" in out
 
 
 def test_a_good_photo_is_added_under_its_persons_name(completed, gallery, portraits, tmp_path):
@@ -90,10 +90,11 @@ def test_an_unusable_photo_is_not_added(completed, gallery, tmp_path):
 
 def test_nothing_is_added_when_arguments_are_wrong_and_all_are_reported(completed, gallery, portraits, tmp_path):
     cv2.imwrite(str(tmp_path / "new.png"), portraits[1].image)
-    code, _, err = completed("people", "add", "a/b", tmp_path / "new.png", "gone.jpg", tmp_path)
+    (tmp_path / "none here").mkdir()
+    code, _, err = completed("people", "add", "a/b", tmp_path / "new.png", "gone.jpg", tmp_path / "none here")
     assert code == 2
     assert err.count("error: ") == 3
-    assert all(wrong in err for wrong in ("'a/b'", "gone.jpg", str(tmp_path)))
+    assert all(wrong in err for wrong in ("'a/b'", "gone.jpg", "none here"))
     assert not list(gallery.rglob("new.png"))
 
 
@@ -176,3 +177,28 @@ def test_of_several_people_one_is_chosen_by_number(answered, config_file, group,
     (folder / "Both.png").write_bytes(group.read_bytes())
     code, out, _ = answered("people", "check", "--config", config_file)
     assert code == 1 and "several_faces 2" in out
+
+
+def test_all_photos_of_a_folder_are_added_and_counted(completed, gallery, portraits, people_gallery, tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), portraits[1].image)
+    cv2.imwrite(str(folder / "b.png"), np.full((200, 200, 3), 127, np.uint8))
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "c.jpg")
+    (folder / "notes.txt").write_text("no photo", encoding="utf-8")
+    code, out, err = completed("people", "add", "Grace Hopper", folder)
+    assert code == 1, err
+    assert "3 photos: 1 added, 1 in the gallery already, 1 not added" in out
+    assert [path.name for path in (gallery / "Grace Hopper").iterdir()] == ["a.png"]
+
+
+def test_a_person_is_renamed_and_recognised_by_the_new_name(completed, gallery, people_gallery):
+    code, out, err = completed("people", "rename", "Grace Hopper", "Admiral Hopper")
+    assert code == 0, err
+    assert "gallery/Grace Hopper_1.jpg is now gallery/Admiral Hopper/Grace Hopper_1.jpg" in out
+    code, out, _ = completed("people", "add", "Admiral Hopper", people_gallery / "Grace Hopper_1.jpg")
+    assert code == 0 and "already" in out
+    code, _, err = completed("people", "rename", "Eileen Colins", "Eileen")
+    assert code == 2 and "Eileen Collins" in err, "the name that was meant is suggested"
+    code, _, err = completed("people", "rename", "Admiral Hopper", "Eileen Collins")
+    assert code == 2 and "--merge" in err

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.errors import GalleryError
-from app.gallery.files import add_photo
+from app.gallery.files import add_photo, photos_by_person, rename_person
 
 
 def test_a_photo_that_cannot_be_written_leaves_no_file(tmp_path):
@@ -33,3 +33,64 @@ def test_no_photo_is_replaced_by_one_that_is_added_at_the_same_time(tmp_path):
 def test_no_file_name_leads_out_of_the_folder_or_is_hidden(tmp_path, filename):
     assert add_photo(tmp_path, "Ann", filename, b"data") == tmp_path / "Ann" / "x.jpg"
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.jpg"]
+
+
+def gallery_files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def fill(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+
+
+def test_a_folder_is_renamed_as_a_whole(tmp_path):
+    fill(tmp_path, "Jose/1.jpg", "Jose/2023/x.jpg", "Jose/notes.txt", "Ann.jpg")
+    before, after = rename_person(tmp_path, "Jose", "José García")
+    assert gallery_files(tmp_path) == [
+        "Ann.jpg",
+        *sorted(f"José García/{n}" for n in ("1.jpg", "2023/x.jpg", "notes.txt")),
+    ]
+    assert len(before) == 2 and all(path.is_file() for path in after)
+    assert list(photos_by_person(tmp_path)) == ["Ann", "José García"]
+
+
+def test_loose_photos_get_a_folder_that_keeps_numbers_in_a_name(tmp_path):
+    fill(tmp_path, "Bond.jpg", "Bond_2.jpg", "Bond/holiday.png")
+    rename_person(tmp_path, "Bond", "Agent 47")
+    assert {name: len(photos) for name, photos in photos_by_person(tmp_path).items()} == {"Agent 47": 3}
+    assert not (tmp_path / "Bond").exists()
+
+
+def test_two_names_of_one_person_are_merged_only_on_demand_and_no_photo_is_replaced(tmp_path):
+    fill(tmp_path, "Ann/1.jpg", "Anna/1.jpg", "Anna/2.jpg")
+    with pytest.raises(GalleryError, match="--merge"):
+        rename_person(tmp_path, "Anna", "Ann")
+    assert len(gallery_files(tmp_path)) == 3
+    rename_person(tmp_path, "Anna", "Ann", merge=True)
+    assert gallery_files(tmp_path) == ["Ann/1 (2).jpg", "Ann/1.jpg", "Ann/2.jpg"]
+    assert (tmp_path / "Ann/1.jpg").read_bytes() == b"Ann/1.jpg"
+
+
+def test_a_name_of_people_yaml_can_be_replaced(tmp_path):
+    fill(tmp_path, "jg/1.jpg")
+    (tmp_path / "people.yaml").write_text("jg: José\nEve: Eva\n", encoding="utf-8")
+    rename_person(tmp_path, "José", "Pepe")
+    assert list(photos_by_person(tmp_path)) == ["Pepe"]
+    with pytest.raises(GalleryError, match=r"people\.yaml"):
+        rename_person(tmp_path, "Pepe", "Eve")
+
+
+@pytest.mark.parametrize("old, new", [("Bob", "Ben"), ("Ann", "a/b"), ("Ann", ""), ("Ann", "Ann"), ("Ann", ".hidden")])
+def test_renaming_what_cannot_be_renamed_changes_nothing(tmp_path, old, new):
+    fill(tmp_path, "Ann/1.jpg")
+    with pytest.raises(GalleryError):
+        rename_person(tmp_path, old, new)
+    assert gallery_files(tmp_path) == ["Ann/1.jpg"]
+
+
+def test_the_case_of_a_name_can_be_corrected(tmp_path):
+    fill(tmp_path, "ann/1.jpg")
+    rename_person(tmp_path, "ann", "Ann")
+    assert gallery_files(tmp_path) == ["Ann/1.jpg"]

@@ -6,14 +6,14 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, List
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.people import strangers, traces
 from app.errors import ExitCode, GalleryError, SettingsError, check_all
 from app.gallery.checks import find_outliers
-from app.gallery.files import person_folder, photos_by_person, remove_photos
+from app.gallery.files import person_folder, photos_by_person, remove_photos, rename_person
 from app.gallery.folder import scan
 from app.gallery.names import normalize
 from app.settings import Settings
@@ -31,6 +31,8 @@ EXAMPLES = """examples:
   python -m app people add "José García" ~/pictures/jose.jpg ~/pictures/jose-2.jpg
   python -m app people add Eve group.jpg --preview numbers.jpg   # who has which number?
   python -m app people add Eve group.jpg --face 2
+  python -m app people add Ann ~/pictures/ann/          # all photos of a folder
+  python -m app people rename Jose "José García"
   python -m app people remove "José García"
   python -m app people check          # exit code 1 if a photo cannot be used
   python -m app people strangers --sheet strangers.jpg       # unknown people who were here
@@ -47,17 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, purpose in (
         ("list", "list all people with the number of their photos, good or not"),
         ("add", "copy photos of a person into the gallery, if they are good enough"),
+        ("rename", "give a person another name"),
         ("remove", "delete the photos of a person from the gallery"),
         ("check", "show what was found in each photo, and whether it is good enough"),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose)
         add_settings_options(
-            action, sections=("gallery",) if name == "list" else ("gallery", "quality", "detection", "models")
+            action,
+            sections=("gallery",) if name in ("list", "rename") else ("gallery", "quality", "detection", "models"),
         )
         if name in ("add", "remove"):
             action.add_argument("name", metavar="NAME", help="name of the person")
         if name == "add":
-            action.add_argument("photos", metavar="IMG", nargs="+", type=Path, help="photos of this person")
+            action.add_argument(
+                "photos", metavar="PHOTO", nargs="+", type=Path, help="photos of this person, or a folder of them"
+            )
             action.add_argument(
                 "--face",
                 metavar="N",
@@ -70,6 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 type=Path,
                 help="add nothing; write the photo with a number at each face",
             )
+        if name == "rename":
+            action.add_argument("name", metavar="OLD", help="name of the person now")
+            action.add_argument("new_name", metavar="NEW", help="new name")
+            action.add_argument("--merge", action="store_true", help="NEW may be enrolled: both are the same person")
         if name == "remove":
             action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     strangers.add_actions(actions)
@@ -79,9 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     configure_logging("error")
-    action = {"list": _list, "add": _add, "remove": _remove, "check": _check, **strangers.ACTIONS, **traces.ACTIONS}[
-        arguments.action
-    ]
+    own = {"list": _list, "add": _add, "rename": _rename, "remove": _remove, "check": _check}
+    action = {**own, **strangers.ACTIONS, **traces.ACTIONS}[arguments.action]
     return action(arguments, settings)
 
 
@@ -105,31 +114,36 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.gallery.gallery import Added, NewPhoto
 
     folder = settings.gallery.folder
+    paths: List[Path] = []
     check_all(
         partial(person_folder, folder, arguments.name),
-        *(partial(_require_readable, photo) for photo in arguments.photos),
+        *(partial(_collect, named, paths) for named in arguments.photos),
     )
-    if len(arguments.photos) > 1 and (arguments.face is not None or arguments.preview is not None):
+    if len(paths) > 1 and (arguments.face is not None or arguments.preview is not None):
         raise SettingsError("--face and --preview are for one photo; name only that one")
     if arguments.preview is not None:
-        return _preview(arguments.photos[0], arguments.preview, settings)
+        return _preview(paths[0], arguments.preview, settings)
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
-        paths = iter(arguments.photos)
-        photos: Iterable[NewPhoto] = map(NewPhoto.read, arguments.photos)
+        remaining = iter(paths)
+        photos: Iterable[NewPhoto] = map(NewPhoto.read, paths)
         if arguments.face is not None:
             photos = [gallery.choose(photo, arguments.face) for photo in photos]
         results = gallery.add_all(
             arguments.name,
             photos,
-            lambda result: print(f"{next(paths)}: {_outcome(result, folder)}", flush=True),
+            lambda result: print(f"{next(remaining)}: {_outcome(result, folder)}", flush=True),
         )
     for result in results:
         if isinstance(result, Added):
             for warning in result.warnings:
                 print(f"warning: {warning.message}")
-    complete = all(isinstance(result, Added) or result.reason is Reason.ALREADY_ENROLLED for result in results)
-    return 0 if complete else ExitCode.INCOMPLETE
+    added = sum(isinstance(result, Added) for result in results)
+    known = sum(result.reason is Reason.ALREADY_ENROLLED for result in results)
+    if len(results) > 1:
+        rest = len(results) - added - known
+        print(f"{counted(len(results), 'photo')}: {added} added, {known} in the gallery already, {rest} not added")
+    return 0 if added + known == len(results) else ExitCode.INCOMPLETE
 
 
 def _preview(photo: Path, target: Path, settings: Settings) -> int:
@@ -161,11 +175,27 @@ def _outcome(result: AddResult, folder: Path) -> str:
     return f"not added: {result.finding.text if result.finding else result.reason}"
 
 
-def _require_readable(photo: Path) -> None:
-    try:
-        photo.open("rb").close()
-    except OSError as error:
-        raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
+def _collect(named: Path, photos: List[Path]) -> None:
+    """Adds the photo, or those of the folder, to the list. Raises AppError for what cannot be read."""
+    from app.capture.pictures import picture_files
+
+    found = picture_files(named) if named.is_dir() else [named]
+    for photo in found:
+        try:
+            photo.open("rb").close()
+        except OSError as error:
+            raise GalleryError(f"{photo} cannot be read: {error.strerror}") from error
+    photos += found
+
+
+def _rename(arguments: argparse.Namespace, settings: Settings) -> int:
+    folder = settings.gallery.folder
+    before, after = rename_person(folder, arguments.name, arguments.new_name, arguments.merge)
+    for source, target in zip(before, after):
+        print(f"{source} is now {target}")
+    old, new = normalize(arguments.name), normalize(arguments.new_name)
+    print(f"{old} is called {new} now; events that were logged keep the old name")
+    return 0
 
 
 def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
