@@ -14,9 +14,9 @@ import tempfile
 import threading
 from typing import BinaryIO, Dict, List, Set
 
-from app.errors import OutputError, SettingsError
-from app.events.event import Event, FaceEvent
-from app.events.sinks import FLUSH_S
+from app.errors import SettingsError
+from app.events.event import Event
+from app.events.sinks import FLUSH_S, SinkGoneError
 from app.settings import OnEventSettings
 from app.text import counted
 
@@ -52,7 +52,7 @@ class EventCommand:
         with self._changed:
             self._changed.wait_for(lambda: len(self._running) < self._max_running or self._closing)
             if self._closing:
-                raise OutputError(f"{counted(self._max_running, 'command')} still running when the run ended")
+                raise SinkGoneError(f"{counted(self._max_running, 'command')} still running when the run ended")
         # Files instead of pipes: a command that does not read, or that leaves a program behind, blocks nothing.
         with contextlib.ExitStack() as stack:
             given, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
@@ -153,13 +153,14 @@ def environment(event: Event) -> Dict[str, str]:
     """What short scripts need, without parsing JSON. Empty where there is none."""
     record = event.as_json()
     variables = {
-        "EVENT": str(event.kind),
-        "EVENT_CHANNEL": event.channel,
+        "EVENT": record["event"],
+        "EVENT_CHANNEL": record["channel"],
         "EVENT_TIME": record["time"],
-        "EVENT_SEQUENCE": str(event.sequence),
-        "EVENT_NAME": (event.match.name or "") if isinstance(event, FaceEvent) else "",
+        "EVENT_SEQUENCE": record["sequence"],
+        "EVENT_NAME": record.get("name"),
+        "EVENT_STRANGER": record.get("stranger"),
     }
-    return {name: value.replace("\0", "") for name, value in variables.items()}
+    return {name: "" if value is None else str(value).replace("\0", "") for name, value in variables.items()}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

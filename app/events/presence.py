@@ -32,6 +32,8 @@ class Presence:
 
     def add(self, record: Record) -> None:
         channel = record["channel"]
+        if record["event"] == EventKind.RELABEL:
+            return  # about visits of the past
         if record["event"] in (EventKind.SOURCE_LOST, EventKind.SOURCE_BACK):
             self.lost[channel] = record["event"] == EventKind.SOURCE_LOST
         elif record.get("name") is not None:

@@ -152,10 +152,11 @@ class SinkQueue:
         """Waits until everything is written or the time is up."""
         if self._close_by is None:
             self.begin_close()
-        self._thread.join(2 * self._flush_s)
-        if self._thread.is_alive() and isinstance(self.sink, AbortableSink):
-            self.sink.abort()
+        if isinstance(self.sink, AbortableSink):
             self._thread.join(self._flush_s)
+            if self._thread.is_alive():
+                self.sink.abort()
+        self._thread.join(2 * self._flush_s)
         with self._changed:
             if self._thread.is_alive():
                 self.error = self.error or OutputError(f"it did not finish within {2 * self._flush_s:g} s")
@@ -315,13 +316,14 @@ class EventPublisher:
             self._pictures.close()
         for queue in self._queues:
             queue.begin_close()
+        waiting = [queue for queue in self._queues if isinstance(queue.sink, AbortableSink)]
         for queue in self._queues:
-            queue.close()
-        # The log is complete now.
-        for delivery in self._deliveries:
+            if queue not in waiting:
+                queue.close()
+        for delivery in self._deliveries:  # the log that they read is complete now
             delivery.begin_close()
-        for delivery in self._deliveries:
-            delivery.close()
+        for part in (*waiting, *self._deliveries):
+            part.close()
         for problem in self.lost:
             logger.error("%s", problem)
 

@@ -11,7 +11,8 @@ from made_results import ANN, STRANGER, frame, result, track
 from waiting import PATIENT_S, until
 
 from app.errors import SettingsError
-from app.events.command import EventCommand
+from app.events.command import EventCommand, environment
+from app.events.event import EventKind, RelabelEvent, SourceEvent
 from app.events.opening import open_events
 from app.events.sinks import SinkQueue
 from app.events.stream import EventStream
@@ -148,3 +149,16 @@ def test_a_command_that_disappears_is_a_failure_like_any_other(tmp_path, caplog)
     sink.write(events(STRANGER)[0])
     sink.close()
     assert sink.failed == 1 and "cannot be started" in caplog.text
+
+
+def test_every_kind_of_event_has_an_environment_of_texts():
+    relabel = RelabelEvent(9, EventKind.RELABEL, "", 1.8e9, "stranger-7", "Eva")
+    lost = SourceEvent(10, EventKind.SOURCE_LOST, "door", 1.8e9, error="gone")
+    for event in (*events(ANN, STRANGER), relabel, lost):
+        assert all(isinstance(value, str) for value in environment(event).values())
+    variables = environment(relabel)
+    assert (variables["EVENT_STRANGER"], variables["EVENT_NAME"], variables["EVENT_CHANNEL"]) == (
+        "stranger-7",
+        "Eva",
+        "",
+    )
