@@ -55,7 +55,7 @@ def discovery(root: str, prefix: str, device: str, people: Iterable[str], channe
         }
         last = {
             "name": f"{channel} last person",
-            "value_template": "{{ value_json.last_person or 'nobody yet' }}",
+            "value_template": "{{ value_json.last_person or 'no one yet' }}",
             "json_attributes_topic": topic,
             "icon": "mdi:account",
         }
