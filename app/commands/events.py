@@ -8,8 +8,9 @@ import json
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from typing import Any, Collection, Dict, Iterable, Mapping, NamedTuple, Optional
 
 from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
@@ -19,6 +20,7 @@ from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, relabel
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
+from app.files import dated
 from app.text import counted, duration, parse_time, printable, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
@@ -76,8 +78,9 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError("--follow shows events or visits as they happen; --daily needs all of them")
     if arguments.sqlite and (arguments.follow or _filters(arguments)):
         raise SettingsError("--sqlite writes all events; select with SQL")
-    files = arguments.files or _files_of_settings(arguments)
-    reader = LogReader(files)
+    log = None if arguments.files else _log_of_settings(arguments)
+    files = arguments.files if log is None else log_files(log)
+    reader = LogReader(files, latest=None if log is None else partial(_written_now, log))
     lines: Iterable[Record] = reader.follow() if arguments.follow else reader.read()
     relabels = reader.relabels()
     if STDIN in files and not arguments.follow:
@@ -116,14 +119,18 @@ def _filters(arguments: argparse.Namespace) -> bool:
     return any(getattr(arguments, name) for name in names)
 
 
-def _files_of_settings(arguments: argparse.Namespace) -> List[Path]:
+def _log_of_settings(arguments: argparse.Namespace) -> Path:
     log = effective_settings(arguments).settings.output.events
     if log is None or is_pipe(log):
         raise SettingsError("name an event log, or set output.events in config.local.yaml")
-    files = log_files(log)
-    if not files:
+    if not log_files(log):
         raise SettingsError(f"{log} (output.events) does not exist yet")
-    return files
+    return log
+
+
+def _written_now(log: Path) -> Path:
+    """The file of today, if `{date}` is in the name of the log."""
+    return dated(log, time.time())
 
 
 class Filter:

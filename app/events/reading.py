@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Callable, Dict, Iterator, Optional, Sequence, cast
 
@@ -21,8 +22,10 @@ POLL_S = 0.25
 class LogReader:
     """Yields the records of event logs, and counts what is missing or damaged."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Files of one log are read in the order of their beginning."""
+    def __init__(self, paths: Sequence[Path], latest: Optional[Callable[[], Path]] = None) -> None:
+        """Files of one log are read in the order of their beginning. `latest` is the file that is written now, when its
+        name changes with the date; it may not exist yet."""
+        self._latest = latest
         self.damaged = 0
         """Lines that cannot be read."""
         self.missing = 0
@@ -46,18 +49,25 @@ class LogReader:
                 yield from self._checked(file)
 
     def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Record]:
-        """Reads everything, and then what is added to the last file. Continues in a new file of its name."""
+        """Reads everything, and then what is added to the last file. Continues in a new file of its name, or in that of
+        the next day."""
         for path in self._paths[:-1]:
             with _opened(path) as file:
                 yield from self._checked(file)
         path = self._paths[-1]
         while True:
             with _opened(path) as file:
-                yield from self._checked(_growing_lines(file, path, wait))
+                yield from self._checked(_growing_lines(file, path, wait, partial(self._next, path)))
             if not _can_grow(path):
                 return
+            path = self._next(path) or path
             while not path.exists():
                 wait(POLL_S)
+
+    def _next(self, path: Path) -> Optional[Path]:
+        """The file in which the log continues after this one, if there is another one yet."""
+        latest = None if self._latest is None else self._latest()
+        return latest if latest is not None and latest != path and latest.exists() else None
 
     def _checked(self, lines: Iterator[bytes]) -> Iterator[Record]:
         for line in lines:
@@ -105,11 +115,14 @@ def _begin(path: Path) -> str:
     return ""
 
 
-def _growing_lines(file: BinaryIO, path: Path, wait: Callable[[float], None]) -> Iterator[bytes]:
+def _growing_lines(
+    file: BinaryIO, path: Path, wait: Callable[[float], None], following: Callable[[], Optional[Path]]
+) -> Iterator[bytes]:
     """Whole lines as they are written, until the file is truncated or another one has its name."""
     pending = b""
     while True:
-        ended = not _can_grow(path) or _is_replaced(file, path)  # before reading: nothing is added to it afterwards
+        # Before reading: nothing is added to it afterwards.
+        ended = not _can_grow(path) or _is_replaced(file, path) or following() is not None
         for line in iter(file.readline, b""):
             pending += line
             if pending.endswith(b"\n"):

@@ -123,6 +123,21 @@ def test_a_log_that_grows_is_followed_line_by_line(tmp_path):
     assert (reader.damaged, reader.missing) == (0, 0)
 
 
+def test_a_log_whose_name_changes_at_midnight_is_followed_into_the_next_file(tmp_path):
+    first, second = tmp_path / "v-28.jsonl", tmp_path / "v-29.jsonl"
+    write(first, header(0, 1), event(1))
+    today = [first]
+    reader = LogReader([first], latest=lambda: today[0])
+    steps = [
+        lambda: today.insert(0, second),  # no event yet on this day
+        lambda: write(first, event(2)),
+        lambda: (write(first, event(3)), write(second, header(3, 2), event(4))),
+        lambda: write(second, event(5)),
+    ]
+    assert followed(reader, *steps) == [1, 2, 3, 4, 5]
+    assert reader.missing == 0
+
+
 def test_a_log_that_is_renamed_or_truncated_is_followed_under_its_name(tmp_path):
     path = write(tmp_path / "v.jsonl", header(0, 1), event(1))
 
