@@ -16,10 +16,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from app.identity.calibration import calibrate
 from app.identity.index import PersonIndex
 from app.pipeline import Pipeline
 from app.recognizer import Recognizer
-from app.settings import RecognitionSettings, Settings
+from app.settings import Settings
 from app.types import Faces, Frame
 
 WIDTH, HEIGHT = 1280, 720
@@ -276,7 +277,7 @@ def cut_out(recognizer, person, known, path):
     return Head(person, known, pixels, mask, float(x2 - x1) / side)
 
 
-def casting(recognizer, folder, seed):
+def casting(recognizer, folder, seed, false_accept_rate):
     """The photos of enrolled people and strangers, and a gallery of one photo each that no clip shows."""
     rng = np.random.default_rng(seed)
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -297,7 +298,12 @@ def casting(recognizer, folder, seed):
         heads = [cut_out(recognizer, others[at].name, False, photo) for photo in sorted(others[at].iterdir())[:3]]
         if all(heads):
             strangers.append(heads)
-    return known, strangers, PersonIndex(np.array(vectors, np.float32), names, names, generation=1)
+    vectors, calibration, threshold = np.array(vectors, np.float32), None, None
+    if false_accept_rate is not None:
+        reference = recognizer.reference
+        calibration = calibrate(vectors, names, reference.strangers, reference.same_person, recognizer.recognition)
+        threshold = calibration.threshold(false_accept_rate)
+    return known, strangers, PersonIndex(vectors, names, names, 1, calibration, threshold)
 
 
 class Remembering:
@@ -399,7 +405,7 @@ def main():
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
-    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--false-accept-rate", type=float, help="as recognition.false_accept_rate")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -412,13 +418,12 @@ def main():
     backgrounds = [cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for image in backgrounds]
     total = dict.fromkeys((*COUNTS, "tracks"), 0)
     clips = {}
-    settings = Settings(recognition=RecognitionSettings(threshold=options.threshold))
-    with Recognizer.from_settings(settings) as recognizer:
+    with Recognizer.from_settings(Settings()) as recognizer:
         memory = dict(np.load(options.cache)) if options.cache and options.cache.is_file() else {}
         if memory.get("fingerprint") != recognizer.fingerprint:
             memory = {"fingerprint": np.array(recognizer.fingerprint)}
         size = len(memory)
-        known, strangers, people = casting(recognizer, options.faces, options.seed)
+        known, strangers, people = casting(recognizer, options.faces, options.seed, options.false_accept_rate)
         remembering = Remembering(recognizer, memory)
         by_kind = {}
         for number, (kind, fps) in enumerate(KINDS):
