@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple
+from dataclasses import replace
+from typing import Deque, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
 from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
+from app.identity.frame_faces import Moment, PendingFaces, TrackedFaces
 from app.identity.tracker import Pairs, TrackerState, advance, at_time, confirmed, pair, predicted_boxes, restarted
 from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes, shaken
 from app.settings import RecognitionSettings, TrackingSettings
@@ -30,51 +31,6 @@ _NEVER = 1 << 30
 """Hits that no track has: it is confirmed after its comparison only, and not at all while it is no face."""
 _HOLDERS_LEAD = 0.05
 """Similarity by which another track must be better to take a name from the track that has it."""
-
-
-@dataclass(frozen=True, eq=False)
-class PendingFaces:
-    """A frame's faces, assigned to tracks and waiting for their comparisons; `FaceTracker.record` takes it back."""
-
-    rows: Tuple[int, ...]
-    """Faces to embed and compare in this frame."""
-    attributes: Tuple[FaceAttributes, ...]
-    """One per face: the attributes known from earlier frames."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrackedFaces:
-    """A frame's faces with everything their tracks know."""
-
-    matches: Tuple[Match, ...]
-    """One per face: the answer of its track."""
-    track_ids: Tuple[int, ...]
-    """One per face; NO_TRACK until its track is confirmed."""
-    tracks: Tuple[Track, ...]
-    """All confirmed tracks of the channel, including those whose face is hidden in this frame."""
-    attributes: Tuple[FaceAttributes, ...]
-    """One per face; empty when no attributes were read."""
-    clarities: Tuple[float, ...] = ()
-    """One per face: how clearly it is seen, 0.1 to 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Moment:
-    """A frame between `update` and `record`."""
-
-    faces: Faces
-    clarities: np.ndarray
-    thumbnails: Optional[np.ndarray]
-    before: TrackerState
-    """The tracks before the faces of this frame were added, at its time."""
-    pairs: Pairs
-    clear: np.ndarray
-    """Faces that are reported even if they are seen only once."""
-    returned: Set[int]
-    """Faces whose track was hidden before. They keep its name until they are compared."""
-
-    def thumbnail(self, face: int) -> Optional[np.ndarray]:
-        return None if self.thumbnails is None else self.thumbnails[face]
 
 
 class FaceTracker:
@@ -112,7 +68,7 @@ class FaceTracker:
         self._pictures_continue = True
         self._generation = 0
         self._pending: Optional[PendingFaces] = None
-        self._moment: Optional[_Moment] = None
+        self._moment: Optional[Moment] = None
 
     @property
     def frame_rate(self) -> Optional[float]:
@@ -142,43 +98,54 @@ class FaceTracker:
         A picture that does not continue the one before starts new tracks, which are confirmed and named at once: there
         will be no second frame.
         """
-        state, tracking, continuity = self._state, self._tracking, continuity or Continuity()
-        if not (continues and self._pictures_continue):
-            state = restarted(state)
-        self._pictures_continue = continues
+        continuity = continuity or Continuity()
         self._generation = generation
-        if continues and np.isfinite(state.time):
-            self._intervals.append(time - state.time)
-        before = at_time(state, time, tracking.forget_after_s)
-        pairs = pair(before, faces.boxes, tracking)
-        clarities = clarity(faces)
-        clear = (clarities >= _CLEAR) & (faces.scores >= _CLEAR_SCORE)
-        returned: Set[int] = set()
-        moment = _Moment(faces, clarities, continuity.thumbnails, before, pairs, clear, returned)
-        self._moment = moment
-        self._state, self._rows = advance(before, faces.boxes, pairs, replace(tracking, min_hits=_NEVER), clear)
-        for face, track, doubtful in zip(pairs.faces.tolist(), pairs.tracks.tolist(), pairs.doubtful.tolist()):
-            if before.hidden[track]:
-                returned.add(face)
-            key = int(before.keys[track])
-            known = self._appearances.get(key)
-            if known is None:
-                continue
-            elapsed = time - float(before.last_seen[track])
-            if continuity.cut or doubtful or not known.resembles(moment.thumbnail(face), elapsed):
-                self._doubts.setdefault(key, 0)
+        moment = self._moment = self._assign(faces, time, continues, continuity.thumbnails)
+        self._doubt(moment, continuity.cut)
         rules, keys = self._rules(), self._keys()
         self._pending = PendingFaces(
             rows=tuple(
                 face
                 for face, key in enumerate(keys)
-                if face in returned
+                if face in moment.returned
                 or key in self._doubts
-                or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, clarities[face])
+                or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face])
             ),
             attributes=tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys),
         )
         return self._pending
+
+    def _assign(self, faces: Faces, time: float, continues: bool, thumbnails: Optional[np.ndarray]) -> Moment:
+        """Pairs faces and tracks by where they are."""
+        state = self._state
+        if not (continues and self._pictures_continue):
+            state = restarted(state)
+        self._pictures_continue = continues
+        if continues and np.isfinite(state.time):
+            self._intervals.append(time - state.time)
+        before = at_time(state, time, self._tracking.forget_after_s)
+        pairs = pair(before, faces.boxes, self._tracking)
+        clarities = clarity(faces)
+        clear = (clarities >= _CLEAR) & (faces.scores >= _CLEAR_SCORE)
+        returned = set(pairs.faces[before.hidden[pairs.tracks]].tolist())
+        moment = Moment(faces, clarities, thumbnails, before, pairs, clear, returned)
+        self._advance(moment, pairs)
+        return moment
+
+    def _advance(self, moment: Moment, pairs: Pairs) -> None:
+        # Ids are given in `_confirm`, when the faces are compared.
+        tracking = replace(self._tracking, min_hits=_NEVER)
+        self._state, self._rows = advance(moment.before, moment.faces.boxes, pairs, tracking, moment.clear)
+
+    def _doubt(self, moment: Moment, cut: bool) -> None:
+        """Finds the tracks whose face may be another person's."""
+        before, pairs = moment.before, moment.pairs
+        for face, track, doubtful in zip(pairs.faces.tolist(), pairs.tracks.tolist(), pairs.doubtful.tolist()):
+            key = int(before.keys[track])
+            known = self._appearances.get(key)
+            elapsed = before.time - float(before.last_seen[track])
+            if known is not None and (cut or doubtful or not known.resembles(moment.thumbnail(face), elapsed)):
+                self._doubts.setdefault(key, 0)
 
     def record(
         self,
@@ -192,16 +159,7 @@ class FaceTracker:
         `embeddings` (N x D) has a row for each face of the frame; rows of NaN were not embedded. A face that a gate
         rejected has a match without a name and with the gate's reason.
         """
-        moment = self._moment
-        if moment is None or pending is not self._pending:
-            raise ValueError("FaceTracker.record: expected the result of the latest update, and only once")
-        if len(matches) != len(pending.rows):
-            raise ValueError(f"FaceTracker.record: expected {len(pending.rows)} matches, got {len(matches)}")
-        if attributes and len(attributes) != len(pending.attributes):
-            raise ValueError(
-                f"FaceTracker.record: expected {len(pending.attributes)} attributes or none, got {len(attributes)}"
-            )
-        self._pending = self._moment = None
+        moment = self._take(pending, matches, attributes)
         compared = dict(zip(pending.rows, matches))
         vectors = {
             face: embeddings[face]
@@ -209,31 +167,12 @@ class FaceTracker:
             if embeddings is not None and match.reason.compared and np.isfinite(embeddings[face]).all()
         }
         verified = self._settle_doubts(moment, compared, vectors)
-        time, rules, keys = self._state.time, self._rules(), self._keys()
-        for face, match in compared.items():
-            key, weight = keys[face], float(moment.clarities[face])
-            if key in self._doubts:
-                continue
-            votes = self._votes.get(key, NO_VOTES)
-            has_name = votes.generation == self._generation and votes.published.name is not None
-            # A comparison that answers whether it is still the same person is no further vote against the name: many
-            # cuts or a busy background would withdraw a name that a settled track keeps.
-            if not (face in verified and has_name and match.name is None):
-                self._votes[key] = add_vote(votes, match, time, self._generation, rules, weight)
-            if face in verified or (has_name and match.name is None):
-                self._votes[key] = shaken(self._votes[key])
-            if face in vectors:
-                counts = not has_name or match.name is not None
-                self._remember(key, vectors[face], weight if counts else 0.0, moment.thumbnail(face))
-        self._attributes.update(zip(keys, attributes))
+        self._count(moment, compared, vectors, verified)
+        self._attributes.update(zip(self._keys(), attributes))
         self._confirm()
         shown = self._shown()
-        keys = self._keys()
-        expected = predicted_boxes(self._state)
-        alive = set(self._state.keys.tolist())
-        for kept in (self._votes, self._attributes, self._appearances, self._doubts):
-            for key in [key for key in kept if key not in alive]:
-                del kept[key]
+        self._forget_gone()
+        keys, expected = self._keys(), predicted_boxes(self._state)
         return TrackedFaces(
             matches=tuple(shown[key] for key in keys),
             track_ids=tuple(self._state.ids[self._rows].tolist()),
@@ -246,7 +185,47 @@ class FaceTracker:
             clarities=tuple(moment.clarities.tolist()),
         )
 
-    def _settle_doubts(self, moment: _Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> Set[int]:
+    def _take(self, pending: PendingFaces, matches: Sequence[Match], attributes: Sequence[FaceAttributes]) -> Moment:
+        """The frame that `update` began, once."""
+        moment = self._moment
+        if moment is None or pending is not self._pending:
+            raise ValueError("FaceTracker.record: expected the result of the latest update, and only once")
+        if len(matches) != len(pending.rows):
+            raise ValueError(f"FaceTracker.record: expected {len(pending.rows)} matches, got {len(matches)}")
+        if attributes and len(attributes) != len(pending.attributes):
+            raise ValueError(
+                f"FaceTracker.record: expected {len(pending.attributes)} attributes or none, got {len(attributes)}"
+            )
+        self._pending = self._moment = None
+        return moment
+
+    def _count(
+        self, moment: Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray], verified: Set[int]
+    ) -> None:
+        """Adds the comparisons to the votes of the tracks that are not in doubt."""
+        time, rules, keys = self._state.time, self._rules(), self._keys()
+        for face, match in compared.items():
+            key, weight = keys[face], float(moment.clarities[face])
+            if key in self._doubts:
+                continue
+            votes = self._votes.get(key, NO_VOTES)
+            has_name = votes.generation == self._generation and votes.published.name is not None
+            unconfirmed = has_name and match.name is None
+            # A comparison that answers whether it is still the same person is no further vote against the name: many
+            # cuts or a busy background would withdraw a name that a settled track keeps.
+            if not (face in verified and unconfirmed):
+                votes = add_vote(votes, match, time, self._generation, rules, weight)
+            self._votes[key] = shaken(votes) if face in verified or unconfirmed else votes
+            if face in vectors:
+                self._remember(key, vectors[face], 0.0 if unconfirmed else weight, moment.thumbnail(face))
+
+    def _forget_gone(self) -> None:
+        alive = set(self._state.keys.tolist())
+        for kept in (self._votes, self._attributes, self._appearances, self._doubts):
+            for key in [key for key in kept if key not in alive]:
+                del kept[key]
+
+    def _settle_doubts(self, moment: Moment, compared: Dict[int, Match], vectors: Dict[int, np.ndarray]) -> Set[int]:
         """Decides of each face in doubt whether it belongs to its track, to another one, or starts a new one.
 
         Returns the faces that belong to their tracks.
@@ -286,8 +265,7 @@ class FaceTracker:
                 np.array(list(track_of.values()), np.int64),
                 np.zeros(len(track_of), np.bool_),
             )
-            tracking = replace(self._tracking, min_hits=_NEVER)
-            self._state, self._rows = advance(before, moment.faces.boxes, pairs, tracking, moment.clear)
+            self._advance(moment, pairs)
         return verified
 
     def _link(
