@@ -107,6 +107,11 @@ class EventStream:
         if visit is not None:
             if name is None or visit.name is not None:
                 return []
+            if before is not None and visit.first_seen <= before.track.last_seen:
+                # While the person was seen with another track, this one was somebody else's, or it was a mistake.
+                visit.carrier, visit.reason = None, LeftReason.NAME_CHANGED
+                before.carry(track, now)
+                return []
             # Two visits turn out to be one person's; both are in the log already.
             ended = [] if before is None else [self._left(channel, before, before.reason)]
             return [*ended, *self._named(channel, visit, track, now)]
@@ -293,10 +298,11 @@ class _Channel:
             track = tracks.get(visit.carrier)
             if track is None:
                 visit.carrier = None
-            elif visit.name is None or track.match.name == visit.name:
-                if track.id in visible:
-                    visit.track, visit.seen = track, now
-            elif track.match.reason is not Reason.TRACK_IN_DOUBT:
+            elif track.id not in visible:
+                continue
+            elif track.match.name == visit.name:
+                visit.track, visit.seen = track, now
+            elif visit.name is not None and track.match.reason is not Reason.TRACK_IN_DOUBT:
                 visit.carrier, visit.reason = None, LeftReason.NAME_CHANGED
                 self.newcomers[track.id] = _Newcomer(track, now.seconds, now, now.seconds, visit)
 
