@@ -38,6 +38,9 @@ VIDEO_DESCRIPTION = """Runs the program on a video, with your settings, and coun
 wrong one and without a name. A name is wrong while the person is not visible, and on a second face in the same
 frame."""
 
+STRANGERS_DESCRIPTION = """Gives numbers to unknown people as a run does: each picture is a visit, in a random order.
+Counts the numbers that several people share, and the people who have several numbers."""
+
 DETECTOR_ALONE = ("models.detector", "models.backend", "models.precision")
 
 CURVE_MIN_SCORE = 0.02
@@ -46,7 +49,7 @@ CURVE_MIN_SCORE = 0.02
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
-        title="actions", dest="action", metavar="verification|detection|label|video", required=True
+        title="actions", dest="action", metavar="verification|detection|label|strangers|video", required=True
     )
     purposes = {
         "verification": "accuracy of the embedder on labelled pairs",
@@ -62,7 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sections = ("models",) if name == "verification" else DETECTOR_ALONE
         add_settings_options(action, sections=sections)
+    _add_strangers(actions.add_parser("strangers", help="numbers of strangers", description=STRANGERS_DESCRIPTION))
     _add_video(actions.add_parser("video", help="names in a video", description=VIDEO_DESCRIPTION))
+
+
+def _add_strangers(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--people", metavar="DIR", type=Path, required=True, help="a folder of pictures per person")
+    action.add_argument("--seed", metavar="N", type=whole_number(0, 10**9), default=0, help="of the order (default 0)")
+    action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    add_settings_options(action, sections=("models", "detection", "strangers"))
 
 
 def _add_verification(action: argparse.ArgumentParser) -> None:
@@ -135,6 +146,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_matplotlib()
         make_folder(arguments.plots)
     actions = {"verification": _verification, "detection": _detection, "label": _label, "video": _video}
+    actions["strangers"] = _strangers
     actions[arguments.action](arguments, settings, progress)
     return 0
 
@@ -232,6 +244,22 @@ def _label(arguments: argparse.Namespace, settings: Settings, progress: Progress
         f"{counted(sum(not len(faces) for faces in found.faces), 'picture')} without a face; "
         f"{settings.models.detector}, minimum score {loader.min_score:g}"
     )
+
+
+def _strangers(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.gallery.strangers import similarity_for
+    from app.recognizer import Recognizer
+    from app.tools.evaluation.strangers import faces_of_people, numbers_given
+
+    with Recognizer.from_settings(settings) as recognizer:
+        faces = faces_of_people(arguments.people, recognizer, progress.counter("embedding faces"))
+        similarity = similarity_for(settings.strangers, recognizer.threshold)
+        min_score = recognizer.min_score
+    models = [settings.models.detector, settings.models.embedder]
+    print(_heading(settings, models))
+    result = numbers_given(faces, similarity, arguments.seed)
+    print(result.text())
+    _write_json(arguments.json, models, settings, min_score, result.as_json())
 
 
 def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:

@@ -36,7 +36,7 @@ class Presence:
             return  # about visits of the past
         if record["event"] in (EventKind.SOURCE_LOST, EventKind.SOURCE_BACK):
             self.lost[channel] = record["event"] == EventKind.SOURCE_LOST
-        elif record.get("name") is not None:
+        elif record.get("name") is not None and "visit" in record:
             self.seen[record["name"]] = record
             self.last_in_channel[channel] = record
 

@@ -214,6 +214,8 @@ class LiveStrangers:
             is_good = looks.add(embedding, quality, self._threshold)
             if not is_good or track.match.name is not None or self._writer is None:
                 continue
+            if quality <= _CLEARER * looks.crop_quality:
+                continue  # whatever the picture is like
             quality *= picture_quality(frame.image, faces[row])
             if quality > _CLEARER * looks.crop_quality:
                 looks.crop, looks.crop_quality = f"{looks.id}.jpg", quality

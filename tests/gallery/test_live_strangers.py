@@ -8,7 +8,10 @@ import pytest
 from planted_visits import BASIS, MODEL, mixed
 from stranger_stage import START, StrangerStage
 
+from app.assembly import StrangerWatch
 from app.events.event import EventKind
+from app.events.sinks import EventPublisher
+from app.events.stream import EventStream
 from app.gallery.stranger_journal import StrangerJournal
 from app.identity.strangers import Denied, Ignored, Merged, Named, without
 
@@ -178,6 +181,36 @@ def test_visits_that_go_on_while_the_stranger_is_named_get_the_name(folder, comm
     stage.close()
     assert {visit.name for visit in stage.live.book.visits.values()} == {"Eva"}
     assert stage.live.book.strangers == []
+
+
+def test_a_name_that_a_command_gives_becomes_an_event_of_the_run(folder, commands):
+    class Collected:
+        name = "collected"
+
+        def __init__(self):
+            self.events = []
+
+        def write(self, event):
+            self.events.append(event)
+
+        def close(self):
+            pass
+
+    sink = Collected()
+    publisher = EventPublisher([sink], EventStream(relabels={}))
+    stage = StrangerStage(folder)
+    watch = StrangerWatch(publisher, stage.live)
+    stage.show(("Eva", 100), ("Max", 300), frames=10)
+    watch.poll()
+    commands(Merged(2, 1), Named(1, "Eva"))
+    for _ in range(3):
+        stage.show(("Eva", 100))
+        watch.poll()
+    publisher.close()
+    assert [(str(event.kind), event.stranger, event.name) for event in sink.events] == [
+        ("relabel", "stranger-1", "Eva"),
+        ("relabel", "stranger-2", "Eva"),
+    ]
 
 
 def test_who_is_forgotten_while_in_the_picture_is_not_stored_again(folder):

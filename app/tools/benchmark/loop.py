@@ -19,6 +19,7 @@ from app.capture.opening import open_reader
 from app.capture.uri import Source, parse_source
 from app.errors import SourceError
 from app.gallery.gallery import Gallery
+from app.gallery.strangers import LiveStrangers
 from app.models.loading import ModelLoader
 from app.output.annotate import Annotator
 from app.output.progress import Progress
@@ -142,14 +143,21 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Loo
         }
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
         gallery.load()
-        pipeline = Pipeline(recognizer, gallery, settings)
+        strangers = LiveStrangers(
+            settings.strangers, Path(folder) / "strangers", recognizer.embedder_id, recognizer.threshold
+        )
+        strangers.open(time.time())
+        stack.callback(strangers.close)
+        pipeline = Pipeline(recognizer, gallery, settings, strangers=strangers if settings.strangers.enabled else None)
         annotator = Annotator(settings.output.landmarks)
         writer = None
         for index in range(WARM_UP_FRAMES + frames):
             spent, raw = _timed(reader.read)
             if raw is None:
                 break
-            frame = Frame(source=source.name, index=index, captured_at=time.time(), live=reader.live, **vars(raw))
+            frame = Frame(
+                raw.image, source.name, index, time.time(), raw.position, raw.continues, raw.file, live=reader.live
+            )
             answer = pipeline.process(frame)
             draw_ms, picture = _timed(annotator.annotate, answer)
             writer = writer or open_video_writer(
