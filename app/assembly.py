@@ -162,7 +162,9 @@ def open_run(
         if events is not None:
             outputs.add(SourceWatch(events, channels.status))
         strangers = _open_strangers(settings, recognizer)
-        if strangers is not None:
+        if strangers is None:
+            gallery.anchors = stored_anchors(settings, recognizer)
+        else:
             stack.callback(strangers.close)
             if events is not None:
                 outputs.add(StrangerWatch(events, strangers))
@@ -178,8 +180,7 @@ def open_gallery(settings: Settings) -> Iterator[Gallery]:
     with contextlib.ExitStack() as stack:
         recognizer = stack.enter_context(Recognizer.from_loader(loader, with_attributes=False))
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer)))
-        if settings.strangers.enabled:
-            gallery.anchors = stored_anchors(settings, recognizer)
+        gallery.anchors = stored_anchors(settings, recognizer)
         yield gallery
 
 
@@ -265,10 +266,10 @@ class StrangerWatch:
 
 
 def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[LiveStrangers]:
-    if not settings.strangers.enabled:
+    # Where faces are covered, no pictures of them may be on the disk; without it, numbers would be used again.
+    if not settings.strangers.enabled or settings.output.cover in (ALL, STRANGERS):
         return None
-    # Who covers faces does not want pictures of them on the disk.
-    folder = None if settings.output.cover in (ALL, STRANGERS) else strangers_folder(settings)
+    folder = strangers_folder(settings)
     strangers = LiveStrangers(
         settings.strangers, folder, recognizer.embedder_id, recognizer.threshold, settings.gallery.reload_every_s
     )

@@ -79,9 +79,19 @@ def _without_mention(record: Record, person: Person) -> Record:
         changed.update(dict.fromkeys(("runner_up", "runner_up_similarity") & record.keys()))
     if record.get("previous_name") in person.names:
         changed["previous_name"] = None
+    _choose_candidates(changed, lambda name: name not in person.names)
     if changed != record and "why" in record:
         changed.update({"why": _plain(record), "measured": None, "limit": None})
     return changed
+
+
+def _choose_candidates(record: Record, is_wanted: Callable[[str], bool]) -> None:
+    """Leaves these of the nearest people in a line."""
+    if "candidates" in record:
+        kept = [one for one in record["candidates"] if is_wanted(one["name"])]
+        record["candidates"] = kept
+        if not kept:
+            del record["candidates"]
 
 
 def _plain(record: Record) -> str:
@@ -157,5 +167,7 @@ def of_person(found: Iterable[Record], person: Person) -> List[Record]:
                 for field in ("nearest", "runner_up", "previous_name")
                 if record.get(field) is not None and record[field] not in person.names
             }
-            mine.append({**record, **others})
+            line = {**record, **others}
+            _choose_candidates(line, lambda name: name in person.names)
+            mine.append(line)
     return mine

@@ -62,7 +62,11 @@ def files_with(folder, text):
 
 
 @pytest.mark.slow
-def test_a_stranger_becomes_a_person_and_is_forgotten_again(completed, people_video, gallery, tmp_path, portraits):
+def test_a_stranger_becomes_a_person_and_is_forgotten_again(
+    completed, people_video, gallery, tmp_path, portraits, config_file
+):
+    with config_file.open("a") as file:
+        file.write("output:\n  visit_snapshots: faces\n")
     run = ("--video", people_video, "--events", "v.jsonl", "--no-window")
     log, portrait = tmp_path / "v.jsonl", tmp_path / "hopper.jpg"
     cv2.imwrite(str(portrait), portraits[1].image)
@@ -102,9 +106,11 @@ def test_a_stranger_becomes_a_person_and_is_forgotten_again(completed, people_vi
     assert all(line.get("nearest") in (None, "Grace") for line in data["events"])
     shutil.rmtree(tmp_path / "data")
 
+    assert len(list((tmp_path / "faces").iterdir())) == 6
     code, out, err = completed("people", "forget", "Grace", "--events", "v.jsonl", "--yes")
     assert code == 0, out + err
     assert files_with(tmp_path, "Grace") == [] and files_with(tmp_path, "stranger-1") == []
+    assert len(list((tmp_path / "faces").iterdir())) == 4, "the pictures of both visits are deleted"
     sequences = [line["sequence"] for line in lines_of(log) if "sequence" in line]
     assert sequences == list(range(1, len(sequences) + 1)), "no number is missing"
     assert any(line.get("name") == "Eileen Collins" for line in lines_of(log))

@@ -16,10 +16,19 @@ from app.events.reading import LogReader
 from app.events.redaction import LockedLogs, Person, of_person, without
 from app.events.stream import EventStream
 from app.events.visits import visits
-from app.types import Match, Reason
+from app.types import Candidate, Match, Reason
 
 EVE = Match("Eve", Reason.MATCHED, 0.7, nearest="Eve", photo="Eve/1.jpg", runner_up="Ann", runner_up_similarity=0.3)
-NEAR = Match(None, Reason.AMBIGUOUS, 0.5, nearest="Ann", photo="Ann/1.jpg", runner_up="Eve", measured=0.01)
+NEAR = Match(
+    None,
+    Reason.AMBIGUOUS,
+    0.5,
+    candidates=(Candidate("Ann", 0.5, "Ann/1.jpg"), Candidate("Eve", 0.49, "Eve/1.jpg")),
+    nearest="Ann",
+    photo="Ann/1.jpg",
+    runner_up="Eve",
+    measured=0.01,
+)
 
 
 @pytest.fixture

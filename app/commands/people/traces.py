@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -258,6 +258,9 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
         if visit.crop is not None and journal.crops is not None and (journal.crops / visit.crop).is_file():
             make_folder(folder / "pictures")
             shutil.copyfile(journal.crops / visit.crop, folder / "pictures" / visit.crop)
+    for picture in _snapshots(lines, settings):
+        make_folder(folder / "pictures")
+        shutil.copyfile(picture, folder / "pictures" / picture.name)
     data = {
         "name": name,
         "stranger": None if number is None else described(journal, number),
@@ -311,6 +314,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         found = list(logs.records())
         person, number = _person(arguments.name, settings, journal, relabels_of(found))
         visits = person.visits(found)
+        pictures = _snapshots((record for record in found if record.get("visit") in visits), settings)
         name = None if number is not None else normalize(arguments.name)
         photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
         kept = [
@@ -347,12 +351,28 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         if changed:
             print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
+        for picture in pictures:
+            picture.unlink()
+            print(f"deleted {picture}")
     finally:
         logs.close()
     if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
         print(f"{settings.gallery.folder / DISPLAY_NAMES_FILE}: the name was removed")
     print("Videos, snapshots and SQLite indexes that show the person are yours to delete.")
     return ExitCode.DONE
+
+
+def _snapshots(found: Iterable[Record], settings: Settings) -> List[Path]:
+    """The pictures of visits (output.visit_snapshots) that these lines of a log name, as far as they are there.
+
+    A log names them as the run saw them, which may have been started in another folder.
+    """
+    folders = [folder for folder in (Path(), settings.output.visit_snapshots) if folder is not None]
+    if settings.output.events is not None:
+        folders.append(settings.output.events.parent)
+    names = sorted({Path(record["snapshot"]) for record in found if record.get("snapshot")})
+    places = [[folder / name for folder in folders] + [folder / name.name for folder in folders] for name in names]
+    return [next(path for path in paths if path.is_file()) for paths in places if any(map(Path.is_file, paths))]
 
 
 def _remove_display_name(path: Path, name: str) -> bool:
