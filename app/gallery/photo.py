@@ -24,8 +24,8 @@ CLEAR_LEAD = 1.5
 UNUSUAL_NON_FACE = 0.38
 """From this similarity with non-faces on, a face that is used is remarked upon: only 1 % of people's have it."""
 
-CROP_SIDES = (1.0, 0.6, 0.35)
-"""Margins around a chosen face, in sides of its box: the largest that keeps other faces out."""
+CROP_MARGIN = 1.0
+"""Around a chosen face, in sides of its box, as far as there is no other face."""
 
 _ADVICE = {
     Reason.LOW_SCORE: "no clear face; use a sharp photo from the front, or lower quality.photo_min_score",
@@ -123,17 +123,30 @@ def _merits(found: Upright, row: int, people: List[int]) -> str:
 
 
 def cut_out(found: Upright, row: int) -> np.ndarray:
-    """The part of the photo around one face, with the others outside as far as possible."""
+    """The part of the photo around one face that contains no other one."""
     height, width = found.picture.shape[:2]
-    boxes = found.faces.boxes
-    x1, y1, x2, y2 = boxes[row]
-    side = max(x2 - x1, y2 - y1)
-    others = np.delete((boxes[:, :2] + boxes[:, 2:]) / 2, row, axis=0)
-    for margin in CROP_SIDES:
-        left, top = max(0, int(x1 - margin * side)), max(0, int(y1 - margin * side))
-        right, bottom = min(width, int(x2 + margin * side)), min(height, int(y2 + margin * side))
-        if not ((others > (left, top)) & (others < (right, bottom))).all(axis=1).any():
-            break
+    boxes = np.rint(found.faces.boxes).astype(int)
+    x1, y1, x2, y2 = boxes[row].tolist()
+    margin = round(CROP_MARGIN * max(x2 - x1, y2 - y1))
+    left, top, right, bottom = (
+        max(0, x1 - margin),
+        max(0, y1 - margin),
+        min(width, x2 + margin),
+        min(height, y2 + margin),
+    )
+    for at, (ox1, oy1, ox2, oy2) in enumerate(boxes.tolist()):
+        gaps = {"left": x1 - ox2, "right": ox1 - x2, "top": y1 - oy2, "bottom": oy1 - y2}
+        side = max(gaps, key=lambda name: gaps[name])
+        if at == row or gaps[side] < 0:
+            continue
+        if side == "left":
+            left = max(left, ox2)
+        elif side == "right":
+            right = min(right, ox1)
+        elif side == "top":
+            top = max(top, oy2)
+        else:
+            bottom = min(bottom, oy1)
     return np.ascontiguousarray(found.picture[top:bottom, left:right])
 
 

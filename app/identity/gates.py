@@ -72,18 +72,19 @@ def too_blurred(quality: FaceQuality, row: int, limits: QualityLimits) -> Option
 
 
 GATES: Tuple[Gate, ...] = (
+    not_a_face,
+    implausible,
     low_score,
     too_small,
-    implausible,
     turned_away,
     tilted,
     cut_off,
     too_dark,
     too_bright,
     too_blurred,
-    not_a_face,
 )
-"""In this order; the first rejection counts."""
+"""In this order; the first rejection counts. A live face is not embedded, and so cannot be `not_a_face`, if another gate
+rejects it."""
 
 
 def rejections(quality: FaceQuality, limits: QualityLimits) -> List[Optional[Rejection]]:

@@ -106,7 +106,7 @@ def test_a_face_that_is_cut_out_is_the_chosen_one(examine, recognizer, portraits
     found = find_upright(side_by_side(portraits), recognizer, DEFAULTS)
     assert len(found.faces) == 2
     finding = examine(cut_out(found, number - 1))
-    assert finding.reason is Reason.USED
+    assert finding.reason is Reason.USED and finding.faces_found == 1
     assert finding.embedding @ examine(portraits[number - 1].image).embedding > 0.9
 
 
