@@ -117,7 +117,9 @@ class Pipeline:
         matches: Dict[int, Match] = {}
         rows: List[int] = []
         if pending.rows:
-            faces, rejected, quality = recognizer.embed_good(frame.image, faces, pending.rows, self._limits, timer)
+            faces, rejected, quality = recognizer.embed_good(
+                frame.image, faces, pending.rows, self._limits, timer, pending.unverified
+            )
             rows = [row for row in pending.rows if row not in rejected]
             for row, (reason, measured, limit) in rejected.items():
                 matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import time
 from types import TracebackType
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from app.identity.index import PersonIndex, decide
 from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
 from app.models.reference import ReferenceEmbeddings
 from app.settings import QualityLimits, RecognitionSettings, Settings
-from app.types import NO_ATTRIBUTES, FaceAttributes, FaceQuality, Faces, Match
+from app.types import NO_ATTRIBUTES, FaceAttributes, FaceQuality, Faces, Match, Reason
 from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
@@ -147,10 +147,12 @@ class Recognizer:
         rows: Sequence[int],
         limits: QualityLimits,
         timer: Optional[StageTimer] = None,
+        unverified: Collection[int] = (),
     ) -> Examined:
         """Embeds those of `rows` that pass the quality gates, and says why the others do not.
 
-        Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured.
+        Only faces whose size and pose are good enough are aligned, and their sharpness and exposure measured. Those
+        that are too small to be compared, but `unverified`, are embedded as well, to see whether they are faces.
         """
         timer = timer or StageTimer()
         height, width = image.shape[:2]
@@ -164,6 +166,7 @@ class Recognizer:
                 quality = measure(faces[chosen], (width, height), crops)
                 passed = examined.passing(quality, limits, chosen)
                 chosen, crops, quality = chosen[passed], crops[passed], quality[passed]
+        self._verify(image, examined, limits, timer, unverified)
         if not len(chosen):
             return examined
         faces = self.embed(image, faces, chosen.tolist(), timer, crops)
@@ -171,6 +174,30 @@ class Recognizer:
             quality = dataclasses.replace(quality, non_face=self.non_face_similarities(faces.embeddings[chosen]))
         examined.passing(quality, limits, chosen)
         return examined._replace(faces=faces)
+
+    def _verify(
+        self,
+        image: np.ndarray,
+        examined: Examined,
+        limits: QualityLimits,
+        timer: StageTimer,
+        unverified: Collection[int],
+    ) -> None:
+        """Measures of faces that are too small whether they are faces; small ones of people are (16 pixels: 99 %)."""
+        rows = [
+            row
+            for row, rejection in examined.rejected.items()
+            if rejection.reason is Reason.TOO_SMALL and row in unverified
+        ]
+        if not rows or self.reference is None:
+            return
+        with timer.stage("align"):
+            crops = self.crops(image, examined.faces[rows])
+        with timer.stage("embed"):
+            similarities = self.non_face_similarities(self.embed_crops(crops))
+        for at, row in enumerate(rows):
+            quality = dataclasses.replace(examined.quality[row], non_face=similarities[at : at + 1])
+            examined.passing(quality, limits, np.array([row]))
 
     def identify(
         self,

@@ -185,3 +185,13 @@ def test_people_are_far_from_what_is_no_face(recognizer, images):
     assert recognizer.non_face_similarities(things) == pytest.approx(1, abs=1e-3)
     unknown = dataclasses.replace(recognizer, reference=None)
     assert np.isnan(unknown.non_face_similarities(things)).all()
+
+
+def test_of_a_face_that_is_too_small_it_is_measured_once_whether_it_is_one(recognizer, images):
+    (faces,) = recognizer.find([images[0]])
+    for max_non_face, reason in ((0.5, Reason.TOO_SMALL), (-1, Reason.NOT_A_FACE)):
+        limits = QualityLimits(min_face_px=1000, max_non_face=max_non_face)
+        examined = recognizer.embed_good(images[0], faces, [0], limits, unverified=[0])
+        assert examined.rejected[0].reason is reason and np.isfinite(examined.quality[0].non_face[0])
+        assert examined.faces.embeddings is None
+        assert np.isnan(recognizer.embed_good(images[0], faces, [0], limits).quality[0].non_face[0])

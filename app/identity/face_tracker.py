@@ -28,7 +28,7 @@ _MIN_FRAME_RATE = 4.0
 _SECONDS_IN_VIEW = 0.75
 """Time in which such a person must be seen often enough for a track and a name."""
 _NEVER = 1 << 30
-"""Hits that no track has: it is confirmed after its comparison only, and not at all while it is no face."""
+"""Hits that no track has: it is confirmed after its comparison, and not at all while it is no face."""
 _HOLDERS_LEAD = 0.05
 """Similarity by which another track must be better to take a name from the track that has it."""
 
@@ -103,14 +103,16 @@ class FaceTracker:
         moment = self._moment = self._assign(faces, time, continues, continuity.thumbnails)
         self._doubt(moment, continuity.cut)
         rules, keys = self._rules(), self._keys()
+        rows = tuple(
+            face
+            for face, key in enumerate(keys)
+            if face in moment.returned
+            or key in self._doubts
+            or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face])
+        )
         self._pending = PendingFaces(
-            rows=tuple(
-                face
-                for face, key in enumerate(keys)
-                if face in moment.returned
-                or key in self._doubts
-                or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face])
-            ),
+            rows=rows,
+            unverified=tuple(face for face in rows if not self._votes.get(keys[face], NO_VOTES).verified),
             attributes=tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys),
         )
         return self._pending
@@ -294,16 +296,14 @@ class FaceTracker:
                 self._doubts.pop(int(before.keys[track]), None)
 
     def _confirm(self) -> None:
-        """Gives ids to the tracks that were seen often enough. What is no face gets none, and unknown people must be
-        seen more often than named ones, or clearly: nothing confirms that they are faces."""
+        """Gives ids to tracks that were seen often enough; what is no face gets none."""
         state, min_hits = self._state, self._tracking.min_hits if self._pictures_continue else 1
         votes = [self._votes.get(key, NO_VOTES) for key in state.keys.tolist()]
         is_face = np.array([vote.is_face for vote in votes], np.bool_)
         named = np.array([vote.published.name is not None for vote in votes], np.bool_)
         unknown_hits = max(min_hits, self._tracking.min_hits_unknown) if self._pictures_continue else 1
-        state = replace(state, clear=state.clear & is_face)
         required = np.where(named | state.clear, min_hits, unknown_hits)
-        self._state = confirmed(state, np.where(is_face, required, _NEVER))
+        self._state = confirmed(replace(state, clear=state.clear & is_face), np.where(is_face, required, _NEVER))
 
     def _remember(self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]) -> None:
         known = self._appearances.get(key)

@@ -19,6 +19,8 @@ class PendingFaces:
     """Faces to embed and compare in this frame."""
     attributes: Tuple[FaceAttributes, ...]
     """One per face: the attributes known from earlier frames."""
+    unverified: Tuple[int, ...] = ()
+    """Those of `rows` of which it is not known yet whether they are faces."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,8 @@ class TrackVotes:
     denials: int = 0
     """How often it was found to be no face."""
     last_denial: Optional[float] = None
+    verified: bool = False
+    """Whether the face was compared with non-faces, even if it was too small to be compared with people."""
 
     @property
     def is_face(self) -> bool:
@@ -85,6 +87,8 @@ def add_vote(
     vote; its reason is published as long as the track has no vote at all, or is no face.
     """
     if not match.reason.compared:
+        if match.quality is not None and math.isfinite(match.quality.non_face[0]):
+            before = replace(before, verified=True)
         if match.reason.denies_face:
             before = replace(before, denials=before.denials + 1, last_denial=time)
         return replace(before, published=match) if before.last_vote is None or not before.is_face else before
@@ -100,6 +104,7 @@ def add_vote(
         clearest=max(before.clearest, weight),
         named_at=time if before.named_at is None and published.name is not None else before.named_at,
         denials=before.denials,
+        verified=True,
         last_denial=before.last_denial,
     )
     confirmed = before.generation == generation and is_settled(before, settings) and is_settled(after, settings)
