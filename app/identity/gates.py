@@ -83,7 +83,7 @@ GATES: Tuple[Gate, ...] = (
     too_bright,
     too_blurred,
 )
-"""In this order; the first rejection counts. What was not measured yet, as `non_face` before embedding, never rejects."""
+"""In this order; the first rejection counts. What was not measured (`non_face` before embedding) never rejects."""
 
 
 def rejections(quality: FaceQuality, limits: QualityLimits) -> List[Optional[Rejection]]:
