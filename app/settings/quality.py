@@ -61,7 +61,7 @@ class QualitySettings:
         maximum=10,
     )
     max_cut_off: float = setting(
-        0.4, "maximum part of a face in a video that is outside the picture", minimum=0, maximum=1
+        0.5, "maximum part of a face in a video that is outside the picture", minimum=0, maximum=1
     )
     photo_max_cut_off: float = setting(0.2, "the same for a photo", minimum=0, maximum=1)
     min_sharpness: float = setting(
@@ -69,9 +69,9 @@ class QualitySettings:
     )
     photo_min_sharpness: float = setting(20.0, "the same for a photo", minimum=0, maximum=10000)
     min_exposure: float = setting(
-        0.05, "minimum brightness of a face, from 0 (black) to 1 (white)", minimum=0, maximum=1
+        0.03, "minimum brightness of a face, from 0 (black) to 1 (white)", minimum=0, maximum=1
     )
-    max_exposure: float = setting(0.92, "maximum brightness of a face", minimum=0, maximum=1)
+    max_exposure: float = setting(0.97, "maximum brightness of a face", minimum=0, maximum=1)
     max_non_face: float = setting(
         0.5,
         "maximum similarity of a face with things that detectors take for faces; needs an embedder with a reference",
