@@ -31,6 +31,7 @@ from training.mask import Drawer, FaceSource, face_source
 from training.portraits import GROUPS, SOURCE, Portraits, load_portraits
 
 AGE_BANDS = ((0, 2), (3, 9), (10, 19), (20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, 116))
+ADULT = 18
 TRIAL_SEED, TRIALS, FABRIC_TRIALS = 1001, 4000, 800
 INPUT = FaceInput(Preprocessing("rgb", (0, 0, 0), 1), (112, 112))
 """What the catalogue says of both networks."""
@@ -66,7 +67,7 @@ def gender_age_table(portraits: Portraits, men: np.ndarray, ages: np.ndarray) ->
     errors = ages - portraits.ages
     right = men == (portraits.genders == 0)
     everyone = np.ones(len(portraits), bool)
-    rows: Dict[str, np.ndarray] = {"everyone": everyone, "18 years and older": portraits.ages >= 18}
+    rows: Dict[str, np.ndarray] = {"everyone": everyone, f"{ADULT} years and older": portraits.ages >= ADULT}
     for low, high in AGE_BANDS:
         rows[f"{low} to {high} years"] = (portraits.ages >= low) & (portraits.ages <= high)
     for number, group in enumerate(GROUPS):
@@ -74,10 +75,14 @@ def gender_age_table(portraits: Portraits, men: np.ndarray, ages: np.ndarray) ->
     rows['labelled "male"'], rows['labelled "female"'] = portraits.genders == 0, portraits.genders == 1
     for number, group in enumerate(GROUPS):
         for gender, name in enumerate(("male", "female")):
-            rows[f'"{group}", "{name}"'] = (portraits.groups == number) & (portraits.genders == gender)
-    table: List[Sequence[str]] = [("", "portraits", "gender right", "age error, years", "too old (+) or young")]
+            grown = (portraits.ages >= ADULT) & (portraits.genders == gender)
+            rows[f'{ADULT} years and older, "{group}", "{name}"'] = grown & (portraits.groups == number)
+    table: List[Sequence[str]] = [
+        ("", "portraits", "gender right", "age error, years", "off by 10 years or more", "too old (+) or young")
+    ]
     for name, chosen in rows.items():
-        figures = (share(right[chosen]), mean_with_interval(np.abs(errors[chosen])), f"{errors[chosen].mean():+.1f}")
+        off = np.abs(errors[chosen])
+        figures = (share(right[chosen]), mean_with_interval(off), share(off >= 10), f"{errors[chosen].mean():+.1f}")
         table.append((name, str(int(chosen.sum())), *figures))
     return table
 

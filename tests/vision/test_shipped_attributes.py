@@ -1,4 +1,4 @@
-"""The built-in network for masks, on the two portraits of the demo."""
+"""The built-in networks for gender, age and masks, on the two portraits of the demo."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 from app.models.loading import ModelLoader
 from app.settings import AttributeSettings, ModelSettings, Settings
 from app.tools.demo.portraits import load_portraits
-from app.types import NO_ATTRIBUTES
+from app.types import NO_ATTRIBUTES, Gender
 from training.drawn_masks import FaceAxes, below_nose, worn
 
 
@@ -34,6 +34,13 @@ def predicted(image, faces, **attributes):
     (found,) = models.predict(image, faces, [0], [NO_ATTRIBUTES])
     models.close()
     return found
+
+
+def test_gender_and_age_are_those_of_the_people(people):
+    collins, hopper = (predicted(*people[name], gender_age="genderage_utk") for name in people)
+    assert (collins.gender, hopper.gender) == (Gender.FEMALE, Gender.FEMALE)
+    assert 28 < collins.age < 55  # She was 42.
+    assert hopper.age > collins.age + 10  # She was 77.
 
 
 @pytest.mark.parametrize("name", ["Eileen Collins", "Grace Hopper"])
