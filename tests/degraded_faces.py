@@ -3,6 +3,7 @@
     PYTHONPATH=. .venv/bin/python tests/degraded_faces.py --faces DIR [--empty DIR] [--probes 150]
 
 DIR has one folder of photos per person, like LFW. Everybody is enrolled with one photo; people with more are probes.
+It also turns every 15th photo, and counts how many enrolment would turn back.
 `right` and `wrong` are names as `identify` gives them; `gated` are faces that the default limits for videos reject, and
 `lost` those of them that would have got the right name. With `--empty`, a folder of pictures without faces, it also
 counts how many false faces and how many of the photos' faces are near non-faces. Not a test: it needs pictures.
@@ -15,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app.gallery.upright import find_upright
 from app.identity.index import PersonIndex
 from app.recognizer import Recognizer
 from app.settings import DetectionSettings, QualitySettings, Settings
@@ -116,6 +118,19 @@ def count_non_faces(recognizer, label, paths):
         print(f"{label}, score {minimum}: {len(chosen)} faces, not_a_face {live} live, {photo} in a photo")
 
 
+def count_orientations(recognizer, paths):
+    """Photos as they are, on their sides and upside down: how many are turned upright as enrolment photos are."""
+    limits = QualitySettings().photo_limits(recognizer.photo_score)
+    turns = {"upright": None, "upside down": cv2.ROTATE_180, "on its side": cv2.ROTATE_90_CLOCKWISE}
+    for label, turn in turns.items():
+        right = 0
+        for path in paths:
+            image = cv2.imread(str(path))
+            found = find_upright(image if turn is None else cv2.rotate(image, turn), recognizer, limits)
+            right += found is not None and np.array_equal(found.picture, image)
+        print(f"{label}: {right} of {len(paths)} photos were turned upright")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=Path, required=True)
@@ -125,6 +140,7 @@ def main():
     options = parser.parse_args()
     with Recognizer.from_settings(Settings(detection=DetectionSettings(min_score=0.5))) as recognizer:
         count_names(recognizer, *gallery_and_probes(recognizer, options.faces, options.probes))
+        count_orientations(recognizer, sorted(options.faces.glob("*/*.jpg"))[::15])
         if options.empty:
             count_non_faces(recognizer, "pictures without faces", sorted(options.empty.iterdir()))
         if options.portraits:

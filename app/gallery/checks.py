@@ -14,6 +14,8 @@ from app.gallery.people import EnrolledPeople, PhotoRecord
 _ROWS_PER_BLOCK = 1024
 _MIN_PHOTOS_FOR_OUTLIERS = 3
 """Of two photos that differ, neither is known to be the wrong one."""
+_LISTED = 3
+"""Photos of a group that are named."""
 
 Pair = Tuple[str, str]
 
@@ -25,6 +27,7 @@ class WarningKind(str, enum.Enum):
     SIMILAR_PEOPLE = "similar_people"
     NO_USABLE_PHOTO = "no_usable_photo"
     OUTLIER = "outlier"
+    MIXED = "mixed"
 
     def __str__(self) -> str:
         return self.value
@@ -151,3 +154,43 @@ def find_outliers(people: EnrolledPeople, threshold: float) -> List[GalleryWarni
                 )
                 found.append(GalleryWarning(WarningKind.OUTLIER, (person,), (path,), message, score))
     return found
+
+
+def find_mixed(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
+    """One warning per person whose photos form groups that do not resemble each other, as two photos of two people do.
+
+    A single photo that is unlike all others is no group, but an outlier.
+    """
+    found = []
+    for person in people.names:
+        rows = [row for row, photo in enumerate(people.row_photos) if photo.person == person]
+        groups = _groups(people.embeddings[rows], threshold)
+        if len(rows) >= _MIN_PHOTOS_FOR_OUTLIERS:
+            groups = [group for group in groups if len(group) > 1]
+        if len(groups) < 2:
+            continue
+        paths = [[people.row_photos[rows[at]].path for at in group] for group in groups]
+        listed = "; ".join(", ".join(group[:_LISTED]) + (" …" if len(group) > _LISTED else "") for group in paths)
+        message = (
+            f"the photos of {person} form {len(groups)} groups that do not resemble each other ({listed}): delete "
+            f"those that do not show {person}"
+        )
+        found.append(
+            GalleryWarning(WarningKind.MIXED, (person,), tuple(path for group in paths for path in group), message)
+        )
+    return found
+
+
+def _groups(embeddings: np.ndarray, threshold: float) -> List[List[int]]:
+    """The rows that are connected by similarities from the threshold on."""
+    similar = embeddings @ embeddings.T >= threshold
+    groups: List[List[int]] = []
+    left = set(range(len(embeddings)))
+    while left:
+        group, new = set(), {min(left)}
+        while new:
+            group |= new
+            new = {int(row) for member in new for row in np.flatnonzero(similar[member])} - group
+        groups.append(sorted(group))
+        left -= group
+    return groups

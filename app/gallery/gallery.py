@@ -23,7 +23,7 @@ from app.capture.pictures import decode_picture, optional_formats
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
 from app.files import make_folder
-from app.gallery.checks import GalleryWarning, check_people, find_outliers, resembles_another
+from app.gallery.checks import GalleryWarning, check_people, find_mixed, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
@@ -224,7 +224,8 @@ class Gallery:
                     known[result.photo.content_hash] = result.photo
         finally:
             self._refresh()
-        outliers = {warning.photos[0]: warning for warning in find_outliers(self.people, self.threshold)}
+        suspicious = [*find_mixed(self.people, self.threshold), *find_outliers(self.people, self.threshold)]
+        outliers = {path: warning for warning in suspicious for path in warning.photos}
         return [
             replace(result, warnings=(outliers[result.photo.path],))
             if isinstance(result, Added) and not result.warnings and result.photo.path in outliers

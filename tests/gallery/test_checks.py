@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.gallery.checks import WarningKind, check_people, find_outliers, resembles_another
+from app.gallery.checks import WarningKind, check_people, find_mixed, find_outliers, resembles_another
 from app.gallery.people import EnrolledPeople, PhotoFinding
 from app.types import Reason
 
@@ -112,6 +112,17 @@ def test_a_photo_unlike_all_others_of_its_person_gives_a_warning(record):
 def test_of_two_photos_alone_neither_is_an_outlier(record):
     photos = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", NORTH), record("c.jpg", "Ann"))
     assert find_outliers(EnrolledPeople(photos), 0.45) == []
+
+
+def test_photos_of_two_people_under_one_name_are_noticed(record):
+    two = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", NORTH), record("c.jpg", "Bob", UP))
+    (warning,) = find_mixed(EnrolledPeople(two), 0.45)
+    assert (warning.kind, warning.people, warning.photos) == (WarningKind.MIXED, ("Ann",), ("a.jpg", "b.jpg"))
+    more = [record(f"{n}.jpg", "Ann", between(far, UP, 0.9)) for n, far in enumerate((EAST, NORTH))]
+    (warning,) = find_mixed(EnrolledPeople((*two, *more)), 0.85)
+    assert sorted(warning.photos) == ["0.jpg", "1.jpg", "a.jpg", "b.jpg"]
+    alike = (record("a.jpg", "Ann", EAST), record("b.jpg", "Ann", between(EAST, NORTH, 0.5)))
+    assert find_mixed(EnrolledPeople(alike), 0.45) == []
 
 
 def test_a_photo_like_one_other_of_its_person_gives_no_warning(record):

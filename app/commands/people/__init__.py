@@ -12,7 +12,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.people import strangers, traces
 from app.errors import ExitCode, GalleryError, SettingsError, check_all
-from app.gallery.checks import find_outliers
+from app.gallery.checks import find_mixed, find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos, rename_person
 from app.gallery.folder import scan
 from app.gallery.names import normalize
@@ -228,7 +228,10 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
         photos = gallery.people.photos
-        outliers = find_outliers(gallery.people, gallery.threshold)
+        outliers = [
+            *find_outliers(gallery.people, gallery.threshold),
+            *find_mixed(gallery.people, gallery.threshold),
+        ]
         problems = [*gallery.problems(), *(warning.message for warning in outliers)]
     if photos:
         header = ("photo", "person", "faces", "px", "sharpness", "rotated", "verdict", "remark")
