@@ -136,7 +136,10 @@ def tables_of(page):
     return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()] for block in blocks]
 
 
-@pytest.mark.parametrize(("title", "name"), [("embedder: ", "mobilefacenet"), ("detector", "retinaface_mnet025")])
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("embedder: ", "mobilefacenet"), ("detector", "retinaface_mnet025"), ("`scrfd_500m`", "scrfd_500m")],
+)
 def test_the_figures_of_built_in_models_are_those_of_their_card(title, name):
     """A figure is named like its row; the words after its value are from the heading of its table or column."""
     entry = read_catalog(SHIPPED).require(name)

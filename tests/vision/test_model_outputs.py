@@ -125,7 +125,8 @@ def test_other_networks_for_faces_are_not_embedders(output):
 
 
 @pytest.mark.parametrize(
-    ("file", "family"), [("retinaface_mnet025.onnx", "retinaface"), ("mobilefacenet.onnx", "arcface")]
+    ("file", "family"),
+    [("retinaface_mnet025.onnx", "retinaface"), ("scrfd_500m.onnx", "scrfd"), ("mobilefacenet.onnx", "arcface")],
 )
 def test_the_built_in_networks_are_recognised(file, family):
     engine = OnnxEngine(ROOT / "engines" / file, threads=1)

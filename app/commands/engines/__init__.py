@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 DESCRIPTION = """Manages the models, the networks that detect and recognise faces: lists those of the catalogue
-(engines/catalog.yaml), downloads and imports more, builds TensorRT engines, and inspects and compares them. Two models
+(engines/catalog.yaml), downloads and imports more, builds TensorRT engines, and inspects and compares them. Some models
 are built in and need no download."""
 
 EXAMPLES = """examples:
