@@ -133,9 +133,12 @@ class Mqtt:
         changed = {topic: body for topic, body in wanted.items() if self._published.get(topic) != body}
         # Home Assistant must know an entity before it gets its state.
         for topics in ({**gone, **{t: b for t, b in changed.items() if self._is_config(t)}}, changed):
-            new = {topic: body for topic, body in topics.items() if self._published.get(topic) != body}
-            self._wait_for([client.publish(topic, body, qos=1, retain=True) for topic, body in new.items()])
-            self._published.update(new)
+            new = [(topic, body) for topic, body in topics.items() if self._published.get(topic) != body]
+            # The time-out is for a few messages, not for a gallery of a thousand people.
+            for start in range(0, len(new), self.batch):
+                part = new[start : start + self.batch]
+                self._wait_for([client.publish(topic, body, qos=1, retain=True) for topic, body in part])
+                self._published.update(part)
 
     def _is_config(self, topic: str) -> bool:
         return not topic.startswith(f"{self._prefix}/")

@@ -270,6 +270,12 @@ def people_topics(subscriber):
     return sorted(topic for topic in subscriber.now() if "/person/" in topic)
 
 
+def test_a_large_gallery_is_published_in_parts(opened, watching):
+    people = [f"Person {number}" for number in range(300)]
+    opened(people=people, timeout_s=3.0)
+    until(lambda: len(people_topics(watching)) == 300 and len(discovered(watching)) == 306)
+
+
 def test_when_someone_was_last_seen_survives_a_restart(opened, watching):
     publisher = opened()
     show(publisher, ANN)
