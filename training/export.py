@@ -15,7 +15,7 @@ import io
 import logging
 import warnings
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ import onnxruntime as ort
 import torch
 from onnx import helper, numpy_helper
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from app.inference.balancing import balance_channels
 from app.inference.rewriting import rewrite_prelu
@@ -142,7 +143,7 @@ def attribute_model(network: MobileFaceNet, values: int) -> onnx.ModelProto:
     return model
 
 
-def detector_model(network: RetinaFace) -> onnx.ModelProto:
+def detector_model(network: nn.Module) -> onnx.ModelProto:
     model = trace(network, torch.zeros(2, 3, 64, 96), DETECTOR_OUTPUTS, {0: "batch", 2: "height", 3: "width"})
     balance_channels(model)
     make_reshapes_constant(model, {"loc": 4, "conf": 2, "landms": 10})
@@ -156,6 +157,40 @@ def scrfd_model(network: SCRFD) -> onnx.ModelProto:
     make_reshapes_constant(model, SCRFD_OUTPUTS)
     name_output_axes(model, {name: ("batch", f"anchors_{name}", count) for name, count in SCRFD_OUTPUTS.items()})
     return model
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy in which normalisations are part of the convolutions before them."""
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for position, (layer, follower) in enumerate(zip(list(module), list(module)[1:])):
+            if isinstance(layer, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
+                module[position] = fuse_conv_bn_eval(layer, follower)
+                module[position + 1] = nn.Identity()
+    return network
+
+
+def mean_network(networks: Sequence[nn.Module]) -> nn.Module:
+    """The mean of networks of one line, as of the beginning and the end of a refinement (Wortsman et al., 2022).
+
+    What a refinement learns costs something of what was known before; halfway, the errors of both partly cancel.
+    """
+    parts = [folded(network) for network in networks]
+    states = [part.state_dict() for part in parts]
+    mean = {name: torch.stack([state[name].double() for state in states]).mean(0) for name in states[0]}
+    parts[0].load_state_dict(mean)
+    return parts[0]
+
+
+def detector_of(checkpoints: Sequence[Dict[str, Any]]) -> nn.Module:
+    """The average of one run, or the mean of several runs' averages."""
+    networks: List[nn.Module] = []
+    for checkpoint in checkpoints:
+        networks.append(RetinaFace())
+        networks[-1].load_state_dict(checkpoint["average"])
+    return mean_network(networks) if len(networks) > 1 else networks[0]
 
 
 def check_operators(model: onnx.ModelProto) -> None:
@@ -202,7 +237,7 @@ def export_embedder(network: MobileFaceNet, path: Path, notes: Dict[str, str]) -
     return parity(path, network, (3, 3, 112, 112), EMBEDDER_OUTPUTS)
 
 
-def export_detector(network: RetinaFace, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
+def export_detector(network: nn.Module, path: Path, notes: Dict[str, str]) -> Dict[str, float]:
     write_model(detector_model(network), path, notes)
     return parity(path, network, (2, 3, 96, 160), DETECTOR_OUTPUTS)
 
@@ -222,12 +257,21 @@ def main() -> None:
         prog="python -m training.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=("embedder", "detector", "scrfd", *ATTRIBUTE_NETWORKS))
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the run's .pt file; its average is exported")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the run's .pt file; its average is exported. For a detector several: the mean of their averages",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write (replaced atomically)")
     parser.add_argument("--activation", default="prelu", help="the embedder's activation")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stored = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+    checkpoints = [torch.load(path, map_location="cpu", weights_only=True) for path in arguments.checkpoint]
+    stored = checkpoints[-1]
+    if len(checkpoints) > 1 and arguments.model != "detector":
+        raise SystemExit(f"{arguments.model}: expected one checkpoint, found {len(checkpoints)}")
     notes = {"steps": str(stored["counters"]["step"])}
     if arguments.model == "embedder":
         embedder = MobileFaceNet(arguments.activation)
@@ -243,9 +287,7 @@ def main() -> None:
         LatePart(attributes, 0).load_state_dict(stored["average"])
         differences = export_attributes(attributes, values, arguments.out, notes)
     else:
-        detector = RetinaFace()
-        detector.load_state_dict(stored["average"])
-        differences = export_detector(detector, arguments.out, notes)
+        differences = export_detector(detector_of(checkpoints), arguments.out, notes)
     log.info(
         "%s: %d bytes, largest difference from PyTorch %s", arguments.out, arguments.out.stat().st_size, differences
     )

@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from training.balance import balance  # noqa: E402
-from training.export import export_detector, export_embedder, run_onnxruntime  # noqa: E402
+from training.export import export_detector, export_embedder, mean_network, run_onnxruntime  # noqa: E402
 from training.networks import mobilefacenet, retinaface  # noqa: E402
 from training.restart import load_onnx_weights  # noqa: E402
 
@@ -118,3 +118,24 @@ def test_another_activation_is_rejected(tmp_path: Path) -> None:
     export_embedder(seasoned_embedder(1, "relu"), tmp_path / "embedder.onnx", {})
     with pytest.raises(SystemExit, match="it has 0 PReLUs, this one 33"):
         load_onnx_weights(mobilefacenet.MobileFaceNet("prelu"), tmp_path / "embedder.onnx", torch.zeros(2, 3, 112, 112))
+
+
+def test_the_mean_of_a_network_with_itself_is_that_network() -> None:
+    network, images = seasoned_detector(1), torch.randn(1, 3, 64, 64) * 40
+    with torch.no_grad():
+        for ours, theirs in zip(mean_network([network, network])(images), network(images)):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_the_mean_of_two_networks_is_halfway_between_their_folded_weights() -> None:
+    first = retinaface.convolution(3, 4, 3)
+    second = retinaface.convolution(3, 4, 3)
+    for convolution, norm in (tuple(first)[:2], tuple(second)[:2]):
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+        torch.nn.init.normal_(convolution.weight)
+    images = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        halves = [network.eval()[:2](images) for network in (first, second)]
+        mean = mean_network([first, second])[:2](images)
+    torch.testing.assert_close(mean, (halves[0] + halves[1]) / 2, atol=1e-5, rtol=1e-5)
