@@ -99,8 +99,13 @@ def test_a_run_writes_into_the_current_folder_and_nothing_anywhere_else(
     assert code == 0, err
     assert "Grace Hopper" in out
     assert files(elsewhere) == {elsewhere / "out.mp4", elsewhere / "out.jsonl"}
-    # The gallery keeps its embeddings, and engines/ which backend was the fastest.
-    assert {path.parent.name for path in files(program_folder) - before} <= {"gallery", "engines"}
+    # The gallery keeps its embeddings and unknown people, and engines/ which backend was the fastest.
+    assert {path.parent.name for path in files(program_folder) - before} <= {
+        "gallery",
+        ".strangers",
+        "crops",
+        "engines",
+    }
 
 
 def test_a_gallery_without_photos_elsewhere_is_named_in_full(started, program_folder):
