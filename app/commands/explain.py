@@ -63,7 +63,7 @@ def explanation(record: Record) -> str:
     position = record.get("position")
     moment = parse_time(record["time"]) if position is None else position
     when = source_time(moment, position is None, record.get("file"))
-    head = f"event {record['sequence']}: {record['event']} at {when} in {record['channel']}"
+    head = f"event {record['sequence']}: {record['event']}, {when}, channel {record['channel']}"
     if "track" not in record:
         return f"{head}\nno face: {record.get('error') or 'the source is back'}"
     verdict = f"{record['name'] or record.get('stranger') or 'unknown'}: {record.get('why') or record['reason']}"
