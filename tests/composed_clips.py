@@ -5,6 +5,9 @@
 DIR has one folder of photos per person, like LFW. Some of the people with three photos or more are enrolled with one
 photo each; the others are strangers. The clips are the same for the same pictures and `--seed`. The networks are real;
 their results are stored in FILE, so that tracking can be measured again within seconds. Not a test: it needs pictures.
+
+With --write FOLDER, it only writes the clips as videos, with gallery and truth for `python -m app evaluate video`.
+The columns `1 right` and `1 wrong` are those of single frames: every face in every frame, without tracks and votes.
 """
 
 import argparse
@@ -359,7 +362,21 @@ def truth_of(box, truths):
     return min(near, key=lambda truth: np.hypot(truth.x - x, truth.y - y), default=None)
 
 
-COUNTS = ("frames", "faces", "right", "wrong", "unknown", "twice", "untracked", "embedded")
+def write_clip(path, scenes, fps):
+    """The clip as a video, and who is visible in it as `evaluate video` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(f"{path}.mp4", cv2.VideoWriter.fourcc(*"mp4v"), fps, (WIDTH, HEIGHT))
+    rows = ["first,last,names"]
+    for index, scene in enumerate(scenes):
+        image, truths = render(scene)
+        writer.write(image)
+        names = sorted({truth.name for truth in visible(truths) if truth.known and truth.name})
+        rows.append(f"{index},{index},{'|'.join(names)}")
+    writer.release()
+    path.with_suffix(".csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+COUNTS = ("frames", "faces", "right", "wrong", "unknown", "twice", "untracked", "embedded", "1 right", "1 wrong")
 
 
 def measure(scenes, fps, name, recognizer, people, verbose):
@@ -380,8 +397,13 @@ def measure(scenes, fps, name, recognizer, people, verbose):
                 seen[track.match.name] = True
         named = [match.name for match in result.matches if match.name]
         counts["twice"] += len(named) - len(set(named))
-        for box, match, track in zip(result.faces.boxes, result.matches, result.track_ids):
+        alone = recognizer.identify(recognizer.embed(image, result.faces, range(len(result.faces))), people)
+        for box, match, track, single in zip(result.faces.boxes, result.matches, result.track_ids, alone):
             truth = truth_of(box, truths)
+            if single.name is not None:
+                mistaken = truth is None or (truth.name and truth.name != single.name)
+                counts["1 wrong"] += bool(mistaken)
+                counts["1 right"] += not mistaken and bool(truth.name)
             counts["faces"] += 1
             counts["untracked"] += track == 0
             if match.name is None:
@@ -393,7 +415,7 @@ def measure(scenes, fps, name, recognizer, people, verbose):
                     print(f"  {name} frame {index}: {match.name} {match.similarity:.2f} on {real}, track {track}")
             else:
                 counts["right"] += bool(truth.name)
-    counts["embedded"] = recognizer.embedded
+    counts["embedded"] = recognizer.embedded - counts["faces"]
     counts["tracks"] = max((track.id for track in result.tracks), default=0)
     return counts
 
@@ -408,6 +430,7 @@ def main():
     parser.add_argument("--false-accept-rate", type=float, help="as recognition.false_accept_rate")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--write", type=Path, help="write videos and truth for `evaluate video` to this folder")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     backgrounds = [rng.integers(60, 200, (6, 8, 3), np.uint8) for _ in range(8)]
@@ -424,6 +447,12 @@ def main():
             memory = {"fingerprint": np.array(recognizer.fingerprint)}
         size = len(memory)
         known, strangers, people = casting(recognizer, options.faces, options.seed, options.false_accept_rate)
+        if options.write:
+            for name in sorted({heads[0].person for heads in known}):
+                photo = sorted((options.faces / name).iterdir())[0]
+                target = options.write / "gallery" / f"{name}{photo.suffix}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(photo.read_bytes())
         remembering = Remembering(recognizer, memory)
         by_kind = {}
         for number, (kind, fps) in enumerate(KINDS):
@@ -431,6 +460,9 @@ def main():
             if options.only and options.only not in name:
                 continue
             director = Director(known, strangers, backgrounds, (options.seed, number))
+            if options.write:
+                write_clip(options.write / name.replace(" ", "-"), getattr(director, kind)(fps), fps)
+                continue
             counts = measure(getattr(director, kind)(fps), fps, name, remembering, people, options.verbose)
             row = by_kind.setdefault((kind, fps), dict.fromkeys(total, 0))
             for key, value in counts.items():
