@@ -160,10 +160,10 @@ class AttributeSettings:
     """What is estimated for each face besides its name. Naming a model of the catalogue enables an attribute."""
 
     gender_age: Optional[str] = setting(
-        None, "estimate gender and age with this model, e.g. genderage", flag="--gender-age", metavar="NAME"
+        None, "estimate gender and age with this model, e.g. genderage_utk", flag="--gender-age", metavar="NAME"
     )
     mask: Optional[str] = setting(
-        None, "detect face masks with this model, one of the family mask", flag="--mask", metavar="NAME"
+        None, "detect face masks with this model, e.g. mask_drawn", flag="--mask", metavar="NAME"
     )
     antispoof: Optional[str] = setting(
         None,
