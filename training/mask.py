@@ -124,7 +124,7 @@ def development_figures(training: StudentTraining[Tensor], maps: EarlyMaps, kind
         with torch.autocast(training.device.type, torch.bfloat16):
             answers.append(training.average.network(seen).float().cpu())
     right = (torch.cat(answers).argmax(dim=1).numpy() == 0) == (kinds == WORN)
-    each = {drawing.__name__: float(right[kinds == kind].mean()) for kind, (drawing, _) in enumerate(DRAWINGS)}
+    each = {DRAWINGS[kind][0].__name__: float(right[kinds == kind].mean()) for kind in np.unique(kinds)}
     return {"right": float(right.mean()), **each}
 
 

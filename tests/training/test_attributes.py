@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Type
+from typing import Callable, Tuple, Type
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ pytest.importorskip("onnx")
 
 from shipped import ROOT  # noqa: E402
 
+from training import export, gender_age, mask  # noqa: E402
 from training.drawn_masks import DRAWINGS, WORN, FaceAxes, draw_on, mask_outline  # noqa: E402
 from training.early_maps import EarlyMaps, write_early_maps  # noqa: E402
 from training.export import export_attributes, run_onnxruntime  # noqa: E402
@@ -22,6 +25,7 @@ from training.gender_age import GenderAgeRecipe, Lesson, age_distribution, grade
 from training.imitation import Views  # noqa: E402
 from training.networks.attributes import GenderAgeNet, LatePart, MaskNet, take_from_embedder  # noqa: E402
 from training.networks.mobilefacenet import MobileFaceNet  # noqa: E402
+from training.portraits import SIDES, Portraits, portraits_path  # noqa: E402
 from training.restart import load_onnx_weights  # noqa: E402
 
 EMBEDDER = ROOT / "engines" / "mobilefacenet.onnx"
@@ -119,3 +123,37 @@ def test_a_mask_covers_the_mouth_and_only_a_worn_one_the_nose(top: float, covers
         inside = [cv2.pointPolygonTest(outline.reshape(-1, 1, 2), tuple(map(float, at)), False) > 0 for at in places]
         assert inside == [False, False, covers_nose, True]
     assert DRAWINGS[WORN][0].__name__ == "worn"
+
+
+@pytest.fixture
+def small_work(tiny_set: Tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny set with labelled portraits: every third one is for development."""
+    _, work = tiny_set
+    rows = np.arange(4)
+    sides = np.where(rows % 3, SIDES.index("train"), SIDES.index("development"))
+    np.savez(portraits_path(work), **vars(Portraits(rows, 20 + rows, rows % 2, rows % 5, sides)))
+    monkeypatch.setattr(gender_age, "UNFOLD_FACES", 1)
+    monkeypatch.setattr(mask, "UNFOLD_FACES", 1)
+    monkeypatch.setattr(mask, "LEARNED", 8)
+    monkeypatch.setattr(mask, "DEVELOPMENT", 8)
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "main", "figure"), [("gender_age", gender_age.main, "age_error"), ("mask", mask.main, "right")]
+)
+def test_a_run_goes_on_and_ends_as_a_file(
+    name: str, main: Callable[[], None], figure: str, small_work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--work", str(small_work), "--start-from", str(EMBEDDER), "--threads", "1", "--device", "cpu"]
+    for steps in ("1", "2"):
+        monkeypatch.setattr(sys, "argv", ["training", *options, "--resume", "--measure-every", "2", "--steps", steps])
+        main()
+    lines = (small_work / name / f"{name}_curve.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["steps"] for line in lines] == [1, 2] and figure in json.loads(lines[-1])
+    checkpoint, file = small_work / name / f"{name}.pt", tmp_path / f"{name}.onnx"
+    monkeypatch.setattr(sys, "argv", ["export", name, "--checkpoint", str(checkpoint), "--out", str(file)])
+    export.main()
+    (answers,) = run_onnxruntime(file, faces(2).numpy())
+    assert np.isfinite(answers).all()
