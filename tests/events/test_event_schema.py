@@ -23,7 +23,6 @@ PHOTO_REASONS = {
     Reason.UNREADABLE,
     Reason.ALREADY_ENROLLED,
     Reason.OTHER_PERSONS_PHOTO,
-    Reason.SEVERAL_FACES,
 }
 ATTRIBUTES = FaceAttributes(
     gender=Gender.MALE, age=33.6, mask=False, mask_probability=0.1, no_mask_probability=0.9, live_probability=0.9,
@@ -44,7 +43,7 @@ def lines(tmp_path):
         steps = [
             stream.handle(result(frame(), tracks=[full, track(2, STRANGER)])),
             stream.handle(result(frame(1), tracks=[full])),
-            stream.handle(result(frame(2), tracks=[dataclasses.replace(full, match=EVE)])),
+            stream.handle(result(frame(2), [full.box], [EVE], [dataclasses.replace(full, match=EVE)], track_ids=[1])),
             stream.handle(result(frame(3), tracks=[dataclasses.replace(track(3), stranger="stranger-1")])),
             stream.handle_status(LOST, 1.9e9),
             stream.handle_status(dataclasses.replace(LOST, state=ChannelState.RUNNING), 1.9e9 + 1),
