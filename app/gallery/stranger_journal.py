@@ -24,6 +24,7 @@ from app.identity.strangers import (
     Moved,
     Named,
     Numbered,
+    Renamed,
     Seen,
     StrangerBook,
     Visit,
@@ -42,6 +43,7 @@ _KINDS: Dict[str, Type[Any]] = {
     "merged": Merged,
     "ignored": Ignored,
     "named": Named,
+    "renamed": Renamed,
     "denied": Denied,
     "numbered": Numbered,
 }

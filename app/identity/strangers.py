@@ -112,6 +112,14 @@ class Named:
     name: str
 
 
+@dataclass(frozen=True)
+class Renamed:
+    """A person has another name; the visits, and what is not this person, keep belonging to the person."""
+
+    before: str
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class Denied:
     """A face that is not this person."""
@@ -130,7 +138,7 @@ class Numbered:
     next_number: int
 
 
-Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Denied, Numbered]
+Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Renamed, Denied, Numbered]
 
 
 class Nearest(NamedTuple):
@@ -217,12 +225,21 @@ class StrangerBook:
         elif isinstance(change, Merged):
             self._merge(change.source, change.target)
         elif isinstance(change, Ignored):
-            (self.ignored.add if change.ignored else self.ignored.discard)(change.stranger)
+            number = self.current(change.stranger)
+            if number not in self.named:
+                (self.ignored.add if change.ignored else self.ignored.discard)(number)
         elif isinstance(change, Named):
-            self.named[change.stranger] = change.name
-            for one in list(self._of.get(change.stranger, {}).values()):
+            number = self.current(change.stranger)
+            self.named[number] = change.name
+            for one in list(self._of.get(number, {}).values()):
                 self._put(replace(one, stranger=None, name=change.name, crop=None, crop_quality=0.0))
-            self.ignored.discard(change.stranger)
+            self.ignored.discard(number)
+        elif isinstance(change, Renamed):
+            before, name = change.before, change.name
+            self.named.update({number: name for number, given in self.named.items() if given == before})
+            self.denied = [replace(one, name=name) if one.name == before else one for one in self.denied]
+            for one in [visit for visit in self.visits.values() if visit.name == before]:
+                self._put(replace(one, name=name))
         elif isinstance(change, Denied):
             self.denied.append(change)
         else:
@@ -271,7 +288,7 @@ class StrangerBook:
 
     def _merge(self, source: int, target: int) -> None:
         source, target = self.current(source), self.current(target)
-        if source == target:
+        if source == target or source in self.named:
             return
         self.next_number = max(self.next_number, source + 1, target + 1)
         moved = list(self._of.get(source, {}).values())
@@ -280,7 +297,8 @@ class StrangerBook:
             self.merged[earlier] = target
         if source in self.ignored:
             self.ignored.discard(source)
-            self.ignored.add(target)
+            if target not in self.named:
+                self.ignored.add(target)
         for visit in moved:
             self._put(visit)
 

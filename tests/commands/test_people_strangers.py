@@ -223,3 +223,12 @@ def test_embeddings_of_another_model_are_kept_but_not_searched(completed, plante
     photo = gallery / "Eileen Collins_1.jpg"
     found = json.loads(completed("people", "search", photo, "--json")[1])
     assert found["nearest"] == "Eileen Collins" and found["visits"] == []
+
+
+def test_a_person_who_is_renamed_keeps_the_visits(completed, planted, gallery):
+    planted.update(lambda book: [Seen(visit("m", 2, name="Eileen Collins"))])
+    code, out, err = completed("people", "rename", "Eileen Collins", "Eileen")
+    assert code == 0, out + err
+    assert book_of(gallery).visits["m"].name == "Eileen"
+    assert completed("people", "forget", "Eileen", "--yes")[0] == 0
+    assert "m" not in book_of(gallery).visits

@@ -9,7 +9,7 @@ from shipped import ROOT
 from waiting import until
 
 from app.gallery.stranger_journal import StrangerJournal
-from app.identity.strangers import Denied, Dropped, Ignored, Merged, Moved, Named, Numbered, Seen, StrangerBook
+from app.identity.strangers import Denied, Dropped, Ignored, Merged, Moved, Named, Numbered, Renamed, Seen, StrangerBook
 
 CHANGES = [
     Seen(visit("a", 0, stranger=1, crop_quality=0.5)),
@@ -20,6 +20,7 @@ CHANGES = [
     Ignored(1),
     Ignored(1, False),
     Named(1, "Eva"),
+    Renamed("Eva", "Ida"),
     Denied("Ann", MODEL, BASIS[3], 12.5, "a"),
     Dropped(("c",)),
     Numbered(9),

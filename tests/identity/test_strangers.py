@@ -18,6 +18,7 @@ from app.identity.strangers import (
     Moved,
     Named,
     Numbered,
+    Renamed,
     Seen,
     duplicates,
     outdated,
@@ -110,6 +111,15 @@ def test_a_named_stranger_is_none_any_more_and_visits_that_go_on_get_the_name():
     assert book.visits["a"].last_seen == 99.0
 
 
+def test_a_person_who_is_renamed_keeps_the_visits_and_the_faces_that_are_others():
+    book = seen(visit("a", 0, stranger=1), visit("b", 1, name="Bob"))
+    for change in (Named(1, "Eva"), Denied("Eva", MODEL, BASIS[3], 0.0), Renamed("Eva", "Eva Maria")):
+        book.apply(change)
+    assert {key: kept.name for key, kept in book.visits.items()} == {"a": "Eva Maria", "b": "Bob"}
+    assert book.names() == {"stranger-1": "Eva Maria"} and book.denied[0].name == "Eva Maria"
+    assert without(book, names=["Eva Maria"]).visits.keys() == {"b"}
+
+
 def test_two_groups_of_visits_are_separated():
     mixture = [visit(f"v{number}", number % 2, stranger=1, first_seen=float(number)) for number in range(6)]
     older, newer = split(mixture)
@@ -175,6 +185,7 @@ CHANGES = st.lists(
         st.builds(lambda number, to: Moved((f"v{number}",), to), st.integers(1, 8), st.integers(1, 6)),
         st.builds(Ignored, st.integers(1, 5), st.booleans()),
         st.builds(Named, st.integers(1, 5), st.sampled_from(["Eva", "Bob"])),
+        st.builds(Renamed, st.sampled_from(["Eva", "Ann"]), st.sampled_from(["Bob", "Ida"])),
         st.builds(lambda number: Dropped((f"v{number}",)), st.integers(1, 8)),
         st.builds(Numbered, st.integers(1, 9)),
     ),

@@ -194,6 +194,7 @@ def _rename(arguments: argparse.Namespace, settings: Settings) -> int:
     for source, target in zip(before, after):
         print(f"{source} is now {target}")
     old, new = normalize(arguments.name), normalize(arguments.new_name)
+    strangers.rename_visits(settings, old, new)
     print(f"{old} is called {new} now; events that were logged keep the old name")
     return 0
 

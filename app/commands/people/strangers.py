@@ -25,6 +25,7 @@ from app.identity.strangers import (
     Merged,
     Moved,
     Named,
+    Renamed,
     StrangerBook,
     split,
     stranger_name,
@@ -208,6 +209,13 @@ def relabel_log(settings: Settings, names: Dict[str, str]) -> None:
         log.write(RelabelEvent(sequence, EventKind.RELABEL, "", time.time(), stranger, name))
     log.close()
     print(f"{log.path}: past visits have the name")
+
+
+def rename_visits(settings: Settings, before: str, name: str) -> None:
+    """What is kept of a person's visits stays that person's."""
+    journal = opened_journal(settings)
+    if journal.path is not None and journal.path.exists():
+        required(journal.update(lambda book: [Renamed(before, name)]), journal.folder)
 
 
 def _ignore(arguments: argparse.Namespace, settings: Settings) -> int:
