@@ -111,6 +111,7 @@ def run(
         stop = listen()
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(opened.channels, opened.pipeline, opened.outputs, limits)
+        opened.summary.close()
         channels = opened.channels.status()
     return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set())
 

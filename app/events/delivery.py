@@ -29,6 +29,8 @@ RETRY_FIRST_S = 1.0
 LAST_PAUSE_S = 0.3
 LAST_ATTEMPTS = 4
 """Once the run is over."""
+ABORT_S = 2.0
+"""How long the end of a run waits for a call that was aborted."""
 SAVE_EVERY_S = 1.0
 """A cursor is saved this often while events flow, and at once when none is left."""
 
@@ -191,10 +193,11 @@ class Delivery:
     def close(self) -> None:
         if self._close_by is None:
             self.begin_close()
-        self._thread.join(self._flush_s + 0.5)
+        # The time is that of all deliveries together, which end at the same time.
+        self._thread.join(max(0.0, (self._close_by or 0.0) - time.monotonic()) + 0.2)
         if self._thread.is_alive():
             self.destination.abort()
-            self._thread.join(self._flush_s)
+            self._thread.join(ABORT_S)
         waiting = self._log.last - self.cursor.sequence
         if waiting > 0:
             reason = f" ({self._error})" if self._error else ""

@@ -73,7 +73,9 @@ class RunSummary:
         return time.monotonic(), time.process_time()
 
     def close(self) -> None:
-        self._ended = self._time()
+        """Ends the time that is counted. Called at the end of the loop and again with the other outputs, which may have
+        waited for others in between."""
+        self._ended = self._ended or self._time()
 
     def handle(self, result: FrameResult) -> None:
         frame = result.frame

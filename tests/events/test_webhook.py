@@ -182,6 +182,30 @@ def test_the_end_of_a_run_does_not_wait_for_a_request_that_hangs(tmp_path, serve
     log.close()
 
 
+def test_several_servers_that_hang_are_waited_for_together(tmp_path):
+    log = EventLog(tmp_path / "e.jsonl")
+    servers = [WebServer() for _ in range(3)]
+    deliveries = []
+    for number, server in enumerate(servers):
+        server.answers = ["hang"]
+        hook = Webhook(WebhookSettings(url=server.url, timeout_s=600.0))
+        hook.name = f"webhook{number}"
+        deliveries.append(Delivery(hook, log, "door", flush_s=600.0))
+        deliveries[-1].start()
+    log.write(events(1)[0])
+    for delivery, server in zip(deliveries, servers):
+        delivery.wake()
+        until(server.hanging.is_set)
+        delivery._flush_s = 0.0
+        delivery.begin_close()
+        delivery._flush_s = 600.0  # waiting for this long once more would exceed the time of the test
+    for delivery, server in zip(deliveries, servers):
+        delivery.close()
+        assert not delivery._thread.is_alive()
+        server.close()
+    log.close()
+
+
 def events(count):
     from app.events.stream import EventStream
 
