@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "say why a face in an event got its name, or got none",
     "people": "list, add, remove and check the people in the gallery",
     "who": "name the people in pictures, with the nearest three for each face",
+    "calibrate": "find the threshold at which strangers rarely get a name, for your gallery",
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",
     "bench": "measure the speed of this machine, stage by stage",

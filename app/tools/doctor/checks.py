@@ -93,7 +93,7 @@ def run_checks(settings: Settings, settings_error: Optional[str], settings_origi
         ("Memory and disk", "hardware.check_memory_and_disk", (is_jetson, settings.models.catalog.parent)),
         ("Networks", "program.check_networks", (settings,)),
         ("Engines", "program.check_engines", (settings,)),
-        ("Gallery", "program.check_gallery", (settings.gallery.folder,)),
+        ("Gallery", "program.check_gallery", (settings.gallery.folder, settings.recognition)),
         ("Display", "program.check_display", ()),
         ("Cameras", "cameras.check_cameras", (settings.sources, settings.capture)),
     )

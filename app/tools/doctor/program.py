@@ -20,7 +20,7 @@ from app.models.entry import FileState, ModelEntry
 from app.models.families import can_run
 from app.models.loading import ModelLoader
 from app.output.display import display_available
-from app.settings import Settings
+from app.settings import RecognitionSettings, Settings
 from app.text import counted, program
 from app.tools.doctor.checks import Finding, note, ok, problem, warning
 
@@ -104,8 +104,8 @@ def _check_engine(path: Path, network: NetworkSpec) -> Finding:
     return note(text) if found else warning(text, network.build_command)
 
 
-def check_gallery(folder: Path) -> List[Finding]:
-    """Counts only; `people check` examines each photo."""
+def check_gallery(folder: Path, recognition: RecognitionSettings) -> List[Finding]:
+    """Counts only; `people check` examines each photo, `calibrate` the threshold."""
     try:
         people, problems = photos_by_person(folder), scan(folder).problems
     except GalleryError as error:
@@ -116,7 +116,15 @@ def check_gallery(folder: Path) -> List[Finding]:
     text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
     if problems:
         return [warning(f"{text}; {counted(len(problems), 'file')} not read", f"{program()} people check")]
-    return [ok(f"{text}; to check their quality: {program()} people check")]
+    return [ok(f"{text}; to check their quality: {program()} people check"), _threshold(recognition)]
+
+
+def _threshold(recognition: RecognitionSettings) -> Finding:
+    rate = recognition.false_accept_rate
+    if rate is not None:
+        return ok(f"the threshold follows the gallery: {rate:g} of strangers' visits may get a name")
+    chosen = "the embedder's default" if recognition.threshold is None else f"fixed at {recognition.threshold:g}"
+    return ok(f"the threshold is {chosen}; how often strangers would get a name: {program()} calibrate")
 
 
 def check_display() -> List[Finding]:

@@ -1,0 +1,1 @@
+"""What a calibration says, in sentences, as JSON and as a picture."""
