@@ -28,6 +28,7 @@ faces in a video have the right name."""
 
 EXAMPLES = """examples:
   python -m app evaluate verification --images lfw/ --pairs pairs.txt --plots plots/
+  python -m app evaluate identification --gallery people/ --probes visitors/ --strangers others/
   python -m app evaluate detection --images WIDER_val/images --labels wider_face_val_bbx_gt.txt
   python -m app evaluate detection --images landscapes/ --without-faces
   python -m app evaluate label --images photos/ --detector NAME --out labels.txt
@@ -41,6 +42,10 @@ frame."""
 STRANGERS_DESCRIPTION = """Gives numbers to unknown people as a run does: each picture is a visit, in a random order.
 Counts the numbers that several people share, and the people who have several numbers."""
 
+IDENTIFICATION_DESCRIPTION = """Enrols the people of one folder, looks up the pictures of others, and says how many get
+the right name while few strangers get any. Pictures are named as in a gallery: NAME.jpg, NAME_1.jpg or NAME/any.jpg.
+Who has no photo in the gallery is a stranger. Each picture is decided alone, by its main face; votes come on top."""
+
 DETECTOR_ALONE = ("models.detector", "models.backend", "models.precision")
 
 CURVE_MIN_SCORE = 0.02
@@ -48,9 +53,7 @@ CURVE_MIN_SCORE = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(
-        title="actions", dest="action", metavar="verification|detection|label|strangers|video", required=True
-    )
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     purposes = {
         "verification": "accuracy of the embedder on labelled pairs",
         "detection": "accuracy of the detector on labelled pictures",
@@ -66,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sections = ("models",) if name == "verification" else DETECTOR_ALONE
         add_settings_options(action, sections=sections)
     _add_strangers(actions.add_parser("strangers", help="numbers of strangers", description=STRANGERS_DESCRIPTION))
+    _add_identification(
+        actions.add_parser("identification", help="names among strangers", description=IDENTIFICATION_DESCRIPTION)
+    )
     _add_video(actions.add_parser("video", help="names in a video", description=VIDEO_DESCRIPTION))
 
 
@@ -128,6 +134,17 @@ def _add_video(action: argparse.ArgumentParser) -> None:
     add_settings_options(action, sections=sections)
 
 
+def _add_identification(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--gallery", metavar="DIR", type=Path, required=True, help="photos of the enrolled people")
+    action.add_argument("--probes", metavar="DIR", type=Path, required=True, help="other pictures, of them and others")
+    action.add_argument("--strangers", metavar="DIR", type=Path, help="pictures of people who are not enrolled")
+    action.add_argument(
+        "--ways", action="store_true", help="also measure other ways to compare: means of photos, normalised scores"
+    )
+    action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    add_settings_options(action, sections=("models", "recognition.threshold"))
+
+
 def _add_outputs(action: argparse.ArgumentParser, curves: str) -> None:
     action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     action.add_argument("--plots", metavar="DIR", type=Path, help=f"write PNG files to this folder: {curves}")
@@ -147,6 +164,7 @@ def execute(arguments: argparse.Namespace) -> int:
         make_folder(arguments.plots)
     actions = {"verification": _verification, "detection": _detection, "label": _label, "video": _video}
     actions["strangers"] = _strangers
+    actions["identification"] = _identification
     actions[arguments.action](arguments, settings, progress)
     return 0
 
@@ -177,6 +195,26 @@ def _verification(arguments: argparse.Namespace, settings: Settings, progress: P
 
         print("\ncurves:", *plot_verification(scores, pairs.same, figures, models[1], arguments.plots))
     _write_json(arguments.json, models, settings, loader.min_score, verification_json(pairs, faces, scores, figures))
+
+
+def _identification(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    from app.models.loading import ModelLoader
+    from app.recognizer import Recognizer
+    from app.tools.evaluation.identification_report import (
+        identification_json,
+        identification_text,
+        measure_identification,
+    )
+
+    loader = ModelLoader(settings)
+    check_all(*loader.checks())
+    folders = (arguments.gallery, arguments.probes, arguments.strangers)
+    with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
+        figures = measure_identification(recognizer, *folders, arguments.ways, progress.counter("embedding faces"))
+    models = [settings.models.detector, settings.models.embedder]
+    print(_heading(settings, models))
+    print(identification_text(figures))
+    _write_json(arguments.json, models, settings, loader.min_score, identification_json(figures))
 
 
 def _detection(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:

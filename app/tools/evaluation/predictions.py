@@ -12,6 +12,7 @@ import numpy as np
 
 from app.capture.pictures import picture_files, read_picture
 from app.errors import SourceError
+from app.identity.votes import clarity
 from app.recognizer import Recognizer
 from app.tools.evaluation.labels import LabelledPicture
 from app.tools.evaluation.pairs import Pair
@@ -28,6 +29,8 @@ class MainFaces:
     """The embedding of each picture's main face."""
 
     embeddings: Dict[str, np.ndarray] = field(default_factory=dict)
+    clarities: Dict[str, float] = field(default_factory=dict)
+    """How clearly the face is seen, 0.1 to 1."""
     without_face: List[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -63,6 +66,7 @@ def embed_main_faces(files: Mapping[str, Path], recognizer: Recognizer, on_progr
             chosen = main_face(faces, (picture.shape[1], picture.shape[0]))
             (crop,) = recognizer.crops(picture, faces[chosen])
             batch.append((name, crop))
+            result.clarities[name] = float(clarity(faces[chosen])[0])
         else:
             result.without_face.append(name)
         if batch and (len(batch) == CROPS_AT_ONCE or done == len(files)):
