@@ -12,6 +12,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.people import strangers, traces
 from app.errors import ExitCode, GalleryError, SettingsError, check_all
+from app.files import check_writable, write_text
 from app.gallery.checks import find_mixed, find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos, rename_person
 from app.gallery.folder import scan
@@ -21,7 +22,7 @@ from app.text import counted, program, suggestion, table
 from app.types import Reason
 
 if TYPE_CHECKING:
-    from app.gallery.gallery import AddResult
+    from app.gallery.gallery import AddResult, Gallery
 
 DESCRIPTION = """Lists, adds, removes and checks the people in the gallery. The gallery is a folder of photos:
 copying and deleting files there has the same effect as these commands."""
@@ -35,6 +36,7 @@ EXAMPLES = """examples:
   python -m app people rename Jose "José García"
   python -m app people remove "José García"
   python -m app people check          # exit code 1 if a photo cannot be used
+  python -m app people check --report report.html    # the same as a page with the pictures
   python -m app people strangers --sheet strangers.jpg       # unknown people who were here
   python -m app people name stranger-7 "Eva"                 # enrol one of them; past visits get the name
   python -m app people ignore stranger-3                     # never show or name this one
@@ -75,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="FILE.jpg",
                 type=Path,
                 help="add nothing; write the photo with a number at each face",
+            )
+        if name == "check":
+            action.add_argument(
+                "--report",
+                metavar="FILE.html",
+                type=Path,
+                help="also write a page with every photo: its quality, copies, people who look alike, what is missing",
             )
         if name == "rename":
             action.add_argument("name", metavar="OLD", help="name of the person now")
@@ -226,6 +235,7 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
 def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
+    check_writable(arguments.report)
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
         photos = gallery.people.photos
@@ -234,6 +244,8 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
             *find_mixed(gallery.people, gallery.threshold),
         ]
         problems = [*gallery.problems(), *(warning.message for warning in outliers)]
+        if arguments.report is not None:
+            _write_report(arguments.report, gallery, problems, settings)
     if photos:
         header = ("photo", "person", "faces", "px", "sharpness", "rotated", "verdict", "remark")
         rows = [
@@ -256,3 +268,11 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     for problem in problems:
         print(f"warning: {problem}")
     return ExitCode.INCOMPLETE if rejected else 0
+
+
+def _write_report(path: Path, gallery: Gallery, problems: List[str], settings: Settings) -> None:
+    from app.tools.gallery_report.facts import gallery_facts
+    from app.tools.gallery_report.page import page
+
+    people = gallery_facts(gallery.people, gallery.threshold)
+    write_text(path, page(people, problems, gallery.threshold, settings.models.embedder, settings.gallery.folder))

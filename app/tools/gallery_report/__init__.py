@@ -1,0 +1,1 @@
+"""The gallery as one page: every photo with its quality, and what is wrong or missing."""
