@@ -70,10 +70,11 @@ def main_face(faces: Faces, picture_size: Tuple[int, int]) -> int:
 def prominence(faces: Faces, picture_size: Tuple[int, int]) -> np.ndarray:
     """How likely a photo is about each face: the combination of score, size and nearness to the middle.
 
-    The largest box alone is a bad choice: in portraits it is sometimes not a face at all.
+    The largest box alone is a bad choice: in portraits it is sometimes not a face at all. The score must not count for
+    more: SCRFD gives the large face of a portrait lower scores than small ones in the background.
     """
     width, height = picture_size
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     distance = np.linalg.norm(centres / (width, height) - 0.5, axis=1) / np.sqrt(0.5)
     relative_size = np.sqrt(face_sizes_px(faces) / max(1.0, float(face_sizes_px(faces).max())))
-    return np.asarray(faces.scores**2 * relative_size * (1 - 0.5 * distance))
+    return np.asarray(faces.scores * relative_size * (1 - 0.5 * distance))

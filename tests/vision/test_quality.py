@@ -57,3 +57,9 @@ def test_the_main_face_is_large_certain_and_near_the_middle():
     assert main_face(faces(corner, middle), (640, 480)) == 1
     assert main_face(faces([200, 100, 440, 340], middle), (640, 480)) == 0
     assert main_face(faces([200, 100, 440, 340], middle, scores=[0.3, 1]), (640, 480)) == 1
+
+
+def test_a_small_face_in_the_background_with_a_higher_score_is_not_the_main_one():
+    """As SCRFD scores them."""
+    large, small = [200, 140, 440, 380], [380, 150, 560, 330]
+    assert main_face(faces(large, small, scores=[0.7, 0.88]), (640, 480)) == 0
