@@ -129,7 +129,7 @@ def test_settings_show_what_is_left_to_the_models(answered, config_file):
         return {key: (value, origin) for key, value, origin in (line.split(None, 2) for line in out.splitlines())}
 
     rows = shown()
-    assert rows["detection.min_score"] == ("0.6", "default of retinaface_mnet025")
+    assert rows["detection.min_score"] == ("0.7", "default of retinaface_mnet025")
     assert rows["quality.photo_min_score"] == ("0.8", "default of retinaface_mnet025")
     assert rows["recognition.threshold"] == ("0.32", "default of mobilefacenet")
     rows = shown("--detector", "typo")
