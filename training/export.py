@@ -272,7 +272,7 @@ def main() -> None:
     stored = checkpoints[-1]
     if len(checkpoints) > 1 and arguments.model != "detector":
         raise SystemExit(f"{arguments.model}: expected one checkpoint, found {len(checkpoints)}")
-    notes = {"steps": str(stored["counters"]["step"])}
+    notes = {"steps": " ".join(str(checkpoint["counters"]["step"]) for checkpoint in checkpoints)}
     if arguments.model == "embedder":
         embedder = MobileFaceNet(arguments.activation)
         embedder.load_state_dict(stored["average"])
