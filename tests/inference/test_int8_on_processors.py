@@ -57,9 +57,9 @@ def test_a_processor_that_nothing_is_known_about_is_not_good_at_int8(tmp_path):
     assert not has_int8_instructions(tmp_path / "missing")
 
 
+@pytest.mark.skipif(not has_int8_instructions(), reason="the processor has no VNNI, and sums would be cut off")
 @pytest.mark.parametrize("backend", ["onnx", pytest.param("openvino", marks=needs_openvino)])
-def test_the_detector_in_int8_answers_nearly_as_in_fp32(processor, backend):
-    processor(True)
+def test_the_detector_in_int8_answers_nearly_as_in_fp32(backend):
     picture = {"input": np.random.default_rng(0).uniform(-100, 130, (1, 3, 96, 128)).astype(np.float32)}
     answers = []
     for precision in ("fp32", "int8"):
