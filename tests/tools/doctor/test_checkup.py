@@ -212,7 +212,12 @@ def test_a_missing_gallery_is_a_warning(settings, tmp_path):
 
 def test_the_gallery_is_counted_without_names(settings, people_gallery):
     gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
-    (finding,) = by_title(dataclasses.replace(with_onnx(settings), gallery=gallery))["Gallery"].findings
+    chosen = dataclasses.replace(with_onnx(settings), gallery=gallery)
+    finding, threshold = by_title(chosen)["Gallery"].findings
+    assert threshold.status is Status.OK and "calibrate" in threshold.text
+    rate = dataclasses.replace(chosen.recognition, false_accept_rate=0.002)
+    _, follows = by_title(dataclasses.replace(chosen, recognition=rate))["Gallery"].findings
+    assert "0.002" in follows.text
     assert finding.text.startswith("2 people in 4 photos;")
 
 
