@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import BinaryIO, Callable, List, NamedTuple, Optional, cast
 
@@ -41,7 +42,7 @@ class LogTail:
         self._begin_again_if_truncated()
         while len(found) < count and (self._file is not None or self._open_next()):
             assert self._file is not None
-            line = self._file.readline()
+            line = _next_line(self._file)
             if line.endswith(b"\n"):
                 self._last_line = line
                 found += filter(self._is_new, records([line]))
@@ -100,7 +101,7 @@ class LogTail:
         begun = [at for at, part in enumerate(files) if part.after <= self.sequence]
         at = begun[-1] if begun else 0
         if self._file is not None and files and _is_same(files[at].path, self._file):
-            line = self._file.readline()  # what was written until the next file was begun
+            line = _next_line(self._file)  # what was written until the next file was begun
             self._file.seek(-len(line), os.SEEK_CUR)
             if line.endswith(b"\n"):
                 return True
@@ -127,15 +128,26 @@ class LogPart(NamedTuple):
 def log_parts(template: Path, log: str) -> List[LogPart]:
     """The files of this log, in order."""
     parts = []
-    for path in log_files(template):
+    files = log_files(template)
+    for path in files:
+        if path.suffix == ".gz" and path.with_suffix("") in files:
+            continue  # it is being compressed; the whole file is there until that is done
         with _open(path) as file:
-            first = next(records([file.readline()]), None)
+            first = next(records([_next_line(file)]), None)
         if first is None:
             continue
         is_header = first["event"] == HEADER
         if not is_header or first["log"] == log:
             parts.append(LogPart(first["after"] if is_header else first["sequence"] - 1, path))
     return sorted(parts, key=lambda part: part.after)
+
+
+def _next_line(file: BinaryIO) -> bytes:
+    """Without its end of line where the file ends, or where a compressed file is cut off."""
+    try:
+        return file.readline()
+    except (EOFError, zlib.error):
+        return b""
 
 
 def _open(path: Path) -> BinaryIO:

@@ -137,6 +137,37 @@ def test_size_and_midnight_rotate_between_two_reads_more_than_once(tmp_path):
     assert found == upto(writer.log.last)
 
 
+def test_a_file_that_is_just_being_compressed_is_read_whole(tmp_path):
+    path = tmp_path / "e.jsonl"
+    writer = Writer(path)
+    writer.visit()
+    old = path.rename(tmp_path / "e.jsonl.1")
+    whole = gzip.compress(old.read_bytes())
+    writer.visit()
+    for size in (5, len(whole) // 2, len(whole)):
+        (tmp_path / "e.jsonl.1.gz").write_bytes(whole[:size])
+        tail = writer.tail()
+        assert everything(tail) == upto(6)
+        assert tail.missing == 0
+
+
+def test_events_of_a_compressed_file_that_is_damaged_are_counted(tmp_path):
+    path = tmp_path / "e.jsonl"
+    writer = Writer(path)
+    for _ in range(100):
+        writer.visit()
+    old = path.rename(tmp_path / "e.jsonl.1")
+    whole = gzip.compress(old.read_bytes())
+    old.unlink()
+    writer.visit()
+    for size in (5, len(whole) // 2):
+        (tmp_path / "e.jsonl.1.gz").write_bytes(whole[:size])
+        tail = writer.tail()
+        found = everything(tail)
+        assert found[-3:] == upto(303, 300)
+        assert len(found) + tail.missing == 303
+
+
 def test_files_that_were_deleted_before_they_were_read_are_counted(tmp_path):
     path = tmp_path / "e.jsonl"
     writer = Writer(path)
