@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
-from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
+from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from app.errors import OutputError
 from app.events.event import EventKind
@@ -38,18 +40,26 @@ class Person(NamedTuple):
         """Whether the line is about a visit of the person."""
         return record.get("name") in self.names or record.get("stranger") in self.strangers
 
-    def visits(self, found: Iterable[Record]) -> Set[int]:
-        """The numbers of the person's visits, by any of their lines."""
-        return {
-            record["visit"]
-            for line in found
-            for record in (line["open"] if line["event"] == HEADER else [line])
-            if "visit" in record and self.is_in(record)
-        }
+    def visits(self, found: Iterable[Tuple[str, Record]]) -> Dict[str, Set[int]]:
+        """By log, the numbers of the person's visits, by any of their lines."""
+        numbers: Dict[str, Set[int]] = defaultdict(set)
+        for log, line in found:
+            for record in line["open"] if line["event"] == HEADER else [line]:
+                if "visit" in record and self.is_in(record):
+                    numbers[log].add(record["visit"])
+        return dict(numbers)
+
+
+def by_log(found: Iterable[Record]) -> Iterator[Tuple[str, Record]]:
+    """Each line with the id of its log: every log counts its visits from 1."""
+    log = ""
+    for record in found:
+        log = record["log"] if record["event"] == HEADER else log
+        yield log, record
 
 
 def without(record: Record, person: Person, visits: Collection[int]) -> Record:
-    """A line that says nothing about the person. `visits` are the person's."""
+    """A line that says nothing about the person. `visits` are the person's in this log."""
     if record["event"] == HEADER:
         relabels = {
             stranger: name
@@ -106,7 +116,8 @@ class LockedLogs:
     def __init__(self, templates: Iterable[Path]) -> None:
         """Raises OutputError when a run is writing one of them."""
         self._stack = contextlib.ExitStack()
-        self.paths = [path for template in templates for path in log_files(template)]
+        found = [path for template in templates for path in log_files(template)]
+        self.paths = list({path.resolve(): path for path in found}.values())
         try:
             for path in self.paths:
                 self._stack.enter_context(open_locked(path))
@@ -117,18 +128,25 @@ class LockedLogs:
     def close(self) -> None:
         self._stack.close()
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[Tuple[str, Record]]:
+        """All lines, each with the id of its log."""
         for path in self.paths:
-            yield from records(_lines(path))
+            yield from by_log(records(_lines(path)))
 
-    def replace(self, change: Callable[[Record], Record], texts: Collection[str]) -> int:
-        """Replaces lines, and removes damaged ones that contain one of the texts; returns how many were changed."""
+    def replace(self, change: Callable[[str, Record], Record], texts: Collection[str]) -> int:
+        """Replaces lines, and removes damaged ones that contain one of the texts; returns how many were changed.
+
+        `change` gets the id of the line's log as well.
+        """
         count = 0
         for path in self.paths:
             lines: List[bytes] = []
             changed = 0
+            log = ""
             for line in _lines(path):
-                new = _changed(line, change, texts)
+                for record in records([line]):
+                    log = record["log"] if record["event"] == HEADER else log
+                new = _changed(line, partial(change, log), texts)
                 changed += new != line
                 lines.append(line if new is None else new)
                 if new is None:
@@ -157,11 +175,13 @@ def _lines(path: Path) -> List[bytes]:
 
 def of_person(found: Iterable[Record], person: Person) -> List[Record]:
     """The lines about the person's visits, without the names of other people."""
-    lines = [record for record in found if record["event"] != HEADER]
+    lines = [(log, record) for log, record in by_log(found) if record["event"] != HEADER]
     visits = person.visits(lines)
     mine: List[Record] = []
-    for record in lines:
-        if record.get("visit") in visits or (record["event"] == EventKind.RELABEL and person.is_in(record)):
+    for log, record in lines:
+        if record.get("visit") in visits.get(log, ()) or (
+            record["event"] == EventKind.RELABEL and person.is_in(record)
+        ):
             others: Dict[str, None] = {
                 field: None
                 for field in ("nearest", "runner_up", "previous_name")

@@ -4,16 +4,21 @@ import csv
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from json_schema import require_event
+from made_results import frame, result, track
 from planted_visits import mixed, visit
 
+from app.events.event import EventKind
 from app.events.log import EventLog
+from app.events.stream import EventStream
 from app.gallery.stranger_journal import StrangerJournal
 from app.identity.strangers import Named, Seen
+from app.types import Match, Reason
 
 
 @pytest.fixture
@@ -210,6 +215,28 @@ def test_forgetting_waits_for_confirmation_and_refuses_a_log_that_is_being_writt
     log.close()
     assert completed("people", "forget", "stranger-1", "--yes", "--events", "v.jsonl")[0] == 0
     assert book_of(gallery).strangers == [2]
+
+
+def test_only_the_persons_own_visits_are_forgotten_where_several_logs_count_from_one(
+    completed, planted, gallery, tmp_path, config_file
+):
+    with config_file.open("a") as file:
+        file.write("delivery:\n  queue: queue\n")
+    planted.update(lambda book: [Seen(visit("m", 2, name="Max"))])
+    for path, name in ((tmp_path / "v.jsonl", "Max"), (tmp_path / "queue" / "events.jsonl", "Eve")):
+        log = EventLog(path)
+        picture = tmp_path / f"of-{name}.jpg"
+        picture.write_bytes(b"")
+        match = Match(name, Reason.MATCHED, 0.7, nearest=name, photo=f"{name}/1.jpg")
+        stream = EventStream(log.sequence)
+        for event in (*stream.handle(result(frame(0), tracks=[track(1, match)])), *stream.close()):
+            is_left = event.kind is EventKind.LEFT
+            log.write(replace(event, snapshot=str(picture) if is_left else None))
+        log.close()
+    assert completed("people", "forget", "Max", "--yes", "--events", "v.jsonl")[0] == 0
+    assert "Max" not in (tmp_path / "v.jsonl").read_text() and not (tmp_path / "of-Max.jpg").exists()
+    assert [line["name"] for line in lines_of(tmp_path / "queue" / "events.jsonl")[1:]] == ["Eve"] * 3
+    assert (tmp_path / "of-Eve.jpg").exists()
 
 
 def test_the_name_to_display_is_forgotten_too(completed, planted, gallery):

@@ -57,8 +57,8 @@ ANN_AND_SEVEN = Person(["Ann"], ["stranger-7"])
 
 def redacted(path):
     logs = LockedLogs([path])
-    found = list(logs.records())
-    changed = logs.replace(lambda record: without(record, ANN_AND_SEVEN, ANN_AND_SEVEN.visits(found)), ["Ann"])
+    visits = ANN_AND_SEVEN.visits(logs.records())
+    changed = logs.replace(lambda log, record: without(record, ANN_AND_SEVEN, visits.get(log, ())), ["Ann"])
     logs.close()
     return changed
 

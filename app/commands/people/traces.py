@@ -312,9 +312,12 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
     try:
         found = list(logs.records())
-        person, number = _person(arguments.name, settings, journal, relabels_of(found))
+        relabels: Dict[str, str] = {}
+        for log in {log for log, _ in found}:
+            relabels.update(relabels_of(record for of_log, record in found if of_log == log))
+        person, number = _person(arguments.name, settings, journal, relabels)
         visits = person.visits(found)
-        pictures = _snapshots((record for record in found if record.get("visit") in visits), settings)
+        pictures = _snapshots((record for log, record in found if record.get("visit") in visits.get(log, ())), settings)
         name = None if number is not None else normalize(arguments.name)
         photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
         kept = [
@@ -346,7 +349,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
         changed = logs.replace(
-            lambda record: record_without(record, person, visits),
+            lambda log, record: record_without(record, person, visits.get(log, ())),
             [*person.names, *map('"{}"'.format, person.strangers)],
         )
         if changed:
