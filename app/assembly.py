@@ -272,7 +272,13 @@ def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[Live
         return None
     folder = strangers_folder(settings)
     strangers = LiveStrangers(
-        settings.strangers, folder, recognizer.embedder_id, recognizer.threshold, settings.gallery.reload_every_s
+        settings.strangers,
+        folder,
+        recognizer.embedder_id,
+        recognizer.threshold,
+        settings.gallery.reload_every_s,
+        # An unknown face may be the person's whose face is to be covered, or have that person next to it.
+        keep_pictures=settings.output.cover is None,
     )
     try:
         strangers.open(time.time())

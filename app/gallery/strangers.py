@@ -90,6 +90,7 @@ class LiveStrangers:
         model: str,
         threshold: float,
         reload_every_s: float = 2.0,
+        keep_pictures: bool = True,
     ) -> None:
         """`model` is the embedder's id, `threshold` the cosine from which two faces are of one person.
 
@@ -100,6 +101,7 @@ class LiveStrangers:
         self._threshold = threshold
         self._similarity = similarity_for(settings, threshold)
         self._reload_every_s = reload_every_s or float("inf")
+        self._keep_pictures = keep_pictures
         self._journal = StrangerJournal(folder)
         self._generation = 0
         """Of the journal when the tracks were looked at."""
@@ -212,7 +214,7 @@ class LiveStrangers:
                     file=frame.file,
                 )
             is_good = looks.add(embedding, quality, self._threshold)
-            if not is_good or track.match.name is not None or self._writer is None:
+            if not is_good or track.match.name is not None or self._writer is None or not self._keep_pictures:
                 continue
             if quality <= _CLEARER * looks.crop_quality:
                 continue  # whatever the picture is like

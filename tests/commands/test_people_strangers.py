@@ -2,22 +2,26 @@
 
 import csv
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from json_schema import require_event
-from made_results import frame, result, track
-from planted_visits import mixed, visit
+from made_results import ANN, frame, result, track
+from planted_visits import BASIS, mixed, visit
+from waiting import until
 
 from app.events.event import EventKind
 from app.events.log import EventLog
 from app.events.stream import EventStream
-from app.gallery.stranger_journal import StrangerJournal
-from app.identity.strangers import Named, Seen
+from app.gallery.stranger_journal import StrangerJournal, encoded
+from app.identity.strangers import Denied, Named, Seen
+from app.text import parse_time
 from app.types import Match, Reason
 
 
@@ -132,6 +136,13 @@ def test_nothing_is_kept_where_strangers_are_off(completed, people_video, galler
     assert not (gallery / ".strangers").exists()
 
 
+def test_no_picture_of_an_unknown_face_is_kept_where_a_person_is_covered(completed, people_video, gallery):
+    code, _, err = completed("--video", people_video, "--no-window", "--cover", "Eileen Collins")
+    assert code == 0, err
+    assert book_of(gallery).strangers == [1] and not book_of(gallery).crops()
+    assert list((gallery / ".strangers" / "crops").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_name_that_was_wrong_is_denied(completed, people_video, gallery, tmp_path):
     run = ("--video", people_video, "--events", "v.jsonl", "--no-window", "--max-frames", 30)
@@ -146,6 +157,28 @@ def test_a_name_that_was_wrong_is_denied(completed, people_video, gallery, tmp_p
     assert "not_this_person" in reasons
     completed("people", "not", "Eileen Collins", event["sequence"], "--events", "v.jsonl", "--undo")
     assert book_of(gallery).denied == []
+
+
+def test_taking_back_a_denial_keeps_what_a_run_stores_meanwhile(program, planted, gallery, tmp_path):
+    planted.update(lambda book: [Seen(visit("m", 2)), Denied("Eileen Collins", "planted", BASIS[2], 0.0, "m")])
+    log = EventLog(tmp_path / "v.jsonl")
+    for event in EventStream(log.sequence).handle(result(frame(0), tracks=[track(1, ANN)])):
+        log.write(event)
+    log.close()
+    (event,) = (line for line in lines_of(tmp_path / "v.jsonl") if line["event"] == "enter")
+    seen = parse_time(event["time"])
+    fields = {"channel": event["channel"], "track": event["track"], "first_seen": seen, "last_seen": seen}
+    planted.update(lambda book: [Seen(visit("m", 2, **fields))])
+    with planted._locked(0) as is_locked:
+        assert is_locked
+        words = ("people", "not", "Eileen Collins", event["sequence"], "--events", "v.jsonl", "--undo")
+        command = program(*words)
+        lock = str(gallery / ".strangers" / ".lock")
+        opened = Path("/proc", str(command.pid), "fd")
+        until(lambda: lock in map(os.path.realpath, map(str, opened.glob("*"))))
+        planted._append(encoded(Seen(visit("late", 3, stranger=7))))
+    assert command.wait() == 0, command.communicate()
+    assert book_of(gallery).denied == [] and 7 in book_of(gallery).strangers
 
 
 def test_strangers_are_listed_as_a_table_json_and_a_picture(completed, planted, tmp_path):

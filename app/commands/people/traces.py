@@ -99,12 +99,16 @@ def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
             "ended, or it is older than strangers.keep_days"
         )
     if arguments.undo:
-        book = [
-            change
-            for change in journal.book.changes()
-            if not (isinstance(change, Denied) and change.name == name and change.visit == visit.id)
-        ]
-        journal.rewrite(lambda _: replayed(book))
+        visit_id = visit.id
+
+        def allow(book: StrangerBook) -> StrangerBook:
+            return replayed(
+                change
+                for change in book.changes()
+                if not (isinstance(change, Denied) and change.name == name and change.visit == visit_id)
+            )
+
+        journal.rewrite(allow)
         print(f"event {arguments.event}: this face may be {name} again")
         return ExitCode.DONE
 
