@@ -248,6 +248,11 @@ def _vector(text: str) -> np.ndarray:
 
 def required(changes: Optional[List[Change]], folder: Optional[Path]) -> List[Change]:
     """For commands: the changes that were made, or an error when another program kept the folder locked."""
-    if changes is None:
+    require_unlocked(changes is not None, folder)
+    return changes or []
+
+
+def require_unlocked(is_done: bool, folder: Optional[Path]) -> None:
+    """For commands: an error when another program kept the folder locked."""
+    if not is_done:
         raise GalleryError(f"{folder} is locked by another program for more than {LOCK_WAIT_S:g} s; try again")
-    return changes

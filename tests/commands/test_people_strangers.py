@@ -272,6 +272,14 @@ def test_only_the_persons_own_visits_are_forgotten_where_several_logs_count_from
     assert (tmp_path / "of-Eve.jpg").exists()
 
 
+@pytest.mark.slow
+def test_nothing_is_said_to_be_forgotten_while_another_program_keeps_the_strangers_locked(completed, planted, gallery):
+    with planted._locked(0):
+        code, out, err = completed("people", "forget", "stranger-1", "--yes")
+    assert code == 2 and "locked" in err and "deleted" not in out
+    assert book_of(gallery).strangers == [1, 2]
+
+
 def test_the_name_to_display_is_forgotten_too(completed, planted, gallery):
     (gallery / "people.yaml").write_text("folder: Max  # a friend\nother: Ann\n")
     planted.update(lambda book: [Seen(visit("m", 2, name="Max"))])

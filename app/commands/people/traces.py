@@ -29,7 +29,7 @@ from app.events.redaction import without as record_without
 from app.files import make_folder, write_text
 from app.gallery.files import photos_by_person, remove_photos
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize
-from app.gallery.stranger_journal import StrangerJournal, required
+from app.gallery.stranger_journal import StrangerJournal, require_unlocked, required
 from app.identity.strangers import (
     Change,
     Denied,
@@ -99,16 +99,13 @@ def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
             "ended, or it is older than strangers.keep_days"
         )
     if arguments.undo:
-        visit_id = visit.id
+        denied = name, visit.id
 
         def allow(book: StrangerBook) -> StrangerBook:
-            return replayed(
-                change
-                for change in book.changes()
-                if not (isinstance(change, Denied) and change.name == name and change.visit == visit_id)
-            )
+            changes = book.changes()
+            return replayed(one for one in changes if not (isinstance(one, Denied) and (one.name, one.visit) == denied))
 
-        journal.rewrite(allow)
+        require_unlocked(journal.rewrite(allow), journal.folder)
         print(f"event {arguments.event}: this face may be {name} again")
         return ExitCode.DONE
 
@@ -346,11 +343,8 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             # Loading the gallery also removes the person's embeddings from the cache.
             with open_gallery(settings) as gallery:
                 gallery.load()
-        journal.rewrite(
-            lambda book: without(
-                book, strangers=[] if number is None else [number], names=[] if name is None else [name]
-            )
-        )
+        numbers, names = [] if number is None else [number], [] if name is None else [name]
+        require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
         print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
         changed = logs.replace(
             lambda log, record: record_without(record, person, visits.get(log, ())),
