@@ -60,7 +60,8 @@ class EventStream:
         # A picture of a folder has nothing to do with the one before it.
         gap_s = self._visit_gap_s if frame.continues else 0.0
         for visit in channel.away():
-            if now.seconds - visit.track.last_seen >= gap_s:
+            # Back by as much: the clock was set, and may need days until it is there again.
+            if abs(now.seconds - visit.track.last_seen) >= gap_s:
                 events.append(self._left(channel, visit, visit.reason))
         for track in result.tracks:
             events += self._arrival(channel, track, track.id in visible, now)
@@ -125,7 +126,7 @@ class EventStream:
             name is None
             and track.stranger is None
             and channel.somebody_is_away
-            and now.seconds - newcomer.since < _NAME_WAIT_S
+            and abs(now.seconds - newcomer.since) < _NAME_WAIT_S
         ):
             return []
         del channel.newcomers[track.id]

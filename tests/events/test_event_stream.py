@@ -203,6 +203,16 @@ def test_after_the_gap_it_is_another_visit():
     assert (left.frame, left.position, left.time) == (9, 0.9, 1000.9)
 
 
+def test_a_visit_does_not_stay_open_until_a_clock_that_was_set_back_is_there_again():
+    stream = EventStream(visit_gap_s=10.0)
+    now = 1_800_000_000.0
+    stream.handle(seen(frame(0, captured_at=now), track(1, ANN, first_seen=now, last_seen=now)))
+    assert stream.handle(result(frame(1, captured_at=now + 0.1))) == []
+    assert stream.handle(result(frame(2, captured_at=now - 0.1))) == [], "clocks are corrected by a little all the time"
+    (left,) = stream.handle(result(frame(3, captured_at=now - 3600)))
+    assert (left.kind, left.match.name, left.last_seen) == (EventKind.LEFT, "Ann", now)
+
+
 def test_left_is_written_when_the_gap_is_over_and_not_before():
     def kinds(gap_frames):
         return [event.left_reason.value for event in play((5, {1: ANN}), (gap_frames, {})) if event.left_reason]
