@@ -15,7 +15,7 @@ from app.files import claim_file
 from app.output.annotate import Annotator
 from app.output.layout import Size, fit_into
 from app.output.video_encoders import open_video_writer
-from app.output.video_writers import VideoClock, VideoWriter
+from app.output.video_writers import FRAGMENT_S, VideoClock, VideoWriter
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ _MIN_SIDE_PX = 16
 """Encoders refuse smaller pictures."""
 RETRY_S = 10.0
 """A video that failed is continued in another file this long after the last one was begun, or later."""
+RETRY_MAX_S = 600.0
+"""The same, after several parts in a row of which nothing was left, as with a quota that is used up."""
 MIN_FREE_BYTES = 64_000_000
 """On the disk, to continue a video."""
 _CHECK_FILE_EVERY_S = 5.0
@@ -63,6 +65,10 @@ class VideoOutput:
         self._checked_at = -math.inf
         self._failed = False
         """Whether the last part failed, and no new one was begun since."""
+        self._shown_s = 0.0
+        """The length of the part that is being written."""
+        self._useless_parts = 0
+        """In a row: they failed before their first fragment was complete."""
         self._lost_frames = 0
         self._written: List[Path] = []
         self._lost: List[str] = []
@@ -82,7 +88,8 @@ class VideoOutput:
                     logger.warning("the video continues in %s; %d frames are missing", self._path, self._lost_frames)
                     self._lost_frames = 0
                 self._failed = False
-            self._writer.write(fit_into(image, self._size), self._clock.seconds(result.frame))
+            self._shown_s = self._clock.seconds(result.frame)
+            self._writer.write(fit_into(image, self._size), self._shown_s)
             if self._now() - self._checked_at >= _CHECK_FILE_EVERY_S:
                 self._checked_at = self._now()
                 if not self._path.exists():
@@ -114,20 +121,29 @@ class VideoOutput:
         return self._lost
 
     def _fail(self, error: Exception) -> None:
-        """Leaves the part as it is on the disk, where all but its last second can be played."""
+        """Leaves the part as it is on the disk, where all but its last second can be played; without that it is
+        deleted."""
         writer, self._writer = self._writer, None
+        is_useless = writer is None or self._shown_s <= FRAGMENT_S + 2 * self._clock.step_s
         if writer is not None:
             with contextlib.suppress(OutputError, OSError):
                 writer.close(self._clock.step_s)
+            with contextlib.suppress(OSError):
+                if is_useless:
+                    self._path.unlink()
+        self._useless_parts = self._useless_parts + 1 if is_useless else 0
         self._lost_frames += 1
         if not self._failed:
-            self._lost.append(f"{self.name}: {error}")
-            logger.error("%s; the video continues in another file when it can be written", error)
+            lost = f"{self.name}: {error}"
+            if lost not in self._lost:
+                self._lost.append(lost)
+            level = logging.ERROR if self._useless_parts < 2 else logging.DEBUG
+            logger.log(level, "%s; the video continues in another file when it can be written", error)
         self._failed = True
 
     def _can_continue(self) -> bool:
         """Whether another part can be begun, with a name of its own."""
-        if self._now() - self._begun_at < RETRY_S:
+        if self._now() - self._begun_at < min(RETRY_MAX_S, RETRY_S * 2.0 ** max(0, self._useless_parts - 1)):
             return False
         self._begun_at = self._now()
         try:

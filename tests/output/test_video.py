@@ -199,6 +199,33 @@ def test_a_video_that_reaches_the_file_size_limit_continues_in_another_file(tmp_
     assert sum(frames) >= 200 - 26 * (len(parts) - 1)
 
 
+NO_BYTES_LEFT = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    from made_results import frame, result
+    from app.output.annotate import Annotator
+    from app.output.video import VideoOutput
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+    now = 0.0
+    video = VideoOutput(Path(sys.argv[1]), Annotator(), clock=lambda: now)
+    for i in range(2000):
+        now += 1.0
+        video.handle(result(frame(i, position=i / 25, image=np.zeros((64, 64, 3), np.uint8))))
+    print(len(list(Path(sys.argv[1]).parent.glob("*.mp4"))), len(video.lost), flush=True)
+"""
+
+
+def test_a_disk_that_takes_no_bytes_is_not_filled_with_empty_files(tmp_path):
+    pytest.importorskip("resource", reason="limits of file sizes are a Unix thing")
+    run = run_script(NO_BYTES_LEFT, tmp_path / "video.mp4")
+    assert run.returncode == 0, run.stderr.decode()
+    files, lost = map(int, run.stdout.split())
+    assert files <= 1, "there may be one that is being written"
+    assert lost == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 3 MB."""
