@@ -159,7 +159,7 @@ class StrangerBook:
     named: Dict[int, str] = field(default_factory=dict)
     """Strangers who got a name, for events of the time before."""
     merged: Dict[int, int] = field(default_factory=dict)
-    """Numbers that are another stranger's now."""
+    """Numbers that are another stranger's now, who is kept or has a name."""
     denied: List[Denied] = field(default_factory=list)
     _of: Dict[int, Dict[str, Visit]] = field(default_factory=dict)
     _exemplars: Dict[str, Tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -218,6 +218,7 @@ class StrangerBook:
         elif isinstance(change, Dropped):
             for visit in change.visits:
                 self._take(visit)
+            self.merged = {old: kept for old, kept in self.merged.items() if kept in self._of or kept in self.named}
         elif isinstance(change, Moved):
             for visit in change.visits:
                 if visit in self.visits:

@@ -95,6 +95,14 @@ def test_merged_strangers_are_one_also_in_later_visits_under_the_old_number():
     assert [book.current(number) for number in (1, 2, 3)] == [1, 1, 1]
 
 
+def test_merged_numbers_are_kept_as_long_as_the_stranger_is_or_has_a_name():
+    kept = [Seen(visit("a", 0, stranger=1)), Seen(visit("b", 0, stranger=2)), Merged(2, 1)]
+    assert replayed([*kept, Dropped(("a",))]).merged == {2: 1}
+    gone = replayed([*kept, Dropped(("a", "b"))])
+    assert gone.merged == {} and gone.next_number == 3
+    assert replayed([*kept, Named(1, "Ann"), Dropped(("a", "b"))]).names() == {"stranger-1": "Ann", "stranger-2": "Ann"}
+
+
 def test_visits_can_be_moved_to_a_new_stranger():
     book = seen(visit("a", 0, stranger=1), visit("b", 1, stranger=1))
     book.apply(Moved(("b",), 2))
