@@ -11,7 +11,7 @@ import numpy as np
 
 from app.errors import OutputError
 from app.settings import OutputSettings
-from app.types import FrameResult, Match, Track
+from app.types import FrameResult, Match, Reason, Track
 
 ALL = "all"
 STRANGERS = "strangers"
@@ -78,13 +78,15 @@ class FaceCover:
 def must_cover(match: Match, who: str) -> bool:
     """Whether a face is covered.
 
-    In doubt it is: a face that is not compared yet may be anyone, and an unknown face whose nearest person is `who`
-    may be that person.
+    In doubt it is: a face that is not compared may be anyone, and an unknown face whose nearest person is `who`, or one
+    of two between whom it is not decided, may be that person.
     """
     if who == ALL or (match.name is None and who == STRANGERS):
         return True
     if match.name is None:
-        return not match.reason.compared or match.nearest == who
+        is_between_two = match.reason in (Reason.AMBIGUOUS, Reason.VOTES_DISAGREE)
+        possible = (match.nearest, match.runner_up) if is_between_two else (match.nearest,)
+        return not match.reason.compared or match.reason is Reason.NO_ONE_ENROLLED or who in possible
     return match.name == who
 
 

@@ -44,6 +44,10 @@ def changed(before, after):
         ("Ann", STRANGER, False),
         ("Ann", LIKE_ANN, True),
         ("Ann", NOT_COMPARED_YET, True),
+        ("Ann", replace(BOB, name=None, reason=Reason.AMBIGUOUS, runner_up="Ann"), True),
+        ("Ann", replace(BOB, name=None, reason=Reason.VOTES_DISAGREE, runner_up="Ann"), True),
+        ("Ann", replace(BOB, name=None, reason=Reason.BELOW_THRESHOLD, runner_up="Ann"), False),
+        ("Ann", Match(None, Reason.NO_ONE_ENROLLED), True),
     ],
 )
 def test_in_doubt_a_face_is_covered(who, match, covered):
