@@ -170,9 +170,11 @@ class Recognizer:
         if not len(chosen):
             return examined
         faces = self.embed(image, faces, chosen.tolist(), timer, crops)
-        if faces.embeddings is not None:
-            quality = dataclasses.replace(quality, non_face=self.non_face_similarities(faces.embeddings[chosen]))
-        examined.passing(quality, limits, chosen)
+        embeddings = faces.embeddings
+        if embeddings is not None:
+            quality = dataclasses.replace(quality, non_face=self.non_face_similarities(embeddings[chosen]))
+            passed = examined.passing(quality, limits, chosen)
+            embeddings[chosen[~passed]] = np.nan
         return examined._replace(faces=faces)
 
     def _verify(

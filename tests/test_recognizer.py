@@ -173,7 +173,8 @@ def test_only_good_faces_are_embedded_and_the_others_have_a_reason(recognizer, i
     ):
         rejected_faces, rejected, _ = recognizer.embed_good(images[0], faces, [0], limits)
         assert rejected[0].reason is reason and rejected_faces.embeddings is None
-    _, rejected, _ = recognizer.embed_good(images[0], faces, [0], QualityLimits(max_non_face=-1))
+    unlike, rejected, _ = recognizer.embed_good(images[0], faces, [0], QualityLimits(max_non_face=-1))
+    assert np.isnan(unlike.embeddings).all()
     assert rejected[0].reason is Reason.NOT_A_FACE
 
 
