@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -61,7 +62,7 @@ class VisitPictures:
         self._clock = clock
         self._best: Dict[int, _Picture] = {}
         self._jobs: queue.Queue[Optional[Callable[[], None]]] = queue.Queue(_MAX_WAITING)
-        self._pruned_at = -_PRUNE_EVERY_S
+        self._pruned_at = -math.inf
         self.lost = 0
         """Pictures that could not be written."""
         make_folder(folder)
@@ -120,7 +121,7 @@ class VisitPictures:
         return self._cover is not None and must_cover(match, self._cover)
 
     def _work(self) -> None:
-        for job in iter(self._jobs.get, None):
+        for job in iter(self._next, None):
             try:
                 job()
             except Exception as error:  # root of a thread; the run continues without this picture
@@ -128,20 +129,28 @@ class VisitPictures:
                     logger.warning("%s: %s", self._folder, error, exc_info=not isinstance(error, OSError))
                 self.lost += 1
 
-    def _write(self, path: Path, image: np.ndarray) -> None:
+    def _next(self) -> Optional[Callable[[], None]]:
+        """A picture to write, or now and then the deletion of old ones, also where no new ones come; None: the end."""
+        left_s = self._pruned_at + _PRUNE_EVERY_S - time.monotonic()
+        if left_s > 0:
+            with contextlib.suppress(queue.Empty):
+                return self._jobs.get(timeout=left_s)
+        self._pruned_at = time.monotonic()
+        return self.prune
+
+    @staticmethod
+    def _write(path: Path, image: np.ndarray) -> None:
         content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         write_whole(path, content.tobytes(), mode=0o600)
-        if time.monotonic() - self._pruned_at >= _PRUNE_EVERY_S:
-            self._pruned_at = time.monotonic()
-            self.prune()
 
     def prune(self) -> None:
         """Deletes what is too old or too much."""
         files = sorted(self._folder.glob("visit-*.jpg"), reverse=True)
         oldest = self._clock() - self._keep_days * _DAY_S
         for number, path in enumerate(files):
-            if number >= self._max_files or path.stat().st_mtime < oldest:
-                path.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                if number >= self._max_files or path.stat().st_mtime < oldest:
+                    path.unlink()
 
 
 def face_picture(image: np.ndarray, box: np.ndarray) -> np.ndarray:

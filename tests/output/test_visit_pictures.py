@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import cv2
@@ -103,6 +104,14 @@ def test_old_pictures_and_those_above_the_number_are_deleted(tmp_path):
     again.prune()
     again.close()
     assert [path.name for path in sorted(tmp_path.glob("visit*"))] == ["visit-2026-11-05T120000Z-front-5.jpg"]
+
+
+def test_old_pictures_are_deleted_also_where_no_one_comes(tmp_path):
+    old = tmp_path / "visit-2026-11-01T120000Z-front-1.jpg"
+    old.write_bytes(b"x")
+    pictures = VisitPictures(tmp_path, keep_days=1, max_files=9, cover=None, clock=lambda: time.time() + 100_000)
+    until(lambda: not old.exists())
+    pictures.close()
 
 
 def test_a_folder_that_cannot_be_written_is_reported_and_the_events_go_on(tmp_path):
