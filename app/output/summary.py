@@ -16,6 +16,8 @@ from app.types import NO_TRACK, ChannelStatus, FrameResult, Reason
 
 TIMINGS_KEPT = 10_000
 """A run may last for months; percentiles are computed from its latest frames."""
+STRANGERS_KEPT = 1000
+"""The strangers who were seen last; in months there are hundreds of thousands."""
 
 
 class Sighting(NamedTuple):
@@ -53,7 +55,7 @@ class RunSummary:
         self.faces = 0
         self.people: Dict[str, Presence] = {}
         self.strangers: Dict[str, Presence] = {}
-        """Unknown people who were seen well enough to get a number, such as `stranger-7`."""
+        """Unknown people who were seen well enough to get a number, such as `stranger-7`; the latest ones."""
         self._names: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
         """By channel and track: the names that each present face has had so far."""
         self._numbers: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
@@ -100,6 +102,8 @@ class RunSummary:
                 _count(self.people, match.name, sighting, names_of_track)
             elif number is not None:
                 _count(self.strangers, number, sighting, self._numbers[frame.source].setdefault(track, set()))
+                if len(self.strangers) > STRANGERS_KEPT:
+                    del self.strangers[min(self.strangers, key=lambda one: self.strangers[one].last.seconds)]
 
     @property
     def unknown_visits(self) -> int:

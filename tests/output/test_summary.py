@@ -8,7 +8,7 @@ from made_results import frame
 from made_results import result as made_result
 from made_results import track as made_track
 
-from app.output.summary import RunSummary, Sighting
+from app.output.summary import STRANGERS_KEPT, RunSummary, Sighting
 from app.text import table
 from app.types import ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
@@ -170,3 +170,12 @@ def test_strangers_are_counted_and_listed_with_their_visits():
     (stranger,) = summary.as_json(())["strangers"]
     assert (stranger["name"], stranger["visits"], stranger["frames"]) == ("stranger-7", 2, 3)
     assert "stranger-7" in summary.text(()) and summary.unknown_visits == 2
+
+
+def test_of_very_many_strangers_the_latest_are_kept():
+    collected = RunSummary()
+    for number in range(STRANGERS_KEPT + 50):
+        made = result(float(number), (number, None))
+        tracks = [dataclasses.replace(one, stranger=f"stranger-{number}") for one in made.tracks]
+        collected.handle(dataclasses.replace(made, tracks=tracks))
+    assert list(collected.strangers) == [f"stranger-{number}" for number in range(50, STRANGERS_KEPT + 50)]
