@@ -149,12 +149,14 @@ def _is_sound(record: Any) -> bool:
 
 
 def relabels_of(found: Iterable[Record]) -> Dict[str, str]:
-    """The names that strangers got, by relabel events and headers: `stranger-7` -> `Eva`."""
-    history = History()
+    """The names that strangers got, by relabel events and headers, of one or more logs: `stranger-7` -> `Eva`."""
+    names: Dict[str, str] = {}
     for record in found:
-        if record["event"] == EventKind.RELABEL or "relabels" in record:
-            history.add(record)
-    return history.relabels
+        if record["event"] == HEADER:
+            names.update(record.get("relabels", {}))
+        elif record["event"] == EventKind.RELABEL and record["stranger"] is not None:
+            names[record["stranger"]] = record["name"]
+    return names
 
 
 def require_log(file: BinaryIO, path: Path) -> None:

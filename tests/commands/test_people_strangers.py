@@ -266,6 +266,8 @@ def test_only_the_persons_own_visits_are_forgotten_where_several_logs_count_from
             is_left = event.kind is EventKind.LEFT
             log.write(replace(event, snapshot=str(picture) if is_left else None))
         log.close()
+    assert completed("people", "export", "Eve", "eve", "--events", "v.jsonl")[0] == 0
+    assert [line["name"] for line in json.loads((tmp_path / "eve" / "data.json").read_text())["events"]] == ["Eve"] * 3
     assert completed("people", "forget", "Max", "--yes", "--events", "v.jsonl")[0] == 0
     assert "Max" not in (tmp_path / "v.jsonl").read_text() and not (tmp_path / "of-Max.jpg").exists()
     assert [line["name"] for line in lines_of(tmp_path / "queue" / "events.jsonl")[1:]] == ["Eve"] * 3

@@ -137,6 +137,13 @@ def _log_records(settings: Settings) -> Iterator[Record]:
     return LogReader(log_files(path)).read()
 
 
+def _logs(settings: Settings) -> List[Path]:
+    """The event log, and the queue of a run without one."""
+    path = settings.output.events
+    named = [] if path is None or is_pipe(path) else [path]
+    return [*named, settings.delivery.queue / "events.jsonl"]
+
+
 def _visit_of(book: StrangerBook, event: Record) -> Optional[Visit]:
     """The kept visit whose track made an event: the same number, on the same channel, at the same time."""
     moment = parse_time(event["time"])
@@ -230,7 +237,7 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; choose a new folder")
     journal = opened_journal(settings)
-    found = list(_log_records(settings))
+    found = [record for template in _logs(settings) for record in LogReader(log_files(template)).read()]
     person, number = _person(arguments.name, settings, journal, relabels_of(found))
     name = None if number is not None else normalize(arguments.name)
     photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
@@ -304,19 +311,13 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
     journal = opened_journal(settings)
-    path = settings.output.events
-    templates = [] if path is None or is_pipe(path) else [path]
-    templates.append(settings.delivery.queue / "events.jsonl")
     try:
-        logs = LockedLogs(templates)
+        logs = LockedLogs(_logs(settings))
     except OutputError as error:
         raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
     try:
         found = list(logs.records())
-        relabels: Dict[str, str] = {}
-        for log in {log for log, _ in found}:
-            relabels.update(relabels_of(record for of_log, record in found if of_log == log))
-        person, number = _person(arguments.name, settings, journal, relabels)
+        person, number = _person(arguments.name, settings, journal, relabels_of(record for _, record in found))
         visits = person.visits(found)
         pictures = _snapshots((record for log, record in found if record.get("visit") in visits.get(log, ())), settings)
         name = None if number is not None else normalize(arguments.name)
