@@ -11,7 +11,6 @@ from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Seque
 
 import numpy as np
 
-from app.errors import SettingsError
 from app.identity.calibration import Calibration, calibrate
 from app.identity.gates import Rejection, rejections
 from app.identity.index import PersonIndex, decide
@@ -257,10 +256,10 @@ class Recognizer:
         leave_cores_to_networks()
         settings = loader.settings
         reference = loader.reference()
-        if settings.recognition.false_accept_rate is not None and reference is None:
-            raise SettingsError(
-                "recognition.false_accept_rate needs an embedder with a reference, and "
-                f"{loader.embedder_entry.name} has none: set recognition.threshold, or make one (docs/engines.md)"
+        if settings.recognition.rate_to_follow is not None and reference is None:
+            logger.info(
+                "%s has no reference (docs/engines.md): its own threshold is used, however many people are enrolled",
+                loader.embedder_entry.name,
             )
         with contextlib.ExitStack() as opened:
             detector = opened.enter_context(contextlib.closing(loader.open_detector()))

@@ -131,10 +131,10 @@ def test_settings_show_what_is_left_to_the_models(answered, config_file):
     rows = shown()
     assert rows["detection.min_score"] == ("0.7", "default of retinaface_mnet025")
     assert rows["quality.photo_min_score"] == ("0.8", "default of retinaface_mnet025")
-    assert rows["recognition.threshold"] == ("0.32", "default of mobilefacenet")
+    assert rows["recognition.threshold"] == ("null", "follows from recognition.false_accept_rate")
     rows = shown("--detector", "typo")
     assert rows["detection.min_score"][0] == "null" and "'typo'" in rows["detection.min_score"][1]
-    assert rows["recognition.threshold"][0] == "0.32"
+    assert rows["recognition.threshold"] == ("null", "follows from recognition.false_accept_rate")
 
 
 def test_a_value_of_the_wrong_type_is_reported_with_what_is_expected(answered):

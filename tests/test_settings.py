@@ -120,7 +120,9 @@ def test_a_threshold_and_a_false_accept_rate_exclude_each_other(config):
     with pytest.raises(AppError, match=r"--threshold: recognition\.threshold = 0\.4"):
         resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n")), command_line])
     chosen = resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n"))]).settings.recognition
-    assert (chosen.threshold, chosen.false_accept_rate) == (None, 0.001)
+    assert (chosen.threshold, chosen.rate_to_follow) == (None, 0.001)
+    chosen = resolve([read_file(config("recognition:\n  threshold: 0.5\n"))]).settings.recognition
+    assert (chosen.threshold, chosen.rate_to_follow) == (0.5, None)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -19,13 +19,16 @@ people, and how often your people would get their own. Your people's photos are 
 strangers that come with the embedder; no camera is needed. The number of people, the margin and the votes count."""
 
 EXAMPLES = """examples:
-  python -m app calibrate            # the threshold at which 1 visit of a stranger in 1,000 gets a name
-  python -m app calibrate --false-accept-rate 0.01 --plot similarities.png
-  python -m app calibrate --apply    # write it into config.local.yaml
+  python -m app calibrate            # the threshold in use, and how often strangers and your people get a name
+  python -m app calibrate --false-accept-rate 0.001 --plot similarities.png
+  python -m app calibrate --apply    # fix the threshold in config.local.yaml
 
-To let the threshold follow the gallery by itself, set `recognition.false_accept_rate: 0.001` instead."""
+Without a fixed threshold, it follows the gallery by itself: see `recognition.false_accept_rate` in config.yaml."""
 
 KEY = "recognition.threshold"
+RATE_KEY = "recognition.false_accept_rate"
+DEFAULT_RATE = 0.003
+"""If the settings have none."""
 MARK = "python -m app calibrate"
 
 
@@ -34,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--false-accept-rate",
         type=float,
         metavar="RATE",
-        help="share of strangers' visits that may get a name (default: recognition.false_accept_rate, or else 0.001)",
+        help="share of strangers' visits that may get a name (default: recognition.false_accept_rate)",
     )
     parser.add_argument("--apply", action="store_true", help="write the threshold into the settings file")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the similarities of strangers and people")
@@ -47,12 +50,12 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective.settings
     rate = arguments.false_accept_rate
     if rate is None:
-        rate = settings.recognition.false_accept_rate or 0.001
+        rate = settings.recognition.false_accept_rate or DEFAULT_RATE
     if not 0.000001 <= rate <= 0.5:
         raise SettingsError(f"--false-accept-rate {rate:g}: expected a share from 0.000001 to 0.5, such as 0.001")
-    if arguments.apply and settings.recognition.false_accept_rate is not None:
+    if arguments.apply and effective.origins[RATE_KEY] != DEFAULT:
         raise SettingsError(
-            f"{effective.origins['recognition.false_accept_rate']}: recognition.false_accept_rate is set, so the "
+            f"{effective.origins[RATE_KEY]}: recognition.false_accept_rate is set, so the "
             "threshold follows the gallery by itself; remove the setting to use --apply"
         )
     target = arguments.config or from_here(OWN_SETTINGS)
@@ -78,7 +81,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(json.dumps(calibration_json(calibration, photos, rate, now), indent=1))
     else:
         origin = effective.origins[KEY]
-        chosen = "from recognition.false_accept_rate" if settings.recognition.false_accept_rate else origin
+        chosen = f"from {RATE_KEY}" if settings.recognition.rate_to_follow else origin
         now_is = f"default of {settings.models.embedder}" if chosen == DEFAULT else chosen
         print(calibration_text(calibration, photos, rate, now, now_is))
     if arguments.plot is not None:

@@ -118,6 +118,6 @@ def _resolved(settings: Settings) -> Dict[str, Assignment]:
             resolved[key] = Assignment(None, str(error))
         else:
             resolved[key] = Assignment(value, f"default of {model}")
-    if settings.recognition.false_accept_rate is not None:
+    if settings.recognition.rate_to_follow is not None and loader.reference() is not None:
         resolved["recognition.threshold"] = Assignment(None, "follows from recognition.false_accept_rate")
     return resolved

@@ -29,6 +29,7 @@ from app.gallery.folder import GalleryFolder, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import cut_out, examine_photo
 from app.gallery.upright import Upright, find_upright
+from app.identity.calibration import Calibration
 from app.identity.index import PersonIndex
 from app.network_thread import NetworkThread, Priority, ShutDownError
 from app.recognizer import Recognizer
@@ -299,14 +300,14 @@ class Gallery:
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
             calibration = self.recognizer.calibrate(people.embeddings, people.row_people)
-            self._index = people.index(calibration, self.recognizer.recognition.false_accept_rate)
+            self._index = people.index(calibration, self.recognizer.recognition.rate_to_follow)
             self.people = people
-            self._report(before, people)
+            self._report(before, people, calibration)
 
-    def _report(self, before: EnrolledPeople, people: EnrolledPeople) -> None:
+    def _report(self, before: EnrolledPeople, people: EnrolledPeople, calibration: Optional[Calibration]) -> None:
         names = {photo.person for photo in people.row_photos}
         used = f"{counted(len(names), 'person', 'people')}, {counted(len(people.row_photos), 'photo')}"
-        rate = self.recognizer.recognition.false_accept_rate
+        rate = None if calibration is None else self.recognizer.recognition.rate_to_follow
         why = "" if rate is None else f", at which one visit of a stranger in {1 / rate:,.0f} would get a name"
         logger.info("gallery: %s in use, threshold %.2f%s", used, self.threshold, why)
         known_before = {(photo.path, photo.content_hash) for photo in before.photos}

@@ -72,7 +72,7 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
             places = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
             errors.append(SettingsError(f"{places}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}"))
         threshold, rate = (chosen[f"recognition.{name}"] for name in ("threshold", "false_accept_rate"))
-        if threshold.value is not None and rate.value is not None:
+        if threshold.value is not None and rate.value is not None and rate.origin != DEFAULT:
             errors.append(
                 SettingsError(
                     f"{threshold.origin}: recognition.threshold = {threshold.value} and {rate.origin}: "

@@ -128,16 +128,16 @@ class RecognitionSettings:
 
     threshold: Optional[float] = setting(
         None,
-        "minimum cosine similarity for a name; by default that of the embedder",
+        "minimum cosine similarity for a name; by default it follows from recognition.false_accept_rate",
         flag="--threshold",
         metavar="T",
         minimum=-1,
         maximum=1,
     )
     false_accept_rate: Optional[float] = setting(
-        None,
-        "share of strangers' visits that may get a name, e.g. 0.001, instead of a fixed threshold, which then follows "
-        "from the people in the gallery",
+        0.003,
+        "share of strangers' visits that may get a name: the threshold follows from it and from the people in the "
+        "gallery; null: the embedder's own threshold, which does not know the gallery",
         metavar="RATE",
         minimum=0.000001,
         maximum=0.5,
@@ -153,6 +153,11 @@ class RecognitionSettings:
         minimum=0,
         maximum=3600,
     )
+
+    @property
+    def rate_to_follow(self) -> Optional[float]:
+        """The false-accept rate that decides about the threshold; None where the threshold is fixed."""
+        return self.false_accept_rate if self.threshold is None else None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from app.gallery.gallery import Gallery
 from app.models.loading import ModelLoader
 from app.output.annotate import attributes_text
 from app.pipeline import Pipeline
-from app.settings import DetectionSettings, ModelSettings, Settings
+from app.settings import DetectionSettings, ModelSettings, QualitySettings, Settings
 from app.types import NO_ATTRIBUTES, Faces, Frame
 
 SIZE = (192, 160)
@@ -89,6 +89,11 @@ def test_every_candidate_has_the_mask_of_its_own_cell_and_anchor(tmp_path):
 
 def test_masks_reach_picture_and_events_without_an_attribute_model(tmp_path, recognizer, settings):
     detector = open_planted(tmp_path, NAMED, [answers_with_masks(NAMED)])
+    # There are no real faces in the picture of planted ones.
+    no_gates = QualitySettings(
+        max_yaw_deg=180, max_pitch_deg=180, max_roll_deg=180, max_landmark_error=10, min_sharpness=0, max_non_face=1
+    )
+    settings = dataclasses.replace(settings, quality=no_gates)
     reader = ModelLoader(Settings(models=ModelSettings(catalog=CATALOG))).open_attributes(detector.predicts_masks)
     with_masks = dataclasses.replace(recognizer, detector=detector, attribute_models=reader)
     with contextlib.closing(Gallery(settings, with_masks)) as gallery:

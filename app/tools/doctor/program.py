@@ -120,7 +120,7 @@ def check_gallery(folder: Path, recognition: RecognitionSettings) -> List[Findin
 
 
 def _threshold(recognition: RecognitionSettings) -> Finding:
-    rate = recognition.false_accept_rate
+    rate = recognition.rate_to_follow
     if rate is not None:
         return ok(f"the threshold follows the gallery: {rate:g} of strangers' visits may get a name")
     chosen = "the embedder's default" if recognition.threshold is None else f"fixed at {recognition.threshold:g}"

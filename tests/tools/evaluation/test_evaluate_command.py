@@ -68,7 +68,7 @@ def test_pictures_without_a_face_are_named_and_their_pairs_are_wrong(completed, 
 def test_a_detector_finds_what_it_labelled_itself(completed, lfw_folder, tmp_path):
     code, out, err = completed("evaluate", "label", "--images", lfw_folder, "--out", "labels.txt")
     assert code == 0, err
-    assert "13 pictures, 1 picture without a face; retinaface_mnet025, minimum score 0.6" in out
+    assert "13 pictures, 1 picture without a face; retinaface_mnet025, minimum score 0.7" in out
     words = ("--images", lfw_folder, "--labels", "labels.txt", "--json", "out.json", "--plots", "plots")
     code, out, err = completed("evaluate", "detection", *words)
     assert code == 0, err
@@ -79,7 +79,7 @@ def test_a_detector_finds_what_it_labelled_itself(completed, lfw_folder, tmp_pat
     assert facts["average_precision"] == 1
     assert facts["landmark_error"]["mean"] < 0.001
     assert facts["mistakes"] == {"missed": [], "false": []}
-    assert facts["detection"]["min_score"] == 0.6
+    assert facts["detection"]["min_score"] == 0.7
     assert size_of(tmp_path / "plots" / "precision.png")[:2] == (576, 768)
 
 

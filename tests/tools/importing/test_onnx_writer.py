@@ -61,5 +61,5 @@ def test_a_network_with_random_weights_is_the_same_for_the_same_seed(tmp_path):
 
 
 def test_an_architecture_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
-    with pytest.raises(ModelError, match="retinaface_r50, arcface_r50"):
+    with pytest.raises(ModelError, match="retinaface_r50, dsfd_r152, arcface_r50"):
         write_architecture("yolo", tmp_path / "net.onnx")
