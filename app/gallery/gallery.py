@@ -237,6 +237,8 @@ class Gallery:
     def _add(self, name: str, person: str, photo: NewPhoto, known: Dict[str, PhotoRecord]) -> AddResult:
         content_hash = hashlib.sha256(photo.data).hexdigest()
         duplicate = known.get(content_hash)
+        if duplicate is not None and not duplicate.finding.used:
+            return Refused(person, duplicate.finding.reason, duplicate.finding)
         if duplicate is not None:
             own = duplicate.person == person
             reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO

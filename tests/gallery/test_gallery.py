@@ -220,6 +220,16 @@ def test_a_photo_is_not_added_twice(gallery, people_gallery, settings, name, rea
     assert not list(settings.gallery.folder.rglob("again*"))
 
 
+def test_a_copy_of_a_rejected_photo_is_refused_for_what_was_found_in_it(gallery, settings, portraits):
+    both = encoded(np.concatenate([portraits[0].image, portraits[2].image], axis=1))
+    (settings.gallery.folder / "Bob.png").write_bytes(both)
+    gallery.load()
+    for name in ("Grace Hopper", "Bob"):
+        result = gallery.add(name, NewPhoto("two.png", both))
+        assert (result.reason, result.duplicate_of) == (Reason.SEVERAL_FACES, None)
+        assert result.finding.faces_found == 2
+
+
 def test_a_photo_given_twice_is_added_once(gallery, portraits):
     photo = NewPhoto("new.png", encoded(portraits[1].image))
     first, second = gallery.add_all("Grace Hopper", [photo, photo])
