@@ -129,7 +129,7 @@ class EventCommand:
             level = logging.DEBUG if was_failing else logging.WARNING
             logger.log(level, "on-event: %s %s (event %d)", self._words[0], problem, event.sequence)
         elif was_failing:
-            logger.warning("on-event: %s works again", self._words[0])
+            logger.info("on-event: %s works again", self._words[0])
 
 
 def split_command(command: str) -> List[str]:

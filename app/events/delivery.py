@@ -280,7 +280,7 @@ class Delivery:
 
     def _works_again(self) -> None:
         if self._failures:
-            logger.warning("%s: works again", self.destination.name)
+            logger.info("%s: works again", self.destination.name)
         self._failures, self._error = 0, None
 
     def _failed(self, error: Exception) -> bool:

@@ -211,7 +211,8 @@ class SinkQueue:
                 self.written += 1
                 self.error, self._overflow_reported = None, False
                 if failures:
-                    logger.warning(
+                    logger.log(
+                        logging.WARNING if self.lost else logging.INFO,
                         "%s: works again; %d events were kept, %d lost",
                         self.sink.name,
                         len(self._waiting) + 1,

@@ -137,7 +137,8 @@ def test_a_sink_that_fails_and_comes_back_loses_nothing_and_says_so_once(caplog)
     queue.close()
     assert broker.sequence == list(range(1, 31))
     assert (queue.written, queue.lost, queue.problem, broker.closed) == (30, 0, None, 1)
-    failed, recovered = messages(caplog, logging.WARNING)
+    (failed,) = messages(caplog, logging.WARNING)
+    recovered = messages(caplog, logging.INFO)[-1]
     assert "connection refused" in failed and "works again" in recovered
 
 
