@@ -127,10 +127,13 @@ def from_here(path: Path) -> Path:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, numbers to the right, words to the left."""
+    """Columns as wide as their widest cell, numbers (and `-` for a missing one) to the right, words to the left."""
     columns = [[line[at] for line in rows] for at in range(len(header))]
     widths = [max(map(len, [title, *cells])) for title, cells in zip(header, columns)]
-    numeric = [bool(cells) and all(cell[:1].isdigit() for cell in cells) for cells in columns]
+    numeric = [
+        any(cell[:1].isdigit() for cell in cells) and all(cell[:1].isdigit() or cell == "-" for cell in cells)
+        for cells in columns
+    ]
 
     def laid_out(line: Sequence[str]) -> str:
         cells = (cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric))

@@ -102,7 +102,7 @@ def test_an_empty_gallery_is_shown_with_the_command_to_fill_it(completed, tmp_pa
     (tmp_path / "gallery").mkdir()
     for action in ("list", "check"):
         code, out, _ = completed("people", action)
-        assert code == 0 and "people add NAME IMG" in out
+        assert code == 0 and "people add NAME PHOTO" in out
 
 
 def test_a_file_in_place_of_the_gallery_is_an_error(completed, tmp_path):
@@ -123,7 +123,7 @@ def test_a_person_is_removed_with_everything_that_was_computed(completed, galler
 
 def test_removing_needs_confirmation(completed, gallery):
     code, _, err = completed("people", "remove", "Grace Hopper")
-    assert code == 2 and "--yes" in err
+    assert code == 2 and "--yes" in err and "error:" not in err
     assert len(list(gallery.glob("Grace*"))) == 2
 
 
@@ -145,6 +145,7 @@ def test_the_check_names_each_rejected_photo_and_fails(completed, gallery):
     assert "5 photos: 4 used, 1 rejected" in out
     (line,) = [line for line in out.splitlines() if line.startswith("Ann.jpg")]
     assert "unreadable" in line
+    assert line.split()[3:5] == ["-", "-"], "a photo that cannot be read has neither a size nor a sharpness"
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _no_people(settings: Settings) -> str:
-    return f"no one is enrolled: put photos into {settings.gallery.folder}, or run: {program()} people add NAME IMG"
+    return f"no one is enrolled: put photos into {settings.gallery.folder}, or run: {program()} people add NAME PHOTO"
 
 
 def _add(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -219,7 +219,8 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
         raise GalleryError(f"{folder} has no person called {name!r}{hint}")
     if not arguments.yes:
         if not sys.stdin.isatty():
-            raise GalleryError(f"this deletes {counted(len(photos), 'photo')} of {name}; confirm it with --yes")
+            sys.stderr.write(f"not deleted: {counted(len(photos), 'photo')} of {normalize(name)}; add --yes\n")
+            return ExitCode.USER_ERROR
         answer = input(f"delete {counted(len(photos), 'photo')} of {name}? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was deleted")
@@ -253,8 +254,8 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
                 photo.path,
                 photo.person,
                 str(photo.finding.faces_found),
-                f"{photo.finding.face_px:.0f}",
-                f"{photo.finding.sharpness:.0f}",
+                f"{photo.finding.face_px:.0f}" if photo.finding.faces_found else "-",
+                f"{photo.finding.sharpness:.0f}" if photo.finding.faces_found else "-",
                 "yes" if photo.finding.rotation_fixed else "-",
                 "used" if photo.finding.used else photo.finding.why,
                 photo.finding.message,
@@ -267,6 +268,8 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     print(counts if photos else _no_people(settings))
     for problem in problems:
         print(f"warning: {problem}")
+    if arguments.report is not None:
+        print(f"written: {arguments.report}")
     return ExitCode.INCOMPLETE if rejected else 0
 
 

@@ -72,7 +72,8 @@ def test_the_page_contains_everything_and_nothing_from_elsewhere(answered, confi
     shutil.copy(people_gallery / "Grace Hopper_1.jpg", gallery / "Grace Hopper_<b>1.jpg")
     (gallery / "Nobody.jpg").write_bytes(b"not a picture")
     page = tmp_path / "report.html"
-    code, _, err = answered("people", "check", "--report", page, "--config", config_file)
+    code, out, err = answered("people", "check", "--report", page, "--config", config_file)
+    assert f"written: {page}" in out
     assert code == 1, err  # one photo cannot be used
     html = page.read_text(encoding="utf-8")
     assert html.count("<figure>") == 7 and html.count("data:image/jpeg;base64,") == 6
