@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
             is_complete = False
             sys.stderr.write(
                 f"no one is enrolled, so everybody is unknown: put photos into {settings.gallery.folder}, or run: "
-                f"{program()} people add NAME IMG\n"
+                f"{program()} people add NAME PHOTO\n"
             )
         for path in dict.fromkeys(files):
             try:

@@ -39,7 +39,7 @@ from app.types import ProgressCallback, Reason
 
 logger = logging.getLogger(__name__)
 
-FINDINGS_VERSION = 4
+FINDINGS_VERSION = 5
 """Part of the cache's fingerprint; increases when faces are found differently or photos are judged differently."""
 
 MAX_REPORTED_PROBLEMS = 5

@@ -66,8 +66,8 @@ def examine_photo(
     rejection = verdicts[main]
     if rivals and must_be_clear:
         message = (
-            f"{len(people)} faces, and none is clearly meant; crop the photo, or choose one with `people add NAME IMG "
-            "--face N` (`--preview FILE.jpg` shows the numbers)"
+            f"{len(people)} faces, and none is clearly meant; crop the photo, or choose one with `people add NAME "
+            "PHOTO --face N` (`--preview FILE.jpg` shows the numbers)"
         )
         return _finding(
             found, main, people, Rejection(Reason.SEVERAL_FACES, len(rivals) + 1, 1), message, rotated_by_exif

@@ -40,7 +40,8 @@ def calibration_text(found: Calibration, photos: Sequence[PhotoRecord], rate: fl
     lines += [
         "",
         table(
-            ("threshold", "visits of strangers that get a name", "95 % upper bound", "your people's looks named"), rows
+            ("threshold", "visits of strangers that get a name", "95 % upper bound", "your people's pictures named"),
+            rows,
         ),
         f"a visit is a minute in front of a camera: {votes}",
         *_pair(found, photos),
@@ -53,7 +54,7 @@ def _sentence(found: Calibration, threshold: float) -> str:
     rate = found.false_accept_rate(threshold)
     named = found.named(threshold)
     people = "" if found.people == 1 else f", among {found.people} people"
-    share = "" if named is None else f"; {_share(named.value)} of your people's looks would be named"
+    share = "" if named is None else f"; {_share(named.value)} of the pictures of your people would be named"
     return (
         f"one visit of a stranger in {_per(rate)} would get a name{people} "
         f"(95 % upper bound {one_in(found.upper_bound(threshold))}){share}"
