@@ -39,7 +39,7 @@ from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import OutputSettings, Settings
-from app.text import iso_time, program
+from app.text import iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def open_outputs(
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
-    return Outputs(outputs, cover), publisher
+    return Outputs(outputs, None if cover is None else cover.apply), publisher
 
 
 class SourceWatch:
@@ -308,7 +308,7 @@ def _require_covered_person(who: Optional[str], names: Sequence[str]) -> None:
     """Raises OutputError for a name that is not enrolled: a mistyped one would leave the face visible."""
     if who not in (None, ALL, STRANGERS, *names):
         raise OutputError(
-            f"no one is enrolled as {who!r} (output.cover, --cover); "
+            f"no one is enrolled as {who!r} (output.cover, --cover){suggestion(who or '', names)}; "
             f"expected {STRANGERS}, {ALL} or a name from `{program()} people list`"
         )
 

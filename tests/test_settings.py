@@ -112,13 +112,23 @@ def test_settings_that_contradict_each_other_are_refused(config):
     assert complaint(path).startswith(f"{path}:2, {path}:3: recognition.min_votes = 4")
 
 
-def test_a_threshold_and_a_false_accept_rate_exclude_each_other(config):
+def test_a_threshold_and_a_false_accept_rate_in_one_file_exclude_each_other(config):
     path = config("recognition:\n  threshold: 0.5\n  false_accept_rate: 0.001\n")
     shown = complaint(path)
     assert f"{path}:2: recognition.threshold = 0.5" in shown and f"{path}:3: recognition.false_accept_rate" in shown
-    command_line = Layer({"recognition.threshold": Assignment(0.4, "--threshold")})
-    with pytest.raises(AppError, match=r"--threshold: recognition\.threshold = 0\.4"):
-        resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n")), command_line])
+
+
+def test_of_a_threshold_and_a_false_accept_rate_the_later_one_counts(config):
+    file = read_file(config("recognition:\n  false_accept_rate: 0.001\n"))
+    chosen = resolve([file, Layer({"recognition.threshold": Assignment(0.4, "--threshold")})]).settings.recognition
+    assert (chosen.threshold, chosen.rate_to_follow) == (0.4, None)
+    file = read_file(config("recognition:\n  threshold: 0.5\n"))
+    rate = Layer({"recognition.false_accept_rate": Assignment(0.01, "another file")})
+    chosen = resolve([file, rate]).settings.recognition
+    assert (chosen.threshold, chosen.rate_to_follow) == (None, 0.01)
+
+
+def test_without_a_threshold_the_rate_counts(config):
     chosen = resolve([read_file(config("recognition:\n  false_accept_rate: 0.001\n"))]).settings.recognition
     assert (chosen.threshold, chosen.rate_to_follow) == (None, 0.001)
     chosen = resolve([read_file(config("recognition:\n  threshold: 0.5\n"))]).settings.recognition
@@ -161,3 +171,14 @@ def test_the_template_without_its_comments_sets_every_default(config):
     for info in all_settings():
         value = getattr(getattr(effective.settings, info.section), info.name)
         assert value == (path.parent / info.shown_default if isinstance(value, Path) else info.default), info.key
+
+
+@pytest.mark.parametrize("option", ["cover_with", "cover_style"])
+def test_a_way_to_cover_faces_needs_the_people_to_cover(option):
+    flag = "--" + option.replace("_", "-")
+    value = "pixelate" if option == "cover_style" else "skull.png"
+    given = {f"output.{option}": Assignment(value, flag)}
+    with pytest.raises(AppError, match=f"{flag} needs --cover"):
+        resolve([Layer(given)])
+    given["output.cover"] = Assignment("all", "--cover")
+    assert resolve([Layer(given)]).settings.output.cover == "all"

@@ -294,7 +294,7 @@ class CaptureThread:
             log.debug("%s", cause)
         elif self._settings.wait:
             self._last_error = cause
-            log.warning("%s; waiting for it", cause)
+            log.warning("%s The program waits for it (capture.wait); with --no-wait it would end.", cause)
         else:
             self._failed(cause)
             if not self._run_is_over():

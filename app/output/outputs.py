@@ -12,10 +12,9 @@ import threading
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
+from typing import Callable, Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
 
 from app.errors import OutputError
-from app.output.cover import FaceCover
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -216,8 +215,10 @@ class OutputThread:
 class Outputs:
     """All outputs of a run, as one. One that raises is dropped, with or without a thread of its own."""
 
-    def __init__(self, outputs: Sequence[Output] = (), cover: Optional[FaceCover] = None) -> None:
-        """`cover` hides faces from all of them."""
+    def __init__(
+        self, outputs: Sequence[Output] = (), cover: Optional[Callable[[FrameResult], FrameResult]] = None
+    ) -> None:
+        """`cover` gives the result that they get, in which faces are hidden."""
         self._cover = cover
         self._outputs: List[Output] = []
         self._working: List[Output] = []
@@ -243,7 +244,7 @@ class Outputs:
 
     def handle(self, result: FrameResult) -> None:
         if self._cover is not None:
-            result = self._cover.apply(result)
+            result = self._cover(result)
         for output in tuple(self._working):
             try:
                 output.handle(result)

@@ -112,6 +112,8 @@ class Progress:
         self._every_s = _REDRAW_EVERY_S if self._on_terminal else log_every_s
         self._shown_at = clock()
         self._line_is_open = False
+        self._logged = ""
+        """The last line in the log, which is not repeated."""
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """For work that can be counted: returns a function to call with how much is done of how much."""
@@ -136,7 +138,8 @@ class Progress:
                 self._stream.write("\r\x1b[K" + shortened(line, columns - 1))
                 self._stream.flush()
                 self._line_is_open = True
-            else:
+            elif line != self._logged:
+                self._logged = line
                 logger.info("%s", line)
 
     def is_due(self) -> bool:

@@ -47,6 +47,9 @@ class EffectiveSettings:
     origins: Mapping[str, str]
 
 
+_EXCLUSIVE = (("recognition.threshold", "recognition.false_accept_rate"),)
+
+
 def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     """The tree that results when each layer overrides the ones before it."""
     chosen: Dict[str, Assignment] = {info.key: Assignment(info.default, DEFAULT) for info in all_settings()}
@@ -55,6 +58,11 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     errors: List[AppError] = []
     for layer in layers:
         errors += layer.errors
+        for key, other in _EXCLUSIVE:
+            # The later layer decides between two settings that exclude each other.
+            for chosen_here, replaced in ((key, other), (other, key)):
+                if chosen_here in layer.values and layer.values[chosen_here].value is not None:
+                    chosen[replaced] = Assignment(None, layer.values[chosen_here].origin)
         chosen.update(layer.values)
         if layer.sources:
             sources, sources_origin = layer.sources, layer.sources_origin
@@ -80,6 +88,11 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
                     "follow from the gallery; remove one of them"
                 )
             )
+        for name in ("cover_with", "cover_style"):
+            if chosen[f"output.{name}"].origin.startswith("--") and chosen["output.cover"].value is None:
+                errors.append(
+                    SettingsError(f"{chosen[f'output.{name}'].origin} needs --cover: strangers, all or a name")
+                )
     raise_all(errors)
     tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}

@@ -77,7 +77,7 @@ def test_the_program_waits_for_a_camera_and_hides_its_password(program, camera, 
     assert b"s3cret" not in shown.read_bytes()
     # The first line that says that it waits comes before the camera.
     for line in process.stderr:
-        if "waiting for it" in line:
+        if "--no-wait" in line:
             break
     camera.start()
     _, err = process.communicate(timeout=PATIENT_S)

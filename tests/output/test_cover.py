@@ -162,7 +162,7 @@ def test_every_output_gets_the_covered_frame():
 
     screens = [Screen(), Screen()]
     before = noisy([BOX], [STRANGER])
-    with Outputs(screens, FaceCover(STRANGERS)) as outputs:
+    with Outputs(screens, FaceCover(STRANGERS).apply) as outputs:
         outputs.handle(before)
     for screen in screens:
         assert (screen.images[0][80:90, 135:145] != before.frame.image[80:90, 135:145]).any()

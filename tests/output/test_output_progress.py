@@ -78,14 +78,14 @@ def test_elsewhere_a_log_line_comes_now_and_then(caplog):
     caplog.set_level(logging.INFO)
     stream, clock = io.StringIO(), Clock()
     progress = progress_of(stream, clock, channel())
-    for i in range(250):
+    for i in range(450):
         clock.now += 0.1
-        progress.handle(result(frame(i)))
+        progress.handle(result(frame(i)) if i < 250 else result(frame(i), [(1, 1, 9, 9)], [ANN]))
         progress.poll()
     progress.close()
     assert stream.getvalue() == ""
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["front 10.0 fps 10 ms 0 faces"] * 2
+    assert lines == ["front 10.0 fps 10 ms 0 faces", "front 10.0 fps 10 ms 1 face"], "the same line comes once"
 
 
 def test_a_silent_source_is_shown_with_its_state():
