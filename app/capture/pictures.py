@@ -87,7 +87,7 @@ def _decode_heic(data: bytes, name: Union[str, Path]) -> np.ndarray:
         width, height = image.size
         _check_size(width, height, name)
         return np.asarray(image)
-    except (ValueError, EOFError, OSError, SyntaxError, RuntimeError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, RuntimeError, IndexError) as error:
         raise SourceError(f"{name}: the HEIC picture cannot be decoded: {error}.") from error
 
 
@@ -99,8 +99,9 @@ def _decode_gif(data: bytes, name: Union[str, Path]) -> np.ndarray:
         raise SourceError(f"{name}: GIF pictures need pillow: {install_hint('pillow')}") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
+            _check_size(image.width, image.height, name)
             return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise SourceError(f"{name}: the GIF picture cannot be decoded: {error}.") from error
 
 

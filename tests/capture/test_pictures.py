@@ -311,6 +311,28 @@ def test_damaged_files_of_these_formats_say_so(tmp_path, kind):
             read_picture(tmp_path / "part")
 
 
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_a_gif_whose_picture_is_larger_than_its_header_says_is_refused(tmp_path, side):
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.new("P", (8, 8)).save(tmp_path / "bomb.gif")
+    content = bytearray((tmp_path / "bomb.gif").read_bytes())
+    at = content.index(b",") + 5
+    content[at : at + 4] = side.to_bytes(2, "little") * 2
+    (tmp_path / "bomb.gif").write_bytes(content)
+    with pytest.raises(SourceError, match=r"bomb\.gif"):
+        read_picture(tmp_path / "bomb.gif")
+
+
+def test_a_heic_file_without_a_usable_picture_is_refused(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(pytest.importorskip("PIL.Image").new("RGB", (64, 64))).save(tmp_path / "empty.heic")
+    content = (tmp_path / "empty.heic").read_bytes()
+    # The picture's list of properties, of which the first one does not exist then.
+    (tmp_path / "empty.heic").write_bytes(content.replace(b"\x04\x81\x02\x03\x04", b"\x04\x59\x02\x03\x04"))
+    with pytest.raises(SourceError, match=r"empty\.heic"):
+        read_picture(tmp_path / "empty.heic")
+
+
 @pytest.mark.parametrize(("kind", "package"), [("gif", "PIL"), ("heic", "pillow_heif")])
 def test_without_the_package_it_is_named(tmp_path, monkeypatch, kind, package):
     path = tmp_path / f"photo.{kind}"
