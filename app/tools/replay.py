@@ -13,13 +13,14 @@ from app.errors import OutputError, SourceError
 from app.events.history import History, encoded
 from app.events.pipe import is_stdout
 from app.events.stream import EventStream
-from app.settings import OutputSettings, Settings, StrangerSettings
+from app.settings import OutputSettings, Settings
 from app.types import FrameResult
 
 
 def alone(settings: Settings) -> Settings:
-    """The settings that decide about faces. Nothing is shown, saved or sent. The gallery does not change, and there
-    are no strangers: those of earlier runs would make a difference."""
+    """The settings that decide about faces. Nothing is shown, saved or sent. The gallery does not change, and
+    strangers get no numbers: those of earlier runs would make a difference. Faces that are to be ignored, or are not a
+    person, count as in a run."""
     return Settings(
         capture=settings.capture,
         models=settings.models,
@@ -29,7 +30,7 @@ def alone(settings: Settings) -> Settings:
         recognition=settings.recognition,
         attributes=settings.attributes,
         tracking=settings.tracking,
-        strangers=StrangerSettings(enabled=False),
+        strangers=dataclasses.replace(settings.strangers, enabled=False),
         output=OutputSettings(window=False),
         run=dataclasses.replace(settings.run, duration_s=None),
     )

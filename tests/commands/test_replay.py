@@ -7,8 +7,16 @@ import pytest
 
 from app.events.history import EVENT_COLUMNS
 from app.events.visits import visits
+from app.gallery.strangers import strangers_folder
+from app.settings import Settings, StrangerSettings
+from app.tools.replay import alone
 
 NOON = "2026-11-21T12:00"
+
+
+def test_faces_that_count_as_no_person_are_those_of_a_run(tmp_path):
+    settings = Settings(strangers=StrangerSettings(folder=tmp_path))
+    assert strangers_folder(alone(settings)) == tmp_path
 
 
 def lines(path):
