@@ -16,7 +16,7 @@ from made_results import ANN, frame, result, track
 from planted_visits import BASIS, mixed, visit
 from waiting import until
 
-from app.events.event import EventKind
+from app.events.event import EventKind, RelabelEvent
 from app.events.log import EventLog
 from app.events.stream import EventStream
 from app.gallery.stranger_journal import StrangerJournal, encoded
@@ -225,6 +225,7 @@ def test_a_stranger_who_is_two_people_is_split(completed, planted, gallery):
         (("name", "Eva", "Eva"), "such as stranger-7"),
         (("ignore", "stranger-3"), "is Max already"),
         (("forget", "Nobody", "--yes"), "nothing is stored"),
+        (("forget", "stranger-9", "--yes"), "nothing is stored"),
         (("export", "Nobody", "out"), "nothing is stored"),
         (("not", "Nobody", "1"), "no person called"),
         (("not", "Eileen Collins", "1"), "--events"),
@@ -272,6 +273,27 @@ def test_only_the_persons_own_visits_are_forgotten_where_several_logs_count_from
     assert "Max" not in (tmp_path / "v.jsonl").read_text() and not (tmp_path / "of-Max.jpg").exists()
     assert [line["name"] for line in lines_of(tmp_path / "queue" / "events.jsonl")[1:]] == ["Eve"] * 3
     assert (tmp_path / "of-Eve.jpg").exists()
+
+
+def test_a_log_can_be_cleaned_after_everything_else_was_forgotten(completed, planted, tmp_path):
+    planted.update(lambda book: [Seen(visit("m", 2, name="Max")), Seen(visit("e", 3, name="Eve"))])
+    log = EventLog(tmp_path / "v.jsonl")
+    nearest = Match(None, Reason.BELOW_THRESHOLD, 0.2, nearest="Max", photo="Max/1.jpg")
+    tracks = [track(1, nearest), replace(track(2, Match(None, Reason.BELOW_THRESHOLD)), stranger="stranger-1")]
+    for event in EventStream(log.sequence).handle(result(frame(0), tracks=tracks)):
+        log.write(event)
+    log.write(RelabelEvent(log.sequence + 1, EventKind.RELABEL, "", 0.0, "stranger-4", "Eve"))
+    log.close()
+    for name in ("Max", "Eve", "stranger-1"):
+        code, out, err = completed("people", "forget", name, "--yes")
+        assert code == 0 and f"people forget {name} --events" in out, out + err
+        assert name in (tmp_path / "v.jsonl").read_text()
+        code, _, err = completed("people", "forget", name, "--yes")
+        assert code == 2 and "--events" in err
+        code, out, err = completed("people", "forget", name, "--yes", "--events", "v.jsonl")
+        assert code == 0 and "not changed" not in out, out + err
+        assert name not in (tmp_path / "v.jsonl").read_text()
+        assert completed("people", "forget", name, "--yes", "--events", "v.jsonl")[0] == 2
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterable, List
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.commands.people import strangers, traces
+from app.commands.people import forgetting, strangers, traces
 from app.errors import ExitCode, GalleryError, SettingsError, check_all
 from app.files import check_writable, write_text
 from app.gallery.checks import find_mixed, find_outliers
@@ -93,13 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     strangers.add_actions(actions)
     traces.add_actions(actions)
+    forgetting.add_actions(actions)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     configure_logging("error")
     own = {"list": _list, "add": _add, "rename": _rename, "remove": _remove, "check": _check}
-    action = {**own, **strangers.ACTIONS, **traces.ACTIONS}[arguments.action]
+    action = {**own, **strangers.ACTIONS, **traces.ACTIONS, **forgetting.ACTIONS}[arguments.action]
     return action(arguments, settings)
 
 

@@ -1,11 +1,10 @@
-"""What is stored of people on the command line: denying a name, searching, exporting, forgetting."""
+"""What is stored of people on the command line: denying a name, searching, exporting."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -24,11 +23,10 @@ from app.errors import ExitCode, GalleryError, OutputError
 from app.events.history import Record, log_files, relabels_of
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
-from app.events.redaction import LockedLogs, Person, of_person
-from app.events.redaction import without as record_without
+from app.events.redaction import Person, of_person
 from app.files import make_folder, write_text
-from app.gallery.files import photos_by_person, remove_photos
-from app.gallery.names import DISPLAY_NAMES_FILE, normalize
+from app.gallery.files import photos_by_person
+from app.gallery.names import normalize
 from app.gallery.stranger_journal import StrangerJournal, require_unlocked, required
 from app.identity.strangers import (
     Change,
@@ -39,7 +37,6 @@ from app.identity.strangers import (
     replayed,
     stranger_name,
     stranger_number,
-    without,
 )
 from app.settings import Settings
 from app.text import counted, iso_time, parse_time, program, source_time, suggestion, table
@@ -73,15 +70,7 @@ def add_actions(actions: Any) -> None:
     )
     exporting.add_argument("name", metavar="NAME", help="a person, or a stranger such as stranger-7")
     exporting.add_argument("folder", metavar="DIR", type=Path, help="a new folder")
-    forgetting = actions.add_parser(
-        "forget",
-        help="delete everything that is stored of a person, for good",
-        description="Deletes photos, pictures, embeddings and visits of a person or stranger, and removes the person "
-        "from the event log of --events or of the settings. Videos, snapshots and SQLite indexes are yours to delete.",
-    )
-    forgetting.add_argument("name", metavar="NAME", help="a person, or a stranger such as stranger-7")
-    forgetting.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    for action in (denying, searching, exporting, forgetting):
+    for action in (denying, searching, exporting):
         add_settings_options(action, sections=NETWORK_SECTIONS)
 
 
@@ -137,7 +126,7 @@ def _log_records(settings: Settings) -> Iterator[Record]:
     return LogReader(log_files(path)).read()
 
 
-def _logs(settings: Settings) -> List[Path]:
+def logs_of(settings: Settings) -> List[Path]:
     """The event log, and the queue of a run without one."""
     path = settings.output.events
     named = [] if path is None or is_pipe(path) else [path]
@@ -237,8 +226,8 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; choose a new folder")
     journal = opened_journal(settings)
-    found = [record for template in _logs(settings) for record in LogReader(log_files(template)).read()]
-    person, number = _person(arguments.name, settings, journal, relabels_of(found))
+    found = [record for template in logs_of(settings) for record in LogReader(log_files(template)).read()]
+    person, number = person_of(arguments.name, settings, journal, relabels_of(found))
     name = None if number is not None else normalize(arguments.name)
     photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
     visits = [
@@ -249,7 +238,9 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     lines = of_person(found, person)
     denied = [one for one in journal.book.denied if one.name == name]
     if not (photos or visits or lines or denied):
-        raise GalleryError(f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, _known(settings), '')}")
+        raise GalleryError(
+            f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, known_names(settings), '')}"
+        )
     make_folder(folder)
     embeddings: Dict[str, List[float]] = {}
     if photos:
@@ -266,7 +257,7 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
         if visit.crop is not None and journal.crops is not None and (journal.crops / visit.crop).is_file():
             make_folder(folder / "pictures")
             shutil.copyfile(journal.crops / visit.crop, folder / "pictures" / visit.crop)
-    for picture in _snapshots(lines, settings):
+    for picture in snapshots_of(lines, settings):
         make_folder(folder / "pictures")
         shutil.copyfile(picture, folder / "pictures" / picture.name)
     data = {
@@ -290,11 +281,16 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     return ExitCode.DONE
 
 
-def _person(
+def person_of(
     text: str, settings: Settings, journal: StrangerJournal, relabels: Dict[str, str]
 ) -> Tuple[Person, Optional[int]]:
     """Names and numbers of a person, and the stranger's number if it is one."""
     if stranger_number(text) is not None and normalize(text) not in photos_by_person(settings.gallery.folder):
+        number = stranger_number(text)
+        assert number is not None
+        if journal.book.current(number) not in journal.book.strangers and number not in journal.book.named:
+            # Nothing is kept any longer, but an event log may still have the number.
+            return Person((), [stranger_name(number)]), number
         number = require_stranger(journal.book, text, journal.folder)
         merged = [source for source, target in journal.book.merged.items() if target == number]
         return Person((), [stranger_name(one) for one in (number, *merged)]), number
@@ -303,68 +299,11 @@ def _person(
     return Person([name], [stranger for stranger, given in names.items() if given == name]), None
 
 
-def _known(settings: Settings) -> List[str]:
+def known_names(settings: Settings) -> List[str]:
     return list(photos_by_person(settings.gallery.folder))
 
 
-def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
-    from app.assembly import open_gallery
-
-    journal = opened_journal(settings)
-    try:
-        logs = LockedLogs(_logs(settings))
-    except OutputError as error:
-        raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
-    try:
-        found = list(logs.records())
-        person, number = _person(arguments.name, settings, journal, relabels_of(record for _, record in found))
-        visits = person.visits(found)
-        pictures = _snapshots((record for log, record in found if record.get("visit") in visits.get(log, ())), settings)
-        name = None if number is not None else normalize(arguments.name)
-        photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
-        kept = [
-            visit
-            for visit in journal.book.visits.values()
-            if (name is not None and visit.name == name) or (number is not None and visit.stranger == number)
-        ]
-        anchors = [one for one in journal.book.denied if one.name == name]
-        if not (photos or kept or anchors or visits):
-            known = _known(settings)
-            raise GalleryError(f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, known, '')}")
-        what = f"{counted(len(photos), 'photo')} and {counted(len(kept), 'visit')} of {arguments.name}"
-        if not arguments.yes:
-            if not sys.stdin.isatty():
-                raise GalleryError(f"this deletes {what} for good; confirm it with --yes")
-            if input(f"delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
-                print("nothing was deleted")
-                return ExitCode.INCOMPLETE
-        if photos and name is not None:
-            for photo in remove_photos(settings.gallery.folder, name):
-                print(f"deleted {photo}")
-            # Loading the gallery also removes the person's embeddings from the cache.
-            with open_gallery(settings) as gallery:
-                gallery.load()
-        numbers, names = [] if number is None else [number], [] if name is None else [name]
-        require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
-        print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
-        changed = logs.replace(
-            lambda log, record: record_without(record, person, visits.get(log, ())),
-            [*person.names, *map('"{}"'.format, person.strangers)],
-        )
-        if changed:
-            print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
-        for picture in pictures:
-            picture.unlink()
-            print(f"deleted {picture}")
-    finally:
-        logs.close()
-    if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
-        print(f"{settings.gallery.folder / DISPLAY_NAMES_FILE}: the name was removed")
-    print("Videos, snapshots and SQLite indexes that show the person are yours to delete.")
-    return ExitCode.DONE
-
-
-def _snapshots(found: Iterable[Record], settings: Settings) -> List[Path]:
+def snapshots_of(found: Iterable[Record], settings: Settings) -> List[Path]:
     """The pictures of visits (output.visit_snapshots) that these lines of a log name, as far as they are there.
 
     A log names them as the run saw them, which may have been started in another folder.
@@ -377,21 +316,8 @@ def _snapshots(found: Iterable[Record], settings: Settings) -> List[Path]:
     return [next(path for path in paths if path.is_file()) for paths in places if any(map(Path.is_file, paths))]
 
 
-def _remove_display_name(path: Path, name: str) -> bool:
-    """Removes the lines of `people.yaml` that show this name."""
-    if not path.is_file():
-        return False
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if normalize(line.partition(":")[2].split("#")[0].strip().strip("'\"")) != name]
-    if len(kept) == len(lines):
-        return False
-    write_text(path, "".join(kept))
-    return True
-
-
 ACTIONS: Dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "not": _deny,
     "search": _search,
     "export": _export,
-    "forget": _forget,
 }

@@ -1,0 +1,132 @@
+"""Forgetting a person or a stranger on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from app.commands.options import add_settings_options
+from app.commands.people.strangers import NETWORK_SECTIONS, opened_journal
+from app.commands.people.traces import known_names, logs_of, person_of, snapshots_of
+from app.errors import ExitCode, GalleryError, OutputError
+from app.events.history import log_files, relabels_of
+from app.events.pipe import is_pipe
+from app.events.redaction import LockedLogs, Person
+from app.events.redaction import without as record_without
+from app.files import write_text
+from app.gallery.files import photos_by_person, remove_photos
+from app.gallery.names import DISPLAY_NAMES_FILE, normalize
+from app.gallery.stranger_journal import require_unlocked
+from app.identity.strangers import without
+from app.settings import Settings
+from app.text import counted, program, suggestion
+
+
+def add_actions(actions: Any) -> None:
+    forgetting = actions.add_parser(
+        "forget",
+        help="delete everything that is stored of a person, for good",
+        description="Deletes photos, pictures, embeddings and visits of a person or stranger, and removes the person "
+        "from the event log of --events or of the settings. Other event logs are not changed: the same command with "
+        "--events cleans one at any later time. Videos, snapshots and SQLite indexes are yours to delete.",
+    )
+    forgetting.add_argument("name", metavar="NAME", help="a person, or a stranger such as stranger-7")
+    forgetting.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_settings_options(forgetting, sections=NETWORK_SECTIONS)
+
+
+def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
+    from app.assembly import open_gallery
+
+    journal = opened_journal(settings)
+    try:
+        logs = LockedLogs(logs_of(settings))
+    except OutputError as error:
+        raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
+    try:
+        found = list(logs.records())
+        person, number = person_of(arguments.name, settings, journal, relabels_of(record for _, record in found))
+        visits = person.visits(found)
+        pictures = snapshots_of(
+            (record for log, record in found if record.get("visit") in visits.get(log, ())), settings
+        )
+        name = None if number is not None else normalize(arguments.name)
+        photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
+        kept = [
+            visit
+            for visit in journal.book.visits.values()
+            if (name is not None and visit.name == name) or (number is not None and visit.stranger == number)
+        ]
+        anchors = [one for one in journal.book.denied if one.name == name]
+        mentions = sum(record_without(record, person, visits.get(log, ())) != record for log, record in found)
+        unchanged = _unchanged_logs(settings.output.events, person)
+        if not (photos or kept or anchors or mentions):
+            known = known_names(settings)
+            hint = suggestion(arguments.name, known, "")
+            raise GalleryError(
+                f"nothing is stored of {arguments.name!r}{hint}" + (f". {unchanged}" if unchanged else "")
+            )
+        stored = [counted(len(photos), "photo"), counted(len(kept), "visit")]
+        stored += [counted(mentions, "line of the event log", "lines of the event log")] if mentions else []
+        what = f"{', '.join(stored[:-1])} and {stored[-1]} of {arguments.name}"
+        if not arguments.yes:
+            if not sys.stdin.isatty():
+                raise GalleryError(f"this deletes {what} for good; confirm it with --yes")
+            if input(f"delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+                print("nothing was deleted")
+                return ExitCode.INCOMPLETE
+        if photos and name is not None:
+            for photo in remove_photos(settings.gallery.folder, name):
+                print(f"deleted {photo}")
+            # Loading the gallery also removes the person's embeddings from the cache.
+            with open_gallery(settings) as gallery:
+                gallery.load()
+        numbers, names = [] if number is None else [number], [] if name is None else [name]
+        require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
+        print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
+        changed = logs.replace(
+            lambda log, record: record_without(record, person, visits.get(log, ())),
+            [*person.names, *map('"{}"'.format, person.strangers)],
+        )
+        if changed:
+            print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
+        for picture in pictures:
+            picture.unlink()
+            print(f"deleted {picture}")
+    finally:
+        logs.close()
+    if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
+        print(f"{settings.gallery.folder / DISPLAY_NAMES_FILE}: the name was removed")
+    if unchanged:
+        print(unchanged)
+    print("Videos, snapshots and SQLite indexes that show the person are yours to delete.")
+    return ExitCode.DONE
+
+
+def _unchanged_logs(path: Optional[Path], person: Person) -> Optional[str]:
+    """What to do about event logs, where none was cleaned."""
+    if path is not None and not is_pipe(path) and log_files(path):
+        return None
+    missing = "" if path is None or is_pipe(path) else f"{path} does not exist. "
+    # What links a person with numbers is deleted, so each number has to be forgotten on its own.
+    words = [*map(shlex.quote, person.names), *person.strangers]
+    commands = "; ".join(f"{program()} people forget {word} --events FILE" for word in words)
+    return f"{missing}Event logs were not changed: name them with --events FILE, now or later: {commands}"
+
+
+def _remove_display_name(path: Path, name: str) -> bool:
+    """Removes the lines of `people.yaml` that show this name."""
+    if not path.is_file():
+        return False
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if normalize(line.partition(":")[2].split("#")[0].strip().strip("'\"")) != name]
+    if len(kept) == len(lines):
+        return False
+    write_text(path, "".join(kept))
+    return True
+
+
+ACTIONS: Dict[str, Callable[[argparse.Namespace, Settings], int]] = {"forget": _forget}
