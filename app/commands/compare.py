@@ -13,7 +13,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, check_all
 from app.settings import QualityLimits
-from app.text import counted, percent
+from app.text import percent
 
 if TYPE_CHECKING:
     from app.recognizer import Recognizer
@@ -49,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
     loader = ModelLoader(settings)
     check_all(*loader.checks())
     with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
-        (first, faces_a), (second, faces_b) = (
+        (first, remark_a), (second, remark_b) = (
             _main_embedding(recognizer, path, picture) for path, picture in zip(paths, pictures)
         )
     similarity = float(first @ second)
@@ -66,9 +66,9 @@ def execute(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(facts))
     else:
-        for path, faces in zip(paths, (faces_a, faces_b)):
-            if faces > 1:
-                print(f"{path}: {counted(faces, 'face')}; its main face is compared")
+        for path, remark in zip(paths, (remark_a, remark_b)):
+            if remark:
+                print(f"{path}: {remark}")
         verdict = "the same person" if same else "different people"
         print(f"similarity {similarity:.2f}, threshold {recognizer.threshold:.2f}: {verdict}")
         if confidence is not None:
@@ -76,11 +76,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE if same else ExitCode.INCOMPLETE
 
 
-def _main_embedding(recognizer: Recognizer, path: Path, picture: np.ndarray) -> Tuple[np.ndarray, int]:
-    """The embedding of the picture's main face, found as in photos of the gallery, and the number of its faces."""
+def _main_embedding(recognizer: Recognizer, path: Path, picture: np.ndarray) -> Tuple[np.ndarray, str]:
+    """The embedding of the picture's main face, found as in photos of the gallery, and which one it is."""
     from app.gallery.photo import examine_photo
 
     finding = examine_photo(picture, recognizer, QualityLimits(min_score=recognizer.min_score), must_be_clear=False)
     if finding.embedding is None:
         raise AppError(f"{path}: {finding.text}")
-    return finding.embedding, finding.faces_found
+    return finding.embedding, finding.message

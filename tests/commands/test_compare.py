@@ -41,6 +41,14 @@ def test_a_picture_without_a_face_is_named(answered, config_file, photo):
     assert code == 2 and str(photo["blank"]) in err
 
 
+def test_of_several_faces_the_one_that_is_compared_is_named(answered, config_file, photo, portraits, tmp_path):
+    small = cv2.copyMakeBorder(cv2.resize(portraits[2].image, None, fx=0.5, fy=0.5), 256, 0, 0, 0, cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(tmp_path / "two.png"), np.concatenate([small, portraits[0].image], axis=1))
+    code, out, _ = answered("compare", photo["collins"], tmp_path / "two.png", "--config", config_file)
+    assert code == 0
+    assert f"{tmp_path / 'two.png'}: face 2 of 2 from the left" in out and "the largest" in out
+
+
 def test_a_missing_picture_is_named(answered, config_file, photo, tmp_path):
     code, _, err = answered("compare", photo["hopper"], tmp_path / "gone.jpg", "--config", config_file)
     assert code == 2 and "gone.jpg" in err
