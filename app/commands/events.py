@@ -10,7 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, Collection, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Set
 
 from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
@@ -21,7 +21,7 @@ from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
 from app.files import dated
-from app.text import counted, duration, parse_time, printable, source_time, table
+from app.text import counted, duration, parse_time, printable, source_time, suggestion, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
 Several files of one log are read in their order; .gz files too."""
@@ -96,14 +96,14 @@ def execute(arguments: argparse.Namespace) -> int:
             events, found = write_index(arguments.sqlite, lines, relabels)
             _write(f"{arguments.sqlite}: {counted(events, 'event')}, {counted(found, 'visit')}")
         elif arguments.daily:
-            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines, relabels)))], arguments)
+            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines, relabels)))], arguments, chosen)
         elif arguments.visits:
             shown: Iterable[Visit] = filter(chosen.visit, visits(lines, relabels))
             if not arguments.follow:
                 shown = sorted(shown, key=lambda visit: (visit.time, visit.visit))
-            _print((_visit_row(visit) for visit in shown), arguments)
+            _print((_visit_row(visit) for visit in shown), arguments, chosen)
         else:
-            _print((_event_row(record, relabels) for record in filter(chosen.event, lines)), arguments)
+            _print((_event_row(record, relabels) for record in filter(chosen.event, lines)), arguments, chosen)
     except KeyboardInterrupt:
         if not arguments.follow:
             raise
@@ -139,7 +139,10 @@ class Filter:
     def __init__(self, arguments: argparse.Namespace, relabels: Mapping[str, str]) -> None:
         """`relabels` are the names that strangers got later."""
         self._relabels = relabels
-        self._people = {name.casefold() for name in arguments.person or ()}
+        self._asked: Sequence[str] = arguments.person or ()
+        self._people = {name.casefold() for name in self._asked}
+        self._seen: Set[str] = set()
+        """Everyone in the log, whether chosen or not."""
         self._unknown: bool = arguments.unknown
         self._channels = set(arguments.channel or ())
         self._kinds = set(arguments.kind or ())
@@ -153,15 +156,23 @@ class Filter:
         name = record.get("name") or self._relabels.get(record.get("stranger") or "")
         has_person = "visit" in record or record["event"] == EventKind.RELABEL
         names = {name, record.get("previous_name") or name} if has_person else ()
+        self._seen.update(filter(None, names))
         return self._is_within(at, at) and self._is_in(record["channel"]) and self._is_of(names)
 
     def visit(self, visit: Visit) -> bool:
         begin = parse_time(visit.time)
+        self._seen.update(filter(None, [visit.name]))
         return (
             self._is_within(begin, begin + visit.duration_s)
             and self._is_in(visit.channel)
             and self._is_of([visit.name])
         )
+
+    def hint(self) -> str:
+        """The name that was meant, for those who were asked for but are not in the log."""
+        seen = {name.casefold() for name in self._seen}
+        missing = [name for name in self._asked if name.casefold() not in seen]
+        return "".join(suggestion(name, sorted(self._seen), "") for name in missing)
 
     def _is_within(self, begin: float, end: float) -> bool:
         return (self._since is None or end >= self._since) and (self._until is None or begin < self._until)
@@ -184,7 +195,7 @@ class Row(NamedTuple):
     """For CSV and JSON."""
 
 
-def _print(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
+def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: Filter) -> None:
     if arguments.format == "json":
         for row in rows:
             _write(json.dumps(row.fields, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
@@ -198,7 +209,7 @@ def _print(rows: Iterable[Row], arguments: argparse.Namespace) -> None:
         if shown:
             _write(table(list(shown[0]), [list(cells.values()) for cells in shown]))
         else:
-            sys.stderr.write("nothing found\n")
+            sys.stderr.write(f"nothing found{chosen.hint()}\n")
 
 
 def _print_csv(rows: Iterable[Row], arguments: argparse.Namespace) -> None:

@@ -64,6 +64,14 @@ def records(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.parametrize("view", [[], ["--visits"], ["--daily"]])
+def test_a_misspelt_person_is_answered_with_the_name_that_was_meant(answered, log, view):
+    code, out, err = answered("events", log, "--person", "Anm", *view)
+    assert (code, out) == (0, "") and "'Ann'" in err
+    code, out, err = answered("events", log, "--person", "Ann", "--since", "2030-01-01", *view)
+    assert (code, out) == (0, "") and "'" not in err, "the name is right, the time is not"
+
+
 def test_all_events_are_a_table(answered, log):
     code, out, err = answered("events", log)
     assert (code, err) == (0, "")
