@@ -6,19 +6,20 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set
 
 from app.capture.uri import SourceKind, parse_source
 from app.commands.arguments import number, share, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.commands.run import stop_on_signals
-from app.errors import SourceError, check_all
+from app.errors import SettingsError, SourceError, check_all
 from app.files import check_writable, make_folder, write_text
 from app.output.progress import Progress
 from app.settings import Settings
-from app.text import counted
+from app.text import counted, suggestion
 
 if TYPE_CHECKING:
     from app.tools.evaluation.labels import LabelledPicture
@@ -309,7 +310,9 @@ def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress
     source = parse_source(arguments.video, "clip")
     if source.kind is not SourceKind.VIDEO:
         raise SourceError(f"{source.masked_address}: expected a video file, in which frames can be counted")
-    count = NameCount(read_truth(arguments.truth))
+    truth = read_truth(arguments.truth)
+    _check_enrolled({name for visible in truth for name in visible.names}, arguments.truth, settings)
+    count = NameCount(truth)
     report = run(alone(settings), [source], stop_on_signals, progress, extra_outputs=[count])
     if report.stopped:
         raise KeyboardInterrupt("before the end of the video; there are no figures")
@@ -321,6 +324,24 @@ def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress
     print(_heading(settings, models))
     print(count.text())
     _write_json(arguments.json, models, settings, ModelLoader(settings).min_score, count.as_json())
+
+
+def _check_enrolled(names: Set[str], truth: Path, settings: Settings) -> None:
+    """Raises SettingsError for names that are probably misspelt: each of their faces would count as a wrong name."""
+    from app.gallery.files import photos_by_person
+
+    folder = settings.gallery.folder
+    enrolled = photos_by_person(folder)
+    misspelt: List[str] = []
+    for name in sorted(names - set(enrolled)):
+        meant = suggestion(name, enrolled, "")
+        said = f"{truth}: no one called {name!r} is enrolled in {folder}"
+        if meant:
+            misspelt.append(f"{said}{meant}")
+        else:
+            sys.stderr.write(f"warning: {said}, so this person cannot be named\n")
+    if misspelt:
+        raise SettingsError("\n".join(misspelt))
 
 
 def _heading(settings: Settings, models: List[str]) -> str:

@@ -145,6 +145,16 @@ def test_names_in_a_video(completed, people_video, people_gallery, tmp_path):
     assert "Grace Hopper" in out and "wrong names:" in out
 
 
+def test_names_of_the_truth_that_are_not_enrolled(completed, people_video, people_gallery, tmp_path):
+    words = ("evaluate", "video", people_video, "--gallery", people_gallery, "--truth", "truth.csv")
+    (tmp_path / "truth.csv").write_text("first,last,names\n0,39,Eilen Collins|Grace Hopper|Bob\n")
+    code, out, err = completed(*words)
+    assert (code, out) == (2, "") and "'Eilen Collins'" in err and "'Eileen Collins'" in err
+    (tmp_path / "truth.csv").write_text("first,last,names\n0,3,Eileen Collins|Bob\n")
+    code, out, err = completed(*words, "--max-frames", "4")
+    assert code == 0 and "warning" in err and "'Bob'" in err and "'Eileen Collins'" not in err
+
+
 def test_a_live_source_is_no_clip(completed, tmp_path):
     (tmp_path / "truth.csv").write_text("first,last,names\n")
     code, _, err = completed("evaluate", "video", "rtsp://localhost/x", "--truth", "truth.csv")
