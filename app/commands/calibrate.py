@@ -92,6 +92,12 @@ def execute(arguments: argparse.Namespace) -> int:
         _apply(target, threshold, f"{said}, {calibration.people} people, {calibration.strangers:,} strangers")
         if not arguments.json:
             print(f"{KEY}: {threshold:.{DIGITS}f} written into {target}")
+            if threshold < now:
+                before, after = (one_in(calibration.false_accept_rate(value)) for value in (now, threshold))
+                print(
+                    f"warning: this is lower than before ({now:.{DIGITS}f}): {after} visits of strangers gets a name, "
+                    f"instead of {before}"
+                )
     return 0
 
 

@@ -28,6 +28,14 @@ def test_the_threshold_is_written_into_the_settings_and_then_used(answered, conf
     assert again["now"]["threshold"] == facts["wanted"]["threshold"]
 
 
+def test_a_threshold_that_is_written_and_lower_than_before_is_pointed_out(answered, config_file, gallery):
+    for rate, is_lower in (("0.0001", False), ("0.01", True)):
+        words = ("calibrate", "--apply", "--false-accept-rate", rate, "--config", config_file)
+        code, out, err = answered(*words)
+        assert code == 0, err
+        assert ("warning: " in out) is is_lower
+
+
 def test_a_lower_rate_needs_a_higher_threshold_and_a_picture_is_drawn(answered, config_file, gallery, tmp_path):
     rates = {}
     for rate in ("0.01", "0.0001"):
