@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -228,13 +230,22 @@ def test_a_stranger_who_is_two_people_is_split(completed, planted, gallery):
         (("forget", "stranger-9", "--yes"), "nothing is stored"),
         (("export", "Nobody", "out"), "nothing is stored"),
         (("not", "Nobody", "1"), "no person called"),
-        (("not", "Eileen Collins", "1"), "--events"),
+        (("not", "Eileen Collins", "1"), "events FILE"),
+        (("not", "Eileen Collins", "1", "--events", "gone.jsonl"), "no event log gone.jsonl"),
     ],
 )
 def test_mistakes_are_explained(completed, planted, words, message):
     planted.update(lambda book: [Seen(visit("m", 2, stranger=3)), Named(3, "Max")])
     code, _, err = completed("people", *words)
     assert code == 2 and message in err
+
+
+def test_an_event_that_is_not_in_the_log_is_answered_with_the_command_that_lists_them(completed, planted, tmp_path):
+    EventLog(tmp_path / "my visits.jsonl").close()
+    code, _, err = completed("people", "not", "Eileen Collins", "99", "--events", "my visits.jsonl")
+    listing = re.search(r"-m app (events .*)$", err, re.MULTILINE)
+    assert code == 2 and "no event 99" in err
+    assert completed(*shlex.split(listing[1]))[0] == 0
 
 
 def test_forgetting_waits_for_confirmation_and_refuses_a_log_that_is_being_written(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -113,10 +114,12 @@ def _event(settings: Settings, sequence: int) -> Record:
             if "track" not in record:
                 raise GalleryError(f"event {sequence} is about no face: it is of the kind {record['event']}")
             return record
-    raise GalleryError(
-        f"there is no event {sequence} in {settings.output.events or 'a log: name it with --events'}; list them with: "
-        f"{program()} events"
-    )
+    log = settings.output.events
+    files = [] if log is None or is_pipe(log) else log_files(log)
+    listing = f"list its events with: {program()} events {' '.join(shlex.quote(str(file)) for file in files) or 'FILE'}"
+    if not files:
+        raise GalleryError(f"no event log {log or 'is set'}: pass event {sequence}'s with --events FILE; {listing}")
+    raise GalleryError(f"there is no event {sequence} in {log}; {listing}")
 
 
 def _log_records(settings: Settings) -> Iterator[Record]:
