@@ -32,7 +32,7 @@ class Share:
         if not self.of:
             return "none"
         low, high = self.interval
-        return f"{self.value:.2%} [{low:.2%}, {high:.2%}], {self.hits} of {self.of}"
+        return f"{100 * self.value:.2f} % [{100 * low:.2f} %, {100 * high:.2f} %], {self.hits} of {self.of}"
 
     def as_json(self) -> Dict[str, Any]:
         value = self.value if self.of else None

@@ -26,6 +26,11 @@ def percent(probability: float) -> str:
     return f"{min(max(round(100 * probability), 1), 99)} %"
 
 
+def percentage(share: float, digits: int = 2) -> str:
+    """For figures: `99.70 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def megabytes(size: int) -> str:
     """`2.3 MB`, or `12.5 kB` below one megabyte."""
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"

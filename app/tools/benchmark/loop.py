@@ -27,7 +27,7 @@ from app.output.video_encoders import open_video_writer
 from app.pipeline import Pipeline
 from app.recognizer import Recognizer
 from app.settings import Settings
-from app.text import table
+from app.text import percentage, table
 from app.types import Frame
 
 WARM_UP_FRAMES = 10
@@ -84,7 +84,7 @@ class LoopBenchmark:
             [
                 "\n".join([*networks_used, f"{self.recording}: {self.faces_per_frame:.1f} faces per frame"]),
                 table(("stage, in sequence", "p50 ms", "p95 ms"), rows),
-                f"neither network nor codec: {self.own_share:.1%} of a frame's time",
+                f"neither network nor codec: {percentage(self.own_share, 1)} of a frame's time",
                 table(("whole loop, video written", "frames/s", "CPU ms/frame"), loops),
                 f"peak memory {self.peak_memory_mb:.0f} MB",
             ]

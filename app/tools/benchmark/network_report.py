@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
-from app.text import table
+from app.text import percentage, table
 from app.tools.benchmark.cases import Size
 from app.tools.benchmark.networks import NetworkSpeed, NotMeasured, Outcome
 from app.tools.benchmark.published import DETECTION, NETWORK, REQUEST, SpeedComparison
@@ -78,7 +78,7 @@ def speed_report(
             _milliseconds(speed.total.min),
             _milliseconds(speed.singly.p50),
             _milliseconds(speed.singly.min),
-            f"{speed.total.p50 / speed.singly.p50:.0%}",
+            percentage(speed.total.p50 / speed.singly.p50, 0),
         )
         for speed in speeds
         if speed.singly is not None

@@ -13,7 +13,7 @@ from app.gallery.names import person_of
 from app.identity.calibration import Calibration, nearest_people
 from app.intervals import Share
 from app.recognizer import Recognizer
-from app.text import counted, table
+from app.text import counted, percentage, table
 from app.tools.evaluation.identification import (
     FPIRS,
     Answers,
@@ -198,24 +198,24 @@ def identification_text(figures: IdentificationFigures) -> str:
             continue
         low, high = at.interval
         counts = f"{at.share.hits} of {at.share.of}, threshold {at.threshold:.3f}"
-        lines.append(f"{what}: {at.share.value:.2%} [{low:.2%}, {high:.2%}], {counts}")
+        lines.append(f"{what}: {percentage(at.share.value)} [{percentage(low)}, {percentage(high)}], {counts}")
     rows = [
         (
             at.name,
             f"{at.threshold:.3f}",
             str(at.identified),
             str(at.accepted),
-            "-" if at.stated is None else f"{at.stated:.3%}",
-            "-" if at.bound is None else f"{at.bound:.3%}",
+            "-" if at.stated is None else percentage(at.stated, 3),
+            "-" if at.bound is None else percentage(at.bound, 3),
         )
         for at in figures.fixed
     ]
     lines += ["", table(("threshold", "", "identified", "strangers with a name", "stated", "95 % bound"), rows)]
     for fpir, ways in figures.ways.items():
-        cells = [
-            (way.way, f"{way.tpir:.2%}", f"{way.gain:+.2%} [{way.interval[0]:+.2%}, {way.interval[1]:+.2%}]")
-            for way in ways
-        ]
+        cells = []
+        for way in ways:
+            gain, least, most = (f"{100 * value:+.2f} %" for value in (way.gain, *way.interval))
+            cells.append((way.way, percentage(way.tpir), f"{gain} [{least}, {most}]"))
         lines += ["", table((f"compared by, FPIR {100 * fpir:g} %", "TPIR", "gain over the best photo"), cells)]
     return "\n".join(lines)
 

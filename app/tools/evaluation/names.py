@@ -13,7 +13,7 @@ from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, S
 import numpy as np
 
 from app.errors import SourceError
-from app.text import counted, table
+from app.text import counted, percentage, table
 from app.types import NO_TRACK, FrameResult
 
 HEADER = ["first", "last", "names"]
@@ -159,7 +159,7 @@ class NameCount:
                 name,
                 str(count.visible),
                 str(count.right),
-                f"{count.right / count.visible:.1%}" if count.visible else "-",
+                percentage(count.right / count.visible, 1) if count.visible else "-",
                 f"{len(count.waits_s)} of {count.appearances}",
             )
             for name, count in self.people().items()
@@ -173,7 +173,7 @@ class NameCount:
         return "\n".join(
             [
                 f"{counted(self.frames, 'frame')}, {counted(self.faces, 'face')}: {self.right} with the right name, "
-                f"{self.wrong} with a wrong one ({self.wrong / total:.2%}), {self.unknown} without a name",
+                f"{self.wrong} with a wrong one ({percentage(self.wrong / total)}), {self.unknown} without a name",
                 f"names switched {self.switches} times; {self.embeddings / total:.3f} embeddings per face; "
                 f"median time from appearing to the name {wait}",
                 "",

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from app.intervals import Rate, Share
-from app.text import counted, table
+from app.text import counted, percentage, table
 from app.tools.evaluation.detection import NO_LABEL, DetectionFigures, PictureMatch
 from app.tools.evaluation.labels import LabelledPicture
 from app.tools.evaluation.pairs import PairList
@@ -32,9 +32,9 @@ def verification_text(pairs: PairList, faces: MainFaces, figures: VerificationFi
             f"pictures; {faces.pictures_per_s:.1f} pictures/s",
             *_pictures_without_face(faces, figures),
             "",
-            f"accuracy {accuracy.mean:.2%} ± {accuracy.deviation:.2%} (cross-validation, {folds})",
+            f"accuracy {percentage(accuracy.mean)} ± {percentage(accuracy.deviation)} (cross-validation, {folds})",
             f"  {accuracy.share} [95 % interval]",
-            f"equal error rate {figures.equal_error_rate:.2%}",
+            f"equal error rate {percentage(figures.equal_error_rate)}",
             "",
             _acceptances(figures),
             "",
@@ -71,12 +71,12 @@ def _acceptances(figures: VerificationFigures) -> str:
 
 def _acceptance_row(name: str, found: Acceptance) -> Tuple[str, ...]:
     false = f"{found.false_accepts.hits} of {found.false_accepts.of}"
-    return (name, f"{found.threshold:.4f}", f"{found.true_accepts.value:.2%}", _interval(found.true_accepts), false)
+    return (name, f"{found.threshold:.4f}", percentage(found.true_accepts.value), _interval(found.true_accepts), false)
 
 
 def _interval(share: Share) -> str:
     low, high = share.interval
-    return f"{low:.2%} to {high:.2%}"
+    return f"{percentage(low)} to {percentage(high)}"
 
 
 def _percent(rate: float) -> str:
@@ -151,7 +151,7 @@ def detection_text(
         landmarks += f"median {error.median:.4f}, {error.faces} faces"
     if figures.average_precision is not None:
         lines += [
-            f"average precision {figures.average_precision:.2%} at IoU {iou:g}",
+            f"average precision {percentage(figures.average_precision)} at IoU {iou:g}",
             f"minimum score {min_score:g} [95 % interval]:",
             f"  faces found      {figures.found}",
             f"  true detections  {figures.precise}",
@@ -173,7 +173,7 @@ def detection_text(
 
 def _size_table(figures: DetectionFigures) -> str:
     rows = [
-        (str(size), str(size.found.of), f"{size.found.value:.2%}", _interval(size.found))
+        (str(size), str(size.found.of), percentage(size.found.value), _interval(size.found))
         if size.found.of
         else (str(size), "0", "-", "-")
         for size in figures.by_size

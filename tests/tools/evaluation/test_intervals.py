@@ -53,5 +53,5 @@ def test_a_share_of_nothing():
 
 
 def test_in_words():
-    assert str(Share(10, 20)) == "50.00% [29.93%, 70.07%], 10 of 20"
+    assert str(Share(10, 20)) == "50.00 % [29.93 %, 70.07 %], 10 of 20"
     assert str(Rate(1, 10)) == "0.1000 [0.0025, 0.5572], 1 in 10 pictures"
