@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
         rate = settings.recognition.false_accept_rate or DEFAULT_RATE
     if not 0.000001 <= rate <= 0.5:
         raise SettingsError(f"--false-accept-rate {rate:g}: expected a share from 0.000001 to 0.5, such as 0.001")
-    if arguments.apply and effective.origins[RATE_KEY] != DEFAULT:
+    if arguments.apply and settings.recognition.rate_to_follow is not None and effective.origins[RATE_KEY] != DEFAULT:
         raise SettingsError(
             f"{effective.origins[RATE_KEY]}: recognition.false_accept_rate is set, so the "
             "threshold follows the gallery by itself; remove the setting to use --apply"

@@ -28,7 +28,7 @@ def test_the_threshold_is_written_into_the_settings_and_then_used(answered, conf
     assert again["now"]["threshold"] == facts["wanted"]["threshold"]
 
 
-def test_a_threshold_that_is_written_and_lower_than_before_is_pointed_out(answered, config_file, gallery):
+def test_a_threshold_is_written_again_and_pointed_out_if_it_is_lower(answered, config_file, gallery):
     for rate, is_lower in (("0.0001", False), ("0.01", True)):
         words = ("calibrate", "--apply", "--false-accept-rate", rate, "--config", config_file)
         code, out, err = answered(*words)
