@@ -27,6 +27,12 @@ def test_every_command_has_help_with_examples(answered, name):
     assert "python -m app" not in out.replace(program(), ""), "examples can be copied"
 
 
+def test_turning_off_strangers_is_not_said_to_keep_faces(answered):
+    _, out, _ = answered("run", "--help")
+    said = " ".join(out.split()).split("--no-strangers ")[1].split(" --")[0]
+    assert "keep" not in said and "kept" not in said, said
+
+
 def test_packages_that_a_help_names_can_be_installed_as_it_says(answered):
     _, out, _ = answered("engines", "import", "--help")
     assert install_hint("onnx", "torch") in out

@@ -225,7 +225,7 @@ class StrangerSettings:
 
     enabled: bool = setting(
         True,
-        "give unknown people numbers (stranger-7), and keep their faces and the embeddings of all visits",
+        "give unknown people numbers (stranger-7); for this, their faces and the embeddings of all visits are kept",
         flag="--strangers",
     )
     folder: Optional[Path] = setting(
