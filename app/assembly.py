@@ -16,9 +16,11 @@ from app.capture.capture import Channels
 from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
 from app.errors import OutputError, SourceError, check_all
+from app.events.event import Event, EventKind, FaceEvent
 from app.events.opening import no_people_known, open_events
 from app.events.pipe import is_pipe
 from app.events.sinks import EventPublisher
+from app.events.stream import EventStream
 from app.files import check_writable, dated
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
@@ -31,7 +33,7 @@ from app.output.display import display_available
 from app.output.outputs import Control, Output, Outputs, OutputThread
 from app.output.paths import channel_path, refuse_collisions
 from app.output.progress import Progress, RunProgress
-from app.output.summary import RunSummary
+from app.output.summary import RunSummary, Sighting
 from app.output.text_renderer import TextRenderer
 from app.output.video import VideoOutput
 from app.output.visit_pictures import VisitPictures
@@ -153,22 +155,23 @@ def open_run(
         enrolled.append(gallery)
         _require_covered_person(settings.output.cover, gallery.people.names)
         gallery.watch()
-        summary = RunSummary()
+        if events is None:
+            events = EventPublisher((), EventStream(visit_gap_s=settings.tracking.visit_gap_s))
+            outputs.add(events)
+        summary = open_summary(events)
         for output in (window, *extra_outputs, summary):
             if output is not None:
                 outputs.add(output)
         channels = stack.enter_context(Channels(sources, settings.capture))
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
-        if events is not None:
-            outputs.add(SourceWatch(events, channels.status))
+        outputs.add(SourceWatch(events, channels.status))
         strangers = _open_strangers(settings, recognizer)
         if strangers is None:
             gallery.anchors = stored_anchors(settings, recognizer)
         else:
             stack.callback(strangers.close)
-            if events is not None:
-                outputs.add(StrangerWatch(events, strangers))
+            outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
@@ -221,6 +224,20 @@ def open_outputs(
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
     return Outputs(outputs, None if cover is None else cover.apply), publisher
+
+
+def open_summary(events: EventPublisher) -> RunSummary:
+    """A summary that counts the visits of the events. It has to get each result after `events`."""
+    summary = RunSummary(events.visit_of)
+
+    def add(event: Event) -> None:
+        if isinstance(event, FaceEvent) and event.kind is EventKind.LEFT and event.last_seen is not None:
+            live = event.position is None and event.file is None
+            first, last = (Sighting(at, live, event.file) for at in (event.first_seen, event.last_seen))
+            summary.add_visit(event.visit, event.match.name or event.stranger, event.match.name is None, first, last)
+
+    events.on_event = add
+    return summary
 
 
 class SourceWatch:

@@ -296,11 +296,17 @@ class EventPublisher:
         self._stream = stream or EventStream()
         self._deliveries = tuple(deliveries)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
+        self.on_event: Optional[Callable[[Event], None]] = None
+        """Called with each event, on the thread of `handle`."""
 
     def handle(self, result: FrameResult) -> None:
         self._publish(self._stream.handle(result))
         if self._pictures is not None:
             self._pictures.see(result, partial(self._stream.visit_of, result.frame.source))
+
+    def visit_of(self, channel: str, track: int) -> Optional[int]:
+        """The number of the visit that a track belongs to at the moment."""
+        return self._stream.visit_of(channel, track)
 
     def handle_status(self, channels: Iterable[ChannelStatus], now: float) -> None:
         """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
@@ -348,3 +354,5 @@ class EventPublisher:
                 event = replace(event, snapshot=snapshot)
             for queue in self._queues:
                 queue.put(event)
+            if self.on_event is not None:
+                self.on_event(event)

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Presence:
     last: Sighting
     frames: int = 0
     visits: int = 0
-    """Tracks that had this name."""
+    """As the events count them (docs/events.md)."""
 
 
 class RunSummary:
@@ -51,16 +51,18 @@ class RunSummary:
 
     name = "summary"
 
-    def __init__(self) -> None:
+    def __init__(self, visit_of: Callable[[str, int], Optional[int]]) -> None:
+        """`visit_of`: channel and track -> the number of the visit that it belongs to at the moment."""
+        self._visit_of = visit_of
         self.faces = 0
         self.people: Dict[str, Presence] = {}
         self.strangers: Dict[str, Presence] = {}
         """Unknown people who were seen well enough to get a number, such as `stranger-7`; the latest ones."""
-        self._names: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
-        """By channel and track: the names that each present face has had so far."""
-        self._numbers: Dict[str, Dict[int, Set[str]]] = defaultdict(dict)
-        """The same for numbers of strangers."""
-        self._unknown_gone = 0
+        self.unknown_visits = 0
+        """Visits that ended without a name."""
+        self._frames_of_visits: Counter[int] = Counter()
+        self._frames_before: Dict[str, Counter[int]] = defaultdict(Counter)
+        """By channel and track: of tracks that have no visit yet."""
         self.reasons: Counter[str] = Counter()
         """In how many frames a face had each reason for its name, or for having none."""
         self.processed: Dict[str, int] = defaultdict(int)
@@ -87,28 +89,30 @@ class RunSummary:
             self._timings[stage].append(spent)
         if frame.live:
             self._latencies_ms.append(result.latency_s * 1000)
-        sighting = Sighting(frame.source_time, frame.live, frame.file)
-        present = self._names[frame.source]
-        for track in set(present) - {track.id for track in result.tracks}:
-            self._unknown_gone += not present.pop(track)
-            self._numbers[frame.source].pop(track, None)
         self.reasons.update(str(match.reason) for match in result.matches)
-        strangers = {track.id: track.stranger for track in result.tracks}
-        for match, track in zip(result.matches, result.track_ids):
-            if track == NO_TRACK:
-                continue
-            names_of_track, number = present.setdefault(track, set()), strangers.get(track)
-            if match.name is not None:
-                _count(self.people, match.name, sighting, names_of_track)
-            elif number is not None:
-                _count(self.strangers, number, sighting, self._numbers[frame.source].setdefault(track, set()))
-                if len(self.strangers) > STRANGERS_KEPT:
-                    del self.strangers[min(self.strangers, key=lambda one: self.strangers[one].last.seconds)]
+        before = self._frames_before[frame.source]
+        for track in before.keys() - {track.id for track in result.tracks}:
+            del before[track]
+        for track in set(result.track_ids) - {NO_TRACK}:
+            before[track] += 1
+            visit = self._visit_of(frame.source, track)
+            if visit is not None:
+                self._frames_of_visits[visit] += before.pop(track)
 
-    @property
-    def unknown_visits(self) -> int:
-        """Tracks that never got a name."""
-        return self._unknown_gone + sum(not names for present in self._names.values() for names in present.values())
+    def add_visit(self, visit: int, label: Optional[str], is_unknown: bool, first: Sighting, last: Sighting) -> None:
+        """A visit has ended. `label` is a name, or the number of an unknown person who has one."""
+        frames = self._frames_of_visits.pop(visit, 0)
+        self.unknown_visits += is_unknown
+        if label is None:
+            return
+        presences = self.strangers if is_unknown else self.people
+        presence = presences.setdefault(label, Presence(first, last))
+        presence.first = min(presence.first, first, key=_seconds)
+        presence.last = max(presence.last, last, key=_seconds)
+        presence.frames += frames
+        presence.visits += 1
+        if len(self.strangers) > STRANGERS_KEPT:
+            del self.strangers[min(self.strangers, key=lambda one: self.strangers[one].last.seconds)]
 
     @property
     def frames(self) -> int:
@@ -202,15 +206,6 @@ class RunSummary:
                 columns[name] = list(map(str, counts))
         columns["ended"] = [str(status.state) if status.state.over else "stopped" for status in channels]
         return table(list(columns), list(zip(*columns.values())))
-
-
-def _count(presences: Dict[str, Presence], label: str, sighting: Sighting, labels_of_track: Set[str]) -> None:
-    presence = presences.setdefault(label, Presence(sighting, sighting))
-    presence.first = min(presence.first, sighting, key=_seconds)
-    presence.last = max(presence.last, sighting, key=_seconds)
-    presence.frames += 1
-    presence.visits += label not in labels_of_track
-    labels_of_track.add(label)
 
 
 def _by_time(presences: Dict[str, Presence]) -> List[Tuple[str, Presence]]:

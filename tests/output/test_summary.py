@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import pytest
 from made_results import frame
 from made_results import result as made_result
 from made_results import track as made_track
 
-from app.output.summary import STRANGERS_KEPT, RunSummary, Sighting
+from app.assembly import open_summary
+from app.events.sinks import EventPublisher
+from app.events.stream import EventStream
+from app.output.summary import STRANGERS_KEPT, Sighting
 from app.text import table
-from app.types import ChannelCounters, ChannelState, ChannelStatus, Match, Reason
+from app.types import NO_TRACK, ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
 
 def match(name):
@@ -19,14 +23,23 @@ def match(name):
 
 def result(position, *seen, hidden=(), source="tape", **facts):
     """One frame in which these (track, name) are visible and those of `hidden` are remembered."""
+    made_frame = frame(source=source, position=position, **facts)
     made = made_result(
-        frame(source=source, position=position, **facts),
+        made_frame,
         [(0, 0, 1, 1)] * len(seen),
         [match(name) for _, name in seen],
-        [made_track(number, match(name)) for number, name in (*seen, *hidden)],
+        [
+            made_track(number, match(name), first_seen=made_frame.source_time, last_seen=made_frame.source_time)
+            for number, name in (*seen, *hidden)
+            if number != NO_TRACK
+        ],
     )
     timings = {"detect": 4.0 + (position or 0.0)}
     return dataclasses.replace(made, track_ids=tuple(number for number, _ in seen), timings_ms=timings)
+
+
+def with_stranger(stranger, made):
+    return dataclasses.replace(made, tracks=[dataclasses.replace(one, stranger=stranger) for one in made.tracks])
 
 
 def channel(name="tape", **counters):
@@ -34,21 +47,34 @@ def channel(name="tape", **counters):
     return ChannelStatus(name, "address", state, ChannelCounters(**counters), False, None, None, None)
 
 
-def summary(*results):
-    collected = RunSummary()
+def summary(*results, visit_gap_s=1.0):
+    events = EventPublisher((), EventStream(visit_gap_s=visit_gap_s))
+    collected = open_summary(events)
     for one in results:
+        events.handle(one)
         collected.handle(one)
+    events.close()
     return collected
 
 
-def test_a_person_is_counted_once_per_visit_and_once_per_frame():
+@pytest.mark.parametrize(("visit_gap_s", "visits"), [(5.0, 2), (10.0, 1)])
+def test_a_person_is_counted_once_per_visit_and_once_per_frame(visit_gap_s, visits):
     collected = summary(
         result(0.0, (1, None)), result(0.5, (1, "Ann")), result(1.0, hidden=[(1, "Ann")]), result(2.0, (1, "Ann")),
         result(5.0), result(9.0, (2, "Ann")),
+        visit_gap_s=visit_gap_s,
     )  # fmt: skip
     ann = collected.people["Ann"]
-    assert (ann.first.seconds, ann.last.seconds, ann.frames, ann.visits) == (0.5, 9.0, 3, 2)
+    assert (ann.first.seconds, ann.last.seconds, ann.frames, ann.visits) == (0.0, 9.0, 4, visits)
     assert collected.unknown_visits == 0
+
+
+def test_a_visit_that_ended_counts_for_the_person_of_its_end():
+    collected = summary(result(0.0, (1, "Ann")), result(0.1, (1, "Bob")), result(0.2, (1, "Bob")))
+    assert {name: (seen.visits, seen.frames) for name, seen in collected.people.items()} == {
+        "Ann": (1, 1),
+        "Bob": (1, 2),
+    }
 
 
 def test_a_face_that_never_gets_a_name_is_one_unknown_visit():
@@ -117,10 +143,10 @@ def test_the_json_form_has_the_same_numbers():
 
 
 def test_the_json_form_names_pictures():
-    seen = [result(None, (1, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in range(3)]
+    seen = [result(None, (i, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in (1, 2, 3)]
     (ann,) = summary(*seen).as_json([])["people"]
-    assert (ann["first_file"], ann["last_file"]) == ("album/0.jpg", "album/2.jpg")
-    assert ann["first_seen"] == "2001-09-09T01:46:40.000Z"
+    assert (ann["first_file"], ann["last_file"]) == ("album/1.jpg", "album/3.jpg")
+    assert ann["first_seen"] == "2001-09-09T01:46:41.000Z"
 
 
 def test_the_time_stops_with_the_run():
@@ -150,8 +176,8 @@ def test_live_sources_show_date_and_time():
 
 
 def test_pictures_are_named_in_the_table_of_people():
-    seen = [result(None, (1, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in range(3)]
-    assert ["Ann", "0.jpg", "2.jpg", "1", "3"] in [line.split() for line in summary(*seen).text([]).splitlines()]
+    seen = [result(None, (i, "Ann"), continues=False, captured_at=1e9 + i, file=f"album/{i}.jpg") for i in (1, 2, 3)]
+    assert ["Ann", "1.jpg", "3.jpg", "3", "3"] in [line.split() for line in summary(*seen).text([]).splitlines()]
 
 
 def test_columns_are_aligned():
@@ -164,18 +190,18 @@ def test_columns_are_aligned():
 
 
 def test_strangers_are_counted_and_listed_with_their_visits():
-    summary, first = RunSummary(), dataclasses.replace(made_track(1), stranger="stranger-7")
-    for index, seen in enumerate([first, first, dataclasses.replace(made_track(2), stranger="stranger-7")]):
-        summary.handle(made_result(frame(index), [(0, 0, 9, 9)], [seen.match], [seen], track_ids=[seen.id]))
-    (stranger,) = summary.as_json(())["strangers"]
+    results = [result(at, (track, None)) for at, track in [(0.0, 1), (0.1, 1), (9.0, 2)]]
+    collected = summary(*map(partial(with_stranger, "stranger-7"), results))
+    (stranger,) = collected.as_json(())["strangers"]
     assert (stranger["name"], stranger["visits"], stranger["frames"]) == ("stranger-7", 2, 3)
-    assert "stranger-7" in summary.text(()) and summary.unknown_visits == 2
+    assert "stranger-7" in collected.text(()) and collected.unknown_visits == 2
 
 
 def test_of_very_many_strangers_the_latest_are_kept():
-    collected = RunSummary()
-    for number in range(STRANGERS_KEPT + 50):
-        made = result(float(number), (number, None))
-        tracks = [dataclasses.replace(one, stranger=f"stranger-{number}") for one in made.tracks]
-        collected.handle(dataclasses.replace(made, tracks=tracks))
+    collected = summary(
+        *(
+            with_stranger(f"stranger-{number}", result(float(number), (number, None)))
+            for number in range(STRANGERS_KEPT + 50)
+        )
+    )
     assert list(collected.strangers) == [f"stranger-{number}" for number in range(50, STRANGERS_KEPT + 50)]
