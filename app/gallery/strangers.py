@@ -43,6 +43,8 @@ DEFAULT_FOLDER = ".strangers"
 """In the folder of the gallery."""
 _CLEARER = 1.1
 """How much better a picture must be to replace the one before."""
+_MAX_OUTSIDE = 0.05
+"""Part of a face outside the picture. Where more is outside, landmarks are guesses: a profile seems to be frontal."""
 _SHARP, _SHARPNESS_SIZE = 100.0, (112, 112)
 """A variance of the Laplacian, at this size, from which a picture is not better for being sharper."""
 _LOCK_WAIT_S = 0.05
@@ -196,11 +198,13 @@ class LiveStrangers:
         """Adds the embeddings of this frame to the looks of their tracks."""
         assert faces.embeddings is not None
         qualities = clarity(faces)
+        height, width = frame.image.shape[:2]
+        outside = parts_outside(faces.landmarks, (width, height))
         for track, row in rows:
             if track.match.reason in (Reason.IGNORED, Reason.TRACK_IN_DOUBT):
                 continue
             embedding, quality = faces.embeddings[row], float(qualities[row])
-            if not np.isfinite(embedding).all():
+            if not np.isfinite(embedding).all() or outside[row] > _MAX_OUTSIDE:
                 continue
             looks = known.get(track.id)
             if looks is None:

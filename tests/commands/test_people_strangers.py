@@ -195,6 +195,18 @@ def test_strangers_are_listed_as_a_table_json_and_a_picture(completed, planted, 
     assert second["first_seen"] == "1970-01-01T00:50:00.000Z"
 
 
+def test_a_stranger_without_a_good_picture_is_named_once_the_person_has_a_photo(completed, planted, gallery):
+    planted.crops.mkdir(exist_ok=True)
+    cv2.imwrite(str(planted.crops / "a.jpg"), np.full((200, 100, 3), 127, np.uint8))
+    code, out, _ = completed("people", "name", "stranger-1", "Eva")
+    assert code == 1 and "people add Eva PHOTO" in out and "people name stranger-1 Eva" in out
+    assert completed("people", "name", "stranger-2", "Eva")[0] == 1, "has no picture at all"
+    for stranger in ("stranger-1", "stranger-2"):
+        code, out, err = completed("people", "name", stranger, "Eileen Collins")
+        assert code == 0, out + err
+    assert {kept.name for kept in book_of(gallery).visits.values()} == {"Eileen Collins"}
+
+
 def test_an_ignored_stranger_is_not_listed_until_it_is_undone(completed, planted, gallery):
     assert completed("people", "ignore", "stranger-1")[0] == 0
     assert "stranger-1" not in completed("people", "strangers")[1]

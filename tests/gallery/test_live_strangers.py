@@ -52,6 +52,10 @@ def test_unclear_looks_make_no_stranger():
     assert StrangerStage().show(("Eva", 100, {"size": 22}), frames=100) == [None]
 
 
+def test_a_face_that_is_partly_outside_the_picture_makes_no_stranger():
+    assert StrangerStage().show(("Eva", -30), frames=100) == [None]
+
+
 def test_people_with_names_are_no_strangers():
     stage = StrangerStage()
     assert stage.show(("Ann", 100), ("Bob", 300), frames=30) == ["Ann", "Bob"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.events.history import log_files
 from app.events.log import EventLog
 from app.events.pipe import is_pipe
 from app.gallery.files import person_folder
+from app.gallery.names import normalize
 from app.gallery.stranger_journal import StrangerJournal, required
 from app.gallery.strangers import strangers_folder
 from app.identity.strangers import (
@@ -167,8 +169,6 @@ def _name(arguments: argparse.Namespace, settings: Settings) -> int:
         NewPhoto(f"{stranger_name(number)}-{count}.jpg", path.read_bytes())
         for count, path in enumerate((path for path in paths if path.is_file()), 1)
     ]
-    if not pictures:
-        raise GalleryError(f"there is no picture of {stranger_name(number)}; add a photo with: {program()} people add")
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
         results = gallery.add_all(arguments.name, pictures)
@@ -179,12 +179,15 @@ def _name(arguments: argparse.Namespace, settings: Settings) -> int:
                 print(f"warning: {warning.message}")
         elif result.duplicate_of is None:
             print(f"{picture.filename}: not added: {result.finding.text if result.finding else result.reason}")
-    if not any(isinstance(result, Added) for result in results):
+    person = normalize(arguments.name)
+    if person not in gallery.people.names:
+        stranger, name = stranger_name(number), shlex.quote(arguments.name)
         print(
-            f"{stranger_name(number)} was not named: no picture is good enough for the gallery. Add another photo first"
+            f"{stranger} was not named: no picture is good enough for the gallery. Add a photo of your own first:\n"
+            f"  {program()} people add {name} PHOTO\n  {program()} people name {stranger} {name}\n"
+            f"To see this stranger no more: {program()} people ignore {stranger}"
         )
         return ExitCode.INCOMPLETE
-    person = results[0].person
     visits = len(journal.book.visits_of(number))
     required(journal.update(lambda book: [Named(book.current(number), person)]), journal.folder)
     journal.rewrite(lambda book: None)
