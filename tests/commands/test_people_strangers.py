@@ -209,7 +209,9 @@ def test_a_stranger_without_a_good_picture_is_named_once_the_person_has_a_photo(
 
 def test_an_ignored_stranger_is_not_listed_until_it_is_undone(completed, planted, gallery):
     assert completed("people", "ignore", "stranger-1")[0] == 0
-    assert "stranger-1" not in completed("people", "strangers")[1]
+    _, out, err = completed("people", "strangers")
+    assert "stranger-1" not in out and "1 more" in err and "--all" in err
+    assert "--all" not in completed("people", "strangers", "--all")[2]
     assert "ignored" in completed("people", "strangers", "--all")[1]
     assert completed("people", "ignore", "stranger-1", "--undo")[0] == 0
     assert book_of(gallery).ignored == set()
@@ -230,6 +232,23 @@ def test_a_stranger_who_is_two_people_is_split(completed, planted, gallery):
     book = book_of(gallery)
     assert [kept.id for kept in book.visits_of(1)] == ["a", "b"] and [kept.id for kept in book.visits_of(3)] == ["d"]
     assert completed("people", "split", "stranger-2")[0] == 2, "it has one visit only"
+
+
+def test_both_halves_of_an_ignored_stranger_stay_ignored(completed, planted, gallery):
+    planted.update(lambda book: [Seen(visit("d", 0, stranger=1, embedding=mixed(5, 0, 0.9), first_seen=5000.0))])
+    completed("people", "ignore", "stranger-1")
+    code, out, err = completed("people", "split", "stranger-1")
+    assert code == 0 and "stranger-3: 1 visit" in out, out + err
+    assert book_of(gallery).ignored == {1, 3}
+
+
+def test_the_face_of_a_run_that_kept_none_cannot_be_denied(completed, planted, tmp_path):
+    log = EventLog(tmp_path / "v.jsonl")
+    for event in EventStream(log.sequence).handle(result(frame(0), tracks=[track(1, ANN)])):
+        log.write(event)
+    log.close()
+    code, _, err = completed("people", "not", "Eileen Collins", 1, "--events", "v.jsonl")
+    assert code == 2 and "--cover strangers" in err and "--no-strangers" in err
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,9 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
         print(table(("stranger", "visits", "first seen", "last seen", "channels", ""), rows))
     else:
         sys.stderr.write(f"no strangers in {journal.folder}\n")
+    hidden = len(book.strangers) - len(shown)
+    if hidden:
+        sys.stderr.write(f"{hidden} more {'is' if hidden == 1 else 'are'} ignored: list all with --all\n")
     return ExitCode.DONE
 
 
@@ -253,14 +256,16 @@ def _split(arguments: argparse.Namespace, settings: Settings) -> int:
                 "at least two visits of one embedder are needed"
             )
         _, later = split(visits)
-        return [Moved(tuple(visit.id for visit in later), book.next_number)]
+        moved = Moved(tuple(visit.id for visit in later), book.next_number)
+        return [moved, Ignored(book.next_number)] if number in book.ignored else [moved]
 
-    (moved,) = required(journal.update(decide), journal.folder)
+    moved, *_ = required(journal.update(decide), journal.folder)
     assert isinstance(moved, Moved) and moved.stranger is not None
     for part in (number, moved.stranger):
         visits = journal.book.visits_of(part)
         times = ", ".join(source_time(visit.first_seen, live=True) for visit in visits)
-        print(f"{stranger_name(part)}: {counted(len(visits), 'visit')} ({times})")
+        ignored = ", ignored" if part in journal.book.ignored else ""
+        print(f"{stranger_name(part)}: {counted(len(visits), 'visit')} ({times}){ignored}")
     return ExitCode.DONE
 
 

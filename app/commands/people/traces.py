@@ -86,7 +86,8 @@ def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
     if visit is None:
         raise GalleryError(
             f"the face of event {arguments.event} is not kept: it was not seen clearly enough, its visit has not "
-            "ended, or it is older than strangers.keep_days"
+            "ended, it is older than strangers.keep_days, or its run kept no faces (--no-strangers, --cover strangers, "
+            "--cover all)"
         )
     if arguments.undo:
         denied = name, visit.id
