@@ -28,6 +28,7 @@ FAR = Match(
     runner_up="Bob",
     runner_up_similarity=0.21,
     measured=0.284,
+    confidence=0.991,
     limit=0.32,
     candidates=(
         Candidate("Ann", 0.284, "Ann/1.jpg"),
@@ -52,14 +53,22 @@ def log(tmp_path):
     return path
 
 
-def test_the_three_nearest_people_and_the_quality_are_shown(answered, log):
+def explained_with(answered, log, folder):
+    config = folder / "own.yaml"
+    config.write_text("quality:\n  max_yaw_deg: 60\n")
+    return answered("explain", log, 1, "--config", config)[1].splitlines()
+
+
+def test_the_three_nearest_people_and_the_quality_are_shown(answered, log, tmp_path):
     code, out, _ = answered("explain", log, 1)
     assert code == 0 and "unknown: below_threshold 0.28<0.32" in out
+    assert "confidence 99 %" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["Ann", "0.28", "Ann/1.jpg"] in rows and ["Bob", "0.21", "Bob.png"] in rows
     assert any(row[:1] == ["Eve"] and row[-1] == "E.jpg" for row in rows)
-    assert any("58" in row and "quality.min_face_px" in row for row in rows)
-    assert any("-33" in row and "quality.max_yaw_deg" in row for row in rows)
+    assert any("58" in row and row[-2:] == ["quality.min_face_px", "20"] for row in rows)
+    assert any("-33" in row and row[-2:] == ["quality.max_yaw_deg", "70"] for row in rows)
+    assert ["quality.max_yaw_deg", "60"] in [line.split()[-2:] for line in explained_with(answered, log, tmp_path)]
     assert "quality.max_non_face" not in out, "was not measured"
 
 
