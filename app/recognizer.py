@@ -22,7 +22,7 @@ from app.vision.align import align_faces, template
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
-from app.vision.quality import measure
+from app.vision.quality import measure, with_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -158,11 +158,12 @@ class Recognizer:
         examined = Examined(faces, {}, {})
         chosen = np.asarray(rows, np.int64)
         with timer.stage("align"):
-            passed = examined.passing(measure(faces[chosen], (width, height)), limits, chosen)
-            chosen = chosen[passed]
+            quality = measure(faces[chosen], (width, height))
+            passed = examined.passing(quality, limits, chosen)
+            chosen, quality = chosen[passed], quality[passed]
             if len(chosen):
                 crops = self.crops(image, faces[chosen])
-                quality = measure(faces[chosen], (width, height), crops)
+                quality = with_pixels(quality, crops)
                 passed = examined.passing(quality, limits, chosen)
                 chosen, crops, quality = chosen[passed], crops[passed], quality[passed]
         self._verify(image, examined, limits, timer, unverified)
