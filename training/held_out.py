@@ -26,11 +26,11 @@ from training.composition import POSITIVE_SCORE
 from training.detection_figures import empty_pictures as old_empty_pictures
 from training.detection_figures import read
 from training.labels import LabelTable, load_table
-from training.refinement import empty_pictures
 from training.scene_list import (
     DEVELOPMENT_CROWDS,
     HELD_OUT_CROWDS,
     development_crowds,
+    empty_pictures,
     held_out_crowds,
     held_out_people,
     is_development,

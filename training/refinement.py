@@ -44,7 +44,7 @@ from training.matching import Targets, match_batch
 from training.networks.retinaface import RetinaFace, load_public_teacher
 from training.phases import Phase
 from training.run import begin, carry_out, chosen_recipe, read_teacher, run_parser
-from training.scene_list import is_development, training_crowds, training_empty, training_people
+from training.scene_list import empty_pictures, is_development, training_crowds, training_empty, training_people
 from training.scenes import (
     NO_FACES,
     PictureShelf,
@@ -61,11 +61,6 @@ from training.teacher_detector import MEAN_BGR, LabelledFaces
 WINDOWS_PER_CROWD = 8
 GENERATED_PICTURES = 60
 SHELF_SEED = 7
-
-
-def empty_pictures(data: Path) -> List[str]:
-    """The folder `empty`, of any pictures without faces; relative to `data`."""
-    return [str(path.relative_to(data)) for path in sorted((data / "empty").glob("*.jpg"))]
 
 
 def hard_folder(work: Path) -> Path:

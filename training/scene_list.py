@@ -6,6 +6,7 @@ background, whatever their score.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import FrozenSet, Iterable, List
 
 
@@ -95,3 +96,8 @@ def held_out_crowds(paths: Iterable[str]) -> List[str]:
 def is_development(path: str) -> bool:
     """Whether a picture of the folder `empty` chooses the default score instead of being trained on."""
     return int(number_of(path)) % 4 == 0
+
+
+def empty_pictures(data: Path) -> List[str]:
+    """The folder `empty`, of any pictures without faces; relative to `data`."""
+    return [str(path.relative_to(data)) for path in sorted((data / "empty").glob("*.jpg"))]
