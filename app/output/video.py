@@ -108,6 +108,7 @@ class VideoOutput:
         try:
             writer.close(self._clock.step_s)
         except (OutputError, OSError) as error:
+            writer.abandon()
             self._lost.append(f"{self.name}: {error}")
         else:
             self._written.append(self._path)
@@ -127,7 +128,7 @@ class VideoOutput:
         is_useless = writer is None or self._shown_s <= FRAGMENT_S + 2 * self._clock.step_s
         if writer is not None:
             with contextlib.suppress(OutputError, OSError):
-                writer.close(self._clock.step_s)
+                writer.abandon()
             with contextlib.suppress(OSError):
                 if is_useless:
                     self._path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import shutil
 from fractions import Fraction
@@ -97,6 +98,10 @@ class VideoWriter(Protocol):
         """Finishes the video; the last image is shown for `last_step_s`."""
         ...
 
+    def abandon(self) -> None:
+        """Leaves the video as it is, after a failure."""
+        ...
+
 
 class PyAvWriter:
     """H.264 with the true time of every frame, in fragments of a second that are on disk as soon as they are full.
@@ -155,6 +160,12 @@ class PyAvWriter:
         finally:
             self._file.close()
 
+    def abandon(self) -> None:
+        # PyAV 12 crashes when a container that failed is closed or freed, so it is left as it is for good.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._container))
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._stream))
+        self._file.close()
+
     def _mux_held(self, until: int) -> None:
         """The duration of a frame is known when the next one arrives, so each packet waits for that."""
         if self._held is not None:
@@ -186,6 +197,9 @@ class ConstantRateWriter:
         if self._shown is not None:
             # The last picture is shown for one frame even if it came too late for its time.
             self._fill(max((self._written + 1) / self._fps, self._written / self._fps + last_step_s))
+        self._writer.release()
+
+    def abandon(self) -> None:
         self._writer.release()
 
     def _fill(self, seconds: float) -> None:

@@ -328,7 +328,10 @@ def test_a_heic_file_without_a_usable_picture_is_refused(tmp_path):
     heif.from_pillow(pytest.importorskip("PIL.Image").new("RGB", (64, 64))).save(tmp_path / "empty.heic")
     content = (tmp_path / "empty.heic").read_bytes()
     # The picture's list of properties, of which the first one does not exist then.
-    (tmp_path / "empty.heic").write_bytes(content.replace(b"\x04\x81\x02\x03\x04", b"\x04\x59\x02\x03\x04"))
+    properties = b"\x04\x81\x02\x03\x04"
+    if properties not in content:
+        pytest.skip("this version of pillow-heif writes other files")
+    (tmp_path / "empty.heic").write_bytes(content.replace(properties, b"\x04\x59\x02\x03\x04"))
     with pytest.raises(SourceError, match=r"empty\.heic"):
         read_picture(tmp_path / "empty.heic")
 

@@ -243,7 +243,7 @@ def program(tmp_path, environment):
     """`python -m app` on a machine whose driver says that there is a GPU, with its own catalogue."""
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in ("catalog.yaml", "mobilefacenet.onnx", "retinaface_mnet025.onnx"):
+    for name in ("catalog.yaml", "mobilefacenet.onnx", "retinaface_mnet025.onnx", "retinaface_mnet025_int8.onnx"):
         shutil.copy(ROOT / "engines" / name, folder / name)
     settings = tmp_path / "settings.yaml"
     settings.write_text(
