@@ -28,7 +28,7 @@ DENIED_RETRY_S = 60.0
 JITTER = 1.2
 """Pauses are up to this many times longer."""
 SILENCE_STEP_S = 0.1
-"""How often a thread that waits for its reader looks whether the run has ended."""
+"""How often a thread that waits for its reader checks whether the run has ended."""
 
 OpenReader = Callable[[Source, CaptureSettings], Reader]
 Clock = Callable[[], float]

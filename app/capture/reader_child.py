@@ -31,8 +31,8 @@ from app.capture.uri import Source, SourceKind
 from app.errors import SourceError
 from app.settings import CaptureSettings
 
-_LOOK_AROUND_S = 0.2
-"""How often a process without frames looks whether its parent is still there."""
+_CHECK_PARENT_EVERY_S = 0.2
+"""How often a process without frames checks that its parent is alive."""
 
 MAX_LAG_S = 2.0
 """A stream whose frames are later than this is reopened."""
@@ -155,7 +155,7 @@ def serve_newest(source: LiveSource, line: Line, shared: SharedMemory) -> None:
                 line.receive()
                 with changed:
                     while newest is None:
-                        changed.wait(_LOOK_AROUND_S)
+                        changed.wait(_CHECK_PARENT_EVERY_S)
                         if newest is None and line.is_closed:
                             raise EOFError
                     following, newest = newest, None

@@ -30,7 +30,7 @@ from app.files import PROGRAM_FOLDER
 from app.settings import CaptureSettings
 
 END_WITHIN_S = 0.5
-"""How long the process may take to say goodbye to its camera."""
+"""How long the process may take to close its camera before it is killed."""
 _FOREVER_S = 3600.0
 ERRORS = {error.__name__: error for error in (SourceError, StallError, AccessDeniedError)}
 """What the other process may raise."""
@@ -44,7 +44,7 @@ def start_reader(source: Source, settings: CaptureSettings) -> Reader:
 
 
 class ProcessReader:
-    """A reader in another process. Starts it, and returns at once: `finish_opening` tells whether it is open."""
+    """A reader in another process, which is started without waiting for it: `finish_opening` says if it failed."""
 
     live = True
     fps: Optional[float] = None

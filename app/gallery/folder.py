@@ -54,8 +54,8 @@ def require_folder(folder: Path) -> None:
 def scan(folder: Path) -> Scan:
     """Lists the folder by names, sizes and times, without opening a file.
 
-    Hidden files and files that are not pictures are ignored. So are links that lead out of the folder: whoever may
-    write into it should not make the program read other files.
+    Hidden files and files that are not pictures are ignored. Links that lead out of the folder are skipped too: they
+    would let anyone who may write into the gallery make the program read other files.
     """
     require_folder(folder)
     inside = os.path.realpath(str(folder)) + os.sep

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.inference.engine import Engine
 from app.settings import DetectionSettings
-from app.vision.grid_detector import Grid, GridDetector, flattened
+from app.vision.grid_detector import Grid, GridDetector, estimated_landmarks, flattened
 from app.vision.preprocessing import Preprocessing
 
 DSFD_ANCHOR_STRIDES = 4
@@ -113,7 +113,7 @@ class DSFD(GridDetector):
         return np.hstack([middle - half, middle + half])
 
     def landmarks(self, grid: Grid, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        raise NotImplementedError("no network of this family has landmarks")
+        return estimated_landmarks(boxes)
 
 
 class RetinaFaceMXNet(GridDetector):
