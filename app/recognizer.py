@@ -93,14 +93,15 @@ class Recognizer:
         timer: Optional[StageTimer] = None,
         input_size: Optional[int] = None,
         close_ups: bool = True,
+        min_score: Optional[float] = None,
     ) -> List[Faces]:
         """The faces of each image (H x W x 3, uint8, BGR), best first, in the image's own pixels.
 
         Images may differ in size; those that need the same network input are run together. `input_size` is the
-        longer side of an image inside the detector, unless it is the one of the settings. Faces that fill the image are
-        found at a second look, which `close_ups=False` saves.
+        longer side of an image inside the detector, and `min_score` the score from which a box is a face, unless they
+        are those of the settings. Faces that fill the image are found at a second look, which `close_ups=False` saves.
         """
-        return self.detector.detect(images, input_size, (timer or StageTimer()).stage, close_ups)
+        return self.detector.detect(images, input_size, (timer or StageTimer()).stage, close_ups, min_score)
 
     def embed(
         self,

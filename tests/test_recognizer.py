@@ -196,3 +196,13 @@ def test_of_a_face_that_is_too_small_it_is_measured_once_whether_it_is_one(recog
         assert examined.rejected[0].reason is reason and np.isfinite(examined.quality[0].non_face[0])
         assert examined.faces.embeddings is None
         assert np.isnan(recognizer.embed_good(images[0], faces, [0], limits).quality[0].non_face[0])
+
+
+def test_a_call_can_ask_for_less_certain_faces_than_the_settings(recognizer, images):
+    scores = {
+        least: np.concatenate([faces.scores for faces in recognizer.find(images, min_score=least)])
+        for least in (None, 0.02, 1.0)
+    }
+    assert recognizer.min_score <= scores[None].min()
+    assert 0.02 <= scores[0.02].min() < recognizer.min_score
+    assert len(scores[1.0]) == 0

@@ -79,7 +79,8 @@ class FaceDetector(ABC):
         self._engine = engine
         self._preprocessing = preprocessing
         self._settings = settings
-        self._min_score = settings.min_score
+        self.min_score: float = settings.min_score
+        """The score from which a box is a face, unless a call gives another."""
         self._buffer = np.empty(0, np.float32)
         self.fixed_size = _fixed_size(engine)
         """The only input size that the network takes; None: any."""
@@ -97,34 +98,38 @@ class FaceDetector(ABC):
         input_size: Optional[int] = None,
         stage: Stage = untimed,
         close_ups: bool = True,
+        min_score: Optional[float] = None,
     ) -> List[Faces]:
         """The faces of each image (H x W x 3, uint8, BGR), best first, in the image's own pixels.
 
         Images may differ in size; those that need the same network input are run together. `input_size` as in
-        `prepare`; `stage` is called with the name of each part of the work. Large images are looked at twice, to find
-        close-ups, unless the network has a fixed size: it would take as long as at the first look.
+        `prepare`, `min_score` as in `decode`; `stage` is called with the name of each part of the work. Large images
+        are looked at twice, to find close-ups, unless the network has a fixed size: it would take as long as at the
+        first look.
         """
         size = input_size or self._settings.input_size
         found: List[Faces] = []
         for start in range(0, len(images), MAX_IMAGES_AT_ONCE):
             part = images[start : start + MAX_IMAGES_AT_ONCE]
-            faces = self._look(part, size, stage)
+            faces = self._look(part, size, stage, min_score)
             rows = [row for row, image in enumerate(part) if min(size, max(image.shape[:2])) > SEEN_AT_ONCE_PX]
             if rows and close_ups and not self.fixed_size:
-                closer = self._look([part[row] for row in rows], second_size(size), stage)
+                closer = self._look([part[row] for row in rows], second_size(size), stage, min_score)
                 for row, large in zip(rows, closer):
                     min_px = MIN_CLOSE_UP_PX * max(part[row].shape[:2]) / second_size(size)
                     faces[row] = with_close_ups(faces[row], large, min_px)
             found += faces
         return found
 
-    def _look(self, images: Sequence[np.ndarray], input_size: int, stage: Stage) -> List[Faces]:
+    def _look(
+        self, images: Sequence[np.ndarray], input_size: int, stage: Stage, min_score: Optional[float]
+    ) -> List[Faces]:
         with stage("preprocess"):
             prepared = self.prepare(images, input_size)
         with stage("detect"):
             answers = self.infer(prepared)
         with stage("boxes"):
-            return self.decode(answers, prepared)
+            return self.decode(answers, prepared, min_score)
 
     def prepare(self, images: Sequence[np.ndarray], input_size: Optional[int] = None) -> DetectorInput:
         """Shrinks each image to a longer side of `input_size`, and pads it right and below with zeros.
@@ -164,19 +169,28 @@ class FaceDetector(ABC):
                     answers[index] = {name: value[row] for name, value in outputs.items()}
         return answers
 
-    def decode(self, answers: Sequence[Mapping[str, np.ndarray]], prepared: DetectorInput) -> List[Faces]:
-        """The faces of each image, from the outputs of `infer`."""
+    def decode(
+        self,
+        answers: Sequence[Mapping[str, np.ndarray]],
+        prepared: DetectorInput,
+        min_score: Optional[float] = None,
+    ) -> List[Faces]:
+        """The faces of each image, from the outputs of `infer`.
+
+        `min_score` is the score from which a box is a face: that of the settings unless given.
+        """
+        least = self.min_score if min_score is None else min_score
         found = [Faces.empty()] * len(answers)
         for tensor, rows in zip(prepared.tensors, prepared.rows):
             for index in rows:
-                faces = self.candidates(answers[index], (tensor.shape[3], tensor.shape[2]))
+                faces = self.candidates(answers[index], (tensor.shape[3], tensor.shape[2]), least)
                 faces = suppress_overlaps(faces, self._settings.nms_iou)
                 found[index] = to_image(faces, prepared.scales[index], prepared.image_sizes[index])
         return found
 
     @abstractmethod
-    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
-        """One image's boxes from the minimum score on, in network pixels, before NMS."""
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size, min_score: float) -> Faces:
+        """One image's boxes from `min_score` on, in network pixels, before NMS."""
 
     @property
     def runs_on(self) -> Optional[OpenedNetwork]:

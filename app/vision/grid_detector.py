@@ -101,7 +101,7 @@ class GridDetector(FaceDetector):
         """The probability that each chosen face wears a mask: N; None for networks that do not predict it."""
         return None
 
-    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size, min_score: float) -> Faces:
         # Names may be anything, but a finer grid has more cells.
         finest_first = {
             role: sorted((outputs[name] for name in names), key=lambda output: -output.size)
@@ -114,7 +114,7 @@ class GridDetector(FaceDetector):
             grid = Grid(stride, columns, self.anchors, input_size, by_role)
             scores = self.scores(grid)
             self._require_length(len(scores), stride, input_size)
-            rows = np.flatnonzero(scores >= self._min_score)
+            rows = np.flatnonzero(scores >= min_score)
             if not len(rows):
                 continue
             boxes = self.boxes(grid, rows)

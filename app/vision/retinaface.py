@@ -44,10 +44,10 @@ class RetinaFace(FaceDetector):
         names = match_outputs("retinaface", engine)
         (self._loc,), (self._conf,), (self._landms,) = names["loc"], names["conf"], names["landms"]
 
-    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size) -> Faces:
+    def candidates(self, outputs: Mapping[str, np.ndarray], input_size: Size, min_score: float) -> Faces:
         scores = outputs[self._conf][:, 1]
         # Nine anchors in ten thousand pass: decoding only those takes a hundredth of the time.
-        rows = np.flatnonzero(scores >= self._min_score)
+        rows = np.flatnonzero(scores >= min_score)
         anchors = anchor_boxes(input_size, self._anchors)
         if len(anchors) != len(scores):
             raise wrong_output_length(

@@ -74,7 +74,7 @@ def test_every_candidate_has_the_mask_of_its_own_cell_and_anchor(tmp_path):
         answers["score", stride][:] = np.where(answers["score", stride] > 0.15, 0.7, 0.1)
     detector = open_planted(tmp_path, NAMED, [answers], SIZE, 1, settings=DetectionSettings(min_score=0.5))
     prepared = detector.prepare([picture(0, SIZE)])
-    found = detector.candidates(detector.infer(prepared)[0], SIZE)
+    found = detector.candidates(detector.infer(prepared)[0], SIZE, detector.min_score)
     expected = [
         answers["mask", stride][row, column, anchor][2]
         for stride in STRIDES[NAMED.family]

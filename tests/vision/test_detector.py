@@ -21,7 +21,7 @@ SETTINGS = DetectionSettings(input_size=640, min_score=0.5)
 class BrightSpotDetector(FaceDetector):
     """Finds a face wherever a pixel of the network's input is white: all the geometry, without a network."""
 
-    def candidates(self, outputs, input_size):
+    def candidates(self, outputs, input_size, min_score):
         white = (outputs["planes"] > 100).all(axis=0)
         rows, columns = np.nonzero(white)
         if not len(rows):
@@ -150,8 +150,8 @@ def test_large_images_are_looked_at_again_at_a_small_size():
 class BlindToLargeDetector(BrightSpotDetector):
     """Of faces of more than 400 pixels it sees a part, as networks do."""
 
-    def candidates(self, outputs, input_size):
-        faces = super().candidates(outputs, input_size)
+    def candidates(self, outputs, input_size, min_score):
+        faces = super().candidates(outputs, input_size, min_score)
         if len(faces) and (faces.boxes[:, 2:] - faces.boxes[:, :2]).max() > 400:
             faces.boxes[:, 2:] = faces.boxes[:, :2] + 150
         return faces

@@ -110,7 +110,7 @@ def test_candidates_are_those_of_the_slow_decoder(tmp_path, case, size):
     detector = open_planted(tmp_path, case, [answers], size, settings=DetectionSettings(min_score=0.5), batch=1)
     prepared = detector.prepare([picture(0, size)])
     (outputs,) = detector.infer(prepared)
-    found = detector.candidates(outputs, size)
+    found = detector.candidates(outputs, size, detector.min_score)
     expected = read_all(case.family, case.meaning, answers, 0.5)
     assert len(found) == len(expected) > 3
     np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
@@ -169,7 +169,10 @@ def test_dsfds_boxes_are_those_of_the_slow_decoder(tmp_path, size):
             values[np.random.default_rng(8).uniform(0, 1, values.shape) < 0.3] = 0.95
     detector = open_planted(tmp_path, case, [answers], size, settings=DetectionSettings(min_score=0.5), batch=1)
     (outputs,) = detector.infer(detector.prepare([picture(0, size)]))
-    found, expected = detector.candidates(outputs, size), read_all("dsfd", case.meaning, answers, 0.5)
+    found, expected = (
+        detector.candidates(outputs, size, detector.min_score),
+        read_all("dsfd", case.meaning, answers, 0.5),
+    )
     assert len(found) == len(expected) > 100
     assert {box[2] - box[0] > size[0] / 3 for _, box, _ in expected} == {True, False}
     np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
