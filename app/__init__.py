@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.recognizer import Recognizer
     from app.settings import Settings
     from app.settings.reader import load_settings
-    from app.types import FaceAttributes, FaceQuality, Faces, Frame, FrameResult, Match, Reason, Track
+    from app.types import FaceAttributes, FaceQuality, Faces, Frame, FrameResult, Look, Match, Reason, Track
 
 __all__ = [
     "Added",
@@ -51,6 +51,7 @@ __all__ = [
     "FrameSource",
     "Gallery",
     "GalleryError",
+    "Look",
     "Match",
     "ModelError",
     "NetworkThread",
@@ -90,7 +91,17 @@ _MODULES = {
     "app.recognizer": ("Recognizer",),
     "app.settings": ("Settings",),
     "app.settings.reader": ("load_settings",),
-    "app.types": ("FaceAttributes", "FaceQuality", "Faces", "Frame", "FrameResult", "Match", "Reason", "Track"),
+    "app.types": (
+        "FaceAttributes",
+        "FaceQuality",
+        "Faces",
+        "Frame",
+        "FrameResult",
+        "Look",
+        "Match",
+        "Reason",
+        "Track",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from app.look import Look as Look
 from app.reasons import Reason as Reason
 from app.reasons import explained, numbers_of
 
@@ -353,6 +354,8 @@ class FrameResult:
     """One per face; empty when no attributes are read."""
     clarities: Tuple[float, ...] = ()
     """One per face: how clearly it is seen, 0.1 to 1. Empty when it was not measured."""
+    look: Look = Look.SCAN
+    """Where the detector looked. `predicted`: the faces are where their tracks are expected, and were not seen."""
 
     def __post_init__(self) -> None:
         for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):
