@@ -253,7 +253,7 @@ class SourceWatch:
         pass
 
     def poll(self) -> Control:
-        self._events.handle_status(self._status(), time.time())
+        self._events.handle_status(self._status(), time.time(), time.monotonic())
         return Control.RUN
 
     def close(self) -> None:

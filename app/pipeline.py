@@ -145,7 +145,7 @@ class Pipeline:
             attributes=tracked.attributes,
             clarities=tracked.clarities,
             timings_ms=timer.milliseconds,
-            latency_s=max(0.0, time.time() - frame.captured_at),
+            latency_s=max(0.0, time.monotonic() - frame.clock_s),
         )
 
     def _warn_if_slow(self, channel: str, tracker: FaceTracker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Tuple, Union
 
@@ -34,7 +35,7 @@ class Frame:
     index: int
     """Counts all frames of the source, including those that were dropped."""
     captured_at: float
-    """When the frame arrived, in seconds since the epoch."""
+    """When the frame arrived, in seconds since the epoch: the clock as it was set at that moment."""
     position: Optional[float] = None
     """Seconds into a recording; None for a live source."""
     continues: bool = True
@@ -43,16 +44,25 @@ class Frame:
     """The file of the picture, in a folder of photos."""
     live: bool = False
     """Whether the source is a camera or live stream, which does not wait, or else a recording or a folder."""
+    clock_s: float = math.nan
+    """When the frame arrived, on the clock that nobody sets (`time.monotonic`); without it, `captured_at`."""
 
     def __post_init__(self) -> None:
+        if math.isnan(self.clock_s):
+            object.__setattr__(self, "clock_s", self.captured_at)
         _check_shape("Frame.image", self.image, (None, None, 3))
         if self.image.dtype != np.uint8:
             raise ValueError(f"Frame.image must be uint8, not {self.image.dtype}")
 
     @property
     def source_time(self) -> float:
-        """Seconds on the clock of the source: since the start of a recording, or else since the epoch."""
-        return self.captured_at if self.position is None else self.position
+        """Seconds into a recording, or else `clock_s`. All durations are measured with it."""
+        return self.clock_s if self.position is None else self.position
+
+    def shown_time(self, source_time: float) -> float:
+        """A moment of the source, such as `Track.first_seen`, as users know it: seconds into a recording, or else
+        seconds since the epoch, by the clock as it was set when this frame arrived."""
+        return source_time if self.position is not None else self.captured_at - (self.clock_s - source_time)
 
 
 class ChannelState(str, enum.Enum):
@@ -320,7 +330,7 @@ class Track:
     match: Match
     """Who it is, by the votes so far."""
     first_seen: float
-    """Seconds since the epoch, like `Frame.captured_at`; in a recording, seconds into it."""
+    """On the clock of the source, like `Frame.source_time`; `Frame.shown_time` gives the time of day."""
     last_seen: float
     attributes: FaceAttributes = NO_ATTRIBUTES
     """As last predicted."""

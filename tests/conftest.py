@@ -168,13 +168,18 @@ def program(tmp_path, config_file):
     environment["PYTHONPATH"] = str(ROOT)
     started = []
 
-    def start(*words):
+    def start(*words, **variables):
         needs_config = words and words[0] not in ("--version", "--help")
         command = [sys.executable, "-m", "app", *map(str, words)]
         if needs_config:
             command += ["--config", str(config_file)]
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=tmp_path,
+            env={**environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process

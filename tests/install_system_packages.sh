@@ -14,6 +14,7 @@ packages=(
   gstreamer1.0-plugins-ugly
   gstreamer1.0-tools
   python3-gst-1.0
+  libfaketime    # steps of the clock
   libgl1         # what opencv-python needs to load
   mosquitto      # the MQTT broker that tests publish to
   python3-opencv # an OpenCV with GStreamer

@@ -12,7 +12,7 @@ def picture(width=320, height=180, grey=90):
     return np.full((height, width, 3), grey, np.uint8)
 
 
-def frame(index=0, *, source="front", position=None, captured_at=None, continues=True, image=None, file=None):
+def frame(index=0, *, source="front", position=None, captured_at=None, continues=True, image=None, file=None, **more):
     """A live frame, unless it has a position (of a recording) or does not continue (of a folder of pictures)."""
     return Frame(
         image=picture() if image is None else image,
@@ -23,6 +23,7 @@ def frame(index=0, *, source="front", position=None, captured_at=None, continues
         continues=continues,
         file=file,
         live=position is None and continues,
+        **more,
     )
 
 

@@ -95,7 +95,7 @@ def test_sources_that_are_lost_become_events():
     reported = []
 
     class Events:
-        def handle_status(self, channels, now):
+        def handle_status(self, channels, now, clock_s):
             reported.extend((channel, now) for channel in channels)
 
     watch = SourceWatch(Events(), lambda: ["front"])

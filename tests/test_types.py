@@ -58,7 +58,14 @@ def test_a_frame_must_be_a_colour_picture_in_bytes():
 def test_a_frame_is_timed_by_its_recording_or_else_by_its_arrival():
     picture = np.zeros((4, 4, 3), np.uint8)
     assert Frame(picture, "door", 0, 1.7e9).source_time == 1.7e9
+    assert Frame(picture, "door", 0, 1.7e9, clock_s=40.0).source_time == 40.0
     assert Frame(picture, "tape", 0, 1.7e9, position=0.0).source_time == 0.0
+
+
+def test_a_moment_of_the_source_is_shown_by_the_clock_on_the_wall():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    assert Frame(picture, "door", 0, 1.7e9, clock_s=40.0).shown_time(38.5) == 1.7e9 - 1.5
+    assert Frame(picture, "tape", 0, 1.7e9, position=9.0, clock_s=40.0).shown_time(8.0) == 8.0
 
 
 def test_a_result_has_one_match_per_face():

@@ -206,6 +206,7 @@ class CaptureThread:
                 source=self.source.name,
                 index=self._counters.read,
                 captured_at=self._wall_clock() if raw.captured_at is None else raw.captured_at,
+                clock_s=self._clock() if raw.clock_s is None else raw.clock_s,
                 live=self._live,
                 image=raw.image,
                 position=raw.position,

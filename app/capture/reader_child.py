@@ -128,7 +128,7 @@ class LiveSource:
                 self._reader = self._reopen()
             except SourceError as error:
                 return error
-        return replace(following, captured_at=time.time() - lag_s)
+        return replace(following, captured_at=time.time() - lag_s, clock_s=time.monotonic() - lag_s)
 
     def close(self) -> None:
         self._reader.close()
@@ -196,7 +196,14 @@ def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:
         line.send({"shape": None})
         return False
     np.copyto(shared.array(following.image.shape), following.image)
-    line.send({"shape": following.image.shape, "position": following.position, "captured_at": following.captured_at})
+    line.send(
+        {
+            "shape": following.image.shape,
+            "position": following.position,
+            "captured_at": following.captured_at,
+            "clock_s": following.clock_s,
+        }
+    )
     return True
 
 

@@ -43,6 +43,8 @@ class RawFrame:
     """When it was taken, by the clock of the camera, which may have begun at any time."""
     captured_at: Optional[float] = None
     """When it was read, in seconds since the epoch; None: just now."""
+    clock_s: Optional[float] = None
+    """The same by `time.monotonic`, which all processes share."""
 
 
 class StallError(SourceError):

@@ -113,7 +113,7 @@ class FaceEvent(Event):
     box: Tuple[int, int, int, int]
     """Where the face was last seen: x1 y1 x2 y2 in the frame's pixels."""
     first_seen: float
-    """When the visit began, on the clock of the source."""
+    """When the visit began: seconds into a recording, or else since the epoch, by the clock as it was set then."""
     attributes: FaceAttributes = NO_ATTRIBUTES
     votes: int = 0
     """How often the track was compared."""
@@ -128,7 +128,9 @@ class FaceEvent(Event):
     left_reason: Optional[LeftReason] = None
     """LEFT: why."""
     last_seen: Optional[float] = None
-    """LEFT: on the clock of the source."""
+    """LEFT: when the person was seen last, like `first_seen`."""
+    duration_s: Optional[float] = None
+    """LEFT: the time that passed, which differs from `last_seen - first_seen` if the clock was set meanwhile."""
     snapshot: Optional[str] = None
     """LEFT: the file with the best picture of the face."""
 
@@ -166,7 +168,7 @@ class FaceEvent(Event):
         record["first_seen"] = self._source_time(self.first_seen)
         if self.last_seen is not None:
             record["last_seen"] = self._source_time(self.last_seen)
-            record["duration_s"] = _rounded(max(0.0, self.last_seen - self.first_seen), 3)
+            record["duration_s"] = _rounded(self.duration_s, 3)
         if self.snapshot is not None:
             record["snapshot"] = self.snapshot
         return record

@@ -308,10 +308,10 @@ class EventPublisher:
         """The number of the visit that a track belongs to at the moment."""
         return self._stream.visit_of(channel, track)
 
-    def handle_status(self, channels: Iterable[ChannelStatus], now: float) -> None:
+    def handle_status(self, channels: Iterable[ChannelStatus], now: float, clock_s: float) -> None:
         """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
         for status in channels:
-            self._publish(self._stream.handle_status(status, now))
+            self._publish(self._stream.handle_status(status, now, clock_s))
 
     def handle_relabels(self, names: Mapping[str, str], now: float) -> None:
         """Strangers got names: `stranger-7` -> `Eva`. Those that are in the log already make no event."""

@@ -41,16 +41,16 @@ class EventStream:
         self._cooldown_s = cooldown_s
         self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
-        """By channel: when it was lost."""
+        """By channel: when it was lost, like `Frame.clock_s`."""
         self._relabels = None if relabels is None else dict(relabels)
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
         events: List[Event] = []
         if frame.source in self._lost:
-            if frame.captured_at <= self._lost[frame.source]:
+            if frame.clock_s <= self._lost[frame.source]:
                 return []  # It waited while the source was lost; the people in it have left.
-            events = self._back(frame.source, frame.captured_at)
+            events = self._back(frame.source, frame.captured_at, frame.clock_s)
         channel = self._channel(frame.source)
         now = _Moment(frame.index, frame.captured_at, frame.position, frame.file, frame.source_time)
         tracks, visible = {track.id: track for track in result.tracks}, set(result.track_ids)
@@ -60,7 +60,7 @@ class EventStream:
         # A picture of a folder has nothing to do with the one before it.
         gap_s = self._visit_gap_s if frame.continues else 0.0
         for visit in channel.away():
-            # Back by as much: the clock was set, and may need days until it is there again.
+            # Back by as much: the recording began again.
             if abs(now.seconds - visit.track.last_seen) >= gap_s:
                 events.append(self._left(channel, visit, visit.reason))
         for track in result.tracks:
@@ -68,16 +68,19 @@ class EventStream:
             events += self._recognised(channel, track, now)
         return events
 
-    def handle_status(self, status: ChannelStatus, now: float) -> List[Event]:
-        """A lost live source is one event, and all faces of its channel leave. `now`: seconds since the epoch."""
+    def handle_status(self, status: ChannelStatus, now: float, clock_s: float) -> List[Event]:
+        """A lost live source is one event, and all faces of its channel leave.
+
+        `now` and `clock_s` are like `Frame.captured_at` and `Frame.clock_s`.
+        """
         is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
         if is_lost and status.name not in self._lost:
-            self._lost[status.name] = now
+            self._lost[status.name] = clock_s
             error = masked(status.last_error) if status.last_error else None
             lost = SourceEvent(self._next(), EventKind.SOURCE_LOST, status.name, now, error=error)
             return [lost, *self._leave(self._channel(status.name), LeftReason.SOURCE_LOST)]
         if status.state is ChannelState.RUNNING and status.name in self._lost:
-            return self._back(status.name, now)
+            return self._back(status.name, now, clock_s)
         return []
 
     def relabel(self, names: Mapping[str, str], now: float) -> List[Event]:
@@ -116,7 +119,7 @@ class EventStream:
             # Two visits turn out to be one person's; both are in the log already.
             ended = [] if before is None else [self._left(channel, before, before.reason)]
             return [*ended, *self._named(channel, visit, track, now)]
-        newcomer = channel.newcomers.setdefault(track.id, _Newcomer(track, channel.first_seen(track), now, now.seconds))
+        newcomer = channel.newcomers.setdefault(track.id, _Newcomer(track, channel.first_seen(track), now, now))
         newcomer.track = track
         if visible:
             newcomer.seen = now
@@ -126,7 +129,7 @@ class EventStream:
             name is None
             and track.stranger is None
             and channel.somebody_is_away
-            and abs(now.seconds - newcomer.since) < _NAME_WAIT_S
+            and abs(now.seconds - newcomer.since.seconds) < _NAME_WAIT_S
         ):
             return []
         del channel.newcomers[track.id]
@@ -145,7 +148,8 @@ class EventStream:
 
     def _enter(self, channel: _Channel, newcomer: _Newcomer, carrier: Optional[int], now: _Moment) -> List[Event]:
         track = newcomer.track
-        visit = _Visit(self._next(), track, newcomer.seen, newcomer.first_seen, carrier)
+        began = newcomer.since.shown_time(newcomer.first_seen)
+        visit = _Visit(self._next(), track, newcomer.seen, newcomer.first_seen, began, carrier)
         channel.visits[visit.number] = visit
         events: List[Event] = [self._event(channel, visit, EventKind.ENTER, visit.number)]
         if track.match.name is not None:
@@ -181,10 +185,10 @@ class EventStream:
         del channel.visits[visit.number]
         return self._event(channel, visit, EventKind.LEFT, self._next(), reason=reason)
 
-    def _back(self, channel: str, now: float) -> List[Event]:
+    def _back(self, channel: str, now: float, clock_s: float) -> List[Event]:
         lost_at = self._lost.pop(channel)
-        self._channel(channel).interruption = _Interruption(lost_at, now)
-        return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=max(0.0, now - lost_at))]
+        self._channel(channel).interruption = _Interruption(lost_at, clock_s)
+        return [SourceEvent(self._next(), EventKind.SOURCE_BACK, channel, now, lost_s=max(0.0, clock_s - lost_at))]
 
     def _next(self) -> int:
         self._sequence += 1
@@ -213,7 +217,7 @@ class EventStream:
             track=track.id,
             match=track.match,
             box=(x1, y1, x2, y2),
-            first_seen=visit.first_seen,
+            first_seen=visit.began,
             attributes=track.attributes,
             stranger=visit.stranger if track.match.name is None else None,
             votes=track.votes,
@@ -221,7 +225,8 @@ class EventStream:
             previous_name=None if before is None else before.name,
             previous_visit=None if before is None else before.number,
             left_reason=reason,
-            last_seen=track.last_seen if kind is EventKind.LEFT else None,
+            last_seen=seen.shown_time(track.last_seen) if kind is EventKind.LEFT else None,
+            duration_s=max(0.0, track.last_seen - visit.first_seen) if kind is EventKind.LEFT else None,
         )
 
 
@@ -235,6 +240,10 @@ class _Moment(NamedTuple):
     seconds: float
     """On the clock of the source, like `Track.last_seen`."""
 
+    def shown_time(self, source_time: float) -> float:
+        """Like `Frame.shown_time`."""
+        return source_time if self.position is not None else self.captured_at - (self.seconds - source_time)
+
 
 @dataclass
 class _Visit:
@@ -246,6 +255,9 @@ class _Visit:
     seen: _Moment
     """The frame in which the person was last seen."""
     first_seen: float
+    """On the clock of the source."""
+    began: float
+    """The same as users know it, by the clock as it was set then."""
     carrier: Optional[int]
     """The track of the person; None: the person is away."""
     name: Optional[str] = None
@@ -267,12 +279,15 @@ class _Newcomer:
     track: Track
     first_seen: float
     seen: _Moment
-    since: float
+    since: _Moment
+    """When it was there first."""
     before: Optional[_Visit] = None
     """The visit that it belonged to until its name changed."""
 
 
 class _Interruption(NamedTuple):
+    """Like `Frame.clock_s`."""
+
     lost_at: float
     back_at: float
 
@@ -305,7 +320,7 @@ class _Channel:
                 visit.track, visit.seen = track, now
             elif visit.name is not None and track.match.reason is not Reason.TRACK_IN_DOUBT:
                 visit.carrier, visit.reason = None, LeftReason.NAME_CHANGED
-                self.newcomers[track.id] = _Newcomer(track, now.seconds, now, now.seconds, visit)
+                self.newcomers[track.id] = _Newcomer(track, now.seconds, now, now, visit)
 
     def visit_of(self, track: int) -> Optional[_Visit]:
         return next((visit for visit in self.visits.values() if visit.carrier == track), None)

@@ -42,11 +42,8 @@ class Visit:
     file: Optional[str] = None
     ended: Optional[str] = None
     """The reason of `left`; None: it has not ended."""
-
-    @property
-    def duration_s(self) -> float:
-        first, last = (parse_time(at) if isinstance(at, str) else at for at in (self.first_seen, self.last_seen))
-        return round(max(0.0, last - first), 3)
+    duration_s: float = 0.0
+    """The time that passed; differs from the two times if the clock was set meanwhile."""
 
     @property
     def day(self) -> str:
@@ -54,7 +51,7 @@ class Visit:
         return time.strftime("%Y-%m-%d", time.localtime(parse_time(self.time)))
 
     def as_json(self) -> Dict[str, Any]:
-        return {**vars(self), "duration_s": self.duration_s}
+        return dict(vars(self))
 
 
 def visits(records: Iterable[Record], relabels: Optional[Mapping[str, str]] = None) -> Iterator[Visit]:
@@ -148,6 +145,8 @@ def _begun(record: Record) -> Visit:
 
 def _continued(visit: Visit, record: Record, ended: Optional[str] = None) -> Visit:
     compared = record.get("similarity") is not None
+    last_seen = record.get("last_seen", _now(record))
+    first, last = (parse_time(at) if isinstance(at, str) else at for at in (visit.first_seen, last_seen))
     return replace(
         visit,
         track=record["track"],
@@ -155,6 +154,7 @@ def _continued(visit: Visit, record: Record, ended: Optional[str] = None) -> Vis
         stranger=record.get("stranger") or (visit.stranger if record["name"] is None else None),
         nearest=record.get("nearest") if compared else visit.nearest,
         similarity=record["similarity"] if compared else visit.similarity,
-        last_seen=record.get("last_seen", _now(record)),
+        last_seen=last_seen,
         ended=ended,
+        duration_s=record.get("duration_s", round(max(0.0, last - first), 3)),
     )

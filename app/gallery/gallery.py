@@ -296,7 +296,7 @@ class Gallery:
 
     def _refresh(self, progress: Optional[ProgressCallback] = None) -> None:
         with self._refreshing:
-            people = self._folder.refresh(time.time(), progress)
+            people = self._folder.refresh(time.monotonic(), progress)
             if people is None:
                 return
             before = self.people

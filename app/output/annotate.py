@@ -213,7 +213,7 @@ def attributes_text(attributes: FaceAttributes) -> str:
 
 def frame_status(frame: Frame) -> List[str]:
     """The channel and where in it the frame is: a time of day, a position or a file."""
-    return [frame.source, source_time(frame.source_time, frame.live, frame.file)]
+    return [frame.source, source_time(frame.shown_time(frame.source_time), frame.live, frame.file)]
 
 
 def live_status(result: FrameResult, fps: Optional[float]) -> List[str]:

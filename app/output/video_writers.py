@@ -28,9 +28,9 @@ FRAGMENT_S = 1.0
 MAX_STILL_S = 60.0
 """How long a video with a constant frame rate shows the last picture of a camera that stalls."""
 _BACKWARD_S = 0.5
-"""Clocks are corrected by less than this all the time; more means that the source started again."""
-_CLOCK_SET_S = 86_400.0
-"""A longer pause is a clock that was set (small computers wake up in 1970), not a camera that was silent."""
+"""Time stamps go back by less than this in many recordings; more means that the source started again."""
+_DAMAGED_S = 86_400.0
+"""A longer pause is a damaged time stamp."""
 
 # The preset "ultrafast" leaves out two things that cost little and gain much: CABAC (a quarter of the size) and
 # deblocking.
@@ -64,7 +64,7 @@ class VideoClock:
         passed_s = source_s - self._source_s
         if not frame.continues:
             step = self.step_s = PICTURE_SECONDS
-        elif self._shown_s is None or passed_s < -_BACKWARD_S or passed_s > _CLOCK_SET_S:
+        elif self._shown_s is None or passed_s < -_BACKWARD_S or passed_s > _DAMAGED_S:
             step = self.step_s
         else:
             step = passed_s

@@ -67,7 +67,7 @@ class Window:
         """Shows the result at the next poll, instead of the previous one of its channel."""
         channel = result.frame.source
         meter = self._rates.setdefault(channel, RateMeter())
-        self._fps[channel] = meter.tick(result.frame.captured_at + result.latency_s)
+        self._fps[channel] = meter.tick(result.frame.clock_s + result.latency_s)
         self._results[channel] = result
         self._stale.add(channel)
 

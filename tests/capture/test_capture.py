@@ -215,8 +215,9 @@ def test_a_live_source_gives_its_newest_frame_once_and_counts_the_others(gate):
 def test_a_frame_carries_the_time_at_which_it_arrived(gate):
     hold = gate()
     opener = Opener(cam=[ScriptedReader(1, hold)])
-    with Channels(cameras("cam"), FAST, opener, wall_clock=lambda: 1234.5) as channels:
-        assert channels.take(PATIENT_S).captured_at == 1234.5
+    with Channels(cameras("cam"), FAST, opener, clock=lambda: 7.5, wall_clock=lambda: 1234.5) as channels:
+        frame = channels.take(PATIENT_S)
+    assert (frame.captured_at, frame.clock_s) == (1234.5, 7.5)
 
 
 def test_frames_are_taken_from_each_channel_in_turn():

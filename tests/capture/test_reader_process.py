@@ -114,6 +114,8 @@ def test_a_frame_is_not_changed_by_the_next_one(rtsp_server):
     np.testing.assert_array_equal(first.image, kept)
     assert (following.image != kept).any()
     assert following.captured_at > first.captured_at
+    assert first.clock_s < following.clock_s <= time.monotonic()
+    assert following.clock_s - first.clock_s == pytest.approx(following.captured_at - first.captured_at, abs=0.05)
 
 
 def test_shared_memory_grows_with_the_frames():

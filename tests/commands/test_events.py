@@ -48,7 +48,7 @@ def log(tmp_path):
     see(10, "front")
     for seconds, state in ((20, ChannelState.RECONNECTING), (60, ChannelState.RUNNING)):
         status = ChannelStatus("front", "address", state, ChannelCounters(), True, None, None, "front: connection lost")
-        for event in stream.handle_status(status, BEGIN + seconds):
+        for event in stream.handle_status(status, BEGIN + seconds, BEGIN + seconds):
             sink.write(event)
     see(86400, "front", EVE)
     sink.close()

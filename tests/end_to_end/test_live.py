@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -66,6 +67,53 @@ def test_people_are_named_again_after_the_camera_came_back(program, camera, peop
     # The video follows the clock, including the seconds without a camera. It begins before the first event.
     first, last = (datetime.fromisoformat(faces[at]["time"][:-1]) for at in (0, -1))
     assert last_moment_s(tmp_path / "door.mp4") > (last - first).total_seconds() - 1.5
+
+
+def libfaketime():
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("no libfaketime: apt-get install libfaketime")
+    return str(found[0])
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_clock_that_is_set_ends_no_visit_and_changes_no_duration(program, camera, people_gallery, tmp_path, step_s):
+    clock, events, video = tmp_path / "clock", tmp_path / "visits.jsonl", tmp_path / "door.mp4"
+    clock.write_text("+0")
+    fake = {
+        "LD_PRELOAD": libfaketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    began = time.monotonic()
+    process = program(
+        "--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--save", video, "--events", events, **fake
+    )
+
+    def named():
+        assert process.poll() is None, process.stderr.read()
+        return {event["name"] for event in events_of(events) if event["event"] == "identified"}
+
+    def video_bytes():
+        assert process.poll() is None, process.stderr.read()
+        return video.stat().st_size if video.exists() else 0
+
+    until(lambda: "Grace Hopper" in named() and video_bytes() > 0)
+    written = video_bytes()
+    clock.write_text(f"{step_s:+}")
+    until(lambda: video_bytes() > written + 4000)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENT_S)
+    took_s = time.monotonic() - began
+
+    assert process.returncode == 0, err
+    (left,) = (event for event in events_of(events) if event["event"] == "left" and event["name"] == "Grace Hopper")
+    assert left["reason"] == "run_ended"
+    assert 0 < left["duration_s"] < took_s
+    first, last = (datetime.fromisoformat(left[moment][:-1]) for moment in ("first_seen", "last_seen"))
+    assert (last - first).total_seconds() == pytest.approx(left["duration_s"] + step_s, abs=0.2)
+    assert last_moment_s(video) < took_s
 
 
 def test_the_program_waits_for_a_camera_and_hides_its_password(program, camera, people_gallery):

@@ -45,8 +45,8 @@ def lines(tmp_path):
             stream.handle(result(frame(1), tracks=[full])),
             stream.handle(result(frame(2), [full.box], [EVE], [dataclasses.replace(full, match=EVE)], track_ids=[1])),
             stream.handle(result(frame(3), tracks=[dataclasses.replace(track(3), stranger="stranger-1")])),
-            stream.handle_status(LOST, 1.9e9),
-            stream.handle_status(dataclasses.replace(LOST, state=ChannelState.RUNNING), 1.9e9 + 1),
+            stream.handle_status(LOST, 1.9e9, 1.9e9),
+            stream.handle_status(dataclasses.replace(LOST, state=ChannelState.RUNNING), 1.9e9 + 1, 1.9e9 + 1),
             stream.handle(result(frame(source="tape", position=1.0), tracks=[track(1, ANN)])),
             stream.handle(result(frame(source="album", continues=False, file="1.jpg"), tracks=[track(1, ANN)])),
         ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import EventKind, LeftReason
@@ -135,32 +136,32 @@ def test_when_a_source_is_lost_everybody_leaves_where_they_were_last_seen():
     stream = EventStream()
     stream.handle(seen(frame(1, captured_at=100.0), track(1, ANN)))
     stream.handle(seen(frame(1, source="yard", captured_at=100.0), track(1, STRANGER)))
-    assert stream.handle_status(RUNNING, 100.1) == []
-    lost, left = stream.handle_status(LOST, 105.0)
+    assert stream.handle_status(RUNNING, 100.1, 100.1) == []
+    lost, left = stream.handle_status(LOST, 105.0, 105.0)
     assert (lost.sequence, lost.kind, lost.channel, lost.time) == (4, EventKind.SOURCE_LOST, "front", 105.0)
     assert "connection lost" in lost.error and "secret" not in lost.error
     assert (left.sequence, left.kind, left.time, left.match.name) == (5, EventKind.LEFT, 100.0, "Ann")
     assert left.left_reason is LeftReason.SOURCE_LOST
-    assert stream.handle_status(LOST, 106.0) == [], "it is reported once"
-    (back,) = stream.handle_status(RUNNING, 165.0)
+    assert stream.handle_status(LOST, 106.0, 106.0) == [], "it is reported once"
+    (back,) = stream.handle_status(RUNNING, 165.0, 165.0)
     assert (back.sequence, back.kind, back.time, back.lost_s) == (6, EventKind.SOURCE_BACK, 165.0, 60.0)
     assert [event.channel for event in stream.close()] == ["yard"]
 
 
 def test_a_frame_proves_that_the_source_is_back_unless_it_had_waited():
     stream = EventStream()
-    stream.handle_status(LOST, 105.0)
+    stream.handle_status(LOST, 105.0, 105.0)
     assert stream.handle(seen(frame(2, captured_at=104.9), track(1, ANN))) == []
     events = stream.handle(seen(frame(3, captured_at=110.0), track(2, ANN)))
     assert facts(events) == [(2, "source_back", 110.0), (3, "enter", 110.0), (4, "identified", 110.0)]
-    assert stream.handle_status(RUNNING, 110.1) == []
+    assert stream.handle_status(RUNNING, 110.1, 110.1) == []
 
 
 def test_a_track_that_is_continued_after_the_loss_is_a_visit_of_its_own():
     """Its time until the loss was reported already."""
     stream = EventStream()
     stream.handle(seen(frame(1, captured_at=100.0), track(1, ANN, first_seen=90.0, last_seen=100.0)))
-    _, left = stream.handle_status(LOST, 105.0)
+    _, left = stream.handle_status(LOST, 105.0, 105.0)
     assert (left.first_seen, left.last_seen) == (90.0, 100.0)
     back, enter, _ = stream.handle(seen(frame(2, captured_at=108.0), track(1, ANN, first_seen=90.0, last_seen=108.0)))
     assert (back.lost_s, enter.first_seen) == (3.0, 108.0)
@@ -171,15 +172,15 @@ def test_a_track_that_is_continued_after_the_loss_is_a_visit_of_its_own():
 
 def test_a_camera_that_is_off_at_the_start_is_lost_and_a_recording_never_is():
     stream = EventStream()
-    assert facts(stream.handle_status(status(ChannelState.FAILED), 1.0)) == [(1, "source_lost", 1.0)]
+    assert facts(stream.handle_status(status(ChannelState.FAILED), 1.0, 1.0)) == [(1, "source_lost", 1.0)]
     for state in ChannelState:
-        assert stream.handle_status(status(state, "tape", live=False), 2.0) == []
+        assert stream.handle_status(status(state, "tape", live=False), 2.0, 2.0) == []
 
 
 def test_opening_and_stalling_are_no_events():
     stream = EventStream()
     for state in (ChannelState.OPENING, ChannelState.RUNNING, ChannelState.STALLED, ChannelState.RUNNING):
-        assert stream.handle_status(status(state), 1.0) == []
+        assert stream.handle_status(status(state), 1.0, 1.0) == []
 
 
 # Visits.
@@ -203,14 +204,37 @@ def test_after_the_gap_it_is_another_visit():
     assert (left.frame, left.position, left.time) == (9, 0.9, 1000.9)
 
 
-def test_a_visit_does_not_stay_open_until_a_clock_that_was_set_back_is_there_again():
-    stream = EventStream(visit_gap_s=10.0)
-    now = 1_800_000_000.0
-    stream.handle(seen(frame(0, captured_at=now), track(1, ANN, first_seen=now, last_seen=now)))
-    assert stream.handle(result(frame(1, captured_at=now + 0.1))) == []
-    assert stream.handle(result(frame(2, captured_at=now - 0.1))) == [], "clocks are corrected by a little all the time"
-    (left,) = stream.handle(result(frame(3, captured_at=now - 3600)))
-    assert (left.kind, left.match.name, left.last_seen) == (EventKind.LEFT, "Ann", now)
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, -1_800_000_000.0])
+def test_a_clock_that_is_set_ends_no_visit_and_changes_no_duration(step_s):
+    stream, began = EventStream(visit_gap_s=10.0), 1_800_000_000.0
+
+    def at(seconds):
+        wall = began + seconds + (step_s if seconds >= 20 else 0.0)
+        ann = track(1, ANN, first_seen=500.0, last_seen=500.0 + min(seconds, 30.0))
+        made = frame(int(seconds), captured_at=wall, clock_s=500.0 + seconds)
+        return seen(made, ann) if seconds <= 30 else result(made)
+
+    events = [event for seconds in range(45) for event in stream.handle(at(float(seconds)))]
+    assert facts(events)[:2] == [(1, "enter", began), (2, "identified", began)]
+    (left,) = events[2:]
+    assert (left.kind, left.left_reason, left.duration_s) == (EventKind.LEFT, LeftReason.GONE, 30.0)
+    assert left.first_seen == began, "by the clock as it was set then"
+    assert (left.time, left.last_seen) == (began + 30 + step_s, began + 30 + step_s)
+    assert left.as_json()["duration_s"] == 30.0
+
+
+def test_a_clock_that_is_set_does_not_change_how_long_a_source_was_lost():
+    stream, began = EventStream(), 1_800_000_000.0
+    stream.handle(seen(frame(0, captured_at=began, clock_s=50.0), track(1, ANN, first_seen=50.0, last_seen=50.0)))
+    lost, left = stream.handle_status(LOST, began + 1, 51.0)
+    late = frame(1, captured_at=began + 0.5, clock_s=50.5)
+    assert stream.handle(seen(late, track(1, ANN, first_seen=50.0, last_seen=50.5))) == []
+    back, enter, _ = stream.handle(
+        seen(frame(2, captured_at=began - 3595, clock_s=56.0), track(1, ANN, first_seen=50.0, last_seen=56.0))
+    )
+    assert (lost.time, left.duration_s) == (began + 1, 0.0)
+    assert (back.kind, back.time, back.lost_s) == (EventKind.SOURCE_BACK, began - 3595, 5.0)
+    assert enter.first_seen == began - 3595
 
 
 def test_left_is_written_when_the_gap_is_over_and_not_before():

@@ -35,7 +35,14 @@ def test_a_source_that_starts_again_continues_at_its_usual_rate():
     assert shown([frame(i, position=p) for i, p in enumerate(positions)]) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_clock_that_is_set_leaves_no_gap_of_years():
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_clock_that_is_set_changes_no_duration(step_s):
+    moments = [(100.0, 9.0), (100.5, 9.5), (101.0 + step_s, 10.0), (101.5 + step_s, 10.5)]
+    made = [frame(i, captured_at=wall, clock_s=clock) for i, (wall, clock) in enumerate(moments)]
+    assert shown(made) == pytest.approx([0, 0.5, 1.0, 1.5])
+
+
+def test_a_damaged_time_stamp_leaves_no_gap_of_years():
     times = [3.0, 3.04, 1_800_000_000.0, 1_800_000_000.04]
     assert shown([frame(i, captured_at=t) for i, t in enumerate(times)]) == pytest.approx([0, 0.04, 0.08, 0.12])
 

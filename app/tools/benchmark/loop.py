@@ -156,7 +156,15 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Loo
             if raw is None:
                 break
             frame = Frame(
-                raw.image, source.name, index, time.time(), raw.position, raw.continues, raw.file, live=reader.live
+                raw.image,
+                source.name,
+                index,
+                time.time(),
+                raw.position,
+                raw.continues,
+                raw.file,
+                live=reader.live,
+                clock_s=time.monotonic(),
             )
             answer = pipeline.process(frame)
             draw_ms, picture = _timed(annotator.annotate, answer)
