@@ -40,7 +40,7 @@ from app.output.visit_pictures import VisitPictures
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
-from app.settings import OutputSettings, Settings
+from app.settings import CaptureSettings, OutputSettings, Settings
 from app.text import iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus, FrameResult
 
@@ -130,7 +130,7 @@ def open_run(
     check_all(
         *loader.checks(),
         partial(require_folder, settings.gallery.folder),
-        partial(_require_a_source, sources, bool(settings.capture.wait)),
+        partial(_require_a_source, sources, settings),
         partial(check_writable, settings.output.summary_json),
     )
     window = _window(settings.output)
@@ -156,13 +156,13 @@ def open_run(
         _require_covered_person(settings.output.cover, gallery.people.names)
         gallery.watch()
         if events is None:
-            events = EventPublisher((), EventStream(visit_gap_s=settings.tracking.visit_gap_s))
+            events = EventPublisher((), EventStream.from_settings(settings))
             outputs.add(events)
         summary = open_summary(events)
         for output in (window, *extra_outputs, summary):
             if output is not None:
                 outputs.add(output)
-        channels = stack.enter_context(Channels(sources, settings.capture))
+        channels = stack.enter_context(Channels(sources, settings.capture, own=_own_capture(settings)))
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
         outputs.add(SourceWatch(events, channels.status))
@@ -217,7 +217,8 @@ def open_outputs(
     cover = FaceCover.from_settings(settings)
     annotator = Annotator(settings.landmarks, settings.why, TextRenderer())
     videos = [
-        VideoOutput(path, annotator, crf=settings.video_crf, overwrite=settings.overwrite) for path in video_paths
+        VideoOutput(path, annotator, crf=everything.for_channel(channel).output.video_crf, overwrite=settings.overwrite)
+        for path, channel in zip(video_paths, channels)
     ]
     publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings))
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
@@ -305,20 +306,24 @@ def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[Live
     return strangers
 
 
-def _require_a_source(sources: Sequence[Source], wait: bool) -> None:
+def _require_a_source(sources: Sequence[Source], settings: Settings) -> None:
     """Raises if none of the sources can be opened. If only some are missing, the others run.
 
-    With `wait`, a camera may appear later.
+    With `capture.wait`, a camera may appear later.
     """
     problems: List[str] = []
     for source in sources:
         try:
-            if not (wait and source.live):
+            if not (source.live and settings.for_channel(source.name).capture.wait):
                 check_present(source)
         except SourceError as error:
             problems.append(str(error))
     if problems and len(problems) == len(sources):
         raise SourceError("\n".join(problems))
+
+
+def _own_capture(settings: Settings) -> Dict[str, CaptureSettings]:
+    return {name: settings.for_channel(name).capture for name, _ in settings.channels}
 
 
 def _require_covered_person(who: Optional[str], names: Sequence[str]) -> None:

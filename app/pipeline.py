@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Set
 
@@ -64,6 +63,18 @@ def run_loop(channels: Channels, pipeline: Pipeline, outputs: Outputs, limits: L
         frames += 1
 
 
+class _Channel:
+    """What the loop keeps of a channel, with the channel's own settings."""
+
+    def __init__(self, name: str, recognizer: Recognizer, all_settings: Settings) -> None:
+        settings = all_settings.for_channel(name)
+        self.recognizer = recognizer if settings is all_settings else recognizer.with_settings(settings)
+        self.limits = settings.quality.video_limits()
+        self.tracker = FaceTracker(settings.tracking, settings.recognition, self.recognizer.threshold)
+        self.cuts = CutDetector()
+        self.close_ups = CloseUpWatch()
+
+
 class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
 
@@ -77,17 +88,12 @@ class Pipeline:
     ) -> None:
         """`networks` holds the jobs of other threads, which are done between frames. Without `strangers`, unknown
         people get no numbers."""
-        settings = settings or Settings()
+        self._settings = settings or Settings()
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()
         self._strangers = strangers
-        self._limits = settings.quality.video_limits()
-        self._trackers: Dict[str, FaceTracker] = defaultdict(
-            lambda: FaceTracker(settings.tracking, settings.recognition, recognizer.threshold)
-        )
-        self._cuts: Dict[str, CutDetector] = defaultdict(CutDetector)
-        self._close_ups: Dict[str, CloseUpWatch] = defaultdict(CloseUpWatch)
+        self._channels: Dict[str, _Channel] = {}
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
 
@@ -100,17 +106,17 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""
-        recognizer, tracker = self._recognizer, self._trackers[frame.source]
+        channel = self._channel(frame.source)
+        recognizer, tracker, close_ups = channel.recognizer, channel.tracker, channel.close_ups
         if self._strangers is not None:
             self._gallery.anchors = self._strangers.anchors
         people = self._gallery.index
         timer = StageTimer()
-        close_ups = self._close_ups[frame.source]
         (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
         close_ups.saw(faces, frame.image.shape)
         with timer.stage("track"):
             continuity = Continuity(
-                cut=self._cuts[frame.source].is_cut(frame.image),
+                cut=channel.cuts.is_cut(frame.image),
                 thumbnails=face_thumbnails(frame.image, faces.boxes),
             )
             pending = tracker.update(faces, frame.source_time, people.generation, frame.continues, continuity)
@@ -118,7 +124,7 @@ class Pipeline:
         rows: List[int] = []
         if pending.rows:
             faces, rejected, quality = recognizer.embed_good(
-                frame.image, faces, pending.rows, self._limits, timer, pending.unverified
+                frame.image, faces, pending.rows, channel.limits, timer, pending.unverified
             )
             rows = [row for row in pending.rows if row not in rejected]
             for row, (reason, measured, limit) in rejected.items():
@@ -147,6 +153,12 @@ class Pipeline:
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.monotonic() - frame.clock_s),
         )
+
+    def _channel(self, name: str) -> _Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = _Channel(name, self._recognizer, self._settings)
+        return channel
 
     def _warn_if_slow(self, channel: str, tracker: FaceTracker) -> None:
         rate = tracker.frame_rate

@@ -87,6 +87,20 @@ class Recognizer:
     embedder_id: str = ""
     """Changes with the embedder: embeddings of different ones cannot be compared."""
 
+    def with_settings(self, settings: Settings) -> Recognizer:
+        """The same networks with other settings for detection and names, as a channel may have. It is closed with this
+        one. Values of None are those of this one."""
+        threshold = settings.recognition.threshold
+        detector = self.detector.with_settings(settings.detection)
+        return dataclasses.replace(
+            self,
+            detector=detector,
+            threshold=self.threshold if threshold is None else threshold,
+            margin=settings.recognition.margin,
+            min_score=detector.min_score,
+            recognition=settings.recognition,
+        )
+
     def find(
         self,
         images: Sequence[np.ndarray],
@@ -215,7 +229,9 @@ class Recognizer:
         timer = timer or StageTimer()
         with timer.stage("match"):
             vectors = faces.embeddings if rows is None else faces.embeddings[np.asarray(rows, np.int64)]
-            threshold = self.threshold if people.threshold is None else people.threshold
+            threshold = self.threshold
+            if people.threshold is not None and self.recognition.threshold is None:
+                threshold = people.threshold
             certainty = None if people.calibration is None else people.calibration.certainty
             return [
                 people.anchors.checked(decide(candidates, threshold, self.margin, certainty), vector)

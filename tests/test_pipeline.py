@@ -106,6 +106,25 @@ def test_frames_without_faces_are_fine(recognizer, settings):
     assert len(results[0].faces) == 0 and calls == []
 
 
+def test_a_channel_has_its_own_limits_and_threshold(recognizer, settings, pictures, people_gallery):
+    own = (("quality.min_face_px", 1000.0),), (("recognition.threshold", 1.0),), (("detection.min_score", 1.0),)
+    settings = dataclasses.replace(
+        settings,
+        channels=tuple(zip(("far", "strict", "blind"), own)),
+        gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
+    )
+    reasons = {}
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
+        pipeline = Pipeline(recognizer, gallery, settings)
+        for index, picture in enumerate(pictures[:6]):
+            for channel in ("far", "strict", "blind", "hall"):
+                result = pipeline.process(Frame(picture, channel, index, 0.0, index * 0.04))
+                reasons[channel] = {str(match.reason) for match in result.matches}
+    assert reasons["far"] == {"too_small"} and reasons["blind"] == set()
+    assert "matched" in reasons["hall"] and "matched" not in reasons["strict"]
+
+
 def test_with_an_empty_gallery_every_face_has_that_reason(recognizer, settings, pictures):
     results, _ = run(recognizer, settings, pictures[:5], settings.gallery.folder)
     assert {match.reason for match in results[-1].matches} == {Reason.NO_ONE_ENROLLED}

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Optional, Sequence, Tuple, Type
+from typing import Mapping, Optional, Sequence, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
 from app.capture.reader_process import start_reader
@@ -36,14 +36,26 @@ class Channels:
         open: OpenReader = start_reader,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
+        own: Optional[Mapping[str, CaptureSettings]] = None,
     ) -> None:
+        """`own` are the settings of channels that have their own, by name."""
+        own = own or {}
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._closed = threading.Event()
         self._turn = 0
         self._woken = False
         self._threads = [
-            CaptureThread(source, settings, self._arrived, self._lock, open, clock, wall_clock, self._is_finished)
+            CaptureThread(
+                source,
+                own.get(source.name, settings),
+                self._arrived,
+                self._lock,
+                open,
+                clock,
+                wall_clock,
+                self._is_finished,
+            )
             for source in sources
         ]
         with self._lock:

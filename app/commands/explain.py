@@ -78,7 +78,14 @@ def explanation(record: Record, settings: Settings) -> str:
     confidence, votes = record.get("confidence"), record.get("votes")
     remarks = [] if confidence is None else [f"confidence {100 * confidence:.0f} %"]
     remarks += [] if votes is None else [f"{counted(votes, 'comparison')} so far"]
-    blocks = [head, ", ".join([verdict, *remarks]), "", _candidates(record), "", _quality(record, settings)]
+    blocks = [
+        head,
+        ", ".join([verdict, *remarks]),
+        "",
+        _candidates(record),
+        "",
+        _quality(record, settings.for_channel(record["channel"])),
+    ]
     return "\n".join(blocks)
 
 

@@ -12,7 +12,16 @@ from app.credentials import masked
 from app.errors import SourceError
 from app.files import PROGRAM_FOLDER
 from app.settings import SettingInfo, all_settings
-from app.settings.reader import DEFAULT, Assignment, EffectiveSettings, Layer, expectation, read_file, resolve
+from app.settings.reader import (
+    COMMAND_LINE,
+    DEFAULT,
+    Assignment,
+    EffectiveSettings,
+    Layer,
+    expectation,
+    read_file,
+    resolve,
+)
 from app.settings.template import TEMPLATE
 from app.text import from_here
 
@@ -70,7 +79,7 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     flags = {info.key: str(info.flag) for info in all_settings()}
     values = {key: Assignment(value, flags[key]) for key, value in vars(arguments).items() if key in flags}
     sources = tuple(getattr(arguments, "sources", None) or ())
-    layers.append(Layer(values, sources, "command line"))
+    layers.append(Layer(values, sources, COMMAND_LINE))
     return resolve(layers)
 
 

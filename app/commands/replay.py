@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.tools.replay import ReplayLog, alone, began, opened_log
 
     start = began(Path(source.address)) if arguments.start is None else arguments.start
-    stream = EventStream(0, settings.tracking.visit_gap_s, settings.output.events_cooldown_s)
+    stream = EventStream.from_settings(settings)
     with opened_log(arguments.log) as file:
         log = ReplayLog(file, stream, source.name, start)
         report = run(alone(settings), [source], stop_on_signals, progress, extra_outputs=[log])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import threading
@@ -20,7 +21,9 @@ from app.events.pipe import is_stdout
 from app.files import dated, write_text
 from app.settings import Settings
 from app.settings.reader import Assignment, format_settings
-from app.text import program
+from app.text import program, suggestion
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos are in the gallery."
 
@@ -56,6 +59,10 @@ def execute(arguments: argparse.Namespace) -> int:
     mask_process_list()
     effective = effective_settings(arguments)
     sources = name_sources(effective.settings.sources)
+    for channel, place in effective.unlisted_channels.items():
+        names = [source.name for source in sources]
+        if sources and channel not in names:
+            log.warning("%s: channels.%s: no source has this name%s", place, channel, suggestion(channel, names))
     if arguments.show_settings:
         addresses = [f"{source.name}={source.masked_address}" for source in sources]
         print(format_settings(effective, addresses, _resolved(effective.settings)))

@@ -56,7 +56,7 @@ def open_events(
         sinks.append(queue)
     sequence = 0 if log is None else log.sequence
     relabels = None if log is None else log.relabels
-    stream = EventStream(sequence, settings.tracking.visit_gap_s, output.events_cooldown_s, relabels)
+    stream = EventStream.from_settings(settings, sequence, relabels)
     if log is None:
         return EventPublisher(sinks, stream, pictures=pictures) if sinks or pictures else None
     with contextlib.ExitStack() as stack:

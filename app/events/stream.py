@@ -7,10 +7,22 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Set
 
 from app.credentials import masked
 from app.events.event import Event, EventKind, FaceEvent, LeftReason, RelabelEvent, SourceEvent
+from app.settings import Settings
 from app.types import ChannelState, ChannelStatus, FrameResult, Reason, Track
 
 _NAME_WAIT_S = 1.0
 """A face that appears while a person is away may be that person; so long its name is waited for."""
+
+
+class VisitTimes(NamedTuple):
+    """How long a person may be away within one visit, and is not identified again."""
+
+    gap_s: float
+    cooldown_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> VisitTimes:
+        return cls(settings.tracking.visit_gap_s, settings.output.events_cooldown_s)
 
 
 class EventStream:
@@ -30,19 +42,30 @@ class EventStream:
         visit_gap_s: float = 10.0,
         cooldown_s: float = 0.0,
         relabels: Optional[Mapping[str, str]] = None,
+        own: Optional[Mapping[str, VisitTimes]] = None,
     ) -> None:
         """`after` is the number of the last event of the runs before, and `relabels` the names of strangers that they
         have written; None: it is not known, and only new ones are events.
 
-        In `cooldown_s`, a person is identified once per channel, even if there are several visits.
+        In `cooldown_s`, a person is identified once per channel, even if there are several visits. `own` are the times
+        of channels that have their own.
         """
         self._sequence = after
-        self._visit_gap_s = visit_gap_s
-        self._cooldown_s = cooldown_s
+        self._times = VisitTimes(visit_gap_s, cooldown_s)
+        self._own_times = dict(own or {})
         self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost, like `Frame.clock_s`."""
         self._relabels = None if relabels is None else dict(relabels)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, after: int = 0, relabels: Optional[Mapping[str, str]] = None
+    ) -> EventStream:
+        """With the times of the settings, and those that single channels have of their own."""
+        gap_s, cooldown_s = VisitTimes.of(settings)
+        own = {name: VisitTimes.of(settings.for_channel(name)) for name, _ in settings.channels}
+        return cls(after, gap_s, cooldown_s, relabels, own)
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
@@ -58,7 +81,7 @@ class EventStream:
         for gone in [number for number in channel.newcomers if number not in tracks]:
             events += self._enter(channel, channel.newcomers.pop(gone), None, now)
         # A picture of a folder has nothing to do with the one before it.
-        gap_s = self._visit_gap_s if frame.continues else 0.0
+        gap_s = channel.times.gap_s if frame.continues else 0.0
         for visit in channel.away():
             # Back by as much: the recording began again.
             if abs(now.seconds - visit.track.last_seen) >= gap_s:
@@ -102,7 +125,7 @@ class EventStream:
         return None if visit is None else visit.number
 
     def _channel(self, name: str) -> _Channel:
-        return self._channels.setdefault(name, _Channel(name))
+        return self._channels.setdefault(name, _Channel(name, self._own_times.get(name, self._times)))
 
     def _arrival(self, channel: _Channel, track: Track, visible: bool, now: _Moment) -> List[Event]:
         """What follows from a track that has no visit yet, or got its first name."""
@@ -167,7 +190,7 @@ class EventStream:
         if before is not None:
             channel.identified[name] = now.seconds
             return [self._event(channel, visit, EventKind.CHANGED, self._next(), before)]
-        if identified is not None and 0 <= now.seconds - identified < self._cooldown_s:
+        if identified is not None and 0 <= now.seconds - identified < channel.times.cooldown_s:
             return []
         channel.identified[name] = now.seconds
         return [self._event(channel, visit, EventKind.IDENTIFIED, self._next())]
@@ -297,6 +320,7 @@ class _Channel:
     """The visits of a channel."""
 
     name: str
+    times: VisitTimes
     visits: Dict[int, _Visit] = field(default_factory=dict)
     """By number."""
     newcomers: Dict[int, _Newcomer] = field(default_factory=dict)

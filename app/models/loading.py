@@ -182,7 +182,8 @@ class ModelLoader:
         exact = exact_precision and models.precision != "auto"
         inputs = partial(self.calibration_inputs, entry)
         if entry.task == "detection":
-            side = rounded_up(self.settings.detection.input_size)
+            every = [self.settings, *(self.settings.for_channel(name) for name, _ in self.settings.channels)]
+            side = rounded_up(max(settings.detection.input_size for settings in every))
             largest_input = (MAX_FRAMES_AT_ONCE, 3, side, side)
         else:
             largest_input = (MAX_FACES_AT_ONCE, 3, entry.crop[1], entry.crop[0])

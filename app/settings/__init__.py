@@ -1,11 +1,11 @@
 """Every setting, declared once (`schema.py`, with `declaration.py`), and how values are read (`reader.py`)."""
 
+from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.schema import (
     AttributeSettings,
-    CaptureSettings,
     DetectionSettings,
     GallerySettings,
     ModelSettings,

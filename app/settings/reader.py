@@ -8,16 +8,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 from app.credentials import HIDDEN, masked
 from app.errors import AppError, SettingsError, raise_all
+from app.settings.channels import why_not_per_channel, why_section_is_shared
 from app.settings.declaration import SettingInfo, as_yaml
 from app.settings.schema import Settings, all_settings, sections
 from app.settings.yaml_lines import YamlNode, read_yaml
 from app.text import bounds, from_here, suggestion
 
+T = TypeVar("T")
+
 DEFAULT = "default"
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,9 @@ class Layer:
     values: Mapping[str, Assignment] = field(default_factory=dict)
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     sources_origin: str = DEFAULT
+    channels: Mapping[str, Mapping[str, Assignment]] = field(default_factory=dict)
+    """What single channels have of their own."""
+    channel_places: Mapping[str, str] = field(default_factory=dict)
     errors: Tuple[AppError, ...] = ()
     """What is wrong with the file; `resolve` raises them together with those of the values."""
 
@@ -45,58 +65,103 @@ class EffectiveSettings:
 
     settings: Settings
     origins: Mapping[str, str]
+    """By key; that of a channel's own value begins with `channels.NAME.`."""
+    unlisted_channels: Mapping[str, str] = field(default_factory=dict)
+    """Channels with values of their own that no settings file lists as a source, with their places."""
 
 
 _EXCLUSIVE = (("recognition.threshold", "recognition.false_accept_rate"),)
 
 
 def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
-    """The tree that results when each layer overrides the ones before it."""
+    """The tree that results when each layer overrides the ones before it.
+
+    A channel's own value is kept when a later file sets the same key for all channels, but not when an option does.
+    """
+    layers = list(layers)
     chosen: Dict[str, Assignment] = {info.key: Assignment(info.default, DEFAULT) for info in all_settings()}
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     sources_origin = DEFAULT
-    errors: List[AppError] = []
+    own: Dict[str, Dict[str, Assignment]] = {}
+    errors: List[AppError] = [error for layer in layers for error in layer.errors]
     for layer in layers:
-        errors += layer.errors
         for key, other in _EXCLUSIVE:
             # The later layer decides between two settings that exclude each other.
             for chosen_here, replaced in ((key, other), (other, key)):
                 if chosen_here in layer.values and layer.values[chosen_here].value is not None:
                     chosen[replaced] = Assignment(None, layer.values[chosen_here].origin)
         chosen.update(layer.values)
+        for channel, values in layer.channels.items():
+            own.setdefault(channel, {}).update(values)
+        options = {key for key, given in layer.values.items() if given.origin.startswith("--")}
+        own = {channel: _without(values, options) for channel, values in own.items()}
         if layer.sources:
             sources, sources_origin = layer.sources, layer.sources_origin
-    parts: Dict[str, Dict[str, Any]] = {section: {} for section in sections()}
-    for info in all_settings():
-        given = chosen[info.key]
-        try:
-            parts[info.section][info.name] = given.value if given.origin == DEFAULT else check(info, given)
-        except SettingsError as error:
-            errors.append(error)
+    values = _checked(chosen, "", errors)
+    own_values = {channel: _checked(given, f"channels.{channel}.", errors) for channel, given in own.items()}
     if not errors:
-        min_votes, window = parts["recognition"]["min_votes"], parts["recognition"]["vote_window"]
-        if min_votes > window:
-            keys = ("recognition.min_votes", "recognition.vote_window")
-            places = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
-            errors.append(SettingsError(f"{places}: {keys[0]} = {min_votes} cannot be more than {keys[1]} = {window}"))
-        threshold, rate = (chosen[f"recognition.{name}"] for name in ("threshold", "false_accept_rate"))
-        if threshold.value is not None and rate.value is not None and rate.origin != DEFAULT:
-            errors.append(
-                SettingsError(
-                    f"{threshold.origin}: recognition.threshold = {threshold.value} and {rate.origin}: "
-                    f"recognition.false_accept_rate = {rate.value} exclude each other: the rate makes the threshold "
-                    "follow from the gallery; remove one of them"
-                )
-            )
-        for name in ("cover_with", "cover_style"):
-            if chosen[f"output.{name}"].origin.startswith("--") and chosen["output.cover"].value is None:
-                errors.append(
-                    SettingsError(f"{chosen[f'output.{name}'].origin} needs --cover: strangers, all or a name")
-                )
+        errors += _contradictions(values, chosen)
+        for channel in own:
+            errors += _too_many_votes({**values, **own_values[channel]}, {**chosen, **own[channel]})
+    named = {name for layer in layers for name, _ in layer.sources if name is not None}
+    places = {channel: place for layer in layers for channel, place in layer.channel_places.items()}
+    unlisted = _without(places, named)
+    if any(layer.sources and layer.sources_origin != COMMAND_LINE for layer in layers):
+        errors += [
+            SettingsError(f"{place}: channels.{channel}: no source has this name{suggestion(channel, named)}")
+            for channel, place in unlisted.items()
+        ]
     raise_all(errors)
-    tree = {section: section_class(**parts[section]) for section, section_class in sections().items()}
+    tree = {
+        section: section_class(**{info.name: values[info.key] for info in all_settings() if info.section == section})
+        for section, section_class in sections().items()
+    }
+    channels = tuple((channel, tuple(given.items())) for channel, given in own_values.items())
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
-    return EffectiveSettings(Settings(sources=sources, **tree), origins)
+    for channel, given in own.items():
+        origins.update({f"channels.{channel}.{key}": one.origin for key, one in given.items()})
+    return EffectiveSettings(Settings(sources=sources, channels=channels, **tree), origins, unlisted)
+
+
+def _without(values: Mapping[str, T], keys: Collection[str]) -> Dict[str, T]:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _checked(chosen: Mapping[str, Assignment], prefix: str, errors: List[AppError]) -> Dict[str, Any]:
+    """The values by key, each in its own type; what is wrong is added to the errors."""
+    values: Dict[str, Any] = {}
+    for info in all_settings():
+        if info.key in chosen:
+            given = chosen[info.key]
+            try:
+                values[info.key] = given.value if given.origin == DEFAULT else check(info, given, prefix)
+            except SettingsError as error:
+                errors.append(error)
+    return values
+
+
+def _contradictions(values: Mapping[str, Any], chosen: Mapping[str, Assignment]) -> Iterator[AppError]:
+    """Settings that do not go together."""
+    yield from _too_many_votes(values, chosen)
+    threshold, rate = (chosen[f"recognition.{name}"] for name in ("threshold", "false_accept_rate"))
+    if threshold.value is not None and rate.value is not None and rate.origin != DEFAULT:
+        yield SettingsError(
+            f"{threshold.origin}: recognition.threshold = {threshold.value} and {rate.origin}: "
+            f"recognition.false_accept_rate = {rate.value} exclude each other: the rate makes the threshold "
+            "follow from the gallery; remove one of them"
+        )
+    for name in ("cover_with", "cover_style"):
+        if chosen[f"output.{name}"].origin.startswith("--") and chosen["output.cover"].value is None:
+            yield SettingsError(f"{chosen[f'output.{name}'].origin} needs --cover: strangers, all or a name")
+
+
+def _too_many_votes(values: Mapping[str, Any], chosen: Mapping[str, Assignment]) -> Iterator[AppError]:
+    keys = ("recognition.min_votes", "recognition.vote_window")
+    if values[keys[0]] > values[keys[1]]:
+        places = ", ".join(sorted({chosen[key].origin for key in keys} - {DEFAULT}))
+        yield SettingsError(
+            f"{places}: {keys[0]} = {values[keys[0]]} cannot be more than {keys[1]} = {values[keys[1]]}"
+        )
 
 
 def load_settings(*paths: Union[str, Path]) -> Settings:
@@ -109,8 +174,8 @@ def load_settings(*paths: Union[str, Path]) -> Settings:
     return resolve([read_file(Path(path)) for path in paths]).settings
 
 
-def check(info: SettingInfo, given: Assignment) -> Any:
-    """The value in the setting's own type, or an error that says what was expected."""
+def check(info: SettingInfo, given: Assignment, prefix: str = "") -> Any:
+    """The value in the setting's own type, or an error that says what was expected. `prefix` is `channels.NAME.`."""
     value = given.value
     if value is None and info.optional:
         return None
@@ -126,7 +191,7 @@ def check(info: SettingInfo, given: Assignment) -> Any:
     if not is_valid:
         shown = HIDDEN if info.secret else masked(repr(given.value))
         raise SettingsError(
-            f"{given.origin}: {info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
+            f"{given.origin}: {prefix}{info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
         )
     return value
 
@@ -156,6 +221,8 @@ class _FileReader:
 
     def read(self) -> Layer:
         values: Dict[str, Assignment] = {}
+        channels: Dict[str, Dict[str, Assignment]] = {}
+        channel_places: Dict[str, str] = {}
         sources: List[Tuple[Optional[str], str]] = []
         sources_origin = DEFAULT
         for key, node in self._top_entries():
@@ -166,16 +233,45 @@ class _FileReader:
                         sources.append((name.text, address.text))
                     else:
                         self._wrong(address, f"sources.{name.text} must be an address, such as rtsp://… or camera:0")
+            elif key.text == "channels":
+                for name, content in self._entries(node, "channels"):
+                    channel_places[name.text] = name.place
+                    self._read_channel(name.text, content, channels.setdefault(name.text, {}))
             elif key.text in sections():
-                for name, value in self._entries(node, key.text):
-                    info = self.known.get(f"{key.text}.{name.text}")
-                    if info is None:
-                        self._wrong(name, self._unknown(f"{key.text}.{name.text}", name.text, list(self.known)))
-                    else:
-                        self._read_value(info, name, value, values)
+                self._read_section(key.text, node, values)
             else:
-                self._wrong(key, self._unknown(key.text, key.text, ["sources", *sections()]))
-        return Layer(values, tuple(sources), sources_origin, tuple(self.errors))
+                self._wrong(key, self._unknown(key.text, key.text, ["sources", "channels", *sections()]))
+        return Layer(values, tuple(sources), sources_origin, channels, channel_places, tuple(self.errors))
+
+    def _read_section(self, section: str, node: YamlNode, values: Dict[str, Assignment]) -> None:
+        for name, value in self._entries(node, section):
+            info = self.known.get(f"{section}.{name.text}")
+            if info is None:
+                self._wrong(name, self._unknown(f"{section}.{name.text}", name.text, list(self.known)))
+            else:
+                self._read_value(info, name, value, values)
+
+    def _read_channel(self, channel: str, node: YamlNode, values: Dict[str, Assignment]) -> None:
+        """Sections inside `channels.NAME`. A value of null is that of all channels."""
+        what = f"channels.{channel}"
+        own = {key: info for key, info in self.known.items() if why_not_per_channel(info) is None}
+        for section, content in self._entries(node, what):
+            if section.text not in sections():
+                known = list(dict.fromkeys(info.section for info in own.values()))
+                self._wrong(section, f"{what}: {self._unknown(section.text, section.text, known)}")
+            elif why_section_is_shared(section.text) is not None:
+                why = why_section_is_shared(section.text)
+                self._wrong(section, f"{what}: the section {section.text!r} cannot be set for one channel: {why}")
+            else:
+                for name, value in self._entries(content, f"{what}.{section.text}"):
+                    key = f"{section.text}.{name.text}"
+                    info = self.known.get(key)
+                    if info is None:
+                        self._wrong(name, f"{what}: {self._unknown(key, name.text, list(own))}")
+                    elif key not in own:
+                        self._wrong(name, f"{what}: {key} cannot be set for one channel: {why_not_per_channel(info)}")
+                    elif not (info.optional and value.is_null):
+                        self._read_value(info, name, value, values)
 
     def _top_entries(self) -> Iterator[Tuple[YamlNode, YamlNode]]:
         try:
@@ -212,6 +308,9 @@ class _FileReader:
         if "." in written:
             # Tables and messages name settings like that; the file nests them.
             section, _, name = written.partition(".")
+            if section == "channels":
+                lines = ", ".join(f"'{part}:'" for part in written.split("."))
+                return f"{written!r} is written in several lines, each indented below the one before: {lines}"
             if written in self.known or section == "sources":
                 return f"{written!r} is written in two lines: '{section}:', and below it, indented, '{name}: …'"
             return f"unknown setting {written!r}{suggestion(written, self.known, cutoff=0.0)}"
@@ -235,5 +334,9 @@ def format_settings(effective: EffectiveSettings, sources: Iterable[str], resolv
             given = resolved.get(info.key, given)
         value = HIDDEN if info.secret and given.value is not None else masked(as_yaml(given.value))
         rows.append((info.key, value, given.origin))
+    for channel, values in effective.settings.channels:
+        for key, own_value in values:
+            name = f"channels.{channel}.{key}"
+            rows.append((name, masked(as_yaml(own_value)), effective.origins[name]))
     key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{key:<{key_width}}  {value:<{value_width}}  {origin}" for key, value, origin in rows)

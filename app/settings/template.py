@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 
 from app.files import PROGRAM_FOLDER
+from app.settings.channels import why_not_per_channel, why_section_is_shared
 from app.settings.schema import all_settings, sections
 
 TEMPLATE = PROGRAM_FOLDER / "config.yaml"
@@ -33,11 +34,24 @@ HEADER = """\
 # sources:
 #   door: rtsp://user:password@192.168.1.20/stream1
 #   desk: camera:0
+
+# Values of single channels, in the same sections as below. A channel can have its own values in the sections
+# {sections}; and of {keys}.
+# An option on the command line is for all channels.
+# channels:
+#   door:
+#     detection:
+#       min_score: 0.7
+#     recognition:
+#       threshold: 0.5
 """
 
 
 def template() -> str:
-    blocks = [HEADER]
+    shared = {section: why_section_is_shared(section) for section in sections()}
+    own = [section for section, why in shared.items() if why is None and section != "output"]
+    keys = [info.key for info in all_settings() if info.section == "output" and why_not_per_channel(info) is None]
+    blocks = [HEADER.format(sections=", ".join(own), keys=" and ".join(keys))]
     for section in sections():
         block = [f"# {section}:"]
         for info in all_settings():

@@ -22,6 +22,7 @@ def alone(settings: Settings) -> Settings:
     strangers get no numbers: those of earlier runs would make a difference. Faces that are to be ignored, or are not a
     person, count as in a run."""
     return Settings(
+        channels=settings.channels,
         capture=settings.capture,
         models=settings.models,
         detection=settings.detection,

@@ -7,6 +7,7 @@ others.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -91,6 +92,14 @@ class FaceDetector(ABC):
                 f"this network takes {batch} images per run, but its outputs do not say which row belongs to which: "
                 f"{', '.join(map(str, engine.outputs))}; export it for one image, or with a batch dimension"
             )
+
+    def with_settings(self, settings: DetectionSettings) -> FaceDetector:
+        """The same network with other settings, which is closed with this detector. A minimum score of None stays."""
+        other = copy.copy(self)
+        other._settings = settings
+        other.min_score = self.min_score if settings.min_score is None else settings.min_score
+        other._buffer = np.empty(0, np.float32)
+        return other
 
     def detect(
         self,

@@ -228,6 +228,19 @@ def test_frames_are_taken_from_each_channel_in_turn():
         assert len(take_all(channels)) == 14
 
 
+def test_a_channel_is_opened_with_its_own_settings():
+    opened = {}
+
+    def open_reader(source, settings):
+        opened[source.name] = settings.rtsp_transport
+        return ScriptedReader(1, live=False)
+
+    own = {"b": dataclasses.replace(FAST, rtsp_transport="udp")}
+    with Channels(recordings("a", "b"), FAST, open_reader, own=own) as channels:
+        take_all(channels)
+    assert opened == {"a": "tcp", "b": "udp"}
+
+
 def test_take_returns_when_a_frame_arrives_on_any_channel(gate):
     hold, end = gate(), gate()
     opener = Opener(a=[ScriptedReader(end)], b=[ScriptedReader(hold, 7, end)])

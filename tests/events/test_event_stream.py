@@ -7,6 +7,7 @@ from made_results import ANN, STRANGER, frame, result, track
 
 from app.events.event import EventKind, LeftReason
 from app.events.stream import EventStream
+from app.settings import Settings
 from app.types import NOT_COMPARED_YET, ChannelCounters, ChannelState, ChannelStatus, Match, Reason
 
 EVE = Match("Eve", Reason.MATCHED, 0.7)
@@ -314,6 +315,24 @@ def test_a_late_name_of_a_person_who_was_away_is_one_visit_from_then_on():
         ("enter", 1, "Ann"), ("identified", 1, "Ann"), ("enter", 3, None),
         ("left", 1, "Ann", "gone", 0.4), ("identified", 3, "Ann"), ("left", 3, "Ann", "run_ended", 2.9),
     ]  # fmt: skip
+
+
+def test_a_channel_has_its_own_gap_and_cooldown():
+    own = (("tracking.visit_gap_s", 1.0), ("output.events_cooldown_s", 9.0))
+    settings = Settings(channels=(("door", own),))
+    kinds = {}
+    for channel in ("door", "hall"):
+        stream, events = EventStream.from_settings(settings), []
+        for index in range(50):
+            made = frame(index, position=index / 10, captured_at=1000.0 + index / 10, source=channel)
+            there = (
+                [track(1 + index // 30, ANN, first_seen=index // 30 * 3.0, last_seen=index / 10)]
+                if not 10 <= index < 30
+                else []
+            )
+            events += stream.handle(seen(made, *there))
+        kinds[channel] = [str(event.kind.value) for event in events]
+    assert kinds == {"door": ["enter", "identified", "left", "enter"], "hall": ["enter", "identified"]}
 
 
 def test_a_person_is_identified_once_per_cooldown():
