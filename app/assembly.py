@@ -26,6 +26,9 @@ from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers, stored_anchors, strangers_folder
 from app.models.loading import ModelLoader
+from app.monitoring.endpoints import Endpoints
+from app.monitoring.monitor import RunMonitor
+from app.monitoring.server import MonitoringServer
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.cover import ALL, STRANGERS, FaceCover
@@ -40,7 +43,7 @@ from app.output.visit_pictures import VisitPictures
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
-from app.settings import CaptureSettings, OutputSettings, Settings
+from app.settings import CaptureSettings, MonitoringSettings, OutputSettings, Settings
 from app.text import iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus, FrameResult
 
@@ -135,6 +138,8 @@ def open_run(
     )
     window = _window(settings.output)
     with contextlib.ExitStack() as stack:
+        monitor = RunMonitor(settings.monitoring.stuck_after_s)
+        stack.enter_context(_serving(settings.monitoring, monitor))
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
         channel_names = [source.name for source in sources]
         enrolled: List[Gallery] = []
@@ -159,7 +164,7 @@ def open_run(
             events = EventPublisher((), EventStream.from_settings(settings))
             outputs.add(events)
         summary = open_summary(events)
-        for output in (window, *extra_outputs, summary):
+        for output in (window, *extra_outputs, summary, monitor.counts):
             if output is not None:
                 outputs.add(output)
         channels = stack.enter_context(Channels(sources, settings.capture, own=_own_capture(settings)))
@@ -173,6 +178,7 @@ def open_run(
             stack.callback(strangers.close)
             outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers)
+        monitor.watch(channels, outputs, events)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
 
@@ -333,6 +339,17 @@ def _require_covered_person(who: Optional[str], names: Sequence[str]) -> None:
             f"no one is enrolled as {who!r} (output.cover, --cover){suggestion(who or '', names)}; "
             f"expected {STRANGERS}, {ALL} or a name from `{program()} people list`"
         )
+
+
+@contextlib.contextmanager
+def _serving(settings: MonitoringSettings, monitor: RunMonitor) -> Iterator[None]:
+    """Serves metrics and health meanwhile, if a port is set."""
+    if settings.port is None:
+        yield
+        return
+    with contextlib.closing(MonitoringServer(settings.host, settings.port, Endpoints(monitor))) as server:
+        logger.info("metrics: http://%s:%d/metrics, and /health", settings.host, server.port)
+        yield
 
 
 def _window(settings: OutputSettings) -> Optional[Window]:

@@ -31,6 +31,11 @@ def percentage(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def kind_of(thing: object) -> str:
+    """The class of a thing in words: `event_log` for an `EventLog`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(thing).__name__).lower()
+
+
 def megabytes(size: int) -> str:
     """`2.3 MB`, or `12.5 kB` below one megabyte."""
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"

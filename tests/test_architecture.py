@@ -17,7 +17,7 @@ LEVELS = [
     {"assembly"},
     {"pipeline"},
     {"gallery"},
-    {"recognizer", "network_thread"},
+    {"recognizer", "network_thread", "monitoring"},
     {"models"},
     {"capture", "vision", "identity", "events", "output"},
     {"inference"},
@@ -39,6 +39,7 @@ GUARDED = {
     "torch": {"tools"},
     "faiss": {"identity"},
     "av": {"output"},
+    "prometheus_client": {"monitoring"},
 }
 """Packages that take long to import, or that not every machine has, and who may import them."""
 

@@ -18,10 +18,10 @@ from typing import List, NamedTuple, Optional, Protocol, Sequence
 from app.errors import OutputError
 from app.events.history import History, Record
 from app.events.log import EventLog
-from app.events.sinks import FLUSH_S
+from app.events.sinks import FLUSH_S, SinkStatus
 from app.events.tail import LogTail
 from app.files import write_whole
-from app.text import counted
+from app.text import counted, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -208,6 +208,12 @@ class Delivery:
                 reason,
                 self._log.path,
             )
+
+    def status(self) -> SinkStatus:
+        """A snapshot; called from any thread."""
+        waiting = max(0, self._log.last - self.cursor.sequence)
+        lost = self.refused + self._tail.missing
+        return SinkStatus(kind_of(self.destination), waiting, self.delivered, lost, self._error is None)
 
     @property
     def problem(self) -> Optional[str]:

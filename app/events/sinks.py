@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from dataclasses import replace
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Callable, Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
@@ -18,7 +18,7 @@ from typing import Callable, Deque, Iterable, Mapping, Optional, Protocol, Seque
 from app.errors import AppError, OutputError
 from app.events.event import Event, EventKind, FaceEvent
 from app.events.stream import EventStream
-from app.text import counted
+from app.text import counted, kind_of
 from app.types import ChannelStatus, FrameResult, Match
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,18 @@ class AbortableSink(EventSink, Protocol):
         """Called from another thread when the time is up: `write` returns or raises soon."""
 
 
+@dataclass(frozen=True)
+class SinkStatus:
+    """A snapshot of what takes events."""
+
+    kind: str
+    """Such as `event_log`: unlike the name, without a path."""
+    waiting: int
+    done: int
+    lost: int
+    is_working: bool
+
+
 class SinkQueue:
     """Runs one sink in a thread of its own. `put` never blocks and never raises.
 
@@ -124,6 +136,10 @@ class SinkQueue:
         """On the monotonic clock; None while the run goes on."""
         self._thread = threading.Thread(target=self._work, name=f"events {sink.name}", daemon=True)
         self._thread.start()
+
+    def status(self) -> SinkStatus:
+        with self._changed:
+            return SinkStatus(kind_of(self.sink), len(self._waiting), self.written, self.lost, self.error is None)
 
     def put(self, event: Event) -> None:
         with self._changed:
@@ -260,6 +276,8 @@ class LogFollower(Protocol):
 
     def close(self) -> None: ...
 
+    def status(self) -> SinkStatus: ...
+
     @property
     def problem(self) -> Optional[str]: ...
 
@@ -296,6 +314,8 @@ class EventPublisher:
         self._stream = stream or EventStream()
         self._deliveries = tuple(deliveries)
         self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
+        self.counts: Counter[str] = Counter()
+        """Events so far, by kind."""
         self.on_event: Optional[Callable[[Event], None]] = None
         """Called with each event, on the thread of `handle`."""
 
@@ -307,6 +327,14 @@ class EventPublisher:
     def visit_of(self, channel: str, track: int) -> Optional[int]:
         """The number of the visit that a track belongs to at the moment."""
         return self._stream.visit_of(channel, track)
+
+    def sinks(self) -> Tuple[SinkStatus, ...]:
+        """A snapshot of each sink; called from any thread."""
+        return tuple(queue.status() for queue in self._queues)
+
+    def deliveries(self) -> Tuple[SinkStatus, ...]:
+        """A snapshot of each delivery to another program; called from any thread."""
+        return tuple(delivery.status() for delivery in self._deliveries)
 
     def handle_status(self, channels: Iterable[ChannelStatus], now: float, clock_s: float) -> None:
         """Called now and then, from the thread of `handle`, so that sources that are lost or back become events."""
@@ -349,6 +377,7 @@ class EventPublisher:
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
+            self.counts[event.kind.value] += 1
             if self._pictures is not None and isinstance(event, FaceEvent) and event.kind is EventKind.LEFT:
                 snapshot = self._pictures.save(event.visit, event.match, event.channel, event.time)
                 event = replace(event, snapshot=snapshot)

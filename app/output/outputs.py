@@ -10,11 +10,13 @@ import enum
 import logging
 import threading
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
 
 from app.errors import OutputError
+from app.text import kind_of
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,21 @@ class FileOutput(Output, Protocol):
     def lost(self) -> Sequence[str]:
         """What is not complete, and why; final once it is closed."""
         ...
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """A snapshot of an output with a thread of its own."""
+
+    kind: str
+    """Such as `video_output`: unlike the name, without a path."""
+    channel: Optional[str]
+    waiting: int
+    """Results in its queue."""
+    handled: int
+    skipped: int
+    failed: int
+    is_working: bool
 
 
 class OutputThread:
@@ -137,6 +154,18 @@ class OutputThread:
         elif self.skipped:
             logger.info(
                 "%s: %d frames written, %d skipped (slower than the source)", self.name, self.handled, self.skipped
+            )
+
+    def status(self) -> OutputStatus:
+        with self._changed:
+            return OutputStatus(
+                kind=kind_of(self._output),
+                channel=self._channel,
+                waiting=len(self._waiting),
+                handled=self.handled,
+                skipped=self.skipped,
+                failed=self.failed,
+                is_working=self.error is None,
             )
 
     @property
@@ -241,6 +270,10 @@ class Outputs:
         self._working.append(output)
         if isinstance(output, InteractiveOutput):
             self._interactive.append(output)
+
+    def status(self) -> Tuple[OutputStatus, ...]:
+        """A snapshot of each that has a thread of its own; called from any thread."""
+        return tuple(output.status() for output in tuple(self._outputs) if isinstance(output, OutputThread))
 
     def handle(self, result: FrameResult) -> None:
         if self._cover is not None:

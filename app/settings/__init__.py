@@ -3,6 +3,7 @@
 from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.schema import (
     AttributeSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "DetectionSettings",
     "GallerySettings",
     "ModelSettings",
+    "MonitoringSettings",
     "MqttSettings",
     "OnEventSettings",
     "OutputSettings",

@@ -16,6 +16,7 @@ from app.settings.capture import CaptureSettings
 from app.settings.channels import ChannelValues
 from app.settings.declaration import SettingInfo, setting
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 
 
@@ -321,6 +322,7 @@ class Settings:
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
     on_event: OnEventSettings = OnEventSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     run: RunSettings = RunSettings()
 
     def for_channel(self, name: str) -> Settings:

@@ -1,0 +1,1 @@
+"""How the program is doing, for other programs: metrics for Prometheus, and whether it is healthy."""
