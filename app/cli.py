@@ -12,7 +12,7 @@ from typing import List, NoReturn, Optional, Sequence
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
-from app.errors import AppError, CombinedError, ExitCode
+from app.errors import AppError, CombinedError, ExitCode, FatalError
 from app.text import program, suggestion
 
 COMMANDS = {
@@ -46,6 +46,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         code = _run(words)
         sys.stdout.flush()
         return code
+    except FatalError as error:
+        _report_errors(error)
+        return ExitCode.FAILED
     except AppError as error:
         return _report_errors(*(error.errors if isinstance(error, CombinedError) else (error,)))
     except KeyboardInterrupt as interruption:

@@ -14,6 +14,8 @@ class ExitCode(enum.IntEnum):
     """Something failed, was refused or is missing, and the rest was done."""
     USER_ERROR = 2
     """A wrong option, setting or file, or a source that cannot be opened."""
+    FAILED = 3
+    """A part that the program cannot do without failed, and could not be restored. Starting again may help."""
     INTERRUPTED = 130
     """What shells report for a program that Ctrl-C ended."""
 
@@ -64,6 +66,14 @@ class AccessDeniedError(SourceError):
 
 class ModelError(AppError):
     """A network that is missing, altered, or not of the family that the catalogue says."""
+
+
+class BackendError(ModelError):
+    """A backend fails while it runs a network, through no fault of the input: the device is lost, memory is short."""
+
+
+class FatalError(AppError):
+    """A part that the program cannot do without failed, and could not be restored; exit code 3."""
 
 
 class GalleryError(AppError):

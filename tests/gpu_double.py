@@ -42,16 +42,23 @@ class Gpu:
         self.live = {}
         self.stream_open = self.context_open = False
         self.most_memory = 0
+        self._is_lost = False
         self._failing_call = failing_call
         self._started = []
 
     def call(self, name):
         """Writes the call down; whether it is the one that is to fail."""
         self.calls.append(name)
-        return len(self.calls) - 1 == self._failing_call
+        return self._is_lost or len(self.calls) - 1 == self._failing_call
 
-    def fail_next(self):
-        self._failing_call = len(self.calls)
+    def fail_next(self, after=0):
+        """The next call fails, or the one after so many others."""
+        self._failing_call = len(self.calls) + after
+
+    def lose(self):
+        """From now on every call fails; what was started is never done."""
+        self._is_lost = True
+        self._started.clear()
 
     def note(self, name):
         """Writes down what cannot fail."""

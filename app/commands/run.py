@@ -37,7 +37,8 @@ in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the lan
 Ctrl-C stops a run cleanly: videos are completed and the summary is printed.
 
 exit codes: 0 done, also if Ctrl-C stopped a run; 1 something failed or was refused; 2 a wrong option or setting, or a
-source that cannot be opened; 130 another command was interrupted by Ctrl-C"""
+source that cannot be opened; 3 a part that the run cannot do without failed and could not be restored: start it again;
+130 another command was interrupted by Ctrl-C"""
 
 NO_SOURCE = """no source given; name at least one, for example
   python -m app --camera 0

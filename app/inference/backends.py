@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -67,13 +67,16 @@ class OpenedNetwork:
         self.engine.close()
 
 
+CandidateEngine = Union[OnnxEngine, OpenVinoEngine]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A network that is open on one backend and device, and has run once."""
 
     backend: str
     label: str
-    engine: Union[OnnxEngine, OpenVinoEngine]
+    engine: CandidateEngine
 
 
 def open_network(
@@ -112,6 +115,35 @@ def open_network(
     remarks += [figures] if figures else unavailable
     reason = "; ".join([*remarks, *failures])
     return OpenedNetwork(chosen.engine, chosen.backend, chosen.engine.precision, reason, chosen.label)
+
+
+def reopen(spec: NetworkSpec, opened: OpenedNetwork) -> OpenedNetwork:
+    """The network once more where it ran before. Raises ModelError."""
+    spec = replace(spec, precision=opened.precision)
+    if opened.backend == "tensorrt":
+        return replace(_open_on_tensorrt(spec, False, False), reason=opened.reason)
+    failures: List[str] = []
+    for candidate in _open_candidates(opened.backend, spec, failures, opened.label):
+        return replace(opened, engine=candidate.engine)
+    raise ModelError("; ".join(failures))
+
+
+def open_elsewhere(spec: NetworkSpec, failed: Collection[str]) -> OpenedNetwork:
+    """The network where it has not failed, which `failed` lists by label: accelerators first, the processor last.
+
+    Nothing is measured or built, since a camera waits. Raises ModelError.
+    """
+    failures: List[str] = []
+    for precision in dict.fromkeys((spec.precision, "auto")):
+        for backend in ("onnx", "openvino"):
+            for label, open_engine in _ways(backend, replace(spec, precision=precision), failures).items():
+                if label in failed:
+                    continue
+                candidate = _opened_candidate(backend, label, open_engine, spec, failures)
+                if candidate is not None:
+                    reason = f"replaces {', '.join(failed)}, which failed"
+                    return OpenedNetwork(candidate.engine, backend, candidate.engine.precision, reason, label)
+    raise ModelError("; ".join(dict.fromkeys(failures)))
 
 
 def remembered_choice(spec: NetworkSpec, backend: str) -> Optional[BackendChoice]:
@@ -216,9 +248,18 @@ def _open_fastest(
 
 def _open_candidates(backend: str, spec: NetworkSpec, failures: List[str], only: str = "") -> List[Candidate]:
     """The network on each device of the backend, or only on the one with the label `only`. Adds to `failures`."""
+    opened = (
+        _opened_candidate(backend, label, open_engine, spec, failures)
+        for label, open_engine in _ways(backend, spec, failures).items()
+        if only in ("", label)
+    )
+    return [candidate for candidate in opened if candidate is not None]
+
+
+def _ways(backend: str, spec: NetworkSpec, failures: List[str]) -> Dict[str, Callable[[], CandidateEngine]]:
+    """How to open the network on each device of the backend, by label. Adds to `failures`."""
     precision, threads = spec.precision, spec.threads
-    ways: Dict[str, Callable[[], Union[OnnxEngine, OpenVinoEngine]]] = {}
-    candidates = []
+    ways: Dict[str, Callable[[], CandidateEngine]] = {}
     try:
         path = _int8_file(spec, backend) if precision == "int8" else spec.path
         if backend == "onnx":
@@ -230,16 +271,20 @@ def _open_candidates(backend: str, spec: NetworkSpec, failures: List[str], only:
                 ways[label] = partial(OpenVinoEngine, path, threads, precision, device)
     except ModelError as error:
         failures.append(str(error))
-    for label, open_engine in ways.items():
-        if only in ("", label):
-            try:
-                engine = open_engine()
-                _run_once(engine, spec)
-            except ModelError as error:
-                failures.append(str(error))
-            else:
-                candidates.append(Candidate(backend, label, engine))
-    return candidates
+    return ways
+
+
+def _opened_candidate(
+    backend: str, label: str, open_engine: Callable[[], CandidateEngine], spec: NetworkSpec, failures: List[str]
+) -> Optional[Candidate]:
+    """None, with an entry in `failures`, if it cannot be opened or run."""
+    try:
+        engine = open_engine()
+        _run_once(engine, spec)
+    except (ModelError, MemoryError, OSError) as error:
+        failures.append(str(error) or f"{label}: no memory left")
+        return None
+    return Candidate(backend, label, engine)
 
 
 def _int8_file(spec: NetworkSpec, backend: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 
 import numpy as np
 
-from app.errors import ModelError
+from app.errors import BackendError, ModelError
 
 
 class Gpu(ABC):
@@ -107,9 +107,9 @@ class CudaPythonGpu(Gpu):
         try:
             error, *values = function(*arguments)
         except RuntimeError as error_of_driver:  # cuda-python 11.8 raises when the driver's library is missing
-            raise ModelError(f"CUDA: {function.__name__} failed: {error_of_driver}") from error_of_driver
+            raise BackendError(f"CUDA: {function.__name__} failed: {error_of_driver}") from error_of_driver
         if error != self._cuda.cudaError_t.cudaSuccess:
-            raise ModelError(f"CUDA: {function.__name__} failed: {error.name}")
+            raise BackendError(f"CUDA: {function.__name__} failed: {error.name}")
         return values[0] if values else None
 
 
@@ -172,4 +172,4 @@ class PycudaGpu(Gpu):
         try:
             return function(*arguments)
         except self._cuda.Error as error:
-            raise ModelError(f"CUDA: {function.__name__} failed: {error}") from error
+            raise BackendError(f"CUDA: {function.__name__} failed: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -71,6 +71,19 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def misfit(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -> str:
+    """Why a network cannot take these inputs; empty if it can, so that a failure is the backend's."""
+    expected = ", ".join(map(str, inputs))
+    given = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in feeds.items())
+    fits = {spec.name for spec in inputs} == set(feeds) and all(
+        spec.dtype == feeds[spec.name].dtype
+        and len(spec.shape) == feeds[spec.name].ndim
+        and all(size in (None, side) for size, side in zip(spec.shape, feeds[spec.name].shape))
+        for spec in inputs
+    )
+    return "" if fits else f"it got the input {given}; it takes {expected}"
 
 
 def batch_size(engine: Engine) -> Optional[int]:

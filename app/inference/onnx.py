@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 import numpy as np
 
-from app.errors import ModelError
-from app.inference.engine import TensorSpec
+from app.errors import BackendError, ModelError
+from app.inference.engine import TensorSpec, misfit
 from app.inference.host import available_cores, importing
 from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import faster_for_onnx_runtime
@@ -67,7 +67,10 @@ class OnnxEngine:
         try:
             return dict(zip(self._output_names, self._session.run(self._output_names, dict(feeds))))
         except _failures() as error:
-            raise ModelError(f"ONNX Runtime cannot run this network: {error}") from error
+            wrong_input = misfit(self.inputs, feeds)
+            if wrong_input:
+                raise ModelError(f"ONNX Runtime cannot run this network: {wrong_input}") from error
+            raise BackendError(f"ONNX Runtime: {error or 'no memory left'}") from error
 
     def close(self) -> None:
         self._session = None
@@ -133,7 +136,7 @@ def _failures() -> Tuple[Type[Exception], ...]:
     errors = _runtime().capi.onnxruntime_pybind11_state
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
     own: List[Type[Exception]] = [getattr(errors, name) for name in (*names, "RuntimeException")]
-    return (*own, RuntimeError, ValueError)
+    return (*own, RuntimeError, ValueError, MemoryError)
 
 
 def _spec(node: Any) -> TensorSpec:

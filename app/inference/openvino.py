@@ -8,8 +8,8 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.errors import ModelError
-from app.inference.engine import TensorSpec
+from app.errors import BackendError, ModelError
+from app.inference.engine import TensorSpec, misfit
 from app.inference.host import available_cores, importing
 from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import restore_prelu
@@ -41,7 +41,8 @@ class OpenVinoEngine:
         self.precision = "int8" if precision == "int8" else floats
         hints: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[floats]}
         if device == "CPU":
-            hints["INFERENCE_NUM_THREADS"] = threads or available_cores()
+            # With a single thread, OpenVINO 2026.4 returns the outputs of the run before when a layer fails.
+            hints["INFERENCE_NUM_THREADS"] = threads or max(2, available_cores())
             # A worker pinned to a core waits for the decoder or the encoder while another core is free.
             hints["ENABLE_CPU_PINNING"] = False
         try:
@@ -67,12 +68,11 @@ class OpenVinoEngine:
             raise ModelError(f"the network also needs the inputs {', '.join(sorted(missing))}")
         try:
             results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=False)
-        except (RuntimeError, TypeError, ValueError) as error:
-            shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in feeds.items())
-            expected = ", ".join(map(str, self.inputs))
-            raise ModelError(
-                f"OpenVINO cannot run this network on {shapes}; it takes {expected}: {_last_line(error)}"
-            ) from error
+        except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+            wrong_input = misfit(self.inputs, feeds)
+            if wrong_input:
+                raise ModelError(f"OpenVINO cannot run this network: {wrong_input}") from error
+            raise BackendError(f"OpenVINO: {_last_line(error)}") from error
         return {spec.name: results[row] for row, spec in enumerate(self.outputs)}
 
     def close(self) -> None:

@@ -70,7 +70,8 @@ class TensorRTEngine:
             if self.times_transfer:
                 self._gpu.synchronize()
             execution_start = time.perf_counter()
-            checked(self._tensors.execute(self._context, self._gpu.stream), f"running {self._path}", self._trt_logger)
+            execute, what = self._tensors.execute, f"running {self._path}"
+            called(execute, self._context, self._gpu.stream, what=what, trt_logger=self._trt_logger)
             if self.times_transfer:
                 self._gpu.synchronize()
             execution_s = time.perf_counter() - execution_start

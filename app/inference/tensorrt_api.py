@@ -14,7 +14,7 @@ from typing import Any, Callable, Deque, Dict, TypeVar
 
 import numpy as np
 
-from app.errors import ModelError
+from app.errors import BackendError, ModelError
 from app.inference.cuda import NoGpuError, probe_gpu
 from app.text import install_hint
 
@@ -119,7 +119,7 @@ def make_logger(trt: Any) -> Any:
 def checked(value: T, what: str, trt_logger: Any = None) -> T:
     """Returns `value`, or raises an error with TensorRT's last messages if `value` means that `what` failed."""
     if value is None or value is False:
-        raise ModelError(f"TensorRT: {what} failed{_reasons(trt_logger)}")
+        raise BackendError(f"TensorRT: {what} failed{_reasons(trt_logger)}")
     return value
 
 
@@ -128,7 +128,7 @@ def called(function: Callable[..., T], *arguments: Any, what: str, trt_logger: A
     try:
         value = function(*arguments)
     except (TypeError, RuntimeError, ValueError) as error:
-        raise ModelError(f"TensorRT: {what} failed: {error}{_reasons(trt_logger)}") from error
+        raise BackendError(f"TensorRT: {what} failed: {error}{_reasons(trt_logger)}") from error
     return checked(value, what, trt_logger)
 
 

@@ -17,6 +17,7 @@ from app.errors import ModelError
 from app.inference.backends import open_network, unavailable_reason
 from app.inference.engine import Engine, NetworkSpec
 from app.inference.onnx import OnnxEngine
+from app.inference.recovery import RecoveringNetwork
 from app.models.catalog import read_catalog
 from app.models.engines import engines_built_from
 from app.models.entry import ModelEntry
@@ -231,9 +232,11 @@ class ModelLoader:
         if is_for_tensorrt and not unavailable_reason("onnx") and not engines_built_from(entry, self.catalog):
             # TensorRT takes minutes to build an engine; a wrong catalogue entry is noticed before that.
             _read_by(make, OnnxEngine(entry.file, threads=1), entry).close()
-        opened = open_network(self.network(entry, exact_precision), backend)
+        spec = self.network(entry, exact_precision)
+        opened = open_network(spec, backend)
         logger.info("%s runs on %s", entry.name, opened)
-        return _read_by(make, opened, entry)
+        # What compares backends must not get another one than it asked for.
+        return _read_by(make, opened if exact_precision else RecoveringNetwork(spec, opened), entry)
 
     def _usable(self, entry: ModelEntry, families: Dict[str, Factory]) -> None:
         _family(families, entry)

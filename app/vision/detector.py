@@ -19,6 +19,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.backends import OpenedNetwork
 from app.inference.engine import Engine, run_in_batches
+from app.inference.recovery import running
 from app.settings import DetectionSettings
 from app.text import program
 from app.types import Faces
@@ -204,7 +205,7 @@ class FaceDetector(ABC):
     @property
     def runs_on(self) -> Optional[OpenedNetwork]:
         """The backend and why it was chosen; None for an engine that was opened directly."""
-        return self._engine if isinstance(self._engine, OpenedNetwork) else None
+        return running(self._engine)
 
     def close(self) -> None:
         self._engine.close()

@@ -11,6 +11,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.backends import OpenedNetwork
 from app.inference.engine import Engine, TensorSpec, run_in_batches
+from app.inference.recovery import running
 from app.vision.preprocessing import Preprocessing
 
 
@@ -79,7 +80,7 @@ class FaceNetwork:
     @property
     def runs_on(self) -> Optional[OpenedNetwork]:
         """The backend and why it was chosen; None for an engine that was opened directly."""
-        return self._engine if isinstance(self._engine, OpenedNetwork) else None
+        return running(self._engine)
 
     def close(self) -> None:
         self._engine.close()
