@@ -166,7 +166,7 @@ class Pipeline:
             self._slow_channels.add(channel)
             logger.warning(
                 "%s: %.1f frames/s are too few to follow people who walk past; %.1f are needed with these settings. "
-                "Use fewer channels or a smaller detection.input_size",
+                "Use fewer channels, a smaller detection.input_size, or a higher capture.max_fps if one is set",
                 channel,
                 rate,
                 tracker.min_frame_rate,

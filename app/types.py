@@ -95,6 +95,8 @@ class ChannelCounters:
     """Frames that the reader delivered."""
     dropped: int = 0
     """Frames of a live source that were replaced by a newer one before they were processed."""
+    beyond_max_fps: int = 0
+    """Frames of a live source that were left out because of `capture.max_fps`; they count nowhere else."""
     reconnects: int = 0
     """How often a lost live source came back."""
     stalls: int = 0

@@ -161,7 +161,7 @@ class CaptureThread:
 
     def _read_all(self, reader: Reader) -> bool:
         while True:
-            if not self._wait(reader, self._settings.read_timeout_s if reader.live else None):
+            if not self._wait(reader, self._silence_s if reader.live else None):
                 return False
             try:
                 raw = reader.read()
@@ -172,6 +172,12 @@ class CaptureThread:
                 return self._handle_end(reader)
             if not self._deliver(raw):
                 return False
+
+    @property
+    def _silence_s(self) -> float:
+        """After so long without a frame a live source is reopened."""
+        pause_s = 0.0 if self._settings.max_fps is None else 1 / self._settings.max_fps
+        return self._settings.read_timeout_s + pause_s
 
     def _wait(self, reader: Reader, limit_s: Optional[float]) -> bool:
         """Waits until the reader has something. False: the run has ended. Raises StallError after `limit_s`.
@@ -202,6 +208,9 @@ class CaptureThread:
                     self._counters.reconnects += 1
                     log.info("%s: reconnected", self.source)
             self.state = ChannelState.RUNNING
+            self._counters.beyond_max_fps += raw.beyond_max_fps
+            self._counters.read += raw.replaced
+            self._counters.dropped += raw.replaced
             frame = Frame(
                 source=self.source.name,
                 index=self._counters.read,

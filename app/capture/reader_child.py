@@ -18,7 +18,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union, cast
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ import numpy as np
 from app.capture.lag import LagMeter, waits_of_this_thread
 from app.capture.opening import open_reader
 from app.capture.reader_process import SharedMemory
-from app.capture.readers import RawFrame, Reader
+from app.capture.readers import RawFrame, Reader, StreamReader
 from app.capture.uri import Source, SourceKind
 from app.errors import SourceError
 from app.settings import CaptureSettings
@@ -87,48 +87,79 @@ def main(pipe: int, memory: int) -> None:
         return
     line.send({"live": reader.live, "fps": reader.fps, "total_frames": reader.total_frames})
     if reader.live:
-        serve_newest(LiveSource(str(source), reader, partial(open_reader, source, settings)), line, shared)
+        live = LiveSource(str(source), reader, partial(open_reader, source, settings), RateLimit(settings.max_fps))
+        serve_newest(live, line, shared)
     else:
         with contextlib.closing(reader):
             serve_all(reader, line, shared)
 
 
+class RateLimit:
+    """Which frames to take: at most so many a second, as evenly as they come. None: all."""
+
+    def __init__(self, max_fps: Optional[float]) -> None:
+        self._pause_s = 0.0 if max_fps is None else 1 / max_fps
+        self._due_s = -math.inf
+
+    def takes(self, now_s: float) -> bool:
+        """Asked for each frame, when it comes."""
+        if now_s < self._due_s:
+            return False
+        # One pause after the last frame was due, not after it came: the mean is exact. Half a pause may be caught up.
+        self._due_s = max(self._due_s, now_s - self._pause_s / 2) + self._pause_s
+        return True
+
+
 class LiveSource:
     """Reads a live stream; one whose frames come too late is reopened, which jumps to the present."""
 
-    def __init__(self, name: str, reader: Reader, reopen: Callable[[], Reader]) -> None:
+    def __init__(self, name: str, reader: Reader, reopen: Callable[[], Reader], limit: RateLimit) -> None:
         self._name = name
-        self._reader = reader
+        self._reader = cast(StreamReader, reader)
         self._reopen = reopen
+        self._limit = limit
         self._meter = LagMeter()
         self._warned_at = -math.inf
 
     def read(self) -> Outcome:
-        """The next frame, with the time at which it should have come."""
-        waits = waits_of_this_thread()
-        following = _read(self._reader)
-        if not isinstance(following, RawFrame):
-            return following
-        stamp_s, now = following.time_stamp_s, time.monotonic()
-        lag_s = 0.0
-        if stamp_s is not None:
-            lag_s = self._meter.lag_s(stamp_s, now, waited=waits_of_this_thread() > waits)
-        if lag_s > MAX_LAG_S:
-            if now - self._warned_at > WARN_EVERY_S:
-                self._warned_at = now
-                log.warning(
-                    "%s: frames came %.1f s late, and the stream was reopened to catch up; if this happens often, this "
-                    "machine is too slow to decode it: use a smaller stream of the camera",
-                    self._name,
-                    lag_s,
-                )
-            self._reader.close()
-            self._meter = LagMeter()
-            try:
-                self._reader = self._reopen()
-            except SourceError as error:
-                return error
-        return replace(following, captured_at=time.time() - lag_s, clock_s=time.monotonic() - lag_s)
+        """The next frame that the limit takes, with the time at which it should have come."""
+        left_out = 0
+        try:
+            while True:
+                waits = waits_of_this_thread()
+                if not self._reader.grab():
+                    return End()
+                arrived_at, now, lag_s = time.time(), time.monotonic(), 0.0
+                stamp_s = self._reader.time_stamp_s
+                if stamp_s is not None:
+                    lag_s = self._meter.lag_s(stamp_s, now, waited=waits_of_this_thread() > waits)
+                takes = self._limit.takes(now)
+                following = self._reader.retrieve() if takes else None
+                if lag_s > MAX_LAG_S:
+                    self._catch_up(lag_s, now)
+                if not takes:
+                    left_out += 1
+                elif following is None:
+                    return End()
+                else:
+                    return replace(
+                        following, captured_at=arrived_at - lag_s, clock_s=now - lag_s, beyond_max_fps=left_out
+                    )
+        except SourceError as error:
+            return error
+
+    def _catch_up(self, lag_s: float, now: float) -> None:
+        if now - self._warned_at > WARN_EVERY_S:
+            self._warned_at = now
+            log.warning(
+                "%s: frames came %.1f s late, and the stream was reopened to catch up; if this happens often, this "
+                "machine is too slow to decode it: use a smaller stream of the camera",
+                self._name,
+                lag_s,
+            )
+        self._reader.close()
+        self._meter = LagMeter()
+        self._reader = cast(StreamReader, self._reopen())
 
     def close(self) -> None:
         self._reader.close()
@@ -172,6 +203,12 @@ def serve_newest(source: LiveSource, line: Line, shared: SharedMemory) -> None:
             with changed:
                 if closed:
                     return
+                if isinstance(following, RawFrame) and isinstance(newest, RawFrame):
+                    following = replace(
+                        following,
+                        replaced=newest.replaced + 1,
+                        beyond_max_fps=newest.beyond_max_fps + following.beyond_max_fps,
+                    )
                 newest = following
                 changed.notify_all()
             if not isinstance(following, RawFrame):
@@ -202,6 +239,8 @@ def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:
             "position": following.position,
             "captured_at": following.captured_at,
             "clock_s": following.clock_s,
+            "replaced": following.replaced,
+            "beyond_max_fps": following.beyond_max_fps,
         }
     )
     return True

@@ -45,6 +45,10 @@ class RawFrame:
     """When it was read, in seconds since the epoch; None: just now."""
     clock_s: Optional[float] = None
     """The same by `time.monotonic`, which all processes share."""
+    replaced: int = 0
+    """How many frames before it were replaced by a newer one."""
+    beyond_max_fps: int = 0
+    """How many frames before it were left out because of `capture.max_fps`."""
 
 
 class StallError(SourceError):
@@ -100,15 +104,33 @@ class StreamReader(LocalReader):
         self.fps = fps_of(capture)
 
     def read(self) -> Optional[RawFrame]:
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Goes to the next frame; False at the end. It is decoded (by a USB camera's driver not even that)."""
         began = self._clock()
-        found, image = _read(self._capture)
+        try:
+            found = bool(self._capture.grab())
+        except cv2.error as error:
+            raise _cannot_decode(error) from error
         took = self._clock() - began
         if took > STALL_SHARE * self._read_timeout_s:
             raise StallError(f"no frame for {took:.1f} s")
-        if not found or image is None:
-            return None
-        stamp_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self.has_time_stamps else None
-        return RawFrame(_bgr(image), time_stamp_s=stamp_s)
+        return found
+
+    @property
+    def time_stamp_s(self) -> Optional[float]:
+        """That of the frame that was grabbed."""
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self.has_time_stamps else None
+
+    def retrieve(self) -> Optional[RawFrame]:
+        """The frame that was grabbed, converted to an image; None at the end."""
+        stamp_s = self.time_stamp_s
+        try:
+            found, image = self._capture.retrieve()
+        except cv2.error as error:
+            raise _cannot_decode(error) from error
+        return RawFrame(_bgr(image), time_stamp_s=stamp_s) if found and image is not None else None
 
     def close(self) -> None:
         self._capture.release()
@@ -211,8 +233,12 @@ def _read(capture: Any) -> Tuple[bool, Optional[np.ndarray]]:
     try:
         found, image = capture.read()
     except cv2.error as error:
-        raise SourceError(f"OpenCV cannot decode it: {str(error).strip()}") from error
+        raise _cannot_decode(error) from error
     return bool(found), image
+
+
+def _cannot_decode(error: cv2.error) -> SourceError:
+    return SourceError(f"OpenCV cannot decode it: {str(error).strip()}")
 
 
 def fps_of(capture: Any) -> Optional[float]:

@@ -41,6 +41,14 @@ class CaptureSettings:
     width: int = setting(1280, "requested width of a USB or CSI camera", minimum=16, maximum=7680)
     height: int = setting(720, "requested height of a USB or CSI camera", minimum=16, maximum=4320)
     fps: float = setting(30.0, "requested frame rate of a USB or CSI camera", minimum=1, maximum=240)
+    max_fps: Optional[float] = setting(
+        None,
+        "maximum number of frames per second of a live source; the others cost no more than their decoding",
+        flag="--max-fps",
+        metavar="FPS",
+        minimum=0.1,
+        maximum=1000,
+    )
     csi_flip: int = setting(
         0, "rotation of a CSI camera: 0 = none, 2 = 180 degrees (flip-method of nvvidconv)", minimum=0, maximum=7
     )

@@ -88,6 +88,8 @@ class ScriptedReader:
                 raise step
             if callable(step):
                 step()
+            elif isinstance(step, RawFrame):
+                return step
             else:
                 return None if step is None else frame(step)
         return None
@@ -383,6 +385,25 @@ def test_a_source_that_stays_silent_is_reopened(gate):
     assert (status.state, status.counters.stalls) == (ChannelState.RUNNING, 1)
     assert f"no frame for {PATIENT_S:.0f}." in status.last_error
     assert silent.closed_by is not None and silent.reads == 1
+
+
+def test_a_frame_rate_limit_is_no_silence(gate):
+    hold, clock = gate(), Clock()
+    slow = dataclasses.replace(FAST, max_fps=0.1)
+    quiet = Silence(FAST.read_timeout_s + 9.5, clock)
+    with Channels(cameras("cam"), slow, Opener(cam=[ScriptedReader(1, quiet, 2, hold)]), clock) as channels:
+        until(lambda: channels.status()[0].counters.read == 2)
+        assert channels.status()[0].counters.reconnects == 0
+
+
+def test_frames_that_the_reader_left_out_are_counted_apart_from_those_that_were_replaced(gate):
+    hold = gate()
+    first, second = (dataclasses.replace(frame(1), beyond_max_fps=4, replaced=number) for number in (0, 2))
+    with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(first, second, hold)])) as channels:
+        until(lambda: channels.status()[0].counters.read == 4)
+        counters = channels.status()[0].counters
+        taken = channels.take(PATIENT_S)
+    assert (counters.dropped, counters.beyond_max_fps, taken.index) == (3, 8, 3)
 
 
 def test_a_stall_that_passes_by_itself_is_counted_and_nothing_is_reopened(gate):

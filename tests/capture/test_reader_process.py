@@ -1,8 +1,10 @@
 """Live and remote sources are read by processes of their own, which are killed, stopped and orphaned here for real."""
 
 import contextlib
+import dataclasses
 import functools
 import http.server
+import itertools
 import os
 import signal
 import socket
@@ -14,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from real_sources import frame_number
 from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
 from app.capture.opening import open_reader
-from app.capture.reader_child import MAX_LAG_S, LiveSource
+from app.capture.reader_child import MAX_LAG_S, LiveSource, RateLimit
 from app.capture.reader_process import ProcessReader, SharedMemory, start_reader
 from app.capture.readers import RecordingReader
 from app.capture.uri import Source, SourceKind, parse_source
@@ -154,6 +158,39 @@ def test_a_process_that_is_killed_is_replaced(rtsp_server):
         assert "signal 9" in channels.status()[0].last_error
 
 
+def test_no_more_frames_come_than_the_limit_allows_and_the_others_are_counted(rtsp_server):
+    settings = dataclasses.replace(SETTINGS, max_fps=5)
+    with Channels([rtsp(rtsp_server().url)], settings) as channels:
+        taken = [channels.take(PATIENT_S) for _ in range(8)]
+        (status,) = channels.status()
+    seconds = taken[-1].clock_s - taken[0].clock_s
+    assert status.counters.read <= 5 * seconds + 2
+    assert status.counters.beyond_max_fps > 2 * len(taken), "the server sends 25 frames a second"
+
+
+@given(st.floats(0.2, 60), st.lists(st.floats(0, 0.5), min_size=2, max_size=200))
+def test_in_no_span_of_time_are_there_more_frames_than_the_limit_allows(max_fps, pauses):
+    limit = RateLimit(max_fps)
+    taken = [time_s for time_s in itertools.accumulate(pauses) if limit.takes(time_s)]
+    for first, last in itertools.combinations(range(len(taken)), 2):
+        assert last - first + 1 <= (taken[last] - taken[first]) * max_fps + 1.5 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("camera_fps", "max_fps", "expected_fps"), [(25, 10, 10), (30, 7, 7), (10, 10, 10), (5, 10, 5)]
+)
+def test_a_steady_camera_gives_exactly_the_rate_of_the_limit(camera_fps, max_fps, expected_fps):
+    limit = RateLimit(max_fps)
+    # 20 % of jitter, back and forth.
+    times = [(number + 0.2 * (number % 2)) / camera_fps for number in range(camera_fps * 20)]
+    assert sum(map(limit.takes, times)) == pytest.approx(expected_fps * 20, abs=1)
+
+
+def test_without_a_limit_every_frame_is_taken():
+    limit = RateLimit(None)
+    assert all(limit.takes(0.0) for _ in range(10))
+
+
 def paused(reader_pid, seconds):
     """The process does not run for so long, as on a machine that is too slow."""
     os.kill(reader_pid, signal.SIGSTOP)
@@ -163,7 +200,9 @@ def paused(reader_pid, seconds):
 
 def test_late_frames_carry_the_time_at_which_they_should_have_come(rtsp_server):
     source = rtsp(rtsp_server().url)
-    live = LiveSource("cam", open_reader(source, SETTINGS), functools.partial(open_reader, source, SETTINGS))
+    live = LiveSource(
+        "cam", open_reader(source, SETTINGS), functools.partial(open_reader, source, SETTINGS), RateLimit(None)
+    )
 
     def age_s():
         captured_at = live.read().captured_at

@@ -159,8 +159,11 @@ class SlowCapture:
     def get(self, _):
         return 90000.0
 
-    def read(self):
+    def grab(self):
         self.now += self.took_s
+        return True
+
+    def retrieve(self):
         return True, np.zeros((4, 4), np.uint16)
 
 
