@@ -29,8 +29,9 @@ _EVERYWHERE_NOISE = 8.0
 
 _FOLLOWS_IN_S = 2.0
 """Time constant with which the background follows slow changes of cells that do not move."""
-_ABSORBED_IN_S = 12.0
-"""The same for cells that move: something that stays belongs to the background after about half a minute."""
+_ABSORBED_AFTER_S = 12.0
+"""What stays for this time belongs to the background. Until then the background is as it was before, so that people who
+walk through leave no trace in it."""
 
 _RESTLESS_PER_S = 0.8
 """A cell that moves and returns to its background more often than this is a lamp, a leaf or a flag."""
@@ -43,7 +44,7 @@ _TRANSIENT_SHARE = 0.0007
 """Of the cells: more specks than this in a frame, of which nothing remains in the next one, are rain or noise, and the
 contrast that is needed grows."""
 _GROWTH, _DECAY = 1.15, 0.995
-_MAX_WEATHER = 4.0
+_MAX_WEATHER = 6.0
 """How many times the contrast may grow."""
 
 _BLOWN = 235
@@ -102,8 +103,7 @@ class MotionDetector:
         self._noise += 0.1 * (noise - self._noise)
         moving = strength > max(MIN_CONTRAST, _NOISE_FACTOR * noise) * self._weather
         self._learn_restlessness(smooth > 0, moving, strength, seconds)
-        still, in_motion = (1 - math.exp(-seconds / time_s) for time_s in (_FOLLOWS_IN_S, _ABSORBED_IN_S))
-        self._background += difference * np.where(moving, np.float32(in_motion), np.float32(still))
+        self._learn_background(copy, difference, moving, seconds)
         calm = self._restless < _RESTLESS_PER_S
         counted = moving & (calm | (strength > _RESTLESS_FACTOR * self._usual))
         shown = counted.view(np.uint8)
@@ -117,6 +117,10 @@ class MotionDetector:
     def _start(self, copy: np.ndarray) -> None:
         """Everything that was learned of the picture is forgotten."""
         self._background = copy
+        self._recent = copy.copy()
+        """The mean of the last seconds."""
+        self._moved_s = np.zeros(copy.shape, np.float32)
+        """For how long each cell has been different from the background."""
         self._noise = 0.5
         self._weather = 1.0
         self._before = np.zeros(copy.shape, np.uint8)
@@ -145,7 +149,7 @@ class MotionDetector:
             fits = powers * (error <= 2 * _median_of(error) + 1)
             curve = np.linalg.solve(fits @ powers.T + _CAUTION, fits @ change)
         if np.abs(curve).max() > _LIGHT_STEP:
-            blown = self._background > _BLOWN
+            blown = (self._background > _BLOWN) & ~self._moving
             u = self._background / 128 - 1
             self._background += curve[0] + u * (curve[1] + u * curve[2])
             np.copyto(self._background, copy, where=blown)
@@ -159,6 +163,16 @@ class MotionDetector:
         self._restless += (1 / _RESTLESS_WINDOW_S) * returned
         self._usual *= math.exp(-seconds / (4 * _RESTLESS_WINDOW_S))
         np.maximum(self._usual, strength * moving, out=self._usual)
+
+    def _learn_background(self, copy: np.ndarray, difference: np.ndarray, moving: np.ndarray, seconds: float) -> None:
+        # In the middle of a person there are cells that look like the background for a moment.
+        near = cv2.dilate(moving.view(np.uint8), _NEIGHBOURS).view(np.bool_)
+        rate = np.float32(1 - math.exp(-seconds / _FOLLOWS_IN_S))
+        self._recent += rate * (copy - self._recent)
+        self._background += difference * (rate * ~near)
+        self._moved_s += np.float32(seconds)
+        self._moved_s *= near
+        np.copyto(self._background, self._recent, where=self._moved_s > _ABSORBED_AFTER_S)
 
     def _areas(self, shown: np.ndarray, calm: np.ndarray) -> Motion:
         """Boxes around what moved in the frame before as well, since specks do not stay where they are."""

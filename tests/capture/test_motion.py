@@ -220,6 +220,13 @@ def test_somebody_who_stays_is_motion_for_seconds_and_then_belongs_to_the_backgr
     assert share(motions[-100:]) == 0
 
 
+def test_somebody_who_stays_for_five_seconds_and_leaves_is_no_motion_afterwards():
+    there = [person(600 + int(6 * np.sin(at / 3)), 200, 200, 500) for at in range(50)]
+    motions = watch([*[ROOM] * 10, *there, *[person(600 + 80 * at, 200, 200, 500) for at in range(10)], *[ROOM] * 20])
+    assert all(is_seen(motion, 700, 400) for motion in motions[11:55])
+    assert share(motions[-19:]) == 0
+
+
 @pytest.mark.parametrize("change", ["cut", "camera", "light"])
 def test_a_picture_that_changes_everywhere_is_reported_once(change):
     other = {"cut": texture(2), "camera": np.roll(ROOM, 40, 1), "light": np.maximum(ROOM, texture(9))}[change]
