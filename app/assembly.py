@@ -34,8 +34,10 @@ from app.output.annotate import Annotator
 from app.output.cover import ALL, STRANGERS, FaceCover
 from app.output.display import display_available
 from app.output.outputs import Control, Output, Outputs, OutputThread
-from app.output.paths import channel_path, refuse_collisions
+from app.output.paths import channel_path, file_names, refuse_collisions
 from app.output.progress import Progress, RunProgress
+from app.output.recorder import Recorder
+from app.output.recordings import Recordings
 from app.output.summary import RunSummary, Sighting
 from app.output.text_renderer import TextRenderer
 from app.output.video import VideoOutput
@@ -226,10 +228,24 @@ def open_outputs(
         VideoOutput(path, annotator, crf=everything.for_channel(channel).output.video_crf, overwrite=settings.overwrite)
         for path, channel in zip(video_paths, channels)
     ]
-    publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings))
+    with contextlib.ExitStack() as stack:
+        record = everything.record
+        recordings = None if record.folder is None else Recordings(record.folder, record)
+        if recordings is not None:
+            stack.callback(recordings.close)
+        publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings))
+        stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
+    if recordings is not None:
+        outputs.append(recordings)  # before the recorders, which are closed first
+        drawn = annotator if record.annotated else None
+        for channel, name in file_names(channels).items():
+            gap_s = everything.tracking.visit_gap_s
+            recorder = Recorder(recordings, name, record, drawn, gap_s, settings.video_crf)
+            outputs.append(OutputThread(recorder, settings.queue_frames, channel=channel))
+        recordings.start()
     return Outputs(outputs, None if cover is None else cover.apply), publisher
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Sequence
+from typing import Dict, Sequence
 
 import cv2
 import numpy as np
@@ -18,19 +18,20 @@ _JPEG_QUALITY = 95
 
 def channel_path(path: Path, channel: str, channels: Sequence[str]) -> Path:
     """The video of a channel: OUT.mp4 if it is the only one, else OUT-CHANNEL.mp4; different for every channel."""
-    if len(channels) <= 1:
-        return path
+    return path if len(channels) <= 1 else path.with_name(f"{path.stem}-{file_names(channels)[channel]}{path.suffix}")
+
+
+def file_names(channels: Sequence[str]) -> Dict[str, str]:
+    """By channel: a part of a file's name, different for every channel."""
+    names: Dict[str, str] = {}
     taken = set()
-    for other in channels:
-        suffix = safe_name(other)
-        number = 2
-        while suffix.lower() in taken:
-            suffix = f"{safe_name(other)}-{number}"
-            number += 1
-        taken.add(suffix.lower())
-        if other == channel:
-            return path.with_name(f"{path.stem}-{suffix}{path.suffix}")
-    raise ValueError(f"{channel!r} is not one of the channels {list(channels)}")
+    for channel in channels:
+        name, number = safe_name(channel), 2
+        while name.lower() in taken:
+            name, number = f"{safe_name(channel)}-{number}", number + 1
+        taken.add(name.lower())
+        names[channel] = name
+    return names
 
 
 def safe_name(name: str) -> str:

@@ -5,6 +5,7 @@ from app.settings.declaration import SettingInfo
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
+from app.settings.recording import RecordSettings
 from app.settings.schema import (
     AttributeSettings,
     DetectionSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "QualityLimits",
     "QualitySettings",
     "RecognitionSettings",
+    "RecordSettings",
     "RunSettings",
     "SettingInfo",
     "Settings",

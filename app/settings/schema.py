@@ -18,6 +18,7 @@ from app.settings.declaration import SettingInfo, setting
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
+from app.settings.recording import RecordSettings
 
 
 @dataclass(frozen=True)
@@ -318,6 +319,7 @@ class Settings:
     tracking: TrackingSettings = TrackingSettings()
     strangers: StrangerSettings = StrangerSettings()
     output: OutputSettings = OutputSettings()
+    record: RecordSettings = RecordSettings()
     delivery: DeliverySettings = DeliverySettings()
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
