@@ -239,12 +239,20 @@ def open_outputs(
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
     if recordings is not None:
-        outputs.append(recordings)  # before the recorders, which are closed first
-        drawn = annotator if record.annotated else None
         for channel, name in file_names(channels).items():
-            gap_s = everything.tracking.visit_gap_s
-            recorder = Recorder(recordings, name, record, drawn, gap_s, settings.video_crf)
+            own = everything.for_channel(channel)
+            if own.record.when == "never":
+                continue
+            recorder = Recorder(
+                recordings,
+                name,
+                own.record,
+                annotator if own.record.annotated else None,
+                post_roll_s=own.tracking.visit_gap_s,
+                crf=own.output.video_crf,
+            )
             outputs.append(OutputThread(recorder, settings.queue_frames, channel=channel))
+        outputs.append(recordings)  # closed after the recorders
         recordings.start()
     return Outputs(outputs, None if cover is None else cover.apply), publisher
 

@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python -m app --video clip.mp4 --save annotated.mp4
   python -m app --camera 0 --events - --no-window | jq .name
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
+  python -m app --rtsp door=rtsp://192.168.1.20/stream1 --record videos --record-when visits
 in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why
 Ctrl-C stops a run cleanly: videos are completed and the summary is printed.
 

@@ -33,6 +33,8 @@ PRE_ROLL_BYTES = 32_000_000
 RETRY_S = 10.0
 """After something could not be written."""
 _CHECK_FILE_EVERY_S = 5.0
+_SHORTEST = 0.1
+"""Of a segment's length; what is shorter becomes a part of the next one, as when the clock was corrected a little."""
 _JPEG_QUALITY = 90
 
 
@@ -164,14 +166,16 @@ class Recorder:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        cut_at_s = began_s + self._segment_s - moment % self._segment_s
-        segment = self._segment = _Segment(path, writer, size, began_s, cut_at_s)
+        left_s = self._segment_s - moment % self._segment_s
+        if left_s < self._segment_s * _SHORTEST:
+            left_s += self._segment_s
+        segment = self._segment = _Segment(path, writer, size, began_s, began_s + left_s)
         self._checked_at = self._now()
         if self._missing:
             logger.warning("%s resumes; %d frames are missing", self.name, self._missing)
             self._lost_frames, self._missing = self._lost_frames + self._missing, 0
         for one in kept:
-            self._write(segment, cv2.imdecode(one.picture, cv2.IMREAD_COLOR), one.shown_s)
+            self._write(segment, np.asarray(cv2.imdecode(one.picture, cv2.IMREAD_COLOR)), one.shown_s)
         return segment
 
     def _write(self, segment: _Segment, image: np.ndarray, shown_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A folder of recordings: `FOLDER/CHANNEL/2026-11-30/CHANNEL-2026-11-30T14-10-00Z.mp4`, of which the old ones are deleted.
+"""A folder of recordings, `CHANNEL/2026-11-30/CHANNEL-2026-11-30T14-10-00Z.mp4`, of which the old ones are deleted.
 
 Times in names are UTC, as in events: local time is ambiguous for an hour every autumn.
 """
@@ -80,7 +80,7 @@ def segments_in(folder: Path) -> Iterator[Segment]:
         for day in _folders(channel):
             if not _DAY.fullmatch(day.name):
                 continue
-            for path in day.iterdir():
+            for path in _entries(day):
                 named = _NAME.fullmatch(path.name)
                 if named is None or (named["channel"], named["day"]) != (channel.name, day.name):
                     continue
@@ -92,8 +92,13 @@ def segments_in(folder: Path) -> Iterator[Segment]:
 
 
 def _folders(folder: Path) -> List[Path]:
-    with contextlib.suppress(FileNotFoundError):
-        return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in _entries(folder) if entry.is_dir() and not entry.is_symlink()]
+
+
+def _entries(folder: Path) -> List[Path]:
+    """None if it was removed meanwhile."""
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
     return []
 
 
@@ -198,6 +203,8 @@ class Recordings:
 
     def close(self) -> None:
         with self._changed:
+            if self._closing:
+                return
             self._closing = True
             self._changed.notify_all()
         if self._thread.is_alive():
@@ -262,9 +269,9 @@ class Recordings:
             self._is_deleting = True
             logger.info("%s: the oldest segments are deleted from now on, first %s", self._folder, chosen[0].path.name)
         free = shutil.disk_usage(self._folder).free
-        return (
-            None if free >= min_free else f"{free / _GB:.2f} GB are free on the disk, {min_free / _GB:.2f} are needed"
-        )
+        if free >= min_free:
+            return None
+        return f"{free / _GB:.2f} GB are free on its disk, {min_free / _GB:.2f} GB are needed (record.min_free_gb)"
 
     def _being_written(self) -> Sequence[Path]:
         with self._lock:

@@ -13,7 +13,14 @@ ChannelValues = Tuple[Tuple[str, Any], ...]
 """Keys such as `detection.min_score`, with their values."""
 
 _OWN_SECTIONS = ("capture", "detection", "quality", "recognition", "tracking")
-_OWN_KEYS = ("output.events_cooldown_s", "output.video_crf")
+_OWN_KEYS = (
+    "output.events_cooldown_s",
+    "output.video_crf",
+    "record.when",
+    "record.annotated",
+    "record.segment_minutes",
+    "record.pre_roll_s",
+)
 
 _WHY_NOT = {
     "models": "the networks are opened once for all channels",

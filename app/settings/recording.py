@@ -21,9 +21,9 @@ class RecordSettings:
     )
     when: str = setting(
         "always",
-        "what is recorded: everything, or only while someone is there",
+        "what is recorded: everything, only while someone is there, or nothing, for a channel among others",
         flag="--record-when",
-        choices=("always", "visits"),
+        choices=("always", "visits", "never"),
     )
     annotated: bool = setting(True, "draw boxes and names into recordings")
     segment_minutes: float = setting(10.0, "minutes in a segment", minimum=0.05, maximum=1440)

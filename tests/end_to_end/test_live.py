@@ -130,3 +130,23 @@ def test_the_program_waits_for_a_camera_and_hides_its_password(program, camera, 
     camera.start()
     _, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 0, err
+
+
+def test_recordings_go_on_after_kill_9_with_the_same_command(program, camera, people_gallery, tmp_path):
+    command = ("--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--record", "videos")
+
+    def recorded():
+        return sorted((tmp_path / "videos").rglob("*.mp4"))
+
+    killed = program(*command)
+    until(lambda: killed.poll() is None and recorded() and recorded()[0].stat().st_size > 8000)
+    killed.kill()
+    killed.wait()
+    process = program(*command, "--record-when", "visits")
+    until(lambda: process.poll() is None and len(recorded()) == 2 and recorded()[1].stat().st_size > 8000)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENT_S)
+    assert process.returncode == 0, err
+    assert "written: videos" in out.splitlines()
+    assert all(last_moment_s(path) > 0.8 for path in recorded())
+    assert {path.relative_to(tmp_path).parts[:2] for path in recorded()} == {("videos", "door")}
