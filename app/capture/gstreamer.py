@@ -68,9 +68,13 @@ def rtsp_pipeline(
     transport: str = "tcp",
     latency_ms: int = 100,
     open_timeout_s: float = 5.0,
+    tls_verify: bool = True,
     jetson: JetsonGeneration = JetsonGeneration.NONE,
 ) -> str:
-    """A network camera. User and password are passed as properties, so they may contain any character."""
+    """A network camera. User and password are passed as properties, so they may contain any character.
+
+    GStreamer verifies certificates with those of the system only; any other check is for the caller to do before.
+    """
     parts = [
         f"rtspsrc location={gstreamer_quoted(without_credentials(address))} protocols={transport} latency={latency_ms}",
         f"drop-on-latency=true tcp-timeout={int(open_timeout_s * 1e6)}",
@@ -78,6 +82,8 @@ def rtsp_pipeline(
     known = credentials(address)
     if known is not None:
         parts.append(f"user-id={gstreamer_quoted(known[0])} user-pw={gstreamer_quoted(known[1])}")
+    if not tls_verify:
+        parts.append("tls-validation-flags=0")
     source = " ".join(parts)
     if codec == "auto":
         return f"{source} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"

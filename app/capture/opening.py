@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import cv2
 
-from app.capture import gstreamer
+from app.capture import certificates, gstreamer
 from app.capture.pictures import picture_files
-from app.capture.probe import why_unreachable
+from app.capture.probe import Trust, asked_first, why_unreachable
 from app.capture.readers import (
     CameraReader,
     GStreamerReader,
@@ -23,7 +24,7 @@ from app.capture.readers import (
     frame_count,
 )
 from app.capture.uri import Source, SourceKind
-from app.credentials import for_opening
+from app.credentials import credentials, for_opening
 from app.errors import AccessDeniedError, SourceError
 from app.settings import CaptureSettings
 from app.text import opencv_has_gstreamer
@@ -35,7 +36,7 @@ PROBE_TIMEOUT_S = 3.0
 
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _CAMERA_NAME = re.compile(r"(?:camera|webcam|cam|usb|csi)[ _-]?\d*", re.IGNORECASE)
-_OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+")
+_OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+(\|tls_verify;1\|ca_file;[^|;]+)?")
 
 
 def open_reader(source: Source, settings: CaptureSettings) -> Reader:
@@ -100,10 +101,11 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
     options = [part for name, value in wanted.items() if hasattr(cv2, name) for part in (getattr(cv2, name), value)]
     version = tuple(int(part) for part in cv2.__version__.split(".")[:3] if part.isdigit())
     address = for_opening(source.address)
-    if version >= (4, 5, 2):
-        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
-    else:
-        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+    with _host_checked(source, settings):
+        if version >= (4, 5, 2):
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
+        else:
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         capture.release()
         raise _unreachable(source, settings, "cannot be opened.")
@@ -112,8 +114,28 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
     return RecordingReader(capture, str(source))
 
 
+@contextlib.contextmanager
+def _host_checked(source: Source, settings: CaptureSettings) -> Iterator[None]:
+    """Within, a decoder may open the source: it sends the password to nobody else, and only over verified TLS.
+
+    Raises a SourceError otherwise. FFmpeg and GStreamer follow a redirection of RTSP with the password.
+    """
+    scheme = source.address.partition("://")[0].lower()
+    if scheme not in ("rtsps", "https") and (scheme != "rtsp" or credentials(source.address) is None):
+        yield
+        return
+    with asked_first(source.address, settings.open_timeout_s, _trust(settings)) as cause:
+        if cause is not None:
+            raise SourceError(f"{source} cannot be opened. {cause.text}")
+        yield
+
+
+def _trust(settings: CaptureSettings) -> Trust:
+    return Trust(settings.tls_verify, settings.ca_file)
+
+
 def _unreachable(source: Source, settings: CaptureSettings, problem: str, hint: str = "") -> SourceError:
-    cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s))
+    cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s), _trust(settings))
     return (AccessDeniedError if cause.denied else SourceError)(f"{source} {problem} {cause.text}{hint}")
 
 
@@ -123,9 +145,11 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
         codec=settings.rtsp_codec,
         transport=settings.rtsp_transport,
         open_timeout_s=settings.open_timeout_s,
+        tls_verify=settings.tls_verify and settings.ca_file is None,
         jetson=this_jetson(),
     )
-    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+    with _host_checked(source, settings):
+        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
         hint = " If another player shows the camera, try capture.rtsp_codec h264 or h265, or capture.backend ffmpeg."
@@ -234,9 +258,13 @@ def _set_ffmpeg_options(settings: CaptureSettings) -> None:
     """OpenCV takes FFmpeg's options only from the environment, and reads them at each opening.
 
     They are the same for all sources, so channels need no lock. Options that the user set are kept. `stimeout` is the
-    time-out of FFmpeg before 5; newer versions ignore it, and OpenCV's own works with them.
+    time-out of FFmpeg before 5; newer versions ignore it, and OpenCV's own works with them. `tls_verify` works for
+    rtsps from FFmpeg 8 on, and does not compare the name in older ones: hence `_host_checked`.
     """
     options = f"rtsp_transport;{settings.rtsp_transport}|stimeout;{int(settings.read_timeout_s * 1e6)}"
+    trusted = settings.ca_file or certificates.authorities()
+    if settings.tls_verify and trusted is not None:
+        options += f"|tls_verify;1|ca_file;{trusted}"
     present = os.environ.get(_FFMPEG_OPTIONS)
     if present != options and (present is None or _OUR_OPTIONS.fullmatch(present)):
         os.environ[_FFMPEG_OPTIONS] = options

@@ -18,6 +18,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Union, cast
 
 import cv2
@@ -79,7 +80,8 @@ def main(pipe: int, memory: int) -> None:
     _forward_log(line)
     job = line.receive()
     source = Source(**{**job["source"], "kind": SourceKind(job["source"]["kind"])})
-    settings = CaptureSettings(**job["settings"])
+    ca_file = job["settings"].pop("ca_file")
+    settings = CaptureSettings(**job["settings"], ca_file=None if ca_file is None else Path(ca_file))
     try:
         reader = open_reader(source, settings)
     except SourceError as error:

@@ -115,7 +115,7 @@ class ProcessReader:
     def _ask(self, message: Dict[str, Any]) -> None:
         """The process may have died; then the answer says so."""
         with contextlib.suppress(OSError):
-            self._line.send_bytes(json.dumps(message).encode())
+            self._line.send_bytes(json.dumps(message, default=str).encode())
 
     def _answer(self) -> Dict[str, Any]:
         """What the process sent, however long it takes. Raises a SourceError if that is an error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional
 
 from app.settings.declaration import setting
@@ -38,6 +39,10 @@ class CaptureSettings:
         1.0, "seconds before the first reconnection; doubled after each failure", minimum=0.01, maximum=60
     )
     retry_max_s: float = setting(10.0, "maximum seconds between two reconnections", minimum=0.01, maximum=3600)
+    tls_verify: bool = setting(True, "refuse cameras (rtsps, https) whose certificate cannot be trusted")
+    ca_file: Optional[Path] = setting(
+        None, "trust the certificates in this PEM file, such as the camera's own, instead of the system's"
+    )
     width: int = setting(1280, "requested width of a USB or CSI camera", minimum=16, maximum=7680)
     height: int = setting(720, "requested height of a USB or CSI camera", minimum=16, maximum=4320)
     fps: float = setting(30.0, "requested frame rate of a USB or CSI camera", minimum=1, maximum=240)

@@ -117,7 +117,7 @@ def test_ffmpegs_options_are_set_but_the_users_own_stay(monkeypatch, present, tr
     with held_port() as holder:
         refusal(
             f"rtsp://127.0.0.1:{holder.getsockname()[1]}/cam",
-            CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0, rtsp_transport=transport),
+            CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0, rtsp_transport=transport, tls_verify=False),
         )
     assert os.environ[name] == expected
 
