@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from app import __version__
 from app.capture.capture import Channels
 from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
+from app.degrade import DegradeController
 from app.errors import OutputError, SourceError, check_all
 from app.events.event import Event, EventKind, FaceEvent
 from app.events.opening import no_people_known, open_events
@@ -33,7 +34,7 @@ from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.cover import ALL, STRANGERS, FaceCover
 from app.output.display import display_available
-from app.output.outputs import Control, Output, Outputs, OutputThread
+from app.output.outputs import Output, Outputs, OutputThread
 from app.output.paths import channel_path, file_names, refuse_collisions
 from app.output.progress import Progress, RunProgress
 from app.output.recorder import Recorder
@@ -47,7 +48,8 @@ from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import CaptureSettings, MonitoringSettings, OutputSettings, Settings
 from app.text import iso_time, program, suggestion
-from app.types import ChannelState, ChannelStatus, FrameResult
+from app.types import ChannelState, ChannelStatus
+from app.watches import LoadWatch, SourceWatch, StrangerWatch
 
 logger = logging.getLogger(__name__)
 
@@ -173,14 +175,16 @@ def open_run(
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
         outputs.add(SourceWatch(events, channels.status))
+        degrade = DegradeController(settings.degrade)
+        outputs.add(LoadWatch(settings.degrade, degrade, channels, events))
         strangers = _open_strangers(settings, recognizer)
         if strangers is None:
             gallery.anchors = stored_anchors(settings, recognizer)
         else:
             stack.callback(strangers.close)
             outputs.add(StrangerWatch(events, strangers))
-        pipeline = Pipeline(recognizer, gallery, settings, networks, strangers)
-        monitor.watch(channels, outputs, events)
+        pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade)
+        monitor.watch(channels, outputs, events, degrade)
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
 
 
@@ -269,49 +273,6 @@ def open_summary(events: EventPublisher) -> RunSummary:
 
     events.on_event = add
     return summary
-
-
-class SourceWatch:
-    """An output that passes the state of the sources to the events, on the thread of the loop."""
-
-    name = "sources"
-
-    def __init__(self, events: EventPublisher, status: Callable[[], Iterable[ChannelStatus]]) -> None:
-        self._events = events
-        self._status = status
-
-    def handle(self, result: FrameResult) -> None:
-        pass
-
-    def poll(self) -> Control:
-        self._events.handle_status(self._status(), time.time(), time.monotonic())
-        return Control.RUN
-
-    def close(self) -> None:
-        pass
-
-
-class StrangerWatch:
-    """An output that passes the names that strangers get to the events, on the thread of the loop."""
-
-    name = "strangers"
-
-    def __init__(self, events: EventPublisher, strangers: LiveStrangers) -> None:
-        self._events = events
-        self._strangers = strangers
-        self._passed: Optional[Dict[str, str]] = None
-
-    def handle(self, result: FrameResult) -> None:
-        pass
-
-    def poll(self) -> Control:
-        if self._strangers.names is not self._passed:
-            self._passed = self._strangers.names
-            self._events.handle_relabels(self._passed, time.time())
-        return Control.RUN
-
-    def close(self) -> None:
-        pass
 
 
 def _open_strangers(settings: Settings, recognizer: Recognizer) -> Optional[LiveStrangers]:

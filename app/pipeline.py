@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Set
 
 from app.capture.capture import Channels
+from app.degrade import DegradeController, DegradeLevel
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers
 from app.identity.face_tracker import FaceTracker
 from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
-from app.settings import Settings
+from app.settings import DegradeSettings, Settings
 from app.types import Continuity, FaceAttributes, Frame, FrameResult, Match
 from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it checks keys, the gallery and the limits again."""
+FEWER_EMBEDDINGS = 4.0
+"""Times `recognition.reembed_after_s`, from level 1 on."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,16 @@ class Pipeline:
         settings: Optional[Settings] = None,
         networks: Optional[NetworkThread] = None,
         strangers: Optional[LiveStrangers] = None,
+        degrade: Optional[DegradeController] = None,
     ) -> None:
         """`networks` holds the jobs of other threads, which are done between frames. Without `strangers`, unknown
-        people get no numbers."""
+        people get no numbers. `degrade` says what is left out; without it nothing is."""
         self._settings = settings or Settings()
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()
         self._strangers = strangers
+        self._degrade = degrade or DegradeController(DegradeSettings(level="off"))
         self._channels: Dict[str, _Channel] = {}
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
@@ -111,7 +116,7 @@ class Pipeline:
         if self._strangers is not None:
             self._gallery.anchors = self._strangers.anchors
         people = self._gallery.index
-        timer = StageTimer()
+        timer, level = StageTimer(), self._degrade.level_of(frame.live)
         (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
         close_ups.saw(faces, frame.image.shape)
         with timer.stage("track"):
@@ -119,7 +124,14 @@ class Pipeline:
                 cut=channel.cuts.is_cut(frame.image),
                 thumbnails=face_thumbnails(frame.image, faces.boxes),
             )
-            pending = tracker.update(faces, frame.source_time, people.generation, frame.continues, continuity)
+            pending = tracker.update(
+                faces,
+                frame.source_time,
+                people.generation,
+                frame.continues,
+                continuity,
+                patience=FEWER_EMBEDDINGS if level >= DegradeLevel.FEWER_EMBEDDINGS else 1.0,
+            )
         matches: Dict[int, Match] = {}
         rows: List[int] = []
         if pending.rows:
@@ -152,6 +164,7 @@ class Pipeline:
             clarities=tracked.clarities,
             timings_ms=timer.milliseconds,
             latency_s=max(0.0, time.monotonic() - frame.clock_s),
+            degrade_level=int(level),
         )
 
     def _channel(self, name: str) -> _Channel:

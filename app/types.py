@@ -97,6 +97,8 @@ class ChannelCounters:
     """Frames of a live source that were replaced by a newer one before they were processed."""
     beyond_max_fps: int = 0
     """Frames of a live source that were left out because of `capture.max_fps`; they count nowhere else."""
+    skipped: int = 0
+    """Frames of a live source that were left out because the machine is too slow for it."""
     reconnects: int = 0
     """How often a lost live source came back."""
     stalls: int = 0
@@ -366,6 +368,8 @@ class FrameResult:
     """One per face; empty when no attributes are read."""
     clarities: Tuple[float, ...] = ()
     """One per face: how clearly it is seen, 0.1 to 1. Empty when it was not measured."""
+    degrade_level: int = 0
+    """What was left out because the machine is too slow (`DegradeLevel`)."""
     look: Look = Look.SCAN
     """Where the detector looked. `predicted`: the faces are where their tracks are expected, and were not seen."""
 

@@ -34,6 +34,7 @@ def errors(value, schema):
         "enum": lambda wanted: _unless(value in wanted, value, wanted),
         "type": lambda names: _unless(_has_type(value, names), value, names),
         "minimum": lambda bound: _unless(value >= bound, value, bound),
+        "maximum": lambda bound: _unless(value <= bound, value, bound),
         "pattern": lambda pattern: _unless(isinstance(value, str) and re.search(pattern, value), value, pattern),
         "minItems": lambda count: _unless(len(value) >= count, value, count),
         "maxItems": lambda count: _unless(len(value) <= count, value, count),

@@ -12,12 +12,13 @@ import pytest
 from shipped import CATALOG
 from waiting import PATIENT_S, until
 
-from app.assembly import SourceWatch, open_gallery, run
+from app.assembly import open_gallery, run
 from app.capture.uri import parse_source
 from app.errors import CombinedError, GalleryError, ModelError, SourceError
 from app.output.outputs import Control
 from app.output.progress import Progress
 from app.settings import AttributeSettings
+from app.watches import SourceWatch
 
 
 @pytest.fixture

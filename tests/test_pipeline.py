@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from app.degrade import DegradeController
 from app.gallery.gallery import Gallery
 from app.identity import gates
 from app.pipeline import Pipeline
-from app.settings import QualitySettings
+from app.settings import DegradeSettings, QualitySettings
 from app.types import Frame, Reason
 from app.vision.attribute_models import AttributeModels
 
@@ -36,11 +37,11 @@ def pictures(people_video):
     return [video.read()[1] for _ in range(20)]
 
 
-def run_with(recognizer, settings, pictures, step_s=0.04):
+def run_with(recognizer, settings, pictures, step_s=0.04, degrade=None):
     """The results of a pipeline that knows the people in the settings' gallery."""
     with contextlib.closing(Gallery(settings, recognizer)) as gallery:
         gallery.load()
-        pipeline = Pipeline(recognizer, gallery, settings)
+        pipeline = Pipeline(recognizer, gallery, settings, degrade=degrade)
         frames = [Frame(picture, "tape", index, 0.0, index * step_s) for index, picture in enumerate(pictures)]
         return [pipeline.process(frame) for frame in frames]
 
@@ -72,6 +73,23 @@ def test_settled_faces_are_embedded_again_only_after_the_interval(recognizer, se
     _, always = run(recognizer, settings, pictures, people_gallery, reembed_after_s=0)
     assert len(always) == len(pictures) and sum(always) >= 3 * len(pictures) - 3
     assert sum(settled) < sum(always) / 2
+
+
+def test_level_1_embeds_settled_faces_less_often_and_gives_the_same_names(
+    recognizer, settings, pictures, people_gallery
+):
+    settings = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, folder=people_gallery))
+    embedded, names = {}, {}
+    for level in "01":
+        counting = CountingEmbedder(recognizer.embedder)
+        controller = DegradeController(DegradeSettings(level=level))
+        spied = dataclasses.replace(recognizer, embedder=counting)
+        # 20 frames in ten seconds.
+        results = run_with(spied, settings, pictures, step_s=0.5, degrade=controller)
+        embedded[level], names[level] = sum(counting.calls), [match.name for match in results[-1].matches]
+        assert {result.degrade_level for result in results} == {int(level)}
+    assert names["0"] == names["1"]
+    assert embedded["1"] < embedded["0"]
 
 
 def test_a_face_that_a_gate_rejects_is_not_embedded_and_its_track_has_the_reason(recognizer, settings, pictures):

@@ -82,6 +82,12 @@ class Channels:
             self._woken = True
             self._arrived.notify_all()
 
+    def limit_rate(self, max_fps: Optional[float]) -> None:
+        """At most so many frames per second of each live source are taken from now on; None: all."""
+        with self._lock:
+            for thread in self._threads:
+                thread.limit_rate(max_fps)
+
     @property
     def finished(self) -> bool:
         """Whether all channels have ended or failed and every frame was taken."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Callable, Deque, Optional
 
 from app.capture.opening import PROBE_TIMEOUT_S
+from app.capture.reader_child import RateLimit
 from app.capture.readers import RawFrame, Reader, StallError
 from app.capture.uri import Source
 from app.credentials import masked
@@ -76,6 +77,8 @@ class CaptureThread:
         self._failures_in_a_row = 0
         self._denied = False
         self._first_frame_at: Optional[float] = None
+        self._rate = RateLimit(None)
+        """Of a live source, besides `capture.max_fps`."""
         self._thread = threading.Thread(target=self._run, name=f"capture-{source.name}", daemon=True)
 
     # Called by `Channels` with the lock held.
@@ -93,6 +96,9 @@ class CaptureThread:
     @property
     def drained(self) -> bool:
         return self.state.over and not self._frames
+
+    def limit_rate(self, max_fps: Optional[float]) -> None:
+        self._rate = RateLimit(max_fps)
 
     def status(self) -> ChannelStatus:
         return ChannelStatus(
@@ -224,6 +230,9 @@ class CaptureThread:
             )
             self._counters.read += 1
             if self._live:
+                if not self._rate.takes(self._clock()):
+                    self._counters.skipped += 1
+                    return True
                 self._counters.dropped += len(self._frames)
                 self._frames.clear()
             while len(self._frames) >= self._settings.queue_frames and not self._closing.is_set():

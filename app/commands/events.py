@@ -250,6 +250,8 @@ def _remark(record: Record) -> str:
         return record.get("error") or ""
     if kind == EventKind.SOURCE_BACK:
         return f"after {duration(record['lost_s'])}"
+    if kind == EventKind.DEGRADE_LEVEL:
+        return f"{record['level']} ({record['level_name']}), was {record['previous_level']}"
     if kind == EventKind.LEFT:
         return f"{record['reason']}, after {duration(record['duration_s'])}"
     if record.get("previous_name") is not None:

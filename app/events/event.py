@@ -25,6 +25,7 @@ class EventKind(str, enum.Enum):
     SOURCE_LOST = "source_lost"
     SOURCE_BACK = "source_back"
     RELABEL = "relabel"
+    DEGRADE_LEVEL = "degrade_level"
 
     def __str__(self) -> str:
         return self.value
@@ -93,6 +94,20 @@ class RelabelEvent(Event):
 
     def as_json(self) -> Dict[str, Any]:
         return {**super().as_json(), "channel": None, "stranger": self.stranger, "name": self.name}
+
+
+@dataclass(frozen=True)
+class LevelEvent(Event):
+    """The machine became too slow for its live sources, or has recovered (DEGRADE_LEVEL). `channel` is empty."""
+
+    level: int
+    """How much is left out now: 0 (nothing) to 4."""
+    level_name: str
+    previous_level: int
+
+    def as_json(self) -> Dict[str, Any]:
+        levels = {"level": self.level, "level_name": self.level_name, "previous_level": self.previous_level}
+        return {**super().as_json(), "channel": None, **levels}
 
 
 @dataclass(frozen=True)

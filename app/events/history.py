@@ -26,7 +26,7 @@ EVENT_COLUMNS = (
     "sequence", "event", "channel", "time", "frame", "position", "file", "visit", "track", "name", "stranger",
     "similarity", "confidence", "nearest", "photo", "runner_up", "runner_up_similarity", "reason", "why", "measured",
     "limit", "votes", "time_to_first_name_s", "previous_name", "previous_visit", "first_seen", "last_seen",
-    "duration_s", "snapshot", "error", "lost_s",
+    "duration_s", "snapshot", "error", "lost_s", "level", "previous_level",
 )
 """The fields of events in tables: all but boxes and attributes."""
 # fmt: on
@@ -41,7 +41,7 @@ _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("event", "log", "time", "channel", "reason"), _TEXT),
     **dict.fromkeys(("name", "stranger", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
-    **dict.fromkeys(("sequence", "after", "visit", "track"), (int,)),
+    **dict.fromkeys(("sequence", "after", "visit", "track", "level", "previous_level"), (int,)),
     **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
     **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),
     "open": (list,),
@@ -130,6 +130,9 @@ def _is_sound(record: Any) -> bool:
     elif kind == EventKind.RELABEL:
         record = {**record, "channel": ""}
         needed = ["time", "sequence", "stranger", "name"]
+    elif kind == EventKind.DEGRADE_LEVEL:
+        record = {**record, "channel": ""}
+        needed = ["time", "sequence", "level", "level_name", "previous_level"]
     else:
         needed = ["event", "time", "sequence", "channel"]
         needed += ["name", "position", "reason", "track"] if "visit" in record else []

@@ -345,6 +345,10 @@ class EventPublisher:
         """Strangers got names: `stranger-7` -> `Eva`. Those that are in the log already make no event."""
         self._publish(self._stream.relabel(names, now))
 
+    def handle_level(self, level: int, name: str, before: int, now: float) -> None:
+        """How much is left out because the machine is too slow has changed."""
+        self._publish([self._stream.level(level, name, before, now)])
+
     def close(self) -> None:
         self._publish(self._stream.close())
         if self._pictures is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, NamedTuple, Optional, Set
 
 from app.credentials import masked
-from app.events.event import Event, EventKind, FaceEvent, LeftReason, RelabelEvent, SourceEvent
+from app.events.event import Event, EventKind, FaceEvent, LeftReason, LevelEvent, RelabelEvent, SourceEvent
 from app.settings import Settings
 from app.types import ChannelState, ChannelStatus, FrameResult, Reason, Track
 
@@ -114,6 +114,10 @@ class EventStream:
             for stranger, name in names.items()
             if known is not None and known.get(stranger) != name
         ]
+
+    def level(self, level: int, name: str, before: int, now: float) -> Event:
+        """The machine is too slow for its live sources, or has recovered."""
+        return LevelEvent(self._next(), EventKind.DEGRADE_LEVEL, "", now, level, name, before)
 
     def close(self) -> List[Event]:
         """The run has ended: all faces leave."""

@@ -89,11 +89,14 @@ class FaceTracker:
         generation: int,
         continues: bool = True,
         continuity: Optional[Continuity] = None,
+        patience: float = 1.0,
     ) -> PendingFaces:
         """Assigns the faces of a new frame to tracks, and chooses those to compare.
 
         These are the faces whose answer is not settled, settled ones from time to time or with a new generation of the
         gallery, those that were hidden, as another person may have stepped out, and those in doubt.
+
+        With more `patience`, settled faces are compared so many times less often.
 
         A picture that does not continue the one before starts new tracks, which are confirmed and named at once: there
         will be no second frame.
@@ -108,7 +111,9 @@ class FaceTracker:
             for face, key in enumerate(keys)
             if face in moment.returned
             or key in self._doubts
-            or needs_embedding(self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face])
+            or needs_embedding(
+                self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face], patience
+            )
         )
         self._pending = PendingFaces(
             rows=rows,

@@ -117,9 +117,17 @@ def shaken(votes: TrackVotes) -> TrackVotes:
 
 
 def needs_embedding(
-    track: TrackVotes, time: float, generation: int, settings: RecognitionSettings, weight: float = 0.0
+    track: TrackVotes,
+    time: float,
+    generation: int,
+    settings: RecognitionSettings,
+    weight: float = 0.0,
+    patience: float = 1.0,
 ) -> bool:
-    """Whether the face should be embedded and compared in this frame, in which it is seen with this clarity."""
+    """Whether the face should be embedded and compared in this frame, in which it is seen with this clarity.
+
+    A settled one waits `patience` times as long, unless it was in doubt.
+    """
     if track.last_denial is not None and not track.is_face and track.denials >= settings.vote_window:
         wait_s = settings.reembed_after_s * 2 ** min(track.denials - settings.vote_window, _MAX_DOUBLINGS)
         if 0 <= time - track.last_denial < wait_s:
@@ -129,6 +137,8 @@ def needs_embedding(
     if track.published.name is None and weight > _CLEARER * track.clearest:
         return True
     wait_s = settings.reembed_after_s * 2 ** min(track.unchanged, _MAX_DOUBLINGS)
+    if track.unchanged >= 0:
+        wait_s *= patience
     return not 0 <= time - track.last_vote < wait_s
 
 

@@ -48,11 +48,14 @@ class RunCounts:
         """In seconds."""
         self.faces: Dict[Tuple[str, ...], int] = defaultdict(int)
         """By channel and `named` or `unknown`; a face counts once in each frame that it is in."""
+        self.looks: Dict[Tuple[str, ...], int] = defaultdict(int)
+        """By channel and where the detector looked."""
         self.reasons: Dict[str, int] = defaultdict(int)
 
     def handle(self, result: FrameResult) -> None:
         frame = result.frame
         self.processed[frame.source] += 1
+        self.looks[frame.source, result.look.value] += 1
         if frame.live:
             self.ages[frame.source].add(result.latency_s)
         for stage, spent_ms in result.timings_ms.items():

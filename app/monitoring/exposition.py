@@ -56,6 +56,8 @@ class RunCollector(Collector):
         if self._monitor.run is not None:
             yield from _of_sources(self._monitor.run.channels.status())
             yield from _of_outputs(self._monitor.run)
+            level = self._monitor.run.degrade.level
+            yield gauge("degrade_level", "What is left out because the machine is too slow: 0 to 4.", [((), level)])
         yield from _of_the_machine()
 
 
@@ -68,6 +70,8 @@ def _of_frames(monitor: RunMonitor) -> Iterator[Metric]:
         list(counts.faces.items()),
         ["channel", "answer"],
     )
+    looks = list(counts.looks.items())
+    yield counter("looks", "Frames by where the detector looked.", looks, ["channel", "look"])
     yield counter("face_reasons", "Why faces have a name or none, once in each frame.", one(counts.reasons), ["reason"])
     yield histogram("frame_age_seconds", "From the arrival of a live frame to its result.", counts.ages, "channel")
     yield histogram("stage_seconds", "Time of a frame in each stage.", counts.stages, "stage")
@@ -81,6 +85,12 @@ def _of_sources(channels: Sequence[ChannelStatus]) -> Iterator[Metric]:
     ):
         counts = [((channel.name,), getattr(channel.counters, name)) for channel in channels]
         yield counter(f"frames_{name}", text, counts, ["channel"])
+    skipped = [
+        ((channel.name, reason), count)
+        for channel in channels
+        for reason, count in (("max_fps", channel.counters.beyond_max_fps), ("level_4", channel.counters.skipped))
+    ]
+    yield counter("frames_skipped", "Frames of live sources that were left out.", skipped, ["channel", "reason"])
     for attribute, name, text in (
         ("unreadable", "pictures_unreadable", "Pictures that could not be read."),
         ("reconnects", "source_reconnects", "How often a lost live source came back."),

@@ -21,6 +21,8 @@ class Problem(str, enum.Enum):
     SOURCE_LOST = "source_lost"
     DELIVERY_FAILING = "delivery_failing"
     """Another program does not take events; they are kept."""
+    DEGRADED = "degraded"
+    """The machine is too slow for its live sources, and something is left out."""
 
     def __str__(self) -> str:
         return self.value
@@ -28,7 +30,7 @@ class Problem(str, enum.Enum):
     @property
     def is_fatal(self) -> bool:
         """Whether the run does not do its work, or else only a part of it is missing."""
-        return self not in (Problem.SOURCE_LOST, Problem.DELIVERY_FAILING)
+        return self not in (Problem.SOURCE_LOST, Problem.DELIVERY_FAILING, Problem.DEGRADED)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def assess(
     channels: Sequence[ChannelStatus],
     output_failed: bool,
     delivery_failing: bool,
+    is_degraded: bool = False,
 ) -> Health:
     """`silent_s` is how long the loop has not come by."""
     # A recording that has ended is not lost, nor is one that is about to begin.
@@ -75,6 +78,7 @@ def assess(
         Problem.OUTPUT_FAILED: output_failed,
         Problem.SOURCE_LOST: any(running) and not all(running),
         Problem.DELIVERY_FAILING: delivery_failing,
+        Problem.DEGRADED: is_degraded,
     }
     found = tuple(problem for problem, is_there in problems.items() if is_there)
     return Health(found, len(running), sum(running))

@@ -6,6 +6,7 @@ import time
 from typing import Callable, NamedTuple, Optional
 
 from app.capture.capture import Channels
+from app.degrade import DegradeController
 from app.events.sinks import EventPublisher
 from app.monitoring.counts import RunCounts
 from app.monitoring.health import STARTING, Health, assess
@@ -18,6 +19,7 @@ class WatchedRun(NamedTuple):
     channels: Channels
     outputs: Outputs
     events: EventPublisher
+    degrade: DegradeController
 
 
 class RunMonitor:
@@ -31,15 +33,15 @@ class RunMonitor:
         """None until everything is open."""
         self._stuck_after_s = stuck_after_s
 
-    def watch(self, channels: Channels, outputs: Outputs, events: EventPublisher) -> None:
+    def watch(self, channels: Channels, outputs: Outputs, events: EventPublisher, degrade: DegradeController) -> None:
         """Everything is open: the loop begins."""
         self.counts.poll()
-        self.run = WatchedRun(channels, outputs, events)
+        self.run = WatchedRun(channels, outputs, events, degrade)
 
     def health(self) -> Health:
         if self.run is None:
             return STARTING
-        channels, outputs, events = self.run
+        channels, outputs, events, degrade = self.run
         working = [output.is_working for output in outputs.status()] + [sink.is_working for sink in events.sinks()]
         return assess(
             self.counts.silent_s(),
@@ -47,4 +49,5 @@ class RunMonitor:
             channels.status(),
             output_failed=bool(outputs.lost) or not all(working),
             delivery_failing=not all(delivery.is_working for delivery in events.deliveries()),
+            is_degraded=degrade.is_automatic and degrade.level > 0,
         )

@@ -13,6 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from app.degrade import DegradeLevel
 from app.output.text_renderer import BOLD, REGULAR, TextRenderer
 from app.text import percent, source_time
 from app.types import NO_ATTRIBUTES, FaceAttributes, Frame, FrameResult, Match, Reason
@@ -88,11 +89,13 @@ class Annotator:
     def annotate(self, result: FrameResult, status: Optional[Sequence[str]] = None) -> np.ndarray:
         """An annotated copy of the frame; the frame itself stays as it is.
 
-        `status` is written in the corner, by default the channel and the time in the source.
+        `status` is written in the corner, by default the channel and the time in the source; if something is left out
+        because the machine is too slow, that is added.
         """
         image = np.array(result.frame.image, order="C")
         sizes = Sizes.of(image.shape[1], image.shape[0])
-        draw_status(image, frame_status(result.frame) if status is None else status, sizes, self._renderer)
+        texts = [*(frame_status(result.frame) if status is None else status), *level_status(result)]
+        draw_status(image, texts, sizes, self._renderer)
         corners = np.rint(result.faces.boxes).astype(int).tolist()
         styles = [style_of(match) for match in result.matches]
         for box, style in zip(corners, styles):
@@ -214,6 +217,12 @@ def attributes_text(attributes: FaceAttributes) -> str:
 def frame_status(frame: Frame) -> List[str]:
     """The channel and where in it the frame is: a time of day, a position or a file."""
     return [frame.source, source_time(frame.shown_time(frame.source_time), frame.live, frame.file)]
+
+
+def level_status(result: FrameResult) -> List[str]:
+    """What is left out; nothing on a machine that is fast enough."""
+    level = DegradeLevel(result.degrade_level)
+    return [f"level {int(level)}: {level.words}"] if level else []
 
 
 def live_status(result: FrameResult, fps: Optional[float]) -> List[str]:

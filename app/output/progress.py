@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Callable, Deque, Dict, Iterable, Mapping, Optional, TextIO
 
+from app.degrade import DegradeLevel
 from app.output.outputs import Control
 from app.text import counted, duration
 from app.types import ChannelState, ChannelStatus, FrameResult
@@ -165,6 +166,7 @@ class RunProgress:
         self._status = status
         self._channels: Dict[str, ChannelProgress] = {}
         self._rate = RateMeter()
+        self._level = DegradeLevel.NONE
 
     def handle(self, result: FrameResult) -> None:
         frame, now = result.frame, self._progress.clock()
@@ -175,6 +177,8 @@ class RunProgress:
         channel.faces_so_far += len(result.faces)
         channel.latency_s = result.latency_s
         channel.fps = channel.rate.tick(now)
+        if frame.live:
+            self._level = DegradeLevel(result.degrade_level)
         self._rate.tick(now)
 
     def poll(self) -> Control:
@@ -193,7 +197,8 @@ class RunProgress:
             channel.state = "" if status.state is ChannelState.RUNNING else str(status.state)
         channels = list(self._channels.values())
         if any(channel.live for channel in channels) or not any(channel.done for channel in channels):
-            return live_line(self._channels)
+            level = [f"level {int(self._level)}: {self._level.words}"] if self._level else []
+            return _SEPARATOR.join([live_line(self._channels), *level])
         totals = [channel.total for channel in channels if channel.total]
         return recording_line(
             done=sum(channel.done for channel in channels),

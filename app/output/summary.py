@@ -11,6 +11,7 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Seque
 import numpy as np
 
 from app.credentials import masked
+from app.degrade import DegradeLevel
 from app.text import counted, iso_time, source_time, table
 from app.types import NO_TRACK, ChannelStatus, FrameResult, Reason
 
@@ -65,6 +66,8 @@ class RunSummary:
         """By channel and track: of tracks that have no visit yet."""
         self.reasons: Counter[str] = Counter()
         """In how many frames a face had each reason for its name, or for having none."""
+        self.levels: Counter[int] = Counter()
+        """Frames by the level at which they were looked at (`DegradeLevel`)."""
         self.processed: Dict[str, int] = defaultdict(int)
         self._timings: Dict[str, Deque[float]] = defaultdict(lambda: deque(maxlen=TIMINGS_KEPT))
         self._latencies_ms: Deque[float] = deque(maxlen=TIMINGS_KEPT)
@@ -85,6 +88,7 @@ class RunSummary:
         frame = result.frame
         self.processed[frame.source] += 1
         self.faces += len(result.faces)
+        self.levels[result.degrade_level] += 1
         for stage, spent in result.timings_ms.items():
             self._timings[stage].append(spent)
         if frame.live:
@@ -148,6 +152,11 @@ class RunSummary:
         unnamed = [(reason, str(faces)) for reason, faces in self.reasons.most_common() if reason != Reason.MATCHED]
         if unnamed:
             blocks.append(table(("not named because", "faces"), unnamed))
+        if any(self.levels):
+            levels = [
+                (f"{level} {DegradeLevel(level).words}", str(self.levels[level])) for level in sorted(self.levels)
+            ]
+            blocks.append(table(("level", "frames"), levels))
         stages = self._stages()
         if stages:
             spent_rows = [(stage, f"{p50:.2f}", f"{p95:.2f}") for stage, (p50, p95) in stages.items()]
@@ -163,6 +172,7 @@ class RunSummary:
             "faces": self.faces,
             "unknown_visits": self.unknown_visits,
             "reasons": dict(self.reasons.most_common()),
+            "levels": {str(level): frames for level, frames in sorted(self.levels.items())},
             "people": _presences(self.people),
             "strangers": _presences(self.strangers),
             "channels": [

@@ -2,6 +2,7 @@
 
 from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
+from app.settings.degrade import DegradeSettings
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
@@ -24,6 +25,7 @@ from app.settings.schema import (
 __all__ = [
     "AttributeSettings",
     "CaptureSettings",
+    "DegradeSettings",
     "DeliverySettings",
     "DetectionSettings",
     "GallerySettings",

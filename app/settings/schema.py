@@ -15,6 +15,7 @@ from app.files import PROGRAM_FOLDER
 from app.settings.capture import CaptureSettings
 from app.settings.channels import ChannelValues
 from app.settings.declaration import SettingInfo, setting
+from app.settings.degrade import DegradeSettings
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
@@ -324,6 +325,7 @@ class Settings:
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
     on_event: OnEventSettings = OnEventSettings()
+    degrade: DegradeSettings = DegradeSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     run: RunSettings = RunSettings()
 

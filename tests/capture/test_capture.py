@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 
 import cv2
 import numpy as np
@@ -212,6 +213,26 @@ def test_a_live_source_gives_its_newest_frame_once_and_counts_the_others(gate):
         assert (status.counters.read, status.counters.dropped) == (10, 9)
         assert (status.live, status.fps, status.state) == (True, 25.0, ChannelState.RUNNING)
         assert not channels.finished
+
+
+def test_a_limited_rate_leaves_out_frames_of_live_sources_evenly_and_counts_them(gate):
+    hold, clock = gate(), Clock()
+    limit = []  # of the first frame on: it is set when the channels exist
+    steps = [lambda: limit.pop()(4), *(step for value in range(41) for step in (value, partial(clock.advance, 0.1)))]
+    with Channels(cameras("cam"), FAST, Opener(cam=[ScriptedReader(hold, *steps, gate())]), clock) as channels:
+        limit.append(channels.limit_rate)
+        hold.set()
+        until(lambda: channels.status()[0].counters.read == 41)
+        counters = channels.status()[0].counters
+        assert counters.skipped == 24, "of 10 frames/s for 4 s, 4 frames/s were taken"
+        assert counters.dropped == 16, "what was left out was not dropped because the loop is busy"
+
+
+def test_a_recording_is_never_limited():
+    with Channels(recordings("film"), FAST, Opener(film=[ScriptedReader(*range(20), live=False)])) as channels:
+        channels.limit_rate(0.1)
+        assert values(take_all(channels)) == [*range(20)]
+        assert channels.status()[0].counters.skipped == 0
 
 
 def test_a_frame_carries_the_time_at_which_it_arrived(gate):

@@ -13,7 +13,7 @@ from waiting import PATIENT_S, until
 
 from app.errors import SettingsError
 from app.events.command import EventCommand, environment
-from app.events.event import EventKind, RelabelEvent, SourceEvent
+from app.events.event import EventKind, LevelEvent, RelabelEvent, SourceEvent
 from app.events.opening import open_events
 from app.events.sinks import SinkQueue
 from app.events.stream import EventStream
@@ -157,7 +157,8 @@ def test_a_command_that_disappears_is_a_failure_like_any_other(tmp_path, caplog)
 def test_every_kind_of_event_has_an_environment_of_texts():
     relabel = RelabelEvent(9, EventKind.RELABEL, "", 1.8e9, "stranger-7", "Eva")
     lost = SourceEvent(10, EventKind.SOURCE_LOST, "door", 1.8e9, error="gone")
-    for event in (*events(ANN, STRANGER), relabel, lost):
+    level = LevelEvent(11, EventKind.DEGRADE_LEVEL, "", 1.8e9, 1, "fewer_embeddings", 0)
+    for event in (*events(ANN, STRANGER), relabel, lost, level):
         assert all(isinstance(value, str) for value in environment(event).values())
     variables = environment(relabel)
     assert (variables["EVENT_STRANGER"], variables["EVENT_NAME"], variables["EVENT_CHANNEL"]) == (

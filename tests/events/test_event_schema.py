@@ -52,7 +52,8 @@ def lines(tmp_path):
         ]
         for event in (event for step in steps for event in step):
             log.write(event)
-        log.write(RelabelEvent(event.sequence + 1, EventKind.RELABEL, "", 1.9e9, "stranger-1", "Eva"))
+        log.write(stream.level(2, "longer_interval", 1, 1.9e9))
+        log.write(RelabelEvent(event.sequence + 2, EventKind.RELABEL, "", 1.9e9, "stranger-1", "Eva"))
         log._file.close()
     EventLog(path).close()
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -8,12 +8,12 @@ import pytest
 from planted_visits import BASIS, MODEL, mixed
 from stranger_stage import START, StrangerStage
 
-from app.assembly import StrangerWatch
 from app.events.event import EventKind
 from app.events.sinks import EventPublisher
 from app.events.stream import EventStream
 from app.gallery.stranger_journal import StrangerJournal
 from app.identity.strangers import Denied, Ignored, Merged, Named, without
+from app.watches import StrangerWatch
 
 DAY_S = 86400.0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.identity.votes import NO_VOTES, Vote, add_vote, clarity, needs_embedding, resolve
+from app.identity.votes import NO_VOTES, Vote, add_vote, clarity, needs_embedding, resolve, shaken
 from app.settings import RecognitionSettings
 from app.types import NOT_COMPARED_YET, Faces, Match, Reason
 
@@ -162,11 +162,11 @@ def test_unclear_faces_do_not_withdraw_a_name_but_clear_ones_do():
     assert resolve([Vote(A, 0.1), Vote(A, 0.1), *[Vote(vote("u"))] * 2], A, 2).name is None
 
 
-def compared_at(letters, rules, until, weight=0.5):
+def compared_at(letters, rules, until, weight=0.5, patience=1.0):
     """The times, in tenths of a second, at which a track is compared whose faces give these answers."""
     track, answers, times = NO_VOTES, itertools.chain(letters, itertools.repeat(letters[-1])), []
     for tenth in range(until):
-        if needs_embedding(track, tenth / 10, 1, rules, weight):
+        if needs_embedding(track, tenth / 10, 1, rules, weight, patience):
             track = add_vote(track, vote(next(answers)), tenth / 10, 1, rules, weight)
             times.append(tenth)
     return times
@@ -176,6 +176,21 @@ def test_a_settled_track_is_compared_less_and_less_often():
     rules = RecognitionSettings(reembed_after_s=0.95)
     assert compared_at("A", rules, 100) == [0, 1, 11, 30, 68]
     assert compared_at("u", rules, 100) == [0, 1, 2, 3, 4, 14, 33, 71]
+
+
+def test_with_patience_a_settled_track_is_compared_less_often_and_a_new_one_as_often_as_before():
+    rules = RecognitionSettings(reembed_after_s=0.95)
+    assert compared_at("A", rules, 200, patience=4.0) == [0, 1, 39, 115]
+    assert compared_at("u", rules, 100, patience=4.0) == [0, 1, 2, 3, 4, 42]
+
+
+def test_a_track_that_was_in_doubt_is_compared_soon_whatever_the_patience():
+    rules, track = RecognitionSettings(reembed_after_s=1.0), NO_VOTES
+    for time in range(2):
+        track = add_vote(track, A, time, 1, rules)
+    for patience in (1.0, 4.0):
+        assert needs_embedding(shaken(track), 1.3, 1, rules, 0.5, patience)
+        assert not needs_embedding(track, 1.3, 1, rules, 0.5, patience)
 
 
 def test_an_unknown_track_is_compared_at_once_when_it_is_seen_more_clearly():

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 from app.capture.capture import Channels
+from app.degrade import DegradeController
 from app.events.sinks import EventPublisher
 from app.monitoring.exposition import PREFIX, Exposition
 from app.monitoring.monitor import RunMonitor
 from app.output.outputs import Outputs
-from app.settings import CaptureSettings
+from app.settings import CaptureSettings, DegradeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = {
@@ -21,7 +22,7 @@ def existing():
     """The types of all metrics by name; a counter ends in `_total`."""
     monitor = RunMonitor(30)
     with Channels([], CaptureSettings()) as channels:
-        monitor.watch(channels, Outputs(), EventPublisher(()))
+        monitor.watch(channels, Outputs(), EventPublisher(()), DegradeController(DegradeSettings()))
         families = list(Exposition(monitor).registry.collect())
     return {family.name + "_total" * (family.type == "counter"): family.type for family in families}
 

@@ -121,7 +121,7 @@ def test_metrics_name_no_person_and_no_path(visited, people_video):
     assert str(people_video.parent) not in page
     labels = {label for key in samples(page) for label, _ in key[1:]}
     assert labels <= {
-        "channel", "state", "answer", "reason", "stage", "le", "kind", "version", "sensor", "output", "sink",
+        "channel", "state", "answer", "reason", "stage", "le", "kind", "version", "sensor", "output", "sink", "look",
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from app.output.annotate import (
     attributes_text,
     frame_status,
     label_texts,
+    level_status,
     live_status,
     place_label,
     style_of,
@@ -114,6 +115,14 @@ def test_the_corner_of_a_live_window_shows_rate_and_delay():
     assert live_status(result(latency_s=12.0), None) == ["front", "12 s"]
     default = Annotator().annotate(result())
     assert not np.array_equal(Annotator().annotate(result(), ["front", "24.8 fps"]), default)
+
+
+def test_the_corner_says_what_is_left_out_on_a_slow_machine():
+    slow = dataclasses.replace(result(), degrade_level=2)
+    assert level_status(slow) == ["level 2: longer interval"]
+    assert level_status(result()) == []
+    for status in (None, ["front", "3.1 fps"]):
+        assert not np.array_equal(Annotator().annotate(slow, status), Annotator().annotate(result(), status))
 
 
 def test_landmarks_can_be_switched_on_and_off():

@@ -1,5 +1,6 @@
 """The progress line."""
 
+import dataclasses
 import io
 import logging
 
@@ -94,6 +95,14 @@ def test_a_silent_source_is_shown_with_its_state():
     clock.now += 1
     progress.poll()
     assert "front reconnecting" in stream.getvalue()
+
+
+def test_the_line_says_what_is_left_out_on_a_slow_machine():
+    progress = progress_of(Terminal(), Clock(), channel())
+    progress.handle(dataclasses.replace(result(), degrade_level=1))
+    assert progress.line().endswith("| level 1: fewer embeddings")
+    progress.handle(result(frame(1)))
+    assert "level" not in progress.line()
 
 
 def test_a_live_source_among_recordings_makes_the_line_a_live_one():
