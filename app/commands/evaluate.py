@@ -38,7 +38,7 @@ what the figures mean: docs/evaluate.md"""
 
 VIDEO_DESCRIPTION = """Runs the program on a video, with your settings, and counts the faces with the right name, with a
 wrong one and without a name. A name is wrong while the person is not visible, and on a second face in the same
-frame."""
+frame. With --boxes, it also says how soon faces are found, by their size."""
 
 STRANGERS_DESCRIPTION = """Gives numbers to unknown people as a run does: each picture is a visit, in a random order.
 Counts the numbers that several people share, and the people who have several numbers."""
@@ -130,8 +130,10 @@ def _add_video(action: argparse.ArgumentParser) -> None:
     action.add_argument("video", metavar="CLIP", help="the video")
     truth_help = "CSV with the header first,last,names: first and last frame, and who is visible there: Ann|Ben"
     action.add_argument("--truth", metavar="FILE", type=Path, required=True, help=truth_help)
+    boxes_help = "CSV with the header frame,face,x1,y1,x2,y2: all faces; each has another number whenever it appears"
+    action.add_argument("--boxes", metavar="FILE", type=Path, help=boxes_help)
     action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
-    sections = ("models", "gallery", "recognition", "capture.backend", "run.max_frames")
+    sections = ("models", "detection", "gallery", "recognition", "capture.backend", "run.max_frames")
     add_settings_options(action, sections=sections)
 
 
@@ -304,6 +306,7 @@ def _strangers(arguments: argparse.Namespace, settings: Settings, progress: Prog
 def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
     from app.assembly import run
     from app.models.loading import ModelLoader
+    from app.tools.evaluation.appearances import FoundFaces, read_boxes
     from app.tools.evaluation.names import NameCount, read_truth
     from app.tools.replay import alone
 
@@ -312,8 +315,11 @@ def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress
         raise SourceError(f"{source.masked_address}: expected a video file, in which frames can be counted")
     truth = read_truth(arguments.truth)
     _check_enrolled({name for visible in truth for name in visible.names}, arguments.truth, settings)
+    found = None if arguments.boxes is None else FoundFaces(read_boxes(arguments.boxes))
     count = NameCount(truth)
-    report = run(alone(settings), [source], stop_on_signals, progress, extra_outputs=[count])
+    report = run(
+        alone(settings), [source], stop_on_signals, progress, extra_outputs=[count, *([found] if found else [])]
+    )
     if report.stopped:
         raise KeyboardInterrupt("before the end of the video; there are no figures")
     if report.failed or report.lost:
@@ -323,7 +329,12 @@ def _video(arguments: argparse.Namespace, settings: Settings, progress: Progress
     models = [settings.models.detector, settings.models.embedder]
     print(_heading(settings, models))
     print(count.text())
-    _write_json(arguments.json, models, settings, ModelLoader(settings).min_score, count.as_json())
+    figures = count.as_json()
+    if found is not None:
+        cpu_ms = report.summary.cpu_s * 1000 / max(1, report.summary.frames)
+        print(f"\n{found.text()}\n{cpu_ms:.1f} ms of CPU per frame, with decoding")
+        figures = {**figures, **found.as_json(), "cpu_ms_per_frame": cpu_ms}
+    _write_json(arguments.json, models, settings, ModelLoader(settings).min_score, figures)
 
 
 def _check_enrolled(names: Set[str], truth: Path, settings: Settings) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import SourceError
 from app.text import counted, percentage, table
+from app.tools.evaluation.appearances import percentile_of_waits
 from app.types import NO_TRACK, FrameResult
 
 HEADER = ["first", "last", "names"]
@@ -145,6 +146,9 @@ class NameCount:
             "people": {name: count.as_json() for name, count in people.items()},
             "switches": self.switches,
             "first_name_s": _median([wait for count in people.values() for wait in count.waits_s]),
+            "first_name_p95_s": percentile_of_waits(
+                [wait for count in people.values() for wait in (*count.waits_s, *[None] * count.unnamed)], 0.95
+            ),
             "embeddings": self.embeddings,
             "mistakes": [mistake._asdict() for mistake in self.mistakes],
         }
@@ -153,7 +157,9 @@ class NameCount:
         """The figures for a terminal."""
         facts = self.as_json()
         total = max(1, self.faces)
-        wait = "-" if facts["first_name_s"] is None else f"{facts['first_name_s']:.2f} s"
+        median, p95 = (
+            "-" if facts[key] is None else f"{facts[key]:.2f} s" for key in ("first_name_s", "first_name_p95_s")
+        )
         rows = [
             (
                 name,
@@ -175,7 +181,7 @@ class NameCount:
                 f"{counted(self.frames, 'frame')}, {counted(self.faces, 'face')}: {self.right} with the right name, "
                 f"{self.wrong} with a wrong one ({percentage(self.wrong / total)}), {self.unknown} without a name",
                 f"names switched {self.switches} times; {self.embeddings / total:.3f} embeddings per face; "
-                f"median time from appearing to the name {wait}",
+                f"time from appearing to the name: median {median}, p95 {p95}",
                 "",
                 table(("name", "visible in frames", "named in", "share", "appearances named"), rows),
                 *(["", "wrong names:", *shown] if shown else []),
@@ -203,6 +209,10 @@ class PersonCount:
     """Ranges of consecutive frames in which the person is visible."""
     waits_s: Tuple[float, ...]
     """For each of these ranges with the name: seconds from its beginning to the name."""
+
+    @property
+    def unnamed(self) -> int:
+        return self.appearances - len(self.waits_s)
 
     def as_json(self) -> Dict[str, Any]:
         return {
