@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from app import __version__
 from app.capture.capture import Channels
@@ -111,12 +111,14 @@ def run(
     listen: Callable[[], threading.Event],
     progress: Progress,
     extra_outputs: Sequence[Output] = (),
+    alongside: Callable[[OpenedRun], ContextManager[object]] = contextlib.nullcontext,
 ) -> RunReport:
     """Runs until the sources end, a limit is reached, the window is closed or the event is set.
 
-    The event is asked for when everything is open: until then, Ctrl-C has nothing to finish.
+    The event is asked for when everything is open: until then, Ctrl-C has nothing to finish. `alongside` is what
+    uses the parts of the run while it lasts, such as an HTTP server.
     """
-    with open_run(settings, sources, progress, extra_outputs) as opened:
+    with open_run(settings, sources, progress, extra_outputs) as opened, alongside(opened):
         stop = listen()
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
         run_loop(opened.channels, opened.pipeline, opened.outputs, limits)

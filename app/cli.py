@@ -17,6 +17,8 @@ from app.text import program, suggestion
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
+    "serve": "answer requests over HTTP, with or without sources",
+    "tokens": "make, list and remove the tokens of clients of `serve`",
     "demo": "try it without a camera: make a short video and recognise two people in it",
     "replay": "run a recording by its own clock; two runs give the same events",
     "events": "list events of a log, visits, and a summary of each day",

@@ -51,6 +51,7 @@ class NetworkThread:
         self._changed = threading.Condition()
         self._closed = False
         self._thread: Optional[threading.Thread] = None
+        self._last: Optional[Callable[[], None]] = None
         self._listeners: List[Callable[[], None]] = []
 
     def start(self) -> None:
@@ -68,6 +69,8 @@ class NetworkThread:
             finally:
                 # If a job ends this thread (SystemExit), no caller must wait for answers that never come.
                 self.close()
+                if self._last is not None:
+                    self._last()
 
         self._thread = threading.Thread(target=work, name="networks", daemon=True)
         self._thread.start()
@@ -106,9 +109,13 @@ class NetworkThread:
         with self._changed:
             return any(self._waiting.values())
 
-    def close(self) -> None:
-        """Refuses everything that waits or is still to come, and ends the thread if there is one."""
+    def close(self, last: Optional[Callable[[], None]] = None) -> None:
+        """Refuses everything that waits or is still to come, and ends the thread if there is one.
+
+        `last` is what that thread does before it ends: it releases the networks, which belong to it.
+        """
         with self._changed:
+            self._last = last or self._last
             self._closed = True
             refused = [future for queue in self._waiting.values() for _, future in queue]
             for queue in self._waiting.values():

@@ -148,6 +148,10 @@ class Recognizer:
         """Embeddings of unit length (N x D) of aligned faces."""
         return self.embedder.embed(crops)
 
+    def embed_crops_with_norms(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """The same, and the length of each embedding before it was normalised (N)."""
+        return self.embedder.embed_with_norms(crops)
+
     def non_face_similarities(self, embeddings: np.ndarray) -> np.ndarray:
         """How similar each embedding (N x D) is to the nearest non-face; NaN for an embedder without a reference."""
         if self.reference is None or not len(self.reference.non_faces):

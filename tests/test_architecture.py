@@ -13,7 +13,7 @@ LEVELS = [
     {"__main__", "__init__"},
     {"cli"},
     {"commands"},
-    {"tools"},
+    {"service", "tools"},
     {"assembly"},
     {"pipeline", "watches"},
     {"gallery"},
@@ -29,7 +29,7 @@ LEVELS = [
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "gallery", "models", "tools"},
+    "cv2": {"capture", "vision", "output", "gallery", "models", "service", "tools"},
     "onnxruntime": {"inference"},
     "openvino": {"inference"},
     "tensorrt": {"inference"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Optional, Tuple
 
 from app.capture.uri import name_sources
 from app.commands.logs import configure_logging
@@ -24,6 +25,9 @@ from app.settings.reader import Assignment, format_settings
 from app.text import program, suggestion
 
 log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from app.assembly import OpenedRun
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos are in the gallery."
 
@@ -75,7 +79,8 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and a wrong option are answered at once.
     from app.assembly import run
 
-    report = run(effective.settings, sources, stop_on_signals, progress)
+    alongside = _http_server(effective.settings) if effective.settings.serve.enabled else contextlib.nullcontext
+    report = run(effective.settings, sources, stop_on_signals, progress, alongside=alongside)
     summary_json = effective.settings.output.summary_json
     if summary_json is not None:
         write_text(dated(summary_json, time.time()), json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
@@ -85,6 +90,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if report.failed:
         return ExitCode.USER_ERROR
     return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE
+
+
+def _http_server(settings: Settings) -> Callable[[OpenedRun], ContextManager[object]]:
+    """The HTTP server of a run, which shares its networks and its gallery."""
+    from app.service.serving import http_server
+
+    return lambda opened: http_server(settings, opened.recognizer, opened.gallery, opened.networks)
 
 
 def stop_on_signals() -> threading.Event:

@@ -20,6 +20,7 @@ from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSetting
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 from app.settings.recording import RecordSettings
+from app.settings.serve import ServeSettings
 
 
 @dataclass(frozen=True)
@@ -327,6 +328,7 @@ class Settings:
     on_event: OnEventSettings = OnEventSettings()
     degrade: DegradeSettings = DegradeSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    serve: ServeSettings = ServeSettings()
     run: RunSettings = RunSettings()
 
     def for_channel(self, name: str) -> Settings:

@@ -21,11 +21,15 @@ class FaceEmbedder(FaceNetwork):
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Unit vectors (N x dimensions) of aligned faces (N x height x width x 3, uint8, BGR), in one batch."""
+        return self.embed_with_norms(crops)[0]
+
+    def embed_with_norms(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """The same, and the length of each vector before it was normalised (N)."""
         if not len(crops):
-            return np.empty((0, self.dimensions), np.float32)
+            return np.empty((0, self.dimensions), np.float32), np.empty(0, np.float32)
         width, height = self.crop_size
         if crops.shape[1:] != (height, width, 3):
             raise ValueError(f"crops of shape {crops.shape}: expected N x {height} x {width} x 3")
         vectors = self.answers(crops)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32), lengths[:, 0]

@@ -1,0 +1,47 @@
+"""Answer requests over HTTP, as InsightFace-REST, CompreFace and DeepStack do."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.capture.uri import name_sources
+from app.commands import run
+from app.commands.logs import configure_logging
+from app.commands.options import add_settings_options, add_source_options, effective_settings
+from app.credentials import mask_process_list
+from app.errors import ExitCode
+
+DESCRIPTION = """Answers requests over HTTP with the same networks and gallery as a run. With sources, it also
+recognises people in them, as `run` does."""
+
+EXAMPLES = """examples:
+  python -m app serve
+  python -m app serve --port 18081                  a stand-in for InsightFace-REST
+  python -m app serve --camera 0 --events visits.jsonl
+try it:
+  curl -s 127.0.0.1:8080/health
+what clients can ask: docs/service.md"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [--host ADDRESS] [--port N] [sources] [settings]"
+    add_source_options(parser)
+    add_settings_options(parser)
+    parser.set_defaults(**{"serve.enabled": True})
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print every setting and where its value comes from"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    effective = effective_settings(arguments)
+    if arguments.show_settings or name_sources(effective.settings.sources):
+        return run.execute(arguments)
+    mask_process_list()
+    progress = configure_logging(effective.settings.run.log_level)
+    # Imported late, so that --help and a wrong option are answered at once.
+    from app.service.serving import serving
+
+    with serving(effective.settings, progress):
+        run.stop_on_signals().wait()
+    return ExitCode.DONE

@@ -1,0 +1,51 @@
+"""Make, list and remove the tokens with which clients use `serve`."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.commands.options import add_settings_options, effective_settings
+from app.errors import ExitCode
+
+DESCRIPTION = """Tokens let clients use `serve` from other machines. A token is shown once, when it is made; the file
+keeps only its hash. A running server follows changes at once."""
+
+EXAMPLES = """examples:
+  python -m app tokens add kitchen-tablet
+  python -m app tokens add home-assistant --scope enrol
+  python -m app tokens list
+  python -m app tokens remove kitchen-tablet
+clients send it as `Authorization: Bearer TOKEN` or as `x-api-key: TOKEN`"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="make a token and print it")
+    add.add_argument("name", metavar="NAME", help="what uses it")
+    add.add_argument(
+        "--scope",
+        choices=("read", "enrol", "admin"),
+        default="read",
+        help="read: recognise and look; enrol: also add and change people; admin: everything (default: read)",
+    )
+    listing = actions.add_parser("list", help="list the tokens")
+    remove = actions.add_parser("remove", help="remove a token; its client is refused from then on")
+    remove.add_argument("name", metavar="NAME")
+    for action in (add, listing, remove):
+        add_settings_options(action, sections=())
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    path = effective_settings(arguments).settings.serve.tokens
+    # Imported late, so that --help works without the packages of `serve`.
+    from app.service.tokens import add_token, read_tokens, remove_token
+
+    if arguments.action == "add":
+        print(add_token(path, arguments.name, arguments.scope))
+    elif arguments.action == "remove":
+        remove_token(path, arguments.name)
+        print(f"removed {arguments.name}")
+    else:
+        for token in read_tokens(path):
+            print(f"{token.name:<24} {token.scope:<6} {token.created}")
+    return ExitCode.DONE

@@ -1,0 +1,257 @@
+"""The faces of pictures in requests: a pool of threads decodes, the thread of the networks finds and embeds.
+
+Requests share the networks with each other and with the video of a run. Faces of all requests that wait are embedded in
+one batch; pictures are searched one by one, since a batch of pictures brings a processor nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import AsyncIterator, Callable, Deque, List, NamedTuple, Optional, Tuple, TypeVar
+
+import cv2
+import numpy as np
+
+from app.gallery.gallery import Gallery
+from app.network_thread import NetworkThread, ShutDownError
+from app.recognizer import Recognizer
+from app.service.http import HttpError
+from app.service.pictures import BadPictureError, decode, picture_header, read_below
+from app.settings import Settings
+from app.settings.serve import ServeSettings
+from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
+from app.vision.align import template
+
+T = TypeVar("T")
+
+MAX_FACES_IN_BATCH = 32
+"""Faces that are embedded at once. A frame of live video waits for one batch."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a request wants to know about the faces of a picture."""
+
+    min_score: Optional[float] = None
+    """None: that of the settings."""
+    input_size: Optional[int] = None
+    """The longer side of the picture in the detector. None: that of the settings."""
+    min_face_px: float = 0
+    """Minimum width of a face's box."""
+    max_faces: int = 0
+    """If there are more, the largest ones are kept, largest first. 0 = no limit."""
+    embeddings: bool = True
+    attributes: bool = False
+
+
+class FoundFaces(NamedTuple):
+    """The faces of one picture."""
+
+    faces: Faces
+    crops: np.ndarray
+    """Aligned, as the embedder takes them; empty if nothing was embedded."""
+    norms: np.ndarray
+    """One per face: the length of its embedding before it was normalised. Empty if nothing was embedded."""
+    attributes: List[FaceAttributes]
+    """One per face, or none."""
+    detect_ms: float
+    embed_ms: float
+
+
+class Admission:
+    """How many pixels are worked on. Used by the event loop's thread."""
+
+    def __init__(self, max_megapixels: float) -> None:
+        self._max = max_megapixels * 1e6
+        self._pixels = 0.0
+        self._seconds_per_pixel = 0.0
+
+    @asynccontextmanager
+    async def of(self, pixels: int) -> AsyncIterator[None]:
+        """Counts a picture until it is done. Raises HttpError (503) if too many are."""
+        if self._pixels and self._pixels + pixels > self._max:
+            wait_s = max(1, math.ceil(self._pixels * self._seconds_per_pixel))
+            raise HttpError(503, "too many requests at the moment", headers={"Retry-After": str(min(wait_s, 60))})
+        self._pixels += pixels
+        began, ahead = time.monotonic(), self._pixels
+        try:
+            yield
+        finally:
+            self._pixels -= pixels
+            self._seconds_per_pixel += 0.1 * ((time.monotonic() - began) / ahead - self._seconds_per_pixel)
+
+    @property
+    def megapixels(self) -> float:
+        """Those of all pictures that are worked on or wait."""
+        return self._pixels / 1e6
+
+
+class EmbeddingBatcher:
+    """Joins the faces of all requests that wait for the networks into one batch."""
+
+    def __init__(self, networks: NetworkThread, embed: Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]) -> None:
+        self._networks = networks
+        self._embed = embed
+        self._lock = threading.Lock()
+        self._waiting: Deque[Tuple[np.ndarray, Future[Tuple[np.ndarray, np.ndarray]]]] = deque()
+
+    def submit(self, crops: np.ndarray) -> Future[Tuple[np.ndarray, np.ndarray]]:
+        """Embeddings of unit length and their lengths before that, of some aligned faces."""
+        future: Future[Tuple[np.ndarray, np.ndarray]] = Future()
+        with self._lock:
+            self._waiting.append((crops, future))
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._ask()
+        return future
+
+    def _ask(self) -> None:
+        self._networks.submit(self._run).add_done_callback(self._refuse_if_closed)
+
+    def _run(self) -> None:
+        batch: List[Tuple[np.ndarray, Future[Tuple[np.ndarray, np.ndarray]]]] = []
+        with self._lock:
+            faces = 0
+            while self._waiting and (not batch or faces + len(self._waiting[0][0]) <= MAX_FACES_IN_BATCH):
+                batch.append(self._waiting.popleft())
+                faces += len(batch[-1][0])
+            more = bool(self._waiting)
+        if more:
+            self._ask()
+        try:
+            vectors, norms = self._embed(np.concatenate([crops for crops, _ in batch]))
+        except Exception as error:  # noqa: BLE001 - the root of a job on the networks' thread
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        start = 0
+        for crops, future in batch:
+            end = start + len(crops)
+            future.set_result((vectors[start:end], norms[start:end]))
+            start = end
+
+    def _refuse_if_closed(self, done: Future[None]) -> None:
+        if isinstance(done.exception(), ShutDownError):
+            with self._lock:
+                refused = list(self._waiting)
+                self._waiting.clear()
+            for _, future in refused:
+                future.set_exception(ShutDownError())
+
+
+class FaceService:
+    """What the dialects ask for. Its coroutines run on the event loop of the HTTP server."""
+
+    def __init__(self, settings: Settings, recognizer: Recognizer, gallery: Gallery, networks: NetworkThread) -> None:
+        self.settings = settings
+        self.recognizer = recognizer
+        self.gallery = gallery
+        self._networks = networks
+        self._limits: ServeSettings = settings.serve
+        self._admission = Admission(settings.serve.max_waiting_mp)
+        self._batcher = EmbeddingBatcher(networks, recognizer.embed_crops_with_norms)
+        threads = max(1, (os.cpu_count() or 2) - 1)
+        self._pool = ThreadPoolExecutor(threads, "pictures", initializer=cv2.setNumThreads, initargs=(1,))
+
+    async def examine(self, data: bytes, search: Search) -> Tuple[np.ndarray, FoundFaces]:
+        """The picture (H x W x 3, uint8, BGR) and its faces, best first. Raises BadPictureError."""
+        header = picture_header(data, self._limits.max_picture_mp)
+        async with self._admission.of(header.width * header.height):
+            image = await self._in_pool(lambda: decode(data))
+            return image, await self.find(image, search)
+
+    async def decode(self, data: bytes) -> np.ndarray:
+        """A picture within the limits. Raises BadPictureError."""
+        header = picture_header(data, self._limits.max_picture_mp)
+        async with self._admission.of(header.width * header.height):
+            return await self._in_pool(lambda: decode(data))
+
+    async def find(self, image: np.ndarray, search: Search) -> FoundFaces:
+        """The faces of a picture (H x W x 3, uint8, BGR)."""
+        recognizer = self.recognizer
+        began = time.perf_counter()
+        (faces,) = await self._with_networks(
+            lambda: recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
+        )
+        faces = chosen(faces, search)
+        found_at = time.perf_counter()
+        crops, norms = np.empty((0, 0, 0, 3), np.uint8), np.empty(0, np.float32)
+        if search.embeddings and len(faces):
+            crops = await self._in_pool(lambda: recognizer.crops(image, faces))
+            faces, norms = await self._embedded(faces, crops)
+        attributes: List[FaceAttributes] = []
+        if search.attributes and len(faces):
+            rows, unknown = range(len(faces)), [NO_ATTRIBUTES] * len(faces)
+            attributes = await self._with_networks(lambda: recognizer.attributes(image, faces, rows, unknown))
+        embedded_at = time.perf_counter()
+        return FoundFaces(faces, crops, norms, attributes, 1000 * (found_at - began), 1000 * (embedded_at - found_at))
+
+    async def embed_crops(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Embeddings of unit length, and their lengths before that, of faces that the client has aligned."""
+        return await asyncio.wrap_future(self._batcher.submit(crops))
+
+    def identify(self, faces: Faces) -> List[Match]:
+        """Who the faces are, one answer each. They must have been embedded."""
+        return self.recognizer.identify(faces, self.gallery.index) if len(faces) else []
+
+    async def embed_aligned(self, face: np.ndarray) -> Tuple[np.ndarray, float]:
+        """Embedding and norm of one face that the client has aligned (112 x 112)."""
+        width, height = self.recognizer.embedder.crop_size
+        left = (face.shape[1] - width * face.shape[0] // height) // 2
+        crop = face[:, left : face.shape[1] - left]
+        if crop.shape[:2] != (height, width):
+            crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+        vectors, norms = await self.embed_crops(crop[None])
+        return vectors[0], float(norms[0])
+
+    async def attributes_of_aligned(self, face: np.ndarray) -> FaceAttributes:
+        """Gender, age and mask of one such face."""
+        box = np.array([[0, 0, face.shape[1], face.shape[0]]], np.float32)
+        faces = Faces(box, np.ones(1, np.float32), template(face.shape[1::-1])[None])
+        (found,) = await self._with_networks(lambda: self.recognizer.attributes(face, faces, [0], [NO_ATTRIBUTES]))
+        return found
+
+    def read_file(self, path: Path) -> bytes:
+        """A picture in the folder that requests may name files of. Raises BadPictureError."""
+        root = self.settings.serve.root_images
+        if "://" in str(path) or str(path).startswith(("http:", "https:")):
+            raise BadPictureError("pictures are not fetched from other servers")
+        if root is None:
+            raise BadPictureError("no folder of pictures is open to requests (serve.root_images, --root-images)")
+        return read_below(root, path, int(self._limits.max_body_mb * 1e6))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Does work that takes a while, such as writing a picture, without holding up other requests."""
+        return await self._in_pool(work)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+
+    async def _embedded(self, faces: Faces, crops: np.ndarray) -> Tuple[Faces, np.ndarray]:
+        vectors, norms = await self.embed_crops(crops)
+        return Faces(faces.boxes, faces.scores, faces.landmarks, vectors, faces.mask_probabilities), norms
+
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _with_networks(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._networks.submit(work))
+
+
+def chosen(faces: Faces, search: Search) -> Faces:
+    """Those that are wide enough, and of these the largest."""
+    widths = faces.boxes[:, 2] - faces.boxes[:, 0]
+    faces = faces[np.flatnonzero(widths >= search.min_face_px)]
+    if 0 < search.max_faces < len(faces):
+        areas = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
+        faces = faces[np.argsort(-areas, kind="stable")[: search.max_faces]]
+    return faces

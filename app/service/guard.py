@@ -1,0 +1,199 @@
+"""Who may do what: every request passes here before a dialect sees it.
+
+- A request must call this server by one of its own names, or a page of the internet could reach it through a name
+  that it points at this machine (DNS rebinding).
+- What changes or reads pictures must not come from a page of another server. Programs send no Origin.
+- Bodies have a maximum size and a maximum time.
+- Without tokens, only programs on this machine are let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections import OrderedDict, deque
+from typing import Deque, Iterable, Optional, Tuple
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from app.errors import SettingsError
+from app.service.http import HttpError, Scope
+from app.service.tokens import Token, TokenFile
+from app.settings.serve import ServeSettings
+from app.text import program
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+MAX_FAILED_LOGINS = 5
+"""In a minute, from one address."""
+MAX_ADDRESSES = 1000
+"""Whose failed logins are remembered."""
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Of every reply that does not set them itself."""
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Guard:
+    """The rules of one server."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._file = TokenFile(settings.tokens)
+        self._failures: OrderedDict[str, Deque[float]] = OrderedDict()
+        names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
+        self._hosts = names | set(listed(settings.allowed_hosts))
+        self._origins = set(listed(settings.allowed_origins))
+
+    def check_address(self) -> None:
+        """Raises SettingsError if everyone in the network could use this server."""
+        settings = self._settings
+        if not (is_loopback(settings.host) or settings.insecure or self._file.tokens):
+            raise SettingsError(
+                f"--host {settings.host}: other machines could use this server without a token; make one with "
+                f"`{program()} tokens add NAME`, or pass --insecure if everyone in the network may enrol people"
+            )
+
+    def allows_host(self, header: str) -> bool:
+        """Whether a request calls this server by one of its names. Addresses are fine: no one can redirect them."""
+        name = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
+        name = name.strip("[]").lower()
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._hosts
+        return True
+
+    def allows_origin(self, headers: Headers) -> bool:
+        """Whether a request may come from the page that sent it."""
+        origin = headers.get("origin")
+        if origin is None:
+            return headers.get("sec-fetch-site") not in ("cross-site", "same-site")
+        return origin.partition("://")[2] == headers.get("host") or origin in self._origins
+
+    def admit(self, request: Request, secret: Optional[str], scope: Scope) -> Optional[Token]:
+        """Raises HttpError (401, 403, 429) unless this token allows what the endpoint needs."""
+        if scope is Scope.PUBLIC:
+            return None
+        try:
+            tokens = self._file.tokens
+        except SettingsError as error:
+            raise HttpError(503, "the file with the tokens cannot be read") from error
+        if not tokens:
+            if is_loopback(self._settings.host) or self._settings.insecure:
+                return None
+            raise HttpError(401, "a token is required")
+        address = request.client.host if request.client else ""
+        failures = self._failures.get(address)
+        now = time.monotonic()
+        while failures and now - failures[0] > 60:
+            failures.popleft()
+        if failures is not None and len(failures) >= MAX_FAILED_LOGINS:
+            raise HttpError(429, "too many wrong tokens; try again in a minute", headers={"Retry-After": "60"})
+        token = self._file.find(secret) if secret else None
+        if token is None:
+            if secret:
+                self._failures.setdefault(address, deque()).append(now)
+                self._failures.move_to_end(address)
+                while len(self._failures) > MAX_ADDRESSES:
+                    self._failures.popitem(last=False)
+            raise HttpError(401, "a valid token is required", headers={"WWW-Authenticate": "Bearer"})
+        if token.allows < scope:
+            raise HttpError(403, f"this token allows {token.scope}; {scope} is needed")
+        return token
+
+
+class GuardedApp:
+    """The server's outermost layer."""
+
+    def __init__(self, app: ASGIApp, guard: Guard, settings: ServeSettings) -> None:
+        self._app = app
+        self._guard = guard
+        self._max_body = int(settings.max_body_mb * 1e6)
+        self._timeout_s = settings.receive_timeout_s
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await refusal(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            await self._app(scope, self._limited(receive), _with_headers(send))
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: AsgiScope, headers: Headers) -> Optional[PlainTextResponse]:
+        if not self._guard.allows_host(headers.get("host", "")):
+            return PlainTextResponse("unknown host; add it to serve.allowed_hosts\n", 421)
+        is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+        if not is_safe and not self._guard.allows_origin(headers):
+            return PlainTextResponse("pages of other servers may not do this; see serve.allowed_origins\n", 403)
+        if int(headers.get("content-length") or 0) > self._max_body:
+            return PlainTextResponse(f"the limit is {self._max_body / 1e6:g} MB (serve.max_body_mb)\n", 413)
+        return None
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+        deadline = time.monotonic() + self._timeout_s
+        complete = False
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except asyncio.TimeoutError as error:
+                raise HttpError(408, "the request did not arrive in time", headers={"Connection": "close"}) from error
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > self._max_body:
+                raise HttpError(413, f"the limit is {self._max_body / 1e6:g} MB", headers={"Connection": "close"})
+            return message
+
+        return limited
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending
+
+
+def listed(text: Optional[str]) -> Tuple[str, ...]:
+    """The items of a setting that has several, separated by commas."""
+    return tuple(item.strip() for item in (text or "").split(",") if item.strip())
+
+
+def ports(settings: ServeSettings) -> Iterable[int]:
+    """All that the server listens on. Raises SettingsError."""
+    also = listed(settings.also_ports)
+    for item in also:
+        if not (item.isdigit() and 1 <= int(item) <= 65535):
+            raise SettingsError(f"serve.also_ports: {item!r}: expected a port from 1 to 65535")
+    return dict.fromkeys([settings.port, *map(int, also)])

@@ -1,0 +1,1 @@
+"""The dialect of InsightFace-REST: several pictures in one request, JSON or msgpack, faces with their embeddings."""

@@ -1,0 +1,102 @@
+"""Requests of InsightFace-REST's clients: every field has a default, which environment variables may change."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar, Union
+
+import msgspec
+from starlette.requests import Request
+
+from app.service.http import HttpError, json_response
+
+MSGPACK_REQUEST = "application/msgpack"
+MSGPACK_REPLY = "application/x-msgpack"
+"""Clients compare the content type of a reply with exactly this."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Images(msgspec.Struct):
+    """The pictures of a request: their data, or else where they are."""
+
+    data: Optional[List[Any]] = None
+    """Base64, also as a data URL; in a msgpack request also bytes."""
+    urls: Optional[List[str]] = None
+
+
+class ExtractBody(msgspec.Struct):
+    images: Images
+    max_size: Union[List[int], int, None] = None
+    """Width and height that pictures are scaled to. 0: as they are."""
+    threshold: Optional[float] = None
+    embed_only: bool = False
+    return_face_data: Optional[bool] = None
+    return_landmarks: Optional[bool] = None
+    extract_embedding: Optional[bool] = None
+    extract_ga: Optional[bool] = None
+    detect_masks: Optional[bool] = None
+    limit_faces: int = 0
+    min_face_size: int = 0
+    verbose_timings: bool = False
+    msgpack: bool = False
+    img_req_headers: Optional[Dict[str, Any]] = None
+    api_ver: Union[str, int, None] = None
+
+
+class DrawBody(msgspec.Struct):
+    images: Images
+    threshold: Optional[float] = None
+    draw_landmarks: bool = True
+    draw_scores: bool = True
+    draw_sizes: bool = True
+    limit_faces: int = 0
+    min_face_size: int = 0
+    detect_masks: Optional[bool] = None
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What applies where a request says nothing. The variables are InsightFace-REST's own."""
+
+    det_thresh: float = 0.6
+    return_face_data: bool = False
+    return_landmarks: bool = False
+    extract_embedding: bool = True
+    extract_ga: bool = False
+    detect_masks: bool = False
+    api_ver: str = "2"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Defaults:
+        """Raises ValueError for a variable with a wrong value."""
+        variables = {name: f"DEF_{name.upper()}" for name in cls.__struct_fields__}
+        given = {name: environment[variable] for name, variable in variables.items() if variable in environment}
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"an environment variable DEF_... is wrong: {error}") from error
+
+
+async def read_body(request: Request, kind: Type[T]) -> T:
+    """The body of a request. Raises HttpError: 422 for a wrong field, 400 for broken msgpack."""
+    body = await request.body()
+    try:
+        if request.headers.get("content-type") == MSGPACK_REQUEST:
+            return msgspec.convert(msgspec.msgpack.decode(body), kind, strict=False)
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise HttpError(422, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if request.headers.get("content-type") == MSGPACK_REQUEST:
+            raise HttpError(400, "There was an error parsing the body") from error
+        raise HttpError(422, f"JSON decode error: {error}") from error
+
+
+def error_response(error: HttpError) -> Any:
+    """`{"detail": ...}`; for a wrong field in the form that FastAPI's clients know."""
+    detail: Any = error.message
+    if error.status == 422:
+        message, _, path = error.message.partition(" - at `$")
+        steps = [step for step in path.rstrip("`").replace("[", ".").replace("]", "").split(".") if step]
+        detail = [{"type": "value_error", "loc": ["body", *steps], "msg": message, "input": None}]
+    return json_response({"detail": detail}, error.status)

@@ -1,0 +1,342 @@
+"""The endpoints of InsightFace-REST."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import cv2
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.service.core import FaceService, FoundFaces, Search
+from app.service.drawing import draw_faces
+from app.service.http import Dialect, Endpoint, HttpError, Scope, from_base64, json_response, read_form
+from app.service.insightface_rest.messages import (
+    MSGPACK_REPLY,
+    Defaults,
+    DrawBody,
+    ExtractBody,
+    Images,
+    error_response,
+    read_body,
+)
+from app.service.pictures import BadPictureError
+from app.service.self_test import self_test_picture
+from app.types import FaceAttributes, Gender
+from app.vision.align import TEMPLATE_SIZE, align_faces
+
+MAX_INPUT = 1920
+"""Longer side of the detector's input that a request may ask for."""
+JPEG_QUALITY = 95
+LIST_FORM = "1"
+"""The `api_ver` of clients that expect a list of faces for each picture."""
+
+Face = Dict[str, Any]
+
+
+def insightface_rest(service: FaceService, defaults: Defaults) -> Dialect:
+    routes = Routes(service, defaults)
+    return Dialect(
+        "InsightFace-REST",
+        (
+            Endpoint("POST", "/extract", routes.extract, Scope.READ),
+            Endpoint("POST", "/draw_detections", routes.draw_detections, Scope.READ),
+            Endpoint("POST", "/multipart/draw_detections", routes.draw_upload, Scope.READ),
+            Endpoint("GET", "/info", routes.info, Scope.READ),
+            Endpoint("GET", "/health", routes.health, Scope.PUBLIC),
+        ),
+        error_response,
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request with the defaults filled in."""
+
+    search: Search
+    embedding: bool
+    gender_age: bool
+    masks: bool
+    landmarks: bool
+    crops: bool
+
+
+class Routes:
+    def __init__(self, service: FaceService, defaults: Defaults) -> None:
+        self._service = service
+        self._defaults = defaults
+
+    async def extract(self, request: Request) -> Response:
+        began = time.perf_counter()
+        body = await read_body(request, ExtractBody)
+        wanted = self._wanted(body)
+        pictures = self._pictures(body.images)
+        one = self._embed_crop if body.embed_only else self._extract_one
+        entries = await asyncio.gather(*(one(picture, wanted) for picture in pictures))
+        total_ms = 1000 * (time.perf_counter() - began)
+        reply: Any
+        if str(body.api_ver or self._defaults.api_ver) == LIST_FORM and not body.embed_only:
+            reply = [entry["faces"] for entry in entries]
+        else:
+            took = {"total_ms": total_ms}
+            if body.verbose_timings:
+                took["read_imgs_ms"] = sum(entry.pop("read_ms", 0.0) for entry in entries)
+                took["embed_all_ms"] = sum(entry["took_ms"] for entry in entries)
+            reply = {"took": took, "data": entries}
+            if body.embed_only:
+                failed = [entry for entry in entries if entry["status"] != "ok"]
+                reply.update(took_ms=total_ms, status="failed" if failed else "ok")
+        for entry in entries:
+            entry.pop("read_ms", None)
+        accepts = [value.strip() for value in request.headers.get("accept", "").split(",")]
+        if body.msgpack or MSGPACK_REPLY in accepts:
+            return Response(packed(reply), headers={"content-type": MSGPACK_REPLY})
+        return json_response(reply)
+
+    async def draw_detections(self, request: Request) -> Response:
+        body = await read_body(request, DrawBody)
+        pictures = self._pictures(body.images)
+        if not pictures:
+            raise HttpError(422, "expected a picture - at `$.images`")
+        masks = self._defaults.detect_masks if body.detect_masks is None else body.detect_masks
+        search = self._search(body.threshold, None, body.limit_faces, body.min_face_size, attributes=masks)
+        jpeg = await self._drawn(pictures[0], search, body.draw_landmarks, body.draw_scores, body.draw_sizes)
+        return Response(jpeg, media_type="image/png")
+
+    async def draw_upload(self, request: Request) -> Response:
+        form = await read_form(request)
+        upload = form.file("file")
+        if upload is None:
+            raise HttpError(422, "Field required - at `$.file`")
+        try:
+            options = msgspec.convert(
+                {"images": {}, "threshold": 0.6, **form.fields, "detect_masks": False}, DrawBody, strict=False
+            )
+        except msgspec.ValidationError as error:
+            raise HttpError(422, str(error)) from error
+        search = self._search(options.threshold, None, options.limit_faces, options.min_face_size, attributes=False)
+        jpeg = await self._drawn(upload.data, search, options.draw_landmarks, options.draw_scores, options.draw_sizes)
+        return Response(jpeg, media_type="image/jpg")
+
+    async def info(self, request: Request) -> Response:
+        settings = self._service.settings
+        defaults = self._defaults
+        return json_response(
+            {
+                "version": __version__,
+                "tensorrt_version": None,
+                "log_level": settings.run.log_level.upper(),
+                "models": {
+                    "inference_backend": settings.models.backend,
+                    "det_name": settings.models.detector,
+                    "rec_name": settings.models.embedder,
+                    "max_size": [settings.detection.input_size] * 2,
+                    "ga_name": settings.attributes.gender_age,
+                    "mask_detector": settings.attributes.mask,
+                    "rec_batch_size": 32,
+                    "det_batch_size": 1,
+                    "force_fp16": settings.models.precision == "fp16",
+                    "triton_uri": None,
+                },
+                "defaults": {
+                    "return_face_data": defaults.return_face_data,
+                    "return_landmarks": defaults.return_landmarks,
+                    "extract_embedding": defaults.extract_embedding,
+                    "extract_ga": defaults.extract_ga,
+                    "detect_masks": defaults.detect_masks,
+                    "det_thresh": defaults.det_thresh,
+                    "img_req_headers": {},
+                    "sslv3_hack": False,
+                },
+            }
+        )
+
+    async def health(self, request: Request) -> Response:
+        """Finds a face in a picture that comes with the program, with the real networks."""
+        _, found = await self._service.examine(self_test_picture(), Search())
+        if not len(found.faces):
+            raise HttpError(500, "self check failed")
+        return json_response({"status": "ok"})
+
+    def _wanted(self, body: ExtractBody) -> Wanted:
+        defaults = self._defaults
+
+        def either(given: Optional[bool], default: bool) -> bool:
+            return default if given is None else given
+
+        embedding = either(body.extract_embedding, defaults.extract_embedding)
+        gender_age = either(body.extract_ga, defaults.extract_ga)
+        masks = either(body.detect_masks, defaults.detect_masks)
+        return Wanted(
+            self._search(
+                body.threshold,
+                body.max_size,
+                body.limit_faces,
+                body.min_face_size,
+                embeddings=embedding,
+                attributes=gender_age or masks,
+            ),
+            embedding,
+            gender_age,
+            masks,
+            either(body.return_landmarks, defaults.return_landmarks),
+            either(body.return_face_data, defaults.return_face_data),
+        )
+
+    def _search(
+        self,
+        threshold: Optional[float],
+        max_size: Union[List[int], int, None],
+        limit: int,
+        min_face: int,
+        *,
+        embeddings: bool = False,
+        attributes: bool = False,
+    ) -> Search:
+        size: Optional[int] = None
+        if max_size is not None:
+            longest = max_size if isinstance(max_size, int) else max(max_size, default=0)
+            size = min(longest, MAX_INPUT) if longest > 0 else MAX_INPUT
+        return Search(
+            min_score=self._defaults.det_thresh if threshold is None else threshold,
+            input_size=size,
+            min_face_px=min_face,
+            max_faces=limit,
+            embeddings=embeddings,
+            attributes=attributes,
+        )
+
+    def _pictures(self, images: Images) -> List[Union[Any, Path]]:
+        if images.urls is not None:
+            found: List[Any] = [Path(url) for url in images.urls]
+        else:
+            found = list(images.data or ())
+        limit = self._service.settings.serve.max_pictures
+        if len(found) > limit:
+            raise HttpError(413, f"{len(found)} pictures; the limit is {limit} (serve.max_pictures)")
+        return found
+
+    async def _bytes_of(self, picture: Any) -> bytes:
+        """Raises BadPictureError."""
+        if isinstance(picture, Path):
+            return await self._service.run(lambda: self._service.read_file(picture))
+        if isinstance(picture, (bytes, bytearray)):
+            return bytes(picture)
+        if not isinstance(picture, str):
+            raise BadPictureError(f"expected base64, found {type(picture).__name__}")
+        try:
+            return await self._service.run(lambda: from_base64(picture))
+        except ValueError as error:
+            raise BadPictureError(f"the base64 text is broken: {error}") from error
+
+    async def _extract_one(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
+        began = time.perf_counter()
+        try:
+            data = await self._bytes_of(picture)
+            image, found = await self._service.examine(data, wanted.search)
+        except BadPictureError as error:
+            return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": f"Can't decode file: {error}"}
+        faces = await self._service.run(lambda: self._faces(image, found, wanted))
+        took_ms = 1000 * (time.perf_counter() - began)
+        read_ms = took_ms - found.detect_ms - found.embed_ms
+        return {"status": "ok", "took_ms": took_ms, "read_ms": read_ms, "faces": faces}
+
+    def _faces(self, image: np.ndarray, found: FoundFaces, wanted: Wanted) -> List[Face]:
+        faces, size = found.faces, wanted.search.input_size or self._service.settings.detection.input_size
+        described = [
+            {
+                "bbox": box.astype(int).tolist(),
+                "prob": float(faces.scores[row]),
+                "num_det": row,
+                "scale": min(1.0, size / max(image.shape[:2])),
+                "size": int(box[2]) - int(box[0]),
+                "landmarks": faces.landmarks[row].astype(int).tolist() if wanted.landmarks else None,
+                "facedata": None,
+                **recognised(
+                    None if faces.embeddings is None else faces.embeddings[row],
+                    float(found.norms[row]) if len(found.norms) else None,
+                    found.attributes[row] if found.attributes else None,
+                    wanted,
+                ),
+            }
+            for row, box in enumerate(faces.boxes)
+        ]
+        if wanted.crops:
+            for face, crop in zip(described, align_faces(image, faces.landmarks)):
+                jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+                face["facedata"] = base64.b64encode(jpeg.tobytes()).decode("ascii")
+        return described
+
+    async def _embed_crop(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
+        try:
+            image = await self._service.decode(await self._bytes_of(picture))
+            if image.shape[:2] != (TEMPLATE_SIZE, TEMPLATE_SIZE):
+                raise BadPictureError(
+                    f"{image.shape[1]} x {image.shape[0]} pixels; with embed_only, pictures are faces of "
+                    f"{TEMPLATE_SIZE} x {TEMPLATE_SIZE} pixels"
+                )
+        except BadPictureError as error:
+            return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": str(error)}
+        vector, norm = await self._service.embed_aligned(image) if wanted.embedding else (None, None)
+        attributes = await self._service.attributes_of_aligned(image) if wanted.gender_age or wanted.masks else None
+        face: Face = {
+            **recognised(vector, norm, attributes, wanted),
+            "bbox": [0, 0, TEMPLATE_SIZE, TEMPLATE_SIZE],
+            "size": TEMPLATE_SIZE,
+            "prob": 1.0,
+            "num_det": 0,
+            "scale": 1.0,
+            "landmarks": None,
+            "facedata": None,
+            "status": "ok",
+        }
+        return {"status": "ok", "took_ms": 0.0, "faces": [face]}
+
+    async def _drawn(self, picture: Any, search: Search, landmarks: bool, scores: bool, sizes: bool) -> bytes:
+        try:
+            image, found = await self._service.examine(await self._bytes_of(picture), search)
+        except BadPictureError as error:
+            raise HttpError(500, f"Can't decode file: {error}") from error
+        name = self._service.settings.models.detector
+        masks = [attributes.mask for attributes in found.attributes]
+        return await self._service.run(lambda: draw_faces(image, found.faces, masks, landmarks, scores, sizes, name))
+
+
+def recognised(
+    vector: Optional[np.ndarray], norm: Optional[float], attributes: Optional[FaceAttributes], wanted: Wanted
+) -> Face:
+    """The keys of embedding and attributes, `null` where they were not asked for: typed clients need all of them."""
+    known = attributes or FaceAttributes()
+    gender = known.gender if wanted.gender_age else None
+    mask = known.mask_probability if wanted.masks else None
+    return {
+        "vec": vector,
+        "norm": norm,
+        "gender": None if gender is None else int(gender is Gender.MALE),
+        "age": None if known.age is None or not wanted.gender_age else round(known.age),
+        "mask": None if mask is None else known.mask,
+        "mask_probs": None
+        if mask is None
+        else {"mask": mask, "no_mask": 1 - mask if known.no_mask_probability is None else known.no_mask_probability},
+    }
+
+
+def packed(reply: Any) -> bytes:
+    """As msgpack, with numbers of 32 bits, as clients expect."""
+    import msgpack
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} cannot be packed")
+
+    packed_reply: bytes = msgpack.packb(reply, use_single_float=True, default=plain)
+    return packed_reply

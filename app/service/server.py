@@ -1,0 +1,137 @@
+"""The HTTP server: uvicorn on a thread of its own, next to the thread of the networks."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+from types import TracebackType
+from typing import Any, List, Optional, Sequence, Type, cast
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.errors import SettingsError
+from app.service.guard import ports
+from app.settings.serve import ServeSettings
+
+CLOSE_WITHIN_S = 5
+MAX_CONNECTIONS = 500
+KEEP_ALIVE_S = 30
+
+
+class HttpServer:
+    """Listens from the moment it is made; answers from `start` on."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        """Raises SettingsError if a port cannot be had."""
+        self.addresses: List[str] = []
+        self._sockets: List[socket.socket] = []
+        try:
+            for port in ports(settings):
+                self._sockets.append(_listening(settings.host, port))
+                shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+                self.addresses.append(f"http://{shown}:{port}")
+        except SettingsError:
+            self.close()
+            raise
+        self._server: Optional[uvicorn.Server] = None
+        self._thread: Optional[threading.Thread] = None
+
+    def start(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            app,
+            http=OneWrite,
+            lifespan="off",
+            log_config=None,
+            # Addresses can hold what is private, and uvicorn would log all of them.
+            access_log=False,
+            server_header=False,
+            # Who sent a request must not be what the request says.
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=CLOSE_WITHIN_S,
+        )
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        self._server = server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(server.serve(sockets=self._sockets)), name="http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answers what has begun, for a short time, and ends the thread."""
+        server, thread = getattr(self, "_server", None), getattr(self, "_thread", None)
+        if server is not None and thread is not None:
+            server.should_exit = True
+            thread.join(2 * CLOSE_WITHIN_S)
+        for opened in self._sockets:
+            opened.close()
+
+    def __enter__(self) -> HttpServer:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+class OneWrite(HttpToolsProtocol):
+    """Sends the headers of a reply together with its body: ApacheBench, and scripts that use it, read only once."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(cast(asyncio.Transport, _Joining(transport, asyncio.get_running_loop())))
+
+
+class _Joining:
+    """A transport that joins what is written in one turn of the event loop."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: List[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(bytes(data))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            joined, self._waiting = b"".join(self._waiting), []
+            self._transport.write(joined)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        found: Sequence[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(address)
+            opened.listen(128)
+            opened.setblocking(False)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"port {port} is in use by another program (serve.port, --port); choose another, such as --port "
+                f"{port + 1 if port < 65535 else 8080}"
+            ) from error
+        raise SettingsError(f"cannot listen on {host}:{port} (serve.host, serve.port): {error.strerror}") from error

@@ -1,0 +1,72 @@
+"""One server from end to end: alone, or next to a run that reads sources."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from functools import partial
+from typing import Iterator, Tuple
+
+from app.errors import SettingsError, check_all
+from app.gallery.folder import require_folder
+from app.gallery.gallery import Gallery
+from app.gallery.strangers import stored_anchors
+from app.models.loading import ModelLoader
+from app.network_thread import NetworkThread
+from app.output.progress import Progress
+from app.recognizer import Recognizer
+from app.service.application import application
+from app.service.core import FaceService
+from app.service.guard import Guard
+from app.service.http import Dialect
+from app.service.insightface_rest.messages import Defaults
+from app.service.insightface_rest.routes import insightface_rest
+from app.service.server import HttpServer
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def dialects(service: FaceService) -> Tuple[Dialect, ...]:
+    """Every surface of the server. No path is in two of them, so all are on every port."""
+    try:
+        defaults = Defaults.from_environment()
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return (insightface_rest(service, defaults),)
+
+
+@contextlib.contextmanager
+def http_server(
+    settings: Settings, recognizer: Recognizer, gallery: Gallery, networks: NetworkThread
+) -> Iterator[HttpServer]:
+    """Answers requests until it is left. `networks` owns the recognizer and is worked on by another thread."""
+    guard = Guard(settings.serve)
+    guard.check_address()
+    with HttpServer(settings.serve) as server:
+        service = FaceService(settings, recognizer, gallery, networks)
+        server.start(application(dialects(service), guard, settings.serve))
+        logger.info("listening on %s", ", ".join(server.addresses))
+        try:
+            yield server
+        finally:
+            service.close()
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, progress: Progress) -> Iterator[HttpServer]:
+    """A server without sources: the networks have a thread of their own."""
+    loader = ModelLoader(settings)
+    check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
+    with contextlib.ExitStack() as stack:
+        networks = NetworkThread()
+        networks.start()
+        stack.callback(networks.close)
+        recognizer = networks.call(lambda: Recognizer.from_loader(loader))
+        gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
+        # Closed before the gallery, whose watcher may wait for an answer.
+        stack.callback(networks.close, recognizer.close)
+        gallery.load(progress.counter("examining photos"))
+        gallery.anchors = stored_anchors(settings, recognizer)
+        gallery.watch()
+        yield stack.enter_context(http_server(settings, recognizer, gallery, networks))

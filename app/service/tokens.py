@@ -1,0 +1,113 @@
+"""Tokens of clients: made by `python -m app tokens add`, shown once, stored as hashes.
+
+A token is a UUID (122 random bits), because clients of CompreFace accept nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from app.errors import SettingsError
+from app.files import write_whole
+from app.service.http import Scope
+from app.text import iso_time, suggestion
+
+TOKEN_SCOPES = {scope.name.lower(): scope for scope in Scope if scope is not Scope.PUBLIC}
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is known of a token: everything but the token."""
+
+    name: str
+    scope: str
+    sha256: str
+    created: str
+
+    @property
+    def allows(self) -> Scope:
+        return TOKEN_SCOPES[self.scope]
+
+
+def read_tokens(path: Path) -> Tuple[Token, ...]:
+    """Those in the file; none if there is no file. Raises SettingsError."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        tokens = tuple(Token(**entry) for entry in entries)
+        if any(token.scope not in TOKEN_SCOPES for token in tokens):
+            raise ValueError(f"a scope must be one of {', '.join(TOKEN_SCOPES)}")
+        return tokens
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read (serve.tokens): {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise SettingsError(f"{path} is no file with tokens (serve.tokens): {error}") from error
+
+
+def add_token(path: Path, name: str, scope: str) -> str:
+    """Makes a token and returns it; it cannot be shown again."""
+    tokens = read_tokens(path)
+    if any(token.name == name for token in tokens):
+        raise SettingsError(f"there is a token called {name!r} already; choose another name, or remove it first")
+    secret = str(uuid.uuid4())
+    _write(path, [*tokens, Token(name, scope, _hash(secret), iso_time(time.time()))])
+    return secret
+
+
+def remove_token(path: Path, name: str) -> None:
+    """A running server refuses it from the next request on."""
+    tokens = read_tokens(path)
+    kept = [token for token in tokens if token.name != name]
+    if len(kept) == len(tokens):
+        raise SettingsError(f"there is no token called {name!r}{suggestion(name, [token.name for token in tokens])}")
+    _write(path, kept)
+
+
+class TokenFile:
+    """The tokens of a running server, read again when the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at: Optional[Tuple[int, int]] = None
+        self._tokens: Tuple[Token, ...] = ()
+
+    @property
+    def tokens(self) -> Tuple[Token, ...]:
+        """Raises SettingsError if the file is broken: then no one is let in."""
+        try:
+            status = self._path.stat()
+            changed: Optional[Tuple[int, int]] = (status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            changed = None
+        if changed != self._read_at:
+            self._tokens = read_tokens(self._path)
+            self._read_at = changed
+        return self._tokens
+
+    def find(self, secret: str) -> Optional[Token]:
+        """The token with this secret. Takes as long for a wrong one as for a right one."""
+        hashed, found = _hash(secret), None
+        for token in self.tokens:
+            if hmac.compare_digest(token.sha256, hashed):
+                found = token
+        return found
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.strip().lower().encode()).hexdigest()
+
+
+def _write(path: Path, tokens: List[Token]) -> None:
+    text = json.dumps([asdict(token) for token in tokens], ensure_ascii=False, indent=2) + "\n"
+    try:
+        write_whole(path, text.encode(), mode=0o600)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written (serve.tokens): {error.strerror}") from error

@@ -1,0 +1,59 @@
+"""Settings of the HTTP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from app.files import PROGRAM_FOLDER
+from app.settings.declaration import setting
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """The program over HTTP: docs/service.md."""
+
+    enabled: bool = setting(False, "answer HTTP requests while sources are read", flag="--serve")
+    host: str = setting(
+        "127.0.0.1",
+        "address to listen on; any other than this machine's own needs a token; see `tokens add`",
+        flag="--host",
+        metavar="ADDRESS",
+    )
+    port: int = setting(8080, "port to listen on", flag="--port", metavar="N", minimum=1, maximum=65535)
+    also_ports: Optional[str] = setting(
+        None,
+        "more ports, separated by commas, for clients that expect another one: 18081 (InsightFace-REST), 3000 and 8000 "
+        "(CompreFace), 5000 and 32168 (DeepStack, CodeProject.AI)",
+        flag="--also-ports",
+        metavar="N,N",
+    )
+    tokens: Path = setting(PROGRAM_FOLDER / "tokens.json", "file with the hashed tokens of clients")
+    insecure: bool = setting(
+        False, "answer other machines without a token; everyone in the network can then enrol people", flag="--insecure"
+    )
+    allowed_hosts: Optional[str] = setting(
+        None, "host names, separated by commas, by which clients may call this server, besides its addresses"
+    )
+    allowed_origins: Optional[str] = setting(
+        None, "web pages of other servers that may use this one, separated by commas, such as https://home.example"
+    )
+    root_images: Optional[Path] = setting(
+        None, "folder whose pictures requests may name by path", flag="--root-images", metavar="DIR"
+    )
+    max_body_mb: float = setting(32.0, "maximum size of a request in megabytes", minimum=0.01, maximum=1024)
+    max_picture_mp: float = setting(50.0, "maximum size of one picture in megapixels", minimum=0.01, maximum=100)
+    max_pictures: int = setting(128, "maximum number of pictures in one request", minimum=1, maximum=10_000)
+    max_waiting_mp: float = setting(
+        200.0,
+        "megapixels of all requests that are worked on or wait; beyond that, requests are answered with 503",
+        minimum=0.01,
+        maximum=10_000,
+    )
+    receive_timeout_s: float = setting(
+        30.0, "seconds in which a client must have sent its request", minimum=0.1, maximum=3600
+    )
+    timeout_s: float = setting(
+        60.0, "seconds after which a request that still waits is answered with 503", minimum=0.1, maximum=3600
+    )

@@ -1,0 +1,37 @@
+import cv2
+import pytest
+from http_client import serving
+
+from app.settings import GallerySettings, ModelSettings, Settings
+
+for package in ("starlette", "uvicorn", "msgspec", "orjson", "msgpack", "python_multipart"):
+    pytest.importorskip(package)
+
+
+@pytest.fixture(scope="session")
+def built_in_models():
+    return ModelSettings(backend="onnx")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory, people_gallery, built_in_models):
+    """A client of a server that knows Collins and Hopper. Tests do not change its gallery."""
+    folder = tmp_path_factory.mktemp("served")
+    images = folder / "images"
+    images.mkdir()
+    settings = Settings(models=built_in_models, gallery=GallerySettings(folder=people_gallery))
+    with serving(settings, root_images=images, tokens=folder / "tokens.json") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def photo(portraits):
+    """A JPEG of Collins."""
+    return cv2.imencode(".jpg", portraits[0].image)[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def group(portraits):
+    """A JPEG of all three people next to each other."""
+    heads = [cv2.resize(portrait.image, (300, 400)) for portrait in portraits]
+    return cv2.imencode(".jpg", cv2.hconcat(heads))[1].tobytes()

@@ -1,0 +1,96 @@
+"""Requests share the networks: batches of faces, limits of pixels."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from app.network_thread import NetworkThread, ShutDownError
+from app.service.core import MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher
+from app.service.http import HttpError
+
+
+class Embedder:
+    """Numbers instead of a network: the embedding of a face is its first pixel."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, crops):
+        self.batches.append(len(crops))
+        return crops[:, 0, 0, :1].astype(np.float32), np.ones(len(crops), np.float32)
+
+
+def faces(*values):
+    return np.array(values, np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 3), np.uint8)
+
+
+def test_faces_of_all_requests_that_wait_are_one_batch():
+    networks, embed = NetworkThread(), Embedder()
+    batcher = EmbeddingBatcher(networks, embed)
+    waiting = [batcher.submit(faces(1)), batcher.submit(faces(2, 3)), batcher.submit(faces(4))]
+    while networks.run_pending():
+        pass
+    assert embed.batches == [4]
+    assert [future.result()[0][:, 0].tolist() for future in waiting] == [[1], [2, 3], [4]]
+
+
+def test_a_batch_is_limited_so_that_video_does_not_wait():
+    networks, embed = NetworkThread(), Embedder()
+    batcher = EmbeddingBatcher(networks, embed)
+    waiting = [batcher.submit(faces(*range(20))) for _ in range(4)]
+    while networks.run_pending():
+        pass
+    assert embed.batches == [20, 20, 20, 20]
+    assert max(embed.batches) <= MAX_FACES_IN_BATCH
+    assert all(future.done() for future in waiting)
+
+
+def test_an_error_reaches_every_request_of_the_batch():
+    def fail(crops):
+        raise RuntimeError("out of memory")
+
+    networks = NetworkThread()
+    batcher = EmbeddingBatcher(networks, fail)
+    waiting = [batcher.submit(faces(1)), batcher.submit(faces(2))]
+    while networks.run_pending():
+        pass
+    for future in waiting:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            future.result()
+
+
+def test_requests_that_wait_when_the_networks_close_are_told():
+    networks = NetworkThread()
+    batcher = EmbeddingBatcher(networks, Embedder())
+    waiting = [batcher.submit(faces(1)), batcher.submit(faces(2))]
+    networks.close()
+    for future in waiting:
+        with pytest.raises(ShutDownError):
+            future.result(timeout=10)
+
+
+def test_pictures_beyond_the_limit_are_turned_away_until_others_are_done():
+    async def scenario():
+        admission = Admission(max_megapixels=1)
+        async with admission.of(800_000):
+            with pytest.raises(HttpError) as refused:
+                async with admission.of(300_000):
+                    pass
+            assert refused.value.status == 503
+            assert int(refused.value.headers["Retry-After"]) >= 1
+            async with admission.of(200_000):
+                assert admission.megapixels == pytest.approx(1)
+        async with admission.of(300_000):
+            pass
+        assert admission.megapixels == 0
+
+    asyncio.run(scenario())
+
+
+def test_one_picture_above_the_limit_is_done_if_nothing_else_is():
+    async def scenario():
+        async with Admission(max_megapixels=1).of(5_000_000):
+            pass
+
+    asyncio.run(scenario())

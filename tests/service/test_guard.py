@@ -1,0 +1,190 @@
+"""Who may do what, and how much of it."""
+
+import dataclasses
+import json
+import socket
+
+import pytest
+from http_client import serving
+
+from app.errors import SettingsError
+from app.service.guard import MAX_FAILED_LOGINS, Guard
+from app.service.http import Endpoint, Scope
+from app.service.tokens import add_token, read_tokens, remove_token
+from app.settings.serve import ServeSettings
+
+ENDPOINTS = [
+    ("POST", "/extract", Scope.READ),
+    ("POST", "/draw_detections", Scope.READ),
+    ("POST", "/multipart/draw_detections", Scope.READ),
+    ("GET", "/info", Scope.READ),
+    ("GET", "/health", Scope.PUBLIC),
+]
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, built_in_models):
+    """A client of a server with tokens, and the token of each scope."""
+    from app.settings import GallerySettings, Settings
+
+    folder = tmp_path_factory.mktemp("locked")
+    tokens = folder / "tokens.json"
+    secrets = {scope: add_token(tokens, scope, scope) for scope in ("read", "enrol", "admin")}
+    settings = Settings(models=built_in_models, gallery=GallerySettings(folder=folder))
+    with serving(settings, tokens=tokens, max_body_mb=1.0, receive_timeout_s=2.0) as client:
+        yield client, secrets, tokens
+
+
+def test_every_endpoint_is_listed_here(recognizer, settings):
+    """A new endpoint must get a scope on purpose, and a line in the table above."""
+    from app.gallery.gallery import Gallery
+    from app.network_thread import NetworkThread
+    from app.service.core import FaceService
+    from app.service.serving import dialects
+
+    service = FaceService(settings, recognizer, Gallery(settings, recognizer), NetworkThread())
+    endpoints = [endpoint for dialect in dialects(service) for endpoint in dialect.endpoints]
+    assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints)
+    assert sorted((one.method, one.path, one.scope) for one in endpoints) == sorted(ENDPOINTS)
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS)
+def test_an_endpoint_takes_the_tokens_of_its_scope_and_above(locked, method, path, scope):
+    client, secrets, _ = locked
+    without = client.request(method, path, b"" if method == "POST" else None)
+    assert (without.status == 401) is (scope is not Scope.PUBLIC)
+    for name, secret in secrets.items():
+        for headers in ({"Authorization": f"Bearer {secret}"}, {"x-api-key": secret}):
+            reply = client.request(method, path, b"" if method == "POST" else None, headers)
+            assert (reply.status not in (401, 403)) is (Scope[name.upper()] >= scope)
+
+
+def test_a_removed_token_is_refused_at_once(locked):
+    client, _, tokens = locked
+    secret = add_token(tokens, "guest", "read")
+    assert client.get("/info", Authorization=f"Bearer {secret}").status == 200
+    remove_token(tokens, "guest")
+    assert client.get("/info", Authorization=f"Bearer {secret}").status == 401
+
+
+def test_tokens_are_stored_as_hashes_that_only_the_owner_can_read(tmp_path):
+    path = tmp_path / "tokens.json"
+    secret = add_token(path, "phone", "read")
+    assert secret not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [token.name for token in read_tokens(path)] == ["phone"]
+    with pytest.raises(SettingsError):
+        add_token(path, "phone", "read")
+
+
+def test_a_broken_token_file_lets_no_one_in(tmp_path):
+    path = tmp_path / "tokens.json"
+    path.write_text("[")
+    with pytest.raises(SettingsError, match="tokens"):
+        read_tokens(path)
+
+
+def test_guessing_is_slowed_down(tmp_path, settings):
+    tokens = tmp_path / "tokens.json"
+    secret = add_token(tokens, "owner", "read")
+    with serving(settings, tokens=tokens) as client:
+        guesses = [client.get("/info", Authorization="Bearer wrong").status for _ in range(MAX_FAILED_LOGINS + 1)]
+        assert guesses == [401] * MAX_FAILED_LOGINS + [429]
+        refused = client.get("/info", Authorization=f"Bearer {secret}")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}", "192.168.1.9"])
+def test_a_server_answers_to_its_own_names(served, host):
+    assert served.get("/info", Host=host.format(port=served.port)).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", ""])
+def test_other_names_are_refused_so_that_no_page_can_point_one_here(served, host):
+    assert served.get("/info", Host=host).status == 421
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=["origin", "null", "fetch"],
+)
+def test_pages_of_other_servers_may_not_post(served, headers):
+    assert served.post("/extract", {"images": {}}, **headers).status == 403
+    assert served.get("/health", **headers).status == 200
+
+
+def test_the_own_page_and_listed_pages_may_post(settings):
+    with serving(settings, allowed_origins="https://home.example") as client:
+        own = f"http://127.0.0.1:{client.port}"
+        for origin in (own, "https://home.example"):
+            assert client.post("/extract", {"images": {}}, Origin=origin).status == 200
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_read(locked):
+    client, secrets, _ = locked
+    token = {"Authorization": f"Bearer {secrets['read']}"}
+    assert client.request("POST", "/extract", b"x" * 1_000_001, token).status == 413
+    with socket.create_connection(("127.0.0.1", client.port)) as connection:
+        # Nothing of the body is sent: the length in the header is enough.
+        connection.sendall(
+            f"POST /extract HTTP/1.1\r\nHost: localhost\r\nx-api-key: {secrets['read']}\r\n"
+            "Content-Length: 999999999\r\n\r\n".encode()
+        )
+        assert b" 413 " in connection.recv(100)
+
+
+def test_a_body_without_a_length_is_limited_as_well(locked):
+    client, secrets, _ = locked
+    chunks = (b"x" * 300_000 for _ in range(5))
+    assert client.request("POST", "/extract", chunks, {"x-api-key": secrets["read"]}).status == 413
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(locked):
+    client, secrets, _ = locked
+    with socket.create_connection(("127.0.0.1", client.port), timeout=50) as connection:
+        connection.sendall(
+            f"POST /extract HTTP/1.1\r\nHost: localhost\r\nx-api-key: {secrets['read']}\r\n"
+            "Content-Length: 100\r\n\r\n{".encode()
+        )
+        assert b" 408 " in connection.recv(100)
+
+
+def test_too_many_pictures_in_one_request_are_refused(settings):
+    with serving(settings, max_pictures=3) as client:
+        assert client.post("/extract", {"images": {"data": ["x"] * 3}}).status == 200
+        assert client.post("/extract", {"images": {"data": ["x"] * 4}}).status == 413
+
+
+def test_replies_carry_headers_that_keep_browsers_careful(served):
+    headers = served.get("/info").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "server" not in headers
+    assert "access-control-allow-origin" not in headers
+
+
+def test_an_unknown_path_or_method_is_answered_in_json(served):
+    assert served.get("/nothing").status == 404
+    reply = served.get("/extract")
+    assert (reply.status, json.loads(reply.body)["message"]) == (405, "405 Method Not Allowed")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])
+def test_other_machines_are_not_let_in_without_a_token(tmp_path, host):
+    settings = ServeSettings(host=host, tokens=tmp_path / "tokens.json")
+    with pytest.raises(SettingsError, match="tokens add"):
+        Guard(settings).check_address()
+    Guard(dataclasses.replace(settings, insecure=True)).check_address()
+    add_token(settings.tokens, "phone", "read")
+    Guard(settings).check_address()
+
+
+def test_a_port_that_is_in_use_is_named():
+    from app.service.server import HttpServer
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=str(port)):
+            HttpServer(ServeSettings(port=port))

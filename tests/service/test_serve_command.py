@@ -1,0 +1,83 @@
+"""The program as a server: as its own process, and next to a run."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from http_client import Client, free_port
+from shipped import ROOT
+from waiting import until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def start(config_file, people_gallery):
+    started = []
+
+    def start(*words):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", *words, "--config", str(config_file), "--gallery", str(people_gallery),
+             "--port", str(port)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        started.append(process)
+        client = Client(port)
+
+        def answers():
+            assert process.poll() is None, process.stderr.read()
+            try:
+                return client.get("/health").status == 200
+            except OSError:
+                return False
+
+        until(answers)
+        return process, client
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_without_sources_answers_until_it_is_stopped(start):
+    process, client = start("serve")
+    assert client.get("/info").json["models"]["det_name"] == "retinaface_mnet025"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+def test_a_run_answers_requests_while_its_camera_is_awaited(start):
+    process, client = start("run", "--serve", "--wait", "--rtsp", f"rtsp://127.0.0.1:{free_port()}/door", "--no-window")
+    assert client.get("/info").status == 200
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 0, err
+
+
+def test_tokens_are_made_listed_and_removed(tmp_path, config_file):
+    config_file.write_text(config_file.read_text() + "serve:\n  tokens: tokens.json\n")
+
+    def tokens(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "tokens", *words, "--config", str(config_file)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, secret, _ = tokens("add", "phone", "--scope", "enrol")
+    assert (code, len(secret.strip())) == (0, 36)
+    assert tokens("list")[1].split()[:2] == ["phone", "enrol"]
+    assert tokens("add", "phone")[0] == 2
+    assert tokens("remove", "phone")[0] == 0
+    assert tokens("list")[1] == ""
+    assert tokens("remove", "phone")[0] == 2
