@@ -32,6 +32,7 @@ from app.monitoring.monitor import RunMonitor
 from app.monitoring.server import MonitoringServer
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
+from app.output.areas import outlines
 from app.output.cover import ALL, STRANGERS, FaceCover
 from app.output.display import display_available
 from app.output.outputs import Output, Outputs, OutputThread
@@ -46,7 +47,7 @@ from app.output.visit_pictures import VisitPictures
 from app.output.window import Window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
-from app.settings import CaptureSettings, MonitoringSettings, OutputSettings, Settings
+from app.settings import CaptureSettings, MonitoringSettings, Settings
 from app.text import iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus
 from app.watches import LoadWatch, SourceWatch, StrangerWatch
@@ -142,12 +143,12 @@ def open_run(
         partial(_require_a_source, sources, settings),
         partial(check_writable, settings.output.summary_json),
     )
-    window = _window(settings.output)
+    channel_names = [source.name for source in sources]
+    window = _window(settings, channel_names)
     with contextlib.ExitStack() as stack:
         monitor = RunMonitor(settings.monitoring.stuck_after_s)
         stack.enter_context(_serving(settings.monitoring, monitor))
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
-        channel_names = [source.name for source in sources]
         enrolled: List[Gallery] = []
         outputs, events = open_outputs(
             settings,
@@ -229,7 +230,7 @@ def open_outputs(
     event_paths = [] if events is None or is_pipe(events) else [dated(events, moment)]
     refuse_collisions([*video_paths, *event_paths], reading)
     cover = FaceCover.from_settings(settings)
-    annotator = Annotator(settings.landmarks, settings.why, TextRenderer())
+    annotator = Annotator(settings.landmarks, settings.why, TextRenderer(), outlines(everything, channels))
     videos = [
         VideoOutput(path, annotator, crf=everything.for_channel(channel).output.video_crf, overwrite=settings.overwrite)
         for path, channel in zip(video_paths, channels)
@@ -339,12 +340,14 @@ def _serving(settings: MonitoringSettings, monitor: RunMonitor) -> Iterator[None
         yield
 
 
-def _window(settings: OutputSettings) -> Optional[Window]:
+def _window(everything: Settings, channels: Sequence[str]) -> Optional[Window]:
+    settings = everything.output
     if settings.window is False:
         return None
     available, reason = display_available()
     if available:
-        return Window(Annotator(settings.landmarks, settings.why), settings.snapshots)
+        annotator = Annotator(settings.landmarks, settings.why, outlines=outlines(everything, channels))
+        return Window(annotator, settings.snapshots)
     if settings.window:
         raise OutputError(f"no window can be opened (output.window, --window): {reason}")
     logger.info("no window: %s", reason)

@@ -20,6 +20,7 @@ from app.settings import DegradeSettings, Settings
 from app.types import Continuity, FaceAttributes, Frame, FrameResult, Match
 from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
+from app.vision.watched import WatchedArea
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class _Channel:
         self.recognizer = recognizer if settings is all_settings else recognizer.with_settings(settings)
         self.limits = settings.quality.video_limits()
         self.tracker = FaceTracker(settings.tracking, settings.recognition, self.recognizer.threshold)
+        self.watched = WatchedArea.from_settings(settings.view)
         self.cuts = CutDetector()
         self.close_ups = CloseUpWatch()
 
@@ -119,6 +121,7 @@ class Pipeline:
         timer, level = StageTimer(), self._degrade.level_of(frame.live)
         (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
         close_ups.saw(faces, frame.image.shape)
+        faces = faces[channel.watched.watches(faces.boxes, (frame.image.shape[1], frame.image.shape[0]))]
         with timer.stage("track"):
             continuity = Continuity(
                 cut=channel.cuts.is_cut(frame.image),

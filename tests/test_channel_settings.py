@@ -89,6 +89,18 @@ def test_a_mistake_is_reported_with_its_line_and_what_was_expected(config, text,
     assert all(fact in message for fact in facts), message
 
 
+def test_a_polygon_that_cannot_be_read_is_a_mistake_of_its_line(config):
+    message = complaint(config("view:\n  watch: 0,0 1,0 1,2\n"))
+    assert "config.yaml:2: view.watch: '1,2'" in message
+
+
+@pytest.mark.parametrize("place", ["view:\n  ignore: 0,0 1,0 1,1\n", DOOR + "    view:\n      watch: 0,0 1,0 1,1\n"])
+def test_faces_cannot_be_covered_where_none_are_looked_for(config, place):
+    path = config(place + "output:\n  cover: strangers\n")
+    message = complaint(path)
+    assert "view." in message and f"output.cover = strangers ({path}:" in message
+
+
 def test_channels_of_sources_that_only_the_command_line_names_are_no_mistake(config):
     path = config("channels:\n  door:\n    tracking:\n      min_hits: 5\n")
     effective = resolve([read_file(path), Layer(sources=(("door", "c.mp4"),), sources_origin=COMMAND_LINE)])

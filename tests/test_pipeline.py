@@ -143,6 +143,19 @@ def test_a_channel_has_its_own_limits_and_threshold(recognizer, settings, pictur
     assert "matched" in reasons["hall"] and "matched" not in reasons["strict"]
 
 
+def test_faces_outside_of_the_watched_part_of_a_channel_are_not_reported(recognizer, settings, pictures):
+    width = pictures[0].shape[1]
+    (everybody,) = recognizer.find([pictures[0]])
+    right = everybody.boxes[:, [0, 2]].mean(axis=1).max() / width - 0.05
+    own = (("view.ignore", f"{right:.3f},0 1,0 1,1 {right:.3f},1"),)
+    settings = dataclasses.replace(settings, channels=(("door", own),))
+    with contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
+        pipeline = Pipeline(recognizer, gallery, settings)
+        found = {name: len(pipeline.process(Frame(pictures[0], name, 0, 0.0)).faces) for name in ("door", "hall")}
+    assert found == {"door": len(everybody) - 1, "hall": len(everybody)}
+
+
 def test_with_an_empty_gallery_every_face_has_that_reason(recognizer, settings, pictures):
     results, _ = run(recognizer, settings, pictures[:5], settings.gallery.folder)
     assert {match.reason for match in results[-1].matches} == {Reason.NO_ONE_ENROLLED}

@@ -25,13 +25,20 @@ code 0: all steps succeeded."""
 
 EXAMPLES = """examples:
   python -m app doctor
-  python -m app doctor --jetson-report report.md     # at least ten minutes on a Jetson"""
+  python -m app doctor --jetson-report report.md     # at least ten minutes on a Jetson
+  python -m app doctor --grid pictures               # where is what, for view.watch and view.ignore"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument(
         "--jetson-report", metavar="FILE", type=Path, help="check, build, compare and measure, and write a report"
+    )
+    parser.add_argument(
+        "--grid",
+        metavar="DIR",
+        type=Path,
+        help="save a picture of each source in this folder, with a grid, to write view.watch and view.ignore",
     )
     add_settings_options(parser, sections=())
 
@@ -49,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return _write_jetson_report(arguments.jetson_report, arguments, settings)
     origin = ", ".join(map(str, settings_files(arguments))) or "built-in defaults"
     sections: List[Section] = []
-    for section in run_checks(settings, error, origin):
+    for section in run_checks(settings, error, origin, arguments.grid):
         sections.append(section)
         if not arguments.json:
             print(section_text(section), flush=True)

@@ -38,7 +38,8 @@ EXAMPLES = """examples:
   python -m app --camera 0 --events - --no-window | jq .name
   python -m app --images 'holiday/*.jpg' --save album.mp4 --no-window
   python -m app --rtsp door=rtsp://192.168.1.20/stream1 --record videos --record-when visits
-in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why
+in the window: q or Esc quits, s saves a snapshot, space pauses, l shows the landmarks, w shows why,
+g shows a grid to read positions from
 Ctrl-C stops a run cleanly: videos are completed and the summary is printed.
 
 exit codes: 0 done, also if Ctrl-C stopped a run; 1 something failed or was refused; 2 a wrong option or setting, or a

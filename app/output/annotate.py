@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from app.degrade import DegradeLevel
+from app.output.areas import Outlines, draw_grid
 from app.output.text_renderer import BOLD, REGULAR, TextRenderer
 from app.text import percent, source_time
 from app.types import NO_ATTRIBUTES, FaceAttributes, Frame, FrameResult, Match, Reason
@@ -76,12 +77,27 @@ _REASONS = {
 
 
 class Annotator:
-    """Draws results. `landmarks` and `why` may be switched at any time; several threads may share one annotator."""
+    """Draws results. `landmarks`, `why` and `grid` may be switched at any time.
 
-    def __init__(self, landmarks: bool = False, why: bool = False, renderer: Optional[TextRenderer] = None) -> None:
-        """`why` adds to each label which people are nearest, and the reason for the name or for having none."""
+    Several threads may share one annotator, each for channels of its own.
+    """
+
+    def __init__(
+        self,
+        landmarks: bool = False,
+        why: bool = False,
+        renderer: Optional[TextRenderer] = None,
+        outlines: Optional[Mapping[str, Outlines]] = None,
+    ) -> None:
+        """`why` adds to each label which people are nearest, and the reason for the name or for having none.
+
+        `outlines` are those of what is watched and ignored, by channel.
+        """
         self.landmarks = landmarks
         self.why = why
+        self.grid = False
+        """Lines to read positions from, for polygons in the settings."""
+        self._outlines = dict(outlines or {})
         self._renderer = renderer or TextRenderer()
         self._labels: OrderedDict[Tuple[Tuple[str, ...], int, Style], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
@@ -94,6 +110,10 @@ class Annotator:
         """
         image = np.array(result.frame.image, order="C")
         sizes = Sizes.of(image.shape[1], image.shape[0])
+        if result.frame.source in self._outlines:
+            self._outlines[result.frame.source].draw(image)
+        if self.grid:
+            draw_grid(image, self._renderer)
         texts = [*(frame_status(result.frame) if status is None else status), *level_status(result)]
         draw_status(image, texts, sizes, self._renderer)
         corners = np.rint(result.faces.boxes).astype(int).tolist()

@@ -29,7 +29,8 @@ _ESCAPE = chr(27)
 class Window:
     """An output: `handle` takes results, `poll` draws the new ones and reads the keyboard.
 
-    Keys: q or Esc quits, space pauses, s saves snapshots, l shows landmarks, w shows why a face has its name.
+    Keys: q or Esc quits, space pauses, s saves snapshots, l shows landmarks, w shows why a face has its name, g
+    shows a grid to read positions from.
     """
 
     name = "window"
@@ -117,6 +118,9 @@ class Window:
             self._stale.update(self._results)
         elif key == "w":
             self._annotator.why = not self._annotator.why
+            self._stale.update(self._results)
+        elif key == "g":
+            self._annotator.grid = not self._annotator.grid
             self._stale.update(self._results)
         elif key == "s":
             for channel, picture in self._pictures.items():

@@ -21,6 +21,7 @@ from app.settings.schema import (
     all_settings,
     sections,
 )
+from app.settings.view import Polygon, ViewSettings, polygons
 
 __all__ = [
     "AttributeSettings",
@@ -34,6 +35,7 @@ __all__ = [
     "MqttSettings",
     "OnEventSettings",
     "OutputSettings",
+    "Polygon",
     "QualityLimits",
     "QualitySettings",
     "RecognitionSettings",
@@ -43,7 +45,9 @@ __all__ = [
     "Settings",
     "StrangerSettings",
     "TrackingSettings",
+    "ViewSettings",
     "WebhookSettings",
     "all_settings",
+    "polygons",
     "sections",
 ]

@@ -12,8 +12,8 @@ from app.settings.declaration import SettingInfo
 ChannelValues = Tuple[Tuple[str, Any], ...]
 """Keys such as `detection.min_score`, with their values."""
 
-_OWN_SECTIONS = ("capture", "detection", "quality", "recognition", "tracking")
-_OWN_KEYS = (
+OWN_SECTIONS = ("capture", "view", "detection", "quality", "recognition", "tracking")
+OWN_KEYS = (
     "output.events_cooldown_s",
     "output.video_crf",
     "record.when",
@@ -42,13 +42,13 @@ def why_not_per_channel(info: SettingInfo) -> Optional[str]:
         return _WHY_NOT[info.key]
     if info.section == "quality" and info.name.startswith("photo_"):
         return _PHOTOS
-    if info.section in _OWN_SECTIONS or info.key in _OWN_KEYS:
+    if info.section in OWN_SECTIONS or info.key in OWN_KEYS:
         return None
     return _WHY_NOT.get(info.section, _SHARED)
 
 
 def why_section_is_shared(section: str) -> Optional[str]:
     """Why a channel cannot have its own values in this section; None if it can, at least some."""
-    if section in _OWN_SECTIONS or any(key.startswith(f"{section}.") for key in _OWN_KEYS):
+    if section in OWN_SECTIONS or any(key.startswith(f"{section}.") for key in OWN_KEYS):
         return None
     return _WHY_NOT.get(section, _SHARED)

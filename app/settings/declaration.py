@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from app.files import PROGRAM_FOLDER
 
@@ -19,8 +19,12 @@ def setting(
     maximum: Optional[float] = None,
     choices: Optional[Sequence[str]] = None,
     secret: bool = False,
+    parse: Optional[Callable[[str], object]] = None,
 ) -> Any:
-    """A field of the tree with what the reader and the command line need to know. A secret value is never shown."""
+    """A field of the tree with what the reader and the command line need to know. A secret value is never shown.
+
+    `parse` raises ValueError for a text that does not have the right form.
+    """
     facts = {
         "help": help,
         "flag": flag,
@@ -29,6 +33,7 @@ def setting(
         "maximum": maximum,
         "choices": choices,
         "secret": secret,
+        "parse": parse,
     }
     return field(default=default, metadata=facts)
 
@@ -49,6 +54,7 @@ class SettingInfo:
     maximum: Optional[float]
     choices: Optional[Sequence[str]]
     secret: bool
+    parse: Optional[Callable[[str], object]]
 
     @property
     def section(self) -> str:

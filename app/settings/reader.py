@@ -101,6 +101,7 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     own_values = {channel: _checked(given, f"channels.{channel}.", errors) for channel, given in own.items()}
     if not errors:
         errors += _contradictions(values, chosen)
+        errors += _uncovered(chosen, own)
         for channel in own:
             errors += _too_many_votes({**values, **own_values[channel]}, {**chosen, **own[channel]})
     named = {name for layer in layers for name, _ in layer.sources if name is not None}
@@ -155,6 +156,19 @@ def _contradictions(values: Mapping[str, Any], chosen: Mapping[str, Assignment])
             yield SettingsError(f"{chosen[f'output.{name}'].origin} needs --cover: strangers, all or a name")
 
 
+def _uncovered(chosen: Mapping[str, Assignment], own: Mapping[str, Mapping[str, Assignment]]) -> Iterator[AppError]:
+    """Where no faces are looked for, none can be covered."""
+    cover = chosen["output.cover"]
+    every = {"": chosen, **{f"channels.{channel}.": given for channel, given in own.items()}}
+    for prefix, given in every.items():
+        for key in ("view.watch", "view.ignore"):
+            if cover.value is not None and key in given and given[key].value is not None:
+                yield SettingsError(
+                    f"{given[key].origin}: {prefix}{key} cannot be used with output.cover = {cover.value} "
+                    f"({cover.origin}): faces that are not reported would not be covered"
+                )
+
+
 def _too_many_votes(values: Mapping[str, Any], chosen: Mapping[str, Assignment]) -> Iterator[AppError]:
     keys = ("recognition.min_votes", "recognition.vote_window")
     if values[keys[0]] > values[keys[1]]:
@@ -193,6 +207,11 @@ def check(info: SettingInfo, given: Assignment, prefix: str = "") -> Any:
         raise SettingsError(
             f"{given.origin}: {prefix}{info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
         )
+    if info.parse is not None:
+        try:
+            info.parse(value)
+        except ValueError as error:
+            raise SettingsError(f"{given.origin}: {prefix}{info.key}: {error}\n  {info.key}: {info.help}") from None
     return value
 
 

@@ -21,6 +21,7 @@ from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 from app.settings.recording import RecordSettings
 from app.settings.serve import ServeSettings
+from app.settings.view import ViewSettings
 
 
 @dataclass(frozen=True)
@@ -312,6 +313,7 @@ class Settings:
     channels: Tuple[Tuple[str, ChannelValues], ...] = ()
     """Values that single channels have of their own; `for_channel` applies them."""
     capture: CaptureSettings = CaptureSettings()
+    view: ViewSettings = ViewSettings()
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
     gallery: GallerySettings = GallerySettings()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 
 from app.files import PROGRAM_FOLDER
-from app.settings.channels import why_not_per_channel, why_section_is_shared
+from app.settings.channels import OWN_KEYS, OWN_SECTIONS
 from app.settings.schema import all_settings, sections
 
 TEMPLATE = PROGRAM_FOLDER / "config.yaml"
@@ -36,7 +36,7 @@ HEADER = """\
 #   desk: camera:0
 
 # Values of single channels, in the same sections as below. A channel can have its own values in the sections
-# {sections}; and of {keys}.
+{own}
 # An option on the command line is for all channels.
 # channels:
 #   door:
@@ -48,10 +48,8 @@ HEADER = """\
 
 
 def template() -> str:
-    shared = {section: why_section_is_shared(section) for section in sections()}
-    own = [section for section, why in shared.items() if why is None and section != "output"]
-    keys = [info.key for info in all_settings() if info.section == "output" and why_not_per_channel(info) is None]
-    blocks = [HEADER.format(sections=", ".join(own), keys=" and ".join(keys))]
+    own = f"{', '.join(OWN_SECTIONS)}; and of {', '.join(OWN_KEYS)}."
+    blocks = [HEADER.format(own=textwrap.fill(own, 110, initial_indent="# ", subsequent_indent="# "))]
     for section in sections():
         block = [f"# {section}:"]
         for info in all_settings():

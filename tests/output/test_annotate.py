@@ -22,6 +22,9 @@ from app.output.annotate import (
     style_of,
     why_lines,
 )
+from app.output.areas import Outlines
+from app.output.areas import outlines as all_outlines
+from app.settings import Settings, ViewSettings
 from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, FaceAttributes, Faces, Gender, HeadPose, Match, Reason
 
 BOX = (100, 60, 160, 130)
@@ -131,6 +134,45 @@ def test_landmarks_can_be_switched_on_and_off():
     annotator.landmarks = True
     drawn = annotator.annotate(result(frame(), [BOX], [ANN]))
     assert (without[95, 130] == 90).all() and (drawn[95, 130] == 255).all()
+
+
+def test_what_a_channel_watches_is_outlined_in_its_own_pictures_only():
+    image = np.full((360, 640, 3), 100, np.uint8)
+    view = ViewSettings(watch="0.25,0.25 0.75,0.25 0.75,0.75 0.25,0.75")
+    annotator = Annotator(outlines={"door": Outlines(view)})
+    door, yard = (annotator.annotate(result(frame(source=name, image=image))) for name in ("door", "yard"))
+    for y, x in ((90, 320), (270, 320), (180, 160), (180, 479)):
+        assert (door[y, x] != image[y, x]).any() and (yard[y, x] == image[y, x]).all()
+    assert (door[180, 320] == image[180, 320]).all()
+
+
+def test_outlines_follow_the_size_of_the_frames():
+    outlines = Outlines(ViewSettings(ignore="0.5,0 1,0 1,1 0.5,1"))
+    for width, height in ((640, 360), (320, 180), (640, 360)):
+        image = np.full((height, width, 3), 100, np.uint8)
+        outlines.draw(image)
+        assert (image[height // 2, round(width / 2)] != 100).all() and (image[height // 2, width // 4] == 100).all()
+
+
+def test_only_channels_that_do_not_watch_everything_have_outlines():
+    settings = Settings(channels=(("door", (("view.watch", "0,0 1,0 1,1"),)),))
+    assert list(all_outlines(settings, ["door", "yard"])) == ["door"]
+
+
+def test_a_grid_can_be_switched_on_and_off():
+    annotator = Annotator()
+    image = np.full((360, 640, 3), 100, np.uint8)
+    made = result(frame(image=image))
+    plain = annotator.annotate(made)
+    annotator.grid = True
+    changed = (annotator.annotate(made) != plain).any(axis=2)
+    assert (
+        changed[100, [64 * step for step in range(1, 10)]].all()
+        and changed[[36 * step for step in range(1, 10)], 100].all()
+    )
+    assert not changed[80:100, 100:120].any()
+    annotator.grid = False
+    assert (annotator.annotate(made) == plain).all()
 
 
 def test_letters_and_lines_grow_with_the_frame():

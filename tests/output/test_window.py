@@ -54,8 +54,8 @@ PROGRAM = """
             control = window.poll(10)
             if number == 3 and control is Control.RUN:
                 print("shown", flush=True)
-            if (control, annotator.landmarks, annotator.why) != before:
-                before = control, annotator.landmarks, annotator.why
+            if (control, annotator.landmarks, annotator.why, annotator.grid) != before:
+                before = control, annotator.landmarks, annotator.why, annotator.grid
                 print(control.value, *before[1:], flush=True)
     except OutputError as error:
         print("error:", error, flush=True)
@@ -167,6 +167,8 @@ def test_every_key_works(screen, tmp_path):
     screen.expect("run True False")
     screen.press("w")
     screen.expect("run True True")
+    screen.press("g")
+    screen.expect("run True True True")
     screen.press("s")
     assert "front_" in screen.expect("saved") and "yard_" in screen.expect("saved")
     assert len(list((tmp_path / "snapshots").glob("*.jpg"))) == 2

@@ -7,13 +7,19 @@ import dataclasses
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from app.capture.opening import open_reader
+import numpy as np
+
+from app.capture.reader_process import start_reader
 from app.capture.uri import Source, name_sources
 from app.errors import AppError
-from app.settings import CaptureSettings
+from app.output.areas import draw_grid, outlines
+from app.output.paths import save_snapshot
+from app.output.text_renderer import TextRenderer
+from app.settings import Settings
 from app.tools.doctor.checks import CHECK_ERRORS, Finding, note, ok, problem, warning
 from app.tools.machine import read_system_file
 
@@ -23,24 +29,26 @@ SOURCE_TIMEOUT_S = 5.0
 HANGING_AFTER_S = 4 * SOURCE_TIMEOUT_S
 
 
-def check_cameras(sources: Sequence[Tuple[Optional[str], str]], capture: CaptureSettings) -> List[Finding]:
-    """The sources of the settings first; without any, the devices alone."""
-    return [*check_sources(name_sources(sources), capture), *check_devices(has_sources=bool(sources))]
+def check_cameras(settings: Settings, grid: Optional[Path] = None) -> List[Finding]:
+    """The sources of the settings first; without any, the devices alone. `grid` as in `check_sources`."""
+    found = check_sources(name_sources(settings.sources), settings, grid=grid)
+    return [*found, *check_devices(has_sources=bool(settings.sources))]
 
 
 def check_sources(
-    sources: Sequence[Source], capture: CaptureSettings, hanging_after_s: float = HANGING_AFTER_S
+    sources: Sequence[Source],
+    settings: Settings,
+    hanging_after_s: float = HANGING_AFTER_S,
+    grid: Optional[Path] = None,
 ) -> List[Finding]:
-    """Reads one frame of each source, all at the same time. Some drivers hang, so no source is waited for forever."""
-    short = dataclasses.replace(
-        capture,
-        open_timeout_s=min(capture.open_timeout_s, SOURCE_TIMEOUT_S),
-        read_timeout_s=min(capture.read_timeout_s, SOURCE_TIMEOUT_S),
-    )
+    """Reads one frame of each source, all at the same time. Some drivers hang, so no source is waited for forever.
+
+    The frames are written to the folder `grid`, with a grid and what the channel watches and ignores.
+    """
     done: queue.Queue[Tuple[Source, Finding]] = queue.Queue()
     for source in sources:
         threading.Thread(
-            target=lambda source=source: done.put((source, _check_source(source, short))), daemon=True
+            target=lambda source=source: done.put((source, _check_source(source, settings, grid))), daemon=True
         ).start()
     found: Dict[Source, Finding] = {}
     with contextlib.suppress(queue.Empty):
@@ -54,10 +62,19 @@ def check_sources(
     ]
 
 
-def _check_source(source: Source, capture: CaptureSettings) -> Finding:
+def _check_source(source: Source, settings: Settings, grid: Optional[Path]) -> Finding:
+    capture = settings.for_channel(source.name).capture
+    short = dataclasses.replace(
+        capture,
+        open_timeout_s=min(capture.open_timeout_s, SOURCE_TIMEOUT_S),
+        read_timeout_s=min(capture.read_timeout_s, SOURCE_TIMEOUT_S),
+    )
     try:
-        with contextlib.closing(open_reader(source, capture)) as reader:
+        with contextlib.closing(start_reader(source, short)) as reader:
+            reader.finish_opening()
             frame = reader.read()
+        if frame is not None and grid is not None:
+            path = _write_grid(frame.image, source.name, settings, grid)
     except AppError as error:
         return problem(str(error))
     except CHECK_ERRORS as error:
@@ -65,7 +82,15 @@ def _check_source(source: Source, capture: CaptureSettings) -> Finding:
     if frame is None:
         return problem(f"{source} opens, but has no frames")
     height, width = frame.image.shape[:2]
-    return ok(f"{source}: {width} x {height}")
+    return ok(f"{source}: {width} x {height}" + ("" if grid is None else f", with a grid in {path}"))
+
+
+def _write_grid(image: np.ndarray, channel: str, settings: Settings, folder: Path) -> Path:
+    image = image.copy()
+    for outline in outlines(settings, [channel]).values():
+        outline.draw(image)
+    draw_grid(image, TextRenderer())
+    return save_snapshot(image, folder, channel, time.time())
 
 
 def check_devices(root: Path = Path("/"), has_sources: bool = False) -> List[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import importlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
@@ -77,8 +78,10 @@ def problem(text: str, advice: str = "") -> Finding:
     return Finding(Status.PROBLEM, text, advice)
 
 
-def run_checks(settings: Settings, settings_error: Optional[str], settings_origin: str) -> Iterator[Section]:
-    """Yields each section as soon as it is complete.
+def run_checks(
+    settings: Settings, settings_error: Optional[str], settings_origin: str, grid: Optional[Path] = None
+) -> Iterator[Section]:
+    """Yields each section as soon as it is complete. `grid` is the folder for a picture of each source, if wanted.
 
     The module of each check is imported when the check runs, so that a missing package is a finding of that check.
     """
@@ -95,7 +98,7 @@ def run_checks(settings: Settings, settings_error: Optional[str], settings_origi
         ("Engines", "program.check_engines", (settings,)),
         ("Gallery", "program.check_gallery", (settings.gallery.folder, settings.recognition)),
         ("Display", "program.check_display", ()),
-        ("Cameras", "cameras.check_cameras", (settings.sources, settings.capture)),
+        ("Cameras", "cameras.check_cameras", (settings, grid)),
     )
     for title, place, arguments in checks:
         module, _, function = place.partition(".")

@@ -3,10 +3,12 @@
 import socket
 import threading
 
+import cv2
+import numpy as np
 import pytest
 
 from app.capture.uri import parse_source
-from app.settings import CaptureSettings
+from app.settings import CaptureSettings, Settings
 from app.tools.doctor import cameras
 from app.tools.doctor.cameras import check_cameras, check_devices, check_sources
 from app.tools.doctor.checks import Status
@@ -26,30 +28,45 @@ def test_each_source_is_reported_by_its_name(closed_port, people_video):
         ("clip", str(people_video)),
         ("no", "gone.mp4"),
     ]
-    yard, clip, missing = check_cameras(sources, CaptureSettings(open_timeout_s=1, read_timeout_s=1))[:3]
+    yard, clip, missing = check_cameras(
+        Settings(tuple(sources), capture=CaptureSettings(open_timeout_s=1, read_timeout_s=1))
+    )[:3]
     assert yard.status is Status.PROBLEM and str(closed_port) in yard.text and "secret" not in yard.text
     assert clip.status is Status.OK and "1280 x 720" in clip.text
     assert missing.status is Status.PROBLEM and "gone.mp4" in missing.text
 
 
+def test_a_picture_of_each_source_shows_a_grid_and_what_is_ignored(people_video, tmp_path):
+    own = (("view.ignore", "0,0 0.5,0 0.5,0.5 0,0.5"),)
+    settings = Settings((("clip", str(people_video)),), channels=(("clip", own),))
+    finding = check_cameras(settings, tmp_path / "new")[0]
+    (path,) = (tmp_path / "new").iterdir()
+    assert str(path) in finding.text
+    plain = cv2.VideoCapture(str(people_video)).read()[1]
+    changed = np.abs(cv2.imread(str(path)).astype(int) - plain).max(axis=2) > 30
+    height, width = changed.shape
+    assert changed[height // 4, width // 2 - 3 : width // 2 + 4].any(), "the right side of the polygon"
+    assert not changed[height * 3 // 4 + 20, width // 20 : width // 12].any(), "between the lines"
+
+
 def test_sources_are_opened_at_the_same_time(monkeypatch):
     together = threading.Barrier(2, timeout=30)
 
-    def open_reader(source, settings):
+    def start_reader(source, settings):
         together.wait()
         raise OSError("broken driver")
 
-    monkeypatch.setattr(cameras, "open_reader", open_reader)
-    found = check_sources([parse_source("camera:0", "a"), parse_source("camera:1", "b")], CaptureSettings())
+    monkeypatch.setattr(cameras, "start_reader", start_reader)
+    found = check_sources([parse_source("camera:0", "a"), parse_source("camera:1", "b")], Settings())
     assert [finding.status for finding in found] == [Status.PROBLEM] * 2
     assert all("broken driver" in finding.text for finding in found)
 
 
 def test_a_driver_that_hangs_is_a_problem(monkeypatch):
     end = threading.Event()
-    monkeypatch.setattr(cameras, "open_reader", lambda source, settings: end.wait())
+    monkeypatch.setattr(cameras, "start_reader", lambda source, settings: end.wait())
     try:
-        (finding,) = check_sources([parse_source("camera:0")], CaptureSettings(), hanging_after_s=0.01)
+        (finding,) = check_sources([parse_source("camera:0")], Settings(), hanging_after_s=0.01)
     finally:
         end.set()
     assert finding.status is Status.PROBLEM

@@ -1,0 +1,52 @@
+"""The section `view`: which parts of the picture count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from app.settings.declaration import setting
+
+Polygon = Tuple[Tuple[float, float], ...]
+"""Corners, as fractions of the width and height of the picture."""
+
+
+def polygons(text: str) -> Tuple[Polygon, ...]:
+    """Reads `0.1,0.2 0.9,0.2 0.9,1`: corners separated by spaces, several polygons by semicolons.
+
+    Raises ValueError, which says what is wrong.
+    """
+    return tuple(_polygon(part) for part in text.split(";") if part.strip())
+
+
+def _polygon(text: str) -> Polygon:
+    corners = []
+    for corner in text.split():
+        try:
+            x, y = map(float, corner.split(","))
+        except ValueError:
+            raise ValueError(f"{corner!r} is not a corner, x and y with a comma between them") from None
+        # NaN fails every comparison.
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise ValueError(f"{corner!r} is outside the picture: x and y are fractions of it, from 0 to 1")
+        corners.append((x, y))
+    if len(set(corners)) < 3:
+        raise ValueError(f"{text.strip()!r} has fewer than three corners")
+    return tuple(corners)
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Which parts of the picture count. `python -m app doctor --grid DIR` writes a picture to read positions from."""
+
+    watch: Optional[str] = setting(
+        None,
+        "report only faces in these parts of the picture: the corners of a polygon as fractions of width and height, "
+        "such as 0.1,0.2 0.9,0.2 0.9,1 0.1,1; several polygons are separated by semicolons",
+        parse=polygons,
+    )
+    ignore: Optional[str] = setting(
+        None,
+        "report no faces in these parts of the picture, written in the same way; they remain visible in videos",
+        parse=polygons,
+    )
