@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 UPRIGHT = 1
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_RESTART_OR_STUFFED = frozenset((0x00, 0x01, 0xFF, *range(0xD0, 0xD8)))
 _ORIENTATION_TAG = 0x0112
+_BITS_TAG, _SAMPLES_TAG = 258, 277
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class PictureHeader:
     """EXIF's 1..8; 1 also if the decoder itself rotates the picture (TIFF)."""
     complete: bool = True
     """False if the file ends before the picture does."""
+    bytes_per_pixel: int = 4
+    """What decoding it as it is needs, measured with OpenCV."""
+    progressive: bool = False
+    """Whether a JPEG is complete only after several passes over all of it, which are kept in memory."""
 
 
 def read_header(data: bytes) -> Optional[PictureHeader]:
@@ -48,10 +53,12 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
         if data[:4] in (b"II*\0", b"MM\0*"):
             widths, heights = ([value for tag, value in _tiff_tags(data) if tag == size] for size in (256, 257))
             # A tag that is repeated may be read in two ways, and one of them could fill the memory.
-            return PictureHeader("TIFF", widths[0], heights[0]) if len(widths) == len(heights) == 1 else None
+            if not len(widths) == len(heights) == 1:
+                return None
+            return PictureHeader("TIFF", widths[0], heights[0], bytes_per_pixel=_tiff_bytes_per_pixel(data))
         netpbm = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
         if netpbm is not None:
-            return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]))
+            return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]), bytes_per_pixel=8)
     except (struct.error, IndexError):
         return None
     return None
@@ -60,16 +67,17 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
 def _jpeg(data: bytes) -> Optional[PictureHeader]:
     size: Optional[Tuple[int, int]] = None
     orientation = UPRIGHT
-    complete = False
+    complete = progressive = False
     for marker, start, end in _jpeg_segments(data):
         if marker == 0xD9:
             complete = True
         elif marker in _JPEG_SIZE_MARKERS and size is None:
             height, width = struct.unpack_from(">HH", data, start + 1)
             size = (width, height)
+            progressive = marker & 0x03 == 0x02
         elif marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
             orientation = _exif_orientation(data[start + 6 : end])
-    return None if size is None else PictureHeader("JPEG", *size, orientation, complete)
+    return None if size is None else PictureHeader("JPEG", *size, orientation, complete, progressive=progressive)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
@@ -105,7 +113,8 @@ def _png(data: bytes) -> Optional[PictureHeader]:
             orientation = _exif_orientation(data[at + 8 : at + 8 + length])
         complete = kind == b"IEND"
         at += 12 + length
-    return PictureHeader("PNG", width, height, orientation, complete)
+    has_16_bits = data[24] == 16
+    return PictureHeader("PNG", width, height, orientation, complete, bytes_per_pixel=12 if has_16_bits else 4)
 
 
 def _webp(data: bytes) -> Optional[PictureHeader]:
@@ -139,6 +148,27 @@ def _exif_orientation(exif: bytes) -> int:
     except struct.error:
         return UPRIGHT
     return found if 1 <= found <= 8 else UPRIGHT
+
+
+def _tiff_bytes_per_pixel(data: bytes) -> int:
+    """20 if a sample has more than 16 bits, as numbers with a point have, or if that is not certain."""
+    samples = [value for tag, value in _tiff_tags(data) if tag == _SAMPLES_TAG]
+    bits = _tiff_bits(data)
+    return 20 if len(bits) != 1 or len(samples) > 1 or bits[0] > 16 else 8 if bits[0] > 8 else 4
+
+
+def _tiff_bits(data: bytes) -> List[int]:
+    """What the tags for the bits of a sample say; they have a value per channel, of which the first one counts."""
+    order = {b"II": "<", b"MM": ">"}[data[:2]]
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, directory)
+    bits = []
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, amount = struct.unpack_from(order + "HHI", data, entry)
+        if tag == _BITS_TAG and kind == 3:
+            at = entry + 8 if amount <= 2 else int(struct.unpack_from(order + "I", data, entry + 8)[0])
+            bits.append(int(struct.unpack_from(order + "H", data, at)[0]))
+    return bits
 
 
 def _tiff_tags(data: bytes) -> Iterator[Tuple[int, int]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import importlib.util
 import io
+import math
 import re
 from pathlib import Path
-from typing import List, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -20,8 +21,14 @@ from app.text import install_hint
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """Of the photos of phones. HEIC is read with pillow-heif."""
 
-MAX_PICTURE_PIXELS = 100_000_000
+MAX_PICTURE_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded, because the memory they need could end the program."""
+MAX_JPEG_PIXELS = 200_000_000
+"""Of those that may be shrunk: a JPEG can be decoded at a part of its size."""
+_MAX_BYTES = 500_000_000
+"""Of the file, the decoded picture and the converted one together."""
+_ROWS_AT_ONCE = 256
+"""Conversions are done in parts, so that they need little more memory than the picture."""
 
 
 def optional_formats() -> str:
@@ -42,8 +49,12 @@ def read_picture(path: Union[str, Path]) -> np.ndarray:
     return decode_picture(data, path)
 
 
-def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
-    """The same from a file's bytes; errors mention it by `name`."""
+def decode_picture(data: bytes, name: Union[str, Path], max_pixels: Optional[int] = None) -> np.ndarray:
+    """The same from a file's bytes; errors mention it by `name`. A picture of more than `max_pixels` is shrunk."""
+    return _shrunk(_decoded(data, name, max_pixels), max_pixels)
+
+
+def _decoded(data: bytes, name: Union[str, Path], max_pixels: Optional[int]) -> np.ndarray:
     if not data:
         raise SourceError(f"{name}: the file is empty.")
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
@@ -51,13 +62,19 @@ def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
     header = read_header(data)
     if header is None:
         raise SourceError(f"{name}: not a supported picture (JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, HEIC).")
-    _check_size(header.width, header.height, name)
+    pixels = header.width * header.height
+    may_be_reduced = header.format == "JPEG" and not header.progressive and max_pixels is not None
+    limit = min(MAX_PICTURE_PIXELS, max(0, _MAX_BYTES - len(data)) // (header.bytes_per_pixel + 3))
+    _check_size(header.width, header.height, name, MAX_JPEG_PIXELS if may_be_reduced else limit)
     if not header.complete:
         raise SourceError(f"{name}: the {header.format} file is incomplete. Copy it again.")
     if header.format == "GIF":
         return _as_bgr8(_decode_gif(data, name))
     # IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the exception: libtiff rotates it.
     flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    if may_be_reduced and max_pixels is not None and pixels > max_pixels:
+        half, quarter = cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_COLOR_4
+        flags = (half if pixels <= 4 * max_pixels else quarter) | cv2.IMREAD_IGNORE_ORIENTATION
     reason = "the file is damaged"
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -68,12 +85,21 @@ def decode_picture(data: bytes, name: Union[str, Path]) -> np.ndarray:
     return _upright(_as_bgr8(image), header.orientation)
 
 
-def _check_size(width: int, height: int, name: Union[str, Path]) -> None:
-    if width * height > MAX_PICTURE_PIXELS:
+def _check_size(width: int, height: int, name: Union[str, Path], limit: int = MAX_PICTURE_PIXELS) -> None:
+    if width * height > limit:
         raise SourceError(
-            f"{name}: too large, {width} x {height} pixels; the limit is "
-            f"{MAX_PICTURE_PIXELS // 1_000_000} megapixels. Scale it down first."
+            f"{name}: too large, {width} x {height} pixels; the limit is {limit // 1_000_000} megapixels. "
+            "Scale it down first."
         )
+
+
+def _shrunk(image: np.ndarray, max_pixels: Optional[int]) -> np.ndarray:
+    height, width = image.shape[:2]
+    if max_pixels is None or width * height <= max_pixels:
+        return image
+    scale = math.sqrt(max_pixels / (width * height))
+    size = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def _decode_heic(data: bytes, name: Union[str, Path]) -> np.ndarray:
@@ -135,19 +161,28 @@ def _natural_order(path: Path) -> List[Tuple[int, int, str]]:
 
 
 def _as_bgr8(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(image)
+    converted = np.empty((*image.shape[:2], 3), np.uint8)
+    for row in range(0, len(image), _ROWS_AT_ONCE):
+        converted[row : row + _ROWS_AT_ONCE] = _rows_as_bgr8(image[row : row + _ROWS_AT_ONCE])
+    return converted
+
+
+def _rows_as_bgr8(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype != np.uint8:
         scale = 255.0 if image.dtype.kind == "f" else 255.0 / np.iinfo(image.dtype).max
         image = np.clip(np.nan_to_num(image.astype(np.float32)) * scale, 0, 255).round().astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
-        return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     if image.shape[2] == 4:
         image, alpha = image[:, :, :3], image[:, :, 3:].astype(np.uint16)
         if alpha.min() < 255:
             # Transparent pixels are often black or garbage, and cut-out faces are meant for a white background.
             image = ((image * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(image)
+    return image
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:

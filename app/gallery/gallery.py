@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 FINDINGS_VERSION = 5
 """Part of the cache's fingerprint; increases when faces are found differently or photos are judged differently."""
 
+MAX_PHOTO_PIXELS = 25_000_000
+"""Larger photos are shrunk when they are read."""
 MAX_REPORTED_PROBLEMS = 5
 """At once, so that similar people do not drown the other messages of a start."""
 
@@ -171,7 +173,7 @@ class Gallery:
         """What can be found in a photo, given the bytes of its file."""
         header = read_header(data)
         try:
-            picture = decode_picture(data, "photo")
+            picture = decode_picture(data, "photo", MAX_PHOTO_PIXELS)
         except SourceError as error:
             return PhotoFinding(Reason.UNREADABLE, message=str(error).partition(": ")[2])
         rotated = header is not None and header.orientation != UPRIGHT
@@ -181,7 +183,7 @@ class Gallery:
     def faces(self, photo: NewPhoto) -> Upright:
         """The faces of a photo from left to right, so that one can be chosen."""
         try:
-            picture = decode_picture(photo.data, photo.filename)
+            picture = decode_picture(photo.data, photo.filename, MAX_PHOTO_PIXELS)
         except SourceError as error:
             raise GalleryError(str(error)) from error
         work = partial(find_upright, picture, self.recognizer, self._limits)

@@ -2,7 +2,10 @@
 
 import re
 import struct
+import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -206,14 +209,14 @@ def huge_pictures():
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tiff", "ppm"])
-def test_a_picture_beyond_100_megapixels_is_refused_before_it_is_decoded(tmp_path, suffix, monkeypatch):
+def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path, suffix, monkeypatch):
     def decode(*_):
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(cv2, "imdecode", decode)
     path = tmp_path / f"huge.{suffix}"
     path.write_bytes(huge_pictures()[suffix])
-    with pytest.raises(SourceError, match=r"huge.* 100 megapixels"):
+    with pytest.raises(SourceError, match=r"huge.* (50|45|21) megapixels"):
         read_picture(path)
 
 
@@ -343,3 +346,68 @@ def test_without_the_package_it_is_named(tmp_path, monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SourceError, match="pip install"):
         read_picture(path)
+
+
+def png_of(width, height, bits, path):
+    """RGBA, half transparent, written in parts."""
+    import zlib
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    packer = zlib.compressobj(1)
+    row = b"\0" + bytes(value for value in (200, 100, 50, 128) for _ in range(bits // 8)) * width
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 6, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+
+MEASURED = """
+    import sys
+    from app.capture.pictures import decode_picture
+    from app.gallery.gallery import MAX_PHOTO_PIXELS
+
+    with open(sys.argv[1], "rb") as file:
+        picture = decode_picture(file.read(), "photo", MAX_PHOTO_PIXELS if sys.argv[2] == "photo" else None)
+    (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(*picture.shape, *picture[0, 0], int(peak) / 1000)
+"""
+DRAWN = """
+    import sys
+    import cv2, numpy as np
+
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(sys.argv[4])]
+    cv2.imwrite(sys.argv[1], np.full((int(sys.argv[3]), int(sys.argv[2])), 90, np.uint8), options)
+"""
+
+
+def run_script(source, *arguments):
+    setup = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+    command = [sys.executable, "-c", setup + textwrap.dedent(source), *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to measure it with")
+@pytest.mark.parametrize(
+    ("width", "bits", "purpose", "size"), [(4750, 16, "frame", (7000, 4750)), (7100, 8, "photo", (4964, 5035))]
+)
+def test_the_largest_png_needs_less_than_600_megabytes(tmp_path, width, bits, purpose, size):
+    path = tmp_path / "huge.png"
+    png_of(width, 7000, bits, path)
+    height, width, _, blue, green, red, peak_mb = map(float, run_script(MEASURED, path, purpose).split())
+    assert (height, width) == pytest.approx(size, abs=2)
+    assert (blue, green, red) == pytest.approx((152, 177, 227), abs=2), "on white"
+    assert peak_mb < 600
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to measure it with")
+@pytest.mark.parametrize(("width", "height", "progressive"), [(16320, 12240, 0), (8192, 6100, 1)])
+def test_the_largest_photo_of_a_phone_needs_less_than_600_megabytes(tmp_path, width, height, progressive):
+    path = tmp_path / "huge.jpg"
+    run_script(DRAWN, path, width, height, progressive)
+    rows, columns, *_, peak_mb = map(float, run_script(MEASURED, path, "photo").split())
+    assert rows * columns <= 25_000_000
+    assert columns / rows == pytest.approx(width / height, rel=0.001)
+    assert peak_mb < 600
