@@ -36,9 +36,9 @@ from app.output.areas import outlines
 from app.output.cover import ALL, STRANGERS, FaceCover
 from app.output.display import display_available
 from app.output.outputs import Output, Outputs, OutputThread
-from app.output.paths import channel_path, file_names, refuse_collisions
+from app.output.paths import channel_path, refuse_collisions
 from app.output.progress import Progress, RunProgress
-from app.output.recorder import Recorder
+from app.output.recorder import recorders
 from app.output.recordings import Recordings
 from app.output.summary import RunSummary, Sighting
 from app.output.text_renderer import TextRenderer
@@ -174,7 +174,10 @@ def open_run(
         for output in (window, *extra_outputs, summary, monitor.counts):
             if output is not None:
                 outputs.add(output)
-        channels = stack.enter_context(Channels(sources, settings.capture, own=_own_capture(settings)))
+        queue_bytes = _queue_bytes(settings, len(sources))
+        channels = stack.enter_context(
+            Channels(sources, settings.capture, own=_own_capture(settings), queue_bytes=queue_bytes)
+        )
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
         outputs.add(SourceWatch(events, channels.status))
@@ -229,6 +232,7 @@ def open_outputs(
     events = settings.events
     event_paths = [] if events is None or is_pipe(events) else [dated(events, moment)]
     refuse_collisions([*video_paths, *event_paths], reading)
+    queue_bytes = _queue_bytes(everything, len(channels))
     cover = FaceCover.from_settings(settings)
     annotator = Annotator(settings.landmarks, settings.why, TextRenderer(), outlines(everything, channels))
     videos = [
@@ -244,21 +248,15 @@ def open_outputs(
         stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
-    outputs += [OutputThread(video, settings.queue_frames, channel=channel) for video, channel in zip(videos, channels)]
+    outputs += [
+        OutputThread(video, settings.queue_frames, queue_bytes=queue_bytes, channel=channel)
+        for video, channel in zip(videos, channels)
+    ]
     if recordings is not None:
-        for channel, name in file_names(channels).items():
-            own = everything.for_channel(channel)
-            if own.record.when == "never":
-                continue
-            recorder = Recorder(
-                recordings,
-                name,
-                own.record,
-                annotator if own.record.annotated else None,
-                post_roll_s=own.tracking.visit_gap_s,
-                crf=own.output.video_crf,
-            )
-            outputs.append(OutputThread(recorder, settings.queue_frames, channel=channel))
+        outputs += [
+            OutputThread(recorder, settings.queue_frames, queue_bytes=queue_bytes, channel=channel)
+            for channel, recorder in recorders(recordings, everything, channels, annotator)
+        ]
         outputs.append(recordings)  # closed after the recorders
         recordings.start()
     return Outputs(outputs, None if cover is None else cover.apply), publisher
@@ -314,6 +312,12 @@ def _require_a_source(sources: Sequence[Source], settings: Settings) -> None:
             problems.append(str(error))
     if problems and len(problems) == len(sources):
         raise SourceError("\n".join(problems))
+
+
+def _queue_bytes(settings: Settings, channels: int) -> int:
+    """What each queue of frames may hold: one for capture, and one for each video, per channel."""
+    videos = (settings.output.save is not None) + (settings.record.folder is not None)
+    return int(settings.run.queue_max_mb * 1e6 / max(1, channels * (1 + videos)))
 
 
 def _own_capture(settings: Settings) -> Dict[str, CaptureSettings]:

@@ -21,6 +21,7 @@ from app.types import ChannelStatus, Frame
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
+QUEUE_BYTES = 128_000_000
 
 
 class Channels:
@@ -37,8 +38,10 @@ class Channels:
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
         own: Optional[Mapping[str, CaptureSettings]] = None,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        """`own` are the settings of channels that have their own, by name."""
+        """`own` are the settings of channels that have their own, by name. Frames of a channel that wait to be taken
+        have at most `queue_bytes`, or it is a single one."""
         own = own or {}
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -55,6 +58,7 @@ class Channels:
                 clock,
                 wall_clock,
                 self._is_finished,
+                queue_bytes,
             )
             for source in sources
         ]

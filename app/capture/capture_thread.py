@@ -56,6 +56,7 @@ class CaptureThread:
         clock: Clock,
         wall_clock: Clock,
         run_is_over: Callable[[], bool],
+        queue_bytes: int,
     ) -> None:
         self.source = source
         self.state = ChannelState.OPENING
@@ -66,6 +67,7 @@ class CaptureThread:
         self._clock = clock
         self._wall_clock = wall_clock
         self._run_is_over = run_is_over
+        self._queue_bytes = queue_bytes
         self._frames: Deque[Frame] = deque()
         self._counters = ChannelCounters()
         self._last_error: Optional[str] = None
@@ -235,13 +237,20 @@ class CaptureThread:
                     return True
                 self._counters.dropped += len(self._frames)
                 self._frames.clear()
-            while len(self._frames) >= self._settings.queue_frames and not self._closing.is_set():
+            while self._is_full(frame) and not self._closing.is_set():
                 self._wake.wait()
             if self._closing.is_set():
                 return False
             self._frames.append(frame)
             self._arrived.notify_all()
             return True
+
+    def _is_full(self, another: Frame) -> bool:
+        """Whether the queue has no room for the frame. A single one always fits."""
+        waiting = sum(frame.image.nbytes for frame in self._frames)
+        return len(self._frames) >= self._settings.queue_frames or (
+            bool(self._frames) and waiting + another.image.nbytes > self._queue_bytes
+        )
 
     def _handle_end(self, reader: Reader) -> bool:
         """The reader has no more frames: a live source was disconnected, a recording is at its end."""

@@ -21,6 +21,7 @@ from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
 
+QUEUE_BYTES = 128_000_000
 STUCK_AFTER_S = 60.0
 """An output that takes nothing for this long (a network drive that hangs) is dropped."""
 
@@ -101,10 +102,12 @@ class OutputThread:
         output: Output,
         queue_frames: int = 8,
         *,
+        queue_bytes: int = QUEUE_BYTES,
         channel: Optional[str] = None,
         stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        """`channel`: the output gets the results of this channel only; None for all."""
+        """`channel`: the output gets the results of this channel only; None for all. The frames that wait have at most
+        `queue_bytes`, or it is a single one."""
         if queue_frames < 1:
             raise ValueError(f"queue_frames must be at least 1, not {queue_frames}")
         self.name = output.name
@@ -118,6 +121,7 @@ class OutputThread:
         self._output = output
         self._channel = channel
         self._queue_frames = queue_frames
+        self._queue_bytes = queue_bytes
         self._stuck_after_s = stuck_after_s
         self._waiting: Deque[FrameResult] = deque()
         self._changed = threading.Condition()
@@ -132,11 +136,11 @@ class OutputThread:
         with self._changed:
             if self._closing:
                 raise RuntimeError(f"{self.name} is closed")
-            if self._is_full() and not result.frame.live:
-                self._wait_for_room()
+            if self._is_full(result) and not result.frame.live:
+                self._wait_for_room(result)
             if self.error is not None:
                 self.failed += 1
-            elif self._is_full():
+            elif self._is_full(result):
                 self.skipped += 1
             else:
                 self._waiting.append(result)
@@ -179,12 +183,16 @@ class OutputThread:
         of_output = self._output.lost if isinstance(self._output, FileOutput) else ()
         return (*of_output, *([] if self.error is None else [f"{self.name}: {self.error}"]))
 
-    def _is_full(self) -> bool:
-        return self.error is None and len(self._waiting) >= self._queue_frames
+    def _is_full(self, another: FrameResult) -> bool:
+        """Whether the queue has no room for the result. A single one always fits."""
+        if self.error is not None or not self._waiting:
+            return False
+        size = another.frame.image.nbytes + sum(result.frame.image.nbytes for result in self._waiting)
+        return len(self._waiting) >= self._queue_frames or size > self._queue_bytes
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, another: FrameResult) -> None:
         handled = self.handled
-        while self._is_full():
+        while self._is_full(another):
             if self._changed.wait(self._stuck_after_s):
                 continue
             if self.handled == handled:

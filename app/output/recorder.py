@@ -8,7 +8,7 @@ import math
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Deque, NamedTuple, Optional, Sequence
+from typing import Callable, Deque, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -16,11 +16,12 @@ import numpy as np
 from app.errors import OutputError
 from app.output.annotate import Annotator
 from app.output.layout import Size, fit_into
+from app.output.paths import file_names
 from app.output.recordings import Recordings
 from app.output.video import video_size
 from app.output.video_encoders import open_video_writer
 from app.output.video_writers import FRAGMENT_S, VideoClock, VideoWriter
-from app.settings.recording import RecordSettings
+from app.settings import RecordSettings, Settings
 from app.text import counted
 from app.types import FrameResult
 
@@ -212,3 +213,17 @@ class Recorder:
                 with contextlib.suppress(OSError):
                     segment.path.unlink()
         self._recordings.check_soon()
+
+
+def recorders(
+    recordings: Recordings, settings: Settings, channels: Sequence[str], annotator: Annotator
+) -> Iterator[Tuple[str, Recorder]]:
+    """One for each channel that is to be recorded."""
+    for channel, name in file_names(channels).items():
+        own = settings.for_channel(channel)
+        if own.record.when != "never":
+            drawn = annotator if own.record.annotated else None
+            yield (
+                channel,
+                Recorder(recordings, name, own.record, drawn, own.tracking.visit_gap_s, own.output.video_crf),
+            )

@@ -300,6 +300,11 @@ class RunSettings:
     duration_s: Optional[float] = setting(
         None, "stop after this many seconds", flag="--duration", metavar="S", minimum=0.001
     )
+    queue_max_mb: float = setting(
+        256.0,
+        "megabytes of frames that wait in all queues together; each queue keeps at least one frame, however large",
+        minimum=1,
+    )
     log_level: str = setting(
         "info", "minimum level of log messages", flag="--log-level", choices=("debug", "info", "warning", "error")
     )

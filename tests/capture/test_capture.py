@@ -129,6 +129,9 @@ def frame(value):
     return RawFrame(np.full((2, 2, 3), value, np.uint8))
 
 
+FRAME_BYTES = frame(0).image.nbytes
+
+
 def values(frames):
     return [int(taken.image[0, 0, 0]) for taken in frames]
 
@@ -182,6 +185,20 @@ def test_frames_say_whether_their_source_is_live(live):
     opener = Opener(tape=[ScriptedReader(1, live=live)])
     with Channels(recordings("tape"), FAST, opener) as channels:
         assert channels.take(PATIENT_S).live is live
+
+
+@pytest.mark.parametrize(("queue_bytes", "ahead"), [(1, 1), (3 * FRAME_BYTES, 3), (1000 * FRAME_BYTES, 4)])
+def test_frames_that_are_read_ahead_are_limited_in_bytes_and_one_always_fits(queue_bytes, ahead):
+    taken, leads = [], []
+    reader = ScriptedReader(live=False)
+    reader.steps = [step for value in range(20) for step in (lambda: leads.append(reader.reads - len(taken)), value)]
+    settings = dataclasses.replace(FAST, queue_frames=4)
+    with Channels(recordings("tape"), settings, Opener(tape=[reader]), queue_bytes=queue_bytes) as channels:
+        while len(taken) < 20:
+            until(lambda: channels.status()[0].counters.read >= min(20, len(taken) + ahead + 1))
+            taken.append(channels.take(PATIENT_S))
+    assert values(taken) == list(range(20))
+    assert ahead <= max(leads) <= ahead + 2
 
 
 def test_a_recording_gives_every_frame_once_in_order_and_never_runs_far_ahead():

@@ -4,7 +4,7 @@ import logging
 import threading
 
 import pytest
-from made_results import frame, result
+from made_results import frame, picture, result
 from waiting import PATIENT_S
 
 from app.errors import OutputError
@@ -72,6 +72,31 @@ def test_a_full_queue_makes_a_recording_wait():
     producer.join(PATIENT_S)
     thread.close()
     assert collector.seen == list(range(6))
+
+
+@pytest.mark.parametrize(("megabytes", "waiting"), [(10, 3), (2.5, 2), (1, 1), (0.1, 1)])
+def test_a_queue_is_limited_in_bytes_and_holds_a_frame_at_least(megabytes, waiting):
+    collector = Collector()
+    collector.gate.clear()
+    image = picture(1000, 333)  # 1 MB
+    thread = OutputThread(collector, queue_frames=3, queue_bytes=int(megabytes * 1e6))
+    thread.handle(result(frame(0, image=image)))
+    collector.entered.wait(PATIENT_S)
+    for index in range(1, 9):
+        thread.handle(result(frame(index, image=image)))
+    assert thread.skipped == 8 - waiting
+    collector.gate.set()
+    thread.close()
+    assert collector.seen == list(range(1 + waiting))
+
+
+def test_a_recording_waits_for_room_in_a_queue_that_is_limited_in_bytes():
+    collector = Collector()
+    thread = OutputThread(collector, queue_bytes=1)
+    for handed in recording(20):
+        thread.handle(handed)
+    thread.close()
+    assert collector.seen == list(range(20))
 
 
 def test_pictures_are_not_skipped():
