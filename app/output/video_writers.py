@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import logging
 import shutil
 from fractions import Fraction
@@ -161,10 +161,12 @@ class PyAvWriter:
             self._file.close()
 
     def abandon(self) -> None:
-        # PyAV 12 crashes when a container that failed is closed or freed, so it is left as it is for good.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._container))
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._stream))
+        # The file first, so that nothing more is written. Older versions of PyAV crash when a container that failed is
+        # freed without being closed, and one that is never freed takes megabytes.
+        self._held = None
         self._file.close()
+        with contextlib.suppress(self._av.FFmpegError, OSError, ValueError):
+            self._container.close()
 
     def _mux_held(self, until: int) -> None:
         """The duration of a frame is known when the next one arrives, so each packet waits for that."""

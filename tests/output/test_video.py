@@ -226,6 +226,37 @@ def test_a_disk_that_takes_no_bytes_is_not_filled_with_empty_files(tmp_path):
     assert lost == 1
 
 
+FAILS_OFTEN = """
+    import os, resource, sys
+    from pathlib import Path
+    import numpy as np
+    from app.errors import OutputError
+    from app.output.video_writers import PyAvWriter
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    path, noise = Path(sys.argv[1]), np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    for turn in range(16):
+        writer = PyAvWriter(path, (1280, 720), 23)
+        try:
+            for number in range(100):
+                writer.write(noise, number / 10)
+        except OutputError:
+            writer.abandon()
+        if turn in (5, 15):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000, len(os.listdir("/proc/self/fd")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_videos_that_fail_leave_no_memory_and_no_file_open(tmp_path):
+    run = run_script(FAILS_OFTEN, tmp_path / "video.mp4")
+    assert run.returncode == 0, run.stderr.decode()
+    (before_mb, before), (after_mb, after) = (map(int, line.split()) for line in run.stdout.splitlines())
+    assert after == before
+    assert after_mb - before_mb < 40, "an encoder takes some 20 MB"
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 3 MB."""
