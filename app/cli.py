@@ -30,6 +30,7 @@ COMMANDS = {
     "engines": "list, download, import, build and compare models",
     "bench": "measure the speed of this machine, stage by stage",
     "doctor": "check this machine for what the program needs, and say how to fix it",
+    "soak": "break things on purpose for an hour, and check that the program goes on",
     "evaluate": "measure the accuracy of the models on labelled pictures",
 }
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from app.credentials import masked
-from app.output.progress import Progress, ProgressAwareHandler
+from app.output.progress import LOG_EVERY_S, Progress, ProgressAwareHandler
 
 
 class MaskingFormatter(logging.Formatter):
@@ -17,15 +17,16 @@ class MaskingFormatter(logging.Formatter):
         return masked(super().format(record))
 
 
-def configure_logging(level: str) -> Progress:
+def configure_logging(level: str, progress_every_s: float = LOG_EVERY_S) -> Progress:
     """Log lines and a progress line on standard error that do not overwrite each other.
 
-    Call it before OpenCV is imported, which reads its own log levels then.
+    `progress_every_s` is for logs that are no terminals. Call it before OpenCV is imported, which reads its own log
+    levels then.
     """
     if level != "debug":
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    progress = Progress(sys.stderr)
+    progress = Progress(sys.stderr, log_every_s=progress_every_s)
     handler = ProgressAwareHandler(sys.stderr, progress)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
     root = logging.getLogger()

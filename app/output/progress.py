@@ -108,6 +108,8 @@ class Progress:
         self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, log_every_s: float = LOG_EVERY_S
     ) -> None:
         self.clock = clock
+        self.prefix: Callable[[], str] = lambda: ""
+        """What a command has to say before each line."""
         self._stream = stream
         self._on_terminal = stream.isatty()
         self._every_s = _REDRAW_EVERY_S if self._on_terminal else log_every_s
@@ -134,6 +136,7 @@ class Progress:
         """Shows the line if the last one is old enough."""
         if self.is_due():
             self._shown_at = self.clock()
+            line = self.prefix() + line
             if self._on_terminal:
                 columns = shutil.get_terminal_size().columns
                 self._stream.write("\r\x1b[K" + shortened(line, columns - 1))

@@ -82,7 +82,7 @@ def write_enrolment_photos(folder: Path, portraits: Sequence[Portrait]) -> None:
 
 def write_crowd_video(path: Path, portraits: Sequence[Portrait], faces: int, frames: int) -> None:
     """A video of `faces` portraits in a grid, each moving a little, to measure speed without a recording."""
-    heads = _heads(portraits)
+    heads = heads_of(portraits)
     video = open_video_writer(path, (CROWD_WIDTH, CROWD_HEIGHT), 23, CROWD_FPS)
     try:
         for index in range(frames):
@@ -93,7 +93,7 @@ def write_crowd_video(path: Path, portraits: Sequence[Portrait], faces: int, fra
 
 def crowd_picture(portraits: Sequence[Portrait], faces: int) -> np.ndarray:
     """The first frame of the crowd video."""
-    return _crowd(_heads(portraits), faces, 0)
+    return _crowd(heads_of(portraits), faces, 0)
 
 
 def _crowd(heads: Sequence[np.ndarray], faces: int, index: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def _crowd(heads: Sequence[np.ndarray], faces: int, index: int) -> np.ndarray:
     return picture
 
 
-def _heads(portraits: Sequence[Portrait]) -> Sequence[np.ndarray]:
+def heads_of(portraits: Sequence[Portrait]) -> Sequence[np.ndarray]:
     """The part of each portrait around the face, in the size of a cell of the grid."""
     width, height = CROWD_WIDTH // COLUMNS, CROWD_HEIGHT // ROWS
     heads = []
