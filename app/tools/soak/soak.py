@@ -97,7 +97,7 @@ class FaultThread:
     def _work(self) -> None:
         try:
             self._run()
-        except Exception as error:
+        except Exception as error:  # the root of a thread
             logger.error("the soak itself failed", exc_info=error)
             self.error = error
             self._stop.set()
@@ -181,19 +181,12 @@ def soak(
 
         sources = [parse_source(camera.address, name) for name, camera in cameras.items()]
         own = _settings(settings, minutes, gallery, outputs)
-        problem, stopped = None, False
-        try:
-            report = run(own, sources, begin, progress, extra_outputs=[watch])
-            stopped = report.stopped and thread.error is None
-            if not report.stopped and watch.now_s < minutes * 60 - 1:
-                problem = "it ended by itself"
-        except Exception as error:
-            if watch.now_s == 0.0:
-                raise
-            logger.error("the program failed", exc_info=error)
-            problem = f"the program failed: {error!r}"
+        report = run(own, sources, begin, progress, extra_outputs=[watch])
         ran_s = watch.now_s
         thread.close()
+        problem = None
+        if not report.stopped and ran_s < minutes * 60 - 1:
+            problem = "it ended by itself"
         if thread.error is not None:
             problem = f"the soak itself failed: {thread.error!r}"
         progress.prefix = lambda: ""
@@ -209,7 +202,7 @@ def soak(
             planned_s=minutes * 60,
             ran_s=ran_s,
             problem=problem,
-            stopped=stopped,
+            stopped=report.stopped and problem is None,
             faults=thread.begun,
             usage=thread.usage,
             seen=watch.seen,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def read_stamp(image: np.ndarray) -> Optional[int]:
 
 
 def _check(number: int) -> int:
-    return zlib.crc32(number.to_bytes(4, "big")) & ((1 << CHECK_BITS) - 1)
+    # Mixed with a constant, so that a white or a black area is not a number.
+    return (zlib.crc32(number.to_bytes(4, "big")) ^ 0x5A5A) & ((1 << CHECK_BITS) - 1)
 
 
 def _edges(height: int, width: int) -> tuple[list[int], list[int]]:
