@@ -169,8 +169,9 @@ class EventLog:
         except FileNotFoundError:
             same = False
         if not same:
-            logger.info("%s: the event log continues in %s", self.path, path)
+            before = self.path
             self._continue_in(path)
+            logger.info("%s: the event log continues in %s", before, path)
         elif os.fstat(self._file.fileno()).st_size < self._size:
             logger.warning("%s: was truncated by another program; it continues there", self.path)
             self._size = self._file.seek(0, io.SEEK_END)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import shutil
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, BinaryIO, Optional, Protocol
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ _DAMAGED_S = 86_400.0
 # The preset "ultrafast" leaves out two things that cost little and gain much: CABAC (a quarter of the size) and
 # deblocking.
 _X264 = "cabac=1:no-deblock=0:colormatrix=smpte170m"
+_BOX_HEAD_BYTES = 8
+"""Of an MP4's boxes: length and kind."""
 _CONTAINER = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 
 # Players derive the level (how fast a decoder must be) from this; each frame has a time of its own.
@@ -167,6 +170,8 @@ class PyAvWriter:
         self._file.close()
         with contextlib.suppress(self._av.FFmpegError, OSError, ValueError):
             self._container.close()
+        with self._path.open("r+b") as file:
+            drop_incomplete_header(file)
 
     def _mux_held(self, until: int) -> None:
         """The duration of a frame is known when the next one arrives, so each packet waits for that."""
@@ -178,6 +183,23 @@ class PyAvWriter:
     def _failure(self, error: Exception) -> OutputError:
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return OutputError(f"cannot write {self._path}: {cause}")
+
+
+def drop_incomplete_header(file: BinaryIO) -> None:
+    """Ends a fragmented MP4 before the header (`moof`) of its last fragment if that was cut off, as by a full disk.
+
+    With half of a header, players refuse the whole file; they show what is there of a fragment's pictures (`mdat`).
+    """
+    size, begin = file.seek(0, io.SEEK_END), 0
+    while begin < size:
+        file.seek(begin)
+        head = file.read(_BOX_HEAD_BYTES)
+        length = int.from_bytes(head[:4], "big")
+        if begin + length > size or length < _BOX_HEAD_BYTES:
+            if head[4:] != b"mdat":
+                file.truncate(begin)
+            return
+        begin += length
 
 
 class ConstantRateWriter:

@@ -226,6 +226,46 @@ def test_a_disk_that_takes_no_bytes_is_not_filled_with_empty_files(tmp_path):
     assert lost == 1
 
 
+CUT_OFF_ANYWHERE = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    from app.errors import OutputError
+    from app.output.video_writers import PyAvWriter
+
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+    def write(path):
+        writer = PyAvWriter(path, (64, 64), 23)
+        try:
+            for number in range(100):
+                writer.write(np.roll(noise, number, axis=1), number / 25)
+        except OutputError:
+            writer.abandon()
+        else:
+            writer.close(1 / 25)
+
+    folder = Path(sys.argv[1])
+    write(folder / "whole.mp4")
+    content = (folder / "whole.mp4").read_bytes()
+    header = content.index(b"moof", content.index(b"moof", content.index(b"moof") + 4) + 4) - 4  # of the third second
+    length = int.from_bytes(content[header : header + 4], "big")
+    for cut in (0, 1, 7, 8, 9, length // 2, length - 1, length, length + 1, length + 8, length + 100):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (header + cut, resource.RLIM_INFINITY))
+        write(folder / f"{cut}.mp4")
+"""
+
+
+def test_a_video_that_is_cut_off_at_any_byte_shows_what_came_before(tmp_path):
+    pytest.importorskip("resource", reason="limits of file sizes are a Unix thing")
+    run = run_script(CUT_OFF_ANYWHERE, tmp_path)
+    assert run.returncode == 0, run.stderr.decode()
+    frames = {path.stem: playable_frames(path) for path in tmp_path.glob("*.mp4")}
+    assert frames.pop("whole") == 100
+    assert len(frames) == 11
+    assert all(count >= 50 for count in frames.values()), frames
+
+
 FAILS_OFTEN = """
     import os, resource, sys
     from pathlib import Path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import List, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 
