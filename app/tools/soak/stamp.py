@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def _check(number: int) -> int:
     return (zlib.crc32(number.to_bytes(4, "big")) ^ 0x5A5A) & ((1 << CHECK_BITS) - 1)
 
 
-def _edges(height: int, width: int) -> tuple[list[int], list[int]]:
+def _edges(height: int, width: int) -> Tuple[List[int], List[int]]:
     top = height * (1 - ROWS * ROW_SHARE)
     rows = [round(top + height * ROW_SHARE * row) for row in range(ROWS)] + [height]
     return rows, [round(width * column / COLUMNS) for column in range(COLUMNS + 1)]
