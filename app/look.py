@@ -1,8 +1,11 @@
-"""How the faces of a frame were found. Readable from everywhere."""
+"""Where the detector looked in a frame, and where faces are expected. Readable from everywhere."""
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
+
+import numpy as np
 
 
 class Look(str, enum.Enum):
@@ -24,3 +27,25 @@ class Look(str, enum.Enum):
     def detected(self) -> bool:
         """Whether the detector ran."""
         return self in (Look.REGIONS, Look.SCAN)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedFaces:
+    """Where the tracks of a channel are expected in a frame, before it is looked at; parallel arrays."""
+
+    keys: np.ndarray
+    """N: what the tracker calls its tracks."""
+    boxes: np.ndarray
+    """N x 4, in pixels of the frame."""
+    unseen_s: np.ndarray
+    """N: seconds since each was looked at."""
+    patience_s: np.ndarray
+    """N: for how long each may be predicted; 0: it is looked at in every frame."""
+    reach: np.ndarray
+    """N: how far the face may be from its box, in sides of the box."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+NOBODY = ExpectedFaces(np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), np.empty(0), np.empty(0))

@@ -6,18 +6,22 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Dict, List, Optional, Set
+from typing import Dict, List, Optional, Set, Tuple
 
 from app.capture.capture import Channels
+from app.capture.motion import MotionDetector
 from app.degrade import DegradeController, DegradeLevel
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers
 from app.identity.face_tracker import FaceTracker
+from app.identity.frame_faces import TrackedFaces
+from app.identity.index import PersonIndex
 from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import DegradeSettings, Settings
-from app.types import Continuity, FaceAttributes, Frame, FrameResult, Match
+from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Look, Match
+from app.vision.attention import AttentionState, Plan, Scene, everything, plan_look
 from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
 from app.vision.watched import WatchedArea
@@ -67,6 +71,10 @@ def run_loop(channels: Channels, pipeline: Pipeline, outputs: Outputs, limits: L
         frames += 1
 
 
+def _patience(level: DegradeLevel) -> float:
+    return FEWER_EMBEDDINGS if level >= DegradeLevel.FEWER_EMBEDDINGS else 1.0
+
+
 class _Channel:
     """What the loop keeps of a channel, with the channel's own settings."""
 
@@ -78,6 +86,40 @@ class _Channel:
         self.watched = WatchedArea.from_settings(settings.view)
         self.cuts = CutDetector()
         self.close_ups = CloseUpWatch()
+        self._attention = settings.attention
+        self._scan_px = settings.detection.input_size
+        self._motion = MotionDetector(self.watched.ignored_mask())
+        self._seen = AttentionState()
+
+    def plan(self, frame: Frame, generation: int, cut: bool, level: DegradeLevel) -> Optional[Plan]:
+        """Where to look in a frame; None: at the whole frame, as if no other had been there before."""
+        if self._attention.mode == "off" or not (frame.continues or self._attention.mode == "always"):
+            return None
+        time, image = frame.source_time, frame.image
+        size = (image.shape[1], image.shape[0])
+        if not frame.continues:
+            return everything(size, self._attention, self._scan_px)
+        motion = self._motion.update(image, max(0.0, time - self._seen.time))
+        expected = self.tracker.expected(
+            time,
+            generation,
+            self._attention.max_interval_s,
+            lambda boxes: face_thumbnails(image, boxes),
+            _patience(level),
+        )
+        scene = Scene(size, time, motion.areas, motion.everywhere, cut, expected)
+        plan, self._seen = plan_look(self._seen, scene, self._attention, self._scan_px, level)
+        return plan
+
+    def find(self, frame: Frame, plan: Optional[Plan], timer: StageTimer) -> Faces:
+        """The faces that are looked for in a frame."""
+        image = frame.image
+        if plan is not None:
+            faces = self.recognizer.find_as_planned(image, plan, timer)
+        else:
+            (faces,) = self.recognizer.find([image], timer, close_ups=self.close_ups.due())
+            self.close_ups.saw(faces, image.shape)
+        return faces[self.watched.watches(faces.boxes, (image.shape[1], image.shape[0]))]
 
 
 class Pipeline:
@@ -113,27 +155,64 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""
-        channel = self._channel(frame.source)
-        recognizer, tracker, close_ups = channel.recognizer, channel.tracker, channel.close_ups
+        channel, timer = self._channel(frame.source), StageTimer()
+        level = self._degrade.level_of(frame.live)
         if self._strangers is not None:
             self._gallery.anchors = self._strangers.anchors
         people = self._gallery.index
-        timer, level = StageTimer(), self._degrade.level_of(frame.live)
-        (faces,) = recognizer.find([frame.image], timer, close_ups=close_ups.due())
-        close_ups.saw(faces, frame.image.shape)
-        faces = faces[channel.watched.watches(faces.boxes, (frame.image.shape[1], frame.image.shape[0]))]
+        with timer.stage("attention"):
+            cut = channel.cuts.is_cut(frame.image)
+            plan = channel.plan(frame, people.generation, cut, level)
+        if plan is None or plan.look.detected:
+            faces, tracked = self._examine(frame, channel, people, plan, cut, level, timer)
+        else:
+            faces, tracked = Faces.empty(), TrackedFaces((), (), (), ())
+        if plan is not None:
+            with timer.stage("track"):
+                expected, predicted = channel.tracker.predicted(frame.source_time)
+                faces, tracked = faces.followed_by(expected), tracked.followed_by(predicted)
+        tracks = tracked.tracks
+        if self._strangers is not None:
+            with timer.stage("strangers"):
+                tracks = self._strangers.observe(frame, faces, tracks, tracked.track_ids)
+        self._warn_if_slow(frame.source, channel.tracker)
+        return FrameResult(
+            frame=frame,
+            faces=faces,
+            matches=tracked.matches,
+            track_ids=tracked.track_ids,
+            tracks=tracks,
+            attributes=tracked.attributes,
+            clarities=tracked.clarities,
+            look=Look.SCAN if plan is None else plan.look,
+            timings_ms=timer.milliseconds,
+            latency_s=max(0.0, time.monotonic() - frame.clock_s),
+            degrade_level=int(level),
+        )
+
+    def _examine(
+        self,
+        frame: Frame,
+        channel: _Channel,
+        people: PersonIndex,
+        plan: Optional[Plan],
+        cut: bool,
+        level: DegradeLevel,
+        timer: StageTimer,
+    ) -> Tuple[Faces, TrackedFaces]:
+        """Looks at the frame, or at the parts of it that are planned, and finds out who the faces are."""
+        recognizer, tracker = channel.recognizer, channel.tracker
+        faces = channel.find(frame, plan, timer)
         with timer.stage("track"):
-            continuity = Continuity(
-                cut=channel.cuts.is_cut(frame.image),
-                thumbnails=face_thumbnails(frame.image, faces.boxes),
-            )
+            continuity = Continuity(cut, face_thumbnails(frame.image, faces.boxes))
             pending = tracker.update(
                 faces,
                 frame.source_time,
                 people.generation,
                 frame.continues,
                 continuity,
-                patience=FEWER_EMBEDDINGS if level >= DegradeLevel.FEWER_EMBEDDINGS else 1.0,
+                patience=_patience(level),
+                looked_at=None if plan is None else plan.looked_at,
             )
         matches: Dict[int, Match] = {}
         rows: List[int] = []
@@ -151,24 +230,8 @@ class Pipeline:
             with timer.stage("attributes"):
                 attributes = recognizer.attributes(frame.image, faces, rows, pending.attributes)
         with timer.stage("track"):
-            tracked = tracker.record(pending, [matches[row] for row in pending.rows], faces.embeddings, attributes)
-        tracks = tracked.tracks
-        if self._strangers is not None:
-            with timer.stage("strangers"):
-                tracks = self._strangers.observe(frame, faces, tracks, tracked.track_ids)
-        self._warn_if_slow(frame.source, tracker)
-        return FrameResult(
-            frame=frame,
-            faces=faces,
-            matches=tracked.matches,
-            track_ids=tracked.track_ids,
-            tracks=tracks,
-            attributes=tracked.attributes,
-            clarities=tracked.clarities,
-            timings_ms=timer.milliseconds,
-            latency_s=max(0.0, time.monotonic() - frame.clock_s),
-            degrade_level=int(level),
-        )
+            compared = [matches[row] for row in pending.rows]
+            return faces, tracker.record(pending, compared, faces.embeddings, attributes)
 
     def _channel(self, name: str) -> _Channel:
         channel = self._channels.get(name)

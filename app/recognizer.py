@@ -19,10 +19,12 @@ from app.models.reference import ReferenceEmbeddings
 from app.settings import QualityLimits, RecognitionSettings, Settings
 from app.types import NO_ATTRIBUTES, FaceAttributes, FaceQuality, Faces, Match, Reason
 from app.vision.align import align_faces, template
+from app.vision.attention import Plan
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.quality import measure, with_pixels
+from app.vision.regions import find_as_planned
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +118,10 @@ class Recognizer:
         are those of the settings. Faces that fill the image are found at a second look, which `close_ups=False` saves.
         """
         return self.detector.detect(images, input_size, (timer or StageTimer()).stage, close_ups, min_score)
+
+    def find_as_planned(self, image: np.ndarray, plan: Plan, timer: Optional[StageTimer] = None) -> Faces:
+        """The faces in the parts of a frame that a plan names (`app/vision/attention.py`), best first."""
+        return find_as_planned(self.detector, image, plan, (timer or StageTimer()).stage)
 
     def embed(
         self,

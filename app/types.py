@@ -10,6 +10,9 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from app.channel_state import ChannelCounters as ChannelCounters
+from app.channel_state import ChannelState as ChannelState
+from app.channel_state import ChannelStatus as ChannelStatus
 from app.look import Look as Look
 from app.reasons import Reason as Reason
 from app.reasons import explained, numbers_of
@@ -65,64 +68,6 @@ class Frame:
         return source_time if self.position is not None else self.captured_at - (self.clock_s - source_time)
 
 
-class ChannelState(str, enum.Enum):
-    """The life of a channel. A recording opens, runs and ends; a live source never ends by itself."""
-
-    OPENING = "opening"
-    RUNNING = "running"
-    STALLED = "stalled"
-    """A live source is open, but has sent nothing for half of `capture.read_timeout_s`."""
-    RECONNECTING = "reconnecting"
-    """A live source was lost; it is being reopened, or waits for that."""
-    ENDED = "ended"
-    FAILED = "failed"
-    """It could not be opened the first time, or a recording cannot be read. A live source may still appear."""
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def over(self) -> bool:
-        """Whether no further frame is expected. A run ends when all its channels are over."""
-        return self in (ChannelState.ENDED, ChannelState.FAILED)
-
-
-@dataclass
-class ChannelCounters:
-    """Counts since the start."""
-
-    read: int = 0
-    """Frames that the reader delivered."""
-    dropped: int = 0
-    """Frames of a live source that were replaced by a newer one before they were processed."""
-    beyond_max_fps: int = 0
-    """Frames of a live source that were left out because of `capture.max_fps`; they count nowhere else."""
-    skipped: int = 0
-    """Frames of a live source that were left out because the machine is too slow for it."""
-    reconnects: int = 0
-    """How often a lost live source came back."""
-    stalls: int = 0
-    """How often a live source stopped sending without closing the connection."""
-    unreadable: int = 0
-    """Pictures that were skipped."""
-
-
-@dataclass(frozen=True)
-class ChannelStatus:
-    """A snapshot of a channel."""
-
-    name: str
-    address: str
-    """Without its password."""
-    state: ChannelState
-    counters: ChannelCounters
-    live: bool
-    fps: Optional[float]
-    total_frames: Optional[int]
-    last_error: Optional[str]
-    """The last error, even if the channel has recovered since."""
-
-
 @dataclass(frozen=True)
 class Faces:
     """The faces of one frame as parallel arrays: row i of each array is face i."""
@@ -170,6 +115,17 @@ class Faces:
             embeddings=None if self.embeddings is None else self.embeddings[rows],
             mask_probabilities=None if self.mask_probabilities is None else self.mask_probabilities[rows],
         )
+
+    def followed_by(self, other: Faces) -> Faces:
+        """These faces and the others after them; NaN where only one of both has embeddings."""
+        columns: Dict[str, np.ndarray] = {}
+        for name, mine in vars(self).items():
+            parts = [mine, getattr(other, name)]
+            known = [part for part in parts if part is not None]
+            if known:
+                blank = [np.full((len(one), *known[0].shape[1:]), np.nan, np.float32) for one in (self, other)]
+                columns[name] = np.concatenate([gap if part is None else part for part, gap in zip(parts, blank)])
+        return Faces(**columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -374,16 +330,12 @@ class FrameResult:
     """Where the detector looked. `predicted`: the faces are where their tracks are expected, and were not seen."""
 
     def __post_init__(self) -> None:
-        for name, values in (("matches", self.matches), ("track_ids", self.track_ids)):
+        columns = {"matches": self.matches, "track_ids": self.track_ids, "attributes": self.attributes or self.matches}
+        for name, values in columns.items():
             if len(values) != len(self.faces):
                 raise ValueError(
                     f"FrameResult.{name} must have one entry per face: expected {len(self.faces)}, got {len(values)}"
                 )
-        if self.attributes and len(self.attributes) != len(self.faces):
-            raise ValueError(
-                "FrameResult.attributes must have one entry per face or none: "
-                f"expected {len(self.faces)}, got {len(self.attributes)}"
-            )
 
 
 def _check_shape(name: str, array: np.ndarray, expected: Tuple[Optional[int], ...]) -> None:

@@ -16,7 +16,7 @@ from typing import Dict, Iterator, Set
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- begin diagram: written by `make diagram` -->\n", "<!-- end diagram -->\n"
-USED_BY_ALL = {"credentials", "errors", "files", "look", "reasons", "settings", "text", "types"}
+USED_BY_ALL = {"channel_state", "credentials", "errors", "files", "look", "reasons", "settings", "text", "types"}
 ENTRY_POINTS = {"__init__", "__main__"}
 
 

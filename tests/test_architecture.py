@@ -24,7 +24,7 @@ LEVELS = [
     {"settings"},
     {"credentials", "files"},
     {"errors", "text", "types"},
-    {"intervals", "look", "reasons"},
+    {"channel_state", "intervals", "look", "reasons"},
 ]
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 

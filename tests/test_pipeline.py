@@ -11,7 +11,7 @@ from app.degrade import DegradeController
 from app.gallery.gallery import Gallery
 from app.identity import gates
 from app.pipeline import Pipeline
-from app.settings import DegradeSettings, QualitySettings
+from app.settings import AttentionSettings, DegradeSettings, QualitySettings
 from app.types import Frame, Reason
 from app.vision.attribute_models import AttributeModels
 
@@ -65,7 +65,7 @@ def test_every_face_gets_an_answer_and_a_track(recognizer, settings, pictures, p
     assert {match.name for match in last.matches} == {"Eileen Collins", "Grace Hopper", None}
     assert len(set(last.track_ids)) == len(last.faces) and 0 not in last.track_ids
     assert {track.match.name for track in last.tracks} == {match.name for match in last.matches}
-    assert {"preprocess", "detect", "boxes", "track"} <= set(last.timings_ms)
+    assert {"preprocess", "detect", "boxes", "track"} <= set(results[0].timings_ms)
 
 
 def test_settled_faces_are_embedded_again_only_after_the_interval(recognizer, settings, pictures, people_gallery):
@@ -183,6 +183,7 @@ def test_attributes_are_predicted_with_comparisons_and_stay_with_the_face(
         gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
         recognition=dataclasses.replace(settings.recognition, reembed_after_s=100),
     )
+    settings = dataclasses.replace(settings, attention=AttentionSettings(mode="off"))
     results = run_with(dataclasses.replace(recognizer, attribute_models=reader), settings, pictures)
     last, former = results[-1], results[-2]
     assert reader.calls[0] == 3 and reader.calls[-1] == 0

@@ -81,6 +81,17 @@ class Appearance:
         return float(self.thumbnail @ thumbnail) >= required
 
 
+def remembered(
+    known: Optional[Appearance], embedding: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]
+) -> Appearance:
+    """What is known of a track after one more comparison; with a weight of 0 it does not count."""
+    if known is None:
+        return Appearance.first(embedding, weight, thumbnail)
+    if weight:
+        return known.with_embedding(embedding, weight, thumbnail)
+    return known.seen_again(embedding, thumbnail)
+
+
 def verdict(
     known: Appearance, published: Match, embedding: np.ndarray, match: Match, threshold: float, clear: bool = True
 ) -> Verdict:

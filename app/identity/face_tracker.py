@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
 from dataclasses import replace
-from typing import Deque, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, verdict
-from app.identity.frame_faces import Moment, PendingFaces, TrackedFaces
+from app.identity.appearance import MAX_UNCLEAR, Appearance, Verdict, remembered, verdict
+from app.identity.frame_faces import Moment, PendingFaces, TrackedFaces, tracks_of
+from app.identity.frame_rate import FrameRate
+from app.identity.name_holders import NameHolders
+from app.identity.prediction import LastLooks, expected_faces
 from app.identity.tracker import Pairs, TrackerState, advance, at_time, confirmed, pair, predicted_boxes, restarted
 from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes, shaken
+from app.look import ExpectedFaces
 from app.settings import RecognitionSettings, TrackingSettings
-from app.types import NO_ATTRIBUTES, NO_TRACK, Continuity, FaceAttributes, Faces, Match, Reason, Track
+from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, Continuity, FaceAttributes, Faces, Match, Reason, Track
 
 DEFAULT_THRESHOLD = 0.42
 _CLEAR = 0.5
 """Clarity of a face whose embedding is reliable: it may contradict, and it is reported even if seen only once."""
 _CLEAR_SCORE = 0.9
 """Score of such a face: what is mistaken for a face has less."""
-_RATE_FRAMES = 50
-"""Frames from which the frame rate is known."""
 _MIN_FRAME_RATE = 4.0
 """A person who walks past moves farther between two frames than faces are paired."""
 _SECONDS_IN_VIEW = 0.75
 """Time in which such a person must be seen often enough for a track and a name."""
 _NEVER = 1 << 30
 """Hits that no track has: it is confirmed after its comparison, and not at all while it is no face."""
-_HOLDERS_LEAD = 0.05
-"""Similarity by which another track must be better to take a name from the track that has it."""
 
 
 class FaceTracker:
@@ -41,6 +39,9 @@ class FaceTracker:
         pending = tracker.update(faces, time, generation)
         ...  # embed and compare the faces of pending.rows
         tracked = tracker.record(pending, matches, embeddings)
+
+    Not every frame has to be looked at, nor all of it: `expected` says where faces should be and how long each can do
+    without, and `predicted` completes the frame with those that were not looked at.
 
     A track is one person. Where the picture allows that another person took the place of the face (after a cut, a jump,
     next to a rival, or when it looks different), the track is *in doubt*: it shows no name, and the face is compared
@@ -62,9 +63,11 @@ class FaceTracker:
         self._appearances: Dict[int, Appearance] = {}
         self._doubts: Dict[int, int] = {}
         """Tracks in doubt, and after how many comparisons it is still not clear who they are."""
-        self._holders: Dict[str, int] = {}
-        """Which track showed each name in the last frame."""
-        self._intervals: Deque[float] = deque(maxlen=_RATE_FRAMES)
+        self._names = NameHolders()
+        self._last_looks = LastLooks()
+        self._shown: Dict[int, Match] = {}
+        """The answers after the last look."""
+        self._rate = FrameRate()
         self._pictures_continue = True
         self._generation = 0
         self._pending: Optional[PendingFaces] = None
@@ -73,8 +76,7 @@ class FaceTracker:
     @property
     def frame_rate(self) -> Optional[float]:
         """Frames per second lately (median); None: not known yet."""
-        interval = statistics.median(self._intervals) if len(self._intervals) == _RATE_FRAMES else 0.0
-        return 1 / interval if interval > 0 else None
+        return self._rate.value
 
     @property
     def min_frame_rate(self) -> float:
@@ -90,20 +92,22 @@ class FaceTracker:
         continues: bool = True,
         continuity: Optional[Continuity] = None,
         patience: float = 1.0,
+        looked_at: Optional[Collection[int]] = None,
     ) -> PendingFaces:
         """Assigns the faces of a new frame to tracks, and chooses those to compare.
 
         These are the faces whose answer is not settled, settled ones from time to time or with a new generation of the
         gallery, those that were hidden, as another person may have stepped out, and those in doubt.
 
-        With more `patience`, settled faces are compared so many times less often.
+        With more `patience`, settled faces are compared so many times less often. `looked_at` are the keys of the
+        expected tracks whose faces would have been found; None: all.
 
         A picture that does not continue the one before starts new tracks, which are confirmed and named at once: there
         will be no second frame.
         """
         continuity = continuity or Continuity()
         self._generation = generation
-        moment = self._moment = self._assign(faces, time, continues, continuity.thumbnails)
+        moment = self._moment = self._assign(faces, time, continues, continuity.thumbnails, looked_at)
         self._doubt(moment, continuity.cut)
         rules, keys = self._rules(), self._keys()
         rows = tuple(
@@ -122,27 +126,81 @@ class FaceTracker:
         )
         return self._pending
 
-    def _assign(self, faces: Faces, time: float, continues: bool, thumbnails: Optional[np.ndarray]) -> Moment:
+    def expected(
+        self,
+        time: float,
+        generation: int,
+        max_s: float,
+        thumbnails_at: Callable[[np.ndarray], np.ndarray],
+        patience: float = 1.0,
+    ) -> ExpectedFaces:
+        """Where the tracks should be in a frame that was not looked at yet, and for how long each may be predicted.
+
+        That is never longer than `max_s`. `thumbnails_at` gives the `Continuity.thumbnails` of boxes in this frame: a
+        face that no longer looks as it did has to be looked at.
+        """
+        self._rate.count(time)
+        state, rules = self._state, self._rules()
+        votes = [self._votes.get(key, NO_VOTES) for key in state.keys.tolist()]
+        boxes = predicted_boxes(state, time)
+        urgent = ~self._last_looks.resemble(state, boxes, thumbnails_at)
+        urgent |= np.array([key in self._doubts for key in state.keys.tolist()], np.bool_)
+        return expected_faces(
+            replace(state, time=time, boxes=boxes),
+            self._last_looks.ages(state, time),
+            urgent,
+            named=np.array([one.published.name is not None for one in votes], np.bool_),
+            undecided=np.array(
+                [needs_embedding(one, time, generation, rules, patience=patience) for one in votes], np.bool_
+            ),
+            max_s=min(max_s, self._tracking.forget_after_s / 2),
+        )
+
+    def predicted(self, time: float) -> Tuple[Faces, TrackedFaces]:
+        """The faces that were not looked at in this frame, where they are expected, and all tracks."""
+        state, boxes = self._state, predicted_boxes(self._state, time)
+        unseen = ~state.hidden & (state.last_seen < time)
+        keys = state.keys[unseen].tolist()
+        faces, clarities = self._last_looks.moved(keys, boxes[unseen])
+        return faces, TrackedFaces(
+            matches=tuple(self._shown.get(key, NOT_COMPARED_YET) for key in keys),
+            track_ids=tuple(state.ids[unseen].tolist()),
+            tracks=self._tracks(np.where(state.hidden | unseen)[0], boxes),
+            attributes=tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys if self._attributes),
+            clarities=clarities,
+        )
+
+    def _assign(
+        self,
+        faces: Faces,
+        time: float,
+        continues: bool,
+        thumbnails: Optional[np.ndarray],
+        looked_at: Optional[Collection[int]],
+    ) -> Moment:
         """Pairs faces and tracks by where they are."""
         state = self._state
         if not (continues and self._pictures_continue):
             state = restarted(state)
         self._pictures_continue = continues
-        if continues and np.isfinite(state.time):
-            self._intervals.append(time - state.time)
+        if continues:
+            self._rate.count(time)
         before = at_time(state, time, self._tracking.forget_after_s)
         pairs = pair(before, faces.boxes, self._tracking)
         clarities = clarity(faces)
         clear = (clarities >= _CLEAR) & (faces.scores >= _CLEAR_SCORE)
         returned = set(pairs.faces[before.hidden[pairs.tracks]].tolist())
-        moment = Moment(faces, clarities, thumbnails, before, pairs, clear, returned)
+        seen = None if looked_at is None else np.array([key in looked_at for key in before.keys.tolist()], np.bool_)
+        moment = Moment(faces, clarities, thumbnails, before, pairs, clear, returned, seen)
         self._advance(moment, pairs)
         return moment
 
     def _advance(self, moment: Moment, pairs: Pairs) -> None:
         # Ids are given in `_confirm`, when the faces are compared.
         tracking = replace(self._tracking, min_hits=_NEVER)
-        self._state, self._rows = advance(moment.before, moment.faces.boxes, pairs, tracking, moment.clear)
+        self._state, self._rows = advance(
+            moment.before, moment.faces.boxes, pairs, tracking, moment.clear, moment.looked_at
+        )
 
     def _doubt(self, moment: Moment, cut: bool) -> None:
         """Finds the tracks whose face may be another person's."""
@@ -177,17 +235,14 @@ class FaceTracker:
         self._count(moment, compared, vectors, verified)
         self._attributes.update(zip(self._keys(), attributes))
         self._confirm()
-        shown = self._shown()
+        shown = self._shown = self._answers()
         self._forget_gone()
-        keys, expected = self._keys(), predicted_boxes(self._state)
+        keys = self._keys()
+        self._last_looks.remember(moment, keys)
         return TrackedFaces(
             matches=tuple(shown[key] for key in keys),
             track_ids=tuple(self._state.ids[self._rows].tolist()),
-            tracks=tuple(
-                self._track(row, shown[key], expected[row])
-                for row, key in enumerate(self._state.keys.tolist())
-                if self._state.ids[row] != NO_TRACK
-            ),
+            tracks=self._tracks(np.flatnonzero(self._state.hidden), predicted_boxes(self._state)),
             attributes=tuple(attributes),
             clarities=tuple(moment.clarities.tolist()),
         )
@@ -224,11 +279,13 @@ class FaceTracker:
                 votes = add_vote(votes, match, time, self._generation, rules, weight)
             self._votes[key] = shaken(votes) if face in verified or unconfirmed else votes
             if face in vectors:
-                self._remember(key, vectors[face], 0.0 if unconfirmed else weight, moment.thumbnail(face))
+                known, weight = self._appearances.get(key), 0.0 if unconfirmed else weight
+                self._appearances[key] = remembered(known, vectors[face], weight, moment.thumbnail(face))
 
     def _forget_gone(self) -> None:
         alive = set(self._state.keys.tolist())
-        for kept in (self._votes, self._attributes, self._appearances, self._doubts):
+        columns: Tuple[Dict[int, Any], ...] = (self._votes, self._attributes, self._appearances, self._doubts)
+        for kept in (*columns, *self._last_looks.kept):
             for key in [key for key in kept if key not in alive]:
                 del kept[key]
 
@@ -310,19 +367,10 @@ class FaceTracker:
         required = np.where(named | state.clear, min_hits, unknown_hits)
         self._state = confirmed(replace(state, clear=state.clear & is_face), np.where(is_face, required, _NEVER))
 
-    def _remember(self, key: int, vector: np.ndarray, weight: float, thumbnail: Optional[np.ndarray]) -> None:
-        known = self._appearances.get(key)
-        if known is None:
-            self._appearances[key] = Appearance.first(vector, weight, thumbnail)
-        elif weight:
-            self._appearances[key] = known.with_embedding(vector, weight, thumbnail)
-        else:
-            self._appearances[key] = known.seen_again(vector, thumbnail)
-
     def _published(self, key: int) -> Match:
         return self._votes.get(key, NO_VOTES).published
 
-    def _shown(self) -> Dict[int, Match]:
+    def _answers(self) -> Dict[int, Match]:
         """The answer of each track. Of several with one name the best keeps it; hidden ones among the others end."""
         state = self._state
         hidden = dict(zip(state.keys.tolist(), state.hidden.tolist()))
@@ -330,45 +378,14 @@ class FaceTracker:
         for key in self._doubts:
             if key in shown and shown[key].name is not None:
                 shown[key] = shown[key].unnamed(Reason.TRACK_IN_DOUBT)
-        named: Dict[str, List[int]] = {}
-        for key, match in shown.items():
-            if match.name is not None:
-                named.setdefault(match.name, []).append(key)
-        ended = set()
-        for name, keys in named.items():
-            keys.sort(key=lambda key: (-self._claim(name, key, hidden[key]), key))
-            for key in keys[1:]:
-                shown[key] = shown[key].unnamed(Reason.NAME_TAKEN)
-                if hidden[key]:
-                    ended.add(key)
-        self._holders = {name: keys[0] for name, keys in named.items()}
+        ended = self._names.give(shown, self._votes, hidden)
         if ended:
             kept = np.array([key not in ended for key in state.keys.tolist()], np.bool_)
             self._state, self._rows = state.chosen(kept), (np.cumsum(kept) - 1)[self._rows]
         return shown
 
-    def _claim(self, name: str, key: int, hidden: bool) -> float:
-        """How good a track's claim to a name is."""
-        votes = [vote for vote in self._votes[key].votes if vote.match.name == name]
-        weight = sum(vote.weight for vote in votes)
-        mean = sum(vote.weight * vote.match.similarity for vote in votes) / weight if weight else 0.0
-        return mean + _HOLDERS_LEAD * (self._holders.get(name) == key and not hidden)
-
-    def _track(self, row: int, match: Match, expected_box: np.ndarray) -> Track:
-        state = self._state
-        key, first_seen = int(state.keys[row]), float(state.first_seen[row])
-        votes = self._votes.get(key, NO_VOTES)
-        return Track(
-            id=int(state.ids[row]),
-            box=state.boxes[row].astype(np.float32),
-            match=match,
-            first_seen=first_seen,
-            last_seen=float(state.last_seen[row]),
-            attributes=self._attributes.get(key, NO_ATTRIBUTES),
-            votes=votes.count,
-            time_to_first_name=None if votes.named_at is None else max(0.0, votes.named_at - first_seen),
-            expected_box=expected_box.astype(np.float32) if state.hidden[row] else None,
-        )
+    def _tracks(self, unseen: np.ndarray, expected: np.ndarray) -> Tuple[Track, ...]:
+        return tracks_of(self._state, unseen, expected, self._shown, self._votes, self._attributes)
 
     def _keys(self) -> Sequence[int]:
         """The track of each face."""

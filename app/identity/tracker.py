@@ -61,7 +61,7 @@ class TrackerState:
     hits: np.ndarray = _zeros((0,), np.int64)
     """Of an unconfirmed track: frames with the face minus frames without it."""
     hidden: np.ndarray = _zeros((0,), np.bool_)
-    """Whether the face was missing in the last frame."""
+    """Whether the face was missing when it was last looked for."""
     clear: np.ndarray = _zeros((0,), np.bool_)
     """Whether the face was ever seen so clearly that it is reported even if it was seen only once."""
     first_seen: np.ndarray = _zeros((0,), np.float64)
@@ -123,18 +123,25 @@ def pair(state: TrackerState, boxes: np.ndarray, settings: TrackingSettings) -> 
 
 
 def advance(
-    state: TrackerState, boxes: np.ndarray, pairs: Pairs, settings: TrackingSettings, clear: Optional[np.ndarray] = None
+    state: TrackerState,
+    boxes: np.ndarray,
+    pairs: Pairs,
+    settings: TrackingSettings,
+    clear: Optional[np.ndarray] = None,
+    looked_at: Optional[np.ndarray] = None,
 ) -> Tuple[TrackerState, np.ndarray]:
     """The state after a frame with faces at `boxes`, and the row of each face in it.
 
     A track gets its id when it was seen in `min_hits` more frames than it was missed in, here or in `confirmed`. It is
     forgotten when it was not seen for `forget_after_s`, or, without an id, when it was missed as often as seen. Then it
     gets its id after all if its face was ever among the `clear` ones (a mask), so that it is reported.
+
+    Tracks that are not `looked_at` (a mask; None: all are) stay as they are, unless their face was found.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     clear = np.zeros(len(boxes), np.bool_) if clear is None else clear
     faces, tracks = pairs.faces, pairs.tracks
-    seen = _with_seen(state, boxes[faces], tracks, clear[faces])
+    seen = _with_seen(state, boxes[faces], tracks, clear[faces], looked_at)
     seen = _with_ids(seen, (seen.hits >= settings.min_hits) | (seen.clear & seen.hidden & (seen.hits <= 0)))
     kept = ~seen.hidden | (seen.ids != NO_TRACK) | (seen.hits > 0)
     new = np.ones(len(boxes), np.bool_)
@@ -182,9 +189,9 @@ def _with_ids(state: TrackerState, due: np.ndarray) -> TrackerState:
     return replace(state, ids=ids, next_id=int(ids.max()) + 1)
 
 
-def predicted_boxes(state: TrackerState) -> np.ndarray:
-    """The boxes of all tracks at the time of the state."""
-    ahead_s = np.minimum(state.time - state.last_seen, _MAX_PREDICTION_S)[:, None]
+def predicted_boxes(state: TrackerState, time: Optional[float] = None) -> np.ndarray:
+    """The boxes of all tracks, at the time of the state unless another is given."""
+    ahead_s = np.minimum((state.time if time is None else time) - state.last_seen, _MAX_PREDICTION_S)[:, None]
     moved = state.velocities * ahead_s
     predicted: np.ndarray = state.boxes + np.concatenate([moved, moved], axis=1)
     return predicted
@@ -212,7 +219,7 @@ def _have_jumped(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray, 
     last = state.boxes[tracks]
     miss = np.minimum(_distances(last, boxes), _distances(predicted[tracks], boxes))
     moved = miss > _JITTER + _ACCELERATION * elapsed**2
-    scaled = np.abs(np.log(_sides(boxes) / _sides(last))) > _JITTER + _APPROACH * elapsed
+    scaled = np.abs(np.log(box_sides(boxes) / box_sides(last))) > _JITTER + _APPROACH * elapsed
     return np.asarray(moved | scaled)
 
 
@@ -222,9 +229,10 @@ def _nearness(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray) -> 
     ahead = _distances(predicted[None], boxes[:, None])
     known = state.hits >= _KNOWN_HITS
     distance = np.minimum(ahead, np.where(known, last / _STALE_PLACE, last))
-    # From one frame to the next only: a face that is hidden for longer comes back about where it was.
-    elapsed = np.minimum(state.time - state.last_seen, _SLOW_FRAMES * state.intervals[1])
-    growth = np.abs(np.log(_sides(boxes)[:, None] / _sides(state.boxes)[None]))
+    # From one look to the next only: a face that is hidden for longer comes back about where it was.
+    elapsed = state.time - state.last_seen
+    elapsed = np.where(state.hidden, np.minimum(elapsed, _SLOW_FRAMES * state.intervals[1]), elapsed)
+    growth = np.abs(np.log(box_sides(boxes)[:, None] / box_sides(state.boxes)[None]))
     near = (distance <= np.minimum(_FASTEST * elapsed, _FARTHEST)) & (growth <= np.log(_MAX_GROWTH))
     return -distance, near
 
@@ -232,11 +240,11 @@ def _nearness(state: TrackerState, predicted: np.ndarray, boxes: np.ndarray) -> 
 def _distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Between the centres, in sides of the smaller box; infinite where a box is empty or not finite."""
     offsets = (others[..., :2] + others[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2
-    distances: np.ndarray = np.linalg.norm(offsets, axis=-1) / np.minimum(_sides(boxes), _sides(others))
+    distances: np.ndarray = np.linalg.norm(offsets, axis=-1) / np.minimum(box_sides(boxes), box_sides(others))
     return np.where(np.isfinite(distances), distances, np.inf)
 
 
-def _sides(boxes: np.ndarray) -> np.ndarray:
+def box_sides(boxes: np.ndarray) -> np.ndarray:
     """The side of a square of the same area; a tiny number for an empty box."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
     return np.asarray(np.maximum(np.sqrt(sides[..., 0] * sides[..., 1]), _TINY))
@@ -273,22 +281,27 @@ def _greedy(scores: np.ndarray, allowed: np.ndarray) -> Tuple[np.ndarray, np.nda
     return np.array(list(faces), np.int64), np.array(list(faces.values()), np.int64)
 
 
-def _with_seen(state: TrackerState, boxes: np.ndarray, tracks: np.ndarray, clear: np.ndarray) -> TrackerState:
-    """The state after `tracks` were seen at `boxes`, and no others."""
-    hidden = np.ones(len(state), np.bool_)
+def _with_seen(
+    state: TrackerState, boxes: np.ndarray, tracks: np.ndarray, clear: np.ndarray, looked_at: Optional[np.ndarray]
+) -> TrackerState:
+    """The state after `tracks` were seen at `boxes`, and no others of those that were looked at."""
+    missed = np.ones(len(state), np.bool_) if looked_at is None else looked_at.copy()
+    missed[tracks] = False
+    hidden = state.hidden | missed
     hidden[tracks] = False
     elapsed = (state.time - state.last_seen[tracks])[:, None]
     moved = (boxes[:, :2] + boxes[:, 2:] - state.boxes[tracks, :2] - state.boxes[tracks, 2:]) / 2
     measured = np.where(elapsed > _TINY, moved / np.maximum(elapsed, _TINY), state.velocities[tracks])
     # Faster than anybody: the picture jumped, or another face was mistaken for this one.
-    measured[np.linalg.norm(measured, axis=1) > _FASTEST * _sides(boxes)] = 0
+    measured[np.linalg.norm(measured, axis=1) > _FASTEST * box_sides(boxes)] = 0
     all_boxes, velocities, last_seen = state.boxes.copy(), state.velocities.copy(), state.last_seen.copy()
     inertia = np.exp(-elapsed / _VELOCITY_MEMORY_S)
     inertia = np.where(state.hits[tracks][:, None] >= _KNOWN_HITS, inertia, np.minimum(inertia, _EARLY_INERTIA))
     velocities[tracks] = inertia * velocities[tracks] + (1 - inertia) * measured
     all_boxes[tracks] = boxes
     last_seen[tracks] = state.time
-    hits = state.hits + np.where(hidden, -1, 1)
+    hits = state.hits - missed
+    hits[tracks] += 1
     all_clear = state.clear.copy()
     all_clear[tracks] |= clear
     return replace(

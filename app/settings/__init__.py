@@ -1,5 +1,6 @@
 """Every setting, declared once (`schema.py`, with `declaration.py`), and how values are read (`reader.py`)."""
 
+from app.settings.attention import AttentionSettings
 from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
 from app.settings.degrade import DegradeSettings
@@ -24,6 +25,7 @@ from app.settings.schema import (
 from app.settings.view import Polygon, ViewSettings, polygons
 
 __all__ = [
+    "AttentionSettings",
     "AttributeSettings",
     "CaptureSettings",
     "DegradeSettings",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Dict, Iterator, Optional, Tuple, Union, get_type_hints
 
 from app.files import PROGRAM_FOLDER
+from app.settings.attention import AttentionSettings
 from app.settings.capture import CaptureSettings
 from app.settings.channels import ChannelValues
 from app.settings.declaration import SettingInfo, setting
@@ -321,6 +322,7 @@ class Settings:
     view: ViewSettings = ViewSettings()
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
+    attention: AttentionSettings = AttentionSettings()
     gallery: GallerySettings = GallerySettings()
     quality: QualitySettings = QualitySettings()
     recognition: RecognitionSettings = RecognitionSettings()

@@ -41,7 +41,7 @@ def with_close_ups(first: Faces, second: Faces, min_px: float) -> Faces:
     close = second[_longer_sides(second) >= min_px]
     if not len(close):
         return first
-    both = _joined(close, first[~_covered(first.boxes, close.boxes)])
+    both = close.followed_by(first[~covered(first.boxes, close.boxes)])
     return both[np.argsort(-both.scores, kind="stable")]
 
 
@@ -65,19 +65,16 @@ def _longer_sides(faces: Faces) -> np.ndarray:
     return np.asarray((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1))
 
 
-def _covered(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of the boxes are inside one of the others, by more than MAX_COVERED of their area."""
+def covered(boxes: np.ndarray, others: np.ndarray, larger: float = 0.0) -> np.ndarray:
+    """Which of the boxes are inside one of the others, by more than MAX_COVERED of their area.
+
+    The sides of that one must be this many times larger.
+    """
+    if not len(others):
+        return np.zeros(len(boxes), np.bool_)
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2).max(axis=1)
-    return np.asarray(shared > MAX_COVERED * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-
-
-def _joined(first: Faces, second: Faces) -> Faces:
-    masks = [faces.mask_probabilities for faces in (first, second) if faces.mask_probabilities is not None]
-    return Faces(
-        boxes=np.concatenate([first.boxes, second.boxes]),
-        scores=np.concatenate([first.scores, second.scores]),
-        landmarks=np.concatenate([first.landmarks, second.landmarks]),
-        mask_probabilities=np.concatenate(masks) if len(masks) == 2 else None,
-    )
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas, other_areas = ((sides[:, 2:] - sides[:, :2]).prod(axis=1) for sides in (boxes, others))
+    inside = (shared > MAX_COVERED * areas[:, None]) & (other_areas[None] >= larger**2 * areas[:, None])
+    return np.asarray(inside.any(axis=1))

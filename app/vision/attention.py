@@ -1,0 +1,269 @@
+"""Where the detector looks in the next frame of a channel. Pure: what is known goes in, a plan and the next state come
+out.
+
+Three kinds of looks share the work. A *scan* shows the whole frame to the network, shrunk: it finds faces of ordinary
+size. *Tiles* cover the frame in the resolution in which the smallest faces are found; each is looked at when something
+moves in it, and from time to time. *Track windows* follow the known faces, at a scale at which the network sees them
+well. Tiles and track windows have one size in the network, so that it runs one shape for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import FrozenSet, List, NamedTuple, Tuple
+
+import numpy as np
+
+from app.look import NOBODY, ExpectedFaces, Look
+from app.settings import AttentionSettings
+
+CELL_PX = 192
+"""Side of tiles and track windows in the network."""
+SMALL_CELL_PX = 128
+"""The same for track windows when the machine falls behind."""
+SMALLEST_PX = 16
+"""Side in the network of the smallest face that is found."""
+CERTAIN_PX = 28
+"""Side in the network from which a known face is certainly found again."""
+
+_RECHECK_S = (0.2, 0.5)
+"""While something moves, at first and after a while: between two scans, and between two looks at the same tile."""
+_FOLLOWED_S = 1.0
+"""The same where only people move whose faces are followed."""
+_PAUSE_S = 2.0
+"""What moves after a longer pause is new."""
+_TILES_PER_S = 80
+"""Together they take a quarter of the time of as many scans as a video of 25 frames/s has frames."""
+_BODY = np.array([-1.5, -1.0, 1.5, 8.0])
+"""What moves with a face, from the corners of its box: so many sides of it to the left, above, right and below."""
+_SQUARE_PX = 16
+"""Motion is compared with people in squares of this size."""
+_EARLY = 0.5
+"""A face is looked at together with others if this share of its patience has passed."""
+_CONTEXT = 1.0
+"""Sides of a face around it that a window shows, besides the uncertainty of its place."""
+
+
+class Window(NamedTuple):
+    """A part of the frame, in its pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    input_px: int
+    """The longer side with which the network sees it."""
+    is_tile: bool = False
+    """Whether new faces are searched for in it, and nobody is known there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is known of a frame before the detector sees it."""
+
+    size: Tuple[int, int]
+    """Width and height."""
+    time: float
+    areas: np.ndarray
+    """M x 4: what moves, in pixels of the frame."""
+    everywhere: bool
+    """Most of the picture moves."""
+    cut: bool
+    """It shows another scene than the frame before."""
+    expected: ExpectedFaces
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the detector sees of a frame."""
+
+    scan: bool
+    """The whole frame, shrunk."""
+    windows: Tuple[Window, ...]
+    expected: ExpectedFaces
+    looked_at: FrozenSet[int]
+    """Keys of the expected tracks that are seen."""
+
+    @property
+    def look(self) -> Look:
+        if self.scan:
+            return Look.SCAN
+        if self.windows:
+            return Look.REGIONS
+        return Look.PREDICTED if len(self.expected) else Look.IDLE
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionState:
+    """What was looked at when, in one channel."""
+
+    size: Tuple[int, int] = (0, 0)
+    tiles: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.int64))
+    """N x 4, in pixels of the frame."""
+    seen: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """N: when each tile was looked at."""
+    due: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """N: when each tile is to be looked at."""
+    scanned: float = -math.inf
+    moved: float = -math.inf
+    """When something moved last that is not followed."""
+    moving_since: float = -math.inf
+    """Since when it has been moving, with short pauses."""
+    everywhere: bool = False
+    """Whether most of the picture moved in the last frame."""
+    time: float = -math.inf
+
+
+def plan_look(
+    state: AttentionState, scene: Scene, settings: AttentionSettings, scan_px: int, level: int = 0
+) -> Tuple[Plan, AttentionState]:
+    """Where to look in a frame, and the state after that. `scan_px` is the longer side of a scan in the network.
+
+    `level` says how far the machine has fallen behind: from 2 on, faces are predicted for twice as long; from 3 on,
+    regions have fewer pixels.
+    """
+    now, step_s = scene.time, min(scene.time - state.time, 1.0)
+    if scene.size != state.size or step_s < 0:
+        tiles = tiles_of(scene.size, settings.min_face_px, scan_px)
+        state = AttentionState(scene.size, tiles, np.full(len(tiles), -math.inf), np.full(len(tiles), now))
+    elif scene.cut:
+        state = replace(state, due=np.minimum(state.due, now), scanned=-math.inf)
+    followed, unknown = _motion(scene)
+    moves = scene.everywhere or bool(unknown.any())
+    if moves:
+        since = now if now - state.moved > _PAUSE_S else state.moving_since
+        state = replace(state, moved=now, moving_since=since)
+    recheck_s = float(np.clip((now - state.moving_since) / 4, *_RECHECK_S)) * (2 if level >= 2 else 1)
+    due = state.due
+    if len(due) and (moves or followed.any()):
+        due = np.where(_touched(state.tiles, followed), np.minimum(due, state.seen + _FOLLOWED_S), due)
+        touched = _touched(state.tiles, unknown) | scene.everywhere
+        due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
+    pause_s = recheck_s if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
+    begins = scene.everywhere and not state.everywhere
+    scan = begins or now - state.scanned >= min(pause_s, settings.scan_every_s)
+    chosen = _next_tiles(due, now, step_s, settings.scan_every_s)
+    seen = state.seen.copy()
+    seen[chosen] = now
+    due = np.where(seen == now, now + settings.scan_every_s, due)
+    windows, looked_at = _track_windows(scene, scan, scan_px, level)
+    windows += [Window(x1, y1, x2, y2, CELL_PX, True) for x1, y1, x2, y2 in state.tiles[chosen].tolist()]
+    scanned = now if scan else state.scanned
+    after = replace(state, seen=seen, due=due, scanned=scanned, everywhere=scene.everywhere, time=now)
+    return Plan(scan, tuple(windows), scene.expected, frozenset(scene.expected.keys[looked_at].tolist())), after
+
+
+def everything(size: Tuple[int, int], settings: AttentionSettings, scan_px: int) -> Plan:
+    """A plan that looks at the whole frame and at all its tiles, for a picture that is unrelated to others."""
+    tiles = tiles_of(size, settings.min_face_px, scan_px)
+    windows = tuple(Window(x1, y1, x2, y2, CELL_PX, True) for x1, y1, x2, y2 in tiles.tolist())
+    return Plan(True, windows, NOBODY, frozenset())
+
+
+def tiles_of(size: Tuple[int, int], min_face_px: int, scan_px: int) -> np.ndarray:
+    """Parts of a frame (N x 4) that together show all faces that are too small for a scan.
+
+    Each set of tiles is for faces up to twice the size of the smallest it shows, which fit into its overlaps. A frame
+    of 1280 x 720 needs one set, one of 4K three.
+    """
+    tiles: List[Tuple[int, int, int, int]] = []
+    shrunk = max(SMALLEST_PX, min_face_px) / SMALLEST_PX
+    while shrunk < max(size) / scan_px:
+        side, step = round(CELL_PX * shrunk), (CELL_PX - 2 * SMALLEST_PX) * shrunk
+        lefts, tops = (_starts(length, side, step) for length in size)
+        tiles += [(x, y, min(x + side, size[0]), min(y + side, size[1])) for y in tops for x in lefts]
+        shrunk *= 2
+    return np.array(tiles, np.int64).reshape(-1, 4)
+
+
+def _starts(length: int, side: int, step: float) -> List[int]:
+    count = max(1, math.ceil((length - side) / step) + 1)
+    return [round(at * max(0, length - side) / max(1, count - 1)) for at in range(count)]
+
+
+def _motion(scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
+    """Squares of the frame in which followed people move, and those in which anything else does (masks)."""
+    columns, rows = (-(-side // _SQUARE_PX) for side in scene.size)
+    moving, bodies = np.zeros((2, rows, columns), np.bool_)
+    if len(scene.areas):
+        for box in scene.areas.tolist():
+            moving[_squares(box)] = True
+        boxes = scene.expected.boxes
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)[:, None]
+        for box in (boxes + _BODY * sides).tolist():
+            bodies[_squares(box)] = True
+    return moving & bodies, moving & ~bodies
+
+
+def _squares(box: List[float]) -> Tuple[slice, slice]:
+    x1, y1, x2, y2 = box
+    return (
+        slice(max(0, int(y1 // _SQUARE_PX)), max(0, math.ceil(y2 / _SQUARE_PX))),
+        slice(max(0, int(x1 // _SQUARE_PX)), max(0, math.ceil(x2 / _SQUARE_PX))),
+    )
+
+
+def _touched(tiles: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Which tiles show something that moves."""
+    if not moving.any():
+        return np.zeros(len(tiles), np.bool_)
+    sums = np.pad(moving, ((1, 0), (1, 0))).astype(np.int32).cumsum(axis=0).cumsum(axis=1)
+    left, top = tiles[:, 0] // _SQUARE_PX, tiles[:, 1] // _SQUARE_PX
+    right, bottom = -(-tiles[:, 2] // _SQUARE_PX), -(-tiles[:, 3] // _SQUARE_PX)
+    return np.asarray(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0)
+
+
+def _next_tiles(due: np.ndarray, now: float, step_s: float, scan_every_s: float) -> np.ndarray:
+    """The tiles to look at now: those that have waited longest, and no more than the time allows."""
+    step_s = step_s if 0 < step_s < math.inf else 0.04
+    at_once = math.ceil(max(_TILES_PER_S, len(due) / scan_every_s) * step_s)
+    waiting = np.flatnonzero(due <= now)
+    return np.asarray(waiting[np.argsort(due[waiting], kind="stable")[:at_once]])
+
+
+def _track_windows(scene: Scene, scan: bool, scan_px: int, level: int) -> Tuple[List[Window], np.ndarray]:
+    """Windows around the tracks whose turn it is, and which tracks are seen in them or in the scan (a mask)."""
+    expected, cell_px = scene.expected, SMALL_CELL_PX if level >= 3 else CELL_PX
+    if not len(expected):
+        return [], np.zeros(0, np.bool_)
+    boxes = expected.boxes
+    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1.0)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    looked_at = scan & (sides * min(1.0, scan_px / max(scene.size)) >= CERTAIN_PX)
+    patience_s = expected.patience_s * (2 if level >= 2 else 1)
+    due = ~looked_at & (expected.unseen_s >= patience_s)
+    if not due.any():
+        return [], looked_at
+    wanted = ~looked_at & (expected.unseen_s >= _EARLY * patience_s)
+    spans = np.maximum(cell_px, sides * (1 + _CONTEXT + 2 * expected.reach))
+    # Where each face may be, as far as that is inside the frame.
+    half = sides[:, None] * (0.5 + expected.reach[:, None])
+    low, high = np.maximum(centres - half, 0), np.minimum(centres + half, scene.size)
+    windows: List[Window] = []
+    for row in np.argsort(-spans, kind="stable").tolist():
+        if not wanted[row]:
+            continue
+        first, last = low[row], high[row]
+        for other in np.argsort(np.abs(centres - centres[row]).max(axis=1)).tolist():
+            joined = np.minimum(first, low[other]), np.maximum(last, high[other])
+            is_large_enough = sides[other] * cell_px >= CERTAIN_PX * spans[row]
+            if wanted[other] and is_large_enough and (joined[1] - joined[0]).max() <= spans[row]:
+                first, last = joined
+        window = _square((first + last) / 2, float(spans[row]), scene.size, cell_px)
+        seen = (low >= window[:2]).all(axis=1) & (high <= window[2:4]).all(axis=1)
+        seen &= sides * cell_px >= CERTAIN_PX * spans[row]
+        seen[row] = True
+        looked_at |= seen
+        wanted &= ~seen
+        windows.append(window)
+    return windows, looked_at
+
+
+def _square(centre: np.ndarray, span: float, size: Tuple[int, int], cell_px: int) -> Window:
+    """A window around a point, moved into the frame."""
+    sides = [min(math.ceil(span), length) for length in size]
+    left, top = (
+        min(max(0, round(float(at) - side / 2)), length - side) for at, side, length in zip(centre, sides, size)
+    )
+    return Window(left, top, left + sides[0], top + sides[1], cell_px)
