@@ -98,10 +98,16 @@ def suggestion(
 ) -> str:
     """`; did you mean 'list'?`, or `otherwise` when nothing is similar (default: all known names)."""
     names = list(known)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
+    # Comparing takes the product of the lengths.
+    near = difflib.get_close_matches(wrong[:300], names, n=1, cutoff=cutoff)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if otherwise is None else otherwise
+
+
+def shortened(text: str, maximum: int = 200) -> str:
+    """The text for a message: what is longer is cut."""
+    return text if len(text) <= maximum else f"{text[:maximum]}… ({len(text)} characters)"
 
 
 def labelled(label: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:

@@ -98,6 +98,12 @@ def test_a_mistake_is_reported_with_its_line_and_what_was_expected(config, text,
     assert all(fact in message for fact in facts), message
 
 
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 4000])
+def test_a_number_larger_than_any_float_is_out_of_bounds(config, number):
+    said = complaint(config(f"detection:\n  nms_iou: {number}\n"))
+    assert "detection.nms_iou" in said and len(said) < 600
+
+
 def test_all_mistakes_of_file_and_command_line_are_reported_together(config):
     path = config("recogntion:\n  x: 1\nrun:\n  max_frames: no\n  speed: 1\nsources:\n  door: [1]\n")
     options = Layer({"recognition.threshold": Assignment(7.0, "--threshold")})

@@ -53,3 +53,57 @@ def test_a_value_that_cannot_be_constructed(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(SettingsError, match=r"nowhere\.yaml"):
         read_yaml(tmp_path / "nowhere.yaml", SettingsError)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11)
+)
+"""Ten thousand million values when it is written out."""
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("a: 1\nb: " + "[" * 20_000 + "]" * 20_000, 2),
+        ("a: 1\nb: " + "{a: " * 5_000 + "}" * 5_000, 2),
+        ("".join(" " * n + "-\n" for n in range(1_000)), r"\d+"),
+        (BOMB, r"\d+"),
+        (MERGES, r"\d+"),
+        ("a: &a [1, *a]\n", 1),
+        ("a: 1\nb: " + "x" * 100_000, 2),
+        ("x" * 1_000 + ": 1\n", 1),
+        ("a: 1\nb: *" + "x" * 100_000, 2),
+    ],
+    ids=["lists", "mappings", "indented", "aliases", "merges", "itself", "long value", "long key", "long alias"],
+)
+def test_a_file_that_would_take_for_ever_is_refused_with_a_line(tmp_path, content, line):
+    with pytest.raises(SettingsError, match=rf"some.yaml:{line}: ") as caught:
+        list(read(tmp_path, content).entries("the file"))
+    assert len(str(caught.value)) < 1_000
+
+
+def test_aliases_and_merges_are_fine_in_moderation(tmp_path):
+    root = read(tmp_path, "a: &a {x: 1, y: [1, 2]}\nb: {<<: *a, x: 2}\n")
+    assert root.value() == {"a": {"x": 1, "y": [1, 2]}, "b": {"x": 2, "y": [1, 2]}}
+
+
+def test_a_file_of_many_megabytes_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "some.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SettingsError, match=r"some\.yaml"):
+        read_yaml(path, SettingsError)
+
+
+def test_many_keys_are_read_in_reasonable_time(tmp_path):
+    content = "".join(f"key{number}: {number}\n" for number in range(20_000))
+    assert len(list(read(tmp_path, content).entries("the file"))) == 20_000
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "0x" + "f" * 5_000, ":".join(["1"] * 3_000), "1:" * 3_000 + "1.5"])
+def test_a_number_without_end_is_refused(tmp_path, number):
+    ((_, node),) = read(tmp_path, f"a: {number}\n").entries("the file")
+    with pytest.raises(SettingsError, match=r"some.yaml:1: ") as caught:
+        node.value()
+    assert len(str(caught.value)) < 500

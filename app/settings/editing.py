@@ -7,6 +7,7 @@ from typing import List, Optional, Tuple
 import yaml
 
 from app.errors import SettingsError
+from app.settings.yaml_lines import composed
 
 
 def with_setting(text: str, key: str, value: str, comment: str, mark: str) -> str:
@@ -55,7 +56,7 @@ def with_setting(text: str, key: str, value: str, comment: str, mark: str) -> st
 
 def _compose(text: str) -> Optional[yaml.Node]:
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return composed(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"the file is not valid YAML: {error}") from error
 

@@ -29,7 +29,7 @@ from app.settings.channels import why_not_per_channel, why_section_is_shared
 from app.settings.declaration import SettingInfo, as_yaml
 from app.settings.schema import Settings, all_settings, sections
 from app.settings.yaml_lines import YamlNode, read_yaml
-from app.text import bounds, from_here, suggestion
+from app.text import bounds, from_here, shortened, suggestion
 
 T = TypeVar("T")
 
@@ -196,14 +196,15 @@ def check(info: SettingInfo, given: Assignment, prefix: str = "") -> Any:
     if info.value_type is Path and isinstance(value, (str, Path)) and str(value):
         return Path(value)
     if info.value_type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        # A whole number may be larger than any float.
+        value = float(value) if abs(value) < 1e300 else value
     is_valid = isinstance(value, info.value_type) and isinstance(value, bool) == (info.value_type is bool)
     is_valid = is_valid and (info.choices is None or value in info.choices)
     if is_valid and isinstance(value, (int, float)):
         # NaN fails every comparison.
         is_valid = (info.minimum is None or value >= info.minimum) and (info.maximum is None or value <= info.maximum)
     if not is_valid:
-        shown = HIDDEN if info.secret else masked(repr(given.value))
+        shown = HIDDEN if info.secret else shortened(masked(repr(given.value)))
         raise SettingsError(
             f"{given.origin}: {prefix}{info.key} = {shown}: expected {expectation(info)}\n  {info.key}: {info.help}"
         )
