@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import List, NoReturn, Optional, Sequence
+from typing import Any, List, NoReturn, Optional, Sequence, TextIO
 
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
 from app.errors import AppError, CombinedError, ExitCode, FatalError
-from app.text import program, suggestion
+from app.text import printable, printable_lines, program, suggestion
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
@@ -46,7 +47,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.write(f"{__version__}\n")
         return ExitCode.DONE
     try:
-        code = _run(words)
+        with contextlib.redirect_stdout(SafeStandardOutput(sys.stdout)):
+            code = _run(words)
         sys.stdout.flush()
         return code
     except FatalError as error:
@@ -68,6 +70,27 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             f"{sys.executable} has no package {error.name!r}; use the Python of this program's environment, "
             ".venv/bin/python, or make the environment: make install"
         )
+
+
+class SafeStandardOutput:
+    """Standard output, to which the names of files and texts of models are printed.
+
+    On a terminal, what it would take as a command is replaced; a pipe gets all characters. A name that is no text is
+    written with backslashes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+
+    def write(self, text: str) -> int:
+        if self._is_terminal:
+            text = "\n".join(map(printable, text.split("\n")))
+        encoding = self._stream.encoding or "utf-8"
+        return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def leave(code: int) -> NoReturn:
@@ -112,4 +135,5 @@ def _report_errors(*messages: object) -> int:
 
 def _print_error(message: str) -> None:
     """Replaces the progress line, if there is one."""
+    message = printable_lines(message)
     sys.stderr.write(f"\r\x1b[K{message}\n" if sys.stderr.isatty() else f"{message}\n")

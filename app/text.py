@@ -143,7 +143,11 @@ def from_here(path: Path) -> Path:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, numbers (and `-` for a missing one) to the right, words to the left."""
+    """Columns as wide as their widest cell, numbers (and `-` for a missing one) to the right, words to the left.
+
+    Cells may contain text from elsewhere.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     columns = [[line[at] for line in rows] for at in range(len(header))]
     widths = [max(map(len, [title, *cells])) for title, cells in zip(header, columns)]
     numeric = [
@@ -158,9 +162,27 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([laid_out(header), laid_out(["-" * width for width in widths]), *map(laid_out, rows)])
 
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
+"""What a terminal takes as a command or as the end of a line, what turns the text after it around, and half characters.
+Marks that some scripts and emoji need, such as the zero-width non-joiner of Persian, are left."""
+
+
 def printable(text: str) -> str:
-    """A name is the name of a file, and may contain what a terminal takes as a command."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    """A text from elsewhere, such as the name of a file or the answer of a server: in one line, safe for terminals."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
+def without_controls(text: str) -> str:
+    """The same, with nothing in the place of what is unsafe."""
+    return _CONTROLS.sub("", text)
+
+
+def printable_lines(text: str) -> str:
+    """A message of several lines: what it quotes cannot begin a line that looks like another message."""
+    first, *others = text.split("\n")
+    return "\n".join(
+        [printable(first), *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in others)]
+    )
 
 
 def gstreamer_quoted(value: str) -> str:

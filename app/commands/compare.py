@@ -13,7 +13,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import AppError, ExitCode, check_all
 from app.settings import QualityLimits
-from app.text import percent
+from app.text import percent, printable
 
 if TYPE_CHECKING:
     from app.recognizer import Recognizer
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         for path, remark in zip(paths, (remark_a, remark_b)):
             if remark:
-                print(f"{path}: {remark}")
+                print(printable(f"{path}: {remark}"))
         verdict = "the same person" if same else "different people"
         print(f"similarity {similarity:.2f}, threshold {recognizer.threshold:.2f}: {verdict}")
         if confidence is not None:

@@ -205,7 +205,7 @@ def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: Filter) -
         for row in rows:
             _write("  ".join(filter(None, map(printable, row.shown.values()))))
     else:
-        shown = [{title: printable(cell) for title, cell in row.shown.items()} for row in rows]
+        shown = [row.shown for row in rows]
         if shown:
             _write(table(list(shown[0]), [list(cells.values()) for cells in shown]))
         else:

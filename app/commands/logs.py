@@ -8,13 +8,14 @@ import sys
 
 from app.credentials import masked
 from app.output.progress import LOG_EVERY_S, Progress, ProgressAwareHandler
+from app.text import printable_lines
 
 
 class MaskingFormatter(logging.Formatter):
-    """Hides passwords in all messages, even those of libraries."""
+    """Hides passwords in all messages, even those of libraries, and makes what they quote safe for terminals."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        return printable_lines(masked(super().format(record)))
 
 
 def configure_logging(level: str, progress_every_s: float = LOG_EVERY_S) -> Progress:

@@ -98,9 +98,8 @@ def _lines(path: Path, people: Sequence[PersonInPicture]) -> Iterator[str]:
                 f"{x2 - x1}x{y2 - y1} at {x1},{y1}",
             )
         )
-    shown = [[printable(cell) for cell in row] for row in rows]
     header = ("person", "similarity", "confidence", "reason", "nearest", "face")
-    yield from (f"  {line}" for line in table(header, shown).splitlines())
+    yield from (f"  {line}" for line in table(header, rows).splitlines())
 
 
 def _percent(probability: Optional[float]) -> str:

@@ -15,6 +15,7 @@ from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
+from app.text import printable
 from app.types import ProgressCallback, Reason
 
 STILL_COPYING_S = 5.0
@@ -102,7 +103,7 @@ def scan(folder: Path) -> Scan:
                 display_names = _stamp(status)
             else:
                 photos[relative] = _stamp(status)
-    return Scan(photos, display_names, tuple(problems))
+    return Scan(photos, display_names, tuple(map(printable, problems)))
 
 
 def _stamp(status: os.stat_result) -> FileStamp:

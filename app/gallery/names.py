@@ -9,6 +9,7 @@ from typing import Dict, Mapping
 
 from app.errors import GalleryError
 from app.settings.yaml_lines import YamlNode, read_yaml
+from app.text import without_controls
 
 DISPLAY_NAMES_FILE = "people.yaml"
 
@@ -39,9 +40,10 @@ def person_of(relative_path: PurePath, display_names: Mapping[str, str]) -> str:
 
 
 def normalize(name: str) -> str:
-    """The form in which names are compared: composed letters, printable, no surrounding or repeated spaces."""
-    printable = name.encode("utf-8", "replace").decode("utf-8")
-    return " ".join(unicodedata.normalize("NFC", printable).split())
+    """The form in which names are compared and shown: composed letters, no surrounding or repeated spaces, and nothing
+    that a terminal takes as a command."""
+    text = name.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(without_controls(" ".join(unicodedata.normalize("NFC", text).split())).split())
 
 
 def read_display_names(path: Path) -> Dict[str, str]:

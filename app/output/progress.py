@@ -12,7 +12,7 @@ from typing import Callable, Deque, Dict, Iterable, Mapping, Optional, TextIO
 
 from app.degrade import DegradeLevel
 from app.output.outputs import Control
-from app.text import counted, duration
+from app.text import counted, duration, printable
 from app.types import ChannelState, ChannelStatus, FrameResult
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Progress:
             line = self.prefix() + line
             if self._on_terminal:
                 columns = shutil.get_terminal_size().columns
-                self._stream.write("\r\x1b[K" + shortened(line, columns - 1))
+                self._stream.write("\r\x1b[K" + shortened(printable(line), columns - 1))
                 self._stream.flush()
                 self._line_is_open = True
             elif line != self._logged:

@@ -91,7 +91,7 @@ def _refused(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
 class _Loader(yaml.SafeLoader):
     """Refuses numbers that Python would not show: from 4300 digits on, `str` raises ValueError."""
 
-    def construct_yaml_int(self, node: yaml.Node) -> int:
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         value = int(super().construct_yaml_int(node))
         if value.bit_length() > MAX_BITS:
             raise _refused(node, "the number is too large")

@@ -10,7 +10,7 @@ from app.commands.arguments import picture_size, whole_number, word_or
 from app.commands.engines.showing import OPTION
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ModelError
-from app.text import program
+from app.text import printable, program
 
 if TYPE_CHECKING:
     from app.tools.importing.importer import Imported, Skipped
@@ -100,7 +100,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for model in imported:
         _print_imported(model)
     for network in skipped:
-        print(f"{network.file}: skipped: {network.reason}")
+        print(f"{printable(network.file)}: skipped: {network.reason}")
     networks = len(imported) + sum(network.is_network for network in skipped)
     if imported and len(imported) < networks:
         print(f"{len(imported)} of {networks} networks imported")

@@ -18,7 +18,7 @@ from app.gallery.files import person_folder, photos_by_person, remove_photos, re
 from app.gallery.folder import scan
 from app.gallery.names import normalize
 from app.settings import Settings
-from app.text import counted, program, suggestion, table
+from app.text import counted, printable, program, suggestion, table
 from app.types import Reason
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         print(_no_people(settings))
     for problem in scan(settings.gallery.folder).problems:
-        print(f"warning: {problem}")
+        print(f"warning: {printable(problem)}")
     return 0
 
 
@@ -142,12 +142,12 @@ def _add(arguments: argparse.Namespace, settings: Settings) -> int:
         results = gallery.add_all(
             arguments.name,
             photos,
-            lambda result: print(f"{next(remaining)}: {_outcome(result, folder)}", flush=True),
+            lambda result: print(f"{printable(str(next(remaining)))}: {_outcome(result, folder)}", flush=True),
         )
     for result in results:
         if isinstance(result, Added):
             for warning in result.warnings:
-                print(f"warning: {warning.message}")
+                print(f"warning: {printable(warning.message)}")
     added = sum(isinstance(result, Added) for result in results)
     known = sum(result.reason is Reason.ALREADY_ENROLLED for result in results)
     if len(results) > 1:
@@ -202,7 +202,7 @@ def _rename(arguments: argparse.Namespace, settings: Settings) -> int:
     folder = settings.gallery.folder
     before, after = rename_person(folder, arguments.name, arguments.new_name, arguments.merge)
     for source, target in zip(before, after):
-        print(f"{source} is now {target}")
+        print(printable(f"{source} is now {target}"))
     old, new = normalize(arguments.name), normalize(arguments.new_name)
     strangers.rename_visits(settings, old, new)
     print(f"{old} is called {new} now; events that were logged keep the old name")
@@ -227,7 +227,7 @@ def _remove(arguments: argparse.Namespace, settings: Settings) -> int:
             print("nothing was deleted")
             return ExitCode.INCOMPLETE
     for path in remove_photos(folder, name):
-        print(f"deleted {path}")
+        print(printable(f"deleted {path}"))
     # Loading the gallery also removes the person's embeddings from the cache.
     with open_gallery(settings) as gallery:
         gallery.load()
@@ -268,7 +268,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     counts = f"{counted(len(photos), 'photo')}: {len(photos) - rejected} used, {rejected} rejected"
     print(counts if photos else _no_people(settings))
     for problem in problems:
-        print(f"warning: {problem}")
+        print(f"warning: {printable(problem)}")
     if arguments.report is not None:
         print(f"written: {arguments.report}")
     return ExitCode.INCOMPLETE if rejected else 0

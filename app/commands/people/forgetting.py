@@ -22,7 +22,7 @@ from app.gallery.names import DISPLAY_NAMES_FILE, normalize
 from app.gallery.stranger_journal import require_unlocked
 from app.identity.strangers import without
 from app.settings import Settings
-from app.text import counted, program, suggestion
+from app.text import counted, printable, program, suggestion
 
 
 def add_actions(actions: Any) -> None:
@@ -80,7 +80,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
                 return ExitCode.INCOMPLETE
         if photos and name is not None:
             for photo in remove_photos(settings.gallery.folder, name):
-                print(f"deleted {photo}")
+                print(printable(f"deleted {photo}"))
             # Loading the gallery also removes the person's embeddings from the cache.
             with open_gallery(settings) as gallery:
                 gallery.load()
@@ -95,7 +95,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
         for picture in pictures:
             picture.unlink()
-            print(f"deleted {picture}")
+            print(printable(f"deleted {picture}"))
     finally:
         logs.close()
     if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):

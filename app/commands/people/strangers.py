@@ -34,7 +34,7 @@ from app.identity.strangers import (
     stranger_number,
 )
 from app.settings import Settings
-from app.text import counted, iso_time, program, source_time, table
+from app.text import counted, iso_time, printable, program, source_time, table
 
 SECTIONS = ("gallery", "strangers", "output.events")
 NETWORK_SECTIONS = (*SECTIONS, "quality", "detection", "models")
@@ -179,7 +179,7 @@ def _name(arguments: argparse.Namespace, settings: Settings) -> int:
         if isinstance(result, Added):
             print(f"{picture.filename}: added as {settings.gallery.folder / result.photo.path}")
             for warning in result.warnings:
-                print(f"warning: {warning.message}")
+                print(f"warning: {printable(warning.message)}")
         elif result.duplicate_of is None:
             print(f"{picture.filename}: not added: {result.finding.text if result.finding else result.reason}")
     person = normalize(arguments.name)
