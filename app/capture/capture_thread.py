@@ -18,6 +18,7 @@ from app.capture.uri import Source
 from app.credentials import masked
 from app.errors import AccessDeniedError, SourceError
 from app.settings import CaptureSettings
+from app.text import duration
 from app.types import ChannelCounters, ChannelState, ChannelStatus, Frame
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class CaptureThread:
         self._failures_in_a_row = 0
         self._denied = False
         self._first_frame_at: Optional[float] = None
+        self._lost_at = 0.0
         self._rate = RateLimit(None)
         """Of a live source, besides `capture.max_fps`."""
         self._thread = threading.Thread(target=self._run, name=f"capture-{source.name}", daemon=True)
@@ -214,7 +216,7 @@ class CaptureThread:
                 self._first_frame_at = self._clock()
                 if self.state is ChannelState.RECONNECTING:
                     self._counters.reconnects += 1
-                    log.info("%s: reconnected", self.source)
+                    log.info("%s: reconnected after %s", self.source, duration(self._clock() - self._lost_at))
             self.state = ChannelState.RUNNING
             self._counters.beyond_max_fps += raw.beyond_max_fps
             self._counters.read += raw.replaced
@@ -308,9 +310,13 @@ class CaptureThread:
         if self._first_frame_at is not None and now - self._first_frame_at >= HEALTHY_AFTER_S:
             self._failures_in_a_row = 0
         self._first_frame_at = None
+        # A camera may be off for weeks: the same failure is said once.
+        is_known = self.state is ChannelState.RECONNECTING and cause == self._last_error
+        if self.state is not ChannelState.RECONNECTING:
+            self._lost_at = now
         self._last_error = cause
         self.state = ChannelState.RECONNECTING
-        log.warning("%s; reconnecting in %.3g s", cause, self._backoff_s())
+        log.log(logging.DEBUG if is_known else logging.WARNING, "%s; reconnecting in %.3g s", cause, self._backoff_s())
 
     def _missing(self, cause: str) -> None:
         """A camera that is absent at the start is reported once, and retried while the run goes on.

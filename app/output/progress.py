@@ -18,6 +18,7 @@ from app.types import ChannelState, ChannelStatus, FrameResult
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
+MAX_LOG_GAP_S = 3600.0
 _REDRAW_EVERY_S = 0.2
 _SEPARATOR = " | "
 _RATE_WINDOW_S = 2.0
@@ -117,6 +118,10 @@ class Progress:
         self._line_is_open = False
         self._logged = ""
         """The last line in the log, which is not repeated."""
+        self._logged_at = self._shown_at
+        self._log_gap_s = log_every_s
+        """Time between two lines in the log, which grows while nothing changes."""
+        self._state: object = None
 
     def counter(self, what: str) -> Callable[[int, int], None]:
         """For work that can be counted: returns a function to call with how much is done of how much."""
@@ -132,8 +137,11 @@ class Progress:
 
         return count
 
-    def status(self, line: str) -> None:
-        """Shows the line if the last one is old enough."""
+    def status(self, line: str, state: object = None) -> None:
+        """Shows the line if the last one is old enough.
+
+        A log gets lines ever more rarely, up to one per hour, as long as `state` is equal to what it was.
+        """
         if self.is_due():
             self._shown_at = self.clock()
             line = self.prefix() + line
@@ -142,9 +150,14 @@ class Progress:
                 self._stream.write("\r\x1b[K" + shortened(printable(line), columns - 1))
                 self._stream.flush()
                 self._line_is_open = True
-            elif line != self._logged:
-                self._logged = line
-                logger.info("%s", line)
+                return
+            if state != self._state:
+                self._state, self._log_gap_s = state, self._every_s
+            elif self._shown_at - self._logged_at < self._log_gap_s or line == self._logged:
+                return
+            self._logged, self._logged_at = line, self._shown_at
+            self._log_gap_s = min(2 * self._log_gap_s, MAX_LOG_GAP_S)
+            logger.info("%s", line)
 
     def is_due(self) -> bool:
         """Whether `status` would show a line now."""
@@ -186,7 +199,9 @@ class RunProgress:
 
     def poll(self) -> Control:
         if self._progress.is_due():
-            self._progress.status(self.line())
+            line = self.line()
+            states = tuple((name, channel.state) for name, channel in self._channels.items())
+            self._progress.status(line, (self._level, states))
         return Control.RUN
 
     def close(self) -> None:

@@ -368,6 +368,7 @@ def test_a_recording_without_frames_has_failed():
 
 
 def test_a_lost_live_source_is_reopened_until_it_comes_back(gate, caplog):
+    caplog.set_level(logging.DEBUG, logger="app")
     hold = gate()
     again = ScriptedReader(3, hold)
     opener = Opener(cam=[ScriptedReader(1, None), *[SourceError("cam (x): refused")] * 3, again])
@@ -380,6 +381,9 @@ def test_a_lost_live_source_is_reopened_until_it_comes_back(gate, caplog):
     assert (status.state, status.counters.stalls, opener.opened) == (ChannelState.RUNNING, 0, 5)
     assert status.last_error == "cam (x): refused"
     assert pauses(caplog) == ["0.01 s", "0.02 s", "0.04 s", "0.05 s"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2, "that the connection was lost, and once that it is refused"
+    assert "connection lost" in warnings[0] and "refused" in warnings[1]
 
 
 def test_pauses_start_at_the_minimum_again_after_a_long_connection(gate, caplog):

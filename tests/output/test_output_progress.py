@@ -89,6 +89,32 @@ def test_elsewhere_a_log_line_comes_now_and_then(caplog):
     assert lines == ["front 10.0 fps 10 ms 0 faces", "front 10.0 fps 10 ms 1 face"], "the same line comes once"
 
 
+def test_the_log_becomes_quiet_while_nothing_changes(caplog):
+    caplog.set_level(logging.INFO)
+    clock, channels = Clock(), [channel()]
+    progress = RunProgress(Progress(io.StringIO(), clock=clock), lambda: channels)
+
+    def run(seconds, level=0):
+        """The times of the lines in the log, with another number of faces in each."""
+        times, began = [], clock.now
+        for _ in range(seconds):
+            clock.now += 1
+            faces = [(1, 1, 9, 9)] * (int(clock.now) % 7)
+            progress.handle(dataclasses.replace(result(frame(), faces, [ANN] * len(faces)), degrade_level=level))
+            caplog.clear()
+            progress.poll()
+            times += [int(clock.now - began)] * len(caplog.records)
+        return times
+
+    assert run(1000) == [10, 30, 70, 150, 310, 630]
+    assert len(run(24 * 3600)) <= 26, "about one per hour"
+    channels[:] = [channel(state=ChannelState.RECONNECTING)]
+    assert run(80) == [10], "it does not wait for the next hour, and is said once"
+    channels[:] = [channel()]
+    assert run(80) == [10, 30, 70]
+    assert run(80, level=2) == [10, 30, 70]
+
+
 def test_a_silent_source_is_shown_with_its_state():
     stream, clock = Terminal(), Clock()
     progress = progress_of(stream, clock, channel(state=ChannelState.RECONNECTING))
