@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -21,6 +22,10 @@ from app.types import ProgressCallback, Reason
 STILL_COPYING_S = 5.0
 """An unreadable photo that changed more recently may be an incomplete copy, and is examined again."""
 MAX_PHOTO_BYTES = 256 * 1024 * 1024
+SAVE_EVERY_S = 5.0
+"""While many photos are examined, what was found is saved this often, so that a kill loses little."""
+SAVE_SHARE = 0.05
+"""At most this part of the time is for saving: with many photos it takes longer, and is done less often."""
 
 _UNSUPPORTED_SUFFIXES = (".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
 _IGNORED_FOLDERS = ("@eaDir", "__MACOSX")
@@ -113,13 +118,20 @@ def _stamp(status: os.stat_result) -> FileStamp:
 class GalleryFolder:
     """Reads the gallery's folder again and again. Used by one thread at a time."""
 
-    def __init__(self, folder: Path, fingerprint: str, examine: Callable[[bytes], PhotoFinding]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        examine: Callable[[bytes], PhotoFinding],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`examine` judges the bytes of a photo; a bad photo is a finding, not an exception.
 
         `fingerprint` identifies everything in `examine` that a finding depends on.
         """
         self._folder = folder
         self._examine = examine
+        self._clock = clock
         self._cache = EmbeddingCache(folder / CACHE_FILE, fingerprint)
         self._scan: Optional[Scan] = None
         self._stamps: Dict[str, Tuple[FileStamp, float]] = {}
@@ -171,12 +183,18 @@ class GalleryFolder:
             self._cached = self._cache.load()
         findings = dict(self._cached)
         records: Dict[str, PhotoRecord] = {}
+        save_at = self._clock() + SAVE_EVERY_S
         try:
             for count, path in enumerate(paths, start=1):
                 with contextlib.suppress(FileNotFoundError):  # deleted since the scan
                     content_hash, finding = self._finding(path, found.photos[path], findings)
                     records[path] = PhotoRecord(path, "", content_hash, finding)
                     findings.update(_final_findings([records[path]]))
+                if self._clock() >= save_at:
+                    # A program that is killed, and started again, would otherwise never finish on a slow machine.
+                    began = self._clock()
+                    self._save(dict(findings))
+                    save_at = self._clock() + max(SAVE_EVERY_S, (self._clock() - began) / SAVE_SHARE)
                 if progress is not None:
                     progress(count, len(paths))
         except BaseException:  # Ctrl-C after half of a thousand photos: the next start continues there

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from app.errors import GalleryError
-from app.gallery.cache import CACHE_FILE
-from app.gallery.folder import STILL_COPYING_S, GalleryFolder, scan
+from app.gallery.cache import CACHE_FILE, EmbeddingCache
+from app.gallery.folder import SAVE_EVERY_S, STILL_COPYING_S, GalleryFolder, scan
 from app.gallery.people import PhotoFinding
 from app.types import Reason
 
@@ -219,6 +219,44 @@ def test_what_was_examined_before_an_interruption_is_not_examined_again(tmp_path
     examine = Examiner()
     GalleryFolder(tmp_path, "model", examine).refresh(200)
     assert examine.asked == [b"face 2"]
+
+
+def test_while_many_photos_are_examined_what_was_found_is_saved_now_and_then(tmp_path, put):
+    for number in range(40):
+        put(f"{number:02d}.jpg", b"face %d" % number)
+    now, sizes, asked = [0.0], [], []
+
+    def slow(data):
+        asked.append(data)
+        cache = tmp_path / CACHE_FILE
+        if cache.exists() and cache.stat().st_size not in sizes:
+            sizes.append(cache.stat().st_size)
+            after_a_kill = EmbeddingCache(cache, "model").load()
+            assert len(after_a_kill) == len(asked) - 1
+        now[0] += 1.0
+        return Examiner()(data)
+
+    GalleryFolder(tmp_path, "model", slow, clock=lambda: now[0]).refresh(100)
+    assert len(sizes) == 40 / SAVE_EVERY_S - 1, "and once at the end"
+    assert len(EmbeddingCache(tmp_path / CACHE_FILE, "model").load()) == 40
+
+
+def test_a_cache_that_takes_long_to_write_is_written_less_often(tmp_path, put, monkeypatch):
+    for number in range(60):
+        put(f"{number:02d}.jpg", b"face %d" % number)
+    now, saves = [0.0], []
+
+    def examine(data):
+        now[0] += 1.0
+        return Examiner()(data)
+
+    def save(self, findings):
+        now[0] += 1.0
+        saves.append(len(findings))
+
+    monkeypatch.setattr(EmbeddingCache, "save", save)
+    GalleryFolder(tmp_path, "model", examine, clock=lambda: now[0]).refresh(100)
+    assert saves == [5, 25, 45, 60], "every 20 s instead of 5 s"
 
 
 def test_an_incomplete_photo_is_examined_again_when_it_has_grown(put, folder):
