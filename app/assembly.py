@@ -16,7 +16,7 @@ from app.capture.capture import Channels
 from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
 from app.degrade import DegradeController
-from app.errors import OutputError, SourceError, check_all
+from app.errors import DeathCallback, OutputError, SourceError, check_all
 from app.events.event import Event, EventKind, FaceEvent
 from app.events.opening import no_people_known, open_events
 from app.events.pipe import is_pipe
@@ -34,7 +34,6 @@ from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
 from app.output.areas import outlines
 from app.output.cover import ALL, STRANGERS, FaceCover
-from app.output.display import display_available
 from app.output.outputs import Output, Outputs, OutputThread
 from app.output.paths import channel_path, refuse_collisions
 from app.output.progress import Progress, RunProgress
@@ -44,11 +43,14 @@ from app.output.summary import RunSummary, Sighting
 from app.output.text_renderer import TextRenderer
 from app.output.video import VideoOutput
 from app.output.visit_pictures import VisitPictures
-from app.output.window import Window
+from app.output.window import open_window
 from app.pipeline import Limits, Pipeline, run_loop
 from app.recognizer import Recognizer
 from app.settings import CaptureSettings, MonitoringSettings, Settings
-from app.text import iso_time, program, suggestion
+from app.supervision.supervisor import Supervisor
+from app.supervision.systemd import notify
+from app.supervision.watchdog import Watchdog
+from app.text import counted, iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus
 from app.watches import LoadWatch, SourceWatch, StrangerWatch
 
@@ -104,6 +106,14 @@ class OpenedRun:
     summary: RunSummary
     channels: Channels
     pipeline: Pipeline
+    supervisor: Supervisor
+
+    def status(self) -> str:
+        """How the run is, in a line."""
+        channels = self.channels.status()
+        running = sum(channel.state is ChannelState.RUNNING for channel in channels)
+        frames = counted(self.summary.frames, "frame")
+        return f"{running} of {counted(len(channels), 'source')} running, {frames} processed"
 
 
 def run(
@@ -122,7 +132,8 @@ def run(
     with open_run(settings, sources, progress, extra_outputs) as opened, alongside(opened):
         stop = listen()
         limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
-        run_loop(opened.channels, opened.pipeline, opened.outputs, limits)
+        with Watchdog(opened.supervisor, settings.run.end_if_stuck_s, opened.status, opened.outputs.close):
+            run_loop(opened.channels, opened.pipeline, opened.outputs, limits, opened.supervisor)
         opened.summary.close()
         channels = opened.channels.status()
     return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set())
@@ -144,7 +155,10 @@ def open_run(
         partial(check_writable, settings.output.summary_json),
     )
     channel_names = [source.name for source in sources]
-    window = _window(settings, channel_names)
+    annotator = Annotator(settings.output.landmarks, settings.output.why, outlines=outlines(settings, channel_names))
+    window = open_window(settings.output, annotator)
+    supervisor = Supervisor()
+    notify("STATUS=opening networks, gallery and sources")
     with contextlib.ExitStack() as stack:
         monitor = RunMonitor(settings.monitoring.stuck_after_s)
         stack.enter_context(_serving(settings.monitoring, monitor))
@@ -156,6 +170,7 @@ def open_run(
             recordings,
             time.time(),
             lambda: enrolled[0].people.names if enrolled else None,
+            supervisor.died,
         )
         stack.enter_context(outputs)
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
@@ -174,9 +189,9 @@ def open_run(
         for output in (window, *extra_outputs, summary, monitor.counts):
             if output is not None:
                 outputs.add(output)
-        queue_bytes = _queue_bytes(settings, len(sources))
+        own, queue_bytes = _own_capture(settings), _queue_bytes(settings, len(sources))
         channels = stack.enter_context(
-            Channels(sources, settings.capture, own=_own_capture(settings), queue_bytes=queue_bytes)
+            Channels(sources, settings.capture, own=own, queue_bytes=queue_bytes, on_death=supervisor.died)
         )
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
@@ -191,7 +206,7 @@ def open_run(
             outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade)
         monitor.watch(channels, outputs, events, degrade)
-        yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline)
+        yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline, supervisor)
 
 
 @contextlib.contextmanager
@@ -212,6 +227,7 @@ def open_outputs(
     reading: Sequence[Path] = (),
     moment: float = 0.0,
     people: Callable[[], Optional[Sequence[str]]] = no_people_known,
+    on_death: Optional[DeathCallback] = None,
 ) -> Tuple[Outputs, Optional[EventPublisher]]:
     """The events and the videos that the settings ask for; what cannot be written is refused here.
 
@@ -244,17 +260,17 @@ def open_outputs(
         recordings = None if record.folder is None else Recordings(record.folder, record)
         if recordings is not None:
             stack.callback(recordings.close)
-        publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings))
+        publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings), on_death)
         stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]
     outputs += [
-        OutputThread(video, settings.queue_frames, queue_bytes=queue_bytes, channel=channel)
+        OutputThread(video, settings.queue_frames, queue_bytes=queue_bytes, channel=channel, on_death=on_death)
         for video, channel in zip(videos, channels)
     ]
     if recordings is not None:
         outputs += [
-            OutputThread(recorder, settings.queue_frames, queue_bytes=queue_bytes, channel=channel)
+            OutputThread(recorder, settings.queue_frames, queue_bytes=queue_bytes, channel=channel, on_death=on_death)
             for channel, recorder in recorders(recordings, everything, channels, annotator)
         ]
         outputs.append(recordings)  # closed after the recorders
@@ -342,17 +358,3 @@ def _serving(settings: MonitoringSettings, monitor: RunMonitor) -> Iterator[None
     with contextlib.closing(MonitoringServer(settings.host, settings.port, Endpoints(monitor))) as server:
         logger.info("metrics: http://%s:%d/metrics, and /health", settings.host, server.port)
         yield
-
-
-def _window(everything: Settings, channels: Sequence[str]) -> Optional[Window]:
-    settings = everything.output
-    if settings.window is False:
-        return None
-    available, reason = display_available()
-    if available:
-        annotator = Annotator(settings.landmarks, settings.why, outlines=outlines(everything, channels))
-        return Window(annotator, settings.snapshots)
-    if settings.window:
-        raise OutputError(f"no window can be opened (output.window, --window): {reason}")
-    logger.info("no window: %s", reason)
-    return None

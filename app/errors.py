@@ -5,6 +5,13 @@ from __future__ import annotations
 import enum
 from typing import Callable, List, Sequence
 
+DeathCallback = Callable[[str, str], None]
+"""Called with the name of a thread or process that has died and is started again, and why it died."""
+
+
+def ignore_death(worker: str, reason: str) -> None:
+    """For those who want to go on however often a worker dies."""
+
 
 class ExitCode(enum.IntEnum):
     """What the process returns to the shell."""

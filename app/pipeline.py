@@ -20,6 +20,7 @@ from app.network_thread import NetworkThread
 from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import DegradeSettings, Settings
+from app.supervision.supervisor import Supervisor
 from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Look, Match
 from app.vision.attention import AttentionState, Plan, Scene, everything, plan_look
 from app.vision.close_ups import CloseUpWatch
@@ -52,10 +53,21 @@ class Limits:
         )
 
 
-def run_loop(channels: Channels, pipeline: Pipeline, outputs: Outputs, limits: Limits) -> None:
-    """Until the sources have ended, a limit is reached or an output wants to stop."""
+def run_loop(
+    channels: Channels,
+    pipeline: Pipeline,
+    outputs: Outputs,
+    limits: Limits,
+    supervisor: Optional[Supervisor] = None,
+) -> None:
+    """Until the sources have ended, a limit is reached or an output wants to stop.
+
+    Raises FatalError when a worker of the run dies again and again.
+    """
+    supervisor = supervisor or Supervisor()
     frames, started = 0, time.monotonic()
     while not limits.reached(frames, time.monotonic() - started):
+        supervisor.check()
         jobs_wait = pipeline.run_pending()
         control = outputs.poll()
         if control is Control.STOP:

@@ -17,7 +17,7 @@ LEVELS = [
     {"assembly"},
     {"pipeline", "watches"},
     {"gallery"},
-    {"recognizer", "network_thread", "monitoring"},
+    {"recognizer", "network_thread", "monitoring", "supervision"},
     {"models"},
     {"capture", "vision", "identity", "events", "output"},
     {"inference", "degrade"},

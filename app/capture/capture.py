@@ -15,6 +15,7 @@ from typing import Mapping, Optional, Sequence, Tuple, Type
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
 from app.capture.reader_process import start_reader
 from app.capture.uri import Source
+from app.errors import DeathCallback, ignore_death
 from app.settings import CaptureSettings
 from app.types import ChannelStatus, Frame
 
@@ -39,6 +40,7 @@ class Channels:
         wall_clock: Clock = time.time,
         own: Optional[Mapping[str, CaptureSettings]] = None,
         queue_bytes: int = QUEUE_BYTES,
+        on_death: DeathCallback = ignore_death,
     ) -> None:
         """`own` are the settings of channels that have their own, by name. Frames of a channel that wait to be taken
         have at most `queue_bytes`, or it is a single one."""
@@ -59,6 +61,7 @@ class Channels:
                 wall_clock,
                 self._is_finished,
                 queue_bytes,
+                on_death,
             )
             for source in sources
         ]

@@ -13,10 +13,10 @@ from typing import Callable, Deque, Optional
 
 from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.reader_child import RateLimit
-from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.readers import RawFrame, Reader, ReaderDiedError, StallError
 from app.capture.uri import Source
 from app.credentials import masked
-from app.errors import AccessDeniedError, SourceError
+from app.errors import AccessDeniedError, DeathCallback, SourceError
 from app.settings import CaptureSettings
 from app.text import duration
 from app.types import ChannelCounters, ChannelState, ChannelStatus, Frame
@@ -58,6 +58,7 @@ class CaptureThread:
         wall_clock: Clock,
         run_is_over: Callable[[], bool],
         queue_bytes: int,
+        on_death: DeathCallback,
     ) -> None:
         self.source = source
         self.state = ChannelState.OPENING
@@ -69,6 +70,7 @@ class CaptureThread:
         self._wall_clock = wall_clock
         self._run_is_over = run_is_over
         self._queue_bytes = queue_bytes
+        self._on_death = on_death
         self._frames: Deque[Frame] = deque()
         self._counters = ChannelCounters()
         self._last_error: Optional[str] = None
@@ -129,12 +131,15 @@ class CaptureThread:
     # The thread.
 
     def _run(self) -> None:
-        try:
-            while self._open_and_read() and self._pause():
-                pass
-        except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would report it
-            log.error("%s: capture ended by a bug in this program\n%s", self.source, masked(traceback.format_exc()))
-            self._fail(f"{self.source}: bug in this program: {masked(repr(error))}")
+        is_to_go_on = True
+        while is_to_go_on:
+            try:
+                is_to_go_on = self._open_and_read() and self._pause()
+            except Exception as error:  # noqa: BLE001 - the root of a thread: nothing above would report it
+                log.error("%s: capture ended by a bug in this program\n%s", self.source, masked(traceback.format_exc()))
+                cause = f"bug in this program: {masked(repr(error))}"
+                self._on_death(f"capture of {self.source.name}", cause)
+                is_to_go_on = self._handle_failure(f"{self.source}: {cause}") and self._pause()
 
     def _open_and_read(self) -> bool:
         """Opens a reader and reads it to its end; whether it is to be reopened."""
@@ -266,6 +271,8 @@ class CaptureThread:
         return self._fail(f"{self.source}: no frame could be decoded. Does another player show it?")
 
     def _handle_failure(self, cause: str, error: Optional[SourceError] = None) -> bool:
+        if isinstance(error, ReaderDiedError) and not self._closing.is_set():
+            self._on_death(f"reader of {self.source.name}", str(error))
         with self._wake:
             self._denied = isinstance(error, AccessDeniedError)
             if self._closing.is_set():

@@ -68,7 +68,8 @@ def runs_unattended() -> bool:
     """Whether the program runs as a service of systemd, or in a container: no one is there to start it again."""
     status = os.fstat(2)
     logs_to_journal = os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-    return logs_to_journal or Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+    is_service = logs_to_journal or "NOTIFY_SOCKET" in os.environ
+    return is_service or Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
 def uses_gstreamer(backend: str) -> bool:

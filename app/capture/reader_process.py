@@ -23,7 +23,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from app.capture.opening import open_reader
-from app.capture.readers import RawFrame, Reader, StallError
+from app.capture.readers import RawFrame, Reader, ReaderDiedError, StallError
 from app.capture.uri import Source
 from app.errors import AccessDeniedError, SourceError
 from app.files import PROGRAM_FOLDER
@@ -32,8 +32,8 @@ from app.settings import CaptureSettings
 END_WITHIN_S = 0.5
 """How long the process may take to close its camera before it is killed."""
 _FOREVER_S = 3600.0
-ERRORS = {error.__name__: error for error in (SourceError, StallError, AccessDeniedError)}
-"""What the other process may raise."""
+ERRORS = {error.__name__: error for error in (SourceError, StallError, ReaderDiedError, AccessDeniedError)}
+"""What the other process may raise, or its death."""
 
 
 def start_reader(source: Source, settings: CaptureSettings) -> Reader:
@@ -79,7 +79,7 @@ class ProcessReader:
                 message = json.loads(self._line.recv_bytes())
             except (EOFError, OSError):
                 message = {
-                    "kind": SourceError.__name__,
+                    "kind": ReaderDiedError.__name__,
                     "error": f"the process that reads it ended ({_cause(self._process.wait())})",
                 }
             if "log" in message:

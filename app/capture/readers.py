@@ -51,6 +51,10 @@ class RawFrame:
     """How many frames before it were left out because of `capture.max_fps`."""
 
 
+class ReaderDiedError(SourceError):
+    """The process that reads the source has died: killed, or by a crash of a decoder."""
+
+
 class StallError(SourceError):
     """A live source that is open but has sent nothing for too long."""
 

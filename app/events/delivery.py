@@ -13,9 +13,9 @@ import re
 import socket
 import threading
 import time
-from typing import List, NamedTuple, Optional, Protocol, Sequence
+from typing import NamedTuple, Optional, Protocol, Sequence
 
-from app.errors import OutputError
+from app.errors import DeathCallback, OutputError
 from app.events.history import History, Record
 from app.events.log import EventLog
 from app.events.sinks import FLUSH_S, SinkStatus
@@ -153,7 +153,10 @@ class Delivery:
         *,
         retry_first_s: float = RETRY_FIRST_S,
         flush_s: float = FLUSH_S,
+        on_death: Optional[DeathCallback] = None,
     ) -> None:
+        """`on_death` is called when the destination fails by a bug: then the delivery is started again, and without
+        `on_death` it ends."""
         self.destination = destination
         self.cursor = Cursor(log, destination.name)
         self.delivered = 0
@@ -163,6 +166,9 @@ class Delivery:
         self._prefix = f"{device}/{log.id}"
         self._retry_first_s = retry_first_s
         self._flush_s = flush_s
+        self._on_death = on_death
+        self._taken: Sequence[Record] = ()
+        """Read from the log, and not sent yet."""
         self._failures = 0
         self._error: Optional[Exception] = None
         self._missing_reported = 0
@@ -227,11 +233,19 @@ class Delivery:
 
     def _work(self) -> None:
         """The root of the thread: every error of the destination ends here."""
-        try:
-            self._deliver()
-        except Exception as error:  # thread root
-            self._error = error
-            logger.exception("%s: no more events are delivered; they are kept in the log", self.destination.name)
+        goes_on = True
+        while goes_on:
+            try:
+                self._deliver()
+                goes_on = False
+            except Exception as error:  # thread root
+                if self._on_death is None:
+                    self._error = error
+                    logger.exception("%s: no more events are delivered; they stay in the log", self.destination.name)
+                    break
+                logger.exception("%s: failed by a bug", self.destination.name)
+                self._on_death(self.destination.name, repr(error))
+                goes_on = self._failed(error)
         for finish in (self._save, self.destination.close, self._tail.close):
             try:
                 finish()
@@ -239,14 +253,13 @@ class Delivery:
                 logger.warning("%s: %s", self.destination.name, error)
 
     def _deliver(self) -> None:
-        waiting: List[Record] = []
         while not self._time_is_up():
             try:
-                waiting = waiting or self._tail.read(self.destination.batch)
+                self._taken = self._taken or self._tail.read(self.destination.batch)
                 self._report_missing()
-                if waiting:
-                    self._send(waiting)
-                    waiting = []
+                if self._taken:
+                    self._send(self._taken)
+                    self._taken = ()
                     continue
                 self._save()
                 pause_s = self.destination.rest(self._tail.history)

@@ -6,6 +6,7 @@ import contextlib
 from functools import partial
 from typing import Callable, List, Optional, Sequence
 
+from app.errors import DeathCallback
 from app.events.command import EventCommand
 from app.events.delivery import Delivery, Destination, device_name
 from app.events.log import EventLog
@@ -27,10 +28,11 @@ def open_events(
     channels: Sequence[str] = (),
     people: Callable[[], Optional[Sequence[str]]] = no_people_known,
     pictures: Optional[Pictures] = None,
+    on_death: Optional[DeathCallback] = None,
 ) -> Optional[EventPublisher]:
     """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
 
-    `people` are all that are enrolled now; None while that is not known.
+    `people` are all that are enrolled now; None while that is not known. `on_death` as in `SinkQueue` and `Delivery`.
     """
     device = device_name(settings.delivery.device)
     destinations: List[Destination] = []
@@ -58,17 +60,17 @@ def open_events(
     relabels = None if log is None else log.relabels
     stream = EventStream.from_settings(settings, sequence, relabels)
     if log is None:
-        return EventPublisher(sinks, stream, pictures=pictures) if sinks or pictures else None
+        return EventPublisher(sinks, stream, pictures=pictures, on_death=on_death) if sinks or pictures else None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
-        deliveries = [Delivery(destination, log, device) for destination in destinations]
+        deliveries = [Delivery(destination, log, device, on_death=on_death) for destination in destinations]
         stack.pop_all()
     if queue is not None:
         queue.deliveries = deliveries
     log.on_written = partial(_wake, deliveries)
     for delivery in deliveries:
         delivery.start()
-    return EventPublisher(sinks, stream, deliveries=deliveries, pictures=pictures)
+    return EventPublisher(sinks, stream, deliveries=deliveries, pictures=pictures, on_death=on_death)
 
 
 def _wake(deliveries: Sequence[Delivery]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
-from app.errors import AppError, OutputError
+from app.errors import AppError, DeathCallback, OutputError
 from app.events.event import Event, EventKind, FaceEvent
 from app.events.stream import EventStream
 from app.text import counted, kind_of
@@ -116,7 +116,9 @@ class SinkQueue:
         retry_first_s: float = RETRY_FIRST_S,
         retry_max_s: float = RETRY_MAX_S,
         flush_s: float = FLUSH_S,
+        on_death: Optional[DeathCallback] = None,
     ) -> None:
+        """`on_death` hears of bugs of the sink, which gets the event again then; without it, no event any more."""
         self.sink = sink
         self.written = 0
         self.lost = 0
@@ -127,6 +129,7 @@ class SinkQueue:
         self._retry_first_s = retry_first_s
         self._retry_max_s = retry_max_s
         self._flush_s = flush_s
+        self._on_death = on_death
         self._waiting: Deque[Event] = deque()
         self._changed = threading.Condition()
         self._is_broken = False
@@ -189,16 +192,21 @@ class SinkQueue:
 
     def _work(self) -> None:
         """The root of the thread: every error of the sink ends here."""
-        try:
-            self._deliver()
-        except Exception as error:  # thread root
-            with self._changed:
-                self._is_broken, self.error = True, error
-            is_bug = not isinstance(error, SinkGoneError)
-            shown = repr(error) if is_bug else str(error)
-            logger.error(
-                "%s: no more events are written: %s", self.sink.name, shown, exc_info=error if is_bug else None
-            )
+        while True:
+            try:
+                self._deliver()
+                break
+            except Exception as error:  # thread root
+                bug = None if isinstance(error, SinkGoneError) else error
+                shown = f"no more events are written: {error}" if bug is None else f"failed by a bug: {bug!r}"
+                logger.error("%s: %s", self.sink.name, shown, exc_info=bug)
+                if bug is not None and self._on_death is not None:
+                    self._on_death(self.sink.name, repr(error))
+                    if self._pause(error, self._retry_first_s):
+                        continue
+                with self._changed:
+                    self._is_broken, self.error = True, error
+                break
         try:
             self.sink.close()
         except Exception as error:  # noqa: BLE001 - thread root
@@ -308,12 +316,13 @@ class EventPublisher:
         flush_s: float = FLUSH_S,
         deliveries: Sequence[LogFollower] = (),
         pictures: Optional[Pictures] = None,
+        on_death: Optional[DeathCallback] = None,
     ) -> None:
-        """Without `stream`, numbers begin at 1. `deliveries` read the log that a sink writes."""
+        """Without `stream`, numbers begin at 1. `deliveries` read a sink's log; `on_death` as in `SinkQueue`."""
         self._pictures = pictures
         self._stream = stream or EventStream()
         self._deliveries = tuple(deliveries)
-        self._queues = [SinkQueue(sink, flush_s=flush_s) for sink in sinks]
+        self._queues = [SinkQueue(sink, flush_s=flush_s, on_death=on_death) for sink in sinks]
         self.counts: Counter[str] = Counter()
         """Events so far, by kind."""
         self.on_event: Optional[Callable[[Event], None]] = None

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Deque, List, Optional, Protocol, Sequence, Tuple, Type, runtime_checkable
 
-from app.errors import OutputError
-from app.text import kind_of
+from app.errors import DeathCallback, OutputError
+from app.text import counted, kind_of
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -105,9 +105,14 @@ class OutputThread:
         queue_bytes: int = QUEUE_BYTES,
         channel: Optional[str] = None,
         stuck_after_s: float = STUCK_AFTER_S,
+        on_death: Optional[DeathCallback] = None,
     ) -> None:
         """`channel`: the output gets the results of this channel only; None for all. The frames that wait have at most
-        `queue_bytes`, or it is a single one."""
+        `queue_bytes`, or it is a single one.
+
+        `on_death` is called when the output fails by a bug: then it goes on with the next result, and without
+        `on_death` it is dropped.
+        """
         if queue_frames < 1:
             raise ValueError(f"queue_frames must be at least 1, not {queue_frames}")
         self.name = output.name
@@ -123,6 +128,7 @@ class OutputThread:
         self._queue_frames = queue_frames
         self._queue_bytes = queue_bytes
         self._stuck_after_s = stuck_after_s
+        self._on_death = on_death
         self._waiting: Deque[FrameResult] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -181,7 +187,10 @@ class OutputThread:
     @property
     def lost(self) -> Tuple[str, ...]:
         of_output = self._output.lost if isinstance(self._output, FileOutput) else ()
-        return (*of_output, *([] if self.error is None else [f"{self.name}: {self.error}"]))
+        if self.error is not None:
+            return (*of_output, f"{self.name}: {self.error}")
+        missing = f"{self.name}: {counted(self.failed, 'frame')} missing, because of a bug in this program"
+        return (*of_output, missing) if self.failed else tuple(of_output)
 
     def _is_full(self, another: FrameResult) -> bool:
         """Whether the queue has no room for the result. A single one always fits."""
@@ -222,9 +231,9 @@ class OutputThread:
                 result = self._next()
                 if result is None:
                     break
-                self._output.handle(result)
-                with self._changed:
-                    self.handled += 1
+                if self._handle(result):
+                    with self._changed:
+                        self.handled += 1
         except Exception as error:  # noqa: BLE001 - thread root
             with self._changed:
                 self.failed += 1
@@ -236,6 +245,21 @@ class OutputThread:
                 if self.error is not None:
                     logger.debug("%s could not be closed: %s", self.name, error)
                 self._give_up(error)
+
+    def _handle(self, result: FrameResult) -> bool:
+        try:
+            self._output.handle(result)
+        except (OutputError, OSError):
+            raise
+        except Exception as error:  # the root of a thread: `on_death` ends the run if this happens too often
+            if self._on_death is None:
+                raise
+            logger.error("%s: a frame is missing: %r", self.name, error, exc_info=error)
+            with self._changed:
+                self.failed += 1
+            self._on_death(self.name, repr(error))
+            return False
+        return True
 
     def _next(self) -> Optional[FrameResult]:
         """The next result, or None at the end."""

@@ -17,6 +17,7 @@ from app.output.layout import Size, grid
 from app.output.outputs import Control
 from app.output.paths import save_snapshot
 from app.output.progress import RateMeter
+from app.settings import OutputSettings
 from app.types import FrameResult
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,19 @@ logger = logging.getLogger(__name__)
 MAX_SIZE: Size = (1600, 900)
 _PAUSED_WAIT_MS = 30
 _ESCAPE = chr(27)
+
+
+def open_window(settings: OutputSettings, annotator: Annotator) -> Optional[Window]:
+    """None where no window is wanted, or where it is up to the program and there is no display."""
+    if settings.window is False:
+        return None
+    available, reason = display_available()
+    if available:
+        return Window(annotator, settings.snapshots)
+    if settings.window:
+        raise OutputError(f"no window can be opened (output.window, --window): {reason}")
+    logger.info("no window: %s", reason)
+    return None
 
 
 class Window:

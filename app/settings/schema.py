@@ -306,6 +306,12 @@ class RunSettings:
         "megabytes of frames that wait in all queues together; each queue keeps at least one frame, however large",
         minimum=1,
     )
+    end_if_stuck_s: float = setting(
+        120.0,
+        "seconds without a sign of life of the loop after which the program ends with exit code 3; 0 = never",
+        minimum=0,
+        maximum=3600,
+    )
     log_level: str = setting(
         "info", "minimum level of log messages", flag="--log-level", choices=("debug", "info", "warning", "error")
     )

@@ -11,15 +11,6 @@ import pytest
 from waiting import PATIENT_S, until
 
 
-@pytest.fixture
-def camera(rtsp_server, people_video, tmp_path):
-    video = cv2.VideoCapture(str(people_video))
-    _, picture = video.read()
-    path = tmp_path / "people.jpg"
-    cv2.imwrite(str(path), cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA))
-    return rtsp_server("--picture", str(path))
-
-
 def events_of(path):
     """The complete ones; the program may be writing the last one."""
     written = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""

@@ -226,6 +226,24 @@ def test_a_sink_with_a_bug_is_not_tried_again(caplog):
     assert "odd" in only.getMessage() and only.exc_info
 
 
+def test_a_supervised_sink_with_a_bug_gets_the_event_again(caplog):
+    broker, deaths = Broker(error=ValueError("odd")), []
+    broker.up.clear()
+
+    def died(worker, reason):
+        deaths.append((worker, reason))
+        if len(deaths) == 3:
+            broker.up.set()
+
+    queue = SinkQueue(broker, retry_first_s=0.01, flush_s=PATIENT_S, on_death=died)
+    for event in events(3):
+        queue.put(event)
+    until(lambda: queue.written == 3)
+    queue.close()
+    assert deaths == [(broker.name, "ValueError('odd')")] * 3
+    assert (queue.lost, queue.problem, broker.closed) == (0, None, 1)
+
+
 def test_a_sink_that_is_gone_is_not_tried_again(caplog):
     broker = Broker(error=SinkGoneError("nobody reads"))
     broker.up.clear()

@@ -207,6 +207,34 @@ def test_several_servers_that_hang_are_waited_for_together(tmp_path):
     log.close()
 
 
+def test_a_supervised_delivery_with_a_bug_starts_again_where_it_was(tmp_path, server):
+    class Odd(Webhook):
+        fails = 2
+
+        def send(self, messages):
+            if self.fails:
+                self.fails -= 1
+                raise ValueError("odd")
+            super().send(messages)
+
+    log, deaths = EventLog(tmp_path / "e.jsonl"), []
+    delivery = Delivery(
+        Odd(WebhookSettings(url=server.url)),
+        log,
+        "door",
+        retry_first_s=0.01,
+        on_death=lambda *death: deaths.append(death),
+    )
+    log.on_written = delivery.wake
+    delivery.start()
+    for event in events(2):
+        log.write(event)
+    until(lambda: delivery.delivered == 2)
+    delivery.close()
+    assert server.numbers == [1, 2] and deaths == [("webhook", "ValueError('odd')")] * 2
+    log.close()
+
+
 def events(count):
     from app.events.stream import EventStream
 

@@ -1,4 +1,5 @@
-"""Networks that fail while they run, as a broken device or a bug of a runtime does: when their input is bright."""
+"""Networks that fail while they run, or never end, as with a broken device or a bug of a runtime: when their input is
+bright."""
 
 import numpy as np
 import onnx
@@ -8,8 +9,9 @@ BRIGHT = 100.0
 """The mean of an input from which the network fails."""
 
 
-def write_trapped(source, path, also_openvino=False):
-    """The network `source` with a trap that gives no other results. OpenVINO only notices it if `also_openvino`."""
+def write_trapped(source, path, also_openvino=False, endless=False):
+    """The network `source` with a trap that gives no other results. OpenVINO only notices it if `also_openvino`; with
+    `endless` ONNX Runtime never comes back."""
     model = onnx.load(str(source))
     graph = model.graph
     (given,) = graph.input
@@ -29,7 +31,11 @@ def write_trapped(source, path, also_openvino=False):
     mean = node("ReduceMean", [given.name], "trap_mean", keepdims=0)
     is_bright = node("Greater", [mean, constant("trap_limit", BRIGHT, np.float32)], "trap_is_bright")
     number = node("Cast", [is_bright], "trap_number", to=TensorProto.INT64)
-    if also_openvino:
+    if endless:
+        turns = node("Mul", [number, constant("trap_many", 2**62, np.int64)], "trap_turns")
+        go_on, nothing = constant("trap_go_on", True, np.bool_), constant("trap_nothing", 0, np.float32)
+        zero = node("Loop", [turns, go_on, nothing], "trap_zero", body=_idle_turn())
+    elif also_openvino:
         # Three numbers are not four.
         row = node("Reshape", [given.name, constant("trap_row", [-1], np.int64)], "trap_numbers")
         four, start = constant("trap_four", [4], np.int64), constant("trap_start", [0], np.int64)
@@ -44,3 +50,21 @@ def write_trapped(source, path, also_openvino=False):
     node("Add", ["trap_untouched", zero], output)
     onnx.save(model, str(path))
     return path
+
+
+def _idle_turn():
+    """The body of a loop that changes nothing."""
+    given = [
+        helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go_on_before", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("carried", TensorProto.FLOAT, []),
+    ]
+    made = [
+        helper.make_tensor_value_info("go_on_after", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("carried_on", TensorProto.FLOAT, []),
+    ]
+    nodes = [
+        helper.make_node("Identity", ["go_on_before"], ["go_on_after"]),
+        helper.make_node("Identity", ["carried"], ["carried_on"]),
+    ]
+    return helper.make_graph(nodes, "idle_turn", given, made)

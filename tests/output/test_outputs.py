@@ -139,6 +139,25 @@ def test_an_output_that_fails_is_dropped_with_one_error_and_the_run_continues(er
     assert bool(only.exc_info) == isinstance(error, ValueError), "only the unexpected comes with a traceback"
 
 
+def test_a_supervised_output_goes_on_after_a_bug_and_reports_it():
+    class Odd(Collector):
+        def handle(self, handed):
+            if handed.frame.index == 3:
+                raise ValueError("odd")
+            super().handle(handed)
+
+    odd, deaths = Odd(), []
+    thread = OutputThread(odd, 2, on_death=lambda *death: deaths.append(death))
+    for handed in recording(6):
+        thread.handle(handed)
+    thread.close()
+    assert odd.seen == [0, 1, 2, 4, 5] and odd.closed == 1
+    assert deaths == [(odd.name, "ValueError('odd')")]
+    assert (thread.handled, thread.failed) == (5, 1)
+    (lost,) = thread.lost
+    assert "1 frame" in lost
+
+
 def test_an_output_that_cannot_be_closed_is_one_error(caplog):
     class Unclosable(Collector):
         def close(self):

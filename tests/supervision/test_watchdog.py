@@ -1,0 +1,137 @@
+"""The watchdog tells systemd that the loop lives, and ends a program whose loop hangs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from shipped import ROOT
+from waiting import until
+
+from app.supervision.supervisor import Supervisor
+from app.supervision.watchdog import Watchdog, stacks
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """What systemd is told, as lists of lines; its limit is 0.4 s."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        receiver.settimeout(30)
+        yield receiver
+
+
+def told(receiver):
+    return receiver.recv(4096).decode().splitlines()
+
+
+def waiting(receiver):
+    receiver.setblocking(False)
+    found = []
+    try:
+        while True:
+            found += told(receiver)
+    except BlockingIOError:
+        return found
+
+
+def watchdog(supervisor, stuck_after_s=0.0, **options):
+    options = {"salvage": lambda: None, "leave": lambda code: None, **options}
+    return Watchdog(supervisor, stuck_after_s, lambda: "1 of 1 source running", **options)
+
+
+def test_systemd_hears_of_the_beginning_of_life_and_of_the_end(systemd):
+    supervisor = Supervisor()
+    over = threading.Event()
+
+    def live():
+        while not over.wait(0.01):
+            supervisor.check()
+
+    loop = threading.Thread(target=live)
+    loop.start()
+    with watchdog(supervisor):
+        assert told(systemd) == ["READY=1", "STATUS=1 of 1 source running"]
+        for _ in range(3):
+            assert told(systemd) == ["WATCHDOG=1"]
+    over.set()
+    loop.join()
+    assert "STOPPING=1" in waiting(systemd)
+
+
+def test_a_loop_that_hangs_is_not_reported_as_alive(systemd):
+    with watchdog(Supervisor()):
+        told(systemd)
+        time.sleep(1.0)  # more than twice systemd's limit
+        assert waiting(systemd).count("WATCHDOG=1") <= 1
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["salvaged", "salvage hangs"])
+def test_a_loop_that_hangs_is_ended_after_its_files_are_completed(caplog, monkeypatch, hangs):
+    monkeypatch.setattr("app.supervision.watchdog.SALVAGE_S", 0.2)
+    codes, salvaged, released = [], threading.Event(), threading.Event()
+
+    def salvage():
+        salvaged.set()
+        if hangs:
+            released.wait(30)
+
+    with watchdog(Supervisor(), 0.2, salvage=salvage, leave=codes.append):
+        until(lambda: codes)
+    released.set()
+    assert codes == [3] and salvaged.is_set()
+    assert "thread MainThread" in caplog.text and "test_watchdog.py" in caplog.text
+
+
+def test_with_systemds_limit_the_program_ends_itself_before(systemd):
+    codes = []
+    with watchdog(Supervisor(), 600.0, leave=codes.append):
+        until(lambda: codes)
+    assert codes == [3]
+
+
+STOPPED = """
+import sys, time
+from app.supervision.supervisor import Supervisor
+from app.supervision.watchdog import Watchdog
+
+supervisor = Supervisor()
+with Watchdog(supervisor, 1.0, lambda: "", lambda: None):
+    print("ready", flush=True)
+    for line in sys.stdin:
+        supervisor.check()
+        print("alive", flush=True)
+        break
+    for _ in range(30):
+        time.sleep(0.01)
+        supervisor.check()
+"""
+
+
+def test_a_program_that_was_stopped_or_suspended_is_not_taken_for_one_that_hangs():
+    program = subprocess.Popen(
+        [sys.executable, "-c", STOPPED], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout.readline() == "ready\n"
+    os.kill(program.pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    os.kill(program.pid, signal.SIGCONT)
+    out, _ = program.communicate("go on\n", timeout=30)
+    assert out == "alive\n" and program.returncode == 0
+
+
+def test_the_stacks_name_every_thread():
+    released = threading.Event()
+    sleeping = threading.Thread(target=released.wait, name="sleeping beauty")
+    sleeping.start()
+    text = stacks()
+    released.set()
+    sleeping.join()
+    assert text.startswith("thread MainThread") and "thread sleeping beauty" in text
