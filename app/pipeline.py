@@ -79,8 +79,15 @@ def run_loop(
             if channels.finished:
                 return
             continue
-        outputs.handle(pipeline.process(frame))
+        result = pipeline.process(frame)
+        channels.set_need(frame.source, something_happens(result))
+        outputs.handle(result)
         frames += 1
+
+
+def something_happens(result: FrameResult) -> bool:
+    """Whether somebody is in the picture, or something moves in a part of it."""
+    return len(result.faces) > 0 or bool(result.tracks) or result.look is Look.REGIONS
 
 
 def _patience(level: DegradeLevel) -> float:

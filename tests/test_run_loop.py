@@ -1,12 +1,14 @@
 """The loop: frames go in, results go out, until there are no more, a limit is reached or an output stops it."""
 
+import dataclasses
 import threading
 
 import pytest
-from made_results import frame, result
+from made_results import STRANGER, frame, result, track
 
 from app.output.outputs import Control, Outputs
-from app.pipeline import Limits, run_loop
+from app.pipeline import Limits, run_loop, something_happens
+from app.types import Look
 
 
 class Camera:
@@ -16,7 +18,11 @@ class Camera:
         self.left = count
         self.finished = count == 0
         self.timeouts = []
+        self.needs = []
         self._empty, self._silent = empty, empty
+
+    def set_need(self, channel, is_needed):
+        self.needs.append((channel, is_needed))
 
     def take(self, timeout_s):
         self.timeouts.append(timeout_s)
@@ -115,3 +121,24 @@ def test_an_output_can_stop_the_run():
     camera, screen = Camera(5), Screen(Control.STOP)
     run(camera, screen)
     assert camera.left == 5
+
+
+def test_the_channels_are_told_where_something_happens():
+    camera = Camera(2)
+    run_loop(camera, Echo(), Outputs([]), Limits(None, None, threading.Event()))
+    assert camera.needs == [("front", False)] * 2
+
+
+@pytest.mark.parametrize(
+    ("boxes", "tracks", "look", "expected"),
+    [
+        ((), (), Look.SCAN, False),
+        ((), (), Look.IDLE, False),
+        ((), (), Look.REGIONS, True),
+        ([(10, 10, 50, 50)], (), Look.SCAN, True),
+        ((), [track(1)], Look.PREDICTED, True),
+    ],
+)
+def test_something_happens_where_somebody_is_or_something_moves(boxes, tracks, look, expected):
+    made = result(boxes=boxes, matches=[STRANGER] * len(boxes), tracks=tracks)
+    assert something_happens(dataclasses.replace(made, look=look)) is expected

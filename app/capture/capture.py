@@ -10,10 +10,11 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Mapping, Optional, Sequence, Tuple, Type
+from typing import Mapping, Optional, Sequence, Set, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
 from app.capture.reader_process import start_reader
+from app.capture.turns import Waiting, next_turn
 from app.capture.uri import Source
 from app.errors import DeathCallback, ignore_death
 from app.settings import CaptureSettings
@@ -26,7 +27,7 @@ QUEUE_BYTES = 128_000_000
 
 
 class Channels:
-    """All sources of a run, read at the same time; frames are taken from each in turn.
+    """All sources of a run, read at the same time. Frames are taken first where something happens.
 
     A channel fails if its source cannot be opened the first time; the others go on.
     """
@@ -48,7 +49,10 @@ class Channels:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._closed = threading.Event()
-        self._turn = 0
+        self._clock = clock
+        self._turns = 0
+        self._last_turns = dict.fromkeys((source.name for source in sources), 0)
+        self._needed: Set[str] = set()
         self._woken = False
         self._threads = [
             CaptureThread(
@@ -70,11 +74,14 @@ class Channels:
                 thread.start()
 
     def take(self, timeout_s: float) -> Optional[Frame]:
-        """The next frame, from each channel in turn. None at the end, on `wake`, or after `timeout_s`."""
+        """The next frame, of the channel whose turn it is (`app/capture/turns.py`).
+
+        None at the end, on `wake`, or after `timeout_s`.
+        """
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             while True:
-                frame = self._pop_in_turn()
+                frame = self._pop_next()
                 left_s = deadline - time.monotonic()
                 if frame is not None or left_s <= 0 or self._is_finished():
                     return frame
@@ -82,6 +89,11 @@ class Channels:
                     self._woken = False
                     return None
                 self._arrived.wait(left_s)
+
+    def set_need(self, channel: str, is_needed: bool) -> None:
+        """Says whether something happens in a channel, whose frames then come before those of idle channels."""
+        with self._lock:
+            (self._needed.add if is_needed else self._needed.discard)(channel)
 
     def wake(self) -> None:
         """Makes a `take` that waits return at once: the caller has something else to do."""
@@ -126,15 +138,17 @@ class Channels:
     ) -> None:
         self.close()
 
-    def _pop_in_turn(self) -> Optional[Frame]:
-        count = len(self._threads)
-        for step in range(count):
-            at = (self._turn + step) % count
-            frame = self._threads[at].pop()
-            if frame is not None:
-                self._turn = (at + 1) % count
-                return frame
-        return None
+    def _pop_next(self) -> Optional[Frame]:
+        at = next_turn([self._waiting(thread) for thread in self._threads], self._clock())
+        if at is None:
+            return None
+        self._turns += 1
+        self._last_turns[self._threads[at].source.name] = self._turns
+        return self._threads[at].pop()
+
+    def _waiting(self, thread: CaptureThread) -> Optional[Waiting]:
+        name, since_s = thread.source.name, thread.waits_since
+        return None if since_s is None else Waiting(since_s, self._last_turns[name], name in self._needed)
 
     def _is_finished(self) -> bool:
         return self._closed.is_set() or all(thread.drained for thread in self._threads)

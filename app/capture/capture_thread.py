@@ -72,6 +72,8 @@ class CaptureThread:
         self._queue_bytes = queue_bytes
         self._on_death = on_death
         self._frames: Deque[Frame] = deque()
+        self._waits_since: Optional[float] = None
+        """When a frame came that was not taken yet, or replaced by a newer one; None: there is no frame."""
         self._counters = ChannelCounters()
         self._last_error: Optional[str] = None
         self._live = source.live
@@ -97,7 +99,14 @@ class CaptureThread:
         if not self._frames:
             return None
         self._wake.notify_all()
-        return self._frames.popleft()
+        frame = self._frames.popleft()
+        self._waits_since = self._clock() if self._frames else None
+        return frame
+
+    @property
+    def waits_since(self) -> Optional[float]:
+        """How long it has had a frame to take, by the clock; None: it has none."""
+        return self._waits_since
 
     @property
     def drained(self) -> bool:
@@ -121,6 +130,7 @@ class CaptureThread:
     def stop(self) -> None:
         self._closing.set()
         self._frames.clear()
+        self._waits_since = None
         self._wake.notify_all()
 
     def join(self, deadline: float) -> bool:
@@ -249,6 +259,8 @@ class CaptureThread:
             if self._closing.is_set():
                 return False
             self._frames.append(frame)
+            if self._waits_since is None:
+                self._waits_since = self._clock()
             self._arrived.notify_all()
             return True
 

@@ -12,7 +12,7 @@ from app.settings.declaration import SettingInfo
 ChannelValues = Tuple[Tuple[str, Any], ...]
 """Keys such as `detection.min_score`, with their values."""
 
-OWN_SECTIONS = ("attention", "capture", "view", "detection", "quality", "recognition", "tracking")
+OWN_SECTIONS = ("capture", "view", "detection", "attention", "quality", "recognition", "tracking")
 OWN_KEYS = (
     "output.events_cooldown_s",
     "output.video_crf",
