@@ -260,6 +260,7 @@ class FaceAttributes:
     """What attribute models predict for a face. None: switched off, or not predicted yet."""
 
     gender: Optional[Gender] = None
+    gender_probability: Optional[float] = None
     age: Optional[float] = None
     """In years."""
     mask: Optional[bool] = None

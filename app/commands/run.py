@@ -80,8 +80,11 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and a wrong option are answered at once.
     from app.assembly import run
 
-    alongside = _http_server(effective.settings) if effective.settings.serve.enabled else contextlib.nullcontext
-    report = run(effective.settings, sources, stop_on_signals, progress, alongside=alongside)
+    settings = effective.settings
+    alongside: Callable[[OpenedRun], ContextManager[object]] = contextlib.nullcontext
+    if settings.serve.enabled:
+        settings, alongside = _with_http_server(settings)
+    report = run(settings, sources, stop_on_signals, progress, alongside=alongside)
     summary_json = effective.settings.output.summary_json
     if summary_json is not None:
         write_text(dated(summary_json, time.time()), json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
@@ -93,11 +96,13 @@ def execute(arguments: argparse.Namespace) -> int:
     return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE
 
 
-def _http_server(settings: Settings) -> Callable[[OpenedRun], ContextManager[object]]:
-    """The HTTP server of a run, which shares its networks and its gallery."""
+def _with_http_server(settings: Settings) -> Tuple[Settings, Callable[[OpenedRun], ContextManager[object]]]:
+    """The HTTP server of a run, which shares its networks and its gallery, and the settings that it needs."""
+    from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.serving import http_server
 
-    return lambda opened: http_server(settings, opened.recognizer, opened.gallery, opened.networks)
+    settings = with_compreface_variables(settings)
+    return settings, lambda opened: http_server(settings, opened.recognizer, opened.gallery, opened.networks)
 
 
 def stop_on_signals() -> threading.Event:

@@ -40,8 +40,9 @@ def execute(arguments: argparse.Namespace) -> int:
     mask_process_list()
     progress = configure_logging(effective.settings.run.log_level)
     # Imported late, so that --help and a wrong option are answered at once.
+    from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.serving import serving
 
-    with serving(effective.settings, progress):
+    with serving(with_compreface_variables(effective.settings), progress):
         run.stop_on_signals().wait()
     return ExitCode.DONE

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import AsyncIterator, Callable, Deque, List, NamedTuple, Optional, Tuple, TypeVar
 
@@ -29,7 +29,7 @@ from app.service.pictures import BadPictureError, decode, picture_header, read_b
 from app.settings import Settings
 from app.settings.serve import ServeSettings
 from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
-from app.vision.align import template
+from app.vision.align import TEMPLATE_SIZE, template
 
 T = TypeVar("T")
 
@@ -57,8 +57,6 @@ class FoundFaces(NamedTuple):
     """The faces of one picture."""
 
     faces: Faces
-    crops: np.ndarray
-    """Aligned, as the embedder takes them; empty if nothing was embedded."""
     norms: np.ndarray
     """One per face: the length of its embedding before it was normalised. Empty if nothing was embedded."""
     attributes: List[FaceAttributes]
@@ -162,18 +160,12 @@ class FaceService:
         threads = max(1, (os.cpu_count() or 2) - 1)
         self._pool = ThreadPoolExecutor(threads, "pictures", initializer=cv2.setNumThreads, initargs=(1,))
 
-    async def examine(self, data: bytes, search: Search) -> Tuple[np.ndarray, FoundFaces]:
-        """The picture (H x W x 3, uint8, BGR) and its faces, best first. Raises BadPictureError."""
+    @asynccontextmanager
+    async def opened(self, data: bytes) -> AsyncIterator[np.ndarray]:
+        """A picture (H x W x 3, uint8, BGR), counted among those that are worked on. Raises BadPictureError."""
         header = picture_header(data, self._limits.max_picture_mp)
         async with self._admission.of(header.width * header.height):
-            image = await self._in_pool(lambda: decode(data))
-            return image, await self.find(image, search)
-
-    async def decode(self, data: bytes) -> np.ndarray:
-        """A picture within the limits. Raises BadPictureError."""
-        header = picture_header(data, self._limits.max_picture_mp)
-        async with self._admission.of(header.width * header.height):
-            return await self._in_pool(lambda: decode(data))
+            yield await self._in_pool(lambda: decode(data))
 
     async def find(self, image: np.ndarray, search: Search) -> FoundFaces:
         """The faces of a picture (H x W x 3, uint8, BGR)."""
@@ -182,43 +174,34 @@ class FaceService:
         (faces,) = await self._with_networks(
             lambda: recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
         )
-        faces = chosen(faces, search)
-        found_at = time.perf_counter()
-        crops, norms = np.empty((0, 0, 0, 3), np.uint8), np.empty(0, np.float32)
+        detect_ms = 1000 * (time.perf_counter() - began)
+        return await self._described(image, chosen(faces, search), search, detect_ms)
+
+    async def whole_picture(self, image: np.ndarray, search: Search) -> FoundFaces:
+        """The same for a picture that is one face, upright and from edge to edge."""
+        height, width = image.shape[:2]
+        box = np.array([[0, 0, width, height]], np.float32)
+        scale = np.array([width / TEMPLATE_SIZE, height / TEMPLATE_SIZE], np.float32)
+        faces = Faces(box, np.ones(1, np.float32), (template() * scale)[None])
+        return await self._described(image, faces, search, 0.0)
+
+    async def _described(self, image: np.ndarray, faces: Faces, search: Search, detect_ms: float) -> FoundFaces:
+        recognizer = self.recognizer
+        began = time.perf_counter()
+        norms = np.empty(0, np.float32)
         if search.embeddings and len(faces):
             crops = await self._in_pool(lambda: recognizer.crops(image, faces))
-            faces, norms = await self._embedded(faces, crops)
+            vectors, norms = await asyncio.wrap_future(self._batcher.submit(crops))
+            faces = replace(faces, embeddings=vectors)
         attributes: List[FaceAttributes] = []
         if search.attributes and len(faces):
             rows, unknown = range(len(faces)), [NO_ATTRIBUTES] * len(faces)
             attributes = await self._with_networks(lambda: recognizer.attributes(image, faces, rows, unknown))
-        embedded_at = time.perf_counter()
-        return FoundFaces(faces, crops, norms, attributes, 1000 * (found_at - began), 1000 * (embedded_at - found_at))
-
-    async def embed_crops(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Embeddings of unit length, and their lengths before that, of faces that the client has aligned."""
-        return await asyncio.wrap_future(self._batcher.submit(crops))
+        return FoundFaces(faces, norms, attributes, detect_ms, 1000 * (time.perf_counter() - began))
 
     def identify(self, faces: Faces) -> List[Match]:
         """Who the faces are, one answer each. They must have been embedded."""
         return self.recognizer.identify(faces, self.gallery.index) if len(faces) else []
-
-    async def embed_aligned(self, face: np.ndarray) -> Tuple[np.ndarray, float]:
-        """Embedding and norm of one face that the client has aligned (112 x 112)."""
-        width, height = self.recognizer.embedder.crop_size
-        left = (face.shape[1] - width * face.shape[0] // height) // 2
-        crop = face[:, left : face.shape[1] - left]
-        if crop.shape[:2] != (height, width):
-            crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
-        vectors, norms = await self.embed_crops(crop[None])
-        return vectors[0], float(norms[0])
-
-    async def attributes_of_aligned(self, face: np.ndarray) -> FaceAttributes:
-        """Gender, age and mask of one such face."""
-        box = np.array([[0, 0, face.shape[1], face.shape[0]]], np.float32)
-        faces = Faces(box, np.ones(1, np.float32), template(face.shape[1::-1])[None])
-        (found,) = await self._with_networks(lambda: self.recognizer.attributes(face, faces, [0], [NO_ATTRIBUTES]))
-        return found
 
     def read_file(self, path: Path) -> bytes:
         """A picture in the folder that requests may name files of. Raises BadPictureError."""
@@ -235,10 +218,6 @@ class FaceService:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
-
-    async def _embedded(self, faces: Faces, crops: np.ndarray) -> Tuple[Faces, np.ndarray]:
-        vectors, norms = await self.embed_crops(crops)
-        return Faces(faces.boxes, faces.scores, faces.landmarks, vectors, faces.mask_probabilities), norms
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

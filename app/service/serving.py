@@ -16,6 +16,7 @@ from app.network_thread import NetworkThread
 from app.output.progress import Progress
 from app.recognizer import Recognizer
 from app.service.application import application
+from app.service.compreface_core.routes import compreface_core
 from app.service.core import FaceService
 from app.service.guard import Guard
 from app.service.http import Dialect
@@ -33,7 +34,7 @@ def dialects(service: FaceService) -> Tuple[Dialect, ...]:
         defaults = Defaults.from_environment()
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    return (insightface_rest(service, defaults),)
+    return (insightface_rest(service, defaults), compreface_core(service))
 
 
 @contextlib.contextmanager

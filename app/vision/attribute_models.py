@@ -32,8 +32,8 @@ class GenderAgeModel(FaceNetwork):
         super().__init__(engine, face_input.preprocessing, face_input.crop, "a network for gender and age", (3, 202))
         self._enlarge = face_input.enlarge
 
-    def predict(self, image: np.ndarray, faces: Faces) -> List[Tuple[Gender, float]]:
-        """Gender and age in years of each face."""
+    def predict(self, image: np.ndarray, faces: Faces) -> List[Tuple[Gender, float, float]]:
+        """Gender, its probability, and age in years of each face."""
         if self._enlarge:
             crops = cut_squares(image, faces.boxes, self._enlarge, self.crop_size)
         else:
@@ -43,8 +43,11 @@ class GenderAgeModel(FaceNetwork):
             ages = values[:, 2] * 100
         else:
             ages = values[:, 2:].reshape(-1, 100, 2).argmax(axis=2).sum(axis=1)
-        male = values[:, 1] > values[:, 0]
-        return [(Gender.MALE if is_male else Gender.FEMALE, float(age)) for is_male, age in zip(male, ages)]
+        male = 1 / (1 + np.exp(np.clip(values[:, 0] - values[:, 1], -50, 50)))
+        return [
+            (Gender.MALE, share, age) if share > 0.5 else (Gender.FEMALE, 1 - share, age)
+            for share, age in zip(male.tolist(), ages.tolist())
+        ]
 
 
 class MaskModel(FaceNetwork):
@@ -138,8 +141,10 @@ class AttributeModels:
         """What stays the same for as long as a face is tracked."""
         found = list(known)
         if self.gender_age is not None:
-            for row, (gender, age) in enumerate(self.gender_age.predict(image, faces)):
-                found[row] = dataclasses.replace(found[row], gender=gender, age=age)
+            for row, (gender, probability, age) in enumerate(self.gender_age.predict(image, faces)):
+                found[row] = dataclasses.replace(
+                    found[row], gender=gender, gender_probability=probability, age=float(age)
+                )
         if self.mask is not None:
             for row, (mask, no_mask) in enumerate(self.mask.predict(image, faces)):
                 worn = mask > no_mask and mask >= MIN_MASK_PROBABILITY

@@ -19,6 +19,11 @@ ENDPOINTS = [
     ("POST", "/multipart/draw_detections", Scope.READ),
     ("GET", "/info", Scope.READ),
     ("GET", "/health", Scope.PUBLIC),
+    ("GET", "/healthcheck", Scope.PUBLIC),
+    ("GET", "/status", Scope.READ),
+    ("POST", "/find_faces", Scope.READ),
+    ("POST", "/find_faces_base64", Scope.READ),
+    ("POST", "/scan_faces", Scope.READ),
 ]
 
 

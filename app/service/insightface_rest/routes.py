@@ -161,7 +161,8 @@ class Routes:
 
     async def health(self, request: Request) -> Response:
         """Finds a face in a picture that comes with the program, with the real networks."""
-        _, found = await self._service.examine(self_test_picture(), Search())
+        async with self._service.opened(self_test_picture()) as image:
+            found = await self._service.find(image, Search())
         if not len(found.faces):
             raise HttpError(500, "self check failed")
         return json_response({"status": "ok"})
@@ -240,11 +241,11 @@ class Routes:
     async def _extract_one(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
         began = time.perf_counter()
         try:
-            data = await self._bytes_of(picture)
-            image, found = await self._service.examine(data, wanted.search)
+            async with self._service.opened(await self._bytes_of(picture)) as image:
+                found = await self._service.find(image, wanted.search)
+                faces = await self._service.run(lambda: self._faces(image, found, wanted))
         except BadPictureError as error:
             return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": f"Can't decode file: {error}"}
-        faces = await self._service.run(lambda: self._faces(image, found, wanted))
         took_ms = 1000 * (time.perf_counter() - began)
         read_ms = took_ms - found.detect_ms - found.embed_ms
         return {"status": "ok", "took_ms": took_ms, "read_ms": read_ms, "faces": faces}
@@ -276,38 +277,31 @@ class Routes:
         return described
 
     async def _embed_crop(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
+        began = time.perf_counter()
         try:
-            image = await self._service.decode(await self._bytes_of(picture))
-            if image.shape[:2] != (TEMPLATE_SIZE, TEMPLATE_SIZE):
-                raise BadPictureError(
-                    f"{image.shape[1]} x {image.shape[0]} pixels; with embed_only, pictures are faces of "
-                    f"{TEMPLATE_SIZE} x {TEMPLATE_SIZE} pixels"
-                )
+            async with self._service.opened(await self._bytes_of(picture)) as image:
+                if image.shape[:2] != (TEMPLATE_SIZE, TEMPLATE_SIZE):
+                    raise BadPictureError(
+                        f"{image.shape[1]} x {image.shape[0]} pixels; with embed_only, pictures are faces of "
+                        f"{TEMPLATE_SIZE} x {TEMPLATE_SIZE} pixels"
+                    )
+                found = await self._service.whole_picture(image, wanted.search)
+                (face,) = self._faces(image, found, wanted)
         except BadPictureError as error:
             return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": str(error)}
-        vector, norm = await self._service.embed_aligned(image) if wanted.embedding else (None, None)
-        attributes = await self._service.attributes_of_aligned(image) if wanted.gender_age or wanted.masks else None
-        face: Face = {
-            **recognised(vector, norm, attributes, wanted),
-            "bbox": [0, 0, TEMPLATE_SIZE, TEMPLATE_SIZE],
-            "size": TEMPLATE_SIZE,
-            "prob": 1.0,
-            "num_det": 0,
-            "scale": 1.0,
-            "landmarks": None,
-            "facedata": None,
-            "status": "ok",
-        }
-        return {"status": "ok", "took_ms": 0.0, "faces": [face]}
+        return {"status": "ok", "took_ms": 1000 * (time.perf_counter() - began), "faces": [{**face, "status": "ok"}]}
 
     async def _drawn(self, picture: Any, search: Search, landmarks: bool, scores: bool, sizes: bool) -> bytes:
+        name = self._service.settings.models.detector
         try:
-            image, found = await self._service.examine(await self._bytes_of(picture), search)
+            async with self._service.opened(await self._bytes_of(picture)) as image:
+                found = await self._service.find(image, search)
+                masks = [attributes.mask for attributes in found.attributes]
+                return await self._service.run(
+                    lambda: draw_faces(image, found.faces, masks, landmarks, scores, sizes, name)
+                )
         except BadPictureError as error:
             raise HttpError(500, f"Can't decode file: {error}") from error
-        name = self._service.settings.models.detector
-        masks = [attributes.mask for attributes in found.attributes]
-        return await self._service.run(lambda: draw_faces(image, found.faces, masks, landmarks, scores, sizes, name))
 
 
 def recognised(

@@ -1,0 +1,1 @@
+"""The dialect of CompreFace's core, the part that runs its networks: an installation of CompreFace can use this one."""
