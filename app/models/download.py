@@ -55,6 +55,8 @@ class RetryPolicy:
 
     timeout_s: float = 30.0
     """A connection without data for this long counts as lost."""
+    min_bytes_per_s: float = 1000.0
+    """On average over `timeout_s`; a slower connection counts as lost."""
     attempts: int = 5
     """Connections for one file; each resumes where the last one broke off."""
     first_wait_s: float = 1.0
@@ -219,14 +221,20 @@ class Download:
         """One connection."""
         with self._request() as response:
             total = self._prepare_part(response)
+            measured_from, arrived = time.monotonic(), 0
             while True:
                 try:
-                    block = response.read(BLOCK_BYTES)
+                    block = response.read1(BLOCK_BYTES)
                 except (OSError, HTTPException) as error:
                     raise CutOffError(str(error) or type(error).__name__) from error
                 if not block:
                     break
                 self._part.append(block)
+                arrived += len(block)
+                if time.monotonic() - measured_from > self._retries.timeout_s:
+                    if arrived < self._retries.min_bytes_per_s * self._retries.timeout_s:
+                        raise CutOffError(f"only {arrived} bytes in {self._retries.timeout_s:g} s")
+                    measured_from, arrived = time.monotonic(), 0
                 self._check_size(self._part.size, is_whole=False)
                 if total is not None:
                     self._progress(self._part.size, total)

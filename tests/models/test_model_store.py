@@ -36,6 +36,8 @@ class Answer:
     sends_length: bool = True
     cut_after: int = -1
     """Hangs up after so many bytes of the body."""
+    drips: bool = False
+    """One byte at a time, each well before any time-out."""
     stall_after: int = -1
     """Falls silent after so many bytes of the body, without hanging up."""
     piece_begins_at: int = -1
@@ -86,6 +88,12 @@ class ModelServer:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         limit = max(answer.cut_after, answer.stall_after)
+        if answer.drips:
+            with contextlib.suppress(ConnectionError):
+                for at in range(len(body)):
+                    request.wfile.write(body[at : at + 1])
+                    if self.end.wait(0.02):
+                        return
         with contextlib.suppress(ConnectionError):
             request.wfile.write(body if limit < 0 else body[:limit])
             request.wfile.flush()
@@ -269,6 +277,13 @@ def test_a_mirror_resumes_what_another_server_began(entry, server):
     assert (path, headers["Range"]) == ("/mirror.onnx", "bytes=300000-")
     assert "If-Range" not in headers
     assert entry.file.read_bytes() == WEIGHTS
+
+
+def test_a_download_that_drips_counts_as_lost_and_keeps_what_came(entry, server):
+    server.answers = [Answer(drips=True)]
+    assert pull(entry, timeout_s=2)
+    assert entry.file.read_bytes() == WEIGHTS
+    assert len(server.requests) == 2 and int(server.ranges()[1].strip("bytes=-")) > 0
 
 
 def test_a_stalled_download_is_retried(entry, server):
