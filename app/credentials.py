@@ -4,6 +4,8 @@ People type passwords literally, with `@ : / # ?` in them, where a URL requires 
 
 - The user ends at the first colon and the password at the *last* `@`. An `@` in the path of an address with a password
   must therefore be written `%40`.
+- `${NAME}` stands for an environment variable, and `${file:PATH}` for the content of a file. They are read when the
+  camera is opened, so what they stand for is in no message and no list of processes.
 - Text that is valid in a URL (letters, digits, `-._~!$&'()*+,;=` and `%` with two hex digits) counts as encoded; a
   password that really contains `%41` is written with `%2541`.
 """
@@ -15,10 +17,11 @@ import ctypes
 import os
 import re
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Match, Optional, Tuple
 from urllib.parse import quote, unquote
 
 from app.errors import SettingsError
+from app.text import from_here
 
 HIDDEN = "***"
 
@@ -32,6 +35,9 @@ _SECRET_FIELD = re.compile(
     r"((?:pass(?:word|wd|code)?|pwd|psw|pw|secret|token|api_?key|(?<=[?&;])(?:auth|key|session|sig|p))=)[^&\s#;]+",
     re.IGNORECASE,
 )
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+"""Stands for a secret: `${NAME}` or `${file:PATH}`."""
+_FIRST_MARK = 0xE000
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
@@ -73,6 +79,57 @@ def for_opening(address: str) -> str:
     user, password = (quote(part, safe="") for part in known)
     colon = ":" if userinfo and ":" in userinfo else ""
     return f"{scheme}{user}{colon}{password}@{rest}"
+
+
+def with_secrets(address: str, place: str) -> str:
+    """The address with what its references stand for, encoded for a URL. `place` is for messages.
+
+    Raises SettingsError for a variable that is not set, or a file that cannot be read.
+    """
+    secrets = [_referred(found[1], place) for found in _REFERENCE.finditer(address)]
+    # Characters for private use, which split no address.
+    marks = iter(range(len(secrets)))
+    scheme, userinfo, rest = _split(_REFERENCE.sub(lambda _: chr(_FIRST_MARK + next(marks)), address))
+    marked = {_FIRST_MARK + number: secret for number, secret in enumerate(secrets)}
+    encoded = {mark: quote(secret, safe="") for mark, secret in marked.items()}
+    if userinfo is None:
+        return scheme + rest.translate(encoded)
+    user, colon, password = userinfo.partition(":")
+    is_encoded = all(_ENCODED.fullmatch(part.translate(dict.fromkeys(marked))) for part in (user, password))
+    user, password = (
+        part.translate(encoded) if is_encoded else quote(part.translate(marked), safe="") for part in (user, password)
+    )
+    return f"{scheme}{user}{colon}{password}@{rest.translate(encoded)}"
+
+
+def without_secrets(text: str, address: str, place: str) -> str:
+    """The text without what the references of an address stand for, such as an answer that repeats the address."""
+    for found in _REFERENCE.finditer(address):
+        secret = _referred(found[1], place)
+        for form in (secret, quote(secret, safe="")):
+            text = text.replace(form, HIDDEN)
+    return text
+
+
+def references_from(folder: Path, address: str) -> str:
+    """The address, with relative paths of its references resolved against this folder."""
+
+    def resolved(found: Match[str]) -> str:
+        kind, _, path = found[1].partition(":")
+        return f"${{file:{from_here(folder / path)}}}" if kind == "file" else found[0]
+
+    return _REFERENCE.sub(resolved, address)
+
+
+def has_secret(address: str) -> bool:
+    """Whether a password or a token itself is in the address, and not only a reference to it."""
+    plain = _REFERENCE.sub("", address)
+    userinfo = _split(plain)[1] or ""
+    return bool(userinfo.partition(":")[2]) or bool(_SECRET_FIELD.search(plain)) or bool(_TOKEN_IN_URL.search(plain))
+
+
+def _referred(name: str, place: str) -> str:
+    return read_secret(name if name.startswith("file:") else f"env:{name}", place)
 
 
 def read_secret(reference: str, key: str) -> str:

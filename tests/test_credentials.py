@@ -6,7 +6,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.credentials import credentials, for_opening, masked, without_credentials
+from app.credentials import (
+    credentials,
+    for_opening,
+    has_secret,
+    masked,
+    references_from,
+    with_secrets,
+    without_credentials,
+    without_secrets,
+)
+from app.errors import SettingsError
 
 PRINTABLE = st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cs", "Cc"))
 PASSWORDS = st.text(PRINTABLE, min_size=1, max_size=20) | st.text("@:/#?%&=! ab1\"'\\", min_size=1, max_size=12)
@@ -91,3 +101,55 @@ def test_an_at_sign_in_the_path_is_no_password(address):
 def test_a_user_without_a_password():
     assert credentials("rtsp://admin@host:554/a") == ("admin", "")
     assert for_opening("rtsp://admin@host:554/a") == "rtsp://admin@host:554/a"
+
+
+@given(USERS, PASSWORDS, st.sampled_from(["${CAM}", "${file:secret.txt}"]))
+def test_a_reference_stands_for_a_password_of_any_characters(tmp_path_factory, user, password, reference):
+    assume("%" not in user and "\0" not in password and password == password.strip() and "$" not in user)
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "secret.txt").write_text(password, encoding="utf-8")
+    address = references_from(folder, f"rtsp://{user}:{reference}@10.0.0.7:554/cam?key={reference}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAM", password)
+        opened = for_opening(with_secrets(address, "door"))
+        assert credentials(opened) == (user, password)
+        assert urlsplit(opened).query == f"key={quote(password, safe='')}"
+        assert urlsplit(opened).hostname == "10.0.0.7"
+        assert without_secrets(f"moved to {opened}", address, "door").count("***") >= 1
+
+
+def test_references_are_shown_only_as_such(monkeypatch):
+    monkeypatch.setenv("CAM", "s3cret")
+    address = "rtsp://admin:${CAM}@10.0.0.7/${CAM}/live"
+    assert masked(address) == "rtsp://admin:***@10.0.0.7/${CAM}/live"
+    assert with_secrets(address, "") == "rtsp://admin:s3cret@10.0.0.7/s3cret/live"
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [("${MISSING}", "MISSING"), ("${file:/nowhere/secret}", "/nowhere/secret"), ("${}", "env:NAME")],
+)
+def test_a_reference_to_nothing_is_an_error(monkeypatch, reference, said):
+    monkeypatch.delenv("MISSING", raising=False)
+    with pytest.raises(SettingsError) as caught:
+        with_secrets(f"rtsp://admin:{reference}@10.0.0.7/", "door")
+    assert "door" in str(caught.value) and said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("rtsp://admin:s3cret@10.0.0.7/", True),
+        ("rtsp://admin:pre${CAM}@10.0.0.7/", True),
+        ("rtsp://10.0.0.7/?token=abc", True),
+        ("rtsp://0123456789abcdef@10.0.0.7/", True),
+        ("rtsp://admin:${CAM}@10.0.0.7/", False),
+        ("rtsp://admin:${file:/run/secrets/cam}@10.0.0.7/", False),
+        ("rtsp://10.0.0.7/?token=${CAM}", False),
+        ("rtsp://10.0.0.7/", False),
+        ("camera:0", False),
+        ("clip.mp4", False),
+    ],
+)
+def test_whether_an_address_itself_has_a_secret(address, expected):
+    assert has_secret(address) is expected

@@ -1,5 +1,6 @@
 """Settings: command line over file over default; every mistake is reported with its place and what was expected."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from app.errors import AppError, CombinedError
 from app.settings import Settings, all_settings
+from app.settings.permissions import readable_by_all
 from app.settings.reader import Assignment, Layer, format_settings, read_file, resolve
 from app.settings.template import TEMPLATE, template
 
@@ -188,3 +190,42 @@ def test_a_way_to_cover_faces_needs_the_people_to_cover(option):
         resolve([Layer(given)])
     given["output.cover"] = Assignment("all", "--cover")
     assert resolve([Layer(given)]).settings.output.cover == "all"
+
+
+ADDRESSES = {
+    "password": "sources:\n  door: rtsp://admin:s3cret@10.0.0.7/\n",
+    "reference": "sources:\n  door: rtsp://admin:${CAM}@10.0.0.7/\n",
+    "broker": "mqtt:\n  url: mqtt://user:s3cret@localhost\n",
+    "none": "sources:\n  door: rtsp://10.0.0.7/\n",
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize(
+    ("text", "mode", "is_named"),
+    [
+        ("password", 0o644, True),
+        ("password", 0o640, False),
+        ("password", 0o600, False),
+        ("broker", 0o644, True),
+        ("reference", 0o644, False),
+        ("none", 0o644, False),
+    ],
+)
+def test_a_file_with_a_password_that_all_users_can_read_is_named(config, text, mode, is_named):
+    path = config(ADDRESSES[text])
+    path.chmod(mode)
+    assert readable_by_all(resolve([read_file(path)])) == ([path] if is_named else [])
+
+
+def test_a_password_on_the_command_line_is_not_that_of_a_file(config):
+    path = config(ADDRESSES["password"])
+    path.chmod(0o644)
+    given = Layer({}, (("door", "rtsp://admin:s3cret@10.0.0.8/"),), "command line")
+    assert readable_by_all(resolve([read_file(path), given])) == []
+
+
+def test_relative_files_of_secrets_count_from_the_folder_of_the_settings(config, tmp_path):
+    path = config("sources:\n  door: rtsp://admin:${file:door.txt}@10.0.0.7/\n")
+    ((_, address),) = read_file(path).sources
+    assert address == f"rtsp://admin:${{file:{tmp_path}/door.txt}}@10.0.0.7/"

@@ -24,8 +24,8 @@ from app.capture.readers import (
     frame_count,
 )
 from app.capture.uri import Source, SourceKind
-from app.credentials import credentials, for_opening
-from app.errors import AccessDeniedError, SourceError
+from app.credentials import credentials, for_opening, with_secrets, without_secrets
+from app.errors import AccessDeniedError, SettingsError, SourceError
 from app.settings import CaptureSettings
 from app.text import opencv_has_gstreamer
 
@@ -55,13 +55,16 @@ def open_reader(source: Source, settings: CaptureSettings) -> Reader:
 
 
 def check_present(source: Source) -> None:
-    """Raises a SourceError for what can be checked without opening: a wrong path, a camera that is not plugged in."""
+    """Raises a SourceError for what can be checked without opening: a wrong path, a camera that is not plugged in,
+    a secret that is not set."""
     if source.kind is SourceKind.IMAGES:
         picture_files(source.address)
     elif source.kind is SourceKind.CAMERA:
         _check_device(source)
     elif source.kind is SourceKind.VIDEO and not source.remote:
         _check_file(source, Path(source.address))
+    elif source.remote:
+        _address(source)
 
 
 def runs_unattended() -> bool:
@@ -101,7 +104,7 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
     # Older versions of OpenCV lack some properties, and before 4.5.2 they take none at construction.
     options = [part for name, value in wanted.items() if hasattr(cv2, name) for part in (getattr(cv2, name), value)]
     version = tuple(int(part) for part in cv2.__version__.split(".")[:3] if part.isdigit())
-    address = for_opening(source.address)
+    address = for_opening(_address(source))
     with _host_checked(source, settings):
         if version >= (4, 5, 2):
             capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
@@ -122,13 +125,25 @@ def _host_checked(source: Source, settings: CaptureSettings) -> Iterator[None]:
     Raises a SourceError otherwise. FFmpeg and GStreamer follow a redirection of RTSP with the password.
     """
     scheme = source.address.partition("://")[0].lower()
-    if scheme not in ("rtsps", "https") and (scheme != "rtsp" or credentials(source.address) is None):
+    if scheme not in ("rtsps", "https") and (scheme != "rtsp" or credentials(_address(source)) is None):
         yield
         return
-    with asked_first(source.address, settings.open_timeout_s, _trust(settings)) as cause:
+    with asked_first(_address(source), settings.open_timeout_s, _trust(settings)) as cause:
         if cause is not None:
-            raise SourceError(f"{source} cannot be opened. {cause.text}")
+            raise SourceError(f"{source} cannot be opened. {_hidden(source, cause.text)}")
         yield
+
+
+def _address(source: Source) -> str:
+    """Of a remote source, with its secrets. Raises a SourceError if one cannot be read."""
+    try:
+        return with_secrets(source.address, str(source))
+    except SettingsError as error:
+        raise SourceError(str(error)) from error
+
+
+def _hidden(source: Source, text: str) -> str:
+    return without_secrets(text, source.address, str(source))
 
 
 def _trust(settings: CaptureSettings) -> Trust:
@@ -136,13 +151,15 @@ def _trust(settings: CaptureSettings) -> Trust:
 
 
 def _unreachable(source: Source, settings: CaptureSettings, problem: str, hint: str = "") -> SourceError:
-    cause = why_unreachable(source.address, min(PROBE_TIMEOUT_S, settings.open_timeout_s), _trust(settings))
-    return (AccessDeniedError if cause.denied else SourceError)(f"{source} {problem} {cause.text}{hint}")
+    cause = why_unreachable(_address(source), min(PROBE_TIMEOUT_S, settings.open_timeout_s), _trust(settings))
+    return (AccessDeniedError if cause.denied else SourceError)(
+        f"{source} {problem} {_hidden(source, cause.text)}{hint}"
+    )
 
 
 def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Reader:
     pipeline = gstreamer.rtsp_pipeline(
-        source.address,
+        _address(source),
         codec=settings.rtsp_codec,
         transport=settings.rtsp_transport,
         open_timeout_s=settings.open_timeout_s,

@@ -133,6 +133,10 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if not address:
         raise SourceError("a source has an empty address; expected a URL, a file, camera:0, csi:0 or images:FOLDER")
     scheme = _SCHEME.match(address)
+    if address.startswith("${"):
+        raise SourceError(
+            f"{address}: a reference stands for a part of an address, as in rtsp://user:${{NAME}}@192.168.1.20/stream1"
+        )
     if scheme is not None and scheme.end() == len(address):
         raise SourceError(f"{address}: the rest of the address is missing")
     if scheme is not None:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
+import shlex
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from app.errors import ExitCode, ModelError, SettingsError
 from app.events.pipe import is_stdout
 from app.files import dated, write_text
 from app.settings import Settings
+from app.settings.permissions import readable_by_all
 from app.settings.reader import Assignment, format_settings
 from app.text import program, suggestion
 
@@ -77,6 +79,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
     progress = configure_logging(effective.settings.run.log_level)
+    for path in readable_by_all(effective):
+        log.warning(
+            "%s has a password that every user of this machine can read: chmod 600 %s, or write ${NAME} instead of the "
+            "password, for an environment variable",
+            path,
+            shlex.quote(str(path)),
+        )
     # Imported late, so that --help and a wrong option are answered at once.
     from app.assembly import run
 

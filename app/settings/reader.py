@@ -23,7 +23,7 @@ from typing import (
     Union,
 )
 
-from app.credentials import HIDDEN, masked
+from app.credentials import HIDDEN, masked, references_from
 from app.errors import AppError, SettingsError, raise_all
 from app.settings.channels import why_not_per_channel, why_section_is_shared
 from app.settings.declaration import SettingInfo, as_yaml
@@ -250,7 +250,7 @@ class _FileReader:
                 sources_origin = key.place
                 for name, address in self._entries(node, "sources"):
                     if address.text:
-                        sources.append((name.text, address.text))
+                        sources.append((name.text, references_from(self.path.parent, address.text)))
                     else:
                         self._wrong(address, f"sources.{name.text} must be an address, such as rtsp://… or camera:0")
             elif key.text == "channels":

@@ -27,6 +27,7 @@ HEADER = """\
 
 # Channels as NAME: ADDRESS. An address is one of
 #   rtsp://user:password@host/path   a network camera
+#                                    (${{NAME}} and ${{file:PATH}} stand for a password in the environment or in a file)
 #   camera:0                         a USB camera
 #   csi:0                            a camera on the CSI port of a Jetson
 #   video.mp4 or http://…            a recording

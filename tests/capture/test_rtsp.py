@@ -100,6 +100,22 @@ def test_a_password_with_special_characters_works_and_is_never_shown(rtsp_server
         assert "p@s:s" not in text and "p%40s" not in text and "w#o?r" not in text
 
 
+@pytest.mark.parametrize("reference", ["${CAMERA_PASSWORD}", "${file:{folder}/password.txt}"])
+def test_a_password_from_the_environment_or_a_file(rtsp_server, reference, tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.setenv("CAMERA_PASSWORD", PASSWORD)
+    (tmp_path / "password.txt").write_text(PASSWORD + "\n", encoding="utf-8")
+    server = rtsp_server("digest", USER, PASSWORD)
+    caplog.set_level("DEBUG")
+    with Channels(
+        camera(with_password(server.url, reference.replace("{folder}", str(tmp_path)))), SETTINGS
+    ) as channels:
+        assert channels.take(PATIENT_S) is not None
+        server.kill()
+        until(lambda: "refused" in (channels.status()[0].last_error or ""))
+        shown = [caplog.text, str(channels.status()), *capfd.readouterr()]
+    assert not any("p@s:s" in text or "p%40s" in text or "w#o?r" in text for text in shown)
+
+
 @pytest.mark.parametrize("method", ["basic", "digest"])
 def test_a_rejected_password_is_reported(rtsp_server, method):
     server = rtsp_server(method, USER, PASSWORD)
