@@ -76,6 +76,16 @@ class FileOutput(Output, Protocol):
         ...
 
 
+@runtime_checkable
+class RetryingOutput(Output, Protocol):
+    """An output that leaves out what it cannot write, and goes on when it can."""
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it could write the last result that it got. Asked from another thread."""
+        ...
+
+
 @dataclass(frozen=True)
 class OutputStatus:
     """A snapshot of an output with a thread of its own."""
@@ -175,7 +185,8 @@ class OutputThread:
                 handled=self.handled,
                 skipped=self.skipped,
                 failed=self.failed,
-                is_working=self.error is None,
+                is_working=self.error is None
+                and (not isinstance(self._output, RetryingOutput) or self._output.is_working),
             )
 
     @property

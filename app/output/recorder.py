@@ -131,6 +131,10 @@ class Recorder:
             self._end()
 
     @property
+    def is_working(self) -> bool:
+        return not self._missing
+
+    @property
     def written(self) -> Sequence[Path]:
         return ()  # The folder is named once for all channels.
 

@@ -114,6 +114,10 @@ class VideoOutput:
             self._written.append(self._path)
 
     @property
+    def is_working(self) -> bool:
+        return not self._failed
+
+    @property
     def written(self) -> Sequence[Path]:
         return self._written
 

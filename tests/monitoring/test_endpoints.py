@@ -5,6 +5,7 @@ import io
 import json
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import PATIENT_S, until
@@ -25,7 +27,7 @@ from app.monitoring.endpoints import Endpoints
 from app.monitoring.monitor import RunMonitor
 from app.monitoring.server import MAX_CLIENTS, MonitoringServer
 from app.output.progress import Progress
-from app.settings import MonitoringSettings
+from app.settings import DegradeSettings, MonitoringSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,9 +103,11 @@ def test_a_run_counts_what_it_does(visited):
     assert value("frames_processed_total", **door) == 29
     assert value("frames_read_total", **door) >= 30
     assert value("frames_dropped_total", **door) == 0
-    assert value("stage_seconds_count", stage="detect") == 29
-    assert value("stage_seconds_bucket", stage="detect", le="+Inf") == 29
+    assert value("stage_seconds_count", stage="track") == 29
+    assert value("stage_seconds_bucket", stage="track", le="+Inf") == 29
     assert value("stage_seconds_sum", stage="detect") > 0
+    looks = {key: value for key, value in found.items() if key[0] == "face_recognition_looks_total"}
+    assert sum(looks.values()) == 29
     named, unknown = (value("faces_total", answer=answer, **door) for answer in ("named", "unknown"))
     assert named > 29 and unknown > 0
     reasons = {key: value for key, value in found.items() if key[0] == "face_recognition_face_reasons_total"}
@@ -166,6 +170,51 @@ def test_health_fails_until_everything_is_open_and_when_the_loop_is_stuck(monito
         assert samples(get(port, "/metrics")[2])[("face_recognition_healthy",)] == 0
 
 
+class FolderThief:
+    """An output that removes the folder of the video after ten frames, and puts it back when `/health` fails."""
+
+    name = "thief"
+
+    def __init__(self, port, folder, stop):
+        self.port = port
+        self.folder = folder
+        self.stop = stop
+        self.frames = 0
+        self.answers = []
+
+    def handle(self, result):
+        self.frames += 1
+        if self.frames == 10:
+            shutil.rmtree(self.folder)
+        elif self.frames > 10:
+            status, _, body = get(self.port, "/health")
+            answer = (status, *json.loads(body)["problems"])
+            if self.answers[-1:] != [answer]:
+                self.answers.append(answer)
+            if status == 503:
+                self.folder.mkdir(exist_ok=True)
+            elif len(self.answers) == 3:
+                self.stop.set()
+
+    def close(self):
+        pass
+
+
+@pytest.mark.slow
+def test_health_fails_while_a_video_cannot_be_written(monitored, port, rtsp_server, tmp_path):
+    stop, folder = threading.Event(), tmp_path / "videos"
+    thief = FolderThief(port, folder, stop)
+    monitored = dataclasses.replace(
+        monitored,
+        capture=dataclasses.replace(monitored.capture, open_timeout_s=PATIENT_S, read_timeout_s=2 * PATIENT_S),
+        output=dataclasses.replace(monitored.output, save=folder / "door.mp4"),
+        degrade=DegradeSettings(level="off"),
+    )
+    report = run(monitored, [parse_source(rtsp_server().url, "door")], lambda: stop, Progress(io.StringIO()), [thief])
+    assert thief.answers == [(200,), (503, "output_failed"), (200,)]
+    assert "removed" in report.lost[0]
+
+
 def test_a_busy_port_is_reported_at_the_start(answered, port, people_video):
     with socket.create_server(("127.0.0.1", port)):
         code, _, err = answered("--video", people_video, "--metrics-port", port, "--no-window")
@@ -195,6 +244,29 @@ def server():
     server = MonitoringServer("127.0.0.1", 0, Endpoints(monitor))
     yield server
     server.close()
+
+
+def test_health_answers_while_a_network_runs(server, recognizer):
+    picture, begun, ended, stop = np.zeros((1080, 1920, 3), np.uint8), [], [], threading.Event()
+
+    def find_faces():
+        while not stop.is_set():
+            begun.append(None)
+            recognizer.find([picture])
+            ended.append(None)
+
+    def is_answered_within_one_call():
+        counts = len(begun), len(ended)
+        assert get(server.port, "/health")[0] == 503
+        return counts[0] > counts[1] and (len(begun), len(ended)) == counts
+
+    thread = threading.Thread(target=find_faces)
+    thread.start()
+    try:
+        until(is_answered_within_one_call)
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_clients_that_send_nothing_keep_no_other_one_waiting(server):

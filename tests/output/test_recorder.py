@@ -256,9 +256,11 @@ def test_a_segment_that_is_removed_while_it_is_written_is_followed_by_another(tm
     (path,) = tmp_path.rglob("*.mp4")
     path.unlink()
     camera.show(6)
+    assert not camera.recorder.is_working
     camera.clock += RETRY_S
     camera.wall += RETRY_S
     camera.show(3)
+    assert camera.recorder.is_working
     assert [len(times) for _, times in camera.close()] == [30]
     assert camera.recorder.lost != []
 

@@ -364,9 +364,11 @@ def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_ba
     camera.show(10)
     assert not folder.exists()
     assert "removed" in camera.video.lost[0]
+    assert not camera.video.is_working
     folder.mkdir()
     camera.now += RETRY_S
     camera.show(10)
+    assert camera.video.is_working
     camera.video.close()
     assert playable_frames(camera.video.written[0]) == 10
 
