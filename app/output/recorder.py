@@ -34,6 +34,8 @@ PRE_ROLL_BYTES = 32_000_000
 RETRY_S = 10.0
 """After something could not be written."""
 _CHECK_FILE_EVERY_S = 5.0
+_LAST_SHOWN_S = 1.0
+"""At most, the last picture of a segment: the camera may have been silent for hours since."""
 _SHORTEST = 0.1
 """Of a segment's length; what is shorter becomes a part of the next one, as when the clock was corrected a little."""
 _JPEG_QUALITY = 90
@@ -195,7 +197,7 @@ class Recorder:
     def _end(self) -> None:
         """Completes the segment, if there is one."""
         if self._segment is not None:
-            self._segment.writer.close(self._timeline.step_s)
+            self._segment.writer.close(min(self._timeline.step_s, _LAST_SHOWN_S))
             self._recordings.end(self._segment.path)
             self._segment = None
 

@@ -20,6 +20,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 
 from app.errors import OutputError
 from app.files import make_folder, try_lock
+from app.output.video_writers import drop_incomplete_header
 from app.settings.recording import RecordSettings
 from app.text import counted
 from app.types import FrameResult
@@ -27,12 +28,15 @@ from app.types import FrameResult
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 30.0
+_CHECK_SHARE = 0.02
+"""At most this part of the time is for checks: years of segments are checked less often."""
 MIN_FREE_BYTES = 64_000_000
 """Free on the disk to begin a segment, also if `min_free_gb` is less."""
 CLOCK_TRUSTED_AFTER_S = 600.0
 """Segments are deleted for their age only when the clock has not been set for so long: one that is years ahead, until
 NTP corrects it, must not delete everything."""
 _CLOCK_SET_S = 60.0
+_BEGIN_BYTES = 65536
 _RESUME_WITH = 1.1
 """Times the space that has to be free, so that recording does not pause and resume all the time."""
 _JOIN_S = 10.0
@@ -140,9 +144,10 @@ class Recordings:
         is_plausible = abs(wall_clock() - newest_at) < _DAY_S
         self._clock_set_at = -math.inf if is_plausible else clock()
         self._clock_offset_s = wall_clock() - clock()
-        self._remove_empty_ones()
+        self._repair_last_ones()
         self._changed = threading.Condition(self._lock)
         self._check_at_once = False
+        self._check_every_s = CHECK_EVERY_S
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="recordings", daemon=True)
 
@@ -216,11 +221,13 @@ class Recordings:
             while True:
                 with self._changed:
                     if not self._check_at_once and not self._closing:
-                        self._changed.wait(CHECK_EVERY_S)
+                        self._changed.wait(self._check_every_s)
                     self._check_at_once = False
                     if self._closing:
                         return
+                began = time.monotonic()
                 self.check()
+                self._check_every_s = max(CHECK_EVERY_S, (time.monotonic() - began) / _CHECK_SHARE)
         except Exception:  # the root of a thread
             logger.exception("%s: old recordings are no longer deleted", self._folder)
 
@@ -286,13 +293,15 @@ class Recordings:
             return None
         return now - self._settings.keep_days * _DAY_S
 
-    def _remove_empty_ones(self) -> None:
-        """The last segment of each channel, if the program was killed before it had a picture."""
+    def _repair_last_ones(self) -> None:
+        """The last segment of each channel, which a killed program may have left incomplete, or without a picture."""
         newest: Dict[Path, Segment] = {}
         for segment in sorted(segments_in(self._folder)):
             newest[segment.path.parent.parent] = segment
         for segment in newest.values():
-            with contextlib.suppress(OSError), segment.path.open("rb") as file:
-                begin = file.read(65536)
+            with contextlib.suppress(OSError), segment.path.open("r+b") as file:
+                drop_incomplete_header(file)
+                file.seek(0)
+                begin = file.read(_BEGIN_BYTES)
                 if b"moof" not in begin and b"mdat" not in begin:
                     segment.path.unlink()

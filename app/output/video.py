@@ -29,6 +29,8 @@ RETRY_MAX_S = 600.0
 MIN_FREE_BYTES = 64_000_000
 """On the disk, to continue a video."""
 _CHECK_FILE_EVERY_S = 5.0
+_MAX_LOST = 10
+"""Failures that are repeated at the end of the run, which may have lasted for months."""
 
 
 class VideoOutput:
@@ -140,7 +142,7 @@ class VideoOutput:
         self._lost_frames += 1
         if not self._failed:
             lost = f"{self.name}: {error}"
-            if lost not in self._lost:
+            if lost not in self._lost and len(self._lost) < _MAX_LOST:
                 self._lost.append(lost)
             level = logging.ERROR if self._useless_parts < 2 else logging.DEBUG
             logger.log(level, "%s; the video continues in another file when it can be written", error)

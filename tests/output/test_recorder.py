@@ -130,6 +130,9 @@ def test_a_gap_of_the_camera_is_shown(tmp_path):
     first, second = camera.close()
     assert first == (0, pytest.approx([*(i / FPS for i in range(10)), *(8 + i / FPS for i in range(10))], abs=0.011))
     assert second == (69, seconds(10))
+    with av.open(str(min(tmp_path.rglob("*.mp4")))) as container:
+        (stream,) = container.streams.video
+        assert float(stream.duration * stream.time_base) < 10.5, "the last picture is not shown for a minute"
 
 
 def test_only_visits_are_recorded_with_what_was_before_and_after(tmp_path):
@@ -215,6 +218,19 @@ def test_a_segment_of_which_a_kill_left_no_picture_is_removed(tmp_path):
     camera = Camera(tmp_path, wall=NOON + 12)
     camera.show(2)
     assert camera.close() == [(12, seconds(20))]
+
+
+def test_a_segment_whose_last_header_is_incomplete_is_repaired_at_the_next_start(tmp_path):
+    camera = Camera(tmp_path)
+    camera.show(5)
+    camera.close()
+    (path,) = tmp_path.rglob("*.mp4")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"moof") + 40])
+    assert cv2.VideoCapture(str(path)).read()[0] is False
+    Recordings(tmp_path, camera.settings).close()
+    ((_, times),) = segments(tmp_path)
+    assert times == seconds(len(times)) and times[-1] >= 2.9
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def opened(monkeypatch):
 
 def record(recordings, moment, size=1000, channel="door"):
     path = recordings.begin(channel, moment)
-    path.write_bytes(b"moof".ljust(size))
+    path.write_bytes(size.to_bytes(4, "big") + b"mdatmoof".ljust(size - 4))
     recordings.end(path)
     return path
 
@@ -256,7 +256,7 @@ def test_segments_without_a_picture_are_removed_at_the_next_start(opened, tmp_pa
     recordings = opened(tmp_path)
     complete = record(recordings, NOON)
     for channel in ("door", "yard"):
-        recordings.begin(channel, NOON + 60).write_bytes(b"....ftyp....moov....")
+        recordings.begin(channel, NOON + 60).write_bytes(b"\0\0\0\x08ftyp\0\0\0\x08moov")
     recordings.close()
     opened(tmp_path)
     assert names(tmp_path) == [str(complete.relative_to(tmp_path))]
