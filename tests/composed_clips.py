@@ -24,6 +24,7 @@ from app.identity.index import PersonIndex
 from app.pipeline import Pipeline
 from app.recognizer import Recognizer
 from app.settings import Settings
+from app.tools.demo import visitors
 from app.types import Faces, Frame
 
 WIDTH, HEIGHT = 1280, 720
@@ -269,15 +270,7 @@ def cut_out(recognizer, person, known, path):
         return None
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     middle = np.linalg.norm(centres - np.array(image.shape[1::-1]) / 2, axis=1).argmin()
-    (x1, y1, x2, y2), (x, y) = faces.boxes[middle], centres[middle]
-    half = 0.85 * max(x2 - x1, y2 - y1)
-    side = int(2 * half)
-    matrix = np.float32([[1, 0, half - x], [0, 1, half - y]])
-    pixels = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    mask = np.zeros((side, side), np.float32)
-    cv2.ellipse(mask, (side // 2, side // 2), (int(side * 0.38), int(side * 0.47)), 0, 0, 360, 1, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), side * 0.025)
-    return Head(person, known, pixels, mask, float(x2 - x1) / side)
+    return Head(person, known, *visitors.cut_out(image, faces.boxes[middle]))
 
 
 def casting(recognizer, folder, seed, false_accept_rate):

@@ -11,40 +11,23 @@ person that no video shows. Not a test: it needs pictures. The same pictures and
 
 import argparse
 import functools
-import zlib
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from composed_clips import Head, cut_out
+from composed_clips import cut_out
 
 from app.output.video_encoders import open_video_writer
 from app.recognizer import Recognizer
 from app.settings import Settings
+from app.tools.demo.visitors import FACE_HEIGHT, SensorNoise, Visitor, draw
 
 FACE_SIZES = ((16, 32), (32, 64), (64, 128))
 ENROLLED = 24
 NOISE = 4.0
 CRF = 26
 MIN_VISIBLE = 0.85
-
-
-class Person(NamedTuple):
-    """One of the people of a frame."""
-
-    head: Head
-    x: float
-    y: float
-    """Middle of the face."""
-    width: float
-    """Of the face."""
-    step: float
-    """Where in a stride the legs are, in radians."""
-    face: float = 1.0
-    """0: seen from behind."""
-    door: Optional[float] = None
-    """The person is hidden to the left of this column."""
 
 
 class Face(NamedTuple):
@@ -66,18 +49,6 @@ class Stage:
         self.height, self.width = background.shape[:2]
         self.rng = np.random.default_rng(seed)
 
-    def draw(self, people):
-        """The picture without noise."""
-        image = self.background.copy()
-        for person in people:
-            behind = image.copy() if person.door is not None else None
-            self._draw_body(image, person)
-            self._draw_head(image, person)
-            if behind is not None:
-                door = int(max(0, person.door))
-                image[:, :door] = behind[:, :door]
-        return image
-
     def visit(self, head, size, fps, kind):
         """The frames of one person's visit."""
         rng = self.rng
@@ -93,100 +64,30 @@ class Stage:
             begin, door = stop - 3 * size, stop - 1.5 * size
             stop += float(rng.uniform(0, 2)) * size
         path = [*self._walk(begin, end if kind == "through" else stop, speed)]
-        faces = [1.0] * len(path)
+        from_behind = [kind == "turn"] * len(path)
         if kind in ("turn", "stay", "door"):
             sway = stop + 0.15 * size * np.sin(np.arange(stay) / fps * 2)
             path += sway.tolist()
-            faces = [float(kind != "turn")] * len(faces) + [1.0] * stay
+            from_behind += [False] * stay
             leaving = [*self._walk(stop, begin, speed)]
             path += leaving
-            faces += [float(kind != "turn")] * len(leaving)
-        for frame, (x, face) in enumerate(zip(path, faces)):
+            from_behind += [kind == "turn"] * len(leaving)
+        for frame, (x, is_turned) in enumerate(zip(path, from_behind)):
             bob = 0.04 * size * np.sin(frame / fps * 11)
-            yield Person(head, x, y + bob, size, frame / fps * 5.5, face, door)
+            yield Visitor(head, x, y + bob, size, frame / fps * 5.5, is_turned, door)
 
     def truth(self, person, number):
         """None while the face is not to be seen."""
-        half, tall = person.width / 2, person.width * 0.64
+        half, tall = person.width / 2, person.width * FACE_HEIGHT / 2
         box = (person.x - half, person.y - tall, person.x + half, person.y + tall)
         left = max(0.0, person.door or 0.0)
         visible = (min(box[2], self.width) - max(box[0], left)) / person.width
-        if visible < 0.5 or person.face < 0.5:
+        if visible < 0.5 or person.from_behind:
             return None
         return Face(number, person.head.person if person.head.known else "", box, visible >= MIN_VISIBLE)
 
     def _walk(self, begin, end, speed):
         return np.arange(begin, end, speed if end > begin else -speed).tolist()
-
-    def _draw_body(self, image, person):
-        rng = np.random.default_rng(zlib.crc32(person.head.pixels.tobytes()))
-        coat, legs, hair = rng.integers(20, 220, (3, 3)).tolist()
-        x, y, w = person.x, person.y, person.width
-        swing = 0.5 * w * np.sin(person.step)
-        self._fill(
-            image,
-            legs,
-            [(x - w * 0.7, y + 4 * w), (x, y + 4 * w), (x - swing, y + 8 * w), (x - swing - w * 0.5, y + 8 * w)],
-        )
-        self._fill(
-            image,
-            legs,
-            [(x, y + 4 * w), (x + w * 0.7, y + 4 * w), (x + swing + w * 0.5, y + 8 * w), (x + swing, y + 8 * w)],
-        )
-        shoulders = [
-            (x - w * 0.3, y + 0.7 * w),
-            (x + w * 0.3, y + 0.7 * w),
-            (x + w * 1.2, y + 1.2 * w),
-            (x + w, y + 4.2 * w),
-        ]
-        self._fill(image, coat, [*shoulders, (x - w, y + 4.2 * w), (x - w * 1.2, y + 1.2 * w)])
-        stripe = [max(0, value - 50) for value in coat]
-        for at in (1.8, 2.6, 3.4):
-            self._fill(
-                image,
-                stripe,
-                [(x - w, y + at * w), (x + w, y + at * w), (x + w, y + (at + 0.25) * w), (x - w, y + (at + 0.25) * w)],
-            )
-        if person.face < 0.5:
-            around = np.linspace(0, 2 * np.pi, 24)
-            self._fill(image, hair, np.stack([x + 0.62 * w * np.cos(around), y + 0.82 * w * np.sin(around)], 1))
-
-    def _fill(self, image, colour, points):
-        cv2.fillPoly(image, [np.round(np.array(points) * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
-
-    def _draw_head(self, image, person):
-        if person.face < 0.5:
-            return
-        head, rows = person.head, person.head.pixels.shape[0]
-        side = person.width / head.face
-        scale = side / rows
-        left, top = int(np.floor(person.x - side / 2)), int(np.floor(person.y - side / 2))
-        span = int(np.ceil(side)) + 1
-        matrix = np.float32([[scale, 0, person.x - side / 2 - left], [0, scale, person.y - side / 2 - top]])
-        # Warping leaves out pixels where it shrinks.
-        shrunk = max(1, int(np.ceil(1 / scale)))
-        pixels, mask = (cv2.blur(layer, (shrunk, shrunk)) for layer in (head.pixels, head.mask))
-        pixels = cv2.warpAffine(pixels, matrix, (span, span), borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.warpAffine(mask, matrix, (span, span))
-        x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + span, self.width), min(top + span, self.height)
-        if x1 >= x2 or y1 >= y2:
-            return
-        part = slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
-        weight = mask[part][..., None]
-        target = image[y1:y2, x1:x2]
-        image[y1:y2, x1:x2] = (target * (1 - weight) + pixels[part] * weight).astype(np.uint8)
-
-
-class SensorNoise:
-    """Added to every picture of a camera."""
-
-    def __init__(self, shape, sigma, rng):
-        self._rng = rng
-        self._noise = rng.normal(0, sigma, shape).astype(np.int16)
-
-    def add(self, image):
-        shift = self._rng.integers(0, image.shape[:2])
-        return cv2.add(image, np.roll(self._noise, shift, (0, 1)), dtype=cv2.CV_8U)
 
 
 def visits(stage, heads, sizes, fps, count):
@@ -215,7 +116,7 @@ def write(path, stage, frames, fps, seed):
     names, boxes = ["first,last,names"], ["frame,face,x1,y1,x2,y2"]
     try:
         for index, (people, faces) in enumerate(frames):
-            writer.write(noise.add(stage.draw(people)), index / fps)
+            writer.write(noise.add(draw(stage.background, people)), index / fps)
             names.append(f"{index},{index},{'|'.join(sorted({face.name for face in faces if face.name}))}")
             boxes += [
                 f"{index},{face.number}," + ",".join(f"{edge:.1f}" for edge in face.box) for face in faces if face.whole
