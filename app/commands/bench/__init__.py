@@ -1,30 +1,32 @@
-"""The speed of this machine: of the whole program, or of the networks alone (`bench engines`)."""
+"""The speed of this machine: of the whole program, of the networks alone (`bench engines`),
+or with many cameras (`bench channels`)."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.commands.bench import engines, loop
+from app.commands.bench import channels, engines, loop
 
 DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
     loop.EXAMPLES
     + """
-  python -m app bench engines                      # the networks alone; see bench engines --help"""
+  python -m app bench engines                      # the networks alone; see bench engines --help
+  python -m app bench channels                     # how many cameras it carries; see bench channels --help"""
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_arguments(parser)
-    words = parser.add_subparsers(dest="part", metavar="engines", required=False)
-    word = words.add_parser(
-        "engines",
-        help="measure the networks alone, by backend, precision and batch",
-        description=engines.DESCRIPTION,
-        epilog=engines.EXAMPLES,
-    )
-    engines.add_arguments(word)
+    words = parser.add_subparsers(dest="part", metavar="engines|channels", required=False)
+    for name, part, purpose in (
+        ("engines", engines, "measure the networks alone, by backend, precision and batch"),
+        ("channels", channels, "measure how many live cameras this machine carries"),
+    ):
+        word = words.add_parser(name, help=purpose, description=part.DESCRIPTION, epilog=part.EXAMPLES)
+        part.add_arguments(word)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    return engines.execute(arguments) if arguments.part == "engines" else loop.execute(arguments)
+    parts = {"engines": engines.execute, "channels": channels.execute}
+    return parts.get(arguments.part, loop.execute)(arguments)

@@ -53,7 +53,7 @@ def cut_out(image: np.ndarray, box: Sequence[float]) -> Head:
 
 def draw(background: np.ndarray, visitors: Sequence[Visitor]) -> np.ndarray:
     """The picture without noise; the nearest visitor comes last."""
-    image = background.copy()
+    image: np.ndarray = np.array(background)
     for visitor in visitors:
         behind = None if visitor.door is None else image[:, : max(0, int(visitor.door))].copy()
         _draw_body(image, visitor)
@@ -74,9 +74,8 @@ class SensorNoise:
     def add(self, image: np.ndarray) -> np.ndarray:
         """The noise of one frame is that of another one in another place, which is faster than new noise."""
         shift = self._random.integers(0, image.shape[:2])
-        noisy = np.empty_like(image)
-        cv2.add(image, np.roll(self._noise, shift, (0, 1)), noisy, dtype=cv2.CV_8U)
-        return noisy
+        noise: np.ndarray = np.roll(self._noise, shift, (0, 1))
+        return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U))
 
 
 def _draw_body(image: np.ndarray, visitor: Visitor) -> None:
