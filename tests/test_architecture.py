@@ -38,7 +38,7 @@ GUARDED = {
     "onnx": {"inference", "tools"},
     "torch": {"tools"},
     "faiss": {"identity"},
-    "av": {"output"},
+    "av": {"output", "tools"},
     "prometheus_client": {"monitoring"},
 }
 """Packages that take long to import, or that not every machine has, and who may import them."""

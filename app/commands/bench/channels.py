@@ -69,8 +69,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.recognizer import Recognizer
     from app.tools.benchmark import channels
     from app.tools.demo.portraits import load_portraits, write_enrolment_photos
-    from app.tools.machine import describe_machine
+    from app.tools.machine import describe_machine, require_packages
 
+    require_packages("bench channels", "av")
     check_all(*ModelLoader(settings).checks())
     portraits, cores = load_portraits(), os.cpu_count() or 1
     loads = []
