@@ -91,12 +91,21 @@ def remove_photos(folder: Path, person: str) -> List[Path]:
     """Deletes all photos of a person and the folders that become empty; returns the deleted files."""
     photos = photos_by_person(folder).get(normalize(person), [])
     for photo in photos:
-        try:
-            photo.unlink()
-        except OSError as error:
-            raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
-        _remove_empty_folders(folder, photo)
+        remove_photo(folder, PurePosixPath(photo.relative_to(folder)))
     return photos
+
+
+def remove_photo(folder: Path, path: PurePosixPath) -> bool:
+    """Deletes one photo, by its path inside the folder; whether it was still there."""
+    photo = folder / path
+    try:
+        photo.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
+    _remove_empty_folders(folder, photo)
+    return True
 
 
 def _remove_empty_folders(folder: Path, photo: Path) -> None:

@@ -163,7 +163,7 @@ class Gallery:
 
     def load(self, progress: Optional[ProgressCallback] = None) -> None:
         """Reads the folder for the first time; findings of an earlier run come from the cache."""
-        self._refresh(progress)
+        self.refresh(progress)
         if not len(self.index):
             logger.warning(
                 "no one is enrolled: put photos into %s; until then all faces are unknown", self._settings.folder
@@ -226,7 +226,7 @@ class Gallery:
                 if isinstance(result, Added):
                     known[result.photo.content_hash] = result.photo
         finally:
-            self._refresh()
+            self.refresh()
         suspicious = [*find_mixed(self.people, self.threshold), *find_outliers(self.people, self.threshold)]
         outliers = {path: warning for warning in suspicious for path in warning.photos}
         return [
@@ -286,7 +286,7 @@ class Gallery:
     def _watch(self) -> None:
         while not self._closing.wait(self._settings.reload_every_s):
             try:
-                self._refresh()
+                self.refresh()
             except ShutDownError:
                 return
             except AppError as error:
@@ -296,7 +296,8 @@ class Gallery:
                     self._reported.add("fault")
                     logger.exception("the gallery could not be read again")
 
-    def _refresh(self, progress: Optional[ProgressCallback] = None) -> None:
+    def refresh(self, progress: Optional[ProgressCallback] = None) -> None:
+        """Reads the folder again, if something in it has changed."""
         with self._refreshing:
             people = self._folder.refresh(time.monotonic(), progress)
             if people is None:

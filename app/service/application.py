@@ -38,7 +38,8 @@ def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: floa
 
     async def handle(request: Request) -> Response:
         try:
-            guard.admit(request, await dialect.token(request), endpoint.scope)
+            token = guard.admit(request, await dialect.token(request), endpoint.scope)
+            request.state.client = None if token is None else token.name
             return await asyncio.wait_for(endpoint.handler(request), timeout_s)
         except HttpError as error:
             response = dialect.error(error)

@@ -16,8 +16,11 @@ from app.network_thread import NetworkThread
 from app.output.progress import Progress
 from app.recognizer import Recognizer
 from app.service.application import application
+from app.service.audit import AuditLog
 from app.service.compreface_core.routes import compreface_core
 from app.service.core import FaceService
+from app.service.deepstack.routes import deepstack
+from app.service.enrolment import Enrolment
 from app.service.guard import Guard
 from app.service.http import Dialect
 from app.service.insightface_rest.messages import Defaults
@@ -34,7 +37,8 @@ def dialects(service: FaceService) -> Tuple[Dialect, ...]:
         defaults = Defaults.from_environment()
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    return (insightface_rest(service, defaults), compreface_core(service))
+    enrolment = Enrolment(service, AuditLog(service.settings.serve.audit_log))
+    return (insightface_rest(service, defaults), compreface_core(service), deepstack(service, enrolment))
 
 
 @contextlib.contextmanager

@@ -30,6 +30,9 @@ class ServeSettings:
         metavar="N,N",
     )
     tokens: Path = setting(PROGRAM_FOLDER / "tokens.json", "file with the hashed tokens of clients")
+    audit_log: Path = setting(
+        PROGRAM_FOLDER / "audit.jsonl", "file in which each change of the gallery over HTTP is noted, with its client"
+    )
     insecure: bool = setting(
         False, "answer other machines without a token; everyone in the network can then enrol people", flag="--insecure"
     )

@@ -24,10 +24,27 @@ def served(tmp_path_factory, people_gallery, built_in_models):
         yield client
 
 
+@pytest.fixture
+def own(settings, tmp_path):
+    """A client of a server with an empty gallery, which a test may change."""
+    with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
+        client.gallery, client.audit_log = settings.gallery.folder, tmp_path / "audit.jsonl"
+        yield client
+
+
 @pytest.fixture(scope="session")
 def photo(portraits):
     """A JPEG of Collins."""
     return cv2.imencode(".jpg", portraits[0].image)[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def photos(portraits):
+    """Two different JPEGs of each person."""
+    return [
+        [cv2.imencode(".jpg", picture)[1].tobytes() for picture in (portrait.image, portrait.image[:, ::-1].copy())]
+        for portrait in portraits
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,12 @@ ENDPOINTS = [
     ("POST", "/find_faces", Scope.READ),
     ("POST", "/find_faces_base64", Scope.READ),
     ("POST", "/scan_faces", Scope.READ),
+    ("POST", "/v1/vision/face", Scope.READ),
+    ("POST", "/v1/vision/face/recognize", Scope.READ),
+    ("POST", "/v1/vision/face/match", Scope.READ),
+    ("POST", "/v1/vision/face/list", Scope.READ),
+    ("POST", "/v1/vision/face/register", Scope.ENROL),
+    ("POST", "/v1/vision/face/delete", Scope.ENROL),
 ]
 
 

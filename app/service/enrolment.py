@@ -1,0 +1,106 @@
+"""Changing the gallery over HTTP: with the rules of the gallery, and a line in the audit log for each change."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Dict, Iterable, List, Optional, Tuple
+
+import cv2
+from starlette.requests import Request
+
+from app.errors import GalleryError
+from app.gallery.files import remove_photo, rename_person
+from app.gallery.gallery import Added, AddResult, NewPhoto
+from app.gallery.names import normalize
+from app.gallery.people import PhotoRecord
+from app.service.audit import AuditLog
+from app.service.core import FaceService
+from app.service.http import HttpError
+
+PHOTO_IDS = uuid.UUID("4d4b0b4c-9f4e-5a8e-8a43-3f2f6f9d0c55")
+MAX_NAME_LENGTH = 50
+JPEG_QUALITY = 95
+
+
+def photo_id(photo: PhotoRecord) -> str:
+    """The id of a photo for clients: it stays when files are moved."""
+    return str(uuid.uuid5(PHOTO_IDS, f"{photo.person}/{photo.content_hash}"))
+
+
+class Enrolment:
+    """The people of the gallery as clients see and change them."""
+
+    def __init__(self, service: FaceService, audit: AuditLog) -> None:
+        self._service = service
+        self._gallery = service.gallery
+        self._folder = service.settings.gallery.folder
+        self._audit = audit
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        return self._gallery.people.names
+
+    def photos(self, person: Optional[str] = None) -> Dict[str, PhotoRecord]:
+        """By their id, in the order of their paths: of one person or of all."""
+        return {
+            photo_id(photo): photo
+            for photo in self._gallery.people.photos
+            if person is None or photo.person == normalize(person)
+        }
+
+    def picture(self, photo: PhotoRecord) -> bytes:
+        """The file of a photo. Raises HttpError (404) if it is gone."""
+        try:
+            return (self._folder / photo.path).read_bytes()
+        except OSError as error:
+            raise HttpError(404, "the photo is not there any more") from error
+
+    async def add(self, request: Request, person: str, data: bytes, prefix: str = "") -> AddResult:
+        """Adds a photo, encoded again: nothing of the client's file but its pixels is stored.
+
+        Raises HttpError (400) for a name that cannot be used, and BadPictureError.
+        """
+        checked_name(person)
+        async with self._service.opened(data) as image:
+            encode = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            jpeg = await self._service.run(lambda: bytes(cv2.imencode(".jpg", image, encode)[1].tobytes()))
+            photo = NewPhoto(f"{prefix}{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg", jpeg)
+            try:
+                result = await self._service.run(lambda: self._gallery.add(person, photo))
+            except GalleryError as error:
+                raise HttpError(400, str(error)) from error
+        if isinstance(result, Added):
+            self._audit.note(request, "add photo", person=result.person, photo=result.photo.path)
+        return result
+
+    async def remove(self, request: Request, photos: Iterable[PhotoRecord]) -> List[PhotoRecord]:
+        """Deletes photos; those that are gone already are left out."""
+        removed = []
+        for photo in photos:
+            if await self._service.run(partial(remove_photo, self._folder, PurePosixPath(photo.path))):
+                removed.append(photo)
+                self._audit.note(request, "remove photo", person=photo.person, photo=photo.path)
+        if removed:
+            await self._service.run(self._gallery.refresh)
+        return removed
+
+    async def rename(self, request: Request, old: str, new: str, merge: bool = False) -> None:
+        """Raises HttpError (400) if the gallery refuses it."""
+        checked_name(new)
+        try:
+            await self._service.run(lambda: rename_person(self._folder, old, new, merge))
+        except GalleryError as error:
+            raise HttpError(400, str(error)) from error
+        self._audit.note(request, "merge" if merge else "rename", person=normalize(old), into=normalize(new))
+        await self._service.run(self._gallery.refresh)
+
+
+def checked_name(name: str) -> str:
+    """Raises HttpError (400) for a name that no one can have."""
+    shown = normalize(name)
+    if not shown or len(shown) > MAX_NAME_LENGTH or not shown.isprintable():
+        raise HttpError(400, f"a name has 1 to {MAX_NAME_LENGTH} printable characters")
+    return shown
