@@ -133,7 +133,7 @@ def _add_video(action: argparse.ArgumentParser) -> None:
     boxes_help = "CSV with the header frame,face,x1,y1,x2,y2: all faces; each has another number whenever it appears"
     action.add_argument("--boxes", metavar="FILE", type=Path, help=boxes_help)
     action.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
-    sections = ("models", "detection", "gallery", "recognition", "capture.backend", "run.max_frames")
+    sections = ("models", "detection", "attention", "gallery", "recognition", "capture.backend", "run.max_frames")
     add_settings_options(action, sections=sections)
 
 

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="age of 95 %% of the processed frames, in seconds (default: 0.25)",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
-    add_settings_options(parser, sections=("models", "detection"))
+    add_settings_options(parser, sections=("models", "detection", "attention"))
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", metavar="N", type=whole_number(1), default=200, help="frames to measure (default: 200)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
-    add_settings_options(parser, sections=("models", "detection", "gallery"))
+    add_settings_options(parser, sections=("models", "detection", "attention", "gallery"))
 
 
 def execute(arguments: argparse.Namespace) -> int:
