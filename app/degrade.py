@@ -46,6 +46,11 @@ class DegradeLevel(enum.IntEnum):
         """For people: `fewer embeddings`."""
         return str(self).replace("_", " ")
 
+    @property
+    def shown(self) -> str:
+        """Where space is scarce: `degraded: fewer embeddings (1 of 4)`."""
+        return f"degraded: {self.words} ({int(self)} of {int(max(DegradeLevel))})"
+
 
 class ChannelLoad(NamedTuple):
     """How one live source was served lately."""

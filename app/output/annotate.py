@@ -242,7 +242,7 @@ def frame_status(frame: Frame) -> List[str]:
 def level_status(result: FrameResult) -> List[str]:
     """What is left out; nothing on a machine that is fast enough."""
     level = DegradeLevel(result.degrade_level)
-    return [f"level {int(level)}: {level.words}"] if level else []
+    return [level.shown] if level else []
 
 
 def live_status(result: FrameResult, fps: Optional[float]) -> List[str]:

@@ -215,7 +215,7 @@ class RunProgress:
             channel.state = "" if status.state is ChannelState.RUNNING else str(status.state)
         channels = list(self._channels.values())
         if any(channel.live for channel in channels) or not any(channel.done for channel in channels):
-            level = [f"level {int(self._level)}: {self._level.words}"] if self._level else []
+            level = [self._level.shown] if self._level else []
             return _SEPARATOR.join([live_line(self._channels), *level])
         totals = [channel.total for channel in channels if channel.total]
         return recording_line(

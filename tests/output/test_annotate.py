@@ -122,7 +122,7 @@ def test_the_corner_of_a_live_window_shows_rate_and_delay():
 
 def test_the_corner_says_what_is_left_out_on_a_slow_machine():
     slow = dataclasses.replace(result(), degrade_level=2)
-    assert level_status(slow) == ["level 2: longer interval"]
+    assert level_status(slow) == ["degraded: longer interval (2 of 4)"]
     assert level_status(result()) == []
     for status in (None, ["front", "3.1 fps"]):
         assert not np.array_equal(Annotator().annotate(slow, status), Annotator().annotate(result(), status))

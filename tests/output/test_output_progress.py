@@ -126,9 +126,9 @@ def test_a_silent_source_is_shown_with_its_state():
 def test_the_line_says_what_is_left_out_on_a_slow_machine():
     progress = progress_of(Terminal(), Clock(), channel())
     progress.handle(dataclasses.replace(result(), degrade_level=1))
-    assert progress.line().endswith("| level 1: fewer embeddings")
+    assert progress.line().endswith("| degraded: fewer embeddings (1 of 4)")
     progress.handle(result(frame(1)))
-    assert "level" not in progress.line()
+    assert "degraded" not in progress.line()
 
 
 def test_a_live_source_among_recordings_makes_the_line_a_live_one():
