@@ -28,7 +28,7 @@ from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers, stored_anchors, strangers_folder
 from app.models.loading import ModelLoader
 from app.monitoring.endpoints import Endpoints
-from app.monitoring.monitor import RunMonitor
+from app.monitoring.monitor import RunMonitor, WatchedRun
 from app.monitoring.server import MonitoringServer
 from app.network_thread import NetworkThread
 from app.output.annotate import Annotator
@@ -205,7 +205,7 @@ def open_run(
             stack.callback(strangers.close)
             outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade)
-        monitor.watch(channels, outputs, events, degrade)
+        monitor.watch(WatchedRun(channels, outputs, events, degrade, recognizer))
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline, supervisor)
 
 

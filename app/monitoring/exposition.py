@@ -14,6 +14,7 @@ from app import __version__
 from app.monitoring.counts import Histogram
 from app.monitoring.monitor import RunMonitor, WatchedRun
 from app.monitoring.processes import children, temperatures, threads
+from app.recognizer import Recognizer
 from app.types import ChannelState, ChannelStatus
 
 PREFIX = "face_recognition_"
@@ -56,6 +57,7 @@ class RunCollector(Collector):
         if self._monitor.run is not None:
             yield from _of_sources(self._monitor.run.channels.status())
             yield from _of_outputs(self._monitor.run)
+            yield _networks(self._monitor.run.recognizer)
             level = self._monitor.run.degrade.level
             yield gauge("degrade_level", "What is left out because the machine is too slow: 0 to 4.", [((), level)])
         yield from _of_the_machine()
@@ -100,6 +102,12 @@ def _of_sources(channels: Sequence[ChannelStatus]) -> Iterator[Metric]:
         yield counter(name, text, counts, ["channel"])
     states = [((channel.name, state.value), channel.state is state) for channel in channels for state in ChannelState]
     yield gauge("source_state", "1 for the state in which a source is.", states, ["channel", "state"])
+
+
+def _networks(recognizer: Recognizer) -> Metric:
+    opened = {"detector": recognizer.detector.runs_on, "embedder": recognizer.embedder.runs_on}
+    running = [((name, one.label, one.precision), 1) for name, one in opened.items() if one is not None]
+    return gauge("network_info", "What runs a network at the moment.", running, ["network", "backend", "precision"])
 
 
 def _of_outputs(run: WatchedRun) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from app.events.sinks import EventPublisher
 from app.monitoring.counts import RunCounts
 from app.monitoring.health import STARTING, Health, assess
 from app.output.outputs import Outputs
+from app.recognizer import Recognizer
 
 
 class WatchedRun(NamedTuple):
@@ -20,6 +21,7 @@ class WatchedRun(NamedTuple):
     outputs: Outputs
     events: EventPublisher
     degrade: DegradeController
+    recognizer: Recognizer
 
 
 class RunMonitor:
@@ -33,15 +35,17 @@ class RunMonitor:
         """None until everything is open."""
         self._stuck_after_s = stuck_after_s
 
-    def watch(self, channels: Channels, outputs: Outputs, events: EventPublisher, degrade: DegradeController) -> None:
+    def watch(self, run: WatchedRun) -> None:
         """Everything is open: the loop begins."""
+        for channel in run.channels.status():
+            self.counts.processed[channel.name] += 0  # a counter that appears with its first frame has no rate
         self.counts.poll()
-        self.run = WatchedRun(channels, outputs, events, degrade)
+        self.run = run
 
     def health(self) -> Health:
         if self.run is None:
             return STARTING
-        channels, outputs, events, degrade = self.run
+        channels, outputs, events, degrade, _ = self.run
         working = [output.is_working for output in outputs.status()] + [sink.is_working for sink in events.sinks()]
         return assess(
             self.counts.silent_s(),

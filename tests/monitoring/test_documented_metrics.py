@@ -1,5 +1,6 @@
 """The page about monitoring, the Grafana dashboard and the alert rules name metrics and labels that exist."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -11,10 +12,12 @@ from app.capture.capture import Channels
 from app.degrade import DegradeController
 from app.events.sinks import EventPublisher
 from app.monitoring.exposition import PREFIX, Exposition
-from app.monitoring.monitor import RunMonitor
+from app.monitoring.monitor import RunMonitor, WatchedRun
 from app.output.outputs import Outputs
-from app.settings import CaptureSettings, DegradeSettings
+from app.recognizer import Recognizer
+from app.settings import CaptureSettings, DegradeSettings, ModelSettings, Settings
 
+MODELS = ModelSettings(backend="onnx")
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "monitoring"
 STANDARD = {
@@ -25,11 +28,14 @@ OF_PROMETHEUS = {"instance", "job"}
 """Labels that Prometheus adds to everything."""
 
 
+@functools.lru_cache(maxsize=None)
 def existing():
     """The type and the labels of all metrics by name; the name of a counter ends in `_total`."""
     monitor = RunMonitor(30)
-    with Channels([], CaptureSettings()) as channels:
-        monitor.watch(channels, Outputs(), EventPublisher(()), DegradeController(DegradeSettings()))
+    with Channels([], CaptureSettings()) as channels, Recognizer.from_settings(Settings(models=MODELS)) as recognizer:
+        monitor.watch(
+            WatchedRun(channels, Outputs(), EventPublisher(()), DegradeController(DegradeSettings()), recognizer)
+        )
         families = list(Exposition(monitor).registry.collect())
     return {
         family.name + "_total" * (family.type == "counter"): (family.type, tuple(getattr(family, "_labelnames", ())))
@@ -83,7 +89,7 @@ def test_the_dashboard_shows_every_metric_but_a_few():
         PREFIX + name
         for name in (
             "build_info", "loop_silent_seconds", "output_frames_handled_total", "event_sink_events_total",
-            "event_sink_events_lost_total", "delivery_events_total", "delivery_events_lost_total",
+            "event_sink_events_lost_total", "network_info", "delivery_events_total", "delivery_events_lost_total",
         )
     } | {"process_virtual_memory_bytes", "process_max_fds", "process_start_time_seconds"}  # fmt: skip
 

@@ -113,6 +113,7 @@ def test_a_run_counts_what_it_does(visited):
     reasons = {key: value for key, value in found.items() if key[0] == "face_recognition_face_reasons_total"}
     assert sum(reasons.values()) == named + unknown
     assert value("events_total", kind="identified") == 2
+    assert value("network_info", network="detector", backend="ONNX Runtime", precision="fp32") == 1
     assert value("source_state", state="running", **door) + value("source_state", state="ended", **door) == 1
     assert value("threads") >= 2
     assert found[("process_resident_memory_bytes",)] > 1e6
@@ -126,6 +127,7 @@ def test_metrics_name_no_person_and_no_path(visited, people_video):
     labels = {label for key in samples(page) for label, _ in key[1:]}
     assert labels <= {
         "channel", "state", "answer", "reason", "stage", "le", "kind", "version", "sensor", "output", "sink", "look",
+        "network", "backend", "precision",
     }  # fmt: skip
 
 

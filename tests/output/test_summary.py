@@ -104,7 +104,7 @@ def test_the_text_has_frames_people_and_stages():
 
 def test_rare_counters_are_shown_when_they_are_not_zero():
     broken = dataclasses.replace(
-        channel("door", read=9, beyond_max_fps=36, stalls=2, reconnects=3, unreadable=4),
+        channel("door", read=9, skipped=7, beyond_max_fps=36, stalls=2, reconnects=3, unreadable=4),
         state=ChannelState.RECONNECTING,
         last_error="door (rtsp://ann:secret@10.0.0.2/cam): connection refused",
     )
@@ -115,6 +115,7 @@ def test_rare_counters_are_shown_when_they_are_not_zero():
         "read",
         "processed",
         "dropped",
+        "skipped",
         "beyond_max_fps",
         "unreadable",
         "stalls",
@@ -122,7 +123,7 @@ def test_rare_counters_are_shown_when_they_are_not_zero():
         "ended",
     ]
     assert header in lines
-    assert ["door", "9", "0", "0", "36", "4", "2", "3", "stopped"] in lines
+    assert ["door", "9", "0", "0", "7", "36", "4", "2", "3", "stopped"] in lines
     assert "connection refused" in text and "secret" not in text
 
 
