@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",
     "bench": "measure the speed of this machine, stage by stage",
+    "health": "ask a run whether it does its work, as for the health check of a container",
     "doctor": "check this machine for what the program needs, and say how to fix it",
     "soak": "break things on purpose for an hour, and check that the program goes on",
     "evaluate": "measure the accuracy of the models on labelled pictures",

@@ -122,7 +122,7 @@ def test_a_network_that_never_returns_ends_the_program_with_its_stack_and_comple
     _, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 3, err
     assert "CRITICAL" in err and "thread MainThread" in err
-    stack = err[err.index("thread MainThread") : err.index("\nthread ", err.index("thread MainThread"))]
+    stack = err.partition("thread MainThread")[2].partition(" thread ")[0]
     assert "onnx.py" in stack and "pipeline.py" in stack
     kinds = events_of(tmp_path / "e.jsonl")
     assert kinds.count("enter") == kinds.count("left") == 3

@@ -38,6 +38,13 @@ def test_it_starts_the_program_but_not_as_root() -> None:
     assert "USER_ID=1000" in arguments_of("ARG")
 
 
+def test_its_health_check_asks_the_port_that_it_serves() -> None:
+    (check,) = arguments_of("HEALTHCHECK")
+    assert check.endswith('CMD ["python3", "-m", "app", "health"]')
+    assert any("monitoring:" in script and "port: 9464" in script for script in arguments_of("RUN"))
+    assert all("metrics" in script for script in arguments_of("RUN") if "environment.py" in script)
+
+
 def test_engines_are_kept_in_a_volume_and_not_built_into_the_image() -> None:
     assert arguments_of("VOLUME") == ['["/app/engines"]']
     for script in arguments_of("RUN"):

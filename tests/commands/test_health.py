@@ -1,0 +1,99 @@
+"""`health` asks a run over its real port."""
+
+import contextlib
+import http.server
+import socket
+import threading
+
+import pytest
+
+from app.monitoring.endpoints import Endpoints
+from app.monitoring.health import STARTING, Health, Problem
+from app.monitoring.monitor import RunMonitor
+from app.monitoring.server import MonitoringServer
+
+
+class Known(RunMonitor):
+    """A run of which this is known."""
+
+    def __init__(self, health):
+        super().__init__(stuck_after_s=30.0)
+        self._known = health
+
+    def health(self):
+        return self._known
+
+
+@contextlib.contextmanager
+def serving(health, host="127.0.0.1"):
+    server = MonitoringServer(host, 0, Endpoints(Known(health)))
+    try:
+        yield server.port
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("health", "code", "line"),
+    [
+        (Health((), 2, 2), 0, "ok: no problems"),
+        (Health((Problem.SOURCE_LOST,), 2, 1), 0, "warning: source_lost"),
+        (Health((Problem.ALL_SOURCES_LOST, Problem.OUTPUT_FAILED), 2, 0), 1, "all_sources_lost, output_failed"),
+        (STARTING, 1, "failing: starting"),
+    ],
+)
+def test_the_answer_of_a_run_is_printed_and_is_the_exit_code(answered, health, code, line):
+    with serving(health) as port:
+        found, out, _ = answered("health", "--metrics-port", port)
+    assert found == code and line in out
+
+
+def test_a_run_that_listens_everywhere_is_asked_on_this_machine(answered, tmp_path):
+    with serving(Health((), 1, 1), "0.0.0.0") as port:
+        (tmp_path / "own.yaml").write_text(f"monitoring:\n  host: 0.0.0.0\n  port: {port}\n", encoding="utf-8")
+        assert answered("health", "--config", tmp_path / "own.yaml")[0] == 0
+
+
+def test_without_an_answer_it_is_not_healthy(answered):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        code, out, _ = answered("health", "--metrics-port", port)
+    assert code == 1 and "no answer" in out and str(port) in out
+
+
+def test_without_a_port_it_is_not_known(answered, config_file):
+    code, out, _ = answered("health", "--config", config_file)
+    assert code == 1 and "--metrics-port" in out
+
+
+def test_a_run_that_hangs_is_not_waited_for(answered, monkeypatch):
+    monkeypatch.setattr("app.commands.health.TIMEOUT_S", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        code, out, _ = answered("health", "--metrics-port", silent.getsockname()[1])
+    assert code == 1 and "no answer" in out
+
+
+def test_another_program_on_the_port_is_no_healthy_run(answered, tmp_path, monkeypatch):
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, out, _ = answered("health", "--metrics-port", server.server_address[1])
+        server.shutdown()
+    assert code == 1 and "another program" in out
+
+
+def test_a_proxy_is_not_asked(answered, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with serving(Health((), 1, 1)) as port:
+        assert answered("health", "--metrics-port", port)[0] == 0
