@@ -23,9 +23,9 @@ from app.identity.calibration import calibrate
 from app.identity.index import PersonIndex
 from app.pipeline import Pipeline
 from app.recognizer import Recognizer
-from app.settings import Settings
+from app.settings import AttentionSettings, Settings
 from app.tools.demo import visitors
-from app.types import Faces, Frame
+from app.types import Faces, Frame, Look
 
 WIDTH, HEIGHT = 1280, 720
 ENROLLED = 24
@@ -332,6 +332,23 @@ class Remembering:
         return getattr(self._recognizer, name)
 
 
+class Counting:
+    """A recognizer that counts embeddings. It looks where attention wants, so its results cannot be stored."""
+
+    def __init__(self, recognizer):
+        self._recognizer = recognizer
+        self.key, self.embedded = "", 0
+
+    embed_good = Recognizer.embed_good
+
+    def embed(self, image, faces, rows, timer=None, crops=None):
+        self.embedded += len(rows)
+        return self._recognizer.embed(image, faces, rows, timer, crops)
+
+    def __getattr__(self, name):
+        return getattr(self._recognizer, name)
+
+
 class GalleryOf:
     def __init__(self, index):
         self.index = index
@@ -369,18 +386,22 @@ def write_clip(path, scenes, fps):
     path.with_suffix(".csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-COUNTS = ("frames", "faces", "right", "wrong", "unknown", "twice", "untracked", "embedded", "1 right", "1 wrong")
+COUNTS = (
+    *("frames", "faces", "right", "wrong", "unknown", "twice", "untracked", "embedded", "1 right", "1 wrong"),
+    *map(str, Look),
+)
 
 
-def measure(scenes, fps, name, recognizer, people, verbose):
+def measure(scenes, fps, name, recognizer, people, attention, verbose):
     counts = dict.fromkeys(COUNTS, 0)
-    pipeline = Pipeline(recognizer, GalleryOf(people), Settings())
+    pipeline = Pipeline(recognizer, GalleryOf(people), Settings(attention=AttentionSettings(mode=attention)))
     recognizer.embedded, seen = 0, {}
     for index, scene in enumerate(scenes):
         image, truths = render(scene)
         truths = visible(truths)
         recognizer.key = f"{name} {index}"
         result = pipeline.process(Frame(image, "clip", index, 0.0, index / fps))
+        counts[str(result.look)] += 1
         counts["frames"] += 1
         for truth in truths:
             if truth.name:
@@ -390,7 +411,9 @@ def measure(scenes, fps, name, recognizer, people, verbose):
                 seen[track.match.name] = True
         named = [match.name for match in result.matches if match.name]
         counts["twice"] += len(named) - len(set(named))
+        embedded = recognizer.embedded
         alone = recognizer.identify(recognizer.embed(image, result.faces, range(len(result.faces))), people)
+        recognizer.embedded = embedded
         for box, match, track, single in zip(result.faces.boxes, result.matches, result.track_ids, alone):
             truth = truth_of(box, truths)
             if single.name is not None:
@@ -408,7 +431,7 @@ def measure(scenes, fps, name, recognizer, people, verbose):
                     print(f"  {name} frame {index}: {match.name} {match.similarity:.2f} on {real}, track {track}")
             else:
                 counts["right"] += bool(truth.name)
-    counts["embedded"] = recognizer.embedded - counts["faces"]
+    counts["embedded"] = recognizer.embedded
     counts["tracks"] = max((track.id for track in result.tracks), default=0)
     return counts
 
@@ -421,6 +444,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
     parser.add_argument("--false-accept-rate", type=float, help="as recognition.false_accept_rate")
+    parser.add_argument("--attention", choices=("off", "auto"), default="off")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--write", type=Path, help="write videos and truth for `evaluate video` to this folder")
@@ -446,7 +470,7 @@ def main():
                 target = options.write / "gallery" / f"{name}{photo.suffix}"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(photo.read_bytes())
-        remembering = Remembering(recognizer, memory)
+        watching = Remembering(recognizer, memory) if options.attention == "off" else Counting(recognizer)
         by_kind = {}
         for number, (kind, fps) in enumerate(KINDS):
             name = f"{options.seed} {number} {kind} {fps}"
@@ -456,7 +480,8 @@ def main():
             if options.write:
                 write_clip(options.write / name.replace(" ", "-"), getattr(director, kind)(fps), fps)
                 continue
-            counts = measure(getattr(director, kind)(fps), fps, name, remembering, people, options.verbose)
+            scenes = getattr(director, kind)(fps)
+            counts = measure(scenes, fps, name, watching, people, options.attention, options.verbose)
             row = by_kind.setdefault((kind, fps), dict.fromkeys(total, 0))
             for key, value in counts.items():
                 total[key] += value

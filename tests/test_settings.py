@@ -143,6 +143,11 @@ def test_without_a_threshold_the_rate_counts(config):
     assert (chosen.threshold, chosen.rate_to_follow) == (0.5, None)
 
 
+def test_choices_that_yaml_takes_for_something_else_need_no_quotes(config):
+    settings = resolve([read_file(config("attention:\n  mode: off\ndegrade:\n  level: 2\n"))]).settings
+    assert (settings.attention.mode, settings.degrade.level) == ("off", "2")
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert str(tmp_path / "nowhere.yaml") in complaint(tmp_path / "nowhere.yaml")
 

@@ -42,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("-"),
         help="new file for the events (default: standard output)",
     )
-    sections = ("models", "detection", "gallery", "quality", "recognition", "capture.backend", "run.max_frames")
+    sections = (
+        "models",
+        "detection",
+        "attention",
+        "gallery",
+        "quality",
+        "recognition",
+        "capture.backend",
+        "run.max_frames",
+    )
     add_settings_options(parser, sections=sections)
 
 

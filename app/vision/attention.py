@@ -1,10 +1,10 @@
 """Where the detector looks in the next frame of a channel. Pure: what is known goes in, a plan and the next state come
 out.
 
-Three kinds of looks share the work. A *scan* shows the whole frame to the network, shrunk: it finds faces of ordinary
-size. *Tiles* cover the frame in the resolution in which the smallest faces are found; each is looked at when something
-moves in it, and from time to time. *Track windows* follow the known faces, at a scale at which the network sees them
-well. Tiles and track windows have one size in the network, so that it runs one shape for all of them.
+A *scan* shows the whole frame to the network, shrunk: it finds faces of ordinary size. *Tiles* cover the frame in the
+resolution in which the smallest faces are found; each is looked at when something moves in it, and from time to time.
+*Windows* are around known faces, at a scale at which the network sees them well, and around what begins to move, until
+its face is known. Tiles and windows have one size in the network, so that it runs one shape for all of them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ SMALLEST_PX = 16
 CERTAIN_PX = 28
 """Side in the network from which a known face is certainly found again."""
 
-_RECHECK_S = (0.2, 0.5)
-"""While something moves, at first and after a while: between two scans, and between two looks at the same tile."""
+_RECHECK_S = 0.5
+"""While something moves: between two scans, and between two looks at the same tile."""
+_FRESH_RECHECK_S = 0.2
+"""The same for a tile while something comes to where nothing moved before."""
 _FOLLOWED_S = 1.0
 """The same where only people move whose faces are followed."""
-_PAUSE_S = 2.0
-"""What moves after a longer pause is new."""
+_FRESH_S = 1.0
+"""Motion is new where there was none for this long."""
+_MAX_NEW = 3
+"""Windows around new motion in one frame."""
+_MARGIN = 1.25
+"""Of such a window: so many times the side of what moves."""
 _TILES_PER_S = 80
 """Together they take a quarter of the time of as many scans as a video of 25 frames/s has frames."""
 _BODY = np.array([-1.5, -1.0, 1.5, 8.0])
@@ -54,8 +60,8 @@ class Window(NamedTuple):
     bottom: int
     input_px: int
     """The longer side with which the network sees it."""
-    is_tile: bool = False
-    """Whether new faces are searched for in it, and nobody is known there."""
+    searches: bool = False
+    """Whether unknown faces are searched for in it, and not a known one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +112,10 @@ class AttentionState:
     due: np.ndarray = field(default_factory=lambda: np.empty(0))
     """N: when each tile is to be looked at."""
     scanned: float = -math.inf
-    moved: float = -math.inf
-    """When something moved last that is not followed."""
-    moving_since: float = -math.inf
-    """Since when it has been moving, with short pauses."""
+    moved: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """When something moved last in each square of the frame."""
+    fresh: float = -math.inf
+    """When something came last to where nothing had moved before."""
     everywhere: bool = False
     """Whether most of the picture moved in the last frame."""
     time: float = -math.inf
@@ -125,22 +131,24 @@ def plan_look(
     """
     now, step_s = scene.time, min(scene.time - state.time, 1.0)
     if scene.size != state.size or step_s < 0:
-        tiles = tiles_of(scene.size, settings.min_face_px, scan_px)
-        state = AttentionState(scene.size, tiles, np.full(len(tiles), -math.inf), np.full(len(tiles), now))
+        tiles, columns_rows = tiles_of(scene.size, settings.min_face_px, scan_px), _grid(scene.size)
+        never = np.full(len(tiles), -math.inf), np.full(columns_rows[::-1], -math.inf)
+        state = AttentionState(scene.size, tiles, never[0], np.full(len(tiles), now), moved=never[1])
     elif scene.cut:
         state = replace(state, due=np.minimum(state.due, now), scanned=-math.inf)
     followed, unknown = _motion(scene)
-    moves = scene.everywhere or bool(unknown.any())
-    if moves:
-        since = now if now - state.moved > _PAUSE_S else state.moving_since
-        state = replace(state, moved=now, moving_since=since)
-    recheck_s = float(np.clip((now - state.moving_since) / 4, *_RECHECK_S)) * (2 if level >= 2 else 1)
-    due = state.due
-    if len(due) and (moves or followed.any()):
-        due = np.where(_touched(state.tiles, followed), np.minimum(due, state.seen + _FOLLOWED_S), due)
-        touched = _touched(state.tiles, unknown) | scene.everywhere
-        due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
-    pause_s = recheck_s if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
+    fresh = unknown & (now - state.moved > _FRESH_S)
+    state = replace(
+        state,
+        moved=np.where(followed | unknown, now, state.moved),
+        fresh=now if fresh.any() else state.fresh,
+    )
+    moves, slower = scene.everywhere or bool(unknown.any()), 2 if level >= 2 else 1
+    recheck_s = slower * (_FRESH_RECHECK_S if now - state.fresh < _FRESH_S else _RECHECK_S)
+    due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + _FOLLOWED_S), state.due)
+    touched = _touched(state.tiles, unknown) | scene.everywhere
+    due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
+    pause_s = slower * _RECHECK_S if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
     begins = scene.everywhere and not state.everywhere
     scan = begins or now - state.scanned >= min(pause_s, settings.scan_every_s)
     chosen = _next_tiles(due, now, step_s, settings.scan_every_s)
@@ -148,6 +156,8 @@ def plan_look(
     seen[chosen] = now
     due = np.where(seen == now, now + settings.scan_every_s, due)
     windows, looked_at = _track_windows(scene, scan, scan_px, level)
+    if not scan:
+        windows += _new_windows(scene, fresh)
     windows += [Window(x1, y1, x2, y2, CELL_PX, True) for x1, y1, x2, y2 in state.tiles[chosen].tolist()]
     scanned = now if scan else state.scanned
     after = replace(state, seen=seen, due=due, scanned=scanned, everywhere=scene.everywhere, time=now)
@@ -184,7 +194,7 @@ def _starts(length: int, side: int, step: float) -> List[int]:
 
 def _motion(scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
     """Squares of the frame in which followed people move, and those in which anything else does (masks)."""
-    columns, rows = (-(-side // _SQUARE_PX) for side in scene.size)
+    columns, rows = _grid(scene.size)
     moving, bodies = np.zeros((2, rows, columns), np.bool_)
     if len(scene.areas):
         for box in scene.areas.tolist():
@@ -194,6 +204,24 @@ def _motion(scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
         for box in (boxes + _BODY * sides).tolist():
             bodies[_squares(box)] = True
     return moving & bodies, moving & ~bodies
+
+
+def _new_windows(scene: Scene, fresh: np.ndarray) -> List[Window]:
+    """Windows around what comes to where nothing moved before: it shows faces that are not small compared with it."""
+    windows: List[Window] = []
+    if fresh.any():
+        for box in scene.areas.tolist():
+            if fresh[_squares(box)].any() and len(windows) < _MAX_NEW:
+                x1, y1, x2, y2 = box
+                span = max(CELL_PX, _MARGIN * max(x2 - x1, y2 - y1))
+                window = _square(np.array([x1 + x2, y1 + y2]) / 2, span, scene.size, CELL_PX)
+                windows.append(window._replace(searches=True))
+    return windows
+
+
+def _grid(size: Tuple[int, int]) -> Tuple[int, int]:
+    """How many squares are in a row and in a column of the frame."""
+    return -(-size[0] // _SQUARE_PX), -(-size[1] // _SQUARE_PX)
 
 
 def _squares(box: List[float]) -> Tuple[slice, slice]:

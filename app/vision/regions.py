@@ -34,8 +34,8 @@ def find_as_planned(
     faces = Faces.empty()
     if plan.scan:
         (faces,) = detector.detect([image], stage=stage, min_score=min_score)
-    tracked = [window for window in plan.windows if not window.is_tile]
-    tiles = [window for window in plan.windows if window.is_tile]
+    tracked = [window for window in plan.windows if not window.searches]
+    tiles = [window for window in plan.windows if window.searches]
     faces = faces.followed_by(_in_windows(detector, image, tracked, stage, min_score))
     if tiles:
         small = _in_windows(detector, image, tiles, stage, min_score)

@@ -63,7 +63,7 @@ def test_every_part_of_the_picture_is_seen_in_full_resolution_within_the_interva
     watching = Watching(size, fps, scan_every_s=5)
     watching.settle(10)
     tiles = {tuple(tile) for tile in tiles_of(size, 16, SCAN_PX).tolist()}
-    seen = {window[:4] for _ in range(5 * fps + 1) for window in watching.frame().windows if window.is_tile}
+    seen = {window[:4] for _ in range(5 * fps + 1) for window in watching.frame().windows if window.searches}
     assert seen == tiles
 
 
@@ -105,7 +105,7 @@ def test_motion_that_goes_on_is_looked_at_again_within_half_a_second():
     plans = [watching.frame([[400, 300, 440, 380]]) for _ in range(100)]
     scans = np.flatnonzero([plan.scan for plan in plans])
     assert np.diff(scans).max() <= 6 and len(scans) <= 25
-    tiles = np.flatnonzero([any(window.is_tile for window in plan.windows) for plan in plans])
+    tiles = np.flatnonzero([any(window.searches for window in plan.windows) for plan in plans])
     assert np.diff(tiles).max() <= 6
 
 
@@ -145,7 +145,7 @@ def test_a_small_face_is_looked_at_in_a_window_even_in_a_scan():
     watching = Watching()
     plan = watching.frame(faces=expected([100, 100, 120, 120], [600, 100, 700, 220]))
     assert plan.scan and plan.looked_at == {1, 2}
-    tracked = [window for window in plan.windows if not window.is_tile]
+    tracked = [window for window in plan.windows if not window.searches]
     assert len(tracked) == 1 and shown(tracked[0], [100, 100, 120, 120])
 
 
