@@ -47,6 +47,9 @@ class ChannelCounters:
     """How often a live source stopped sending without closing the connection."""
     unreadable: int = 0
     """Pictures that were skipped."""
+    damaged: int = 0
+    """Frames of a live source about which the decoder complained (FFmpeg, not GStreamer). They are used; those after
+    them may be damaged as well, up to the next key frame."""
 
 
 @dataclass(frozen=True)

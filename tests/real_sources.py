@@ -70,7 +70,10 @@ class RtspServer:
 
     def start(self):
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SERVER), str(self.port), *self.words], stdout=subprocess.PIPE, env=_environment()
+            [SYSTEM_PYTHON, str(SERVER), str(self.port), *self.words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
         )
         assert self.process.stdout.readline() == b"ready\n", "the RTSP server did not start"
 
@@ -78,11 +81,17 @@ class RtspServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
 
     def close(self):
         self.kill()
         self._holder.close()
+
+    def resize(self, width, height):
+        """With `--clock`: from the next frame on."""
+        self.process.stdin.write(f"{width}x{height}\n".encode())
+        self.process.stdin.flush()
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)

@@ -234,6 +234,7 @@ class CaptureThread:
                     log.info("%s: reconnected after %s", self.source, duration(self._clock() - self._lost_at))
             self.state = ChannelState.RUNNING
             self._counters.beyond_max_fps += raw.beyond_max_fps
+            self._counters.damaged += raw.damaged
             self._counters.read += raw.replaced
             self._counters.dropped += raw.replaced
             frame = Frame(

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any, Callable, Dict, Optional, Union, cast
 import cv2
 import numpy as np
 
+from app.capture.decoder_errors import DecoderErrors
 from app.capture.lag import LagMeter, waits_of_this_thread
 from app.capture.opening import open_reader
 from app.capture.reader_process import SharedMemory
@@ -73,8 +73,7 @@ class Line:
 
 
 def main(pipe: int, memory: int) -> None:
-    # What libraries write to the standard output must not be mixed with that of the program.
-    os.dup2(2, 1)
+    errors = DecoderErrors()
     cv2.setNumThreads(1)
     line, shared = Line(Connection(pipe)), SharedMemory(memory)
     _forward_log(line)
@@ -89,7 +88,8 @@ def main(pipe: int, memory: int) -> None:
         return
     line.send({"live": reader.live, "fps": reader.fps, "total_frames": reader.total_frames})
     if reader.live:
-        live = LiveSource(str(source), reader, partial(open_reader, source, settings), RateLimit(settings.max_fps))
+        reopen, limit = partial(open_reader, source, settings), RateLimit(settings.max_fps)
+        live = LiveSource(str(source), reader, reopen, limit, errors.came)
         serve_newest(live, line, shared)
     else:
         with contextlib.closing(reader):
@@ -115,8 +115,21 @@ class RateLimit:
 class LiveSource:
     """Reads a live stream; one whose frames come too late is reopened, which jumps to the present."""
 
-    def __init__(self, name: str, reader: Reader, reopen: Callable[[], Reader], limit: RateLimit) -> None:
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        reopen: Callable[[], Reader],
+        limit: RateLimit,
+        errors_came: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`errors_came`: whether the decoder has complained since it was asked last."""
+        errors_came()  # those of opening
         self._name = name
+        self._errors_came = errors_came
+        self._damaged = 0
+        """Frames that were not reported in the log yet."""
+        self._damage_logged_at = -math.inf
         self._reader = cast(StreamReader, reader)
         self._reopen = reopen
         self._limit = limit
@@ -125,12 +138,13 @@ class LiveSource:
 
     def read(self) -> Outcome:
         """The next frame that the limit takes, with the time at which it should have come."""
-        left_out = 0
+        left_out = damaged = 0
         try:
             while True:
                 waits = waits_of_this_thread()
                 if not self._reader.grab():
                     return End()
+                damaged += self._is_damaged()
                 arrived_at, now, lag_s = time.time(), time.monotonic(), 0.0
                 stamp_s = self._reader.time_stamp_s
                 if stamp_s is not None:
@@ -145,10 +159,29 @@ class LiveSource:
                     return End()
                 else:
                     return replace(
-                        following, captured_at=arrived_at - lag_s, clock_s=now - lag_s, beyond_max_fps=left_out
+                        following,
+                        captured_at=arrived_at - lag_s,
+                        clock_s=now - lag_s,
+                        beyond_max_fps=left_out,
+                        damaged=damaged,
                     )
         except SourceError as error:
             return error
+
+    def _is_damaged(self) -> bool:
+        """Whether the decoder complained about the frame that was just grabbed. Reported now and then."""
+        if not self._errors_came():
+            return False
+        self._damaged += 1
+        now = time.monotonic()
+        if now - self._damage_logged_at > WARN_EVERY_S:
+            log.warning(
+                "%s: frames arrive damaged (%d since the last message); is the network or the camera overloaded?",
+                self._name,
+                self._damaged,
+            )
+            self._damage_logged_at, self._damaged = now, 0
+        return True
 
     def _catch_up(self, lag_s: float, now: float) -> None:
         if now - self._warned_at > WARN_EVERY_S:
@@ -210,6 +243,7 @@ def serve_newest(source: LiveSource, line: Line, shared: SharedMemory) -> None:
                         following,
                         replaced=newest.replaced + 1,
                         beyond_max_fps=newest.beyond_max_fps + following.beyond_max_fps,
+                        damaged=newest.damaged + following.damaged,
                     )
                 newest = following
                 changed.notify_all()
@@ -243,6 +277,7 @@ def send_next(following: Outcome, line: Line, shared: SharedMemory) -> bool:
             "clock_s": following.clock_s,
             "replaced": following.replaced,
             "beyond_max_fps": following.beyond_max_fps,
+            "damaged": following.damaged,
         }
     )
     return True

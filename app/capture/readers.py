@@ -24,6 +24,9 @@ STALL_SHARE = 0.8
 """A read that took this share of its time-out is a stall even if it returned a frame: measured, FFmpeg returns one or
 two old frames from its decoder after the time-out of a frozen stream."""
 
+_TRIES = 3
+"""A part of a stream that cannot be decoded looks like its end (seen with OpenCV 5); then the next part is there."""
+
 _MAX_FPS = 1000.0
 """OpenCV reports the time base (90000 and the like) for a stream that does not declare its frame rate."""
 
@@ -49,6 +52,8 @@ class RawFrame:
     """How many frames before it were replaced by a newer one."""
     beyond_max_fps: int = 0
     """How many frames before it were left out because of `capture.max_fps`."""
+    damaged: int = 0
+    """Frames about which the decoder complained, since the frame before."""
 
 
 class ReaderDiedError(SourceError):
@@ -113,14 +118,17 @@ class StreamReader(LocalReader):
     def grab(self) -> bool:
         """Goes to the next frame; False at the end. It is decoded (by a USB camera's driver not even that)."""
         began = self._clock()
-        try:
-            found = bool(self._capture.grab())
-        except cv2.error as error:
-            raise _cannot_decode(error) from error
-        took = self._clock() - began
-        if took > STALL_SHARE * self._read_timeout_s:
-            raise StallError(f"no frame for {took:.1f} s")
-        return found
+        for _ in range(_TRIES):
+            try:
+                found = bool(self._capture.grab())
+            except cv2.error as error:
+                raise _cannot_decode(error) from error
+            took = self._clock() - began
+            if took > STALL_SHARE * self._read_timeout_s:
+                raise StallError(f"no frame for {took:.1f} s")
+            if found:
+                return True
+        return False
 
     @property
     def time_stamp_s(self) -> Optional[float]:

@@ -95,6 +95,7 @@ def _of_sources(channels: Sequence[ChannelStatus]) -> Iterator[Metric]:
     yield counter("frames_skipped", "Frames of live sources that were left out.", skipped, ["channel", "reason"])
     for attribute, name, text in (
         ("unreadable", "pictures_unreadable", "Pictures that could not be read."),
+        ("damaged", "frames_damaged", "Frames about which the decoder complained."),
         ("reconnects", "source_reconnects", "How often a lost live source came back."),
         ("stalls", "source_stalls", "How often a live source sent nothing for a while."),
     ):

@@ -210,7 +210,7 @@ class RunSummary:
             "processed": [str(self.processed[status.name]) for status in channels],
             "dropped": [str(status.counters.dropped) for status in channels],
         }
-        for name in ("skipped", "beyond_max_fps", "unreadable", "stalls", "reconnects"):
+        for name in ("skipped", "beyond_max_fps", "unreadable", "damaged", "stalls", "reconnects"):
             counts = [getattr(status.counters, name) for status in channels]
             if any(counts):
                 columns[name] = list(map(str, counts))

@@ -1,0 +1,129 @@
+"""A real RTSP server whose frames show the time, behind a network that loses and changes parts of its stream."""
+
+import pytest
+from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, unchanged
+from waiting import PATIENT_S, until
+
+from app.capture.capture import Channels
+from app.capture.uri import Source, SourceKind
+from app.channel_state import ChannelState
+from app.settings import CaptureSettings
+from app.tools.soak.stamp import age_s, read_stamp
+
+SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
+IN_A_ROW = 25
+"""Two key frames are among them."""
+
+
+@pytest.fixture
+def clock(rtsp_server):
+    """Starts a server whose frames show the time."""
+    return lambda codec="h264": rtsp_server("--clock", codec)
+
+
+@pytest.fixture
+def network(clock):
+    """A bad network in front of it, which is good at first."""
+    networks = []
+
+    def make(codec="h264"):
+        networks.append(BadNetwork(clock(codec).port))
+        return networks[-1]
+
+    yield make
+    for one in networks:
+        one.close()
+
+
+def channels_of(url, settings=SETTINGS):
+    return Channels([Source("cam", SourceKind.RTSP, url)], settings)
+
+
+def stamp_of(channels):
+    frame = channels.take(PATIENT_S)
+    assert frame is not None
+    return read_stamp(frame.image)
+
+
+def whole_again(channels):
+    """Takes frames until so many in a row are whole and each is newer than the one before."""
+    row = []
+
+    def take():
+        number = stamp_of(channels)
+        if number is None or (row and age_s(row[-1], number) > 60):
+            row.clear()
+        if number is not None:
+            row.append(number)
+
+    until(lambda: len(row) >= IN_A_ROW, take)
+    return row
+
+
+@pytest.mark.parametrize("codec", ["h264", pytest.param("h265", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("damage", [bit_errors(0.2), loss(0.1)], ids=["wrong bytes", "lost packets"])
+def test_damaged_frames_are_counted_and_whole_ones_follow(network, damage, codec, caplog):
+    bad = network(codec)
+    with channels_of(bad.url) as channels:
+        whole_again(channels)
+        assert channels.status()[0].counters.damaged == 0
+        bad.damage = damage
+        until(lambda: channels.status()[0].counters.damaged >= 5, lambda: stamp_of(channels))
+        bad.damage = unchanged
+        whole_again(channels)
+        (status,) = channels.status()
+    assert bad.damaged >= 5
+    assert (status.state, status.counters.reconnects) == (ChannelState.RUNNING, 0)
+    assert len([record for record in caplog.records if "damaged" in record.message]) == 1, "not one for each frame"
+
+
+@pytest.mark.slow
+def test_a_stream_whose_framing_breaks_is_reopened(network, caplog):
+    bad = network()
+    with channels_of(bad.url) as channels:
+        whole_again(channels)
+        bad.damage = broken_framing(0.05)
+        until(lambda: channels.status()[0].counters.reconnects >= 3, lambda: channels.take(0.1))
+        bad.damage = unchanged
+        whole_again(channels)
+        (status,) = channels.status()
+    assert status.state is ChannelState.RUNNING
+    assert len(caplog.records) <= 3 * (status.counters.reconnects + 1)
+
+
+def test_a_new_size_in_mid_stream_gives_whole_frames(clock):
+    server = clock()
+    with channels_of(server.url) as channels:
+        before = whole_again(channels)
+        for size in ((640, 480), (320, 240), (480, 240)):
+            server.resize(*size)
+            after = whole_again(channels)
+        (status,) = channels.status()
+    assert age_s(before[-1], after[0]) > 0
+    assert (status.counters.reconnects, status.counters.damaged) == (0, 0)
+
+
+def test_a_server_that_comes_back_with_another_codec_is_read(clock):
+    server = clock("h264")
+    with channels_of(server.url) as channels:
+        whole_again(channels)
+        server.kill()
+        server.words = ("--clock", "h265")
+        server.start()
+        until(lambda: channels.status()[0].counters.reconnects == 1, lambda: channels.take(0.1))
+        whole_again(channels)
+
+
+def test_a_camera_that_appears_later_is_picked_up(clock):
+    server = clock()
+    server.kill()
+    settings = CaptureSettings(
+        open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2, wait=True
+    )
+    with channels_of(server.url, settings) as channels:
+        until(lambda: "refused" in (channels.status()[0].last_error or ""))
+        assert channels.status()[0].state is ChannelState.OPENING
+        assert not channels.finished
+        server.start()
+        whole_again(channels)
+        assert channels.status()[0].state is ChannelState.RUNNING
