@@ -13,6 +13,7 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
 from app import __version__
 from app.capture.capture import Channels
+from app.capture.main_stream import small_source
 from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
 from app.degrade import DegradeController
@@ -152,6 +153,7 @@ def open_run(
         *loader.checks(),
         partial(require_folder, settings.gallery.folder),
         partial(_require_a_source, sources, settings),
+        *(partial(small_source, source, settings.for_channel(source.name).capture) for source in sources),
         partial(check_writable, settings.output.summary_json),
     )
     channel_names = [source.name for source in sources]
@@ -204,7 +206,7 @@ def open_run(
         else:
             stack.callback(strangers.close)
             outputs.add(StrangerWatch(events, strangers))
-        pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade)
+        pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade, channels.main_frames)
         monitor.watch(WatchedRun(channels, outputs, events, degrade, recognizer))
         yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline, supervisor)
 

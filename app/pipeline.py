@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from app.capture.capture import Channels
 from app.capture.motion import MotionDetector
@@ -21,7 +21,7 @@ from app.output.outputs import Control, Outputs
 from app.recognizer import Recognizer, StageTimer
 from app.settings import DegradeSettings, Settings
 from app.supervision.supervisor import Supervisor
-from app.types import Continuity, FaceAttributes, Faces, Frame, FrameResult, Look, Match
+from app.types import NOT_COMPARED_YET, Continuity, FaceAttributes, Faces, Frame, FrameResult, Look, Match
 from app.vision.attention import AttentionState, Plan, Scene, everything, plan_look
 from app.vision.close_ups import CloseUpWatch
 from app.vision.continuity import CutDetector, face_thumbnails
@@ -33,6 +33,8 @@ FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it checks keys, the gallery and the limits again."""
 FEWER_EMBEDDINGS = 4.0
 """Times `recognition.reembed_after_s`, from level 1 on."""
+NEVER_FOUND_AGAIN = 30
+"""Looks for faces in the main stream after which it is wrong if none was found."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ def _patience(level: DegradeLevel) -> float:
     return FEWER_EMBEDDINGS if level >= DegradeLevel.FEWER_EMBEDDINGS else 1.0
 
 
+def no_main_stream(frame: Frame) -> None:
+    """The large frames of a channel that has only one stream."""
+
+
 class _Channel:
     """What the loop keeps of a channel, with the channel's own settings."""
 
@@ -109,6 +115,7 @@ class _Channel:
         self._scan_px = settings.detection.input_size
         self._motion = MotionDetector(self.watched.ignored_mask())
         self._seen = AttentionState()
+        self._found_again, self._not_found_again = 0, 0
 
     def plan(self, frame: Frame, generation: int, cut: bool, level: DegradeLevel) -> Optional[Plan]:
         """Where to look in a frame; None: at the whole frame, as if no other had been there before."""
@@ -140,6 +147,18 @@ class _Channel:
             self.close_ups.saw(faces, image.shape)
         return faces[self.watched.watches(faces.boxes, (image.shape[1], image.shape[0]))]
 
+    def count_found_again(self, name: str, found: int, looked_for: int) -> None:
+        """Warns, once, if no face of the sub-stream is ever found in the main stream."""
+        self._found_again += found
+        before, self._not_found_again = self._not_found_again, self._not_found_again + looked_for - found
+        if not self._found_again and before < NEVER_FOUND_AGAIN <= self._not_found_again:
+            logger.warning(
+                "%s: none of %d faces of the sub-stream was found in the main stream, so they are compared as the "
+                "sub-stream shows them. Do both show the same view, at most half a second apart?",
+                name,
+                self._not_found_again,
+            )
+
 
 class Pipeline:
     """Finds and names the faces of frames. One for all channels; used from one thread."""
@@ -152,15 +171,18 @@ class Pipeline:
         networks: Optional[NetworkThread] = None,
         strangers: Optional[LiveStrangers] = None,
         degrade: Optional[DegradeController] = None,
+        main_frames: Callable[[Frame], Optional[Sequence[Frame]]] = no_main_stream,
     ) -> None:
         """`networks` holds the jobs of other threads, which are done between frames. Without `strangers`, unknown
-        people get no numbers. `degrade` says what is left out; without it nothing is."""
+        people get no numbers. `degrade` says what is left out; without it nothing is.
+        `main_frames` are as in `Channels`."""
         self._settings = settings or Settings()
         self._recognizer = recognizer
         self._gallery = gallery
         self._networks = networks or NetworkThread()
         self._strangers = strangers
         self._degrade = degrade or DegradeController(DegradeSettings(level="off"))
+        self._main_frames = main_frames
         self._channels: Dict[str, _Channel] = {}
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
@@ -235,10 +257,16 @@ class Pipeline:
             )
         matches: Dict[int, Match] = {}
         rows: List[int] = []
-        if pending.rows:
-            faces, rejected, quality = recognizer.embed_good(
-                frame.image, faces, pending.rows, channel.limits, timer, pending.unverified
+        large = self._main_frames(frame) if pending.rows else None
+        if pending.rows and large == ():
+            matches = dict.fromkeys(pending.rows, NOT_COMPARED_YET)
+        elif pending.rows:
+            pixels = [one.image for one in large or ()]
+            (faces, rejected, quality), found = recognizer.embed_good_from(
+                pixels, frame.image, faces, pending.rows, channel.limits, timer, pending.unverified
             )
+            if large is not None:
+                channel.count_found_again(frame.source, found, len(pending.rows))
             rows = [row for row in pending.rows if row not in rejected]
             for row, (reason, measured, limit) in rejected.items():
                 matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])

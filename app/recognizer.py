@@ -25,6 +25,7 @@ from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
 from app.vision.quality import measure, with_pixels
 from app.vision.regions import find_as_planned
+from app.vision.two_streams import found_in_large, with_faces
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,16 @@ class Examined(NamedTuple):
     rejected: Dict[int, Rejection]
     quality: Dict[int, FaceQuality]
     """What was measured of each face that was examined, rejected or not: one row."""
+
+    def and_of(self, others: Examined) -> Examined:
+        """Together with other faces of the same image."""
+        embeddings, more = self.faces.embeddings, others.faces.embeddings
+        if embeddings is None or more is None:
+            both = more if embeddings is None else embeddings
+        else:
+            both = np.where(np.isnan(embeddings), more, embeddings)
+        faces = dataclasses.replace(self.faces, embeddings=both)
+        return Examined(faces, {**self.rejected, **others.rejected}, {**self.quality, **others.quality})
 
     def passing(self, quality: FaceQuality, limits: QualityLimits, rows: np.ndarray) -> np.ndarray:
         """A mask of the faces that pass the gates. Notes the qualities, and the rejections of the others."""
@@ -201,6 +212,34 @@ class Recognizer:
             passed = examined.passing(quality, limits, chosen)
             embeddings[chosen[~passed]] = np.nan
         return examined._replace(faces=faces)
+
+    def embed_good_from(
+        self,
+        large: Sequence[np.ndarray],
+        image: np.ndarray,
+        faces: Faces,
+        rows: Sequence[int],
+        limits: QualityLimits,
+        timer: Optional[StageTimer] = None,
+        unverified: Collection[int] = (),
+    ) -> Tuple[Examined, int]:
+        """The same with the pixels of larger frames of nearly the same moment; and how many faces were found in them.
+
+        A face that is found in none of them is embedded as it is in the image.
+        """
+        timer = timer or StageTimer()
+        left = list(rows)
+        examined = Examined(faces, {}, {})
+        for frame in large:
+            again = found_in_large(faces, left, image, frame, lambda parts, px: self.find(parts, timer, px, False))
+            if again:
+                moved = with_faces(faces, again)
+                examined = examined.and_of(self.embed_good(frame, moved, list(again), limits, timer, unverified))
+                left = [row for row in left if row not in again]
+            if not left:
+                return examined, len(rows)
+        rest = self.embed_good(image, faces, left, limits, timer, unverified)
+        return examined.and_of(rest), len(rows) - len(left)
 
     def _verify(
         self,

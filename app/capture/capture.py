@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Mapping, Optional, Sequence, Set, Tuple, Type
+from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
+from app.capture.main_stream import MainStream, small_source
 from app.capture.reader_process import start_reader
 from app.capture.turns import Waiting, next_turn
 from app.capture.uri import Source
@@ -54,21 +55,22 @@ class Channels:
         self._last_turns = dict.fromkeys((source.name for source in sources), 0)
         self._needed: Set[str] = set()
         self._woken = False
-        self._threads = [
-            CaptureThread(
-                source,
-                own.get(source.name, settings),
-                self._arrived,
-                self._lock,
-                open,
-                clock,
-                wall_clock,
-                self._is_finished,
-                queue_bytes,
-                on_death,
+
+        def new_thread(source: Source, settings: CaptureSettings, kept_frames: int = 1) -> CaptureThread:
+            over = self._is_finished
+            lock, arrived = self._lock, self._arrived
+            return CaptureThread(
+                source, settings, arrived, lock, open, clock, wall_clock, over, queue_bytes, on_death, kept_frames
             )
-            for source in sources
-        ]
+
+        self._threads: List[CaptureThread] = []
+        self._mains: Dict[str, MainStream] = {}
+        for source in sources:
+            its_own = own.get(source.name, settings)
+            small = small_source(source, its_own)
+            if small is not None:
+                self._mains[source.name] = MainStream(source, its_own, new_thread, clock)
+            self._threads.append(new_thread(small or source, its_own))
         with self._lock:
             for thread in self._threads:
                 thread.start()
@@ -80,6 +82,8 @@ class Channels:
         """
         deadline = time.monotonic() + timeout_s
         with self._arrived:
+            for main in self._mains.values():
+                main.rest()
             while True:
                 frame = self._pop_next()
                 left_s = deadline - time.monotonic()
@@ -94,6 +98,22 @@ class Channels:
         """Says whether something happens in a channel, whose frames then come before those of idle channels."""
         with self._lock:
             (self._needed.add if is_needed else self._needed.discard)(channel)
+            if is_needed and channel in self._mains:
+                self._mains[channel].want()
+
+    def main_frames(self, frame: Frame) -> Optional[Tuple[Frame, ...]]:
+        """Frames of the main stream next to one of the sub-stream, the nearest in time first.
+
+        None: the channel has no main stream, or it cannot be read. Empty: it is being opened.
+        """
+        with self._lock:
+            main = self._mains.get(frame.source)
+            return None if main is None else main.frames(frame.clock_s)
+
+    def main_is_open(self, channel: str) -> bool:
+        """Whether the main stream of a channel is being read, or opened."""
+        with self._lock:
+            return channel in self._mains and self._mains[channel].is_open
 
     def wake(self) -> None:
         """Makes a `take` that waits return at once: the caller has something else to do."""
@@ -124,9 +144,11 @@ class Channels:
         with self._lock:
             for thread in self._threads:
                 thread.stop()
+            for main in self._mains.values():
+                main.stop()
             self._arrived.notify_all()
         deadline = time.monotonic() + CLOSE_WITHIN_S
-        for thread in self._threads:
+        for thread in [*self._threads, *(thread for main in self._mains.values() for thread in main.ended)]:
             if not thread.join(deadline):
                 log.warning("%s: the reader still hangs and is left behind", thread.source)
 

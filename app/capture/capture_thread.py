@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque, Optional, Tuple
 
 from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.reader_child import RateLimit
@@ -59,7 +59,9 @@ class CaptureThread:
         run_is_over: Callable[[], bool],
         queue_bytes: int,
         on_death: DeathCallback,
+        kept_frames: int = 1,
     ) -> None:
+        """Of a live source, the newest `kept_frames` frames are kept."""
         self.source = source
         self.state = ChannelState.OPENING
         self._settings = settings
@@ -71,6 +73,7 @@ class CaptureThread:
         self._run_is_over = run_is_over
         self._queue_bytes = queue_bytes
         self._on_death = on_death
+        self._kept_frames = kept_frames
         self._frames: Deque[Frame] = deque()
         self._waits_since: Optional[float] = None
         """When a frame came that was not taken yet, or replaced by a newer one; None: there is no frame."""
@@ -107,6 +110,15 @@ class CaptureThread:
     def waits_since(self) -> Optional[float]:
         """How long it has had a frame to take, by the clock; None: it has none."""
         return self._waits_since
+
+    @property
+    def frames(self) -> Tuple[Frame, ...]:
+        """Those that were not taken yet."""
+        return tuple(self._frames)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def drained(self) -> bool:
@@ -253,8 +265,9 @@ class CaptureThread:
                 if not self._rate.takes(self._clock()):
                     self._counters.skipped += 1
                     return True
-                self._counters.dropped += len(self._frames)
-                self._frames.clear()
+                while self._frames and (len(self._frames) >= self._kept_frames or self._is_full(frame)):
+                    self._counters.dropped += 1
+                    self._frames.popleft()
             while self._is_full(frame) and not self._closing.is_set():
                 self._wake.wait()
             if self._closing.is_set():

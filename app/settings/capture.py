@@ -46,6 +46,11 @@ class CaptureSettings:
     width: int = setting(1280, "requested width of a USB or CSI camera", minimum=16, maximum=7680)
     height: int = setting(720, "requested height of a USB or CSI camera", minimum=16, maximum=4320)
     fps: float = setting(30.0, "requested frame rate of a USB or CSI camera", minimum=1, maximum=240)
+    substream: Optional[str] = setting(
+        None,
+        "address of a second, smaller stream of the same RTSP camera: faces are found in it, and cut out of the stream "
+        "of the source, which is read only while something happens (docs/cameras.md)",
+    )
     max_fps: Optional[float] = setting(
         None,
         "maximum number of frames per second of a live source; the others cost no more than their decoding",

@@ -102,6 +102,11 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     if not errors:
         errors += _contradictions(values, chosen)
         errors += _uncovered(chosen, own)
+        if len(sources) > 1 and chosen["capture.substream"].value is not None:
+            place = chosen["capture.substream"].origin
+            errors.append(
+                SettingsError(f"{place}: capture.substream belongs to one source: write it under channels.NAME")
+            )
         for channel in own:
             errors += _too_many_votes({**values, **own_values[channel]}, {**chosen, **own[channel]})
     named = {name for layer in layers for name, _ in layer.sources if name is not None}

@@ -13,6 +13,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from app.capture.main_stream import small_source
 from app.capture.reader_process import start_reader
 from app.capture.uri import Source, name_sources
 from app.errors import AppError
@@ -31,7 +32,9 @@ HANGING_AFTER_S = 4 * SOURCE_TIMEOUT_S
 
 def check_cameras(settings: Settings, grid: Optional[Path] = None) -> List[Finding]:
     """The sources of the settings first; without any, the devices alone. `grid` as in `check_sources`."""
-    found = check_sources(name_sources(settings.sources), settings, grid=grid)
+    sources = name_sources(settings.sources)
+    small = [small_source(source, settings.for_channel(source.name).capture) for source in sources]
+    found = check_sources([*sources, *filter(None, small)], settings, grid=grid)
     return [*found, *check_devices(has_sources=bool(settings.sources))]
 
 
