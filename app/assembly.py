@@ -358,5 +358,5 @@ def _serving(settings: MonitoringSettings, monitor: RunMonitor) -> Iterator[None
         yield
         return
     with contextlib.closing(MonitoringServer(settings.host, settings.port, Endpoints(monitor))) as server:
-        logger.info("metrics: http://%s:%d/metrics, and /health", settings.host, server.port)
+        logger.info("metrics: %s/metrics, and /health", server.url)
         yield

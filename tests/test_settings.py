@@ -57,6 +57,12 @@ def test_paths_in_the_file_are_meant_from_its_own_folder(config):
     assert resolve([read_file(path)]).settings.gallery.folder == path.parent / "faces"
 
 
+@pytest.mark.parametrize(("text", "level"), [("off", "off"), ("'off'", "off"), ("2", "2"), ("auto", "auto")])
+def test_words_that_yaml_reads_as_something_else_are_choices_too(config, text, level):
+    path = config(f"degrade:\n  level: {text}\n")
+    assert resolve([read_file(path)]).settings.degrade.level == level
+
+
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "recognition:\n", "sources:\n"], ids=repr)
 def test_empty_files_and_sections_are_fine(config, text):
     assert resolve([read_file(config(text))]).settings == Settings()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 from app.errors import OutputError
@@ -35,6 +37,11 @@ class MonitoringServer:
         """The one that the system chose, if 0 was asked for."""
         return int(self._server.server_address[1])
 
+    @property
+    def url(self) -> str:
+        host = str(self._server.server_address[0])
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
     def close(self) -> None:
         """Ends the server; requests in progress may be cut off. Does nothing the second time."""
         if self._thread.is_alive():
@@ -51,7 +58,13 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: Any, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
         self.free = threading.BoundedSemaphore(MAX_CLIENTS)
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """HTTPServer would ask for the name of the machine, for which a network without DNS makes it wait."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.free.acquire(blocking=False):

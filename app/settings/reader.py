@@ -203,6 +203,9 @@ def check(info: SettingInfo, given: Assignment, prefix: str = "") -> Any:
     if info.value_type is float and isinstance(value, int) and not isinstance(value, bool):
         # A whole number may be larger than any float.
         value = float(value) if abs(value) < 1e300 else value
+    if info.choices is not None and isinstance(value, (bool, int)):
+        # YAML reads the words on and off as true and false, and 2 as a number.
+        value = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
     is_valid = isinstance(value, info.value_type) and isinstance(value, bool) == (info.value_type is bool)
     is_valid = is_valid and (info.choices is None or value in info.choices)
     if is_valid and isinstance(value, (int, float)):

@@ -1,5 +1,6 @@
 """Metrics and health of a real run, as another program gets them."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -227,6 +228,15 @@ def test_a_busy_port_is_reported_at_the_start(answered, port, people_video):
 def test_an_address_that_is_not_ours_is_refused():
     with pytest.raises(OutputError, match=r"203\.0\.113\.7"):
         MonitoringServer("203.0.113.7", 0, Endpoints(RunMonitor(30)))
+
+
+def test_ipv6_addresses_can_be_used():
+    try:
+        server = MonitoringServer("::1", 0, Endpoints(RunMonitor(30)))
+    except OutputError:
+        pytest.skip("this machine has no IPv6")
+    with contextlib.closing(server), urllib.request.urlopen(f"{server.url}/metrics") as reply:
+        assert reply.status == 200
 
 
 def test_without_the_package_the_program_says_what_to_install(people_video):
