@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from app.network_thread import ShutDownError
 from app.service.guard import Guard, GuardedApp
-from app.service.http import Dialect, Endpoint, Handler, HttpError, json_response
+from app.service.http import Dialect, Endpoint, Handler, HttpError, Scope, json_response
 from app.settings.serve import ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: floa
 
     async def handle(request: Request) -> Response:
         try:
-            token = guard.admit(request, await dialect.token(request), endpoint.scope)
+            secret = None if endpoint.scope is Scope.PUBLIC else await dialect.token(request)
+            token = guard.admit(request, secret, endpoint.scope)
             request.state.client = None if token is None else token.name
             return await asyncio.wait_for(endpoint.handler(request), timeout_s)
         except HttpError as error:

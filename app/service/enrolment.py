@@ -9,10 +9,11 @@ from pathlib import PurePosixPath
 from typing import Dict, Iterable, List, Optional, Tuple
 
 import cv2
+import numpy as np
 from starlette.requests import Request
 
 from app.errors import GalleryError
-from app.gallery.files import remove_photo, rename_person
+from app.gallery.files import person_folder, remove_photo, rename_person
 from app.gallery.gallery import Added, AddResult, NewPhoto
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
@@ -42,6 +43,45 @@ class Enrolment:
     @property
     def names(self) -> Tuple[str, ...]:
         return self._gallery.people.names
+
+    @property
+    def subjects(self) -> Tuple[str, ...]:
+        """Everyone with a photo, and the folders that still wait for one."""
+        folders = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        empty = {normalize(path.name) for path in folders if not any(path.iterdir())}
+        return tuple(sorted({*self.names, *empty}))
+
+    async def add_person(self, request: Request, person: str) -> bool:
+        """Makes the folder of a person who has no photo yet; whether there was none."""
+        checked_name(person)
+        if person in self.subjects:
+            return False
+        try:
+            (self._folder / person_folder(self._folder, person)).mkdir()
+        except (GalleryError, OSError) as error:
+            raise HttpError(400, str(error)) from error
+        self._audit.note(request, "add person", person=person)
+        return True
+
+    async def remove_person(self, request: Request, person: str) -> None:
+        """Deletes all photos of a person."""
+        await self.remove(request, self.photos(person).values())
+        home = self._folder / person_folder(self._folder, person)
+        if home.is_dir() and not any(home.iterdir()):
+            home.rmdir()
+
+    def nearest(self, vector: np.ndarray, count: int) -> List[Tuple[str, float]]:
+        """The people whose photos are most similar to a face (D, unit length), with the cosine of the best photo."""
+        people = self._gallery.people
+        best: Dict[str, float] = {}
+        if not len(people.embeddings):
+            return []
+        cosines = people.embeddings @ vector
+        for row in np.argsort(-cosines, kind="stable").tolist():
+            best.setdefault(people.row_photos[row].person, float(cosines[row]))
+            if len(best) == count:
+                break
+        return list(best.items())
 
     def photos(self, person: Optional[str] = None) -> Dict[str, PhotoRecord]:
         """By their id, in the order of their paths: of one person or of all."""

@@ -17,6 +17,7 @@ from app.output.progress import Progress
 from app.recognizer import Recognizer
 from app.service.application import application
 from app.service.audit import AuditLog
+from app.service.compreface.routes import compreface
 from app.service.compreface_core.routes import compreface_core
 from app.service.core import FaceService
 from app.service.deepstack.routes import deepstack
@@ -38,7 +39,12 @@ def dialects(service: FaceService) -> Tuple[Dialect, ...]:
     except ValueError as error:
         raise SettingsError(str(error)) from error
     enrolment = Enrolment(service, AuditLog(service.settings.serve.audit_log))
-    return (insightface_rest(service, defaults), compreface_core(service), deepstack(service, enrolment))
+    return (
+        insightface_rest(service, defaults),
+        compreface_core(service),
+        compreface(service, enrolment),
+        deepstack(service, enrolment),
+    )
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from app.errors import SettingsError
-from app.service.core import FoundFaces
+from app.service.core import FoundFaces, Search
 from app.settings import Settings
 from app.types import FaceAttributes
 from app.vision.head_pose import head_poses
@@ -63,6 +63,44 @@ def chosen_plugins(text: str, available: Tuple[Plugin, ...]) -> Tuple[Plugin, ..
     if "gender_age" in slugs:
         slugs |= {"gender", "age"}
     return tuple(plugin for plugin in available if plugin.slug in slugs)
+
+
+def detector_name(settings: Settings) -> str:
+    return f"insightface.FaceDetector@{settings.models.detector}"
+
+
+def plugin_search(threshold: Optional[float], plugins: Tuple[Plugin, ...], embeddings: bool = False) -> Search:
+    """What is to be looked for in a picture. A face must be above the threshold, not at it: with 1 there is none."""
+    slugs = {plugin.slug for plugin in plugins}
+    return Search(
+        min_score=None if threshold is None else float(np.nextafter(np.float32(threshold), np.float32(2))),
+        embeddings=embeddings or "calculator" in slugs,
+        attributes=bool(slugs & {"age", "gender", "mask", "landmarks2d106"}),
+    )
+
+
+def by_area(found: FoundFaces, limit: int) -> List[int]:
+    """The rows of the faces, the largest first."""
+    boxes = found.faces.boxes
+    rows = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable").tolist()
+    return list(rows[: limit or len(rows)])
+
+
+def described_faces(found: FoundFaces, plugins: Tuple[Plugin, ...], limit: int) -> List[Described]:
+    """The faces of a reply, the largest first."""
+    described = []
+    for row in by_area(found, limit):
+        x1, y1, x2, y2 = np.rint(found.faces.boxes[row]).astype(int).tolist()
+        probability = float(found.faces.scores[row])
+        face: Described = {"box": {"probability": probability, "x_max": x2, "x_min": x1, "y_max": y2, "y_min": y1}}
+        times = {"detector": round(found.detect_ms / len(found.faces))}
+        for plugin in plugins:
+            value = plugin.describe(found, row)
+            if value is not None:
+                face[plugin.key] = value
+            times[plugin.slug] = round(found.embed_ms / len(found.faces)) if plugin.slug == "calculator" else 0
+        described.append({**face, "execution_time": times})
+    return described
 
 
 def with_compreface_variables(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:

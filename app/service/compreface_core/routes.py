@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
-from app.service.compreface_core.plugins import Plugin, available_plugins, chosen_plugins
-from app.service.core import FaceService, FoundFaces, Search
+from app.service.compreface_core.plugins import (
+    Plugin,
+    available_plugins,
+    chosen_plugins,
+    described_faces,
+    detector_name,
+    plugin_search,
+)
+from app.service.core import FaceService, FoundFaces
 from app.service.http import Dialect, Endpoint, HttpError, Scope, json_response, read_form
 from app.service.pictures import BadPictureError
 from app.service.similarity import coefficients
@@ -47,7 +53,7 @@ class Routes:
     def __init__(self, service: FaceService) -> None:
         self._service = service
         self._plugins = available_plugins(service.settings, service.recognizer.detector.predicts_masks)
-        self._detector_name = f"insightface.FaceDetector@{service.settings.models.detector}"
+        self._detector_name = detector_name(service.settings)
 
     async def healthcheck(self, request: Request) -> Response:
         """Answers also while the networks are busy."""
@@ -94,7 +100,7 @@ class Routes:
         data, values = await _upload(request)
         plugins = chosen_plugins("calculator", self._plugins)
         found = await self._found(data, values, plugins)
-        faces = self._described(found, plugins, _limit(values))
+        faces = described_faces(found, plugins, _limit(values))
         return json_response({"calculator_version": SCANNER, "result": faces}, headers=NO_CACHE)
 
     async def _reply(self, data: bytes, values: Mapping[str, str]) -> Response:
@@ -103,7 +109,7 @@ class Routes:
         if whole:
             plugins = tuple(plugin for plugin in plugins if plugin.slug not in ("pose", "mask"))
         found = await self._found(data, values, plugins, whole)
-        faces = self._described(found, plugins, _limit(values))
+        faces = described_faces(found, plugins, _limit(values))
         versions = {"detector": self._detector_name, **{plugin.slug: plugin.name for plugin in plugins}}
         return json_response({"plugins_versions": versions, "result": faces}, headers=NO_CACHE)
 
@@ -113,32 +119,13 @@ class Routes:
         """The faces of a picture; with `whole`, the picture is the face."""
         try:
             async with self._service.opened(data) as image:
-                search = _search(_threshold(values), plugins)
+                search = plugin_search(_threshold(values), plugins)
                 found = await (self._service.whole_picture if whole else self._service.find)(image, search)
         except BadPictureError as error:
             raise HttpError(400, "Image has incorrect format or is broken") from error
         if not len(found.faces):
             raise HttpError(400, "No face is found in the given image")
         return found
-
-    def _described(self, found: FoundFaces, plugins: Tuple[Plugin, ...], limit: int) -> List[Dict[str, Any]]:
-        """The faces of a reply, the largest first."""
-        faces = found.faces
-        areas = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
-        rows = np.argsort(-areas, kind="stable").tolist()
-        described = []
-        for row in rows[: limit or len(rows)]:
-            x1, y1, x2, y2 = np.rint(faces.boxes[row]).astype(int).tolist()
-            box = {"probability": float(faces.scores[row]), "x_max": x2, "x_min": x1, "y_max": y2, "y_min": y1}
-            face: Dict[str, Any] = {"box": box}
-            times = {"detector": round(found.detect_ms / len(rows))}
-            for plugin in plugins:
-                value = plugin.describe(found, row)
-                if value is not None:
-                    face[plugin.key] = value
-                times[plugin.slug] = round(found.embed_ms / len(rows)) if plugin.slug == "calculator" else 0
-            described.append({**face, "execution_time": times})
-        return described
 
 
 async def _upload(request: Request) -> Tuple[bytes, Mapping[str, str]]:
@@ -150,16 +137,6 @@ async def _upload(request: Request) -> Tuple[bytes, Mapping[str, str]]:
     if not upload.filename:
         raise HttpError(400, "No file is selected")
     return upload.data, form.fields
-
-
-def _search(threshold: Optional[float], plugins: Tuple[Plugin, ...]) -> Search:
-    slugs = {plugin.slug for plugin in plugins}
-    # A face must be above the threshold, not at it: with 1 there is none.
-    return Search(
-        min_score=None if threshold is None else float(np.nextafter(np.float32(threshold), np.float32(2))),
-        embeddings="calculator" in slugs,
-        attributes=bool(slugs & {"age", "gender", "mask", "landmarks2d106"}),
-    )
 
 
 def _threshold(values: Mapping[str, str]) -> Optional[float]:
