@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -50,7 +51,7 @@ def open_tensorrt(spec: NetworkSpec, build_missing: bool, report: MessageCallbac
     found, unusable = find_engine(spec, target)
     if found is not None:
         try:
-            return TensorRTEngine(found.path, found.dla), found
+            return TensorRTEngine(found.path, found.dla, found.sha256), found
         except UnreadablePlanError as error:
             unusable[found.path.name] = str(error)
     why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in unusable.items()) or "none exists yet"
@@ -71,7 +72,7 @@ def open_tensorrt(spec: NetworkSpec, build_missing: bool, report: MessageCallbac
     try:
         built = build_engine(spec, BuildOptions(force=True), target, _limited(report))
         report(f"{spec.name}: {built.remark}")
-        return TensorRTEngine(built.path, built.dla), built
+        return TensorRTEngine(built.path, built.dla, built.sha256), built
     except (BuildFailedError, UnreadablePlanError) as error:
         remember_failed_build(spec, target, str(error))
         raise
@@ -211,6 +212,7 @@ def _store(job: BuildJob, result: BuildResult, seconds: float, failures: Dict[st
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         dla=job.options.dla,
         failures=dict(failures),
+        sha256=hashlib.sha256(result.plan).hexdigest(),
         is_new=True,
     )
     store_engine(engine, result.plan)

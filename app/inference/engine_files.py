@@ -7,6 +7,7 @@ at all, so the metadata decides before the engine is loaded.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class EngineFile:
     """The number of the deep learning accelerator that it was built for, if any."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """The precisions that were tried first and could not be built, with the reason."""
+    sha256: str = ""
+    """Of the engine's own file; computed when it is stored."""
     is_new: bool = False
     """Built by this process. Not stored."""
     no_int8: str = ""
@@ -149,6 +152,7 @@ def read_engine_file(path: Path) -> Optional[EngineFile]:
             built_at=str(fields["built_at"]),
             dla=dla,
             failures={str(precision): str(reason) for precision, reason in failures.items()},
+            sha256=str(fields["sha256"]),
         )
     except (ModelError, KeyError, TypeError, ValueError):
         return None
@@ -167,6 +171,7 @@ def store_engine(engine: EngineFile, plan: bytes) -> None:
         "max_shape": largest,
         "onnx_sha256": engine.onnx_sha256,
         "file_bytes": engine.file_bytes,
+        "sha256": hashlib.sha256(plan).hexdigest(),
         "build_seconds": engine.build_seconds,
         "program": engine.program,
         "built_at": engine.built_at,

@@ -33,11 +33,12 @@ class TensorRTEngine:
     _tensors: Any
     _context: Any
 
-    def __init__(self, path: Path, dla: Optional[int] = None) -> None:
-        """`dla`: the number of the deep learning accelerator that it was built for, if any."""
+    def __init__(self, path: Path, dla: Optional[int] = None, sha256: Optional[str] = None) -> None:
+        """`dla`: the number of the deep learning accelerator that it was built for, if any. A file with another SHA-256
+        than `sha256` is not loaded."""
         trt = load_tensorrt()
         probe_gpu()
-        self._path, self._dla = path, dla
+        self._path, self._dla, self._sha256 = path, dla, sha256
         self._trt_logger = make_logger(trt)
         self._shapes: Dict[str, Shape] = {}
         with ExitStack() as releases:
@@ -93,7 +94,7 @@ class TensorRTEngine:
         """TensorRT frees an object with its last reference, so no other references are kept."""
         self._runtime = start_runtime(trt, self._dla)
         releases.callback(setattr, self, "_runtime", None)
-        self._engine = read_plan(trt, self._runtime, self._path)
+        self._engine = read_plan(trt, self._runtime, self._path, self._sha256)
         releases.callback(setattr, self, "_engine", None)
         self._tensors = tensors_of(trt, self._engine)
         releases.callback(setattr, self, "_tensors", None)

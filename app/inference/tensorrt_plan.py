@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -50,11 +51,11 @@ class PlanDescription:
         return dict(Counter(layer.precision for layer in self.layers if layer.precision).most_common())
 
 
-def describe_plan(path: Path) -> PlanDescription:
-    """Loads the engine on the GPU for a moment. Raises NoGpuError where there is none."""
+def describe_plan(path: Path, sha256: Optional[str] = None) -> PlanDescription:
+    """Loads the engine on the GPU for a moment. Raises NoGpuError where there is none; `sha256` as in `read_plan`."""
     trt = load_tensorrt()
     probe_gpu()
-    engine = read_plan(trt, start_runtime(trt), path)
+    engine = read_plan(trt, start_runtime(trt), path, sha256)
     inspector = called(engine.create_engine_inspector, what="opening the engine inspector")
     layer_format = trt.LayerInformationFormat.JSON
     texts = [inspector.get_layer_information(index, layer_format) for index in range(engine.num_layers)]
@@ -78,12 +79,17 @@ def start_runtime(trt: Any, dla: Optional[int] = None) -> Any:
     return runtime
 
 
-def read_plan(trt: Any, runtime: Any, path: Path) -> Any:
-    """Loads the engine onto the GPU."""
+def read_plan(trt: Any, runtime: Any, path: Path, sha256: Optional[str] = None) -> Any:
+    """Loads the engine onto the GPU, if the file has this SHA-256: TensorRT runs whatever is in it."""
     try:
         plan = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if sha256 is not None and hashlib.sha256(plan).hexdigest() != sha256:
+        raise UnreadablePlanError(
+            f"{path} has another SHA-256 than the engine that was built: it is damaged or was replaced, and is not "
+            f"loaded; build it again: {program()} engines build --force"
+        )
     try:
         engine = called(runtime.deserialize_cuda_engine, plan, what=f"reading {path}", trt_logger=make_logger(trt))
     except ModelError as error:

@@ -91,7 +91,7 @@ def read_engine_info(path: Path) -> EngineInfo:
     if not damage_of(path):
         raise ModelError(f"{path} is an ONNX file, not an engine; rename it to .onnx")
     try:
-        return EngineInfo(file_bytes, metadata, describe_plan(path))
+        return EngineInfo(file_bytes, metadata, describe_plan(path, metadata.get("sha256")))
     except ModelError as error:
         return EngineInfo(file_bytes, metadata, missing=f"not available on this machine: {error}")
 

@@ -5,6 +5,7 @@ TensorRT and the GPU are simulated, in this process and in the builder's.
 
 import dataclasses
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from app.inference.build import build_engine, open_tensorrt
 from app.inference.cuda import NoGpuError
 from app.inference.engine import NetworkSpec
 from app.inference.engine_files import read_engine_file
+from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_api import current_target
 from app.inference.tensorrt_builder import BuildOptions
 
@@ -321,3 +323,29 @@ def test_an_engine_for_an_accelerator_is_opened_on_it(network, machine):
         assert engine._runtime.DLA_core == 1 and ".dla1.engine" in file.remark
     finally:
         engine.close()
+
+
+def test_an_engine_that_was_replaced_is_not_given_to_tensorrt(network, machine):
+    machine()
+    opened(network)
+    (engine,) = network.path.parent.glob("*.engine")
+    content = engine.read_bytes()
+    engine.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    gpu = machine()
+    with pytest.raises(ModelError, match="SHA-256"):
+        TensorRTEngine(engine, sha256=read_engine_file(engine).sha256)
+    assert "deserialize_cuda_engine" not in gpu.calls and gpu.clean
+    # A run builds another one.
+    _, reason, said = opened(network)
+    assert "SHA-256" in said[0] and "built in" in reason
+
+
+def test_an_engine_whose_metadata_has_no_hash_is_built_again(network, machine):
+    machine()
+    opened(network)
+    (metadata,) = network.path.parent.glob("net.fp16*.json")
+    fields = json.loads(metadata.read_text(encoding="utf-8"))
+    del fields["sha256"]
+    metadata.write_text(json.dumps(fields), encoding="utf-8")
+    _, reason, _ = opened(network)
+    assert "built in" in reason

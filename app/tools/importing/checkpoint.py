@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
@@ -10,6 +11,7 @@ from typing import Any, Dict, Mapping, Optional
 import numpy as np
 
 from app.errors import ModelError
+from app.text import install_hint
 from app.tools.machine import require_packages
 
 WRAPPERS = ("state_dict", "net_state_dict", "model_state_dict", "state_dict_backbone", "model", "net", "backbone")
@@ -19,10 +21,21 @@ PREFIXES = ("module.", "model.", "backbone.", "net.", "_orig_mod.")
 """Prefixes that training frameworks add to every name."""
 
 
+MIN_TORCH = (2, 6)
+"""Before, a file could run code although only weights were to be loaded (CVE-2025-32434)."""
+
+
 def read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
     """All weights of the file as float32."""
     require_packages("this import", "torch")
     import torch
+
+    version = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
+    if version is None or (int(version.group(1)), int(version.group(2))) < MIN_TORCH:
+        raise ModelError(
+            f"{path} is not loaded: it could run any code with the installed PyTorch {torch.__version__} "
+            f"(CVE-2025-32434); install 2.6 or newer, which needs Python 3.9: {install_hint('torch>=2.6')}"
+        )
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

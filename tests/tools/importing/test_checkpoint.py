@@ -89,3 +89,21 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(AppError, match="pip install torch"):
         read_checkpoint(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("version", ["2.5.1", "2.5.1+cpu", "1.13.0a0+git7c98e70", "unknown"])
+def test_a_pytorch_with_which_a_checkpoint_could_run_code_is_not_used(torch, tmp_path, monkeypatch, version):
+    trace = tmp_path / "trace"
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Evil(trace)}, protocol=2))
+    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(ModelError, match=r"CVE-2025-32434"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "2.10.1+cu130", "3.0.0"])
+def test_newer_ones_are(torch, tmp_path, monkeypatch, version):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pth")
+    monkeypatch.setattr(torch, "__version__", version)
+    assert list(read_checkpoint(tmp_path / "weights.pth")) == ["a"]
