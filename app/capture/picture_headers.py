@@ -29,8 +29,8 @@ class PictureHeader:
     """EXIF's 1..8; 1 also if the decoder itself rotates the picture (TIFF)."""
     complete: bool = True
     """False if the file ends before the picture does."""
-    bytes_per_pixel: int = 4
-    """What decoding it as it is needs, measured with OpenCV."""
+    bytes_per_pixel: int = 7
+    """What decoding and converting it needs, measured with OpenCV."""
     progressive: bool = False
     """Whether a JPEG is complete only after several passes over all of it, which are kept in memory."""
 
@@ -58,7 +58,7 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
             return PictureHeader("TIFF", widths[0], heights[0], bytes_per_pixel=_tiff_bytes_per_pixel(data))
         netpbm = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
         if netpbm is not None:
-            return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]), bytes_per_pixel=8)
+            return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]), bytes_per_pixel=11)
     except (struct.error, IndexError):
         return None
     return None
@@ -77,7 +77,11 @@ def _jpeg(data: bytes) -> Optional[PictureHeader]:
             progressive = marker & 0x03 == 0x02
         elif marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
             orientation = _exif_orientation(data[start + 6 : end])
-    return None if size is None else PictureHeader("JPEG", *size, orientation, complete, progressive=progressive)
+    return (
+        None
+        if size is None
+        else PictureHeader("JPEG", *size, orientation, complete, 9 if progressive else 5, progressive)
+    )
 
 
 def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
@@ -114,7 +118,7 @@ def _png(data: bytes) -> Optional[PictureHeader]:
         complete = kind == b"IEND"
         at += 12 + length
     has_16_bits = data[24] == 16
-    return PictureHeader("PNG", width, height, orientation, complete, bytes_per_pixel=12 if has_16_bits else 4)
+    return PictureHeader("PNG", width, height, orientation, complete, bytes_per_pixel=15 if has_16_bits else 7)
 
 
 def _webp(data: bytes) -> Optional[PictureHeader]:
@@ -151,10 +155,10 @@ def _exif_orientation(exif: bytes) -> int:
 
 
 def _tiff_bytes_per_pixel(data: bytes) -> int:
-    """20 if a sample has more than 16 bits, as numbers with a point have, or if that is not certain."""
+    """21 if a sample has more than 16 bits, as numbers with a point have, or if that is not certain."""
     samples = [value for tag, value in _tiff_tags(data) if tag == _SAMPLES_TAG]
     bits = _tiff_bits(data)
-    return 20 if len(bits) != 1 or len(samples) > 1 or bits[0] > 16 else 8 if bits[0] > 8 else 4
+    return 21 if len(bits) != 1 or len(samples) > 1 or bits[0] > 16 else 11 if bits[0] > 8 else 7
 
 
 def _tiff_bits(data: bytes) -> List[int]:

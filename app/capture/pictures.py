@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import importlib.util
 import io
-import math
 import re
 from pathlib import Path
 from typing import List, Optional, Tuple, Union
@@ -25,8 +24,8 @@ MAX_PICTURE_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded, because the memory they need could end the program."""
 MAX_JPEG_PIXELS = 200_000_000
 """Of those that may be shrunk: a JPEG can be decoded at a part of its size."""
-_MAX_BYTES = 500_000_000
-"""Of the file, the decoded picture and the converted one together."""
+_MAX_BYTES = 300_000_000
+"""Of the file and what decoding it needs; the program with its networks needs as much again."""
 _ROWS_AT_ONCE = 256
 """Conversions are done in parts, so that they need little more memory than the picture."""
 
@@ -50,26 +49,23 @@ def read_picture(path: Union[str, Path]) -> np.ndarray:
 
 
 def decode_picture(data: bytes, name: Union[str, Path], max_pixels: Optional[int] = None) -> np.ndarray:
-    """The same from a file's bytes; errors mention it by `name`. A picture of more than `max_pixels` is shrunk."""
-    return _shrunk(_decoded(data, name, max_pixels), max_pixels)
-
-
-def _decoded(data: bytes, name: Union[str, Path], max_pixels: Optional[int]) -> np.ndarray:
+    """The same from a file's bytes; errors mention it by `name`. A picture of more than `max_pixels` is shrunk
+    to a half or a quarter."""
     if not data:
         raise SourceError(f"{name}: the file is empty.")
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
-        return _as_bgr8(_decode_heic(data, name))
+        return _as_bgr8(_decode_heic(data, name), max_pixels)
     header = read_header(data)
     if header is None:
         raise SourceError(f"{name}: not a supported picture (JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, HEIC).")
     pixels = header.width * header.height
     may_be_reduced = header.format == "JPEG" and not header.progressive and max_pixels is not None
-    limit = min(MAX_PICTURE_PIXELS, max(0, _MAX_BYTES - len(data)) // (header.bytes_per_pixel + 3))
+    limit = min(MAX_PICTURE_PIXELS, max(0, _MAX_BYTES - len(data)) // header.bytes_per_pixel)
     _check_size(header.width, header.height, name, MAX_JPEG_PIXELS if may_be_reduced else limit)
     if not header.complete:
         raise SourceError(f"{name}: the {header.format} file is incomplete. Copy it again.")
     if header.format == "GIF":
-        return _as_bgr8(_decode_gif(data, name))
+        return _as_bgr8(_decode_gif(data, name), max_pixels)
     # IMREAD_UNCHANGED ignores the orientation in every version of OpenCV. TIFF is the exception: libtiff rotates it.
     flags = cv2.IMREAD_UNCHANGED if header.format != "TIFF" else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if may_be_reduced and max_pixels is not None and pixels > max_pixels:
@@ -82,7 +78,7 @@ def _decoded(data: bytes, name: Union[str, Path], max_pixels: Optional[int]) -> 
         image, reason = None, str(error).strip()
     if image is None:
         raise SourceError(f"{name}: the {header.format} picture cannot be decoded: {reason}.")
-    return _upright(_as_bgr8(image), header.orientation)
+    return _upright(_as_bgr8(image, max_pixels), header.orientation)
 
 
 def _check_size(width: int, height: int, name: Union[str, Path], limit: int = MAX_PICTURE_PIXELS) -> None:
@@ -91,15 +87,6 @@ def _check_size(width: int, height: int, name: Union[str, Path], limit: int = MA
             f"{name}: too large, {width} x {height} pixels; the limit is {limit // 1_000_000} megapixels. "
             "Scale it down first."
         )
-
-
-def _shrunk(image: np.ndarray, max_pixels: Optional[int]) -> np.ndarray:
-    height, width = image.shape[:2]
-    if max_pixels is None or width * height <= max_pixels:
-        return image
-    scale = math.sqrt(max_pixels / (width * height))
-    size = (max(1, int(width * scale)), max(1, int(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def _decode_heic(data: bytes, name: Union[str, Path]) -> np.ndarray:
@@ -160,12 +147,17 @@ def _natural_order(path: Path) -> List[Tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
 
 
-def _as_bgr8(image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+def _as_bgr8(image: np.ndarray, max_pixels: Optional[int]) -> np.ndarray:
+    """Three channels, eight bits; halved if there are more than `max_pixels`."""
+    height, width = image.shape[:2]
+    step = 1 if max_pixels is None or height * width <= max_pixels else 2
+    if step == 1 and image.dtype == np.uint8 and image.shape[2:] == (3,):
         return np.ascontiguousarray(image)
-    converted = np.empty((*image.shape[:2], 3), np.uint8)
-    for row in range(0, len(image), _ROWS_AT_ONCE):
-        converted[row : row + _ROWS_AT_ONCE] = _rows_as_bgr8(image[row : row + _ROWS_AT_ONCE])
+    converted = np.empty((max(1, height // step), max(1, width // step), 3), np.uint8)
+    for row in range(0, len(converted), _ROWS_AT_ONCE):
+        part = converted[row : row + _ROWS_AT_ONCE]
+        rows = _rows_as_bgr8(image[row * step : (row + len(part)) * step])
+        part[:] = rows if step == 1 else cv2.resize(rows, (len(part[0]), len(part)), interpolation=cv2.INTER_AREA)
     return converted
 
 
