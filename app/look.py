@@ -43,9 +43,11 @@ class ExpectedFaces:
     """N: for how long each may be predicted; 0: it is looked at in every frame."""
     reach: np.ndarray
     """N: how far the face may be from its box, in sides of the box."""
+    hidden: np.ndarray
+    """N: whether the face was missing when it was last looked for."""
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
-NOBODY = ExpectedFaces(np.empty(0, np.int64), np.empty((0, 4)), np.empty(0), np.empty(0), np.empty(0))
+NOBODY = ExpectedFaces(*(np.empty(shape) for shape in (0, (0, 4), 0, 0, 0, 0)))

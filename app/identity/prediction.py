@@ -30,6 +30,8 @@ _ACCELERATION = 4.0
 _FASTEST = 9.0
 """Sides of the face per second."""
 _MAX_REACH = 2.5
+_MAX_KNOWN_REACH = 1.0
+"""A face that is hidden comes back about where it was, or it is found again as something that moves."""
 _SIMILAR = 0.8
 """Correlation of the thumbnails of a face when it was seen last, and of the place where it is expected."""
 
@@ -60,7 +62,8 @@ def expected_faces(
     patience_s[urgent | ~known | (state.ids == NO_TRACK)] = 0
     gone_s = np.maximum(state.time - state.last_seen, 0)
     reach = _REACH + np.where(known, _ACCELERATION / 2 * gone_s**2, _FASTEST * gone_s)
-    return ExpectedFaces(state.keys, state.boxes, unseen_s, patience_s, np.minimum(reach, _MAX_REACH))
+    reach = np.minimum(reach, np.where(known | state.hidden, _MAX_KNOWN_REACH, _MAX_REACH))
+    return ExpectedFaces(state.keys, state.boxes, unseen_s, patience_s, reach, state.hidden)
 
 
 class _Seen(NamedTuple):

@@ -22,7 +22,7 @@ class AttentionSettings:
         16, "size from which faces are found where something moves; smaller values take longer", minimum=8, maximum=1000
     )
     scan_every_s: float = setting(
-        5.0,
+        10.0,
         "seconds after which every part of the picture is looked at, even if nothing moves",
         minimum=0.1,
         maximum=3600,

@@ -25,12 +25,14 @@ SMALL_CELL_PX = 128
 SMALLEST_PX = 16
 """Side in the network of the smallest face that is found."""
 CERTAIN_PX = 28
-"""Side in the network from which a known face is certainly found again."""
+"""Side in a scan from which a known face is certainly found again."""
+DETAIL_PX = 64
+"""Side in a window that a known face has at least, if it has as many pixels."""
+_MAX_WINDOWS = 6
+"""Around known faces; more take as long as a scan."""
 
 _RECHECK_S = 0.5
 """While something moves: between two scans, and between two looks at the same tile."""
-_FRESH_RECHECK_S = 0.2
-"""The same for a tile while something comes to where nothing moved before."""
 _FOLLOWED_S = 1.0
 """The same where only people move whose faces are followed."""
 _FRESH_S = 1.0
@@ -47,6 +49,10 @@ _SQUARE_PX = 16
 """Motion is compared with people in squares of this size."""
 _EARLY = 0.5
 """A face is looked at together with others if this share of its patience has passed."""
+_MAX_REACH = 1.0
+"""A face that may be farther away, in its sides, is looked for in the whole frame."""
+_NEARLY = 0.9
+"""Share of the pixels that a face has in a window of its own, from which it needs none."""
 _CONTEXT = 1.0
 """Sides of a face around it that a window shows, besides the uncertainty of its place."""
 
@@ -114,8 +120,6 @@ class AttentionState:
     scanned: float = -math.inf
     moved: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     """When something moved last in each square of the frame."""
-    fresh: float = -math.inf
-    """When something came last to where nothing had moved before."""
     everywhere: bool = False
     """Whether most of the picture moved in the last frame."""
     time: float = -math.inf
@@ -138,29 +142,25 @@ def plan_look(
         state = replace(state, due=np.minimum(state.due, now), scanned=-math.inf)
     followed, unknown = _motion(scene)
     fresh = unknown & (now - state.moved > _FRESH_S)
-    state = replace(
-        state,
-        moved=np.where(followed | unknown, now, state.moved),
-        fresh=now if fresh.any() else state.fresh,
-    )
-    moves, slower = scene.everywhere or bool(unknown.any()), 2 if level >= 2 else 1
-    recheck_s = slower * (_FRESH_RECHECK_S if now - state.fresh < _FRESH_S else _RECHECK_S)
+    moves = scene.everywhere or bool(unknown.any())
+    recheck_s = _RECHECK_S * (2 if level >= 2 else 1)
     due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + _FOLLOWED_S), state.due)
     touched = _touched(state.tiles, unknown) | scene.everywhere
     due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
-    pause_s = slower * _RECHECK_S if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
+    pause_s = recheck_s if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
     begins = scene.everywhere and not state.everywhere
     scan = begins or now - state.scanned >= min(pause_s, settings.scan_every_s)
     chosen = _next_tiles(due, now, step_s, settings.scan_every_s)
     seen = state.seen.copy()
     seen[chosen] = now
     due = np.where(seen == now, now + settings.scan_every_s, due)
-    windows, looked_at = _track_windows(scene, scan, scan_px, level)
+    windows, looked_at, scan = _track_windows(scene, scan, scan_px, level)
     if not scan:
         windows += _new_windows(scene, fresh)
     windows += [Window(x1, y1, x2, y2, CELL_PX, True) for x1, y1, x2, y2 in state.tiles[chosen].tolist()]
     scanned = now if scan else state.scanned
-    after = replace(state, seen=seen, due=due, scanned=scanned, everywhere=scene.everywhere, time=now)
+    moved = np.where(followed | unknown, now, state.moved)
+    after = replace(state, seen=seen, due=due, scanned=scanned, moved=moved, everywhere=scene.everywhere, time=now)
     return Plan(scan, tuple(windows), scene.expected, frozenset(scene.expected.keys[looked_at].tolist())), after
 
 
@@ -199,7 +199,7 @@ def _motion(scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
     if len(scene.areas):
         for box in scene.areas.tolist():
             moving[_squares(box)] = True
-        boxes = scene.expected.boxes
+        boxes = scene.expected.boxes[~scene.expected.hidden.astype(np.bool_)]
         sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)[:, None]
         for box in (boxes + _BODY * sides).tolist():
             bodies[_squares(box)] = True
@@ -250,42 +250,42 @@ def _next_tiles(due: np.ndarray, now: float, step_s: float, scan_every_s: float)
     return np.asarray(waiting[np.argsort(due[waiting], kind="stable")[:at_once]])
 
 
-def _track_windows(scene: Scene, scan: bool, scan_px: int, level: int) -> Tuple[List[Window], np.ndarray]:
-    """Windows around the tracks whose turn it is, and which tracks are seen in them or in the scan (a mask)."""
+def _track_windows(scene: Scene, scan: bool, scan_px: int, level: int) -> Tuple[List[Window], np.ndarray, bool]:
+    """Windows around the tracks whose turn it is, which tracks are looked at (a mask), and whether to scan, too."""
     expected, cell_px = scene.expected, SMALL_CELL_PX if level >= 3 else CELL_PX
-    if not len(expected):
-        return [], np.zeros(0, np.bool_)
     boxes = expected.boxes
-    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1.0)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    looked_at = scan & (sides * min(1.0, scan_px / max(scene.size)) >= CERTAIN_PX)
+    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0), 1.0)
     patience_s = expected.patience_s * (2 if level >= 2 else 1)
-    due = ~looked_at & (expected.unseen_s >= patience_s)
-    if not due.any():
-        return [], looked_at
+    turn = expected.unseen_s >= patience_s
+    scan = scan or bool((turn & (expected.reach > _MAX_REACH)).any())
+    looked_at = scan & (sides * min(1.0, scan_px / max(scene.size)) >= CERTAIN_PX)
+    if not (turn & ~looked_at).any():
+        return [], looked_at, scan
     wanted = ~looked_at & (expected.unseen_s >= _EARLY * patience_s)
-    spans = np.maximum(cell_px, sides * (1 + _CONTEXT + 2 * expected.reach))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    details = np.minimum(sides, DETAIL_PX)
+    spans = np.maximum(cell_px, np.minimum(sides * (1 + _CONTEXT + 2 * expected.reach), sides * cell_px / details))
     # Where each face may be, as far as that is inside the frame.
-    half = sides[:, None] * (0.5 + expected.reach[:, None])
+    half = np.minimum(sides * (0.5 + expected.reach), spans / 2)[:, None]
     low, high = np.maximum(centres - half, 0), np.minimum(centres + half, scene.size)
     windows: List[Window] = []
     for row in np.argsort(-spans, kind="stable").tolist():
         if not wanted[row]:
             continue
+        shown = wanted & (sides * cell_px >= _NEARLY * details * spans[row])
         first, last = low[row], high[row]
         for other in np.argsort(np.abs(centres - centres[row]).max(axis=1)).tolist():
             joined = np.minimum(first, low[other]), np.maximum(last, high[other])
-            is_large_enough = sides[other] * cell_px >= CERTAIN_PX * spans[row]
-            if wanted[other] and is_large_enough and (joined[1] - joined[0]).max() <= spans[row]:
+            if shown[other] and (joined[1] - joined[0]).max() <= spans[row]:
                 first, last = joined
         window = _square((first + last) / 2, float(spans[row]), scene.size, cell_px)
-        seen = (low >= window[:2]).all(axis=1) & (high <= window[2:4]).all(axis=1)
-        seen &= sides * cell_px >= CERTAIN_PX * spans[row]
-        seen[row] = True
-        looked_at |= seen
-        wanted &= ~seen
+        shown &= (low >= window[:2]).all(axis=1) & (high <= window[2:4]).all(axis=1)
+        shown[row] = True
+        looked_at, wanted = looked_at | shown, wanted & ~shown
         windows.append(window)
-    return windows, looked_at
+    if len(windows) > _MAX_WINDOWS and not scan:
+        return _track_windows(scene, True, scan_px, level)
+    return windows, looked_at, scan
 
 
 def _square(centre: np.ndarray, span: float, size: Tuple[int, int], cell_px: int) -> Window:

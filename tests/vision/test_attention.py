@@ -22,6 +22,7 @@ def expected(*boxes, unseen_s=1.0, patience_s=0.0, reach=0.35):
         np.full(count, unseen_s),
         np.full(count, patience_s),
         np.full(count, reach),
+        np.zeros(count, np.bool_),
     )
 
 
