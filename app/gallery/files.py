@@ -10,11 +10,13 @@ from app.errors import GalleryError
 from app.files import write_whole
 from app.gallery.folder import scan
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
-from app.text import counted, program, suggestion
+from app.text import counted, program, shortened, suggestion
 
 _writing = threading.Lock()
 """Held from choosing a name that is free until the file is there."""
 
+MAX_NAME_BYTES = 240
+"""File systems allow 255; the rest is for temporary files."""
 _FORBIDDEN_IN_FOLDER_NAMES = '/\\:*?"<>|\0'
 
 
@@ -32,8 +34,9 @@ def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
     home = folder / person_folder(folder, person)
     filename = plain_filename(filename)
     with _writing:
-        target = _free(home / filename)
+        target = home / filename
         try:
+            target = _free(target)
             home.mkdir(parents=True, exist_ok=True)
             write_whole(target, data)
         except OSError as error:
@@ -135,8 +138,15 @@ def person_folder(folder: Path, person: str) -> str:
     """The person's folder: the one with this display name in `people.yaml`, or else the name itself."""
     name = normalize(person)
     for entry, shown in read_display_names(folder / DISPLAY_NAMES_FILE).items():
-        if shown == name and (folder / entry).is_dir():
+        # A key of people.yaml is no path: `..` would lead out of the gallery.
+        is_plain = not entry.startswith(".") and PurePosixPath(entry).name == entry
+        if shown == name and is_plain and (folder / entry).is_dir():
             return entry
+    size = len(name.encode())
+    if size > MAX_NAME_BYTES:
+        raise GalleryError(
+            f"{shortened(person, 40)!r} cannot be a folder name: it has {size} bytes, and {MAX_NAME_BYTES} are possible"
+        )
     if not name or name.startswith(".") or any(letter in _FORBIDDEN_IN_FOLDER_NAMES for letter in name):
         raise GalleryError(
             f"{person!r} cannot be a folder name: choose a name without {_FORBIDDEN_IN_FOLDER_NAMES[:-1]} and without "

@@ -15,6 +15,31 @@ def test_a_photo_that_cannot_be_written_leaves_no_file(tmp_path):
     assert [path for path in gallery.rglob("*") if not path.is_dir()] == []
 
 
+@pytest.mark.parametrize("length", [241, 300, 100_000])
+def test_a_name_that_is_too_long_for_a_folder_is_refused(tmp_path, length):
+    (tmp_path / "Ann").mkdir()
+    with pytest.raises(GalleryError) as caught:
+        add_photo(tmp_path, "x" * length, "photo.jpg", b"data")
+    assert str(length) in str(caught.value) and len(str(caught.value)) < 300
+    with pytest.raises(GalleryError):
+        rename_person(tmp_path, "Ann", "x" * length)
+
+
+def test_a_long_file_name_in_an_existing_folder_is_refused(tmp_path):
+    add_photo(tmp_path, "Ann", "photo.jpg", b"one")
+    with pytest.raises(GalleryError, match="too long"):
+        add_photo(tmp_path, "Ann", f"{'x' * 300}.jpg", b"data")
+
+
+@pytest.mark.parametrize("key", ["..", "../outside", "/tmp", ".hidden"])
+def test_no_key_of_people_yaml_leads_out_of_the_gallery(tmp_path, key):
+    gallery = tmp_path / "gallery"
+    for folder in (gallery / ".hidden", tmp_path / "outside"):
+        folder.mkdir(parents=True)
+    (gallery / "people.yaml").write_text(f'"{key}": Eve\n')
+    assert add_photo(gallery, "Eve", "photo.jpg", b"data") == gallery / "Eve" / "photo.jpg"
+
+
 def test_no_photo_is_replaced(tmp_path):
     first = add_photo(tmp_path / "gallery", "Ann", "photo.jpg", b"one")
     second = add_photo(tmp_path / "gallery", "Ann", "photo.jpg", b"two")

@@ -5,11 +5,18 @@ from __future__ import annotations
 import binascii
 import re
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import BinaryIO, Dict, Tuple
 
 import numpy as np
 
 from app.errors import ModelError
+from app.text import printable, shortened
+
+MAX_WEIGHTS = 100_000
+_MAX_DIGITS = 8
+"""Of the number of weights, and of the values of one: a hundred million are 400 MB."""
+_BEGINNING = 1000
+"""Bytes that hold the name and the number of values."""
 
 _MXNET_PARTS = {
     "_gamma": ".weight",
@@ -46,26 +53,33 @@ def read_wts(path: Path) -> Dict[str, np.ndarray]:
     arrays: Dict[str, np.ndarray] = {}
     with path.open("rb") as file:
         first = file.readline(100).strip()
-        if not first.isdigit():
+        if not first.isdigit() or len(first) > _MAX_DIGITS:
             raise ModelError(f"{path}: a .wts file starts with the number of its weights, this one with {first!r}")
-        for line in file:
-            if line.strip():
-                name, values = _parse_line(path, line, len(arrays) + 2)
+        while len(arrays) < MAX_WEIGHTS:
+            beginning = file.readline(_BEGINNING)
+            if not beginning:
+                break
+            if beginning.strip():
+                name, values = _read_weight(path, file, beginning, len(arrays) + 2)
                 arrays[name] = values
     if len(arrays) != int(first):
         raise ModelError(f"{path}: expected {int(first)} weights, found {len(arrays)}; is the file complete?")
     return arrays
 
 
-def _parse_line(path: Path, line: bytes, number: int) -> Tuple[str, np.ndarray]:
-    parts = line.split(None, 2)
-    if len(parts) < 2 or not parts[1].isdigit():
+def _read_weight(path: Path, file: BinaryIO, beginning: bytes, number: int) -> Tuple[str, np.ndarray]:
+    """`beginning` is that of its line. No more is read than its count announces."""
+    parts = beginning.split(None, 2)
+    if len(parts) < 2 or not parts[1].isdigit() or len(parts[1]) > _MAX_DIGITS:
         raise ModelError(f"{path}, line {number}: expected a name, a number and hexadecimal values")
-    name, count = parts[0].decode("utf-8", "replace"), int(parts[1])
+    name, count = shortened(printable(parts[0].decode("utf-8", "replace"))), int(parts[1])
     digits = parts[2] if len(parts) == 3 else b""
+    if not beginning.endswith(b"\n"):
+        # Up to two blanks between values.
+        digits += file.readline(10 * count + _BEGINNING)
     try:
-        values = binascii.unhexlify(b"".join(digits.split()))
-    except binascii.Error as error:
+        values = binascii.unhexlify(digits.translate(None, b" \t\r\n\v\f"))
+    except (binascii.Error, ValueError) as error:
         raise ModelError(f"{path}, line {number}: the values of {name} are not hexadecimal") from error
     if len(values) != 4 * count:
         raise ModelError(

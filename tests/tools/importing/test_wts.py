@@ -1,6 +1,7 @@
 """`.wts` text files, as they come from PyTorch and from MXNet."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -43,6 +44,32 @@ def test_a_damaged_file_says_where(tmp_path, content, complaint):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=re.escape(complaint)):
         read_wts(path)
+
+
+@pytest.mark.parametrize("beginning", [b"1\na 1 ", b"1\na ", b"1\n", b"1" * 90, b"1\na 99999999999999999999 ", b""])
+def test_a_line_without_end_is_not_read_whole(tmp_path, beginning):
+    path = tmp_path / "net.wts"
+    with path.open("wb") as file:
+        file.write(beginning)
+        file.write(b"0" * 20_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError):
+            read_wts(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_values_take_little_more_memory_than_their_text(tmp_path):
+    path = tmp_path / "net.wts"
+    path.write_bytes(b"1\na 1000000" + b" 3f800000" * 1_000_000 + b"\n")
+    tracemalloc.start()
+    try:
+        assert read_wts(path)["a"].shape == (1_000_000,)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 9_000_000
+    finally:
+        tracemalloc.stop()
 
 
 MXNET_NAMES = {
