@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from app.credentials import masked, without_credentials
 from app.errors import SettingsError, SourceError
+from app.text import printable, shortened
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".heic", ".heif")
 """The suffixes of supported pictures, in lower case."""
@@ -133,6 +134,8 @@ def _kind_of(address: str) -> Tuple[SourceKind, str]:
     if not address:
         raise SourceError("a source has an empty address; expected a URL, a file, camera:0, csi:0 or images:FOLDER")
     scheme = _SCHEME.match(address)
+    if (scheme is None or scheme.group().lower() == "file://") and not _can_be_path(address):
+        raise SourceError(f"{shortened(printable(address))}: a path cannot be that long, or contain a null byte")
     if address.startswith("${"):
         raise SourceError(
             f"{address}: a reference stands for a part of an address, as in rtsp://user:${{NAME}}@192.168.1.20/stream1"
@@ -176,6 +179,14 @@ def _camera(kind: SourceKind, rest: str, address: str) -> Tuple[SourceKind, str]
     if kind is SourceKind.CAMERA and rest.startswith("/dev/"):
         return kind, rest
     raise SourceError(f"{rest!r} is not a camera; write its number, as in {kind}:0")
+
+
+def _can_be_path(text: str) -> bool:
+    try:
+        Path(text).exists()
+    except (OSError, ValueError):
+        return False
+    return "\0" not in text
 
 
 def _is_existing_path(text: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -36,6 +35,8 @@ HEADER = "log"
 HEADER_MARK = b'{"event": "log"'
 """How that line begins in a file."""
 _LINE_MARKS = (HEADER_MARK, b'{"schema": ')
+_MAX_NUMBER = 1e15
+"""Numbers beyond it, and those that are none, are damage."""
 _BLOCK_BYTES = 1 << 16
 _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
@@ -141,12 +142,12 @@ def _is_sound(record: Any) -> bool:
         return False
     if not all(isinstance(record[name], types) for name, types in _TYPES.items() if name in record):
         return False
-    if not all(math.isfinite(value) for value in record.values() if isinstance(value, float)):
+    if not all(abs(value) < _MAX_NUMBER for value in record.values() if isinstance(value, (int, float))):
         return False
     try:
         parse_time(record["time"])
         _between(record.get("first_seen", 0), record.get("last_seen", 0))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
     return kind != HEADER or all(map(_is_sound, record["open"]))
 

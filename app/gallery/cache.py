@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import tokenize
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
@@ -18,6 +19,10 @@ from app.types import Reason
 CACHE_FILE = ".embeddings.cache"
 
 _MAGIC = b"face gallery cache, version 3\n"
+
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError, MemoryError, SyntaxError)
+"""What JSON and NumPy raise for a cache that was made to do harm, whose checksum may be right. NumPy parses the head of
+an array as Python source."""
 
 _PLAIN_FIELDS = ("faces_found", "face_px", "sharpness", "rotation_fixed", "message", "measured", "limit")
 """Those of `PhotoFinding` that JSON can hold as they are."""
@@ -72,7 +77,7 @@ class EmbeddingCache:
                 )
                 for photo in head["photos"]
             }
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (*_DAMAGE, tokenize.TokenError) as error:
             log.warning("%s: invalid (%s); all photos are examined again", self._path, error)
             return {}
 

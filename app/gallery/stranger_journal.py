@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type, get_type_hints
 
 import numpy as np
 
@@ -52,6 +52,9 @@ _LOCK_POLL_S = 0.005
 _SPARE_LINES = 1000
 LOCK_WAIT_S = 10.0
 """How long a command waits for the program that is writing."""
+
+_MAX_NUMBER = 1e15
+"""Numbers beyond it are damage."""
 
 Decision = Callable[[StrangerBook], List[Change]]
 """The changes to make, given the state as it is while no other program writes."""
@@ -187,7 +190,7 @@ class StrangerJournal:
             self._lines += 1
             try:
                 self.book.apply(decoded(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if not self._reported:
                     self._reported = True
                     logger.warning("%s: ignored a damaged line (%s): %.120r", self.path, error, line)
@@ -217,16 +220,42 @@ def encoded(change: Change) -> bytes:
 def decoded(line: bytes) -> Change:
     """Raises ValueError, KeyError or TypeError where the line is damaged."""
     fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise TypeError("not an object")
     kind = _KINDS[fields.pop("change")]
     if kind is Seen:
         visit = fields["visit"]
-        return Seen(Visit(**{**visit, "embedding": _vector(visit["embedding"])}))
+        return Seen(_checked(Visit(**{**visit, "embedding": _vector(visit["embedding"])})))
     if "embedding" in fields:
         fields["embedding"] = _vector(fields["embedding"])
     if "visits" in fields:
         fields["visits"] = tuple(fields["visits"])
-    change: Change = kind(**fields)
+    change: Change = _checked(kind(**fields))
     return change
+
+
+def _checked(made: Any) -> Any:
+    """Raises TypeError for a field of another type: it would only be noticed when it is used."""
+    for name, hint in _HINTS[type(made)].items():
+        if not _fits(getattr(made, name), hint):
+            raise TypeError(f"{name} is {getattr(made, name)!r:.40}")
+    return made
+
+
+_HINTS = {kind: get_type_hints(kind) for kind in (Visit, *_KINDS.values())}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
+    if hint in (str, bool, np.ndarray, type(None)):
+        return isinstance(value, hint)
+    parts = [part for part in hint.__args__ if part is not Ellipsis]
+    if hint.__origin__ is tuple:
+        return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+    return any(_fits(value, part) for part in parts)
 
 
 def _plain(value: Any) -> Any:

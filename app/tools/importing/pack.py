@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Iterator, List
 
@@ -20,6 +22,7 @@ WEIGHTS = (".pth", ".pt", ".ckpt", ".wts")
 """Suffixes of files that can only be imported one by one."""
 
 _BLOCK = 1 << 20
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, OSError)
 
 
 def is_pack(path: Path) -> bool:
@@ -63,7 +66,7 @@ def _files(path: Path) -> List[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path}: this zip file cannot be read: {error}; is it complete?") from error
     return [member for member in members if not _file_name(member).startswith(".")]
 
@@ -81,5 +84,5 @@ def _extract(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, targ
                 if size > MAX_NETWORK_BYTES:
                     raise ModelError(f"{path}: {target.name} is larger than {megabytes(MAX_NETWORK_BYTES)}")
                 file.write(block)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except (*_DAMAGE, RuntimeError, NotImplementedError, EOFError) as error:
         raise ModelError(f"{path}: {target.name} cannot be unpacked: {error}") from error
