@@ -308,7 +308,9 @@ class CaptureThread:
                     self._stalled()
                 self._reconnecting(cause)
                 return True
-            if self.source.live:
+            # What an HTTP address is, only its reader knows, once it is open.
+            may_be_live = self.source.remote and bool(self._settings.wait) and not self._was_open
+            if self.source.live or may_be_live:
                 self._missing(cause)
                 return True
         return self._fail(cause)

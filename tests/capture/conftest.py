@@ -4,6 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
+from app.tools.soak.camera_process import CameraProcess
+
+
+@pytest.fixture
+def http_camera(tmp_path):
+    """Motion JPEG over HTTP from a process to kill; its pictures show the time."""
+    wall, head = tmp_path / "wall.png", tmp_path / "head.png"
+    cv2.imwrite(str(wall), np.full((360, 640, 3), 90, np.uint8))
+    cv2.imwrite(str(head), np.full((225, 200, 3), 120, np.uint8))
+    process = CameraProcess("cam", wall, [head])
+    yield process
+    process.close()
+
 
 @pytest.fixture
 def recording(tmp_path):

@@ -1,11 +1,13 @@
 """A real RTSP server whose frames show the time, behind a network that loses and changes parts of its stream."""
 
+import dataclasses
+
 import pytest
 from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, unchanged
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
-from app.capture.uri import Source, SourceKind
+from app.capture.uri import Source, SourceKind, parse_source
 from app.channel_state import ChannelState
 from app.settings import CaptureSettings
 from app.tools.soak.stamp import age_s, read_stamp
@@ -114,16 +116,15 @@ def test_a_server_that_comes_back_with_another_codec_is_read(clock):
         whole_again(channels)
 
 
-def test_a_camera_that_appears_later_is_picked_up(clock):
-    server = clock()
-    server.kill()
-    settings = CaptureSettings(
-        open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2, wait=True
-    )
-    with channels_of(server.url, settings) as channels:
+@pytest.mark.parametrize("kind", ["rtsp", "http"])
+def test_a_camera_that_appears_later_is_picked_up(kind, request):
+    camera = request.getfixturevalue("clock")() if kind == "rtsp" else request.getfixturevalue("http_camera")
+    camera.kill()
+    source = Source("cam", SourceKind.RTSP, camera.url) if kind == "rtsp" else parse_source(camera.address, "cam")
+    with Channels([source], dataclasses.replace(SETTINGS, wait=True)) as channels:
         until(lambda: "refused" in (channels.status()[0].last_error or ""))
         assert channels.status()[0].state is ChannelState.OPENING
         assert not channels.finished
-        server.start()
+        camera.start()
         whole_again(channels)
         assert channels.status()[0].state is ChannelState.RUNNING

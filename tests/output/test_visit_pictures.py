@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_folder_that_cannot_be_written_is_reported_and_the_events_go_on(tmp_pa
     publisher.close()
     assert [event.kind for event in sink.events][-1] is EventKind.LEFT
     assert [str(folder) in lost for lost in publisher.lost] == [True]
+
+
+def test_pictures_are_written_again_when_a_folder_that_was_removed_is_back(tmp_path, caplog):
+    folder = tmp_path / "pictures"
+    pictures = VisitPictures(folder, keep_days=1, max_files=9, cover=None)
+    written = []
+    for number, is_there in enumerate((True, False, False, True)):
+        if folder.exists() is not is_there:
+            folder.mkdir() if is_there else shutil.rmtree(folder)
+        pictures.see(seen(number, 50, 0.9), lambda track, visit=number: visit)
+        written.append(Path(pictures.save(number, ANN, "front", 0.0)))
+        until(lambda path=written[-1], lost=number, there=is_there: path.exists() if there else pictures.lost == lost)
+    pictures.close()
+    assert [path.exists() for path in written] == [False, False, False, True], "the first one was removed"
+    assert pictures.lost == 2
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
 
 def test_a_large_face_is_shrunk(tmp_path):
