@@ -18,9 +18,9 @@ from app.output import recorder as module
 from app.output import recordings as folder_module
 from app.output.annotate import Annotator
 from app.output.outputs import OutputThread
-from app.output.recorder import RETRY_S, Recorder
+from app.output.recorder import RETRY_S, Recorder, recorders
 from app.output.recordings import Recordings
-from app.settings.recording import RecordSettings
+from app.settings import RecordSettings, Settings
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
 
@@ -298,3 +298,22 @@ def test_through_its_thread_a_recorder_names_what_is_lost(tmp_path):
     thread.close()
     assert (thread.handled, thread.written, thread.lost) == (20, (), ())
     camera.recordings.close()
+
+
+def test_channels_are_recorded_as_their_own_settings_say(tmp_path):
+    own = (("yard", (("record.when", "never"),)), ("hall", (("record.segment_minutes", 0.05),)))
+    settings = Settings(record=RecordSettings(folder=tmp_path, min_free_gb=0.0), channels=own)
+    recordings = Recordings(tmp_path, settings.record)
+    made = dict(recorders(recordings, settings, ["door", "yard", "hall", "ha:ll"], Annotator()))
+    for recorder in made.values():
+        for index in range(5 * FPS):
+            moment = NOON + index / FPS
+            recorder.handle(result(frame(index, captured_at=moment, clock_s=moment)))
+        recorder.close()
+    recordings.close()
+    assert sorted(made) == ["door", "ha:ll", "hall"]
+    assert {path.name: len(list(path.rglob("*.mp4"))) for path in tmp_path.iterdir() if path.is_dir()} == {
+        "door": 1,
+        "hall": 2,
+        "ha_ll": 1,
+    }
