@@ -1,7 +1,7 @@
 """Faces that were found in the small stream of a camera are found again in a frame of its large one.
 
 The two frames are never of the same instant for certain: cameras encode the streams apart, and their time stamps do not
-agree. So a face counts as found again only if it is near the place and looks alike.
+agree. So a face counts as found again only if it is near its place and looks alike.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ Find = Callable[[Sequence[np.ndarray], int], List[Faces]]
 MIN_ALIKE = 0.75
 """Correlation of the two pictures of a face. With the people of the demo, and a small stream of half to a quarter of
 the size, it is above 0.84 for one person and below 0.66 for two (`tests/vision/test_two_streams.py`)."""
-_MIN_IOU = 0.3
-"""Overlap with the place where the face is in the small stream."""
-_REACH = 1.0
+_REACH = 1.5
 """How far the part that is searched reaches from the middle of the face, in its longer sides."""
-_SEARCH_PX = 192
+_SEARCH_PX = 288
 """Longer side of that part inside the detector: a face has about 96 pixels there."""
 _PATCH_PX = 24
 _LARGER = 1.5
@@ -41,18 +39,15 @@ def found_in_large(
     corners = [_part(box, large) for box in expected]
     again: Dict[int, Faces] = {}
     parts = [large[top:bottom, left:right] for left, top, right, bottom in corners]
-    for row, box, (left, top, _, _), near in zip(rows, expected, corners, find(parts, _SEARCH_PX)):
-        overlaps = _overlaps(near.boxes + np.array([left, top, left, top]), box)
-        if not len(near) or overlaps.max() < _MIN_IOU:
-            continue
-        best = int(overlaps.argmax())
-        face = dataclasses.replace(
-            near[best],
-            boxes=near.boxes[[best]] + np.array([left, top, left, top], np.float32),
-            landmarks=near.landmarks[[best]] + np.array([left, top], np.float32),
+    for row, (left, top, _, _), near in zip(rows, corners, find(parts, _SEARCH_PX)):
+        near = dataclasses.replace(
+            near,
+            boxes=near.boxes + np.array([left, top, left, top], np.float32),
+            landmarks=near.landmarks + np.array([left, top], np.float32),
         )
-        if alike(small, faces.boxes[row], large, face.boxes[0], scale) >= MIN_ALIKE:
-            again[row] = face
+        likeness = [alike(small, faces.boxes[row], large, box, scale) for box in near.boxes]
+        if likeness and max(likeness) >= MIN_ALIKE:
+            again[row] = near[int(np.argmax(likeness))]
     return again
 
 
@@ -83,14 +78,6 @@ def _part(box: np.ndarray, image: np.ndarray) -> List[int]:
     left, top = (int(value) for value in np.clip(low, 0, [width - 1, height - 1]))
     right, bottom = (int(value) for value in np.clip(high, [left + 1, top + 1], [width, height]))
     return [left, top, right, bottom]
-
-
-def _overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box with one."""
-    sides = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None)
-    common = sides.prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(common / np.maximum(areas - common, 1e-6))
 
 
 def _patch(image: np.ndarray, box: np.ndarray, larger: float) -> np.ndarray:
