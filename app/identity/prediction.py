@@ -13,6 +13,8 @@ from app.types import NO_TRACK, Faces
 
 _KNOWN_HITS = 3
 """Looks after which the speed of a track is known."""
+_CONFIRMED_HITS = 8
+"""Looks after which a track that is still not confirmed is something that is no face."""
 _SLOWDOWN = 2.0
 """By how much the patience with a face shrinks when it moves by one of its sides per second: to 1 / (1 + this)."""
 _UNNAMED = 0.5
@@ -59,7 +61,8 @@ def expected_faces(
     crowded = (iou(grown, grown) > 0).sum(axis=1) > 1
     patience_s = np.minimum(patience_s, np.where(crowded, _CROWDED_S, max_s))
     patience_s = np.minimum(patience_s, np.where(state.hidden, _HIDDEN_S, max_s))
-    patience_s[urgent | ~known | (state.ids == NO_TRACK)] = 0
+    unconfirmed = (state.ids == NO_TRACK) & (state.hits < _CONFIRMED_HITS)
+    patience_s[urgent | ~known | unconfirmed] = 0
     gone_s = np.maximum(state.time - state.last_seen, 0)
     reach = _REACH + np.where(known, _ACCELERATION / 2 * gone_s**2, _FASTEST * gone_s)
     reach = np.minimum(reach, np.where(known | state.hidden, _MAX_KNOWN_REACH, _MAX_REACH))
