@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 LOAD_EVERY_S = 1.0
 """How often the load is measured."""
+STATES_EVERY_S = 0.1
+"""How often the states of the sources are looked at. In every frame, it would take the time of many channels."""
 
 
 class SourceWatch:
@@ -28,12 +30,16 @@ class SourceWatch:
     def __init__(self, events: EventPublisher, status: Callable[[], Iterable[ChannelStatus]]) -> None:
         self._events = events
         self._status = status
+        self._due_s = time.monotonic()
 
     def handle(self, result: FrameResult) -> None:
         pass
 
     def poll(self) -> Control:
-        self._events.handle_status(self._status(), time.time(), time.monotonic())
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + STATES_EVERY_S
+            self._events.handle_status(self._status(), time.time(), now_s)
         return Control.RUN
 
     def close(self) -> None:

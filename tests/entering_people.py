@@ -28,6 +28,8 @@ ENROLLED = 24
 NOISE = 4.0
 CRF = 26
 MIN_VISIBLE = 0.85
+MIN_SIMILARITY = 0.45
+"""Of a person's two photos: what is measured is the time until a name, not whether the embedder knows the person."""
 
 
 class Face(NamedTuple):
@@ -127,6 +129,16 @@ def write(path, stage, frames, fps, seed):
     path.with_suffix(".boxes.csv").write_text("\n".join(boxes) + "\n", encoding="utf-8")
 
 
+def similarity(recognizer, *photos):
+    """Of the faces of two photos; 0 if either has several faces or none."""
+    images = [cv2.imread(str(photo)) for photo in photos]
+    found = recognizer.find(images)
+    if any(len(faces) != 1 for faces in found):
+        return 0
+    one, other = (recognizer.embed(image, faces).embeddings[0] for image, faces in zip(images, found))
+    return float(one @ other)
+
+
 def casting(recognizer, folder, gallery, rng):
     """Heads of enrolled people and strangers; writes the photos with which they are enrolled."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and len(list(path.iterdir())) >= 2)
@@ -134,7 +146,7 @@ def casting(recognizer, folder, gallery, rng):
     for path in (folders[at] for at in rng.permutation(len(folders))):
         first, second = sorted(path.iterdir())[:2]
         head = cut_out(recognizer, path.name, True, second)
-        if head is None:
+        if head is None or similarity(recognizer, first, second) < MIN_SIMILARITY:
             continue
         if len(heads) % 4 == 3:
             heads.append(head._replace(known=False))

@@ -14,6 +14,7 @@ with an optional name: `NAME=ADDRESS`.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -65,7 +66,7 @@ class Source:
         """Whether it is read over a network."""
         return _SCHEME.match(self.address) is not None
 
-    @property
+    @functools.cached_property
     def masked_address(self) -> str:
         """The address for messages and logs: as it would be typed, without its password."""
         if self.kind in (SourceKind.CAMERA, SourceKind.CSI, SourceKind.IMAGES):
