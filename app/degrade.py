@@ -32,9 +32,9 @@ class DegradeLevel(enum.IntEnum):
     FEWER_EMBEDDINGS = 1
     """People who have their names are compared less often."""
     LONGER_INTERVAL = 2
-    """Faces are predicted instead of detected for longer."""
+    """What is known or moves is looked at half as often; in between, faces are predicted."""
     SMALLER_REGIONS = 3
-    """The detector sees regions with fewer pixels: small faces are lost."""
+    """Known faces are seen in fewer pixels, and faces that are too small for a scan are not searched."""
     FEWER_FRAMES = 4
     """Only some frames of live sources are looked at."""
 

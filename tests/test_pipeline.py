@@ -12,6 +12,7 @@ from app.gallery.gallery import Gallery
 from app.identity import gates
 from app.pipeline import Pipeline
 from app.settings import AttentionSettings, DegradeSettings, QualitySettings
+from app.tools.benchmark.channels import write_clips
 from app.types import Frame, Reason
 from app.vision.attribute_models import AttributeModels
 
@@ -196,3 +197,21 @@ def test_attributes_are_predicted_with_comparisons_and_stay_with_the_face(
 def test_without_a_reader_there_are_no_attributes(recognizer, settings, pictures, people_gallery):
     results, _ = run(recognizer, settings, pictures[:3], people_gallery)
     assert results[-1].attributes == ()
+
+
+@pytest.mark.slow
+def test_each_level_looks_at_less_and_gives_the_same_names(recognizer, settings, portraits, people_gallery, tmp_path):
+    """Two people who stay and move: the frames in which the detector looks at the picture, or at parts of it."""
+    (clip,) = write_clips(tmp_path, portraits, recognizer, [1.0])
+    video = cv2.VideoCapture(str(clip))
+    pictures = [video.read()[1] for _ in range(int(video.get(cv2.CAP_PROP_FRAME_COUNT)))]
+    settings = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, folder=people_gallery))
+    looked, names = [], []
+    for level in "0123":
+        controller = DegradeController(DegradeSettings(level=level))
+        results = run_with(recognizer, settings, pictures, step_s=1 / video.get(cv2.CAP_PROP_FPS), degrade=controller)
+        looked.append(sum(result.look.detected for result in results) / len(results))
+        names.append({match.name for result in results[20:] for match in result.matches})
+    assert names == [{"Eileen Collins", "Grace Hopper"}] * 4
+    assert looked[2] < 0.8 * looked[0]
+    assert looked[3] < 0.6 * looked[0]

@@ -130,8 +130,8 @@ def plan_look(
 ) -> Tuple[Plan, AttentionState]:
     """Where to look in a frame, and the state after that. `scan_px` is the longer side of a scan in the network.
 
-    `level` says how far the machine has fallen behind: from 2 on, faces are predicted for twice as long; from 3 on,
-    regions have fewer pixels.
+    `level` says how far the machine has fallen behind: from 2 on, what is known or moves is looked at half as often;
+    from 3 on, known faces are seen in fewer pixels, and faces that are too small for a scan are not searched.
     """
     now, step_s = scene.time, min(scene.time - state.time, 1.0)
     if scene.size != state.size or step_s < 0:
@@ -143,14 +143,14 @@ def plan_look(
     followed, unknown = _motion(scene)
     fresh = unknown & (now - state.moved > _FRESH_S)
     moves = scene.everywhere or bool(unknown.any())
-    recheck_s = _RECHECK_S * (2 if level >= 2 else 1)
-    due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + _FOLLOWED_S), state.due)
+    recheck_s, followed_s = np.array([_RECHECK_S, _FOLLOWED_S]) * (2 if level >= 2 else 1)
+    due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + followed_s), state.due)
     touched = _touched(state.tiles, unknown) | scene.everywhere
     due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
-    pause_s = recheck_s if moves else _FOLLOWED_S if followed.any() else settings.scan_every_s
+    pause_s = recheck_s if moves else followed_s if followed.any() else settings.scan_every_s
     begins = scene.everywhere and not state.everywhere
     scan = begins or now - state.scanned >= min(pause_s, settings.scan_every_s)
-    chosen = _next_tiles(due, now, step_s, settings.scan_every_s)
+    chosen = _next_tiles(due, now, step_s, settings.scan_every_s) if level < 3 else np.empty(0, np.int64)
     seen = state.seen.copy()
     seen[chosen] = now
     due = np.where(seen == now, now + settings.scan_every_s, due)

@@ -171,6 +171,14 @@ def test_when_the_machine_falls_behind_faces_are_predicted_for_longer_and_window
     assert usual.input_px > small.input_px
 
 
+def test_faces_too_small_for_a_scan_are_not_searched_at_level_3():
+    watching = Watching(level=3)
+    plans = [watching.frame() for _ in range(100)]
+    assert any(plan.scan for plan in plans) and not any(plan.windows for plan in plans)
+    watching.level = 0
+    assert any(watching.frame().windows for _ in range(10)), "and are again when the machine has recovered"
+
+
 def test_a_picture_of_a_folder_is_looked_at_whole_and_in_all_tiles():
     plan = everything(SIZE, AttentionSettings(), SCAN_PX)
     assert plan.look is Look.SCAN and len(plan.windows) == len(tiles_of(SIZE, 16, SCAN_PX))
