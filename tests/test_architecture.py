@@ -11,6 +11,7 @@ MODULES = sorted((ROOT / "app").rglob("*.py"))
 # A package may import those of lower levels, and itself.
 LEVELS = [
     {"__main__", "__init__"},
+    {"client"},
     {"cli"},
     {"commands"},
     {"service", "tools"},

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -124,6 +125,17 @@ def test_process_video(pictures, people_video):
     out = run_example("process_video.py", pictures[1], people_video)
     assert "EVENT enter" in out and "Grace Hopper" in out and "frame 39" in out
     assert out.rstrip().endswith("EVENTS end")
+
+
+def test_identify_over_http(pictures, settings):
+    pytest.importorskip("starlette")
+    from http_client import serving
+
+    folder, gallery = pictures
+    settings = replace(settings, gallery=replace(settings.gallery, folder=gallery))
+    with serving(settings, tokens=folder / "tokens.json") as client:
+        out = run_example("identify_over_http.py", f"http://127.0.0.1:{client.port}", folder / "hopper.png")
+    assert out.startswith("Grace Hopper matched")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

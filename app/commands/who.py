@@ -14,7 +14,7 @@ from app.errors import ExitCode, SourceError
 from app.text import counted, printable, program, table
 
 if TYPE_CHECKING:
-    from app.tools.who import PersonInPicture
+    from app.gallery.who import PersonInPicture
 
 DESCRIPTION = """Names everybody in pictures. For each face it shows how similar the three nearest people are, how
 certain that is, and the reason for the name or for none. Pictures are not enrolled, and nothing is stored."""
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported here, so that --help is fast.
     from app.assembly import open_gallery
     from app.capture.pictures import picture_files, read_picture
-    from app.tools.who import people_in
+    from app.gallery.who import people_in
 
     files: List[Path] = [path for where in arguments.pictures for path in picture_files(where)]
     is_complete = True

@@ -171,7 +171,7 @@ class FaceService:
         """The faces of a picture (H x W x 3, uint8, BGR)."""
         recognizer = self.recognizer
         began = time.perf_counter()
-        (faces,) = await self._with_networks(
+        (faces,) = await self.with_networks(
             lambda: recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
         )
         detect_ms = 1000 * (time.perf_counter() - began)
@@ -196,7 +196,7 @@ class FaceService:
         attributes: List[FaceAttributes] = []
         if search.attributes and len(faces):
             rows, unknown = range(len(faces)), [NO_ATTRIBUTES] * len(faces)
-            attributes = await self._with_networks(lambda: recognizer.attributes(image, faces, rows, unknown))
+            attributes = await self.with_networks(lambda: recognizer.attributes(image, faces, rows, unknown))
         return FoundFaces(faces, norms, attributes, detect_ms, 1000 * (time.perf_counter() - began))
 
     def identify(self, faces: Faces) -> List[Match]:
@@ -222,7 +222,8 @@ class FaceService:
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def _with_networks(self, work: Callable[[], T]) -> T:
+    async def with_networks(self, work: Callable[[], T]) -> T:
+        """Does work with the recognizer, on the thread of the networks."""
         return await asyncio.wrap_future(self._networks.submit(work))
 
 

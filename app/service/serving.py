@@ -15,6 +15,7 @@ from app.models.loading import ModelLoader
 from app.network_thread import NetworkThread
 from app.output.progress import Progress
 from app.recognizer import Recognizer
+from app.service.api.routes import own_api
 from app.service.application import application
 from app.service.audit import AuditLog
 from app.service.compreface.routes import compreface
@@ -44,6 +45,7 @@ def dialects(service: FaceService) -> Tuple[Dialect, ...]:
         compreface_core(service),
         compreface(service, enrolment),
         deepstack(service, enrolment),
+        own_api(service, enrolment),
     )
 
 

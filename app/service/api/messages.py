@@ -1,0 +1,145 @@
+"""Requests and replies of the own API. The OpenAPI document is made from these types."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+import msgspec
+
+
+class Box(msgspec.Struct):
+    """In pixels of the picture."""
+
+    x_min: int
+    y_min: int
+    x_max: int
+    y_max: int
+
+
+class DetectedFace(msgspec.Struct):
+    box: Box
+    score: float
+    landmarks: List[List[float]]
+    """Left and right eye, nose, left and right corner of the mouth, as the viewer sees them."""
+
+
+class EmbeddedFace(msgspec.Struct):
+    box: Box
+    score: float
+    embedding: List[float]
+    """Of unit length: the product of two embeddings is their similarity."""
+
+
+class NearestPerson(msgspec.Struct):
+    name: str
+    similarity: float
+    photo: str
+    """The id of the person's most similar photo."""
+
+
+class IdentifiedFace(msgspec.Struct):
+    box: Box
+    score: float
+    name: Optional[str]
+    """Null: unknown. `reason` says why."""
+    reason: str
+    why: str
+    """The reason with its numbers."""
+    similarity: Optional[float]
+    """Of the nearest person. Null: the face was not compared."""
+    confidence: Optional[float]
+    """The probability that the face is the nearest person's."""
+    nearest: List[NearestPerson]
+
+
+class Detection(msgspec.Struct):
+    faces: List[DetectedFace]
+
+
+class Embedding(msgspec.Struct):
+    faces: List[EmbeddedFace]
+
+
+class Identification(msgspec.Struct):
+    faces: List[IdentifiedFace]
+
+
+class Verification(msgspec.Struct):
+    same_person: bool
+    similarity: float
+    threshold: float
+    confidence: Optional[float]
+
+
+class Photo(msgspec.Struct):
+    id: str
+    path: str
+    """Inside the gallery."""
+    used: bool
+    """Whether faces are compared with it."""
+    reason: str
+    why: str
+    message: str
+    """What to do about a photo that is not used, or what to know about one that is."""
+    face_px: float
+
+
+class Person(msgspec.Struct):
+    name: str
+    photos: int
+    used_photos: int
+    best_photo: Optional[str]
+    """The id of the largest face among the photos that are used."""
+
+
+class PersonDetails(msgspec.Struct):
+    name: str
+    photos: List[Photo]
+
+
+class People(msgspec.Struct):
+    people: List[Person]
+
+
+class PhotoOutcome(msgspec.Struct):
+    """What became of one uploaded file."""
+
+    filename: str
+    added: bool
+    reason: str
+    message: str
+    photo: Optional[Photo]
+    """The photo in the gallery: the new one, or the same one that was there before."""
+    warnings: List[str]
+
+
+class PhotoOutcomes(msgspec.Struct):
+    person: str
+    photos: List[PhotoOutcome]
+
+
+class PersonChange(msgspec.Struct):
+    name: str
+    merge: bool = False
+    """Whether the name may be that of another person, who then gets the photos."""
+
+
+class Removed(msgspec.Struct):
+    person: str
+    photos: int
+
+
+class Version(msgspec.Struct):
+    version: str
+    detector: str
+    embedder: str
+    threshold: float
+    """The similarity from which a face has a name, at the moment."""
+
+
+class Health(msgspec.Struct):
+    status: str
+
+
+class Failure(msgspec.Struct):
+    error: str

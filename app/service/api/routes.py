@@ -1,0 +1,331 @@
+"""The endpoints of the own API."""
+
+from __future__ import annotations
+
+from typing import List, Tuple, Type, TypeVar
+
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.gallery.gallery import Added
+from app.gallery.names import normalize
+from app.gallery.people import PhotoRecord
+from app.gallery.who import people_in
+from app.service.api.messages import (
+    Box,
+    DetectedFace,
+    Detection,
+    EmbeddedFace,
+    Embedding,
+    Failure,
+    Health,
+    Identification,
+    IdentifiedFace,
+    NearestPerson,
+    People,
+    Person,
+    PersonChange,
+    PersonDetails,
+    Photo,
+    PhotoOutcome,
+    PhotoOutcomes,
+    Removed,
+    Verification,
+    Version,
+)
+from app.service.api.openapi import Described, document
+from app.service.core import FaceService, FoundFaces, Search
+from app.service.enrolment import Enrolment, photo_id
+from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
+from app.service.pictures import BadPictureError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+DIGITS = 4
+
+
+def own_api(service: FaceService, enrolment: Enrolment) -> Dialect:
+    routes = Routes(service, enrolment)
+    described = _described(routes)
+    openapi = document(described)
+
+    async def openapi_json(request: Request) -> Response:
+        return json_response(openapi)
+
+    endpoints = [one.endpoint for one in described]
+    return Dialect("API", (*endpoints, Endpoint("GET", "/openapi.json", openapi_json, Scope.READ)), error_response)
+
+
+def _described(routes: Routes) -> Tuple[Described, ...]:
+    """Every endpoint but that of the document itself."""
+    api, person, photo = "/api/v1", "/api/v1/people/{name}", "/api/v1/people/{name}/photos/{photo}"
+    read, enrol = Scope.READ, Scope.ENROL
+    bad, missing = (400, 413), (404,)
+    return (
+        Described(Endpoint("GET", f"{api}/health", routes.health, Scope.PUBLIC), "That the server answers", Health),
+        Described(Endpoint("GET", f"{api}/version", routes.version, read), "Versions and models", Version),
+        Described(
+            Endpoint("POST", f"{api}/detect", routes.detect, read),
+            "The faces of a picture",
+            Detection,
+            files=("image",),
+            failures=bad,
+        ),
+        Described(
+            Endpoint("POST", f"{api}/embed", routes.embed, read),
+            "The embeddings of the faces of a picture",
+            Embedding,
+            files=("image",),
+            failures=bad,
+        ),
+        Described(
+            Endpoint("POST", f"{api}/identify", routes.identify, read),
+            "Who is in a picture",
+            Identification,
+            files=("image",),
+            failures=bad,
+        ),
+        Described(
+            Endpoint("POST", f"{api}/verify", routes.verify, read),
+            "Whether the largest faces of two pictures are of one person",
+            Verification,
+            files=("first", "second"),
+            failures=bad,
+        ),
+        Described(Endpoint("GET", f"{api}/people", routes.people, read), "Everyone who is enrolled", People),
+        Described(
+            Endpoint("GET", person, routes.person, read), "The photos of a person", PersonDetails, failures=missing
+        ),
+        Described(
+            Endpoint("POST", f"{person}/photos", routes.add_photos, enrol),
+            "Adds photos of a person, with an answer for each",
+            PhotoOutcomes,
+            files=("photos",),
+            failures=bad,
+        ),
+        Described(
+            Endpoint("PATCH", person, routes.change_person, enrol),
+            "Renames a person, or merges them into another",
+            PersonDetails,
+            body=PersonChange,
+            failures=missing,
+        ),
+        Described(
+            Endpoint("DELETE", person, routes.remove_person, enrol),
+            "Deletes a person with all photos",
+            Removed,
+            failures=missing,
+        ),
+        Described(Endpoint("GET", photo, routes.photo, read), "A photo", media_type="image/jpeg", failures=missing),
+        Described(Endpoint("DELETE", photo, routes.remove_photo, enrol), "Deletes a photo", Removed, failures=missing),
+    )
+
+
+def error_response(error: HttpError) -> Response:
+    return _json(Failure(error.message), error.status)
+
+
+class Routes:
+    def __init__(self, service: FaceService, enrolment: Enrolment) -> None:
+        self._service = service
+        self._enrolment = enrolment
+        self._limits = service.settings.quality.video_limits()
+
+    async def health(self, request: Request) -> Response:
+        return _json(Health("ok"))
+
+    async def version(self, request: Request) -> Response:
+        models = self._service.settings.models
+        return _json(Version(__version__, models.detector, models.embedder, round(self._service.gallery.threshold, 4)))
+
+    async def detect(self, request: Request) -> Response:
+        found = await self._found(await _image(request), Search(embeddings=False))
+        faces = [
+            DetectedFace(_box(box), round(score, DIGITS), np.round(points, 1).tolist())
+            for box, score, points in zip(found.faces.boxes, found.faces.scores.tolist(), found.faces.landmarks)
+        ]
+        return _json(Detection(faces))
+
+    async def embed(self, request: Request) -> Response:
+        found = await self._found(await _image(request), Search())
+        vectors = found.faces.embeddings
+        faces = [
+            EmbeddedFace(_box(box), round(score, DIGITS), [] if vectors is None else vectors[row].tolist())
+            for row, (box, score) in enumerate(zip(found.faces.boxes, found.faces.scores.tolist()))
+        ]
+        return _json(Embedding(faces))
+
+    async def identify(self, request: Request) -> Response:
+        """As a run does: faces that are not seen well enough get no name."""
+        service, gallery = self._service, self._service.gallery
+        data = await _image(request)
+        try:
+            async with service.opened(data) as image:
+                people = await service.with_networks(
+                    lambda: people_in(image, service.recognizer, gallery.index, self._limits)
+                )
+        except BadPictureError as error:
+            raise HttpError(400, str(error)) from error
+        ids = {photo.path: key for key, photo in self._enrolment.photos().items()}
+        faces = [
+            IdentifiedFace(
+                box=Box(*person.box),
+                score=round(person.score, DIGITS),
+                name=person.match.name,
+                reason=str(person.match.reason),
+                why=person.match.why,
+                similarity=round(person.match.similarity, DIGITS) if person.match.candidates else None,
+                confidence=None if person.match.confidence is None else round(person.match.confidence, DIGITS),
+                nearest=[
+                    NearestPerson(near.name, round(near.similarity, DIGITS), ids.get(near.photo, ""))
+                    for near in person.match.candidates
+                ],
+            )
+            for person in people
+        ]
+        return _json(Identification(faces))
+
+    async def verify(self, request: Request) -> Response:
+        form = await read_form(request)
+        vectors = []
+        for name in ("first", "second"):
+            part = form.file(name)
+            if part is None:
+                raise HttpError(400, f"the picture {name!r} is missing: send a form with the files first and second")
+            faces = (await self._found(part.data, Search(max_faces=1))).faces
+            if faces.embeddings is None:
+                raise HttpError(400, f"{name}: no face found")
+            vectors.append(faces.embeddings[0])
+        similarity = float(vectors[0] @ vectors[1])
+        recognizer = self._service.recognizer
+        certainty = None if recognizer.reference is None else recognizer.reference.certainty.probability(similarity)
+        return _json(
+            Verification(
+                similarity >= recognizer.threshold,
+                round(similarity, DIGITS),
+                round(recognizer.threshold, DIGITS),
+                None if certainty is None else round(certainty, DIGITS),
+            )
+        )
+
+    async def people(self, request: Request) -> Response:
+        return _json(People([self._shown_person(name) for name in self._enrolment.names]))
+
+    async def person(self, request: Request) -> Response:
+        return _json(self._details(self._name(request)))
+
+    async def add_photos(self, request: Request) -> Response:
+        """Each photo is judged alone: one that is refused does not keep the others out."""
+        name = str(request.path_params["name"])
+        files = (await read_form(request)).files
+        if not files:
+            raise HttpError(400, "no photo: send a form with one or more files called photos")
+        return _json(PhotoOutcomes(name, [await self._outcome(request, name, part) for part in files]))
+
+    async def change_person(self, request: Request) -> Response:
+        name = self._name(request)
+        change = await _read(request, PersonChange)
+        await self._enrolment.rename(request, name, change.name, change.merge)
+        return _json(self._details(normalize(change.name)))
+
+    async def remove_person(self, request: Request) -> Response:
+        name = self._name(request)
+        count = len(self._enrolment.photos(name))
+        await self._enrolment.remove_person(request, name)
+        return _json(Removed(name, count))
+
+    async def photo(self, request: Request) -> Response:
+        photo = self._photo(request)
+        # The file may be of any format that the program reads; browsers look at the bytes.
+        return Response(
+            self._enrolment.picture(photo), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
+        )
+
+    async def remove_photo(self, request: Request) -> Response:
+        photo = self._photo(request)
+        removed = await self._enrolment.remove(request, [photo])
+        return _json(Removed(photo.person, len(removed)))
+
+    async def _found(self, data: bytes, search: Search) -> FoundFaces:
+        try:
+            async with self._service.opened(data) as image:
+                return await self._service.find(image, search)
+        except BadPictureError as error:
+            raise HttpError(400, str(error)) from error
+
+    async def _outcome(self, request: Request, name: str, part: Part) -> PhotoOutcome:
+        filename = part.filename or ""
+        try:
+            result = await self._enrolment.add(request, name, part.data)
+        except BadPictureError as error:
+            return PhotoOutcome(filename, False, "unreadable", str(error), None, [])
+        if isinstance(result, Added):
+            warnings = [warning.message for warning in result.warnings]
+            finding = result.photo.finding
+            return PhotoOutcome(filename, True, str(result.reason), finding.message, _shown(result.photo), warnings)
+        message = result.finding.text if result.finding is not None else ""
+        known = result.duplicate_of
+        return PhotoOutcome(filename, False, str(result.reason), message, None if known is None else _shown(known), [])
+
+    def _shown_person(self, name: str) -> Person:
+        photos = self._enrolment.photos(name)
+        used = {key: photo for key, photo in photos.items() if photo.finding.used}
+        best = max(used, key=lambda key: used[key].finding.face_px, default=None)
+        return Person(name, len(photos), len(used), best)
+
+    def _details(self, name: str) -> PersonDetails:
+        return PersonDetails(name, [_shown(photo) for photo in self._enrolment.photos(name).values()])
+
+    def _name(self, request: Request) -> str:
+        name = normalize(str(request.path_params["name"]))
+        if name not in self._enrolment.names:
+            raise HttpError(404, f"no one is enrolled as {name!r}")
+        return name
+
+    def _photo(self, request: Request) -> PhotoRecord:
+        photo = self._enrolment.photos(self._name(request)).get(request.path_params["photo"])
+        if photo is None:
+            raise HttpError(404, "the person has no such photo")
+        return photo
+
+
+async def _image(request: Request) -> bytes:
+    """The picture of a request: its whole body, or the file `image` of a form."""
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        part = (await read_form(request)).file("image")
+        if part is None:
+            raise HttpError(400, "no picture: send it as the body, or as the file `image` of a form")
+        return part.data
+    return await request.body()
+
+
+async def _read(request: Request, kind: Type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpError(400, str(error)) from error
+
+
+def _json(content: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def _box(box: np.ndarray) -> Box:
+    corners: List[int] = np.rint(box).astype(int).tolist()
+    return Box(*corners)
+
+
+def _shown(photo: PhotoRecord) -> Photo:
+    finding = photo.finding
+    return Photo(
+        id=photo_id(photo),
+        path=photo.path,
+        used=finding.used,
+        reason=str(finding.reason),
+        why=finding.why,
+        message=finding.message,
+        face_px=round(finding.face_px, 1),
+    )
