@@ -207,6 +207,7 @@ ADDRESSES = {
     "password": "sources:\n  door: rtsp://admin:s3cret@10.0.0.7/\n",
     "reference": "sources:\n  door: rtsp://admin:${CAM}@10.0.0.7/\n",
     "broker": "mqtt:\n  url: mqtt://user:s3cret@localhost\n",
+    "substream": "channels:\n  door:\n    capture:\n      substream: rtsp://admin:s3cret@10.0.0.7/2\n",
     "none": "sources:\n  door: rtsp://10.0.0.7/\n",
 }
 
@@ -219,6 +220,7 @@ ADDRESSES = {
         ("password", 0o640, False),
         ("password", 0o600, False),
         ("broker", 0o644, True),
+        ("substream", 0o644, True),
         ("reference", 0o644, False),
         ("none", 0o644, False),
     ],
@@ -234,6 +236,12 @@ def test_a_password_on_the_command_line_is_not_that_of_a_file(config):
     path.chmod(0o644)
     given = Layer({}, (("door", "rtsp://admin:s3cret@10.0.0.8/"),), "command line")
     assert readable_by_all(resolve([read_file(path), given])) == []
+
+
+def test_relative_files_of_secrets_count_from_the_folder_for_settings_with_an_address_too(config, tmp_path):
+    path = config("channels:\n  door:\n    capture:\n      substream: rtsp://admin:${file:door.txt}@10.0.0.7/2\n")
+    settings = resolve([read_file(path)]).settings
+    assert settings.for_channel("door").capture.substream == f"rtsp://admin:${{file:{tmp_path}/door.txt}}@10.0.0.7/2"
 
 
 def test_relative_files_of_secrets_count_from_the_folder_of_the_settings(config, tmp_path):

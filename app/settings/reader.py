@@ -329,6 +329,8 @@ class _FileReader:
             value = from_here(self.path.parent / value)
         elif info.choices is not None and node.text in info.choices:
             value = node.text  # YAML reads `off` as false, and `2` as a number
+        elif isinstance(value, str) and "://" in value:
+            value = references_from(self.path.parent, value)
         elif info.secret and isinstance(value, str) and value.startswith("file:"):
             value = f"file:{from_here(self.path.parent / value[len('file:') :])}"
         values[info.key] = Assignment(value, key.place)

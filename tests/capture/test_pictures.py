@@ -188,6 +188,14 @@ def test_the_size_is_read_without_decoding(suffix):
     assert (header.width, header.height, header.complete) == (71, 33, True)
 
 
+@pytest.mark.parametrize(("width", "height"), [(40_000, 10), (10, 40_000), (65_500, 1)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_picture_of_an_extreme_shape_is_read(tmp_path, suffix, width, height):
+    path = tmp_path / f"wide{suffix}"
+    path.write_bytes(encoded(np.full((height, width, 3), 90, np.uint8), suffix))
+    assert read_picture(path).shape == (height, width, 3)
+
+
 def huge_pictures():
     jpeg = bytearray(encoded(scene(), ".jpg"))
     at = jpeg.index(b"\xff\xc0")

@@ -186,6 +186,18 @@ def test_a_restart_examines_nothing_again(tmp_path, put, folder, examine):
     np.testing.assert_array_equal(after.embeddings, before.embeddings)
 
 
+@pytest.mark.slow
+def test_ten_thousand_photos_at_once(tmp_path, put, folder, examine):
+    folder.refresh(0.0)
+    for number in range(10_000):
+        put(f"person {number % 500}/{number}.jpg", b"face %d" % number)
+    people = folder.refresh(1.0)
+    assert (len(people.names), len(people.photos), len(people.embeddings)) == (500, 10_000, 10_000)
+    again = Examiner()
+    assert len(GalleryFolder(tmp_path, "model", again).refresh(2.0).photos) == 10_000
+    assert (len(examine.asked), again.asked) == (10_000, [])
+
+
 def test_another_model_examines_everything_again(tmp_path, put, folder, examine):
     put("Ann.jpg", b"face 1")
     folder.refresh(100)
