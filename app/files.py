@@ -8,7 +8,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional
 
 from app.errors import OutputError, check_all
 
@@ -95,6 +95,15 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def open_claimed(path: Path) -> BinaryIO:
+    """Opens a file so that no other run writes it, until it is closed. Its content is not changed."""
+    file = path.open("ab")
+    if try_lock(file.fileno()):
+        return file
+    file.close()
+    raise OutputError(f"{path} is written by another run; stop that one, or choose another name")
+
+
 def claim_file(path: Path, overwrite: bool) -> None:
     """Checks that the file can be written, and creates its folder if it is missing. The file itself is not changed."""
     if path.is_dir():
@@ -109,8 +118,7 @@ def claim_file(path: Path, overwrite: bool) -> None:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             logger.info("created folder %s", path.parent)
-        with path.open("ab"):
-            pass
+        open_claimed(path).close()
         if is_new:
             path.unlink()
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any, Iterator
 import cv2
 
 from app.capture import certificates, gstreamer
+from app.capture.claims import claim_device, claim_name
 from app.capture.pictures import picture_files
 from app.capture.probe import Trust, asked_first, why_unreachable
 from app.capture.readers import (
@@ -184,6 +185,7 @@ def _open_csi(source: Source, settings: CaptureSettings) -> Reader:
     pipeline = gstreamer.csi_pipeline(
         int(source.address), width=settings.width, height=settings.height, fps=settings.fps, flip=settings.csi_flip
     )
+    claim_name(f"csi {source.address}", str(source))
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
@@ -196,6 +198,7 @@ def _open_csi(source: Source, settings: CaptureSettings) -> Reader:
 
 def _open_camera(source: Source, settings: CaptureSettings) -> Reader:
     _check_device(source)
+    claim_device(source.device, str(source))
     if settings.backend == "gstreamer" and uses_gstreamer(settings.backend):
         pipeline = gstreamer.usb_pipeline(
             source.device,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
+import os
 import tokenize
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Collection, Dict, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
@@ -17,6 +20,10 @@ from app.gallery.people import PhotoFinding
 from app.types import Reason
 
 CACHE_FILE = ".embeddings.cache"
+
+_OTHERS = ".embeddings-*.cache"
+MAX_OTHERS = 3
+"""Caches of other settings that are kept."""
 
 _MAGIC = b"face gallery cache, version 3\n"
 
@@ -33,15 +40,40 @@ log = logging.getLogger(__name__)
 class EmbeddingCache:
     """One file: findings by the SHA-256 of their photo.
 
+    Programs with other networks or quality limits on the same gallery do not overwrite each other's: the first has the
+    file with the plain name, each other one `.embeddings-HASH.cache`.
+
     A line with the format's version, a line with the SHA-256 of the rest, a line of JSON, and the embeddings as a NumPy
     array. A file that is incomplete, damaged or made with other models is ignored as a whole.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         """`fingerprint` identifies everything that a finding depends on: networks and quality limits."""
-        self._path = path
+        self._main = path
         self._fingerprint = fingerprint
         self._reported_unwritable = False
+
+    @cached_property
+    def _path(self) -> Path:
+        """Chosen once, when it is needed first."""
+        digest = hashlib.sha256(self._fingerprint.encode()).hexdigest()[:12]
+        other = self._main.with_name(_OTHERS.replace("*", digest))
+        owner, _ = _owner(self._main)
+        if owner in (None, self._fingerprint) and not other.exists():
+            return self._main
+        log.info("%s: made with other models or quality limits; %s is used", self._main, other.name)
+        return other
+
+    def forget_others(self, hashes: Collection[str]) -> None:
+        """Deletes caches of other settings that hold photos which are not in the gallery any more, and those that were
+        not used for longest. Their programs make them again."""
+        others = [path for path in (self._main, *self._main.parent.glob(_OTHERS)) if path != self._path]
+        with contextlib.suppress(OSError):
+            others = sorted(filter(Path.is_file, others), key=lambda path: path.stat().st_mtime, reverse=True)
+            for place, path in enumerate(others):
+                if place >= MAX_OTHERS or not _owner(path)[1] <= set(hashes):
+                    path.unlink()
+                    log.info("%s: deleted, it holds photos that are gone, or was not used for long", path)
 
     def exists(self) -> bool:
         return self._path.is_file()
@@ -69,6 +101,8 @@ class EmbeddingCache:
                 log.info("%s: made with other models or quality limits; all photos are examined again", self._path)
                 return {}
             embeddings = np.load(stream, allow_pickle=False)
+            with contextlib.suppress(OSError):  # used now
+                os.utime(self._path)
             return {
                 photo["hash"]: PhotoFinding(
                     reason=Reason(photo["reason"]),
@@ -103,6 +137,19 @@ class EmbeddingCache:
             if not self._reported_unwritable:
                 log.warning("%s: cannot be written (%s); every start examines all photos", self._path, error.strerror)
             self._reported_unwritable = True
+
+
+def _owner(path: Path) -> Tuple[Optional[str], Set[str]]:
+    """The fingerprint of a cache and the hashes of its photos; None if it is no cache, or damaged."""
+    try:
+        with path.open("rb") as file:
+            if file.readline() != _MAGIC:
+                return None, set()
+            file.readline()
+            head = json.loads(file.readline())
+        return str(head["fingerprint"]), {str(photo["hash"]) for photo in head["photos"]}
+    except (OSError, *_DAMAGE):
+        return None, set()
 
 
 def _checksum(payload: bytes) -> bytes:

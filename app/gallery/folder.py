@@ -168,6 +168,7 @@ class GalleryFolder:
         if not changed:
             return None
         self._save(_final_findings(records.values()))
+        self._cache.forget_others({record.content_hash for record in records.values()})
         self._generation += 1
         return EnrolledPeople(tuple(records.values()), self._generation)
 

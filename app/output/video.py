@@ -8,10 +8,10 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import BinaryIO, Callable, List, Optional, Sequence
 
 from app.errors import OutputError
-from app.files import claim_file
+from app.files import claim_file, open_claimed
 from app.output.annotate import Annotator
 from app.output.layout import Size, fit_into
 from app.output.video_encoders import open_video_writer
@@ -62,6 +62,8 @@ class VideoOutput:
         self._now = clock
         self._clock = VideoClock()
         self._writer: Optional[VideoWriter] = None
+        self._claim: Optional[BinaryIO] = None
+        """Keeps other runs from the file."""
         self._size: Size = (0, 0)
         self._begun_at = -math.inf
         self._checked_at = -math.inf
@@ -85,6 +87,7 @@ class VideoOutput:
                 self._size = video_size(image.shape[1], image.shape[0])
                 self._clock = VideoClock()
                 self._begun_at = self._checked_at = self._now()
+                self._claim = open_claimed(self._path)
                 self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
                 if self._failed:
                     logger.warning("the video continues in %s; %d frames are missing", self._path, self._lost_frames)
@@ -114,6 +117,7 @@ class VideoOutput:
             self._lost.append(f"{self.name}: {error}")
         else:
             self._written.append(self._path)
+        self._release()
 
     @property
     def is_working(self) -> bool:
@@ -135,9 +139,10 @@ class VideoOutput:
         if writer is not None:
             with contextlib.suppress(OutputError, OSError):
                 writer.abandon()
+        if self._claim is not None and is_useless:
             with contextlib.suppress(OSError):
-                if is_useless:
-                    self._path.unlink()
+                self._path.unlink()
+        self._release()
         self._useless_parts = self._useless_parts + 1 if is_useless else 0
         self._lost_frames += 1
         if not self._failed:
@@ -147,6 +152,11 @@ class VideoOutput:
             level = logging.ERROR if self._useless_parts < 2 else logging.DEBUG
             logger.log(level, "%s; the video continues in another file when it can be written", error)
         self._failed = True
+
+    def _release(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.close()
 
     def _can_continue(self) -> bool:
         """Whether another part can be begun, with a name of its own."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import shutil
 import threading
@@ -154,10 +155,26 @@ def test_nothing_of_a_removed_person_stays_in_a_cache_of_other_limits(open_galle
     shutil.copy(people_gallery / "Grace Hopper_1.jpg", photo)
     open_gallery().load()
     cache = settings.gallery.folder / ".embeddings.cache"
-    before = cache.read_bytes()
+    content_hash = hashlib.sha256(photo.read_bytes()).hexdigest().encode()
+    assert content_hash in cache.read_bytes()
     photo.unlink()
     open_gallery(quality=QualitySettings(photo_min_face_px=30.0)).load()
-    assert len(cache.read_bytes()) < len(before)
+    for path in settings.gallery.folder.glob(".embeddings*"):
+        assert content_hash not in path.read_bytes()
+
+
+def test_programs_with_different_settings_do_not_throw_each_others_cache_away(
+    open_gallery, people_gallery, settings, monkeypatch
+):
+    shutil.copy(people_gallery / "Grace Hopper_1.jpg", settings.gallery.folder / "Grace.jpg")
+    limits = [QualitySettings(), QualitySettings(photo_min_face_px=30.0)]
+    for quality in limits:
+        open_gallery(quality=quality).load()
+    monkeypatch.setattr(Gallery, "examine", lambda *_: pytest.fail("examined again"))
+    for quality in [*limits, *limits]:
+        people = open_gallery(quality=quality)
+        people.load()
+        assert people.people.names == ("Grace",)
 
 
 def test_rejected_photos_and_suspicious_people_are_reported_once(open_gallery, people_gallery, settings, caplog):

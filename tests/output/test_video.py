@@ -547,3 +547,21 @@ def test_without_a_hardware_encoder_pyav_writes(tmp_path, caplog):
     assert type(video).__name__ == ("ConstantRateWriter" if video_encoders.hardware_encoder_works() else "PyAvWriter")
     video.write(picture(), 0.0)
     video.close(0.04)
+
+
+def test_a_second_run_is_refused_a_video_that_is_being_written(tmp_path):
+    path = tmp_path / "video.mp4"
+    first = recorded(path)
+    early = recorded(path)  # before the first frame of the first run
+    first.show(60)
+    with pytest.raises(OutputError, match="another run"):
+        VideoOutput(path, Annotator(), overwrite=True)
+    early.show(5)
+    early.now += RETRY_S
+    early.show(5)
+    first.show(60)
+    for run in (early, first):
+        run.video.close()
+    assert playable_frames(path) == 120 and playable_frames(tmp_path / "video-2.mp4") == 5
+    assert "another run" in early.video.lost[0] and not first.video.lost
+    VideoOutput(path, Annotator(), overwrite=True).close()
