@@ -101,6 +101,21 @@ def test_faces_cannot_be_covered_where_none_are_looked_for(config, place):
     assert "view." in message and f"output.cover = strangers ({path}:" in message
 
 
+def test_a_substream_belongs_to_one_source(config):
+    substream = "capture:\n  substream: rtsp://host/2\n"
+    assert "config.yaml:2: capture.substream" in complaint(
+        config(substream + "sources:\n  a: rtsp://b/1\n  b: c.mp4\n")
+    )
+    one = resolve([read_file(config(substream + "sources:\n  a: rtsp://host/1\n"))]).settings
+    assert one.for_channel("a").capture.substream == "rtsp://host/2"
+
+
+def test_the_password_of_a_substream_is_not_shown(config):
+    path = config("channels:\n  a:\n    capture:\n      substream: rtsp://ann:s3cret@host/2\n")
+    table = format_settings(resolve([read_file(path)]), [], {})
+    assert "rtsp://ann:***@host/2" in table and "s3cret" not in table
+
+
 def test_channels_of_sources_that_only_the_command_line_names_are_no_mistake(config):
     path = config("channels:\n  door:\n    tracking:\n      min_hits: 5\n")
     effective = resolve([read_file(path), Layer(sources=(("door", "c.mp4"),), sources_origin=COMMAND_LINE)])

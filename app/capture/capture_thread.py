@@ -187,7 +187,8 @@ class CaptureThread:
                 if self.state is ChannelState.FAILED:
                     self.state = ChannelState.OPENING
                 if not self._was_open:
-                    log.info("%s: open", self.source)
+                    # A main stream is opened for each visit.
+                    log.log(logging.INFO if self._kept_frames == 1 else logging.DEBUG, "%s: open", self.source)
                 self._was_open = True
             try:
                 return self._read_all(reader)
