@@ -18,6 +18,7 @@ from app.capture.probe import Trust, asked_first, why_unreachable
 from app.capture.readers import (
     CameraReader,
     GStreamerReader,
+    MotionJpegReader,
     PicturesReader,
     Reader,
     RecordingReader,
@@ -115,7 +116,9 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
         capture.release()
         raise _unreachable(source, settings, "cannot be opened.")
     if source.live or frame_count(capture) is None:
-        return StreamReader(capture, settings.read_timeout_s)
+        is_motion_jpeg = int(capture.get(cv2.CAP_PROP_FOURCC)) == int.from_bytes(b"MJPG", "little")
+        kind = MotionJpegReader if is_motion_jpeg and not source.live else StreamReader
+        return kind(capture, settings.read_timeout_s)
     return RecordingReader(capture, str(source))
 
 

@@ -154,6 +154,12 @@ class GStreamerReader(StreamReader):
     has_time_stamps = False
 
 
+class MotionJpegReader(StreamReader):
+    """Motion JPEG over HTTP. FFmpeg numbers its pictures as if there were 25 a second, however many there are."""
+
+    has_time_stamps = False
+
+
 class CameraReader(StreamReader):
     """A USB camera through Video4Linux."""
 

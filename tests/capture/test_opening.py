@@ -209,3 +209,4 @@ def test_motion_jpeg_over_http_is_a_live_source(http_server):
         raw = reader.read()
     assert (reader.live, reader.total_frames, raw.position) == (True, None, None)
     assert raw.image.shape == (48, 64, 3)
+    assert reader.time_stamp_s is None, "FFmpeg would make some up"

@@ -30,6 +30,7 @@ from app.capture.readers import RecordingReader
 from app.capture.uri import Source, SourceKind, parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
+from app.tools.soak.stamp import age_s, read_stamp
 from app.types import ChannelState
 
 SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
@@ -216,6 +217,18 @@ def test_late_frames_carry_the_time_at_which_they_should_have_come(rtsp_server):
         late = [age_s() for _ in range(100)]
     assert late[0] > MAX_LAG_S / 4
     assert min(late) < MAX_LAG_S / 8
+
+
+def test_motion_jpeg_with_another_rate_than_25_is_not_taken_for_late(http_camera):
+    reader = opened(parse_source(http_camera.address))
+    try:
+        for _ in range(30):
+            raw = reader.read()
+            drawn_before_s = age_s(read_stamp(raw.image), int(raw.clock_s * 1000))
+            # Earlier than it was drawn would be 49 days.
+            assert drawn_before_s < PATIENT_S
+    finally:
+        reader.close()
 
 
 def test_a_stream_that_has_fallen_behind_is_reopened_to_catch_up(rtsp_server, caplog):
