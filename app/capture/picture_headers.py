@@ -56,7 +56,7 @@ def read_header(data: bytes) -> Optional[PictureHeader]:
             if not len(widths) == len(heights) == 1:
                 return None
             return PictureHeader("TIFF", widths[0], heights[0], bytes_per_pixel=_tiff_bytes_per_pixel(data))
-        netpbm = re.match(rb"P[2356](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s", data)
+        netpbm = re.match(rb"P[2356](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s", data)
         if netpbm is not None:
             return PictureHeader("PNM", int(netpbm[1]), int(netpbm[2]), bytes_per_pixel=11)
     except (struct.error, IndexError):

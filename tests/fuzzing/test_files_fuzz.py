@@ -170,6 +170,8 @@ PICTURES.append(PICTURES[0][:2] + EXIF + PICTURES[0][2:])
 
 
 @given(damaged(PICTURES))
+@example(b"P6" + b"\t" * 10_000 + b"\0")
+@example(b"P6" + b" #\n" * 10_000 + b"\0")
 def test_any_picture(data):
     header = read_header(data)
     assert header is None or 1 <= header.orientation <= 8
