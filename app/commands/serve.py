@@ -10,6 +10,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
 from app.errors import ExitCode
+from app.supervision.systemd import notify
 
 DESCRIPTION = """Answers requests over HTTP with the same networks and gallery as a run. With sources, it also
 recognises people in them, as `run` does."""
@@ -44,5 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.service.serving import serving
 
     with serving(with_compreface_variables(effective.settings), progress):
-        run.stop_on_signals().wait()
+        stop = run.stop_on_signals()
+        notify("READY=1\nSTATUS=answering requests")
+        stop.wait()
+        notify("STOPPING=1")
     return ExitCode.DONE

@@ -163,3 +163,28 @@ def test_a_program_that_was_stopped_for_a_while_goes_on(program, camera, people_
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == 0, err
+
+
+def test_what_systemds_watchdog_ends_shows_what_it_was_doing(systemd, program, camera, people_gallery):
+    process = program("--rtsp", camera.url, "--gallery", people_gallery, "--no-window")
+    messages = []
+    until(lambda: messages.extend(systemd()) or "READY=1" in messages or process.poll() is not None)
+    process.send_signal(signal.SIGABRT)
+    _, err = process.communicate(timeout=PATIENT_S)
+    assert process.returncode == -signal.SIGABRT
+    assert "Fatal Python error" in err and "pipeline.py" in err
+
+
+def test_a_service_without_sources_is_ready_too(systemd, program, people_gallery):
+    pytest.importorskip("starlette")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    process = program("serve", "--port", port, "--gallery", people_gallery)
+    messages = []
+    until(lambda: messages.extend(systemd()) or "READY=1" in messages or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENT_S)
+    assert process.returncode == 0, err
+    messages.extend(systemd())
+    assert messages.index("READY=1") < messages.index("STOPPING=1")
