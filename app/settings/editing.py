@@ -87,6 +87,9 @@ def _comment(lines: List[str], row: int, indent: str, comment: str, mark: str, n
 
 
 def _value(text: str, section: str, name: str) -> object:
-    tree = yaml.safe_load(text)
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError):
+        return None
     values = tree.get(section) if isinstance(tree, dict) else None
     return values.get(name) if isinstance(values, dict) else None

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from damage import damaged
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.capture.uri import counted_from, name_sources, parse_named
@@ -63,6 +63,9 @@ def test_any_settings(tmp_path_factory, content):
 
 
 @given(damaged(SETTINGS))
+@example(b"recognition:\n  v")
+@example(b"recognition:\n  - 1\n")
+@example(b"detection: 2020-99-99\n")
 def test_any_settings_are_edited_or_refused(content):
     with contextlib.suppress(AppError):
         edited = with_setting(content.decode("utf-8", "replace"), "recognition.threshold", "0.4", "set", "set")
