@@ -320,6 +320,7 @@ class Remembering:
         return [Faces(**{name: self._memory[f"{self.key} {name}"] for name in ("boxes", "scores", "landmarks")})]
 
     embed_good = Recognizer.embed_good
+    embed_good_from = Recognizer.embed_good_from
 
     def embed(self, image, faces, rows, timer=None, crops=None):
         known = self._memory[f"{self.key} embeddings"]
@@ -340,6 +341,7 @@ class Counting:
         self.key, self.embedded = "", 0
 
     embed_good = Recognizer.embed_good
+    embed_good_from = Recognizer.embed_good_from
 
     def embed(self, image, faces, rows, timer=None, crops=None):
         self.embedded += len(rows)
