@@ -14,7 +14,7 @@ from app.identity.name_holders import NameHolders
 from app.identity.prediction import LastLooks, expected_faces
 from app.identity.tracker import Pairs, TrackerState, advance, at_time, confirmed, pair, predicted_boxes, restarted
 from app.identity.votes import NO_VOTES, TrackVotes, add_vote, clarity, needs_embedding, required_votes, shaken
-from app.look import ExpectedFaces
+from app.look import NOBODY, ExpectedFaces
 from app.settings import RecognitionSettings, TrackingSettings
 from app.types import NO_ATTRIBUTES, NOT_COMPARED_YET, Continuity, FaceAttributes, Faces, Match, Reason, Track
 
@@ -140,6 +140,8 @@ class FaceTracker:
         face that no longer looks as it did has to be looked at.
         """
         self._rate.count(time)
+        if not len(self._state):
+            return NOBODY
         state, rules = self._state, self._rules()
         votes = [self._votes.get(key, NO_VOTES) for key in state.keys.tolist()]
         boxes = predicted_boxes(state, time)

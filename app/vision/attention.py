@@ -34,7 +34,9 @@ _MAX_WINDOWS = 6
 _RECHECK_S = 0.5
 """While something moves: between two scans, and between two looks at the same tile."""
 _FOLLOWED_S = 1.0
-"""The same where only people move whose faces are followed."""
+"""The same for scans where only people move whose faces are followed."""
+_FOLLOWED_TILE_S = 2.0
+"""And for tiles there."""
 _FRESH_S = 1.0
 """Motion is new where there was none for this long."""
 _MAX_NEW = 3
@@ -143,8 +145,9 @@ def plan_look(
     followed, unknown = _motion(scene)
     fresh = unknown & (now - state.moved > _FRESH_S)
     moves = scene.everywhere or bool(unknown.any())
-    recheck_s, followed_s = np.array([_RECHECK_S, _FOLLOWED_S]) * (2 if level >= 2 else 1)
-    due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + followed_s), state.due)
+    slower = 2 if level >= 2 else 1
+    recheck_s, followed_s, followed_tile_s = (slower * s for s in (_RECHECK_S, _FOLLOWED_S, _FOLLOWED_TILE_S))
+    due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + followed_tile_s), state.due)
     touched = _touched(state.tiles, unknown) | scene.everywhere
     due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
     pause_s = recheck_s if moves else followed_s if followed.any() else settings.scan_every_s
