@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
+import numpy as np
+
 from app.capture.capture import Channels
-from app.capture.motion import MotionDetector
+from app.capture.motion import Motion, MotionDetector
 from app.degrade import DegradeController, DegradeLevel
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers
@@ -28,6 +31,9 @@ from app.vision.continuity import CutDetector, face_thumbnails
 from app.vision.watched import WatchedArea
 
 logger = logging.getLogger(__name__)
+
+MOTION_EVERY_S = 0.07
+"""Motion is looked for in every second frame of a video with 25 frames/s, and in each one at 10 frames/s."""
 
 FRAME_WAIT_S = 0.05
 """How long the loop waits for a frame before it checks keys, the gallery and the limits again."""
@@ -114,6 +120,9 @@ class _Channel:
         self._attention = settings.attention
         self._scan_px = settings.detection.input_size
         self._motion = MotionDetector(self.watched.ignored_mask())
+        self._moving = Motion(np.empty((0, 4), np.int32))
+        self._moved_at = -math.inf
+        """When motion was last looked for."""
         self._seen = AttentionState()
         self._found_again, self._not_found_again = 0, 0
 
@@ -125,7 +134,9 @@ class _Channel:
         size = (image.shape[1], image.shape[0])
         if not frame.continues:
             return everything(size, self._attention, self._scan_px)
-        motion = self._motion.update(image, max(0.0, time - self._seen.time))
+        since_s = time - self._moved_at
+        if not 0 <= since_s < MOTION_EVERY_S:
+            self._moved_at, self._moving = time, self._motion.update(image, max(0.0, since_s))
         expected = self.tracker.expected(
             time,
             generation,
@@ -133,7 +144,7 @@ class _Channel:
             lambda boxes: face_thumbnails(image, boxes),
             _patience(level),
         )
-        scene = Scene(size, time, motion.areas, motion.everywhere, cut, expected)
+        scene = Scene(size, time, self._moving.areas, self._moving.everywhere, cut, expected)
         plan, self._seen = plan_look(self._seen, scene, self._attention, self._scan_px, level)
         return plan
 
