@@ -20,12 +20,13 @@ is in the picture for a part of the time. Carried: 95 % of the processed frames 
 channel at least 90 % of the frames are processed. First it measures what idle channels cost. The cameras are another
 process: its processor time is not counted, but this machine has to spend it as well.
 
-One measurement takes about 10 s more than --seconds, and the search about six of them for each part of the time. It
-needs Linux and the packages of the demo. Exit code 1: nothing that was measured is carried."""
+One measurement takes about 10 s more than --seconds, and the search about six of them for each part of the time: ten
+minutes with the defaults. It needs Linux and the packages of the demo. Exit code 1: nothing that was measured is
+carried."""
 
 EXAMPLES = """examples:
   python -m app bench channels                               # 10, 30 and 100 % of the time
-  python -m app bench channels --present 30 --seconds 20 --json channels.json
+  python -m app bench channels --present 30 --max-age 0.5 --json channels.json
   python -m app bench channels --channels 4,8 --present 0,10 # without a search
   python -m app bench channels --present 10 --backend onnx"""
 
@@ -47,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure these numbers only, without a search",
     )
     parser.add_argument(
-        "--seconds", metavar="S", type=positive(3600), default=10.0, help="time of one measurement (default: 10)"
+        "--seconds",
+        metavar="S",
+        type=positive(3600),
+        default=20.0,
+        help="time of one measurement (default: 20, after which the cameras show the same again)",
     )
     parser.add_argument(
         "--max-age",
