@@ -32,6 +32,7 @@ def test_an_unwritable_json_file_is_an_error(completed, tmp_path):
     assert code == 2 and "cannot be written" in err
 
 
+@pytest.mark.slow
 def test_channels_are_measured_with_cameras_that_it_plays(completed, tmp_path):
     """How many are carried depends on the machine, but the frames are real ones, and nothing is missing."""
     words = ("--channels", "2", "--present", "100", "--seconds", "2", "--max-age", "30")
@@ -40,7 +41,7 @@ def test_channels_are_measured_with_cameras_that_it_plays(completed, tmp_path):
     facts = json.loads((tmp_path / "channels.json").read_text(encoding="utf-8"))
     assert [(load["channels"], load["present"]) for load in facts["loads"]] == [(2, 0.0), (2, 1.0)]
     for load in facts["loads"]:
-        assert 0 < load["slowest_fps"] <= 11 and 0 < load["p50_age_s"] <= load["p95_age_s"]
-        assert load["loop_ms"] > 0 and load["reader_ms"] > 0 and load["camera_cores"] > 0
+        assert 0 < load["p50_age_s"] <= load["p95_age_s"]
+        assert load["loop_ms"] > 0 and load["reader_ms"] > 0 and load["cores"] > 0
         assert sum(load["looks"].values()) == pytest.approx(1)
     assert facts["machine"] in out
