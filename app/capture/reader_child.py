@@ -144,7 +144,10 @@ class LiveSource:
                 waits = waits_of_this_thread()
                 if not self._reader.grab():
                     return End()
-                damaged += self._is_damaged()
+                is_damaged = self._is_damaged()
+                damaged += is_damaged
+                if is_damaged and not self._reader.uses_damaged:
+                    continue
                 arrived_at, now, lag_s = time.time(), time.monotonic(), 0.0
                 stamp_s = self._reader.time_stamp_s
                 if stamp_s is not None:

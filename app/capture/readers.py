@@ -103,6 +103,8 @@ class StreamReader(LocalReader):
     live = True
     has_time_stamps = True
     """Whether OpenCV says when the camera took a frame."""
+    uses_damaged = True
+    """Whether a frame about which the decoder complained shows something new."""
     total_frames: Optional[int] = None
     unreadable = 0
 
@@ -155,9 +157,13 @@ class GStreamerReader(StreamReader):
 
 
 class MotionJpegReader(StreamReader):
-    """Motion JPEG over HTTP. FFmpeg numbers its pictures as if there were 25 a second, however many there are."""
+    """Motion JPEG over HTTP. FFmpeg numbers its pictures as if there were 25 a second, however many there are.
+
+    Instead of a picture that cannot be decoded, OpenCV gives the one before it again.
+    """
 
     has_time_stamps = False
+    uses_damaged = False
 
 
 class CameraReader(StreamReader):

@@ -79,6 +79,18 @@ def test_damaged_frames_are_counted_and_whole_ones_follow(network, damage, codec
     assert len([record for record in caplog.records if "damaged" in record.message]) == 1, "not one for each frame"
 
 
+def test_damaged_motion_jpeg_does_not_show_an_old_picture_again(http_camera):
+    with Channels([parse_source(http_camera.address, "cam")], SETTINGS) as channels:
+        whole_again(channels)
+        http_camera.say("garbage on")
+        stamps = []
+        until(lambda: channels.status()[0].counters.damaged >= 5, lambda: stamps.append(stamp_of(channels)))
+        http_camera.say("garbage off")
+        whole_again(channels)
+    seen = [stamp for stamp in stamps if stamp is not None]
+    assert len(seen) == len(set(seen))
+
+
 @pytest.mark.slow
 def test_a_stream_whose_framing_breaks_is_reopened(network, caplog):
     bad = network()

@@ -48,15 +48,16 @@ class Camera:
         """The next picture of the stream, or what a bad cable makes of it."""
         picture = self._scene.picture(now_ms(), self.size)
         jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-        if not self.garbage:
+        kind = self._chance.random()
+        if not self.garbage or kind < 0.5:
             return BOUNDARY % len(jpeg) + jpeg + b"\r\n"
         # Most bytes that are wrong are in a picture; a few break the stream itself.
-        kind, noise = self._chance.random(), bytearray(jpeg)
+        noise = bytearray(jpeg)
         for _ in range(len(jpeg) // 200):
             noise[self._chance.randrange(len(jpeg))] = self._chance.randrange(256)
-        if kind < 0.96:
-            return BOUNDARY % len(noise) + bytes(noise) + b"\r\n"
         if kind < 0.98:
+            return BOUNDARY % len(noise) + bytes(noise) + b"\r\n"
+        if kind < 0.99:
             return BOUNDARY % len(jpeg) + jpeg[: len(jpeg) // 2]
         return bytes(noise)
 
