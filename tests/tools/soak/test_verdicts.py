@@ -66,7 +66,7 @@ def test_a_good_run_passes():
     [
         ("the run", {"problem": "it ended by itself"}),
         ("memory", {"usage": usage(memory=lambda minute: 400 + 1.1 * minute)}),
-        ("handles", {"usage": usage(handles=lambda minute: 20 + (minute > 2))}),
+        ("handles", {"usage": usage(handles=lambda minute: 20 + (minute > 6))}),
         ("latency", {"seen": {"door": seen(lambda at: 0.05 + at / 3600)}}),
         ("recovery", {"recoveries": [Recovery(KILLED, "door", 110.0, took_s=31.0)]}),
         ("recovery", {"recoveries": [Recovery(KILLED, "door", 110.0)]}),
