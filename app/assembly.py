@@ -104,10 +104,12 @@ class OpenedRun:
     """Owned by the thread that opened the run."""
     gallery: Gallery
     outputs: Outputs
+    events: EventPublisher
     summary: RunSummary
     channels: Channels
     pipeline: Pipeline
     supervisor: Supervisor
+    monitor: RunMonitor
 
     def status(self) -> str:
         """How the run is, in a line."""
@@ -208,7 +210,9 @@ def open_run(
             outputs.add(StrangerWatch(events, strangers))
         pipeline = Pipeline(recognizer, gallery, settings, networks, strangers, degrade, channels.main_frames)
         monitor.watch(WatchedRun(channels, outputs, events, degrade, recognizer))
-        yield OpenedRun(recognizer, networks, gallery, outputs, summary, channels, pipeline, supervisor)
+        yield OpenedRun(
+            recognizer, networks, gallery, outputs, events, summary, channels, pipeline, supervisor, monitor
+        )
 
 
 @contextlib.contextmanager
@@ -290,7 +294,7 @@ def open_summary(events: EventPublisher) -> RunSummary:
             first, last = (Sighting(at, live, event.file) for at in (event.first_seen, event.last_seen))
             summary.add_visit(event.visit, event.match.name or event.stranger, event.match.name is None, first, last)
 
-    events.on_event = add
+    events.listeners.append(add)
     return summary
 
 

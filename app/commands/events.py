@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional
 
 from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
-from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, relabels_of
+from app.events.filtering import EventFilter, local_time
+from app.events.history import EVENT_COLUMNS, Record, log_files, relabels_of
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
 from app.files import dated
-from app.text import counted, duration, parse_time, printable, source_time, suggestion, table
+from app.text import counted, duration, parse_time, printable, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
 Several files of one log are read in their order; .gz files too."""
@@ -36,7 +36,6 @@ EXAMPLES = """examples:
 
 since and until take 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 90m, 2h, 3d (ago)"""
 
-_AGO = {"m": 60, "h": 3600, "d": 86400}
 UNKNOWN = "unknown"
 """Shown for people without a name."""
 
@@ -87,7 +86,15 @@ def execute(arguments: argparse.Namespace) -> int:
         # It can be read only once, and a stranger may get a name at the end.
         lines = list(lines)
         relabels.update(relabels_of(lines))
-    chosen = Filter(arguments, relabels)
+    chosen = EventFilter(
+        relabels,
+        people=arguments.person or (),
+        unknown=arguments.unknown,
+        channels=arguments.channel or (),
+        kinds=arguments.kind or (),
+        since=arguments.since,
+        until=arguments.until,
+    )
     try:
         if arguments.sqlite:
             # Some builds of Python have no SQLite.
@@ -133,59 +140,6 @@ def _written_now(log: Path) -> Path:
     return dated(log, time.time())
 
 
-class Filter:
-    """Which events or visits to show."""
-
-    def __init__(self, arguments: argparse.Namespace, relabels: Mapping[str, str]) -> None:
-        """`relabels` are the names that strangers got later."""
-        self._relabels = relabels
-        self._asked: Sequence[str] = arguments.person or ()
-        self._people = {name.casefold() for name in self._asked}
-        self._seen: Set[str] = set()
-        """Everyone in the log, whether chosen or not."""
-        self._unknown: bool = arguments.unknown
-        self._channels = set(arguments.channel or ())
-        self._kinds = set(arguments.kind or ())
-        self._since: Optional[float] = arguments.since
-        self._until: Optional[float] = arguments.until
-
-    def event(self, record: Record) -> bool:
-        if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
-            return False
-        at = parse_time(record["time"])
-        name = record.get("name") or self._relabels.get(record.get("stranger") or "")
-        has_person = "visit" in record or record["event"] == EventKind.RELABEL
-        names = {name, record.get("previous_name") or name} if has_person else ()
-        self._seen.update(filter(None, names))
-        return self._is_within(at, at) and self._is_in(record["channel"]) and self._is_of(names)
-
-    def visit(self, visit: Visit) -> bool:
-        begin = parse_time(visit.time)
-        self._seen.update(filter(None, [visit.name]))
-        return (
-            self._is_within(begin, begin + visit.duration_s)
-            and self._is_in(visit.channel)
-            and self._is_of([visit.name])
-        )
-
-    def hint(self) -> str:
-        """The name that was meant, for those who were asked for but are not in the log."""
-        seen = {name.casefold() for name in self._seen}
-        missing = [name for name in self._asked if name.casefold() not in seen]
-        return "".join(suggestion(name, sorted(self._seen), "") for name in missing)
-
-    def _is_within(self, begin: float, end: float) -> bool:
-        return (self._since is None or end >= self._since) and (self._until is None or begin < self._until)
-
-    def _is_in(self, channel: str) -> bool:
-        return not self._channels or channel in self._channels
-
-    def _is_of(self, names: Collection[Optional[str]]) -> bool:
-        if not self._people and not self._unknown:
-            return True
-        return any(self._unknown if name is None else name.casefold() in self._people for name in names)
-
-
 class Row(NamedTuple):
     """What is shown of an event, a visit or a day."""
 
@@ -195,7 +149,7 @@ class Row(NamedTuple):
     """For CSV and JSON."""
 
 
-def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: Filter) -> None:
+def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: EventFilter) -> None:
     if arguments.format == "json":
         for row in rows:
             _write(json.dumps(row.fields, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
@@ -324,21 +278,9 @@ def _shown_moment(moment: Any, file: Optional[str]) -> str:
 
 def moment(text: str) -> float:
     """The type of an option: a local time as seconds since the epoch."""
-    now = time.time()
-    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if ago:
-        return now - int(ago[1]) * _AGO[ago[2]]
-    today = time.strftime("%Y-%m-%d", time.localtime(now))
-    if text in ("today", "yesterday"):
-        midnight = time.mktime(time.strptime(today, "%Y-%m-%d"))
-        # Half a day back from noon or midnight is yesterday, also when the clocks change.
-        yesterday = time.strftime("%Y-%m-%d", time.localtime(midnight - 43200))
-        text = today if text == "today" else yesterday
-    if re.fullmatch(r"\d{1,2}:\d\d", text):
-        text = f"{today}T{text}"
-    for layout in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
-        try:
-            return time.mktime(time.strptime(text.replace(" ", "T"), layout))
-        except ValueError:
-            continue
-    raise expected(text, "a local time such as 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 2h (ago)")
+    try:
+        return local_time(text)
+    except ValueError as error:
+        raise expected(
+            text, "a local time such as 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 2h (ago)"
+        ) from error

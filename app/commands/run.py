@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Optional, Sequence, Tuple
 
-from app.capture.uri import name_sources
+from app.capture.uri import Source, name_sources
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from app.assembly import OpenedRun
+    from app.output.outputs import Output
 
 DESCRIPTION = "Finds the faces in live video or recordings and names the people whose photos are in the gallery."
 
@@ -90,10 +91,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.assembly import run
 
     settings = effective.settings
+    extra_outputs: Sequence[Output] = ()
     alongside: Callable[[OpenedRun], ContextManager[object]] = contextlib.nullcontext
     if settings.serve.enabled:
-        settings, alongside = _with_http_server(settings)
-    report = run(settings, sources, stop_on_signals, progress, alongside=alongside)
+        settings, extra_outputs, alongside = _with_http_server(settings, sources)
+    report = run(settings, sources, stop_on_signals, progress, extra_outputs, alongside)
     summary_json = effective.settings.output.summary_json
     if summary_json is not None:
         write_text(dated(summary_json, time.time()), json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
@@ -105,13 +107,22 @@ def execute(arguments: argparse.Namespace) -> int:
     return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE
 
 
-def _with_http_server(settings: Settings) -> Tuple[Settings, Callable[[OpenedRun], ContextManager[object]]]:
-    """The HTTP server of a run, which shares its networks and its gallery, and the settings that it needs."""
+def _with_http_server(
+    settings: Settings, sources: Sequence[Source]
+) -> Tuple[Settings, Sequence[Output], Callable[[OpenedRun], ContextManager[object]]]:
+    """The HTTP server of a run, which shares its networks and its gallery, with the settings and outputs it needs."""
     from app.service.compreface_core.plugins import with_compreface_variables
+    from app.service.run_view import RunView
     from app.service.serving import http_server
 
     settings = with_compreface_variables(settings)
-    return settings, lambda opened: http_server(settings, opened.recognizer, opened.gallery, opened.networks)
+    view = RunView.prepared(settings, sources)
+
+    def alongside(opened: OpenedRun) -> ContextManager[object]:
+        view.watch(opened)
+        return http_server(settings, opened.recognizer, opened.gallery, opened.networks, view)
+
+    return settings, [view.live], alongside
 
 
 def stop_on_signals() -> threading.Event:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import BinaryIO, Callable, Dict, Iterator, Optional, Sequence, cast
 
 from app.errors import AppError
-from app.events.history import HEADER, Record, records, relabels_of
+from app.events.history import HEADER, Record, find_last, records, relabels_of
 
 STDIN = Path("-")
 POLL_S = 0.25
+_BLOCK_BYTES = 1 << 16
 
 
 class LogReader:
@@ -101,6 +102,30 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield file
     except (OSError, EOFError, zlib.error) as error:
         raise AppError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def newest_first(paths: Sequence[Path]) -> Iterator[Record]:
+    """The records of a log, the last one first: a question about today need not read a whole year.
+
+    A line that is being written is left out. Raises AppError.
+    """
+    for path in sorted(paths, key=_begin, reverse=True):
+        with _opened(path) as file:
+            yield from records(reversed(file.readlines()) if path.suffix == ".gz" else _lines_backwards(file))
+
+
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    end = find_last(file, b"\n", file.seek(0, os.SEEK_END)) + 1
+    rest = b""
+    while end > 0:
+        begin = max(0, end - _BLOCK_BYTES)
+        file.seek(begin)
+        # The first line may have begun in the block before.
+        rest, *lines = (file.read(end - begin) + rest).split(b"\n")
+        yield from filter(None, reversed(lines))
+        end = begin
+    if rest:
+        yield rest
 
 
 def _begin(path: Path) -> str:

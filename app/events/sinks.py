@@ -13,7 +13,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Callable, Deque, Iterable, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
+from typing import Callable, Deque, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
 from app.errors import AppError, DeathCallback, OutputError
 from app.events.event import Event, EventKind, FaceEvent
@@ -325,7 +325,7 @@ class EventPublisher:
         self._queues = [SinkQueue(sink, flush_s=flush_s, on_death=on_death) for sink in sinks]
         self.counts: Counter[str] = Counter()
         """Events so far, by kind."""
-        self.on_event: Optional[Callable[[Event], None]] = None
+        self.listeners: List[Callable[[Event], None]] = []
         """Called with each event, on the thread of `handle`."""
 
     def handle(self, result: FrameResult) -> None:
@@ -396,5 +396,5 @@ class EventPublisher:
                 event = replace(event, snapshot=snapshot)
             for queue in self._queues:
                 queue.put(event)
-            if self.on_event is not None:
-                self.on_event(event)
+            for listener in self.listeners:
+                listener(event)

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import Iterable
+from functools import partial
+from typing import Awaitable, Callable, List, Optional, Sequence
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.network_thread import ShutDownError
 from app.service.guard import Guard, GuardedApp
-from app.service.http import Dialect, Endpoint, Handler, HttpError, Scope, json_response
+from app.service.http import Dialect, Endpoint, Handler, HttpError, Scope, Socket, header_token, json_response
 from app.settings.serve import ServeSettings
 
 logger = logging.getLogger(__name__)
 
+TOKEN_WITHIN_S = 10.0
 
-def application(dialects: Iterable[Dialect], guard: Guard, settings: ServeSettings) -> ASGIApp:
+
+def application(dialects: Sequence[Dialect], guard: Guard, settings: ServeSettings) -> ASGIApp:
     """Answers the endpoints of all dialects; everything else is not found."""
-    routes = [
+    routes: List[BaseRoute] = [
         Route(path, _guarded(endpoint, dialect, guard, settings.timeout_s), methods=[endpoint.method])
         for dialect in dialects
         for endpoint in dialect.endpoints
         # Clients of CompreFace and DeepStack write either.
         for path in dict.fromkeys((endpoint.path, endpoint.path.rstrip("/") + "/"))
+    ]
+    routes += [
+        WebSocketRoute(socket.path, _guarded_socket(socket, guard))
+        for dialect in dialects
+        for socket in dialect.sockets
     ]
     return GuardedApp(Starlette(routes=routes, exception_handlers={HTTPException: _not_found}), guard, settings)
 
@@ -41,6 +52,7 @@ def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: floa
             secret = None if endpoint.scope is Scope.PUBLIC else await dialect.token(request)
             token = guard.admit(request, secret, endpoint.scope)
             request.state.client = None if token is None else token.name
+            request.state.admit = partial(guard.admit, request, secret, endpoint.scope)
             return await asyncio.wait_for(endpoint.handler(request), timeout_s)
         except HttpError as error:
             response = dialect.error(error)
@@ -55,6 +67,46 @@ def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: floa
             return dialect.error(HttpError(500, "internal error; the log of the server says more"))
 
     return handle
+
+
+def _guarded_socket(socket: Socket, guard: Guard) -> Callable[[WebSocket], Awaitable[None]]:
+    """The handler of a WebSocket, for those who may use it. Browsers send the token in the first message."""
+
+    async def handle(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            secret = await header_token(websocket)
+            if secret is None and guard.needs_token:
+                secret = await asyncio.wait_for(_first_token(websocket), TOKEN_WITHIN_S)
+            guard.admit(websocket, secret, socket.scope)
+            websocket.state.admit = partial(guard.admit, websocket, secret, socket.scope)
+            await socket.handler(websocket)
+        except WebSocketDisconnect:
+            return
+        except (HttpError, asyncio.TimeoutError) as error:
+            status, message = (error.status, error.message) if isinstance(error, HttpError) else (408, "too slow")
+            # As the statuses of HTTP: 4401 is a missing or wrong token.
+            await _close(websocket, 4000 + status, message)
+        except Exception:  # the root of a connection, on the server's thread
+            logger.exception("%s failed", socket.path)
+            await _close(websocket, 1011, "internal error")
+
+    return handle
+
+
+async def _first_token(websocket: WebSocket) -> Optional[str]:
+    message = await websocket.receive_text()
+    try:
+        token = orjson.loads(message)["token"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HttpError(401, 'a token is required: send {"token": ...} first') from error
+    return token if isinstance(token, str) else None
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    # The client may have gone meanwhile, and then there is nothing to close.
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await websocket.close(code, reason[:120])
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from typing import Deque, Iterable, Optional, Tuple
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -87,7 +87,15 @@ class Guard:
             return headers.get("sec-fetch-site") not in ("cross-site", "same-site")
         return origin.partition("://")[2] == headers.get("host") or origin in self._origins
 
-    def admit(self, request: Request, secret: Optional[str], scope: Scope) -> Optional[Token]:
+    @property
+    def needs_token(self) -> bool:
+        """Whether clients have to send one. True where the file with the tokens cannot be read."""
+        try:
+            return bool(self._file.tokens)
+        except SettingsError:
+            return True
+
+    def admit(self, request: HTTPConnection, secret: Optional[str], scope: Scope) -> Optional[Token]:
         """Raises HttpError (401, 403, 429) unless this token allows what the endpoint needs."""
         if scope is Scope.PUBLIC:
             return None

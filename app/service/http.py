@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -38,6 +39,15 @@ class Endpoint:
     scope: Scope
 
 
+@dataclass(frozen=True)
+class Socket:
+    """A WebSocket. The handler gets it accepted, from a client that may use it."""
+
+    path: str
+    handler: Callable[[WebSocket], Awaitable[None]]
+    scope: Scope
+
+
 class HttpError(Exception):
     """A request that is refused, with the status and the reason."""
 
@@ -50,7 +60,7 @@ class HttpError(Exception):
         super().__init__(message)
 
 
-async def header_token(request: Request) -> Optional[str]:
+async def header_token(request: HTTPConnection) -> Optional[str]:
     """The token of a request, from the headers in which clients send it."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -66,6 +76,7 @@ class Dialect:
     endpoints: Tuple[Endpoint, ...]
     error: Callable[[HttpError], Response]
     token: Callable[[Request], Awaitable[Optional[str]]] = header_token
+    sockets: Tuple[Socket, ...] = ()
 
 
 def json_response(content: Any, status: int = 200, headers: Optional[Mapping[str, str]] = None) -> Response:

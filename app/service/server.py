@@ -20,6 +20,8 @@ from app.settings.serve import ServeSettings
 
 CLOSE_WITHIN_S = 5
 MAX_CONNECTIONS = 500
+MAX_MESSAGE_BYTES = 65_536
+"""Of a WebSocket's client."""
 KEEP_ALIVE_S = 30
 
 
@@ -52,6 +54,7 @@ class HttpServer:
             server_header=False,
             # Who sent a request must not be what the request says.
             proxy_headers=False,
+            ws_max_size=MAX_MESSAGE_BYTES,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=CLOSE_WITHIN_S,

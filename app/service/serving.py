@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
-from typing import Iterator, Tuple
+from typing import Iterator, Optional, Tuple
 
 from app.errors import SettingsError, check_all
 from app.gallery.folder import require_folder
@@ -27,13 +27,14 @@ from app.service.guard import Guard
 from app.service.http import Dialect
 from app.service.insightface_rest.messages import Defaults
 from app.service.insightface_rest.routes import insightface_rest
+from app.service.run_view import RunView
 from app.service.server import HttpServer
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def dialects(service: FaceService) -> Tuple[Dialect, ...]:
+def dialects(service: FaceService, view: RunView) -> Tuple[Dialect, ...]:
     """Every surface of the server. No path is in two of them, so all are on every port."""
     try:
         defaults = Defaults.from_environment()
@@ -45,24 +46,33 @@ def dialects(service: FaceService) -> Tuple[Dialect, ...]:
         compreface_core(service),
         compreface(service, enrolment),
         deepstack(service, enrolment),
-        own_api(service, enrolment),
+        own_api(service, enrolment, view),
     )
 
 
 @contextlib.contextmanager
 def http_server(
-    settings: Settings, recognizer: Recognizer, gallery: Gallery, networks: NetworkThread
+    settings: Settings,
+    recognizer: Recognizer,
+    gallery: Gallery,
+    networks: NetworkThread,
+    view: Optional[RunView] = None,
 ) -> Iterator[HttpServer]:
-    """Answers requests until it is left. `networks` owns the recognizer and is worked on by another thread."""
+    """Answers requests until it is left. `networks` owns the recognizer and is worked on by another thread.
+
+    `view` is what can be watched, if there is a run.
+    """
+    view = view or RunView.prepared(settings)
     guard = Guard(settings.serve)
     guard.check_address()
     with HttpServer(settings.serve) as server:
         service = FaceService(settings, recognizer, gallery, networks)
-        server.start(application(dialects(service), guard, settings.serve))
+        server.start(application(dialects(service, view), guard, settings.serve))
         logger.info("listening on %s", ", ".join(server.addresses))
         try:
             yield server
         finally:
+            view.close()
             service.close()
 
 

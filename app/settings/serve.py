@@ -54,6 +54,7 @@ class ServeSettings:
         minimum=0.01,
         maximum=10_000,
     )
+    max_viewers: int = setting(20, "clients that watch live video or events at the same time", minimum=1, maximum=1000)
     receive_timeout_s: float = setting(
         30.0, "seconds in which a client must have sent its request", minimum=0.1, maximum=3600
     )

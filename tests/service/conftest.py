@@ -1,3 +1,6 @@
+import contextlib
+from functools import partial
+
 import cv2
 import pytest
 from http_client import serving
@@ -52,3 +55,32 @@ def group(portraits):
     """A JPEG of all three people next to each other."""
     heads = [cv2.resize(portrait.image, (300, 400)) for portrait in portraits]
     return cv2.imencode(".jpg", cv2.hconcat(heads))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def running(people_video, people_gallery, built_in_models):
+    """Runs a video of three people with a server, up to its 20th frame; see `watched_run.running`."""
+    from watched_run import running
+
+    return partial(running, people_video, people_gallery, built_in_models)
+
+
+@pytest.fixture(scope="session")
+def crowd(running, tmp_path_factory):
+    """A client of a run with an event log and pictures of visits, and the view of the run."""
+    folder = tmp_path_factory.mktemp("crowd")
+    with running(folder, events=folder / "visits.jsonl") as opened:
+        yield opened
+
+
+@pytest.fixture
+def watched(settings, recognizer, tmp_path):
+    """Starts servers with channels of which a test shows pictures."""
+    from watched_run import watched
+
+    with contextlib.ExitStack() as stack:
+
+        def start(*channels, **more):
+            return stack.enter_context(watched(settings, recognizer, tmp_path, channels, **more))
+
+        yield start

@@ -33,7 +33,19 @@ class Client:
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             reply = connection.getresponse()
-            return Reply(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+            has_end = reply.getheader("Content-Type") != "text/event-stream; charset=utf-8"
+            headers = {name.lower(): value for name, value in reply.getheaders()}
+            return Reply(reply.status, headers, reply.read() if has_end else b"")
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def opened(self, path, **headers):
+        """A reply without an end, to read from."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=50)
+        try:
+            connection.request("GET", path, headers={**self.headers, **headers})
+            yield connection.getresponse()
         finally:
             connection.close()
 

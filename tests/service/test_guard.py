@@ -56,6 +56,16 @@ ENDPOINTS = [
     ("POST", "/api/v1/people/{name}/photos", Scope.ENROL),
     ("GET", "/api/v1/people/{name}/photos/{photo}", Scope.READ),
     ("DELETE", "/api/v1/people/{name}/photos/{photo}", Scope.ENROL),
+    ("GET", "/api/v1/channels", Scope.READ),
+    ("GET", "/api/v1/channels/{name}/snapshot.jpg", Scope.READ),
+    ("GET", "/api/v1/channels/{name}/mjpeg", Scope.READ),
+    ("GET", "/api/v1/metrics", Scope.READ),
+    ("GET", "/api/v1/events", Scope.READ),
+    ("GET", "/api/v1/events/stream", Scope.READ),
+    ("GET", "/api/v1/visits", Scope.READ),
+    ("GET", "/api/v1/visits/{visit}", Scope.READ),
+    ("GET", "/api/v1/visits/{visit}/picture.jpg", Scope.READ),
+    ("GET", "/api/v1/live", Scope.READ),
     ("GET", "/openapi.json", Scope.READ),
     ("POST", "/v1/vision/face", Scope.READ),
     ("POST", "/v1/vision/face/recognize", Scope.READ),
@@ -84,12 +94,16 @@ def test_every_endpoint_is_listed_here(recognizer, settings):
     from app.gallery.gallery import Gallery
     from app.network_thread import NetworkThread
     from app.service.core import FaceService
+    from app.service.run_view import RunView
     from app.service.serving import dialects
 
     service = FaceService(settings, recognizer, Gallery(settings, recognizer), NetworkThread())
-    endpoints = [endpoint for dialect in dialects(service) for endpoint in dialect.endpoints]
+    all_dialects = dialects(service, RunView.prepared(settings))
+    endpoints = [endpoint for dialect in all_dialects for endpoint in dialect.endpoints]
     assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints)
     assert sorted((one.method, one.path, one.scope) for one in endpoints) == sorted(ENDPOINTS)
+    sockets = [socket for dialect in all_dialects for socket in dialect.sockets]
+    assert [(one.path, one.scope) for one in sockets] == [("/api/v1/live", Scope.READ)]
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS)

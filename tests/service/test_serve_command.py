@@ -55,8 +55,18 @@ def test_a_server_without_sources_answers_until_it_is_stopped(start):
 
 
 def test_a_run_answers_requests_while_its_camera_is_awaited(start):
-    process, client = start("run", "--serve", "--wait", "--rtsp", f"rtsp://127.0.0.1:{free_port()}/door", "--no-window")
+    address = f"rtsp://ann:s3cret@127.0.0.1:{free_port()}/door"
+    process, client = start("run", "--serve", "--wait", "--rtsp", f"door={address}", "--no-window")
     assert client.get("/info").status == 200
+
+    def error():
+        (door,) = client.get("/api/v1/channels").json["channels"]
+        assert (door["name"], door["live"], door["last_frame"]) == ("door", True, None)
+        return door["last_error"]
+
+    until(error)
+    assert b"s3cret" not in client.get("/api/v1/channels").body
+    assert client.get("/api/v1/channels/door/snapshot.jpg").status == 503
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=50)
     assert process.returncode == 0, err

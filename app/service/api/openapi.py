@@ -28,6 +28,8 @@ class Described:
     body: Optional[Type[msgspec.Struct]] = None
     files: Tuple[str, ...] = ()
     """Fields of a form that are files. One called `image` may also be the whole body."""
+    query: Tuple[Tuple[str, str], ...] = ()
+    """Parameters with their types; none is needed."""
     status: int = 200
     failures: Tuple[int, ...] = ()
 
@@ -73,11 +75,15 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
             },
         },
     }
-    parameters = re.findall(r"{(\w+)}", endpoint.path)
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", endpoint.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": False, "schema": {"type": kind}} for name, kind in one.query
+    ]
     if parameters:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
-        ]
+        operation["parameters"] = parameters
     if one.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_type[one.body]}}}
     if one.files:

@@ -14,6 +14,8 @@ from app.gallery.gallery import Added
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
 from app.gallery.who import people_in
+from app.service.api.channels import channel_endpoints
+from app.service.api.happened import history_endpoints
 from app.service.api.messages import (
     Box,
     DetectedFace,
@@ -37,26 +39,35 @@ from app.service.api.messages import (
     Version,
 )
 from app.service.api.openapi import Described, document
+from app.service.api.replies import PRIVATE, reply
+from app.service.api.socket import live_endpoints, live_sockets
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.enrolment import Enrolment, photo_id
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
 from app.service.pictures import BadPictureError
+from app.service.run_view import RunView
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 DIGITS = 4
 
 
-def own_api(service: FaceService, enrolment: Enrolment) -> Dialect:
+def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialect:
     routes = Routes(service, enrolment)
-    described = _described(routes)
+    described = (
+        *_described(routes),
+        *channel_endpoints(service, view),
+        *history_endpoints(service, view),
+        *live_endpoints(),
+    )
     openapi = document(described)
 
     async def openapi_json(request: Request) -> Response:
         return json_response(openapi)
 
     endpoints = [one.endpoint for one in described]
-    return Dialect("API", (*endpoints, Endpoint("GET", "/openapi.json", openapi_json, Scope.READ)), error_response)
+    endpoints.append(Endpoint("GET", "/openapi.json", openapi_json, Scope.READ))
+    return Dialect("API", tuple(endpoints), error_response, sockets=live_sockets(service, view))
 
 
 def _described(routes: Routes) -> Tuple[Described, ...]:
@@ -125,7 +136,7 @@ def _described(routes: Routes) -> Tuple[Described, ...]:
 
 
 def error_response(error: HttpError) -> Response:
-    return _json(Failure(error.message), error.status)
+    return reply(Failure(error.message), error.status)
 
 
 class Routes:
@@ -135,11 +146,11 @@ class Routes:
         self._limits = service.settings.quality.video_limits()
 
     async def health(self, request: Request) -> Response:
-        return _json(Health("ok"))
+        return reply(Health("ok"))
 
     async def version(self, request: Request) -> Response:
         models = self._service.settings.models
-        return _json(Version(__version__, models.detector, models.embedder, round(self._service.gallery.threshold, 4)))
+        return reply(Version(__version__, models.detector, models.embedder, round(self._service.gallery.threshold, 4)))
 
     async def detect(self, request: Request) -> Response:
         found = await self._found(await _image(request), Search(embeddings=False))
@@ -147,7 +158,7 @@ class Routes:
             DetectedFace(_box(box), round(score, DIGITS), np.round(points, 1).tolist())
             for box, score, points in zip(found.faces.boxes, found.faces.scores.tolist(), found.faces.landmarks)
         ]
-        return _json(Detection(faces))
+        return reply(Detection(faces))
 
     async def embed(self, request: Request) -> Response:
         found = await self._found(await _image(request), Search())
@@ -156,7 +167,7 @@ class Routes:
             EmbeddedFace(_box(box), round(score, DIGITS), [] if vectors is None else vectors[row].tolist())
             for row, (box, score) in enumerate(zip(found.faces.boxes, found.faces.scores.tolist()))
         ]
-        return _json(Embedding(faces))
+        return reply(Embedding(faces))
 
     async def identify(self, request: Request) -> Response:
         """As a run does: faces that are not seen well enough get no name."""
@@ -186,7 +197,7 @@ class Routes:
             )
             for person in people
         ]
-        return _json(Identification(faces))
+        return reply(Identification(faces))
 
     async def verify(self, request: Request) -> Response:
         form = await read_form(request)
@@ -202,7 +213,7 @@ class Routes:
         similarity = float(vectors[0] @ vectors[1])
         recognizer = self._service.recognizer
         certainty = None if recognizer.reference is None else recognizer.reference.certainty.probability(similarity)
-        return _json(
+        return reply(
             Verification(
                 similarity >= recognizer.threshold,
                 round(similarity, DIGITS),
@@ -212,10 +223,10 @@ class Routes:
         )
 
     async def people(self, request: Request) -> Response:
-        return _json(People([self._shown_person(name) for name in self._enrolment.names]))
+        return reply(People([self._shown_person(name) for name in self._enrolment.names]))
 
     async def person(self, request: Request) -> Response:
-        return _json(self._details(self._name(request)))
+        return reply(self._details(self._name(request)))
 
     async def add_photos(self, request: Request) -> Response:
         """Each photo is judged alone: one that is refused does not keep the others out."""
@@ -223,31 +234,29 @@ class Routes:
         files = (await read_form(request)).files
         if not files:
             raise HttpError(400, "no photo: send a form with one or more files called photos")
-        return _json(PhotoOutcomes(name, [await self._outcome(request, name, part) for part in files]))
+        return reply(PhotoOutcomes(name, [await self._outcome(request, name, part) for part in files]))
 
     async def change_person(self, request: Request) -> Response:
         name = self._name(request)
         change = await _read(request, PersonChange)
         await self._enrolment.rename(request, name, change.name, change.merge)
-        return _json(self._details(normalize(change.name)))
+        return reply(self._details(normalize(change.name)))
 
     async def remove_person(self, request: Request) -> Response:
         name = self._name(request)
         count = len(self._enrolment.photos(name))
         await self._enrolment.remove_person(request, name)
-        return _json(Removed(name, count))
+        return reply(Removed(name, count))
 
     async def photo(self, request: Request) -> Response:
         photo = self._photo(request)
         # The file may be of any format that the program reads; browsers look at the bytes.
-        return Response(
-            self._enrolment.picture(photo), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
-        )
+        return Response(self._enrolment.picture(photo), media_type="image/jpeg", headers=PRIVATE)
 
     async def remove_photo(self, request: Request) -> Response:
         photo = self._photo(request)
         removed = await self._enrolment.remove(request, [photo])
-        return _json(Removed(photo.person, len(removed)))
+        return reply(Removed(photo.person, len(removed)))
 
     async def _found(self, data: bytes, search: Search) -> FoundFaces:
         try:
@@ -307,10 +316,6 @@ async def _read(request: Request, kind: Type[T]) -> T:
         return msgspec.json.decode(await request.body(), type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HttpError(400, str(error)) from error
-
-
-def _json(content: msgspec.Struct, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 def _box(box: np.ndarray) -> Box:

@@ -1,0 +1,241 @@
+"""Events and visits over HTTP: from the log, and as they happen."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import AppError
+from app.events.event import EventKind
+from app.events.filtering import EventFilter, local_time
+from app.events.history import Record, log_files
+from app.events.reading import LogReader
+from app.events.visits import Visit as LoggedVisit
+from app.events.visits import visits
+from app.service.api.live_messages import Events, Visit, VisitDetails, Visits
+from app.service.api.openapi import Described
+from app.service.api.replies import flag, jpeg, number, reply
+from app.service.core import FaceService
+from app.service.feed import Position, logged
+from app.service.http import Endpoint, HttpError, Scope
+from app.service.run_view import RunView
+from app.service.streams import Stream, TokenCheck
+from app.text import parse_time
+
+T = TypeVar("T")
+
+MAX_LISTED = 1000
+HEARTBEAT_S = 15.0
+"""So that a proxy does not close a quiet stream."""
+_CLOCK_STEP_S = 86400.0
+"""Events may be logged in another order than that of their times when the clock was set."""
+
+
+def history_endpoints(service: FaceService, view: RunView) -> Tuple[Described, ...]:
+    routes = _Routes(service, view)
+    api, read = "/api/v1", Scope.READ
+    chosen = (
+        ("since", "string"),
+        ("until", "string"),
+        ("person", "string"),
+        ("unknown", "boolean"),
+        ("channel", "string"),
+        ("limit", "integer"),
+    )
+    return (
+        Described(
+            Endpoint("GET", f"{api}/events", routes.events, read),
+            "Events of the log, the last one first",
+            Events,
+            query=(*chosen, ("kind", "string"), ("before", "integer")),
+            failures=(400, 404),
+        ),
+        Described(
+            Endpoint("GET", f"{api}/events/stream", routes.stream, read),
+            "Events as they happen, as server-sent events; with Last-Event-ID those since then as well",
+            media_type="text/event-stream",
+        ),
+        Described(
+            Endpoint("GET", f"{api}/visits", routes.visits, read),
+            "Who was where, from when to when",
+            Visits,
+            query=chosen,
+            failures=(400, 404),
+        ),
+        Described(
+            Endpoint("GET", f"{api}/visits/{{visit}}", routes.visit, read),
+            "A visit and its events",
+            VisitDetails,
+            failures=(404,),
+        ),
+        Described(
+            Endpoint("GET", f"{api}/visits/{{visit}}/picture.jpg", routes.picture, read),
+            "The best picture of a visit",
+            media_type="image/jpeg",
+            failures=(404,),
+        ),
+    )
+
+
+class _Routes:
+    def __init__(self, service: FaceService, view: RunView) -> None:
+        self._service = service
+        self._view = view
+        self._pictures = service.settings.output.visit_snapshots
+
+    async def events(self, request: Request) -> Response:
+        log, limit = self._log(), _limit(request)
+        before = number(request, "before", 0, 0, 1e15)
+        names, since = await self._names(log), _moment(request, "since")
+        chosen = self._filter(request, names, kinds=_kinds(request))
+
+        def found() -> List[Record]:
+            lines = _since(logged(log), since)
+            wanted = (one for one in lines if (not before or one["sequence"] < before) and chosen.event(one))
+            return list(islice(wanted, limit + 1))
+
+        records = await self._read(found)
+        shown = [_relabelled(record, names) for record in records[:limit]]
+        return reply(Events(shown, shown[-1]["sequence"] if len(records) > limit else None))
+
+    async def visits(self, request: Request) -> Response:
+        log, limit = self._log(), _limit(request)
+        names, since = await self._names(log), _moment(request, "since")
+        chosen = self._filter(request, names)
+
+        def found() -> List[Visit]:
+            records = list(_since(logged(log), since))[::-1]
+            pictured = {one["visit"] for one in records if one.get("snapshot")}
+            wanted = [one for one in visits(records, names) if chosen.visit(one)]
+            wanted.sort(key=lambda one: (one.time, one.visit), reverse=True)
+            return [_shown(one, one.visit in pictured) for one in wanted[: limit + 1]]
+
+        shown = await self._read(found)
+        return reply(Visits(shown[:limit], len(shown) > limit))
+
+    async def visit(self, request: Request) -> Response:
+        log = self._log()
+        names = await self._names(log)
+        records = await self._read(lambda: self._of_visit(request, log))
+        (one,) = visits(records, names)
+        pictured = any(record.get("snapshot") for record in records)
+        return reply(VisitDetails(_shown(one, pictured), [_relabelled(record, names) for record in records]))
+
+    async def picture(self, request: Request) -> Response:
+        log = self._log()
+        records = await self._read(lambda: self._of_visit(request, log))
+        names = [record["snapshot"] for record in records if record.get("snapshot")]
+        if not names or self._pictures is None:
+            raise HttpError(404, "there is no picture of this visit (output.visit_snapshots)")
+        # The log says where the run has written it, which may have been started in another folder.
+        path = self._pictures / Path(str(names[-1])).name
+        try:
+            return jpeg(await self._service.run(path.read_bytes))
+        except OSError as error:
+            raise HttpError(404, "the picture is not there any more") from error
+
+    async def stream(self, request: Request) -> Response:
+        # Taken now: what happens from here on is not missed.
+        start = self._view.events.position(request.headers.get("last-event-id"))
+        parts = self._parts(start, TokenCheck(request))
+        return Stream(parts, "text/event-stream", self._view.viewers)
+
+    async def _parts(self, start: Position, check_token: TokenCheck) -> AsyncIterator[bytes]:
+        feed = self._view.events
+        yield b"retry: 2000\n\n"
+        async for records in feed.follow(start, HEARTBEAT_S):
+            lines = [b"id: %s\ndata: %s\n\n" % (feed.id_of(one).encode(), orjson.dumps(one)) for one in records]
+            yield b"".join(lines) or b":\n\n"
+            check_token()
+
+    def _log(self) -> Path:
+        log = self._view.events.log
+        if log is None:
+            raise HttpError(
+                404, "there is no event log: set output.events (--events FILE); /api/v1/events/stream works without it"
+            )
+        return log
+
+    async def _names(self, log: Path) -> Dict[str, str]:
+        """The names that strangers got: `stranger-7` -> `Eva`."""
+        return await self._read(lambda: LogReader(log_files(log)).relabels())
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._view.events.read(work)
+        except AppError as error:
+            raise HttpError(503, f"the event log cannot be read: {error}") from error
+
+    def _of_visit(self, request: Request, log: Path) -> List[Record]:
+        """The oldest first. Raises HttpError (404)."""
+        text = str(request.path_params["visit"])
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+        records: List[Record] = []
+        for record in logged(log):
+            if record["sequence"] < number:
+                break
+            if record.get("visit") == number:
+                records.append(record)
+        if not records:
+            raise HttpError(404, f"there is no visit {text}")
+        return records[::-1]
+
+    @staticmethod
+    def _filter(request: Request, names: Dict[str, str], kinds: Tuple[str, ...] = ()) -> EventFilter:
+        query = request.query_params
+        return EventFilter(
+            names,
+            people=query.getlist("person"),
+            unknown=flag(request, "unknown"),
+            channels=query.getlist("channel"),
+            kinds=kinds,
+            since=_moment(request, "since"),
+            until=_moment(request, "until"),
+        )
+
+
+def _since(records: Iterator[Record], since: Optional[float]) -> Iterator[Record]:
+    """The last ones, until they are certainly too old."""
+    for record in records:
+        if since is not None and parse_time(record["time"]) < since - _CLOCK_STEP_S:
+            return
+        yield record
+
+
+def _relabelled(record: Record, names: Dict[str, str]) -> Dict[str, Any]:
+    """With the name that its stranger got later."""
+    name = names.get(record.get("stranger") or "") if record.get("name", "") is None else None
+    return record if name is None else {**record, "name": name}
+
+
+def _shown(visit: LoggedVisit, pictured: bool) -> Visit:
+    return Visit(**visit.as_json(), picture=pictured)
+
+
+def _limit(request: Request) -> int:
+    return int(number(request, "limit", 100, 1, MAX_LISTED))
+
+
+def _moment(request: Request, name: str) -> Optional[float]:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return local_time(text)
+    except (ValueError, OverflowError, OSError) as error:
+        raise HttpError(
+            400, f"{name}={text!r}: expected a time such as 2026-11-29T18:00, 18:00, today, 2h (ago) or with its zone"
+        ) from error
+
+
+def _kinds(request: Request) -> Tuple[str, ...]:
+    kinds, known = request.query_params.getlist("kind"), [str(kind) for kind in EventKind]
+    for kind in kinds:
+        if kind not in known:
+            raise HttpError(400, f"kind={kind!r}: expected one of {', '.join(known)}")
+    return tuple(kinds)
