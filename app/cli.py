@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -60,8 +61,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt as interruption:
         _print_error(f"interrupted: {interruption}" if interruption.args else "interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the output is gone, as after `| head`. Python would complain again when it flushes at exit.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # The reader of the output is gone, as after `| head`, or a terminal that was closed. Python would complain
+        # again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.USER_ERROR
     except ModuleNotFoundError as error:
@@ -98,8 +102,9 @@ def leave(code: int) -> NoReturn:
     """Ends the process. A thread that was left behind in native code (reading a camera that hangs) would abort the
     process if it returned while Python shuts down."""
     if any(thread.daemon for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a terminal that was closed
+                stream.flush()
         os._exit(code)
     sys.exit(code)
 

@@ -128,12 +128,13 @@ def _with_http_server(
 def stop_on_signals() -> threading.Event:
     """An event that Ctrl-C, SIGTERM or a closed terminal sets, so that a run ends cleanly.
 
-    A second Ctrl-C ends the program at once. `nohup` keeps it running when the terminal is closed.
+    A second Ctrl-C ends the program at once. `nohup` keeps it running when the terminal is closed; that may be told
+    twice, by the shell and by the system.
     """
     stop = threading.Event()
 
     def ask_to_stop(number: int, frame: Optional[FrameType]) -> None:
-        if stop.is_set():
+        if stop.is_set() and number in (signal.SIGINT, signal.SIGTERM):
             raise KeyboardInterrupt
         stop.set()
 

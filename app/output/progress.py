@@ -147,9 +147,7 @@ class Progress:
             line = self.prefix() + line
             if self._on_terminal:
                 columns = shutil.get_terminal_size().columns
-                self._stream.write("\r\x1b[K" + shortened(printable(line), columns - 1))
-                self._stream.flush()
-                self._line_is_open = True
+                self._line_is_open = self._write("\r\x1b[K" + shortened(printable(line), columns - 1))
                 return
             if state != self._state:
                 self._state, self._log_gap_s = state, self._every_s
@@ -166,9 +164,17 @@ class Progress:
     def clear(self) -> None:
         """Removes the line from the terminal, so that something else can be written there."""
         if self._line_is_open:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
             self._line_is_open = False
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> bool:
+        """False if the terminal was closed, as when a connection breaks: the run goes on, or ends by SIGHUP."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            return False
+        return True
 
 
 class RunProgress:

@@ -214,6 +214,8 @@ class Recorder:
             with contextlib.suppress(OutputError, OSError):
                 segment.writer.abandon()
             is_playable = segment.shown_s > FRAGMENT_S + 2 * self._timeline.step_s
+            with contextlib.suppress(OSError):
+                is_playable = is_playable and segment.path.stat().st_size > 0
             self._recordings.end(segment.path, is_playable)
             if not is_playable:
                 with contextlib.suppress(OSError):

@@ -139,6 +139,7 @@ class VideoOutput:
         if writer is not None:
             with contextlib.suppress(OutputError, OSError):
                 writer.abandon()
+                is_useless = is_useless or self._path.stat().st_size == 0
         if self._claim is not None and is_useless:
             with contextlib.suppress(OSError):
                 self._path.unlink()

@@ -119,7 +119,7 @@ class PyAvWriter:
         self._path = path
         try:
             # A file of our own, unbuffered: after a failure PyAV would keep its file open, and a full disk full.
-            self._file = path.open("wb", buffering=0)
+            self._file = path.open("w+b", buffering=0)
             self._container = av.open(self._file, "w", format="mp4", options=_CONTAINER)
             self._stream: Any = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
             context = self._stream.codec_context
@@ -167,11 +167,11 @@ class PyAvWriter:
         # The file first, so that nothing more is written. Older versions of PyAV crash when a container that failed is
         # freed without being closed, and one that is never freed takes megabytes.
         self._held = None
+        with contextlib.suppress(OSError):
+            drop_incomplete_header(self._file)
         self._file.close()
         with contextlib.suppress(self._av.FFmpegError, OSError, ValueError):
             self._container.close()
-        with self._path.open("r+b") as file:
-            drop_incomplete_header(file)
 
     def _mux_held(self, until: int) -> None:
         """The duration of a frame is known when the next one arrives, so each packet waits for that."""
@@ -189,8 +189,9 @@ def drop_incomplete_header(file: BinaryIO) -> None:
     """Ends a fragmented MP4 before the header (`moof`) of its last fragment if that was cut off, as by a full disk.
 
     With half of a header, players refuse the whole file; they show what is there of a fragment's pictures (`mdat`).
+    Without a single whole fragment nothing is left.
     """
-    size, begin = file.seek(0, io.SEEK_END), 0
+    size, begin, is_playable = file.seek(0, io.SEEK_END), 0, False
     while begin < size:
         file.seek(begin)
         head = file.read(_BOX_HEAD_BYTES)
@@ -198,8 +199,11 @@ def drop_incomplete_header(file: BinaryIO) -> None:
         if begin + length > size or length < _BOX_HEAD_BYTES:
             if head[4:] != b"mdat":
                 file.truncate(begin)
-            return
+            break
+        is_playable = is_playable or head[4:] == b"mdat"
         begin += length
+    if not is_playable:
+        file.truncate(0)
 
 
 class ConstantRateWriter:

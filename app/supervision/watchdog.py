@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -97,7 +98,8 @@ class Watchdog:
         salvaging.start()
         salvaging.join(SALVAGE_S)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(OSError):  # a terminal that was closed
+                stream.flush()
         self._leave(ExitCode.FAILED)
 
 

@@ -226,6 +226,31 @@ def test_a_disk_that_takes_no_bytes_is_not_filled_with_empty_files(tmp_path):
     assert lost == 1
 
 
+FULL_AT_ONCE = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    from made_results import frame, result
+    from app.output.annotate import Annotator
+    from app.output.video import VideoOutput
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    video = VideoOutput(Path(sys.argv[1]), Annotator())
+    for i in range(40):
+        video.handle(result(frame(i, position=i * 0.1, image=np.full((180, 320, 3), i, np.uint8))))
+    video.close()
+    print(len(video.lost))
+"""
+
+
+def test_a_video_that_was_cut_off_in_its_first_second_is_deleted(tmp_path):
+    pytest.importorskip("resource", reason="limits of file sizes are a Unix thing")
+    run = run_script(FULL_AT_ONCE, tmp_path / "video.mp4")
+    assert run.returncode == 0, run.stderr.decode()
+    assert int(run.stdout) >= 1
+    assert list(tmp_path.glob("*.mp4")) == []
+
+
 CUT_OFF_ANYWHERE = """
     import resource, sys
     from pathlib import Path
