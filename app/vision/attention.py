@@ -45,6 +45,8 @@ _MARGIN = 1.25
 """Of such a window: so many times the side of what moves."""
 _TILES_PER_S = 80
 """Together they take a quarter of the time of as many scans as a video of 25 frames/s has frames."""
+_MAX_TILES = 4
+"""In one frame of a slow video, unless a large frame has more than can be looked at in time."""
 _BODY = np.array([-1.5, -1.0, 1.5, 8.0])
 """What moves with a face, from the corners of its box: so many sides of it to the left, above, right and below."""
 _SQUARE_PX = 16
@@ -248,7 +250,7 @@ def _touched(tiles: np.ndarray, moving: np.ndarray) -> np.ndarray:
 def _next_tiles(due: np.ndarray, now: float, step_s: float, scan_every_s: float) -> np.ndarray:
     """The tiles to look at now: those that have waited longest, and no more than the time allows."""
     step_s = step_s if 0 < step_s < math.inf else 0.04
-    at_once = math.ceil(max(_TILES_PER_S, len(due) / scan_every_s) * step_s)
+    at_once = math.ceil(max(min(_TILES_PER_S * step_s, _MAX_TILES), len(due) / scan_every_s * step_s))
     waiting = np.flatnonzero(due <= now)
     return np.asarray(waiting[np.argsort(due[waiting], kind="stable")[:at_once]])
 
