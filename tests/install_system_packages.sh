@@ -4,6 +4,7 @@
 set -euo pipefail
 
 packages=(
+  chromium          # the browser that opens the page
   fonts-dejavu-core # labels in Latin, Greek and Cyrillic letters
   fonts-wqy-zenhei  # labels in Chinese letters
   gir1.2-gst-rtsp-server-1.0 # the RTSP camera that tests read from, with the next seven

@@ -27,6 +27,7 @@ from app.service.guard import Guard
 from app.service.http import Dialect
 from app.service.insightface_rest.messages import Defaults
 from app.service.insightface_rest.routes import insightface_rest
+from app.service.page.routes import page
 from app.service.run_view import RunView
 from app.service.server import HttpServer
 from app.settings import Settings
@@ -47,6 +48,7 @@ def dialects(service: FaceService, view: RunView) -> Tuple[Dialect, ...]:
         compreface(service, enrolment),
         deepstack(service, enrolment),
         own_api(service, enrolment, view),
+        page(),
     )
 
 

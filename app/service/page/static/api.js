@@ -1,0 +1,122 @@
+/** Requests to the server, and what all views share: the token, the connection, and the latest notice. */
+
+import { signal } from "./vendor/signals-core.js";
+import { strings } from "./strings.js";
+
+const TOKEN = "token";
+const ATTEMPTS = 5;
+const CHECK_EVERY_MS = 5000;
+const CHECK_WHILE_LOST_MS = 1000;
+const HEALTH_TIMEOUT_MS = 4000;
+
+export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
+/** Whether a request was refused: "first" without a token, "again" with one that is not valid any more, or "". */
+export const tokenNeeded = signal("");
+export const connected = signal(true);
+/** How many requests wait because the server has too many. */
+export const busy = signal(0);
+/** What changed last, and the address at which that is shown: `{text, hash, failed}`. */
+export const notice = signal(null);
+
+export class ApiError extends Error {
+  /** Status 0: there was no answer. */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** `hash`: the address of the view that comes next, if it is another one. */
+export function say(text, { hash = location.hash, failed = false } = {}) {
+  notice.value = { text, hash, failed };
+}
+
+export function setToken(secret) {
+  token.value = secret;
+  if (secret) sessionStorage.setItem(TOKEN, secret);
+  else sessionStorage.removeItem(TOKEN);
+}
+
+/** The reply to a request, or an ApiError. A busy server is asked again, since doing these twice changes nothing. */
+export async function request(method, path, body) {
+  for (let attempt = 1; ; attempt += 1) {
+    const secret = token.value;
+    const reply = await send(method, path, body);
+    if (reply.ok) return reply;
+    const wait_s = Number(reply.headers.get("Retry-After"));
+    const again = reply.status === 503 && attempt < ATTEMPTS && ["GET", "POST"].includes(method);
+    if (!again) {
+      // The server counts wrong tokens: none is sent again. One that was entered meanwhile stays.
+      if (reply.status === 401 && token.value === secret) {
+        setToken("");
+        tokenNeeded.value = secret ? "again" : "first";
+      }
+      throw new ApiError(reply.status, await explanation(reply));
+    }
+    busy.value += 1;
+    await new Promise((done) => setTimeout(done, 1000 * Math.min(Math.max(wait_s, 1), 10)));
+    busy.value -= 1;
+  }
+}
+
+export const getJson = async (path) => (await request("GET", path)).json();
+export const personPath = (name) => `/people/${encodeURIComponent(name)}`;
+export const photoPath = (name, id) => `${personPath(name)}/photos/${id}`;
+
+/** Adds one photo; the outcome says whether it was added, and why not. */
+export async function addPhoto(name, file) {
+  const form = new FormData();
+  form.append("photos", file, file.name);
+  const { photos } = await (await request("POST", `${personPath(name)}/photos`, form)).json();
+  return photos[0];
+}
+
+/** Ends when the server is there. */
+export async function reconnected() {
+  await new Promise((done) => {
+    let stop = () => {};
+    stop = connected.subscribe((value) => {
+      if (value) {
+        done();
+        queueMicrotask(() => stop());
+      }
+    });
+  });
+}
+
+/** Asks the server again and again whether it is there. Hidden tabs do not ask. */
+export function watchConnection() {
+  const check = async () => {
+    if (!document.hidden) connected.value = await answers();
+    setTimeout(check, connected.value ? CHECK_EVERY_MS : CHECK_WHILE_LOST_MS);
+  };
+  check();
+}
+
+async function send(method, path, body) {
+  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  try {
+    return await fetch(`/api/v1${path}`, { method, headers, body, cache: "no-store" });
+  } catch {
+    connected.value = await answers();
+    throw new ApiError(0, connected.value ? strings.interrupted : strings.serverLost);
+  }
+}
+
+async function answers() {
+  try {
+    return (await fetch("/api/v1/health", { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS), cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** The server's own words about what it refused. */
+async function explanation(reply) {
+  if (reply.status === 503) return strings.busyStill;
+  try {
+    return (await reply.json()).error || strings.failed(reply.status);
+  } catch {
+    return strings.failed(reply.status);
+  }
+}

@@ -1,0 +1,62 @@
+/** Hooks that connect signals and requests to components. */
+
+import { useEffect, useState } from "./vendor/htm-preact.js";
+import { connected, getJson } from "./api.js";
+
+/** The value of a signal; the component is drawn again when it changes. */
+export function useSignal(source) {
+  const [, redraw] = useState(0);
+  useEffect(() => source.subscribe(() => redraw((count) => count + 1)), [source]);
+  return source.value;
+}
+
+/** What the server answers to a path: `{data, error, reload}`. Asked again when a lost server is back. */
+export function useServer(path) {
+  const [state, setState] = useState({ path });
+  const [round, setRound] = useState(0);
+  const isConnected = useSignal(connected);
+  useEffect(() => {
+    let current = true;
+    if (isConnected) {
+      getJson(path).then(
+        (data) => current && setState({ path, data }),
+        (error) => current && setState((before) => ({ ...(before.path === path ? before : { path }), error })),
+      );
+    }
+    return () => {
+      current = false;
+    };
+  }, [path, round, isConnected]);
+  // What an earlier path answered is not shown under a new one.
+  const { data, error } = state.path === path ? state : {};
+  return { data, error, reload: () => setRound((count) => count + 1) };
+}
+
+/** Calls `take(files)` with pictures that are pasted anywhere on the page. */
+export function usePaste(take) {
+  useEffect(() => {
+    const paste = (event) => {
+      const files = pictures(event.clipboardData?.files);
+      if (files.length) {
+        event.preventDefault();
+        take(files);
+      }
+    };
+    document.addEventListener("paste", paste);
+    return () => document.removeEventListener("paste", paste);
+  });
+}
+
+/** The URL of a local file, for as long as a component shows it. */
+export function useFileUrl(file) {
+  const [url, setUrl] = useState(null);
+  useEffect(() => {
+    if (!file) return undefined;
+    const made = URL.createObjectURL(file);
+    setUrl(made);
+    return () => URL.revokeObjectURL(made);
+  }, [file]);
+  return url;
+}
+
+export const pictures = (files) => [...(files ?? [])];

@@ -1,0 +1,363 @@
+"""The page as people use it: a real browser, and a real server."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+
+import cv2
+import pytest
+from browser import Tab, chromium, program
+from http_client import Client, free_port, serving
+from shipped import ROOT
+from waiting import until
+
+from app.service.tokens import add_token, remove_token
+
+pytest.importorskip("playwright", reason="needs the extra dev")
+if program() is None:
+    pytest.skip("needs chromium (tests/install_system_packages.sh)", allow_module_level=True)
+
+pytestmark = pytest.mark.timeout(180)
+PHONE = {"viewport": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(browser):
+    """Opens tabs, whose consoles must stay empty but for what a test expects."""
+    opened = []
+
+    def make(client, expected="(?!)", **context):
+        opened.append((Tab(browser, client.port, **context), re.compile(expected)))
+        return opened[-1][0]
+
+    yield make
+    for one, expected in opened:
+        one.context.close()
+        assert [text for text in one.complaints if not expected.search(text)] == []
+
+
+@pytest.fixture
+def enrolled(own, photos):
+    """A client of a server that knows Ann and Grace, with two photos each."""
+    for name, own_photos in zip(("Ann", "Grace"), photos):
+        reply = own.upload(f"/api/v1/people/{name}/photos", {}, [("photos", "a.jpg", data) for data in own_photos])
+        assert all(photo["added"] for photo in reply.json["photos"])
+    return own
+
+
+@pytest.fixture
+def small(portraits):
+    """A photo whose face is too small for the gallery."""
+    return cv2.imencode(".png", cv2.resize(portraits[1].image, (60, 70)))[1].tobytes()
+
+
+def people(client):
+    return {person["name"]: person["photos"] for person in client.get("/api/v1/people").json["people"]}
+
+
+def notice(page):
+    return page.wait_for_selector(".banner.notice, .banner.busy").inner_text()
+
+
+def test_people_are_enrolled_by_upload_with_an_answer_for_each_file(own, tab, photos, small):
+    one = tab(own)
+    page = one.open()
+    page.wait_for_selector(".state h2")
+    assert page.query_selector(".card") is None
+
+    one.upload(("a.jpg", photos[0][0]))
+    page.wait_for_selector("#enrol-name[aria-invalid=true]:focus")
+    assert people(own) == {}
+
+    page.fill("#enrol-name", "Ann")
+    one.upload(("good.jpg", photos[0][0]), ("small.png", small), ("notes.txt", b"no picture"))
+    assert "Ann" in notice(page)
+    outcomes = page.query_selector_all(".outcomes > li")
+    assert [outcome.get_attribute("class") for outcome in outcomes] == ["added", "refused", "refused"]
+    assert re.search(r"\d+ < 40 px", outcomes[1].inner_text())
+    assert "JPEG" in outcomes[2].inner_text()
+    page.wait_for_selector(".card:has-text('Ann') img")
+    assert people(own) == {"Ann": 1}
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_photos_are_dropped_and_pasted(enrolled, tab, photo, photos, event):
+    one = tab(enrolled)
+    page = one.open("people/Ann")
+    page.wait_for_selector(".card img")
+    one.hand_over(event, "again.jpg", photos[0][0])
+    page.wait_for_selector(".outcomes li.refused")
+    one.hand_over(event, "other.jpg", photos[1][0])
+    page.wait_for_selector(".outcomes li:nth-child(2)")
+    page.wait_for_selector(".outcomes li.refused:nth-child(1)")
+    assert re.search(r"Grace/\w+\.jpg", page.inner_text(".outcomes li:nth-child(1)"))
+    assert people(enrolled) == {"Ann": 2, "Grace": 2}
+
+
+def test_a_person_is_renamed_but_not_to_a_name_that_another_has(enrolled, tab):
+    page = tab(enrolled).open("people/Ann")
+    page.click(".heading button:nth-child(1)")
+    page.fill("dialog input", "Grace")
+    page.wait_for_selector("dialog .warning:not(:empty)")
+    assert page.is_disabled("dialog button[type=submit]")
+    page.fill("dialog input", "Ann Lee")
+    page.click("dialog button[type=submit]")
+    assert "Ann Lee" in notice(page)
+    assert page.inner_text("h1") == "Ann Lee"
+    assert page.url.endswith("#/people/Ann%20Lee")
+    assert people(enrolled) == {"Ann Lee": 2, "Grace": 2}
+
+
+def test_a_person_who_is_someone_else_goes_to_that_person(enrolled, tab):
+    page = tab(enrolled).open("people/Ann")
+    page.click(".heading button:nth-child(2)")
+    page.wait_for_selector("dialog[open] option[value=Grace]", state="attached")
+    assert page.is_disabled("dialog button[type=submit]")
+    page.select_option("dialog select", "Grace")
+    page.wait_for_selector("dialog .preview img")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    assert people(enrolled) == {"Ann": 2, "Grace": 2}
+
+    page.click(".heading button:nth-child(2)")
+    page.select_option("dialog select", "Grace")
+    page.click("dialog button[type=submit]")
+    assert "2" in notice(page)
+    page.wait_for_selector("h1:has-text('Grace')")
+    page.wait_for_selector(".grid > li:nth-child(4)")
+    assert people(enrolled) == {"Grace": 4}
+
+
+def test_photos_and_people_are_deleted_after_a_question(enrolled, tab):
+    page = tab(enrolled).open("people/Ann")
+    page.click(".card button >> nth=0")
+    page.click("dialog button[type=button]")
+    page.wait_for_selector("dialog", state="detached")
+    assert people(enrolled)["Ann"] == 2
+    page.click(".card button >> nth=0")
+    page.click("dialog button.danger")
+    notice(page)
+    assert people(enrolled)["Ann"] == 1
+    page.click(".heading button.danger")
+    page.click("dialog button.danger")
+    page.wait_for_selector("#enrol-name")
+    assert "Ann" in notice(page)
+    assert people(enrolled) == {"Grace": 2}
+    assert page.query_selector(".card:has-text('Ann')") is None
+
+
+def test_a_photo_that_is_not_used_says_why(own, tab, small, photos):
+    (own.gallery / "Ann").mkdir()
+    (own.gallery / "Ann" / "small.png").write_bytes(small)
+    own.upload("/api/v1/people/Ann/photos", {}, [("photos", "a.jpg", photos[0][0])])
+    page = tab(own).open("people/Ann")
+    card = page.wait_for_selector(".card:has(.badge.refused)")
+    assert re.search(r"\d+ < 40 px", card.inner_text())
+    assert page.wait_for_selector(".card:has(.badge.added)")
+
+
+def test_a_picture_is_tried(served, tab, group):
+    expected = served.request("POST", "/api/v1/identify", group).json
+    one = tab(served, expected="status of 400")
+    page = one.open("try")
+    one.upload(("group.jpg", group))
+    page.wait_for_selector(".faces > li:nth-child(3)")
+    names = [face["name"] for face in expected["faces"]]
+    assert names == ["Eileen Collins", "Grace Hopper", None]
+    boxes = page.query_selector_all(".box")
+    assert ["known" in box.get_attribute("class").split() for box in boxes] == [True, True, False]
+    picture = page.query_selector(".picture img").bounding_box()
+    for box, face in zip(boxes, expected["faces"]):
+        drawn = box.bounding_box()
+        assert drawn["x"] == pytest.approx(picture["x"] + face["box"]["x_min"] * picture["width"] / 900, abs=2)
+        assert drawn["y"] == pytest.approx(picture["y"] + face["box"]["y_min"] * picture["height"] / 400, abs=2)
+    stranger = page.inner_text(".faces > li:nth-child(3)")
+    assert re.search(r"0\.\d+ < 0\.\d+", stranger)
+    assert [near["name"] in stranger for near in expected["faces"][2]["nearest"]] == [True, True]
+    page.click("summary")
+    assert json.loads(page.inner_text("pre")) == expected
+    one.upload(("notes.txt", b"no picture"))
+    page.wait_for_selector(".tried .error:has-text('JPEG')")
+
+
+def test_a_token_is_asked_for_and_the_view_comes_back(settings, tmp_path, tab, photos):
+    tokens = tmp_path / "tokens.json"
+    secret, reading = add_token(tokens, "phone", "enrol"), add_token(tokens, "screen", "read")
+    with serving(settings, tokens=tokens, audit_log=tmp_path / "audit.jsonl") as client:
+        writer = Client(client.port, Authorization=f"Bearer {secret}")
+        assert writer.upload("/api/v1/people/Ann/photos", {}, [("photos", "a.jpg", photos[0][0])]).status == 200
+        one = tab(client, expected="status of 40[13]")
+        page = one.open("people/Ann")
+        assert page.wait_for_selector(".login input:focus")
+
+        page.fill(".login input", "frt_wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".login .error:not(:empty)")
+        page.fill(".login input", secret)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("h1:has-text('Ann')")
+        page.wait_for_selector(".card img")
+        page.reload(wait_until="domcontentloaded")
+        page.wait_for_selector(".card img")
+
+        remove_token(tokens, "phone")
+        page.click("nav a >> nth=0")
+        page.wait_for_selector(".login")
+        page.fill(".login input", reading)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".card:has-text('Ann')")
+
+        page.fill("#enrol-name", "Ann")
+        one.upload(("b.jpg", photos[0][1]))
+        assert "enrol" in page.wait_for_selector(".outcomes li.refused strong").evaluate(
+            "one => one.parentNode.innerText"
+        )
+        page.click("header button")
+        page.wait_for_selector(".login")
+        assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_the_page_goes_on_when_a_lost_server_is_back(config_file, people_gallery, tab, photos):
+    port = free_port()
+    client = Client(port)
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--config", str(config_file), "--gallery", str(people_gallery),
+             "--port", str(port)],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+        def answers():
+            assert process.poll() is None
+            try:
+                return client.get("/api/v1/health").status == 200
+            except OSError:
+                return False
+
+        until(answers)
+        return process
+
+    process = start()
+    try:
+        one = tab(client, expected="ERR_CONNECTION|ERR_EMPTY")
+        page = one.open("people/Grace%20Hopper")
+        page.wait_for_selector(".card img")
+        process.kill()
+        process.wait()
+        page.wait_for_selector(".banner.lost")
+        assert page.is_disabled(".heading button >> nth=0")
+        # What is dropped now is not taken.
+        one.hand_over("drop", "a.jpg", photos[1][0])
+        process = start()
+        page.wait_for_selector(".banner.lost", state="detached")
+        assert page.is_enabled(".heading button >> nth=0")
+        page.wait_for_selector(".card img")
+        assert page.query_selector(".outcomes li") is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_busy_server_is_asked_again(settings, people_gallery, tab, portraits, photo):
+    """The server works on one picture at a time, and other clients leave it no pause."""
+    large = cv2.imencode(".jpg", cv2.resize(portraits[0].image, (4000, 4000)))[1].tobytes()
+    done = threading.Event()
+    with serving(settings, max_waiting_mp=0.01) as client:
+
+        def load():
+            while not done.is_set():
+                client.request("POST", "/api/v1/detect", large)
+
+        clients = [threading.Thread(target=load) for _ in range(3)]
+        for one in clients:
+            one.start()
+        try:
+            own = tab(client, expected="status of 503")
+            page = own.open("try")
+
+            def ask():
+                if page.query_selector(".banner.busy") is None:
+                    own.upload(("a.jpg", photo))
+                    page.wait_for_selector(".banner.busy, .faces > li, .tried .error")
+
+            until(lambda: page.query_selector(".banner.busy") is not None, ask)
+        finally:
+            done.set()
+            for one in clients:
+                one.join()
+        page.wait_for_selector(".faces > li")
+        page.wait_for_selector(".banner.busy", state="detached")
+
+
+def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
+    page = tab(enrolled).open()
+    page.wait_for_selector(".card img")
+
+    def tab_to(selector):
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"{selector} cannot be reached")
+
+    tab_to("a.skip")
+    tab_to("nav a")
+    tab_to("input[type=search]")
+    tab_to("a.card")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Ann')")
+    tab_to(".heading button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog input:focus")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Ann Lee")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Ann Lee')")
+    assert people(enrolled) == {"Ann Lee": 2, "Grace": 2}
+    tab_to(".heading button:nth-child(2)")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog select:focus")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".heading button:nth-child(2):focus")
+    tab_to(".drop input")
+    with page.expect_file_chooser():
+        page.keyboard.press("Space")
+
+
+@pytest.mark.parametrize("view", ["people", "people/Grace%20Hopper", "try", "people/No%20One"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible_and_fits_a_phone(served, tab, group, view, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
+    one = tab(served, expected="status of 404" if "No" in view else "(?!)", color_scheme=scheme, **PHONE)
+    if "No" in view:
+        one.page.goto(f"{one.address}#/{view}", wait_until="domcontentloaded")
+        page = one.page
+        page.wait_for_selector(".state:has-text('No One')")
+    else:
+        page = one.open(view)
+    if view == "try":
+        one.upload(("group.jpg", group))
+        page.wait_for_selector(".faces > li:nth-child(3)")
+    elif "No" not in view:
+        page.wait_for_selector(".card img")
+    if "Grace" in view:
+        page.click(".heading button >> nth=0")
+        page.wait_for_selector("dialog input")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    red = int(re.search(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")).group())
+    assert (red < 128) is (scheme == "dark")
+    violations = axe.Axe().run(page).response["violations"]
+    serious = [
+        (found["id"], found["nodes"][0]["html"]) for found in violations if found["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
