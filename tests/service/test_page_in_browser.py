@@ -1,5 +1,6 @@
 """The page as people use it: a real browser, and a real server."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,9 +11,11 @@ import cv2
 import pytest
 from browser import Tab, chromium, program
 from http_client import Client, free_port, serving
+from made_results import ANN, frame, result, track
 from shipped import ROOT
 from waiting import until
 
+from app.channel_state import ChannelCounters, ChannelState, ChannelStatus
 from app.service.tokens import add_token, remove_token
 
 pytest.importorskip("playwright", reason="needs the extra dev")
@@ -299,6 +302,64 @@ def test_a_busy_server_is_asked_again(settings, people_gallery, tab, portraits, 
         page.wait_for_selector(".banner.busy", state="detached")
 
 
+GREEN = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += data[i] === 63 && data[i + 1] === 210 && data[i + 2] === 104;
+  return count;
+}"""
+"""How many pixels have the colour in which known people are marked."""
+
+
+def test_channels_are_shown_live_with_the_names_of_the_faces(crowd, tab):
+    client, _ = crowd
+    page = tab(client).open()
+    page.wait_for_selector("nav a[href='#/live'][aria-current=page]")
+    caption = page.wait_for_selector("figcaption:has-text('Collins')").inner_text()
+    assert "hall" in caption
+    assert caption.index("Eileen Collins") < caption.index("Grace Hopper") < caption.index("1 ")
+    assert page.eval_on_selector("canvas", GREEN) > 1000
+    page.click("nav a >> nth=1")
+    page.wait_for_selector(".card img")
+    # Without a view there is nothing to send.
+    until(lambda: crowd[1].viewers.count == 0, lambda: page.wait_for_timeout(10))
+
+
+def test_a_server_without_channels_has_no_live_view(served, tab):
+    page = tab(served).open("live")
+    page.wait_for_selector(".card")
+    assert page.query_selector("nav a[href='#/live']") is None
+
+
+def test_a_lost_camera_keeps_its_last_picture_and_says_since_when(watched, tab):
+    client, view = watched("front")
+    status = ChannelStatus("front", "rtsp://front", ChannelState.RUNNING, ChannelCounters(), True, 25.0, None, None)
+    view.channels = lambda: (status,)
+    view.live.handle(result(frame(source="front"), [(32, 16, 96, 80)], [ANN], [track(1, ANN)], track_ids=[1]))
+    page = tab(client).open("live")
+    page.wait_for_selector("figcaption:has-text('Ann')")
+    assert page.query_selector("figure.lost") is None
+    status = dataclasses.replace(status, state=ChannelState.RECONNECTING, last_error="no route to host")
+    lost = page.wait_for_selector("figure.lost .badge")
+    assert re.search(r"\d:\d\d", lost.inner_text())
+    assert lost.get_attribute("title") == "no route to host"
+    assert page.eval_on_selector("canvas", GREEN) > 100
+
+
+def test_the_live_view_needs_the_token_as_long_as_it_is_open(running, tmp_path, tab):
+    secret = add_token(tmp_path / "tokens.json", "screen", "read")
+    # Without any token, the server would answer all programs of this machine.
+    add_token(tmp_path / "tokens.json", "owner", "admin")
+    with running(tmp_path) as (client, view):
+        page = tab(client, expected="status of 401").open()
+        page.fill(".login input", secret)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("figcaption:has-text('Collins')")
+        remove_token(tmp_path / "tokens.json", "screen")
+        page.wait_for_selector(".login")
+        until(lambda: view.viewers.count == 0, lambda: page.wait_for_timeout(10))
+
+
 def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
     page = tab(enrolled).open()
     page.wait_for_selector(".card img")
@@ -334,11 +395,11 @@ def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
         page.keyboard.press("Space")
 
 
-@pytest.mark.parametrize("view", ["people", "people/Grace%20Hopper", "try", "people/No%20One"])
+@pytest.mark.parametrize("view", ["live", "people", "people/Grace%20Hopper", "try", "people/No%20One"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible_and_fits_a_phone(served, tab, group, view, scheme):
+def test_the_page_is_accessible_and_fits_a_phone(crowd, tab, group, view, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
-    one = tab(served, expected="status of 404" if "No" in view else "(?!)", color_scheme=scheme, **PHONE)
+    one = tab(crowd[0], expected="status of 404" if "No" in view else "(?!)", color_scheme=scheme, **PHONE)
     if "No" in view:
         one.page.goto(f"{one.address}#/{view}", wait_until="domcontentloaded")
         page = one.page
@@ -348,6 +409,8 @@ def test_the_page_is_accessible_and_fits_a_phone(served, tab, group, view, schem
     if view == "try":
         one.upload(("group.jpg", group))
         page.wait_for_selector(".faces > li:nth-child(3)")
+    elif view == "live":
+        page.wait_for_selector("figcaption:has-text('Collins')")
     elif "No" not in view:
         page.wait_for_selector(".card img")
     if "Grace" in view:

@@ -37,6 +37,13 @@ export function setToken(secret) {
   else sessionStorage.removeItem(TOKEN);
 }
 
+/** The server counts wrong tokens: none is sent again. One that was entered meanwhile stays. */
+export function refuseToken(secret) {
+  if (token.value !== secret) return;
+  setToken("");
+  tokenNeeded.value = secret ? "again" : "first";
+}
+
 /** The reply to a request, or an ApiError. A busy server is asked again, since doing these twice changes nothing. */
 export async function request(method, path, body) {
   for (let attempt = 1; ; attempt += 1) {
@@ -46,11 +53,7 @@ export async function request(method, path, body) {
     const wait_s = Number(reply.headers.get("Retry-After"));
     const again = reply.status === 503 && attempt < ATTEMPTS && ["GET", "POST"].includes(method);
     if (!again) {
-      // The server counts wrong tokens: none is sent again. One that was entered meanwhile stays.
-      if (reply.status === 401 && token.value === secret) {
-        setToken("");
-        tokenNeeded.value = secret ? "again" : "first";
-      }
+      if (reply.status === 401) refuseToken(secret);
       throw new ApiError(reply.status, await explanation(reply));
     }
     busy.value += 1;

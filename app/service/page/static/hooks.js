@@ -1,7 +1,7 @@
 /** Hooks that connect signals and requests to components. */
 
 import { useEffect, useState } from "./vendor/htm-preact.js";
-import { connected, getJson } from "./api.js";
+import { connected, getJson, tokenNeeded } from "./api.js";
 
 /** The value of a signal; the component is drawn again when it changes. */
 export function useSignal(source) {
@@ -10,14 +10,22 @@ export function useSignal(source) {
   return source.value;
 }
 
-/** What the server answers to a path: `{data, error, reload}`. Asked again when a lost server is back. */
-export function useServer(path) {
+/**
+ * What the server answers to a path: `{data, error, reload}`. Asked again when a lost server is back, when the token has
+ * changed, and every `refresh_ms`.
+ */
+export function useServer(path, refresh_ms) {
   const [state, setState] = useState({ path });
   const [round, setRound] = useState(0);
-  const isConnected = useSignal(connected);
+  const mayAsk = [useSignal(connected), useSignal(tokenNeeded) === ""].every(Boolean);
+  useEffect(() => {
+    if (!refresh_ms) return undefined;
+    const timer = setInterval(() => document.hidden || setRound((count) => count + 1), refresh_ms);
+    return () => clearInterval(timer);
+  }, [refresh_ms]);
   useEffect(() => {
     let current = true;
-    if (isConnected) {
+    if (mayAsk) {
       getJson(path).then(
         (data) => current && setState({ path, data }),
         (error) => current && setState((before) => ({ ...(before.path === path ? before : { path }), error })),
@@ -26,7 +34,7 @@ export function useServer(path) {
     return () => {
       current = false;
     };
-  }, [path, round, isConnected]);
+  }, [path, round, mayAsk]);
   // What an earlier path answered is not shown under a new one.
   const { data, error } = state.path === path ? state : {};
   return { data, error, reload: () => setRound((count) => count + 1) };

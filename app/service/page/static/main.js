@@ -2,28 +2,31 @@
 
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { busy, connected, notice, setToken, token, tokenNeeded, watchConnection } from "./api.js";
-import { useSignal } from "./hooks.js";
+import { Waiting } from "./components.js";
+import { useServer, useSignal } from "./hooks.js";
 import { strings } from "./strings.js";
+import { Live } from "./views/live.js";
 import { Login } from "./views/login.js";
 import { People } from "./views/people.js";
 import { Person } from "./views/person.js";
 import { Try } from "./views/try.js";
 
+const LIVE = ["live", strings.live];
 const TABS = [
   ["people", strings.people],
   ["try", strings.tryPicture],
 ];
 
-/** `#/people/Ann` as `{tab: "people", name: "Ann"}`. */
+/** `#/people/Ann` as `{wanted: "people", name: "Ann"}`. */
 function address() {
-  const [tab, name] = location.hash.replace(/^#\/?/, "").split("/");
+  const [wanted, name] = location.hash.replace(/^#\/?/, "").split("/");
   let decoded = "";
   try {
     decoded = decodeURIComponent(name ?? "");
   } catch {
     // An address that was typed wrong shows all people.
   }
-  return { tab: TABS.some(([known]) => known === tab) ? tab : TABS[0][0], name: decoded };
+  return { wanted, name: decoded };
 }
 
 function useAddress() {
@@ -37,7 +40,13 @@ function useAddress() {
 }
 
 function App() {
-  const { tab, name } = useAddress();
+  const { wanted, name } = useAddress();
+  const { data, error } = useServer("/channels");
+  // A server without sources has nothing to show live.
+  const tabs = data?.channels.length ? [LIVE, ...TABS] : TABS;
+  const isKnown = tabs.some(([id]) => id === wanted);
+  const tab = isKnown ? wanted : tabs[0][0];
+  const isReady = isKnown || data || error;
   const main = useRef(null);
   const first = useRef(true);
   const isConnected = useSignal(connected);
@@ -46,7 +55,7 @@ function App() {
   const said = useSignal(notice);
   const hasToken = useSignal(token) !== "";
   useEffect(() => {
-    document.title = [name || TABS.find(([known]) => known === tab)[1], strings.title].join(" · ");
+    document.title = [name || tabs.find(([known]) => known === tab)[1], strings.title].join(" · ");
     // Screen readers and the keyboard go on at the new view.
     if (!first.current) main.current.focus();
     first.current = false;
@@ -55,7 +64,12 @@ function App() {
     setToken("");
     tokenNeeded.value = "first";
   };
-  const view = { people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`, try: html`<${Try} />` };
+  const view = {
+    live: html`<${Live} />`,
+    people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`,
+    try: html`<${Try} />`,
+  };
+  const shown = isReady ? view[tab] : html`<${Waiting} />`;
   return html`
     <a class="skip" href="#main" onClick=${(event) => {
       event.preventDefault();
@@ -63,7 +77,7 @@ function App() {
     }}>${strings.skip}</a>
     <header>
       <nav aria-label=${strings.title}>
-        ${TABS.map(([id, label]) => html`<a key=${id} href="#/${id}" aria-current=${tab === id ? "page" : null}>${label}</a>`)}
+        ${tabs.map(([id, label]) => html`<a key=${id} href="#/${id}" aria-current=${tab === id ? "page" : null}>${label}</a>`)}
       </nav>
       ${hasToken && !needsToken && html`<button type="button" class="quiet" onClick=${logOut}>${strings.logOut}</button>`}
     </header>
@@ -79,7 +93,7 @@ function App() {
       </div>
     </div>
     <main id="main" tabindex="-1" ref=${main}>
-      <fieldset class="plain" disabled=${!isConnected}>${needsToken ? html`<${Login} />` : view[tab]}</fieldset>
+      <fieldset class="plain" disabled=${!isConnected}>${needsToken ? html`<${Login} />` : shown}</fieldset>
     </main>
   `;
 }

@@ -18,6 +18,22 @@ export const strings = {
   failed: (status) => `The server refused this (status ${status}).`,
   skip: "Skip to the content",
 
+  live: "Live",
+  liveOf: (channel) => `Live picture of ${channel}`,
+  noPictureYet: "waiting for the first picture",
+  facesSeen(names) {
+    const known = names.filter(Boolean);
+    const unknown = names.length - known.length;
+    return [...known, ...(unknown ? [`${unknown} unknown`] : [])].join(", ") || "no one";
+  },
+  channelState(state, lastFrame) {
+    const words = { opening: "opening", stalled: "stalled", reconnecting: "lost", ended: "ended", failed: "failed" };
+    const since = lastFrame && ["stalled", "reconnecting", "failed"].includes(state);
+    return (words[state] ?? state) + (since ? ` since ${new Date(lastFrame).toLocaleTimeString()}` : "");
+  },
+  degraded: (level) => `This machine is too slow for all channels: level ${level} of 4`,
+  tooManyViewers: "Too many tabs and programs watch already. This one is shown when another one is closed.",
+
   logInTitle: "Log in",
   logInWhy: "This server needs a token. It is kept in this tab, until you close it.",
   logInHow: "Make one on the machine of the server with:",
@@ -84,7 +100,7 @@ export const strings = {
   unused: "not used",
   usedTitle: "Faces are compared with this photo",
   unusedTitle: "Faces are not compared with this photo",
-  facePx: (px) => `face ${Math.round(px)} px`,
+  facePx: (px) => `face ${Math.floor(px)} px`,
 
   tryWhy: "Who is in a picture, and why? Nothing is stored.",
   looking: "Looking for faces…",
