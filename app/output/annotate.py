@@ -79,7 +79,7 @@ _REASONS = {
 class Annotator:
     """Draws results. `landmarks`, `why` and `grid` may be switched at any time.
 
-    Several threads may share one annotator, each for channels of its own.
+    Several threads may share one annotator.
     """
 
     def __init__(

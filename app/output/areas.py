@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 import cv2
 import numpy as np
@@ -21,24 +21,25 @@ _STEPS = 10
 
 
 class Outlines:
-    """The polygons of a channel's settings. Used by one thread at a time."""
+    """The polygons of a channel's settings. A video and a recording of the channel may draw them at the same time."""
 
     def __init__(self, view: ViewSettings) -> None:
         self._polygons = [
             *((polygon, _WATCHED) for polygon in polygons(view.watch or "")),
             *((polygon, _IGNORED) for polygon in polygons(view.ignore or "")),
         ]
-        self._size: Optional[Tuple[int, ...]] = None
-        self._pixels: List[Tuple[np.ndarray, Colour]] = []
+        self._pixels: Tuple[Tuple[int, ...], List[Tuple[np.ndarray, Colour]]] = ((), [])
+        """The size of a picture, and what is drawn into those of that size."""
 
     def draw(self, image: np.ndarray) -> None:
         """Faintly, into the image."""
-        if image.shape != self._size:
+        size, pixels = self._pixels
+        if image.shape != size:
             # Finding the pixels takes longer than mixing their colours.
-            self._size = image.shape
-            self._pixels = [(_outline(image.shape, polygon), colour) for polygon, colour in self._polygons]
+            pixels = [(_outline(image.shape, polygon), colour) for polygon, colour in self._polygons]
+            self._pixels = image.shape, pixels
         flat = image.reshape(-1, 3)
-        for places, colour in self._pixels:
+        for places, colour in pixels:
             flat[places] = np.rint((1 - _STRENGTH) * flat[places] + _STRENGTH * np.array(colour))
 
 

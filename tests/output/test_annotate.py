@@ -1,13 +1,16 @@
 """Drawing on a copy of the frame."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_results import ANN, STRANGER, frame, picture, result
+from waiting import PATIENT_S
 
+from app.output import areas
 from app.output.annotate import (
     KNOWN,
     NOT_COMPARED,
@@ -152,6 +155,27 @@ def test_outlines_follow_the_size_of_the_frames():
         image = np.full((height, width, 3), 100, np.uint8)
         outlines.draw(image)
         assert (image[height // 2, round(width / 2)] != 100).all() and (image[height // 2, width // 4] == 100).all()
+
+
+def test_outlines_are_drawn_by_two_threads_while_the_size_changes(monkeypatch):
+    """A video and a recording of one channel have threads of their own."""
+    outlines = Outlines(ViewSettings(ignore="0.5,0 1,0 1,1 0.5,1"))
+    outlines.draw(np.full((360, 640, 3), 100, np.uint8))
+    find, others = areas._outline, []
+
+    def found_while_another_thread_draws(shape, polygon):
+        monkeypatch.setattr(areas, "_outline", find)
+        image = np.full(shape, 100, np.uint8)
+        thread = threading.Thread(target=outlines.draw, args=(image,))
+        thread.start()
+        thread.join(PATIENT_S)
+        others.append(image)
+        return find(shape, polygon)
+
+    monkeypatch.setattr(areas, "_outline", found_while_another_thread_draws)
+    mine = np.full((180, 320, 3), 100, np.uint8)
+    outlines.draw(mine)
+    assert (mine[90, 160] != 100).all() and (others[0] == mine).all()
 
 
 def test_only_channels_that_do_not_watch_everything_have_outlines():
