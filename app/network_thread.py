@@ -122,7 +122,8 @@ class NetworkThread:
                 queue.clear()
             self._changed.notify_all()
         for future in refused:
-            future.set_exception(ShutDownError())
+            if future.set_running_or_notify_cancel():
+                future.set_exception(ShutDownError())
         if self._thread is not None and threading.get_ident() != self._owner:
             self._thread.join()
 

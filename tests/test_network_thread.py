@@ -108,3 +108,11 @@ def test_another_thread_must_not_run_the_jobs(networks):
     networks.start()
     with pytest.raises(RuntimeError, match="owns"):
         networks.run_pending()
+
+
+def test_jobs_that_were_cancelled_do_not_keep_the_others_waiting_at_the_end(networks):
+    cancelled, waiting = networks.submit(lambda: 1), networks.submit(lambda: 2)
+    cancelled.cancel()
+    networks.close()
+    with pytest.raises(ShutDownError):
+        waiting.result(timeout=0)

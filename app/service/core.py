@@ -120,11 +120,16 @@ class EmbeddingBatcher:
         with self._lock:
             faces = 0
             while self._waiting and (not batch or faces + len(self._waiting[0][0]) <= MAX_FACES_IN_BATCH):
-                batch.append(self._waiting.popleft())
-                faces += len(batch[-1][0])
+                crops, future = self._waiting.popleft()
+                # A request that was not answered in time has cancelled its part.
+                if future.set_running_or_notify_cancel():
+                    batch.append((crops, future))
+                    faces += len(crops)
             more = bool(self._waiting)
         if more:
             self._ask()
+        if not batch:
+            return
         try:
             vectors, norms = self._embed(np.concatenate([crops for crops, _ in batch]))
         except Exception as error:  # noqa: BLE001 - the root of a job on the networks' thread
@@ -143,7 +148,8 @@ class EmbeddingBatcher:
                 refused = list(self._waiting)
                 self._waiting.clear()
             for _, future in refused:
-                future.set_exception(ShutDownError())
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(ShutDownError())
 
 
 class FaceService:

@@ -70,6 +70,27 @@ def test_requests_that_wait_when_the_networks_close_are_told():
             future.result(timeout=10)
 
 
+def test_a_request_that_was_given_up_takes_no_other_with_it():
+    networks, embed = NetworkThread(), Embedder()
+    batcher = EmbeddingBatcher(networks, embed)
+    given_up, waiting = batcher.submit(faces(1)), batcher.submit(faces(2))
+    given_up.cancel()
+    while networks.run_pending():
+        pass
+    assert waiting.result(timeout=0)[0].tolist() == [[2]]
+    assert embed.batches == [1]
+
+
+def test_the_networks_close_while_a_request_was_given_up():
+    networks = NetworkThread()
+    batcher = EmbeddingBatcher(networks, Embedder())
+    given_up, waiting = batcher.submit(faces(1)), batcher.submit(faces(2))
+    given_up.cancel()
+    networks.close()
+    with pytest.raises(ShutDownError):
+        waiting.result(timeout=0)
+
+
 def test_pictures_beyond_the_limit_are_turned_away_until_others_are_done():
     async def scenario():
         admission = Admission(max_megapixels=1)
