@@ -3,6 +3,7 @@
 import logging
 import os
 import pty
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -10,6 +11,7 @@ import unicodedata
 import pytest
 
 from app.commands.logs import MaskingFormatter
+from app.commands.run import stop_on_signals
 from app.files import PROGRAM_FOLDER
 from app.gallery.names import normalize
 from app.text import printable, printable_lines, table
@@ -78,6 +80,21 @@ def test_names_of_files_on_a_real_terminal(hostile_gallery, action):
     assert "Traceback" not in text
     assert all(map(is_safe, text.split("\n"))), text
     assert not any(line.startswith("ERROR") for line in text.split("\n"))
+
+
+def test_a_terminal_that_is_closed_is_told_twice_and_ends_a_run_cleanly():
+    """By the shell, and by the system when the shell ends."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    try:
+        stop = stop_on_signals()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_a_name_that_is_no_text_goes_through_a_pipe(hostile_gallery):

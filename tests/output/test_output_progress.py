@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import logging
+import os
+import pty
 
 from made_results import ANN, frame, result
 
@@ -73,6 +75,21 @@ def test_a_terminal_gets_one_line_that_is_written_over_and_cleared_at_the_end():
     assert "of 100 (" in drawn and "10.0 fps" in drawn
     progress.close()
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_terminal_that_was_closed_stops_neither_the_line_nor_the_log():
+    ours, terminals = pty.openpty()
+    with os.fdopen(terminals, "w") as stream:
+        clock = Clock()
+        progress = Progress(stream, clock=clock)
+        clock.now += 1
+        progress.status("frame 1")
+        os.close(ours)
+        ProgressAwareHandler(stream, progress).emit(logging.LogRecord("app", logging.INFO, "", 1, "lost", (), None))
+        clock.now += 1
+        progress.status("frame 2")
+        progress.clear()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def test_elsewhere_a_log_line_comes_now_and_then(caplog):
