@@ -14,10 +14,15 @@ _held: Dict[str, object] = {}
 
 
 def claim_device(device: str, source: str) -> None:
-    """A USB camera's device file. Raises SourceError where another run has it."""
+    """A USB camera's device file. Raises SourceError where another run has it, or where it is gone."""
     if device in _held:
         return
-    descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceError(
+            f"{source} cannot be opened: {device}: {error.strerror}. Is the camera plugged in?"
+        ) from error
     if not try_lock(descriptor):
         os.close(descriptor)
         raise _taken(source)

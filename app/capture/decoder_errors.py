@@ -50,5 +50,6 @@ class DecoderErrors:
                     break
                 found = True
                 if self._are_shown:
-                    os.write(self._terminal, text)
+                    with contextlib.suppress(OSError):  # a terminal that was closed, a log on a full disk
+                        os.write(self._terminal, text)
         return found

@@ -1,5 +1,7 @@
 """A camera belongs to one run: claimed for real by other processes, which are killed."""
 
+import contextlib
+import socket
 import subprocess
 import sys
 
@@ -7,7 +9,11 @@ import pytest
 from shipped import ROOT
 
 from app.capture import claims
+from app.capture.reader_process import start_reader
+from app.capture.readers import ReaderDiedError
+from app.capture.uri import Source, SourceKind
 from app.errors import SourceError
+from app.settings import CaptureSettings
 
 HOLD = """
 import sys
@@ -42,3 +48,14 @@ def test_a_camera_of_another_run_is_refused_until_that_one_is_killed(claim):
         other.wait()
         function(camera, "door")
     function(camera, "door")  # a camera that is opened again
+
+
+def test_a_device_that_is_gone_is_a_source_that_cannot_be_opened(tmp_path):
+    """The device file of an unplugged camera stays in a container; opening it fails, as it does with a socket."""
+    device = tmp_path / "video0"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(device))
+        reader = start_reader(Source("cam", SourceKind.CAMERA, str(device)), CaptureSettings())
+        with contextlib.closing(reader), pytest.raises(SourceError, match=r"cam .* cannot be opened") as raised:
+            reader.finish_opening()
+    assert not isinstance(raised.value, ReaderDiedError)

@@ -1,9 +1,13 @@
 """A real RTSP server whose frames show the time, behind a network that loses and changes parts of its stream."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, unchanged
+from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
@@ -140,3 +144,20 @@ def test_a_camera_that_appears_later_is_picked_up(kind, request):
         camera.start()
         whole_again(channels)
         assert channels.status()[0].state is ChannelState.RUNNING
+
+
+def test_complaints_that_no_one_can_read_are_noticed_all_the_same():
+    code = """
+import os
+from app.capture.decoder_errors import DecoderErrors
+
+errors = DecoderErrors()
+os.write(2, b"wrong bytes")
+os._exit(10 if errors.came() else 11)
+"""
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_FFMPEG_LOGLEVEL"}
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=writes, check=False)
+    os.close(writes)
+    assert process.returncode == 10
