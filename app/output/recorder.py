@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 PRE_ROLL_FPS = 5.0
 """Frames are kept at this rate while no one is there: each is compressed, which is work."""
+_EARLY = 0.8
+"""Part of the time between two of them after which the next is kept: those of a camera of 5 frames/s come a little
+early or late."""
 PRE_ROLL_BYTES = 32_000_000
 """Of one channel."""
 RETRY_S = 10.0
@@ -150,7 +153,7 @@ class Recorder:
 
     def _keep(self, result: FrameResult, shown_s: float) -> None:
         """Remembers the frame for the case that someone comes; forgets what is too old or too much."""
-        if self._pre_roll_s <= 0 or (self._kept and shown_s - self._kept[-1].shown_s < 1 / PRE_ROLL_FPS):
+        if self._pre_roll_s <= 0 or (self._kept and shown_s - self._kept[-1].shown_s < _EARLY / PRE_ROLL_FPS):
             return
         _, picture = cv2.imencode(".jpg", self._picture(result), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         self._kept.append(_Kept(shown_s, result.frame.captured_at, picture))

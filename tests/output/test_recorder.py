@@ -151,6 +151,15 @@ def test_only_visits_are_recorded_with_what_was_before_and_after(tmp_path):
     assert again[-1] == pytest.approx(3.0, abs=0.3)
 
 
+def test_before_a_visit_a_slow_camera_is_recorded_with_all_its_frames(tmp_path):
+    camera = Camera(tmp_path, when="visits", segment_minutes=10.0, pre_roll_s=2.0)
+    for number in range(11):
+        made = frame(number, captured_at=NOON + number / 5, clock_s=5000 + number / 5 + 0.004 * (number % 2))
+        camera.recorder.handle(result(made, tracks=[track(1, ANN)] if number == 10 else []))
+    ((_, times),) = camera.close()
+    assert len(times) == 11
+
+
 def test_nothing_is_written_while_no_one_is_there(tmp_path):
     camera = Camera(tmp_path, when="visits")
     camera.show(30)
