@@ -203,6 +203,15 @@ def test_a_way_to_cover_faces_needs_the_people_to_cover(option):
     assert resolve([Layer(given)]).settings.output.cover == "all"
 
 
+def test_where_faces_are_covered_every_frame_is_looked_at_whole_unless_a_setting_says_otherwise():
+    cover = Layer({"output.cover": Assignment("all", "--cover")})
+    effective = resolve([cover])
+    assert (effective.settings.attention.mode, effective.origins["attention.mode"]) == ("off", "--cover")
+    mode = Layer({"attention.mode": Assignment("auto", "config.yaml:3")})
+    assert resolve([mode, cover]).settings.attention.mode == "auto"
+    assert resolve([]).settings.attention.mode == "auto"
+
+
 ADDRESSES = {
     "password": "sources:\n  door: rtsp://admin:s3cret@10.0.0.7/\n",
     "reference": "sources:\n  door: rtsp://admin:${CAM}@10.0.0.7/\n",

@@ -14,7 +14,7 @@ class AttentionSettings:
     mode: str = setting(
         "auto",
         "off looks at every frame whole; auto looks where faces are or something moves, and at pictures of a folder "
-        "whole; always looks at those in full resolution as well",
+        "whole; always looks at those in full resolution as well; where faces are covered, the default is off",
         flag="--attention",
         choices=("off", "auto", "always"),
     )

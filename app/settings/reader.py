@@ -97,6 +97,10 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
         own = {channel: _without(values, options) for channel, values in own.items()}
         if layer.sources:
             sources, sources_origin = layer.sources, layer.sources_origin
+    cover, attention = chosen["output.cover"], chosen["attention.mode"]
+    if cover.value is not None and attention.origin == DEFAULT:
+        # A face is visible until it is found: someone who comes in would be, for a frame or two.
+        chosen["attention.mode"] = Assignment("off", cover.origin)
     values = _checked(chosen, "", errors)
     own_values = {channel: _checked(given, f"channels.{channel}.", errors) for channel, given in own.items()}
     if not errors:
