@@ -203,6 +203,22 @@ def test_a_way_to_cover_faces_needs_the_people_to_cover(option):
     assert resolve([Layer(given)]).settings.output.cover == "all"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "needed", "option"),
+    [
+        ("record.when", "visits", ("record.folder", "videos"), "--record DIR"),
+        ("serve.port", 9000, ("serve.enabled", True), "--serve"),
+        ("serve.root_images", "pictures", ("serve.enabled", True), "--serve"),
+    ],
+)
+def test_an_option_that_does_nothing_alone_needs_the_other(key, value, needed, option):
+    given = {key: Assignment(value, "--given")}
+    with pytest.raises(AppError, match=f"--given needs {option}"):
+        resolve([Layer(given)])
+    resolve([Layer({**given, needed[0]: Assignment(needed[1], "config.yaml:3")})])
+    resolve([Layer({key: Assignment(value, "config.yaml:3")})])
+
+
 def test_where_faces_are_covered_every_frame_is_looked_at_whole_unless_a_setting_says_otherwise():
     cover = Layer({"output.cover": Assignment("all", "--cover")})
     effective = resolve([cover])

@@ -70,6 +70,17 @@ class EffectiveSettings:
     """Channels with values of their own that no settings file lists as a source, with their places."""
 
 
+_COVER, _SERVE = "--cover: strangers, all or a name", "--serve, or the command serve"
+_NEEDED = {
+    "output.cover_with": ("output.cover", _COVER),
+    "output.cover_style": ("output.cover", _COVER),
+    "record.when": ("record.folder", "--record DIR"),
+    **dict.fromkeys(
+        (f"serve.{name}" for name in ("host", "port", "also_ports", "insecure", "root_images")),
+        ("serve.enabled", _SERVE),
+    ),
+}
+"""What an option does nothing without: a setting, and how to set it."""
 _EXCLUSIVE = (("recognition.threshold", "recognition.false_accept_rate"),)
 
 
@@ -160,9 +171,9 @@ def _contradictions(values: Mapping[str, Any], chosen: Mapping[str, Assignment])
             f"recognition.false_accept_rate = {rate.value} exclude each other: the rate makes the threshold "
             "follow from the gallery; remove one of them"
         )
-    for name in ("cover_with", "cover_style"):
-        if chosen[f"output.{name}"].origin.startswith("--") and chosen["output.cover"].value is None:
-            yield SettingsError(f"{chosen[f'output.{name}'].origin} needs --cover: strangers, all or a name")
+    for key, (needed, option) in _NEEDED.items():
+        if chosen[key].origin.startswith("--") and not chosen[needed].value:
+            yield SettingsError(f"{chosen[key].origin} needs {option}")
 
 
 def _uncovered(chosen: Mapping[str, Assignment], own: Mapping[str, Mapping[str, Assignment]]) -> Iterator[AppError]:
