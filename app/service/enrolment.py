@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from app.gallery.files import person_folder, remove_photo, rename_person
 from app.gallery.gallery import Added, AddResult, NewPhoto
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
+from app.gallery.stranger_actions import rename_visits
 from app.service.audit import AuditLog
 from app.service.core import FaceService
 from app.service.http import HttpError
@@ -69,6 +70,10 @@ class Enrolment:
         home = self._folder / person_folder(self._folder, person)
         if home.is_dir() and not any(home.iterdir()):
             home.rmdir()
+
+    def note(self, request: Request, action: str, **facts: Any) -> None:
+        """Notes a change in the audit log."""
+        self._audit.note(request, action, **facts)
 
     def nearest(self, vector: np.ndarray, count: int) -> List[Tuple[str, float]]:
         """The people whose photos are most similar to a face (D, unit length), with the cosine of the best photo."""
@@ -132,6 +137,8 @@ class Enrolment:
         checked_name(new)
         try:
             await self._service.run(lambda: rename_person(self._folder, old, new, merge))
+            # Their visits stay theirs as well.
+            await self._service.run(lambda: rename_visits(self._service.settings, normalize(old), normalize(new)))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
         self._audit.note(request, "merge" if merge else "rename", person=normalize(old), into=normalize(new))

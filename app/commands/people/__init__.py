@@ -17,6 +17,7 @@ from app.gallery.checks import find_mixed, find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos, rename_person
 from app.gallery.folder import scan
 from app.gallery.names import normalize
+from app.gallery.stranger_actions import rename_visits
 from app.settings import Settings
 from app.text import counted, printable, program, suggestion, table
 from app.types import Reason
@@ -204,7 +205,7 @@ def _rename(arguments: argparse.Namespace, settings: Settings) -> int:
     for source, target in zip(before, after):
         print(printable(f"{source} is now {target}"))
     old, new = normalize(arguments.name), normalize(arguments.new_name)
-    strangers.rename_visits(settings, old, new)
+    rename_visits(settings, old, new)
     print(f"{old} is called {new} now; events that were logged keep the old name")
     return 0
 

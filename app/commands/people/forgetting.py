@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from app.commands.options import add_settings_options
-from app.commands.people.strangers import NETWORK_SECTIONS, opened_journal
+from app.commands.people.strangers import NETWORK_SECTIONS
 from app.commands.people.traces import known_names, logs_of, person_of, snapshots_of
 from app.errors import ExitCode, GalleryError, OutputError
 from app.events.history import log_files, relabels_of
@@ -19,6 +19,7 @@ from app.events.redaction import without as record_without
 from app.files import write_text
 from app.gallery.files import photos_by_person, remove_photos
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize
+from app.gallery.stranger_actions import opened_journal
 from app.gallery.stranger_journal import require_unlocked
 from app.identity.strangers import without
 from app.settings import Settings

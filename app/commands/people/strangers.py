@@ -6,35 +6,26 @@ import argparse
 import json
 import shlex
 import sys
-import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options
-from app.errors import ExitCode, GalleryError, OutputError
-from app.events.event import EventKind, RelabelEvent
-from app.events.history import log_files
-from app.events.log import EventLog
-from app.events.pipe import is_pipe
+from app.errors import ExitCode
 from app.gallery.files import person_folder
-from app.gallery.names import normalize
-from app.gallery.stranger_journal import StrangerJournal, required
-from app.gallery.strangers import strangers_folder
-from app.identity.strangers import (
-    Change,
-    Ignored,
-    Merged,
-    Moved,
-    Named,
-    Renamed,
-    StrangerBook,
-    split,
-    stranger_name,
-    stranger_number,
+from app.gallery.stranger_actions import (
+    LogState,
+    described,
+    ignore_stranger,
+    merge_strangers,
+    name_stranger,
+    opened_journal,
+    require_stranger,
+    split_stranger,
 )
+from app.identity.strangers import stranger_name
 from app.settings import Settings
-from app.text import counted, iso_time, printable, program, source_time, table
+from app.text import counted, printable, program, source_time, table
 
 SECTIONS = ("gallery", "strangers", "output.events")
 NETWORK_SECTIONS = (*SECTIONS, "quality", "detection", "models")
@@ -83,28 +74,6 @@ def add_actions(actions: Any) -> None:
     add_settings_options(naming, sections=NETWORK_SECTIONS)
 
 
-def opened_journal(settings: Settings) -> StrangerJournal:
-    """What runs have kept."""
-    journal = StrangerJournal(strangers_folder(settings))
-    try:
-        journal.refresh()
-    except OSError as error:
-        raise GalleryError(f"{journal.path} cannot be read: {error.strerror}") from error
-    return journal
-
-
-def require_stranger(book: StrangerBook, text: str, folder: Optional[Path]) -> int:
-    number = stranger_number(text)
-    if number is None:
-        raise GalleryError(f"{text!r} is not a stranger; expected a number such as stranger-7")
-    current = book.current(number)
-    if current in book.named:
-        raise GalleryError(f"{stranger_name(number)} is {book.named[current]} already")
-    if current not in book.strangers:
-        raise GalleryError(f"{folder} has no {stranger_name(number)}; list all with: {program()} people strangers")
-    return current
-
-
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     book = journal.book
@@ -145,89 +114,46 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     return ExitCode.DONE
 
 
-def described(journal: StrangerJournal, number: int) -> Dict[str, Any]:
-    """A stranger as JSON."""
-    visits = journal.book.visits_of(number)
-    return {
-        "stranger": stranger_name(number),
-        "ignored": number in journal.book.ignored,
-        "visits": len(visits),
-        "first_seen": iso_time(visits[0].first_seen),
-        "last_seen": iso_time(max(visit.last_seen for visit in visits)),
-        "channels": sorted({visit.channel for visit in visits}),
-        "pictures": [str(journal.crops / crop) for crop in journal.book.crops_of(number) if journal.crops is not None],
-    }
-
-
 def _name(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
-    from app.gallery.gallery import Added, NewPhoto
+    from app.gallery.gallery import Added
 
     journal = opened_journal(settings)
     number = require_stranger(journal.book, arguments.stranger, journal.folder)
     person_folder(settings.gallery.folder, arguments.name)
-    assert journal.crops is not None
-    paths = [journal.crops / crop for crop in journal.book.crops_of(number)]
-    pictures = [
-        NewPhoto(f"{stranger_name(number)}-{count}.jpg", path.read_bytes())
-        for count, path in enumerate((path for path in paths if path.is_file()), 1)
-    ]
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
-        results = gallery.add_all(arguments.name, pictures)
-    for picture, result in zip(pictures, results):
+        naming = name_stranger(settings, journal, gallery, number, arguments.name)
+    for filename, result in naming.photos:
         if isinstance(result, Added):
-            print(f"{picture.filename}: added as {settings.gallery.folder / result.photo.path}")
+            print(f"{filename}: added as {settings.gallery.folder / result.photo.path}")
             for warning in result.warnings:
                 print(f"warning: {printable(warning.message)}")
         elif result.duplicate_of is None:
-            print(f"{picture.filename}: not added: {result.finding.text if result.finding else result.reason}")
-    person = normalize(arguments.name)
-    if person not in gallery.people.names:
-        stranger, name = stranger_name(number), shlex.quote(arguments.name)
+            print(f"{filename}: not added: {result.finding.text if result.finding else result.reason}")
+    stranger = naming.stranger
+    if not naming.is_named:
+        name = shlex.quote(arguments.name)
         print(
             f"{stranger} was not named: no picture is good enough for the gallery. Add a photo of your own first:\n"
             f"  {program()} people add {name} PHOTO\n  {program()} people name {stranger} {name}\n"
             f"To see this stranger no more: {program()} people ignore {stranger}"
         )
         return ExitCode.INCOMPLETE
-    visits = len(journal.book.visits_of(number))
-    required(journal.update(lambda book: [Named(book.current(number), person)]), journal.folder)
-    journal.rewrite(lambda book: None)
-    print(f"{stranger_name(number)} is {person} now, with {counted(visits, 'visit')} so far")
-    relabel_log(settings, journal.book.names())
-    return ExitCode.DONE
-
-
-def relabel_log(settings: Settings, names: Dict[str, str]) -> None:
-    """Adds the names to the event log, unless a run is writing it, which adds them itself."""
-    path = settings.output.events
-    if path is None or is_pipe(path) or not log_files(path):
+    print(f"{stranger} is {naming.person} now, with {counted(naming.visits, 'visit')} so far")
+    if naming.log is LogState.NO_LOG:
         print("past visits: the event log gets the name when a run with --events continues it")
-        return
-    try:
-        log = EventLog(path, sync=settings.output.events_sync)
-    except OutputError:
-        print(f"{path}: the run that is writing it adds the name")
-        return
-    new = {stranger: name for stranger, name in names.items() if log.relabels.get(stranger) != name}
-    for sequence, (stranger, name) in enumerate(new.items(), log.sequence + 1):
-        log.write(RelabelEvent(sequence, EventKind.RELABEL, "", time.time(), stranger, name))
-    log.close()
-    print(f"{log.path}: past visits have the name")
-
-
-def rename_visits(settings: Settings, before: str, name: str) -> None:
-    """What is kept of a person's visits stays that person's."""
-    journal = opened_journal(settings)
-    if journal.path is not None and journal.path.exists():
-        required(journal.update(lambda book: [Renamed(before, name)]), journal.folder)
+    elif naming.log is LogState.RUN_WRITES:
+        print(f"{settings.output.events}: the run that is writing it adds the name")
+    else:
+        print(f"{settings.output.events}: past visits have the name")
+    return ExitCode.DONE
 
 
 def _ignore(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     number = require_stranger(journal.book, arguments.stranger, journal.folder)
-    required(journal.update(lambda book: [Ignored(book.current(number), not arguments.undo)]), journal.folder)
+    ignore_stranger(journal, number, not arguments.undo)
     print(f"{stranger_name(number)} is {'not ignored any longer' if arguments.undo else 'ignored from now on'}")
     return ExitCode.DONE
 
@@ -237,7 +163,7 @@ def _merge(arguments: argparse.Namespace, settings: Settings) -> int:
     target, *others = (
         require_stranger(journal.book, text, journal.folder) for text in (arguments.stranger, *arguments.others)
     )
-    required(journal.update(lambda book: [Merged(other, target) for other in others]), journal.folder)
+    merge_strangers(journal, target, others)
     visits = len(journal.book.visits_of(target))
     print(f"{', '.join(map(stranger_name, others))}: now {stranger_name(target)}, with {counted(visits, 'visit')}")
     return ExitCode.DONE
@@ -246,22 +172,7 @@ def _merge(arguments: argparse.Namespace, settings: Settings) -> int:
 def _split(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     number = require_stranger(journal.book, arguments.stranger, journal.folder)
-
-    def decide(book: StrangerBook) -> List[Change]:
-        visits = book.visits_of(number)
-        models = {visit.model for visit in visits}
-        if len(visits) < 2 or len(models) > 1:
-            raise GalleryError(
-                f"{stranger_name(number)} has {counted(len(visits), 'visit')} of {counted(len(models), 'embedder')}; "
-                "at least two visits of one embedder are needed"
-            )
-        _, later = split(visits)
-        moved = Moved(tuple(visit.id for visit in later), book.next_number)
-        return [moved, Ignored(book.next_number)] if number in book.ignored else [moved]
-
-    moved, *_ = required(journal.update(decide), journal.folder)
-    assert isinstance(moved, Moved) and moved.stranger is not None
-    for part in (number, moved.stranger):
+    for part in (number, split_stranger(journal, number)):
         visits = journal.book.visits_of(part)
         times = ", ".join(source_time(visit.first_seen, live=True) for visit in visits)
         ignored = ", ignored" if part in journal.book.ignored else ""

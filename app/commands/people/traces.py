@@ -14,12 +14,7 @@ import numpy as np
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options
-from app.commands.people.strangers import (
-    NETWORK_SECTIONS,
-    described,
-    opened_journal,
-    require_stranger,
-)
+from app.commands.people.strangers import NETWORK_SECTIONS
 from app.errors import ExitCode, GalleryError, OutputError
 from app.events.history import Record, log_files, relabels_of
 from app.events.pipe import is_pipe
@@ -28,6 +23,7 @@ from app.events.redaction import Person, of_person
 from app.files import make_folder, write_text
 from app.gallery.files import photos_by_person
 from app.gallery.names import normalize
+from app.gallery.stranger_actions import described, opened_journal, require_stranger, search_visits
 from app.gallery.stranger_journal import StrangerJournal, require_unlocked, required
 from app.identity.strangers import (
     Change,
@@ -157,20 +153,13 @@ def _search(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     with open_gallery(settings) as gallery:
         gallery.load(configure_logging("error").counter("examining photos"))
-        finding, threshold, model = gallery.examine(photo.data), gallery.threshold, gallery.embedder_id
-        if finding.embedding is None:
-            raise GalleryError(f"{arguments.photo}: {finding.text}")
-        embedding = finding.embedding / np.linalg.norm(finding.embedding)
-        (nearest,) = gallery.index.search(embedding[None])
-    comparable = [visit for visit in journal.book.visits.values() if visit.model == model]
-    found = sorted(((float(visit.embedding @ embedding), visit) for visit in comparable), key=lambda pair: -pair[0])
-    found = [(similarity, visit) for similarity, visit in found if similarity >= threshold]
+        search = search_visits(journal, gallery, photo.data, str(arguments.photo))
     if arguments.json:
         answer = {
             "photo": str(arguments.photo),
-            "threshold": round(threshold, 4),
-            "nearest": nearest.person,
-            "similarity": round(nearest.similarity, 4) if nearest.person is not None else None,
+            "threshold": round(search.threshold, 4),
+            "nearest": search.nearest,
+            "similarity": None if search.similarity is None else round(search.similarity, 4),
             "visits": [
                 {
                     "similarity": round(similarity, 4),
@@ -178,16 +167,16 @@ def _search(arguments: argparse.Namespace, settings: Settings) -> int:
                     "stranger": None if visit.stranger is None else stranger_name(visit.stranger),
                     **_where(visit),
                 }
-                for similarity, visit in found
+                for similarity, visit in search.visits
             ],
         }
         print(json.dumps(answer, ensure_ascii=False))
         return ExitCode.DONE
-    if nearest.person is None:
+    if search.nearest is None or search.similarity is None:
         print("the gallery is empty")
     else:
-        is_same = "this is" if nearest.similarity >= threshold else "nobody in the gallery; nearest"
-        print(f"{is_same} {nearest.person} ({nearest.similarity:.2f}, threshold {threshold:.2f})")
+        is_same = "this is" if search.similarity >= search.threshold else "nobody in the gallery; nearest"
+        print(f"{is_same} {search.nearest} ({search.similarity:.2f}, threshold {search.threshold:.2f})")
     rows = [
         (
             _who(visit),
@@ -197,12 +186,12 @@ def _search(arguments: argparse.Namespace, settings: Settings) -> int:
             "" if visit.position is None else source_time(visit.position, live=False),
             visit.file or "",
         )
-        for similarity, visit in found
+        for similarity, visit in search.visits
     ]
     if rows:
         print(table(("seen as", "similarity", "when", "channel", "position", "file"), rows))
     else:
-        print(f"not seen in the {counted(len(comparable), 'visit')} that are kept in {journal.folder}")
+        print(f"not seen in the {counted(search.compared, 'visit')} that are kept in {journal.folder}")
     return ExitCode.DONE
 
 

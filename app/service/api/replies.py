@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Type, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.service.http import HttpError
+from app.gallery.gallery import Added, AddResult
+from app.gallery.people import PhotoRecord
+from app.service.api.messages import Photo, PhotoOutcome
+from app.service.enrolment import photo_id
+from app.service.http import HttpError, read_form
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 PRIVATE = {"Cache-Control": "private, no-store"}
 """Of pictures of people."""
@@ -43,3 +49,44 @@ def flag(request: Request, name: str) -> bool:
     if text not in ("0", "1", "true", "false"):
         raise HttpError(400, f"{name}={text!r}: expected 1 or 0")
     return text in ("1", "true")
+
+
+async def picture_of(request: Request) -> bytes:
+    """The picture of a request: its whole body, or the file `image` of a form."""
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        part = (await read_form(request)).file("image")
+        if part is None:
+            raise HttpError(400, "no picture: send it as the body, or as the file `image` of a form")
+        return part.data
+    return await request.body()
+
+
+async def read(request: Request, kind: Type[T]) -> T:
+    """The JSON of a request. Raises HttpError (400)."""
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpError(400, str(error)) from error
+
+
+def outcome_of(filename: str, result: AddResult) -> PhotoOutcome:
+    if isinstance(result, Added):
+        warnings = [warning.message for warning in result.warnings]
+        finding = result.photo.finding
+        return PhotoOutcome(filename, True, str(result.reason), finding.message, shown_photo(result.photo), warnings)
+    message = result.finding.text if result.finding is not None else ""
+    known = result.duplicate_of
+    return PhotoOutcome(filename, False, str(result.reason), message, None if known is None else shown_photo(known), [])
+
+
+def shown_photo(photo: PhotoRecord) -> Photo:
+    finding = photo.finding
+    return Photo(
+        id=photo_id(photo),
+        path=photo.path,
+        used=finding.used,
+        reason=str(finding.reason),
+        why=finding.why,
+        message=finding.message,
+        face_px=round(finding.face_px, 1),
+    )

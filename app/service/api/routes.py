@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple, Type, TypeVar
+from typing import List, Tuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
-from app.gallery.gallery import Added
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
 from app.gallery.who import people_in
@@ -31,7 +30,6 @@ from app.service.api.messages import (
     Person,
     PersonChange,
     PersonDetails,
-    Photo,
     PhotoOutcome,
     PhotoOutcomes,
     Removed,
@@ -39,10 +37,12 @@ from app.service.api.messages import (
     Version,
 )
 from app.service.api.openapi import Described, document
-from app.service.api.replies import PRIVATE, reply
+from app.service.api.replies import PRIVATE, outcome_of, picture_of, read, reply, shown_photo
+from app.service.api.settings import settings_endpoints
 from app.service.api.socket import live_endpoints, live_sockets
+from app.service.api.strangers import stranger_endpoints
 from app.service.core import FaceService, FoundFaces, Search
-from app.service.enrolment import Enrolment, photo_id
+from app.service.enrolment import Enrolment
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
 from app.service.pictures import BadPictureError
 from app.service.run_view import RunView
@@ -59,6 +59,8 @@ def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialec
         *channel_endpoints(service, view),
         *history_endpoints(service, view),
         *live_endpoints(),
+        *stranger_endpoints(service, enrolment),
+        *settings_endpoints(service),
     )
     openapi = document(described)
 
@@ -153,7 +155,7 @@ class Routes:
         return reply(Version(__version__, models.detector, models.embedder, round(self._service.gallery.threshold, 4)))
 
     async def detect(self, request: Request) -> Response:
-        found = await self._found(await _image(request), Search(embeddings=False))
+        found = await self._found(await picture_of(request), Search(embeddings=False))
         faces = [
             DetectedFace(_box(box), round(score, DIGITS), np.round(points, 1).tolist())
             for box, score, points in zip(found.faces.boxes, found.faces.scores.tolist(), found.faces.landmarks)
@@ -161,7 +163,7 @@ class Routes:
         return reply(Detection(faces))
 
     async def embed(self, request: Request) -> Response:
-        found = await self._found(await _image(request), Search())
+        found = await self._found(await picture_of(request), Search())
         vectors = found.faces.embeddings
         faces = [
             EmbeddedFace(_box(box), round(score, DIGITS), [] if vectors is None else vectors[row].tolist())
@@ -172,7 +174,7 @@ class Routes:
     async def identify(self, request: Request) -> Response:
         """As a run does: faces that are not seen well enough get no name."""
         service, gallery = self._service, self._service.gallery
-        data = await _image(request)
+        data = await picture_of(request)
         try:
             async with service.opened(data) as image:
                 people = await service.with_networks(
@@ -238,7 +240,7 @@ class Routes:
 
     async def change_person(self, request: Request) -> Response:
         name = self._name(request)
-        change = await _read(request, PersonChange)
+        change = await read(request, PersonChange)
         await self._enrolment.rename(request, name, change.name, change.merge)
         return reply(self._details(normalize(change.name)))
 
@@ -271,13 +273,7 @@ class Routes:
             result = await self._enrolment.add(request, name, part.data)
         except BadPictureError as error:
             return PhotoOutcome(filename, False, "unreadable", str(error), None, [])
-        if isinstance(result, Added):
-            warnings = [warning.message for warning in result.warnings]
-            finding = result.photo.finding
-            return PhotoOutcome(filename, True, str(result.reason), finding.message, _shown(result.photo), warnings)
-        message = result.finding.text if result.finding is not None else ""
-        known = result.duplicate_of
-        return PhotoOutcome(filename, False, str(result.reason), message, None if known is None else _shown(known), [])
+        return outcome_of(filename, result)
 
     def _shown_person(self, name: str) -> Person:
         photos = self._enrolment.photos(name)
@@ -286,7 +282,7 @@ class Routes:
         return Person(name, len(photos), len(used), best)
 
     def _details(self, name: str) -> PersonDetails:
-        return PersonDetails(name, [_shown(photo) for photo in self._enrolment.photos(name).values()])
+        return PersonDetails(name, [shown_photo(photo) for photo in self._enrolment.photos(name).values()])
 
     def _name(self, request: Request) -> str:
         name = normalize(str(request.path_params["name"]))
@@ -301,36 +297,6 @@ class Routes:
         return photo
 
 
-async def _image(request: Request) -> bytes:
-    """The picture of a request: its whole body, or the file `image` of a form."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        part = (await read_form(request)).file("image")
-        if part is None:
-            raise HttpError(400, "no picture: send it as the body, or as the file `image` of a form")
-        return part.data
-    return await request.body()
-
-
-async def _read(request: Request, kind: Type[T]) -> T:
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpError(400, str(error)) from error
-
-
 def _box(box: np.ndarray) -> Box:
     corners: List[int] = np.rint(box).astype(int).tolist()
     return Box(*corners)
-
-
-def _shown(photo: PhotoRecord) -> Photo:
-    finding = photo.finding
-    return Photo(
-        id=photo_id(photo),
-        path=photo.path,
-        used=finding.used,
-        reason=str(finding.reason),
-        why=finding.why,
-        message=finding.message,
-        face_px=round(finding.face_px, 1),
-    )

@@ -1,0 +1,214 @@
+"""What people decide about strangers, on the command line or over HTTP: naming, ignoring, merging, splitting."""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.errors import GalleryError, OutputError
+from app.events.event import EventKind, RelabelEvent
+from app.events.history import log_files
+from app.events.log import EventLog
+from app.events.pipe import is_pipe
+from app.gallery.files import person_folder
+from app.gallery.gallery import AddResult, Gallery, NewPhoto
+from app.gallery.names import normalize
+from app.gallery.stranger_journal import StrangerJournal, required
+from app.gallery.strangers import strangers_folder
+from app.identity.strangers import (
+    Change,
+    Ignored,
+    Merged,
+    Moved,
+    Named,
+    Renamed,
+    StrangerBook,
+    Visit,
+    split,
+    stranger_name,
+    stranger_number,
+)
+from app.settings import Settings
+from app.text import counted, iso_time, program
+
+
+class NoSuchStrangerError(GalleryError):
+    """There is no stranger with this number, or none any longer."""
+
+
+def opened_journal(settings: Settings) -> StrangerJournal:
+    """What runs have kept."""
+    journal = StrangerJournal(strangers_folder(settings))
+    refresh(journal)
+    return journal
+
+
+def refresh(journal: StrangerJournal) -> None:
+    """Reads what was kept meanwhile."""
+    try:
+        journal.refresh()
+    except OSError as error:
+        raise GalleryError(f"{journal.path} cannot be read: {error.strerror}") from error
+
+
+def require_stranger(book: StrangerBook, text: str, folder: Optional[Path]) -> int:
+    """The number that the stranger has now. Raises GalleryError."""
+    number = stranger_number(text)
+    if number is None:
+        raise NoSuchStrangerError(f"{text!r} is not a stranger; expected a number such as stranger-7")
+    current = book.current(number)
+    if current in book.named:
+        raise NoSuchStrangerError(f"{stranger_name(number)} is {book.named[current]} already")
+    if current not in book.strangers:
+        raise NoSuchStrangerError(
+            f"{folder} has no {stranger_name(number)}; list all with: {program()} people strangers"
+        )
+    return current
+
+
+def described(journal: StrangerJournal, number: int) -> Dict[str, Any]:
+    """A stranger as JSON."""
+    visits = journal.book.visits_of(number)
+    return {
+        "stranger": stranger_name(number),
+        "ignored": number in journal.book.ignored,
+        "visits": len(visits),
+        "first_seen": iso_time(visits[0].first_seen),
+        "last_seen": iso_time(max(visit.last_seen for visit in visits)),
+        "channels": sorted({visit.channel for visit in visits}),
+        "pictures": [str(journal.crops / crop) for crop in journal.book.crops_of(number) if journal.crops is not None],
+    }
+
+
+class LogState(enum.Enum):
+    """What became of the event log after a stranger got a name."""
+
+    NO_LOG = "no_log"
+    RUN_WRITES = "run_writes"
+    """The run that is writing it adds the name itself."""
+    RELABELLED = "relabelled"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What came of giving a stranger a name."""
+
+    stranger: str
+    person: str
+    photos: Tuple[Tuple[str, AddResult], ...]
+    """What became of each picture, with its file name."""
+    is_named: bool
+    """False: no picture is good enough, and the person has no other photo."""
+    visits: int
+    """Those that have the name now."""
+    log: LogState = LogState.NO_LOG
+
+
+def name_stranger(settings: Settings, journal: StrangerJournal, gallery: Gallery, number: int, name: str) -> Naming:
+    """Enrols a stranger: the best pictures become photos of the person, and all visits so far get the name."""
+    person_folder(settings.gallery.folder, name)
+    assert journal.crops is not None
+    paths = [journal.crops / crop for crop in journal.book.crops_of(number)]
+    pictures = [
+        NewPhoto(f"{stranger_name(number)}-{count}.jpg", path.read_bytes())
+        for count, path in enumerate((path for path in paths if path.is_file()), 1)
+    ]
+    results = gallery.add_all(name, pictures)
+    person, visits = normalize(name), len(journal.book.visits_of(number))
+    photos = tuple((picture.filename, result) for picture, result in zip(pictures, results))
+    if person not in gallery.people.names:
+        return Naming(stranger_name(number), person, photos, False, visits)
+    required(journal.update(lambda book: [Named(book.current(number), person)]), journal.folder)
+    journal.rewrite(lambda book: None)
+    log = relabel_log(settings, journal.book.names())
+    return Naming(stranger_name(number), person, photos, True, visits, log)
+
+
+def relabel_log(settings: Settings, names: Dict[str, str]) -> LogState:
+    """Adds the names to the event log, unless a run is writing it, which adds them itself."""
+    path = settings.output.events
+    if path is None or is_pipe(path) or not log_files(path):
+        return LogState.NO_LOG
+    try:
+        log = EventLog(path, sync=settings.output.events_sync)
+    except OutputError:
+        return LogState.RUN_WRITES
+    new = {stranger: name for stranger, name in names.items() if log.relabels.get(stranger) != name}
+    for sequence, (stranger, name) in enumerate(new.items(), log.sequence + 1):
+        log.write(RelabelEvent(sequence, EventKind.RELABEL, "", time.time(), stranger, name))
+    log.close()
+    return LogState.RELABELLED
+
+
+def rename_visits(settings: Settings, before: str, name: str) -> None:
+    """What is kept of a person's visits stays that person's."""
+    journal = opened_journal(settings)
+    if journal.path is not None and journal.path.exists():
+        required(journal.update(lambda book: [Renamed(before, name)]), journal.folder)
+
+
+def ignore_stranger(journal: StrangerJournal, number: int, ignored: bool = True) -> None:
+    required(journal.update(lambda book: [Ignored(book.current(number), ignored)]), journal.folder)
+
+
+def merge_strangers(journal: StrangerJournal, target: int, others: Sequence[int]) -> None:
+    """They are one person, with the number of the first one."""
+    required(journal.update(lambda book: [Merged(other, target) for other in others]), journal.folder)
+
+
+def split_stranger(journal: StrangerJournal, number: int) -> int:
+    """Divides the visits into those of two people; the number of the later one."""
+
+    def decide(book: StrangerBook) -> List[Change]:
+        visits = book.visits_of(number)
+        models = {visit.model for visit in visits}
+        if len(visits) < 2 or len(models) > 1:
+            raise GalleryError(
+                f"{stranger_name(number)} has {counted(len(visits), 'visit')} of {counted(len(models), 'embedder')}; "
+                "at least two visits of one embedder are needed"
+            )
+        _, later = split(visits)
+        moved = Moved(tuple(visit.id for visit in later), book.next_number)
+        return [moved, Ignored(book.next_number)] if number in book.ignored else [moved]
+
+    moved, *_ = required(journal.update(decide), journal.folder)
+    assert isinstance(moved, Moved) and moved.stranger is not None
+    return moved.stranger
+
+
+@dataclass(frozen=True)
+class Search:
+    """Whether a face was seen before."""
+
+    threshold: float
+    nearest: Optional[str]
+    """The enrolled person who is most similar."""
+    similarity: Optional[float]
+    compared: int
+    """Visits that are kept, of the same embedder."""
+    visits: Tuple[Tuple[float, Visit], ...]
+    """Those of the same person, with their similarities, the most similar first."""
+
+
+def search_visits(journal: StrangerJournal, gallery: Gallery, photo: bytes, name: str) -> Search:
+    """Compares the face of a photo with the people and all visits. Raises GalleryError if the photo shows no face that
+    can be compared; `name` is the photo's."""
+    finding, threshold = gallery.examine(photo), gallery.threshold
+    if finding.embedding is None:
+        raise GalleryError(f"{name}: {finding.text}")
+    embedding = finding.embedding / np.linalg.norm(finding.embedding)
+    (nearest,) = gallery.index.search(embedding[None])
+    comparable = [visit for visit in journal.book.visits.values() if visit.model == gallery.embedder_id]
+    found = sorted(((float(visit.embedding @ embedding), visit) for visit in comparable), key=lambda pair: -pair[0])
+    return Search(
+        threshold,
+        nearest.person,
+        nearest.similarity if nearest.person is not None else None,
+        len(comparable),
+        tuple((similarity, visit) for similarity, visit in found if similarity >= threshold),
+    )

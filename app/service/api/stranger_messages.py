@@ -1,0 +1,95 @@
+"""Requests and replies of the own API about strangers."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+import msgspec
+
+from app.service.api.messages import PhotoOutcome
+
+
+class SimilarPerson(msgspec.Struct):
+    name: str
+    similarity: float
+
+
+class Stranger(msgspec.Struct):
+    stranger: str
+    """Such as `stranger-7`."""
+    ignored: bool
+    visits: int
+    first_seen: str
+    last_seen: str
+    channels: List[str]
+    pictures: List[str]
+    """Names of the pictures, the best first."""
+    nearest: List[SimilarPerson]
+    """The three people who resemble the stranger most."""
+
+
+class Strangers(msgspec.Struct):
+    strangers: List[Stranger]
+    ignored: int
+    """How many are ignored, listed or not."""
+
+
+class SeenVisit(msgspec.Struct):
+    """A visit of which the face is kept."""
+
+    channel: str
+    first_seen: str
+    last_seen: str
+    position: Optional[float]
+    """Seconds into a recording."""
+    file: Optional[str]
+    picture: Optional[str]
+
+
+class StrangerDetails(msgspec.Struct):
+    stranger: Stranger
+    visits: List[SeenVisit]
+    """The oldest first."""
+
+
+class NewName(msgspec.Struct):
+    name: str
+    """New, or enrolled already: then this is that person."""
+
+
+class NamedStranger(msgspec.Struct):
+    stranger: str
+    person: str
+    visits: int
+    """How many past visits have the name now."""
+    log: str
+    """`relabelled`, `run_writes` (the run adds the names to the log itself, within seconds), or `no_log`."""
+    photos: List[PhotoOutcome]
+    """What became of the pictures."""
+
+
+class OtherStrangers(msgspec.Struct):
+    others: List[str]
+    """They are the same person as the one in the path, whose number stays."""
+
+
+class Ignoring(msgspec.Struct):
+    ignored: bool = True
+
+
+class FoundVisit(msgspec.Struct):
+    similarity: float
+    name: Optional[str]
+    stranger: Optional[str]
+    visit: SeenVisit
+
+
+class SearchResult(msgspec.Struct):
+    threshold: float
+    nearest: Optional[str]
+    """The enrolled person who is most similar; it is that person from the threshold on."""
+    similarity: Optional[float]
+    compared: int
+    """Visits that are kept."""
+    visits: List[FoundVisit]
+    """Those of the same person, the most similar first."""

@@ -1,0 +1,279 @@
+"""Strangers over HTTP: who they are, and what people decide about them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, List, Tuple, TypeVar
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import GalleryError
+from app.gallery.stranger_actions import (
+    NoSuchStrangerError,
+    Search,
+    ignore_stranger,
+    merge_strangers,
+    name_stranger,
+    refresh,
+    require_stranger,
+    search_visits,
+    split_stranger,
+)
+from app.gallery.stranger_journal import StrangerJournal
+from app.gallery.strangers import strangers_folder
+from app.identity.strangers import Visit, stranger_name
+from app.service.api.messages import Failure
+from app.service.api.openapi import Described
+from app.service.api.replies import flag, jpeg, outcome_of, picture_of, read, reply
+from app.service.api.stranger_messages import (
+    FoundVisit,
+    Ignoring,
+    NamedStranger,
+    NewName,
+    OtherStrangers,
+    SearchResult,
+    SeenVisit,
+    SimilarPerson,
+    Stranger,
+    StrangerDetails,
+    Strangers,
+)
+from app.service.core import FaceService
+from app.service.enrolment import Enrolment, checked_name
+from app.service.http import Endpoint, HttpError, Scope
+from app.service.pictures import BadPictureError
+from app.text import iso_time
+
+T = TypeVar("T")
+
+DIGITS = 4
+NEAREST = 3
+
+
+def stranger_endpoints(service: FaceService, enrolment: Enrolment) -> Tuple[Described, ...]:
+    routes = _Routes(service, enrolment)
+    api, one, see, enrol = "/api/v1/strangers", "/api/v1/strangers/{stranger}", Scope.READ, Scope.ENROL
+    return (
+        Described(
+            Endpoint("GET", api, routes.strangers, see),
+            "Unknown people who have a number",
+            Strangers,
+            query=(("all", "boolean"),),
+        ),
+        Described(
+            Endpoint("GET", one, routes.stranger, see), "A stranger and the visits", StrangerDetails, failures=(404,)
+        ),
+        Described(
+            Endpoint("GET", f"{one}/pictures/{{picture}}", routes.picture, see),
+            "A picture of a stranger",
+            media_type="image/jpeg",
+            failures=(404,),
+        ),
+        Described(
+            Endpoint("POST", f"{one}/name", routes.name, enrol),
+            "Enrols a stranger: pictures become photos, and past visits get the name",
+            NamedStranger,
+            body=NewName,
+            failures=(404, 409),
+        ),
+        Described(
+            Endpoint("POST", f"{one}/merge", routes.merge, enrol),
+            "Other strangers are the same person as this one",
+            StrangerDetails,
+            body=OtherStrangers,
+            failures=(404,),
+        ),
+        Described(
+            Endpoint("POST", f"{one}/split", routes.split, enrol),
+            "Divides the visits into those of two people",
+            Strangers,
+            failures=(404, 409),
+        ),
+        Described(
+            Endpoint("POST", f"{one}/ignore", routes.ignore, enrol),
+            "Never show or name this stranger again, or do",
+            StrangerDetails,
+            body=Ignoring,
+            failures=(404,),
+        ),
+        Described(
+            Endpoint("POST", f"{api}/search", routes.search, see),
+            "Whether the face in a photo was seen before",
+            SearchResult,
+            files=("image",),
+        ),
+    )
+
+
+class _Routes:
+    def __init__(self, service: FaceService, enrolment: Enrolment) -> None:
+        self._service = service
+        self._enrolment = enrolment
+        self._journal = StrangerJournal(strangers_folder(service.settings))
+        self._lock = threading.Lock()
+        """A journal is for one thread at a time."""
+
+    async def strangers(self, request: Request) -> Response:
+        with_ignored = flag(request, "all")
+
+        def listed() -> Strangers:
+            book = self._journal.book
+            shown = [number for number in book.strangers if with_ignored or number not in book.ignored]
+            return Strangers([self._shown(number) for number in shown], len(book.ignored & set(book.strangers)))
+
+        return reply(await self._do(listed))
+
+    async def stranger(self, request: Request) -> Response:
+        return reply(await self._do(lambda: self._details(self._number(request))))
+
+    async def picture(self, request: Request) -> Response:
+        def read_picture() -> bytes:
+            name = str(request.path_params["picture"])
+            # Only names that are known: nothing of the request becomes a path.
+            if name not in self._journal.book.crops_of(self._number(request)) or self._journal.crops is None:
+                raise HttpError(404, "there is no such picture of this stranger")
+            try:
+                return (self._journal.crops / name).read_bytes()
+            except OSError as error:
+                raise HttpError(404, "the picture is not there any more") from error
+
+        return jpeg(await self._do(read_picture))
+
+    async def name(self, request: Request) -> Response:
+        person = checked_name((await read(request, NewName)).name)
+        service = self._service
+        naming = await self._do(
+            lambda: name_stranger(service.settings, self._journal, service.gallery, self._number(request), person)
+        )
+        photos = [outcome_of(filename, result) for filename, result in naming.photos]
+        if not naming.is_named:
+            why = "; ".join(f"{photo.filename}: {photo.message or photo.reason}" for photo in photos)
+            return reply(
+                Failure(
+                    f"no picture of {naming.stranger} is good enough for the gallery; add a photo of {person} first, "
+                    f"and try again ({why or 'no pictures are kept'})"
+                ),
+                409,
+            )
+        added = [one.photo.path for one in photos if one.added and one.photo is not None]
+        self._enrolment.note(request, "name stranger", stranger=naming.stranger, person=naming.person, photos=added)
+        return reply(NamedStranger(naming.stranger, naming.person, naming.visits, naming.log.value, photos))
+
+    async def merge(self, request: Request) -> Response:
+        others = (await read(request, OtherStrangers)).others
+        if not others:
+            raise HttpError(400, "others: expected at least one stranger")
+
+        def merged() -> Tuple[StrangerDetails, List[str]]:
+            target = self._number(request)
+            numbers = [self._required(text) for text in others]
+            merge_strangers(self._journal, target, numbers)
+            return self._details(target), list(map(stranger_name, numbers))
+
+        details, gone = await self._do(merged)
+        self._enrolment.note(request, "merge strangers", strangers=gone, into=details.stranger.stranger)
+        return reply(details)
+
+    async def split(self, request: Request) -> Response:
+        def parts() -> Strangers:
+            number = self._number(request)
+            return Strangers([self._shown(part) for part in (number, split_stranger(self._journal, number))], 0)
+
+        divided = await self._do(parts)
+        first, second = (one.stranger for one in divided.strangers)
+        self._enrolment.note(request, "split stranger", stranger=first, new=second)
+        divided.ignored = sum(one.ignored for one in divided.strangers)
+        return reply(divided)
+
+    async def ignore(self, request: Request) -> Response:
+        ignored = (await read(request, Ignoring)).ignored if await request.body() else True
+
+        def changed() -> StrangerDetails:
+            number = self._number(request)
+            ignore_stranger(self._journal, number, ignored)
+            return self._details(number)
+
+        details = await self._do(changed)
+        action = "ignore stranger" if ignored else "stop ignoring stranger"
+        self._enrolment.note(request, action, stranger=details.stranger.stranger)
+        return reply(details)
+
+    async def search(self, request: Request) -> Response:
+        data = await picture_of(request)
+
+        def found() -> Search:
+            try:
+                return search_visits(self._journal, self._service.gallery, data, "the photo")
+            except GalleryError as error:
+                raise HttpError(400, str(error)) from error
+
+        try:
+            async with self._service.opened(data):
+                search = await self._do(found)
+        except BadPictureError as error:
+            raise HttpError(400, str(error)) from error
+        return reply(
+            SearchResult(
+                round(search.threshold, DIGITS),
+                search.nearest,
+                None if search.similarity is None else round(search.similarity, DIGITS),
+                search.compared,
+                [_found(similarity, visit) for similarity, visit in search.visits],
+            )
+        )
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Does work with the journal as it is now, in a thread."""
+
+        def locked() -> T:
+            with self._lock:
+                refresh(self._journal)
+                return work()
+
+        try:
+            return await self._service.run(locked)
+        except NoSuchStrangerError as error:
+            raise HttpError(404, "there is no such stranger, or not any longer") from error
+        except GalleryError as error:
+            raise HttpError(409, str(error)) from error
+
+    def _number(self, request: Request) -> int:
+        return self._required(str(request.path_params["stranger"]))
+
+    def _required(self, text: str) -> int:
+        return require_stranger(self._journal.book, text, self._journal.folder)
+
+    def _details(self, number: int) -> StrangerDetails:
+        return StrangerDetails(self._shown(number), [_seen(visit) for visit in self._journal.book.visits_of(number)])
+
+    def _shown(self, number: int) -> Stranger:
+        book, model = self._journal.book, self._service.gallery.embedder_id
+        visits = book.visits_of(number)
+        comparable = [visit.weight * visit.embedding for visit in visits if visit.model == model]
+        nearest = []
+        if comparable:
+            mean = np.sum(comparable, axis=0)
+            nearest = self._enrolment.nearest(mean / max(float(np.linalg.norm(mean)), 1e-9), NEAREST)
+        return Stranger(
+            stranger=stranger_name(number),
+            ignored=number in book.ignored,
+            visits=len(visits),
+            first_seen=iso_time(visits[0].first_seen),
+            last_seen=iso_time(max(visit.last_seen for visit in visits)),
+            channels=sorted({visit.channel for visit in visits}),
+            pictures=book.crops_of(number),
+            nearest=[SimilarPerson(name, round(similarity, DIGITS)) for name, similarity in nearest],
+        )
+
+
+def _seen(visit: Visit) -> SeenVisit:
+    return SeenVisit(
+        visit.channel, iso_time(visit.first_seen), iso_time(visit.last_seen), visit.position, visit.file, visit.crop
+    )
+
+
+def _found(similarity: float, visit: Visit) -> FoundVisit:
+    stranger = None if visit.stranger is None else stranger_name(visit.stranger)
+    return FoundVisit(round(similarity, DIGITS), visit.name, stranger, _seen(visit))
