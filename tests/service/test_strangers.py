@@ -145,8 +145,11 @@ def test_a_stranger_is_enrolled_and_past_visits_have_the_name(home):
 def test_a_log_that_a_run_is_writing_is_left_to_the_run(home):
     writing = EventLog(home.log)
     reply = home.post("/api/v1/strangers/stranger-1/name", {"name": "Grace Hopper"})
-    writing.close()
     assert (reply.status, reply.json["log"]) == (200, "run_writes")
+    # Until then, those who ask see the name already.
+    visits = home.get("/api/v1/visits?person=Grace%20Hopper").json["visits"]
+    assert [visit["stranger"] for visit in visits] == ["stranger-1"] * 2
+    writing.close()
 
 
 def test_a_stranger_without_a_good_picture_is_named_once_the_person_has_a_photo(home, photos):

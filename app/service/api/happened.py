@@ -23,6 +23,7 @@ from app.service.api.replies import flag, jpeg, number, reply
 from app.service.core import FaceService
 from app.service.feed import Position, logged
 from app.service.http import Endpoint, HttpError, Scope
+from app.service.kept_strangers import KeptStrangers
 from app.service.run_view import RunView
 from app.service.streams import Stream, TokenCheck
 from app.text import parse_time
@@ -36,8 +37,8 @@ _CLOCK_STEP_S = 86400.0
 """Events may be logged in another order than that of their times when the clock was set."""
 
 
-def history_endpoints(service: FaceService, view: RunView) -> Tuple[Described, ...]:
-    routes = _Routes(service, view)
+def history_endpoints(service: FaceService, view: RunView, kept: KeptStrangers) -> Tuple[Described, ...]:
+    routes = _Routes(service, view, kept)
     api, read = "/api/v1", Scope.READ
     chosen = (
         ("since", "string"),
@@ -83,9 +84,10 @@ def history_endpoints(service: FaceService, view: RunView) -> Tuple[Described, .
 
 
 class _Routes:
-    def __init__(self, service: FaceService, view: RunView) -> None:
+    def __init__(self, service: FaceService, view: RunView, kept: KeptStrangers) -> None:
         self._service = service
         self._view = view
+        self._kept = kept
         self._pictures = service.settings.output.visit_snapshots
 
     async def events(self, request: Request) -> Response:
@@ -162,8 +164,8 @@ class _Routes:
         return log
 
     async def _names(self, log: Path) -> Dict[str, str]:
-        """The names that strangers got: `stranger-7` -> `Eva`."""
-        return await self._read(lambda: LogReader(log_files(log)).relabels())
+        """The names that strangers got: `stranger-7` -> `Eva`. A run may not have logged the last ones yet."""
+        return await self._read(lambda: {**LogReader(log_files(log)).relabels(), **self._kept.names()})
 
     async def _read(self, work: Callable[[], T]) -> T:
         try:

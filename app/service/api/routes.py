@@ -44,6 +44,7 @@ from app.service.api.strangers import stranger_endpoints
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.enrolment import Enrolment
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
+from app.service.kept_strangers import KeptStrangers
 from app.service.pictures import BadPictureError
 from app.service.run_view import RunView
 
@@ -53,13 +54,13 @@ DIGITS = 4
 
 
 def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialect:
-    routes = Routes(service, enrolment)
+    routes, kept = Routes(service, enrolment), KeptStrangers(service.settings)
     described = (
         *_described(routes),
         *channel_endpoints(service, view),
-        *history_endpoints(service, view),
+        *history_endpoints(service, view, kept),
         *live_endpoints(),
-        *stranger_endpoints(service, enrolment),
+        *stranger_endpoints(service, enrolment, kept),
         *settings_endpoints(service),
     )
     openapi = document(described)

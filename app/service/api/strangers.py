@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Callable, List, Tuple, TypeVar
 
 import numpy as np
@@ -16,13 +15,10 @@ from app.gallery.stranger_actions import (
     ignore_stranger,
     merge_strangers,
     name_stranger,
-    refresh,
     require_stranger,
     search_visits,
     split_stranger,
 )
-from app.gallery.stranger_journal import StrangerJournal
-from app.gallery.strangers import strangers_folder
 from app.identity.strangers import Visit, stranger_name
 from app.service.api.messages import Failure
 from app.service.api.openapi import Described
@@ -43,6 +39,7 @@ from app.service.api.stranger_messages import (
 from app.service.core import FaceService
 from app.service.enrolment import Enrolment, checked_name
 from app.service.http import Endpoint, HttpError, Scope
+from app.service.kept_strangers import KeptStrangers
 from app.service.pictures import BadPictureError
 from app.text import iso_time
 
@@ -52,8 +49,8 @@ DIGITS = 4
 NEAREST = 3
 
 
-def stranger_endpoints(service: FaceService, enrolment: Enrolment) -> Tuple[Described, ...]:
-    routes = _Routes(service, enrolment)
+def stranger_endpoints(service: FaceService, enrolment: Enrolment, kept: KeptStrangers) -> Tuple[Described, ...]:
+    routes = _Routes(service, enrolment, kept)
     api, one, see, enrol = "/api/v1/strangers", "/api/v1/strangers/{stranger}", Scope.READ, Scope.ENROL
     return (
         Described(
@@ -108,12 +105,11 @@ def stranger_endpoints(service: FaceService, enrolment: Enrolment) -> Tuple[Desc
 
 
 class _Routes:
-    def __init__(self, service: FaceService, enrolment: Enrolment) -> None:
+    def __init__(self, service: FaceService, enrolment: Enrolment, kept: KeptStrangers) -> None:
         self._service = service
         self._enrolment = enrolment
-        self._journal = StrangerJournal(strangers_folder(service.settings))
-        self._lock = threading.Lock()
-        """A journal is for one thread at a time."""
+        self._kept = kept
+        self._journal = kept.journal
 
     async def strangers(self, request: Request) -> Response:
         with_ignored = flag(request, "all")
@@ -226,14 +222,8 @@ class _Routes:
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Does work with the journal as it is now, in a thread."""
-
-        def locked() -> T:
-            with self._lock:
-                refresh(self._journal)
-                return work()
-
         try:
-            return await self._service.run(locked)
+            return await self._service.run(lambda: self._kept.locked(work))
         except NoSuchStrangerError as error:
             raise HttpError(404, "there is no such stranger, or not any longer") from error
         except GalleryError as error:
