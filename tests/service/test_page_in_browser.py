@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -228,17 +229,22 @@ def test_a_token_is_asked_for_and_the_view_comes_back(settings, tmp_path, tab, p
         assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_the_page_goes_on_when_a_lost_server_is_back(config_file, people_gallery, tab, photos):
+@pytest.fixture
+def killable(config_file, people_gallery, tmp_path):
+    """A client of a server in a process of its own, and the functions that kill it and start it again."""
+    shutil.copytree(people_gallery, tmp_path / "copy")
     port = free_port()
     client = Client(port)
+    processes = []
 
     def start():
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--config", str(config_file), "--gallery", str(people_gallery),
+            [sys.executable, "-m", "app", "serve", "--config", str(config_file), "--gallery", str(tmp_path / "copy"),
              "--port", str(port)],
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        processes.append(process)
 
         def answers():
             assert process.poll() is None
@@ -248,27 +254,51 @@ def test_the_page_goes_on_when_a_lost_server_is_back(config_file, people_gallery
                 return False
 
         until(answers)
-        return process
 
-    process = start()
-    try:
-        one = tab(client, expected="ERR_CONNECTION|ERR_EMPTY")
-        page = one.open("people/Grace%20Hopper")
-        page.wait_for_selector(".card img")
-        process.kill()
-        process.wait()
-        page.wait_for_selector(".banner.lost")
-        assert page.is_disabled(".heading button >> nth=0")
-        # What is dropped now is not taken.
-        one.hand_over("drop", "a.jpg", photos[1][0])
-        process = start()
-        page.wait_for_selector(".banner.lost", state="detached")
-        assert page.is_enabled(".heading button >> nth=0")
-        page.wait_for_selector(".card img")
-        assert page.query_selector(".outcomes li") is None
-    finally:
-        process.kill()
-        process.wait()
+    def kill():
+        processes[-1].kill()
+        processes[-1].wait()
+
+    start()
+    yield client, kill, start
+    kill()
+
+
+LOST = "ERR_CONNECTION|ERR_EMPTY"
+
+
+def test_the_page_goes_on_when_a_lost_server_is_back(killable, tab, photos):
+    client, kill, start = killable
+    one = tab(client, expected=LOST)
+    page = one.open("people/Grace%20Hopper")
+    page.wait_for_selector(".card img")
+    kill()
+    page.wait_for_selector(".banner.lost")
+    assert page.is_disabled(".heading button >> nth=0")
+    # What is dropped now is not taken.
+    one.hand_over("drop", "a.jpg", photos[1][0])
+    start()
+    page.wait_for_selector(".banner.lost", state="detached")
+    assert page.is_enabled(".heading button >> nth=0")
+    page.wait_for_selector(".card img")
+    assert page.query_selector(".outcomes li") is None
+
+
+def test_photos_that_wait_are_sent_to_the_server_that_is_back(killable, tab, portraits):
+    client, kill, start = killable
+    shades = [cv2.convertScaleAbs(portraits[0].image, alpha=1 - 0.06 * step) for step in range(1, 7)]
+    one = tab(client, expected=LOST)
+    page = one.open()
+    page.fill("#enrol-name", "Ann")
+    one.upload(*((f"{step}.png", cv2.imencode(".png", shade)[1].tobytes()) for step, shade in enumerate(shades)))
+    page.wait_for_selector(".outcomes li.added")
+    kill()
+    page.wait_for_selector(".banner.lost")
+    assert page.query_selector(".outcomes li.waiting")
+    start()
+    page.wait_for_selector(".banner.notice")
+    assert len(page.query_selector_all(".outcomes li.added")) == len(shades)
+    assert people(client)["Ann"] == len(shades)
 
 
 def test_a_busy_server_is_asked_again(settings, people_gallery, tab, portraits, photo):
@@ -358,6 +388,20 @@ def test_the_live_view_needs_the_token_as_long_as_it_is_open(running, tmp_path, 
         remove_token(tmp_path / "tokens.json", "screen")
         page.wait_for_selector(".login")
         until(lambda: view.viewers.count == 0, lambda: page.wait_for_timeout(10))
+
+
+def test_a_tab_too_many_is_shown_when_another_one_is_closed(watched, tab):
+    client, view = watched("front", viewers=1)
+    status = ChannelStatus("front", "rtsp://front", ChannelState.RUNNING, ChannelCounters(), True, 25.0, None, None)
+    view.channels = lambda: (status,)
+    view.live.handle(result(frame(source="front"), [(32, 16, 96, 80)], [ANN], [track(1, ANN)], track_ids=[1]))
+    first = tab(client)
+    first.open("live").wait_for_selector("figcaption:has-text('Ann')")
+    page = tab(client).open("live")
+    page.wait_for_selector(".banner")
+    assert "Ann" not in page.inner_text("figcaption")
+    first.context.close()
+    page.wait_for_selector("figcaption:has-text('Ann')")
 
 
 def test_everything_can_be_done_with_the_keyboard(enrolled, tab):

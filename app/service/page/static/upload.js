@@ -24,10 +24,12 @@ export function Upload({ name, done }) {
         show(row, { state: "checking" });
         try {
           const outcome = await addPhoto(person, row.file);
-          show(row, { state: outcome.added ? "added" : "refused", outcome });
+          // The server may have been lost after it had added the photo, and before it said so.
+          const isThere = outcome.added || (row.repeated && outcome.reason === "already_enrolled");
+          show(row, { state: isThere ? "added" : "refused", outcome });
         } catch (error) {
           const lost = !connected.value;
-          show(row, { state: lost ? "waiting" : "refused", outcome: lost ? null : failure(error) });
+          show(row, { state: lost ? "waiting" : "refused", outcome: lost ? null : failure(error), repeated: lost });
           if (lost) await reconnected();
         }
       }
