@@ -120,8 +120,9 @@ class Recorder:
                 self._end()
                 self._keep(result, shown_s)
                 return
-            if self._recordings.paused is not None:
+            if self._recordings.paused is not None and self._segment is not None:
                 self._end()
+                self._recordings.check_soon()  # now it can be deleted as well, to make room
             if self._segment is not None and shown_s >= self._segment.cut_at_s:
                 self._end()
             if self._segment is None and (self._recordings.paused is not None or self._now() < self._retry_at):

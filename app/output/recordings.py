@@ -256,13 +256,15 @@ class Recordings:
     def _make_room(self) -> Optional[str]:
         settings, segments = self._settings, list(segments_in(self._folder))
         min_free = max(settings.min_free_gb * _GB, MIN_FREE_BYTES) * (1.0 if self.paused is None else _RESUME_WITH)
-        may_delete = settings.when_full == "delete"
+        writing, to_free = self._being_written(), min_free - shutil.disk_usage(self._folder).free
+        # Where something else fills the disk, all recordings together would not make room.
+        is_enough = to_free <= sum(segment.size for segment in segments if segment.path not in writing)
         chosen = superfluous(
             segments,
             oldest=self._oldest(),
             max_bytes=None if settings.max_gb is None else settings.max_gb * _GB,
-            bytes_to_free=min_free - shutil.disk_usage(self._folder).free if may_delete else 0.0,
-            writing=self._being_written(),
+            bytes_to_free=to_free if settings.when_full == "delete" and is_enough else 0.0,
+            writing=writing,
         )
         for segment in chosen:
             try:

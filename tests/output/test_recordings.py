@@ -252,6 +252,18 @@ def test_a_full_disk_gets_room_by_deleting_or_recording_pauses(opened, small_dis
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
+def test_nothing_is_deleted_where_that_would_not_make_enough_room(opened, small_disk):
+    recordings = opened(small_disk, min_free_gb=0.006)
+    (small_disk / "films").write_bytes(bytes(5_000_000))
+    paths = [record(recordings, NOON + minute * 60, 500_000) for minute in range(4)]
+    recordings.check()
+    assert all(path.exists() for path in paths) and recordings.paused is not None
+    (small_disk / "films").write_bytes(bytes(500_000))
+    recordings.check()
+    assert recordings.paused is None
+    assert [path.exists() for path in paths] in ([False] + 3 * [True], 2 * [False] + 2 * [True])
+
+
 def test_segments_without_a_picture_are_removed_at_the_next_start(opened, tmp_path):
     recordings = opened(tmp_path)
     complete = record(recordings, NOON)
