@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import List
 
 from app.capture.uri import name_sources
 from app.commands import run
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
-from app.errors import ExitCode
+from app.errors import ExitCode, FatalError
 from app.supervision.systemd import notify
+
+LOOK_EVERY_S = 0.5
+"""How soon a failure of the networks ends the program."""
 
 DESCRIPTION = """Answers requests over HTTP with the same networks and gallery as a run. With sources, it also
 recognises people in them, as `run` does."""
@@ -44,9 +48,13 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.serving import serving
 
-    with serving(with_compreface_variables(effective.settings), progress):
+    failures: List[FatalError] = []
+    with serving(with_compreface_variables(effective.settings), progress, failures.append):
         stop = run.stop_on_signals()
         notify("READY=1\nSTATUS=answering requests")
-        stop.wait()
+        while not (failures or stop.wait(LOOK_EVERY_S)):
+            pass
         notify("STOPPING=1")
+    if failures:
+        raise failures[0]
     return ExitCode.DONE

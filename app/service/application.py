@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from app.errors import FatalError
 from app.network_thread import ShutDownError
 from app.service.guard import Guard, GuardedApp
 from app.service.http import Dialect, Endpoint, Handler, HttpError, Scope, Socket, header_token, json_response
@@ -27,10 +28,15 @@ logger = logging.getLogger(__name__)
 TOKEN_WITHIN_S = 10.0
 
 
-def application(dialects: Sequence[Dialect], guard: Guard, settings: ServeSettings) -> ASGIApp:
-    """Answers the endpoints of all dialects; everything else is not found."""
+def application(
+    dialects: Sequence[Dialect], guard: Guard, settings: ServeSettings, on_fatal: Callable[[FatalError], object]
+) -> ASGIApp:
+    """Answers the endpoints of all dialects; everything else is not found.
+
+    `on_fatal` is called when the networks cannot be run any more.
+    """
     routes: List[BaseRoute] = [
-        Route(path, _guarded(endpoint, dialect, guard, settings.timeout_s), methods=[endpoint.method])
+        Route(path, _guarded(endpoint, dialect, guard, settings.timeout_s, on_fatal), methods=[endpoint.method])
         for dialect in dialects
         for endpoint in dialect.endpoints
         # Clients of CompreFace and DeepStack write either.
@@ -44,7 +50,13 @@ def application(dialects: Sequence[Dialect], guard: Guard, settings: ServeSettin
     return GuardedApp(Starlette(routes=routes, exception_handlers={HTTPException: _not_found}), guard, settings)
 
 
-def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: float) -> Handler:
+def _guarded(
+    endpoint: Endpoint,
+    dialect: Dialect,
+    guard: Guard,
+    timeout_s: float,
+    on_fatal: Callable[[FatalError], object],
+) -> Handler:
     """The handler of an endpoint, for those who may use it, with the dialect's own form of errors."""
 
     async def handle(request: Request) -> Response:
@@ -62,6 +74,9 @@ def _guarded(endpoint: Endpoint, dialect: Dialect, guard: Guard, timeout_s: floa
             response = dialect.error(HttpError(503, "the request was not answered in time"))
             response.headers["Retry-After"] = "5"
             return response
+        except FatalError as error:
+            on_fatal(error)
+            return dialect.error(HttpError(500, "the networks cannot be run any more"))
         except Exception:  # the root of a request, on the server's thread
             logger.exception("%s %s failed", endpoint.method, endpoint.path)
             return dialect.error(HttpError(500, "internal error; the log of the server says more"))

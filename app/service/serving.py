@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
-from typing import Iterator, Optional, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
-from app.errors import SettingsError, check_all
+from app.errors import FatalError, SettingsError, check_all
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import stored_anchors
@@ -59,17 +59,19 @@ def http_server(
     gallery: Gallery,
     networks: NetworkThread,
     view: Optional[RunView] = None,
+    on_fatal: Callable[[FatalError], object] = lambda error: None,
 ) -> Iterator[HttpServer]:
     """Answers requests until it is left. `networks` owns the recognizer and is worked on by another thread.
 
-    `view` is what can be watched, if there is a run.
+    `view` is what can be watched, if there is a run. `on_fatal` is called when the networks cannot be run any more;
+    a run notices by itself.
     """
     view = view or RunView.prepared(settings)
     guard = Guard(settings.serve)
     guard.check_address()
     with HttpServer(settings.serve) as server:
         service = FaceService(settings, recognizer, gallery, networks)
-        server.start(application(dialects(service, view), guard, settings.serve))
+        server.start(application(dialects(service, view), guard, settings.serve, on_fatal))
         logger.info("listening on %s", ", ".join(server.addresses))
         try:
             yield server
@@ -79,7 +81,9 @@ def http_server(
 
 
 @contextlib.contextmanager
-def serving(settings: Settings, progress: Progress) -> Iterator[HttpServer]:
+def serving(
+    settings: Settings, progress: Progress, on_fatal: Callable[[FatalError], object] = lambda error: None
+) -> Iterator[HttpServer]:
     """A server without sources: the networks have a thread of their own."""
     loader = ModelLoader(settings)
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
@@ -94,4 +98,4 @@ def serving(settings: Settings, progress: Progress) -> Iterator[HttpServer]:
         gallery.load(progress.counter("examining photos"))
         gallery.anchors = stored_anchors(settings, recognizer)
         gallery.watch()
-        yield stack.enter_context(http_server(settings, recognizer, gallery, networks))
+        yield stack.enter_context(http_server(settings, recognizer, gallery, networks, on_fatal=on_fatal))

@@ -2,9 +2,14 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import cv2
+import numpy as np
 import pytest
+from shipped import ROOT
+from waiting import PATIENT_S, until
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 
@@ -43,3 +48,38 @@ def test_without_a_backend_the_program_ends_with_a_reason_and_complete_files(
     while recording.read()[0]:
         frames += 1
     assert frames == 12
+
+
+@needs_openvino
+def test_a_server_whose_networks_cannot_be_run_any_more_ends_with_a_reason(trapped, config_file, people_gallery):
+    pytest.importorskip("starlette")
+    from http_client import Client, free_port
+
+    trapped(also_openvino=True)
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve", "--config", str(config_file), "--gallery", str(people_gallery),
+         "--port", str(port)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        client = Client(port)
+        until(lambda: server.poll() is not None or answers(client))
+        white = cv2.imencode(".png", np.full((480, 640, 3), 255, np.uint8))[1].tobytes()
+        assert client.request("POST", "/api/v1/detect", white, {"Content-Type": "image/png"}).status == 500
+        _, err = server.communicate(timeout=PATIENT_S)
+        assert server.returncode == 3, err
+        assert "Traceback" not in err
+        assert err.splitlines()[-1].startswith("error: retinaface_mnet025")
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def answers(client):
+    try:
+        return client.get("/api/v1/health").status == 200
+    except OSError:
+        return False
