@@ -41,6 +41,11 @@ _FRESH_S = 1.0
 """Motion is new where there was none for this long."""
 _MAX_NEW = 3
 """Windows around new motion in one frame."""
+_SEARCHED_S = 10.0
+"""For this long the place of a face that was lost is looked at as if something moved there: who sits still and turns
+away for a moment would be missed until the next look at everything."""
+_STALL_S = 1.0
+"""After such a gap between two frames everything may be different."""
 _MARGIN = 1.25
 """Of such a window: so many times the side of what moves."""
 _TILES_PER_S = 80
@@ -126,6 +131,10 @@ class AttentionState:
     """When something moved last in each square of the frame."""
     everywhere: bool = False
     """Whether most of the picture moved in the last frame."""
+    expected: ExpectedFaces = NOBODY
+    """In the last frame."""
+    lost: np.ndarray = field(default_factory=lambda: np.empty((0, 5)))
+    """M x 5: where faces were that are not followed any more, and since when."""
     time: float = -math.inf
 
 
@@ -144,17 +153,20 @@ def plan_look(
         state = AttentionState(scene.size, tiles, never[0], np.full(len(tiles), now), moved=never[1])
     elif scene.cut:
         state = replace(state, due=np.minimum(state.due, now), scanned=-math.inf)
+    lost = _lost(state, scene)
+    missing = _covered(lost[:, :4], scene.size)
     followed, unknown = _motion(scene)
     fresh = unknown & (now - state.moved > _FRESH_S)
-    moves = scene.everywhere or bool(unknown.any())
+    moves = scene.everywhere or bool(unknown.any()) or bool(missing.any())
     slower = 2 if level >= 2 else 1
     recheck_s, followed_s, followed_tile_s = (slower * s for s in (_RECHECK_S, _FOLLOWED_S, _FOLLOWED_TILE_S))
     due = np.where(_touched(state.tiles, followed), np.minimum(state.due, state.seen + followed_tile_s), state.due)
-    touched = _touched(state.tiles, unknown) | scene.everywhere
+    touched = _touched(state.tiles, unknown | missing) | scene.everywhere
     due = np.where(touched, np.minimum(due, state.seen + recheck_s), due)
     pause_s = recheck_s if moves else followed_s if followed.any() else settings.scan_every_s
     begins = scene.everywhere and not state.everywhere
-    scan = begins or now - state.scanned >= min(pause_s, settings.scan_every_s)
+    stalled = now - state.time > _STALL_S
+    scan = begins or stalled or now - state.scanned >= min(pause_s, settings.scan_every_s)
     chosen = _next_tiles(due, now, step_s, settings.scan_every_s) if level < 3 else np.empty(0, np.int64)
     seen = state.seen.copy()
     seen[chosen] = now
@@ -165,7 +177,17 @@ def plan_look(
     windows += [Window(x1, y1, x2, y2, CELL_PX, True) for x1, y1, x2, y2 in state.tiles[chosen].tolist()]
     scanned = now if scan else state.scanned
     moved = np.where(followed | unknown, now, state.moved)
-    after = replace(state, seen=seen, due=due, scanned=scanned, moved=moved, everywhere=scene.everywhere, time=now)
+    after = replace(
+        state,
+        seen=seen,
+        due=due,
+        scanned=scanned,
+        moved=moved,
+        everywhere=scene.everywhere,
+        expected=scene.expected,
+        lost=lost,
+        time=now,
+    )
     return Plan(scan, tuple(windows), scene.expected, frozenset(scene.expected.keys[looked_at].tolist())), after
 
 
@@ -197,17 +219,31 @@ def _starts(length: int, side: int, step: float) -> List[int]:
     return [round(at * max(0, length - side) / max(1, count - 1)) for at in range(count)]
 
 
+def _lost(state: AttentionState, scene: Scene) -> np.ndarray:
+    """Where faces are missing, and since when (M x 5)."""
+    if scene.cut:
+        return np.empty((0, 5))
+    gone = state.expected.boxes[~np.isin(state.expected.keys, scene.expected.keys)]
+    known = state.lost[scene.time - state.lost[:, 4] < _SEARCHED_S]
+    return np.concatenate([known, np.hstack([gone, np.full((len(gone), 1), scene.time)])])
+
+
+def _covered(boxes: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """The squares of the frame that the boxes (N x 4) touch: a mask."""
+    columns, rows = _grid(size)
+    covered = np.zeros((rows, columns), np.bool_)
+    for box in boxes.tolist():
+        covered[_squares(box)] = True
+    return covered
+
+
 def _motion(scene: Scene) -> Tuple[np.ndarray, np.ndarray]:
     """Squares of the frame in which followed people move, and those in which anything else does (masks)."""
-    columns, rows = _grid(scene.size)
-    moving, bodies = np.zeros((2, rows, columns), np.bool_)
+    moving, bodies = _covered(scene.areas, scene.size), _covered(np.empty((0, 4)), scene.size)
     if len(scene.areas):
-        for box in scene.areas.tolist():
-            moving[_squares(box)] = True
         boxes = scene.expected.boxes[~scene.expected.hidden.astype(np.bool_)]
         sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)[:, None]
-        for box in (boxes + _BODY * sides).tolist():
-            bodies[_squares(box)] = True
+        bodies = _covered(boxes + _BODY * sides, scene.size)
     return moving & bodies, moving & ~bodies
 
 

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from shipped import CATALOG, ROOT
@@ -54,17 +56,18 @@ def isolated(request, tmp_path):
 
 
 @pytest.fixture
-def readable(tmp_path, people_gallery, people_video):
+def readable(people_gallery, people_video):
     """The gallery, the video and the models where every user can read them, and no one can write."""
-    for path in [tmp_path, *tmp_path.parents]:
-        if path.stat().st_mode & 0o005 != 0o005 and str(path).startswith("/tmp/"):
-            path.chmod(0o755)
-    shutil.copytree(people_gallery, tmp_path / "gallery")
-    shutil.copy(people_video, tmp_path / "people.mp4")
-    shutil.copytree(CATALOG.parent, tmp_path / "engines", ignore=shutil.ignore_patterns("*.engine", "backend-*"))
-    config = tmp_path / "own.yaml"
-    config.write_text("models:\n  catalog: engines/catalog.yaml\ngallery:\n  folder: gallery\n", encoding="utf-8")
-    return tmp_path
+    # Not in pytest's own folder: every session of pytest closes that for other users.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(people_gallery, folder / "gallery")
+        shutil.copy(people_video, folder / "people.mp4")
+        shutil.copytree(CATALOG.parent, folder / "engines", ignore=shutil.ignore_patterns("*.engine", "backend-*"))
+        config = folder / "own.yaml"
+        config.write_text("models:\n  catalog: engines/catalog.yaml\ngallery:\n  folder: gallery\n", encoding="utf-8")
+        yield folder
 
 
 def test_a_run_needs_no_folder_to_write_but_that_of_its_outputs(isolated, readable):

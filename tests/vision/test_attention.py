@@ -58,6 +58,28 @@ def test_a_still_picture_without_faces_is_scanned_now_and_then_and_left_alone_ot
     assert sum(plan.look is Look.IDLE for plan in plans) >= 80
 
 
+def test_a_face_that_is_lost_is_searched_where_it_was_for_a_while():
+    watching = Watching().settle()
+    small, large = [400, 300, 420, 320], [900, 200, 1000, 300]
+    for _ in range(10):
+        watching.frame(faces=expected(small, large, patience_s=5.0))
+    plans = [watching.frame() for _ in range(100)]
+    scans = np.flatnonzero([plan.scan for plan in plans])
+    assert scans[0] <= 5 and np.diff(scans).max() <= 6
+    # The large one is seen in the scans.
+    seen = [any(shown(window, small) for window in plan.windows) for plan in plans]
+    assert np.diff(np.flatnonzero(seen)).max() <= 6
+    later = [watching.frame() for _ in range(50)]
+    assert sum(plan.look is Look.IDLE for plan in later) >= 30
+
+
+def test_everything_is_looked_at_after_a_stall():
+    watching = Watching().settle()
+    assert not any(watching.frame().scan for _ in range(5))
+    watching.time += 1.5
+    assert watching.frame().scan
+
+
 @pytest.mark.parametrize("fps", [5, 10, 25])
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (3840, 2160), (2560, 1440)])
 def test_every_part_of_the_picture_is_seen_in_full_resolution_within_the_interval(size, fps):
