@@ -200,9 +200,11 @@ class MotionDetector:
 
 
 def _grey_copy(image: np.ndarray) -> np.ndarray:
-    step = max(1, round(max(image.shape[:2]) / _SAMPLES))
+    height, width = image.shape[:2]
+    step = max(1, round(max(height, width) / _SAMPLES))
+    top, left = min(step // 2, height - 1), min(step // 2, width - 1)
     # A copy without gaps: OpenCV would make one of all channels.
-    samples = np.ascontiguousarray(image[step // 2 :: step, step // 2 :: step, 1])
+    samples = np.ascontiguousarray(image[top::step, left::step, 1])
     size = ((samples.shape[1] + 1) // 2, (samples.shape[0] + 1) // 2)
     return cv2.resize(samples, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 

@@ -276,3 +276,13 @@ def test_another_frame_size_starts_again():
     assert detector.update(ROOM).everywhere
     assert not detector.update(ROOM).everywhere
     assert detector.update(cv2.resize(ROOM, (640, 360))).everywhere
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4000), (4000, 4), (2160, 3840)])
+def test_frames_may_have_any_shape(shape):
+    scenes = np.random.default_rng(0).integers(0, 255, (3, *shape, 3), dtype=np.uint8)
+    detector = MotionDetector(np.zeros((320, 320), np.bool_))
+    assert detector.update(scenes[0]).everywhere
+    for scene in scenes[1:]:
+        areas = detector.update(scene).areas
+        assert areas.shape[1] == 4 and (areas <= [shape[1], shape[0]] * 2).all()
