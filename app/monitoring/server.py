@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, Dict
 
 from app.errors import OutputError
 from app.monitoring.endpoints import Endpoints
 
 SLOW_CLIENT_S = 5.0
-"""Time for a request; a client that sends nothing occupies a thread no longer."""
+"""A client that sends nothing for so long is disconnected."""
+MAX_CLIENT_S = 10.0
+"""The same for one that sends its request, or takes its answer, piece by piece."""
 MAX_CLIENTS = 8
 """More are disconnected: those that read metrics come every few seconds."""
 
@@ -58,6 +62,8 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: Any, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
         self.free = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._began_at: Dict[Any, float] = {}
+        """By connection."""
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
@@ -68,6 +74,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.free.acquire(blocking=False):
+            self._began_at[request] = time.monotonic()
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -76,7 +83,16 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._began_at.pop(request, None)
             self.free.release()
+
+    def service_actions(self) -> None:
+        """Called twice a second."""
+        oldest = time.monotonic() - MAX_CLIENT_S
+        for request, began_at in self._began_at.copy().items():
+            if began_at < oldest:
+                with contextlib.suppress(OSError):  # it has gone meanwhile
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has gone is no news."""

@@ -24,6 +24,7 @@ from waiting import PATIENT_S, until
 from app.assembly import open_run, run
 from app.capture.uri import parse_source
 from app.errors import OutputError
+from app.monitoring import server as server_module
 from app.monitoring.endpoints import Endpoints
 from app.monitoring.monitor import RunMonitor
 from app.monitoring.server import MAX_CLIENTS, MonitoringServer
@@ -315,3 +316,18 @@ def test_scrapers_that_want_open_metrics_get_it():
     reply = Endpoints(RunMonitor(30)).get("/metrics", "application/openmetrics-text; version=1.0.0")
     assert reply.content_type.startswith("application/openmetrics-text")
     assert reply.body.endswith(b"# EOF\n")
+
+
+def test_a_client_that_drips_its_request_is_disconnected(server, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_CLIENT_S", 0.3)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nX: ")
+
+        def is_cut_off():
+            try:
+                client.sendall(b"x")
+            except OSError:
+                return True
+            return False
+
+        until(is_cut_off)
