@@ -116,7 +116,10 @@ class VideoOutput:
             writer.abandon()
             self._lost.append(f"{self.name}: {error}")
         else:
-            self._written.append(self._path)
+            if self._path.exists():
+                self._written.append(self._path)
+            else:
+                self._lost.append(f"{self.name}: {self._path} was removed")
         self._release()
 
     @property

@@ -398,6 +398,15 @@ def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_ba
     assert playable_frames(camera.video.written[0]) == 10
 
 
+def test_a_video_that_was_removed_shortly_before_the_end_is_not_reported_as_written(tmp_path):
+    camera = recorded(tmp_path / "video.mp4")
+    camera.show(1)
+    (tmp_path / "video.mp4").unlink()
+    camera.video.close()
+    assert camera.video.written == []
+    assert "removed" in camera.video.lost[0]
+
+
 def test_frames_that_are_missing_at_the_end_are_reported(tmp_path):
     folder = tmp_path / "videos"
     camera = recorded(folder / "video.mp4")
