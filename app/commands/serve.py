@@ -10,7 +10,7 @@ from app.commands import run
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
-from app.errors import ExitCode, FatalError
+from app.errors import ExitCode, FatalError, SettingsError
 from app.supervision.systemd import notify
 
 LOOK_EVERY_S = 0.5
@@ -28,6 +28,17 @@ try it:
 what clients can ask: docs/service.md"""
 
 
+_OF_A_RUN = (
+    "output.save",
+    "output.summary_json",
+    "record.folder",
+    "monitoring.port",
+    "run.max_frames",
+    "run.duration_s",
+)
+"""What a server without sources does not do."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [--host ADDRESS] [--port N] [sources] [settings]"
     add_source_options(parser)
@@ -42,6 +53,9 @@ def execute(arguments: argparse.Namespace) -> int:
     effective = effective_settings(arguments)
     if arguments.show_settings or name_sources(effective.settings.sources):
         return run.execute(arguments)
+    unused = [effective.origins[key] for key in _OF_A_RUN if effective.origins[key].startswith("--")]
+    if unused:
+        raise SettingsError(f"{', '.join(unused)}: only with a source, such as --camera 0")
     mask_process_list()
     progress = configure_logging(effective.settings.run.log_level)
     # Imported late, so that --help and a wrong option are answered at once.

@@ -91,3 +91,9 @@ def test_tokens_are_made_listed_and_removed(tmp_path, config_file):
     assert tokens("remove", "phone")[0] == 0
     assert tokens("list")[1] == ""
     assert tokens("remove", "phone")[0] == 2
+
+
+def test_what_only_a_run_does_is_refused_without_a_source(completed):
+    code, _, err = completed("serve", "--record", "videos", "--duration", "3")
+    assert code == 2
+    assert "--record, --duration: only with a source" in err
