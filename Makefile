@@ -93,9 +93,11 @@ clean: ## remove environments, builds and caches (not gallery/, not engines/)
 	find app tests install -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is updated when one of the files that describe it changes.
+$(VENV)/ready-demo: EXTRAS = demo,metrics,serve
+$(VENV)/ready-dev: EXTRAS = dev
 $(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
 	@python=$$(install/find_python.sh $(PYTHON)) && \
-	"$$python" install/environment.py $(VENV) --extras $(@:$(VENV)/ready-%=%) --opencv $(OPENCV) && \
+	"$$python" install/environment.py $(VENV) --extras $(EXTRAS) --opencv $(OPENCV) && \
 	touch $@
 
 $(VENV)/ready-torch: $(VENV)/ready-dev

@@ -225,11 +225,11 @@ make_environment() {
   if [ "$generation" = 4 ]; then
     note "JetPack 4's TensorRT and OpenCV work with Python 3.6 only, so with Python 3.8"
     note "models run on the CPU (ONNX Runtime), and cameras are read with pip's OpenCV."
-    run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics --opencv headless
+    run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve --opencv headless
     return
   fi
   note "It uses the system's packages: TensorRT and OpenCV come from JetPack, not from pip."
-  run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics --opencv system
+  run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve --opencv system
   case "$generation" in
   5)
     note "building pycuda against JetPack's CUDA; this takes some minutes"

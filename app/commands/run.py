@@ -111,6 +111,9 @@ def _with_http_server(
     settings: Settings, sources: Sequence[Source]
 ) -> Tuple[Settings, Sequence[Output], Callable[[OpenedRun], ContextManager[object]]]:
     """The HTTP server of a run, which shares its networks and its gallery, with the settings and outputs it needs."""
+    from app.service.packages import require_packages
+
+    require_packages()
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.run_view import RunView
     from app.service.serving import http_server

@@ -11,6 +11,7 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
 from app.errors import ExitCode, FatalError, SettingsError
+from app.service.packages import require_packages
 from app.supervision.systemd import notify
 
 LOOK_EVERY_S = 0.5
@@ -58,7 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"{', '.join(unused)}: only with a source, such as --camera 0")
     mask_process_list()
     progress = configure_logging(effective.settings.run.log_level)
-    # Imported late, so that --help and a wrong option are answered at once.
+    require_packages()
+    # Imported late, so that --help and a wrong option are answered at once, also without these packages.
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.serving import serving
 

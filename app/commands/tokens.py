@@ -6,6 +6,7 @@ import argparse
 
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode
+from app.service.packages import require_packages
 
 DESCRIPTION = """Tokens let clients use `serve` from other machines. A token is shown once, when it is made; the file
 keeps only its hash. A running server follows changes at once."""
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     path = effective_settings(arguments).settings.serve.tokens
+    require_packages()
     # Imported late, so that --help works without the packages of `serve`.
     from app.service.tokens import add_token, read_tokens, remove_token
 

@@ -97,3 +97,15 @@ def test_what_only_a_run_does_is_refused_without_a_source(completed):
     code, _, err = completed("serve", "--record", "videos", "--duration", "3")
     assert code == 2
     assert "--record, --duration: only with a source" in err
+
+
+@pytest.mark.parametrize("words", [["serve"], ["run", "--serve", "--camera", "0"], ["tokens", "list"]])
+def test_packages_that_are_missing_are_named_with_the_command_that_installs_them(
+    words, monkeypatch, capsys, log_as_before
+):
+    from app.cli import main
+
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    monkeypatch.setitem(sys.modules, "python_multipart", None)
+    assert main(words) == 2
+    assert "pip install orjson python-multipart" in capsys.readouterr().err

@@ -37,6 +37,8 @@ PACKAGES = (
     Package("cuda.bindings.runtime", "cuda-python", "GPU memory for TensorRT: JetPack 6 and newer, PCs"),
     Package("onnx", "onnx", "engines inspect and import", distribution="onnx"),
     Package("av", "PyAV", "videos as H.264", distribution="av"),
+    Package("prometheus_client", "prometheus-client", "--metrics-port", distribution="prometheus-client"),
+    Package("starlette", "Starlette", "serve, with seven smaller packages", distribution="starlette"),
     Package("PIL", "Pillow", "names in every script on the picture", distribution="pillow"),
 )
 
