@@ -67,7 +67,10 @@ class Enrolment:
     async def remove_person(self, request: Request, person: str) -> None:
         """Deletes all photos of a person."""
         await self.remove(request, self.photos(person).values())
-        home = self._folder / person_folder(self._folder, person)
+        try:
+            home = self._folder / person_folder(self._folder, person)
+        except GalleryError as error:
+            raise HttpError(400, str(error)) from error
         if home.is_dir() and not any(home.iterdir()):
             home.rmdir()
 
