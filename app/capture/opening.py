@@ -37,6 +37,8 @@ PROBE_TIMEOUT_S = 3.0
 """How long to ask a host why its source could not be opened."""
 
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_MOTION_JPEG = (b"MJPG", b"mjpe")
+"""The codes of Motion JPEG without a container: OpenCV 4 gives the beginning of the codec's name."""
 _CAMERA_NAME = re.compile(r"(?:camera|webcam|cam|usb|csi)[ _-]?\d*", re.IGNORECASE)
 _OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+(\|tls_verify;1\|ca_file;[^|;]+)?")
 
@@ -116,7 +118,8 @@ def _open_url(source: Source, settings: CaptureSettings) -> Reader:
         capture.release()
         raise _unreachable(source, settings, "cannot be opened.")
     if source.live or frame_count(capture) is None:
-        is_motion_jpeg = int(capture.get(cv2.CAP_PROP_FOURCC)) == int.from_bytes(b"MJPG", "little")
+        code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        is_motion_jpeg = code.to_bytes(4, "little") in _MOTION_JPEG
         kind = MotionJpegReader if is_motion_jpeg and not source.live else StreamReader
         return kind(capture, settings.read_timeout_s)
     return RecordingReader(capture, str(source))

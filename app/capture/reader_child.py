@@ -172,8 +172,8 @@ class LiveSource:
             return error
 
     def _is_damaged(self) -> bool:
-        """Whether the decoder complained about the frame that was just grabbed. Reported now and then."""
-        if not self._errors_came():
+        """Whether the frame that was just grabbed is, as far as the decoder says. Reported now and then."""
+        if not self._errors_came() and not self._reader.is_damaged:
             return False
         self._damaged += 1
         now = time.monotonic()

@@ -27,6 +27,12 @@ two old frames from its decoder after the time-out of a frozen stream."""
 _TRIES = 3
 """A part of a stream that cannot be decoded looks like its end (seen with OpenCV 5); then the next part is there."""
 
+_MAX_TIME_STAMP_S = 1e11
+"""For a frame without a time stamp OpenCV 4 gives the smallest integer, in units of the stream: at least 9e12 s."""
+
+_END_OF_JPEG = np.array([0xFF, 0xD9], np.uint8)
+"""Where it comes too early, the decoder complains. OpenCV 4.6 decodes half a picture without it and says nothing."""
+
 _MAX_FPS = 1000.0
 """OpenCV reports the time base (90000 and the like) for a stream that does not declare its frame rate."""
 
@@ -105,6 +111,8 @@ class StreamReader(LocalReader):
     """Whether OpenCV says when the camera took a frame."""
     uses_damaged = True
     """Whether a frame about which the decoder complained shows something new."""
+    is_damaged = False
+    """Whether the frame that was grabbed could not be decoded, as far as the decoder does not complain about that."""
     total_frames: Optional[int] = None
     unreadable = 0
 
@@ -135,7 +143,10 @@ class StreamReader(LocalReader):
     @property
     def time_stamp_s(self) -> Optional[float]:
         """That of the frame that was grabbed."""
-        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self.has_time_stamps else None
+        if not self.has_time_stamps:
+            return None
+        stamp_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        return stamp_s if abs(stamp_s) < _MAX_TIME_STAMP_S else None
 
     def retrieve(self) -> Optional[RawFrame]:
         """The frame that was grabbed, converted to an image; None at the end."""
@@ -159,11 +170,50 @@ class GStreamerReader(StreamReader):
 class MotionJpegReader(StreamReader):
     """Motion JPEG over HTTP. FFmpeg numbers its pictures as if there were 25 a second, however many there are.
 
-    Instead of a picture that cannot be decoded, OpenCV gives the one before it again.
+    OpenCV's video decoder is used only where an old version cannot hand out the JPEGs: instead of a picture that cannot
+    be decoded, it gives the one before it again, and 4.6 scrambles pictures of another size than the first.
     """
 
     has_time_stamps = False
     uses_damaged = False
+
+    def __init__(self, capture: Any, read_timeout_s: float) -> None:
+        super().__init__(capture, read_timeout_s)
+        self._gives_jpegs = bool(capture.set(cv2.CAP_PROP_FORMAT, -1))
+        self._image: Optional[np.ndarray] = None
+        """The picture that was grabbed."""
+        self._size: Optional[Tuple[int, int]] = None
+        """Of the first picture; the others are scaled to it."""
+
+    def grab(self) -> bool:
+        if not super().grab():
+            return False
+        if self._gives_jpegs:
+            # Now, and not in `retrieve`: what the decoder says is about the picture that was grabbed last.
+            self._image = self._decoded()
+            self.is_damaged = self._image is None
+        return True
+
+    def _decoded(self) -> Optional[np.ndarray]:
+        try:
+            found, jpeg = self._capture.retrieve()
+            if not found or jpeg is None:
+                return None
+            whole = np.append(jpeg, _END_OF_JPEG)
+            image = cv2.imdecode(whole, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:  # nothing to decode, or too many pixels
+            return None
+        if image is None:
+            return None
+        size = (image.shape[1], image.shape[0])
+        if self._size is None:
+            self._size = size
+        return image if size == self._size else cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+
+    def retrieve(self) -> Optional[RawFrame]:
+        if not self._gives_jpegs:
+            return super().retrieve()
+        return None if self._image is None else RawFrame(self._image)
 
 
 class CameraReader(StreamReader):

@@ -60,3 +60,20 @@ def test_a_reader_that_never_waits_falls_behind():
     late = [stream.read(began + number * 0.05, waited=number % 10 == 0) for number in range(400)]
     assert late == sorted(late)
     assert late[-1] == pytest.approx(399 * 0.01, abs=0.05)
+
+
+@pytest.mark.parametrize("jumps_s", [[64], [-64], [3, -3], [-3, -3, 6], [0.5, -0.5] * 20])
+def test_a_camera_whose_clock_jumps_is_not_late(jumps_s):
+    meter, stamp_s, lags = LagMeter(), 1000.0, []
+    for number in range(50 + len(jumps_s)):
+        stamp_s += 0.1 + (jumps_s[number - 25] if 0 <= number - 25 < len(jumps_s) else 0)
+        lags.append(meter.lag_s(stamp_s, 50 + number * 0.1, waited=number % 2 == 0))
+    assert max(lags) == pytest.approx(0, abs=1e-6)
+
+
+def test_frames_that_were_late_before_a_jump_back_still_are():
+    meter = LagMeter()
+    assert meter.lag_s(1000, 50, waited=True) == 0
+    assert meter.lag_s(1001, 52, waited=False) == pytest.approx(1)
+    assert meter.lag_s(990, 52.1, waited=False) == pytest.approx(1)
+    assert meter.lag_s(990.1, 53.2, waited=False) == pytest.approx(2)
