@@ -14,6 +14,7 @@ from typing import Any, List, NoReturn, Optional, Sequence, TextIO
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
+from app.credentials import refuse_telemetry
 from app.errors import AppError, CombinedError, ExitCode, FatalError
 from app.text import printable, printable_lines, program, suggestion
 
@@ -44,6 +45,7 @@ SOURCE_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mpg
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns the exit code of the process."""
+    refuse_telemetry()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         sys.stdout.write(f"{__version__}\n")

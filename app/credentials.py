@@ -42,6 +42,11 @@ _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
+def refuse_telemetry() -> None:
+    """To be called before ONNX Runtime is imported: from 1.31 on, it reports to its makers on what it runs."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def masked(text: str) -> str:
     """The text without the passwords of the addresses in it: `rtsp://user:***@host`, `?password=***`.
 

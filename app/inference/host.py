@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Iterator, List
 
+from app.credentials import refuse_telemetry
 from app.errors import ModelError
 from app.text import install_hint
 
@@ -59,6 +60,7 @@ def has_int8_instructions(file: Path = _CPUINFO) -> bool:
 @contextlib.contextmanager
 def importing(package: str, title: str) -> Iterator[None]:
     """Wraps the import of `package`: a failure becomes a ModelError that says what to do."""
+    refuse_telemetry()
     try:
         with _ctrl_c_delayed():
             yield

@@ -1,11 +1,13 @@
 """Networks on ONNX Runtime: opened, described, run in batches of any size, closed, and refused with a reason."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from broken_networks import DAMAGED, UNKNOWN_OPERATOR
-from shipped import CATALOG
+from shipped import CATALOG, ROOT
 
 from app.errors import ModelError
 from app.inference.engine import TensorSpec, run_in_batches
@@ -125,3 +127,20 @@ def test_without_onnx_runtime_the_error_has_an_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match="pip install onnxruntime"):
         OnnxEngine(EMBEDDER)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from app.cli import main; main(['compare', PICTURE, PICTURE])",
+        "from app import Recognizer; Recognizer.from_settings(Settings(models=ModelSettings(backend='onnx'))).close()",
+    ],
+    ids=["command", "library"],
+)
+def test_nothing_is_kept_or_sent_for_the_makers_of_onnx_runtime(program, tmp_path):
+    picture = ROOT / "docs" / "demo.jpg"
+    code = f"from app.settings import ModelSettings, Settings; PICTURE = {str(picture)!r}; {program}"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name] == []
