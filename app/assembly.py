@@ -158,6 +158,7 @@ def open_run(
         *(partial(small_source, source, settings.for_channel(source.name).capture) for source in sources),
         partial(check_writable, settings.output.summary_json),
     )
+    _warn_of_a_fixed_video_name(settings, sources)
     channel_names = [source.name for source in sources]
     annotator = Annotator(settings.output.landmarks, settings.output.why, outlines=outlines(settings, channel_names))
     window = open_window(settings.output, annotator)
@@ -334,6 +335,19 @@ def _require_a_source(sources: Sequence[Source], settings: Settings) -> None:
             problems.append(str(error))
     if problems and len(problems) == len(sources):
         raise SourceError("\n".join(problems))
+
+
+def _warn_of_a_fixed_video_name(settings: Settings, sources: Sequence[Source]) -> None:
+    """A service that is started again after a crash is refused a video that exists, and then stays off."""
+    save = settings.output.save
+    if save is None or settings.output.overwrite or not any(source.live for source in sources):
+        return
+    if not ("{date}" in save.name and "{time}" in save.name) and runs_unattended():
+        logger.warning(
+            "output.save: %s will exist when this service is started again, which is then refused: write {date}-{time} "
+            "in its name, or use record.folder instead",
+            save,
+        )
 
 
 def _queue_bytes(settings: Settings, channels: int) -> int:

@@ -14,7 +14,7 @@ from waiting import PATIENT_S, until
 
 from app.assembly import open_gallery, run
 from app.capture.uri import parse_source
-from app.errors import CombinedError, GalleryError, ModelError, SourceError
+from app.errors import CombinedError, GalleryError, ModelError, OutputError, SourceError
 from app.output.outputs import Control
 from app.output.progress import Progress
 from app.settings import AttributeSettings
@@ -104,3 +104,32 @@ def test_sources_that_are_lost_become_events():
     assert watch.poll() is Control.RUN
     ((channel, now),) = reported
     assert channel == "front" and before <= now <= time.time()
+
+
+@pytest.mark.parametrize(
+    "name, source, warned",
+    [
+        ("out.mp4", "camera:0", True),
+        ("out-{date}.mp4", "camera:0", True),
+        ("out-{date}-{time}.mp4", "camera:0", False),
+        ("out.mp4", "film.mp4", False),
+    ],
+)
+def test_a_service_is_warned_of_a_video_that_it_could_not_write_again(
+    settings, tmp_path, monkeypatch, caplog, name, source, warned
+):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    wait, here = dataclasses.replace(settings.capture, wait=True), tmp_path / "film.mp4"
+    here.write_bytes(b"not opened")
+    # Ends the run when outputs are opened.
+    (tmp_path / "folder.jsonl").mkdir()
+    output = dataclasses.replace(settings.output, save=tmp_path / name, events=tmp_path / "folder.jsonl")
+    address = str(here) if source == "film.mp4" else source
+    with pytest.raises(OutputError):
+        run(
+            dataclasses.replace(settings, capture=wait, output=output),
+            [parse_source(address)],
+            threading.Event,
+            Progress(io.StringIO()),
+        )
+    assert ("output.save" in caplog.text) == warned

@@ -119,13 +119,17 @@ def test_the_password_of_a_substream_is_not_shown(config):
 def test_channels_of_sources_that_only_the_command_line_names_are_no_mistake(config):
     path = config("channels:\n  door:\n    tracking:\n      min_hits: 5\n")
     effective = resolve([read_file(path), Layer(sources=(("door", "c.mp4"),), sources_origin=COMMAND_LINE)])
-    assert effective.settings.for_channel("door").tracking.min_hits == 5 and not effective.unlisted_channels
-    assert resolve([read_file(path)]).unlisted_channels == {"door": f"{path}:2"}
+    assert effective.settings.for_channel("door").tracking.min_hits == 5
+    assert resolve([read_file(path)]).channel_places == {"door": f"{path}:2"}
 
 
 def test_channels_of_a_file_are_no_mistake_when_the_command_line_gives_other_sources(config):
     options = Layer(sources=((None, "c.mp4"),), sources_origin=COMMAND_LINE)
-    assert not resolve([read_file(config(DOOR)), options]).unlisted_channels
+    path = config(DOOR)
+    effective = resolve([read_file(path), options])
+    assert effective.settings.sources == options.sources
+    assert effective.replaced_sources is not None and effective.replaced_sources.startswith(str(path))
+    assert resolve([read_file(path)]).replaced_sources is None and resolve([options]).replaced_sources is None
 
 
 def test_what_a_channel_can_have_and_what_not():

@@ -94,7 +94,9 @@ def _source_type(flag: str, prefix: str) -> Callable[[str], Tuple[Optional[str],
     def source(text: str) -> Tuple[Optional[str], str]:
         name, address = parse_named(text)
         if flag == "--rtsp" and not address.lower().startswith(("rtsp://", "rtsps://")):
-            raise argparse.ArgumentTypeError(f"{masked(address)!r}: expected an address that begins with rtsp://")
+            raise argparse.ArgumentTypeError(
+                f"{masked(address)!r}: expected an address that begins with rtsp:// or rtsps://"
+            )
         if prefix in ("camera:", "csi:"):
             address = _camera(flag, prefix, name, address)
         return name, prefix + address

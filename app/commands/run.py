@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import shlex
@@ -69,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     mask_process_list()
     effective = effective_settings(arguments)
     sources = name_sources(effective.settings.sources)
-    for channel, place in effective.unlisted_channels.items():
+    for channel, place in effective.channel_places.items():
         names = [source.name for source in sources]
         if sources and channel not in names:
             log.warning("%s: channels.%s: no source has this name%s", place, channel, suggestion(channel, names))
@@ -80,6 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if not sources:
         raise SettingsError(NO_SOURCE.replace("python -m app", program()))
     progress = configure_logging(effective.settings.run.log_level)
+    if effective.replaced_sources is not None:
+        log.info("the sources of the command line replace those of %s", effective.replaced_sources)
     for path in readable_by_all(effective):
         log.warning(
             "%s has a password that every user of this machine can read: chmod 600 %s, or write ${NAME} instead of the "
@@ -98,7 +101,9 @@ def execute(arguments: argparse.Namespace) -> int:
     report = run(settings, sources, stop_on_signals, progress, extra_outputs, alongside)
     summary_json = effective.settings.output.summary_json
     if summary_json is not None:
-        write_text(dated(summary_json, time.time()), json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
+        path = dated(summary_json, time.time())
+        write_text(path, json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
+        report = dataclasses.replace(report, written=(*report.written, path))
     if report.summary.frames or report.lost or len(report.failed) < len(sources):
         # Another program reads the events, if they are on standard output.
         print(report.text(), file=sys.stderr if is_stdout(effective.settings.output.events) else sys.stdout)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode
 from app.service.packages import require_packages
+from app.text import program
 
 DESCRIPTION = """Tokens let clients use `serve` from other machines. A token is shown once, when it is made; the file
 keeps only its hash. A running server follows changes at once."""
@@ -48,6 +50,9 @@ def execute(arguments: argparse.Namespace) -> int:
         remove_token(path, arguments.name)
         print(f"removed {arguments.name}")
     else:
-        for token in read_tokens(path):
+        tokens = read_tokens(path)
+        if not tokens:
+            print(f"no tokens in {path}; make one with: {program()} tokens add NAME", file=sys.stderr)
+        for token in tokens:
             print(f"{token.name:<24} {token.scope:<6} {token.created}")
     return ExitCode.DONE

@@ -244,14 +244,17 @@ class _Line(NamedTuple):
     content: bytes
 
 
-def open_locked(path: Path) -> io.FileIO:
-    """Opens the file for reading and appending, for this program alone. Creates it if it is missing."""
+def open_locked(path: Path, advice: str = "stop that one, or choose another name") -> io.FileIO:
+    """Opens the file for reading and appending, for this program alone. Creates it if it is missing.
+
+    `advice` is what to do when another program has it.
+    """
     try:
         while True:
             file = io.FileIO(path, "a+")
             if not try_lock(file.fileno()):
                 file.close()
-                raise OutputError(f"{path} is written by another run; stop that one, or choose another name")
+                raise OutputError(f"{path} is written by another run; {advice}")
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return file
             file.close()  # it was renamed before it was locked

@@ -120,7 +120,7 @@ class LockedLogs:
         self.paths = list({path.resolve(): path for path in found}.values())
         try:
             for path in self.paths:
-                self._stack.enter_context(open_locked(path))
+                self._stack.enter_context(open_locked(path, "stop it, then repeat this command"))
         except OutputError:
             self.close()
             raise

@@ -61,7 +61,7 @@ class EmbeddingCache:
         owner, _ = _owner(self._main)
         if owner in (None, self._fingerprint) and not other.exists():
             return self._main
-        log.info("%s: made with other models or quality limits; %s is used", self._main, other.name)
+        log.info("%s belongs to runs with other models or quality limits; this run keeps %s", self._main, other.name)
         return other
 
     def forget_others(self, hashes: Collection[str]) -> None:

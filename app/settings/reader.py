@@ -66,8 +66,10 @@ class EffectiveSettings:
     settings: Settings
     origins: Mapping[str, str]
     """By key; that of a channel's own value begins with `channels.NAME.`."""
-    unlisted_channels: Mapping[str, str] = field(default_factory=dict)
-    """Channels with values of their own that no settings file lists as a source, with their places."""
+    channel_places: Mapping[str, str] = field(default_factory=dict)
+    """Where channels have values of their own. A run need not have a source for each of them."""
+    replaced_sources: Optional[str] = None
+    """The settings file whose sources those of the command line replace."""
 
 
 _COVER, _SERVE = "--cover: strangers, all or a name", "--serve, or the command serve"
@@ -93,6 +95,7 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     chosen: Dict[str, Assignment] = {info.key: Assignment(info.default, DEFAULT) for info in all_settings()}
     sources: Tuple[Tuple[Optional[str], str], ...] = ()
     sources_origin = DEFAULT
+    replaced_sources: Optional[str] = None
     own: Dict[str, Dict[str, Assignment]] = {}
     errors: List[AppError] = [error for layer in layers for error in layer.errors]
     for layer in layers:
@@ -107,6 +110,7 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
         options = {key for key, given in layer.values.items() if given.origin.startswith("--")}
         own = {channel: _without(values, options) for channel, values in own.items()}
         if layer.sources:
+            replaced_sources = sources_origin if sources and layer.sources_origin == COMMAND_LINE else None
             sources, sources_origin = layer.sources, layer.sources_origin
     cover, attention = chosen["output.cover"], chosen["attention.mode"]
     if cover.value is not None and attention.origin == DEFAULT:
@@ -126,11 +130,10 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
             errors += _too_many_votes({**values, **own_values[channel]}, {**chosen, **own[channel]})
     named = {name for layer in layers for name, _ in layer.sources if name is not None}
     places = {channel: place for layer in layers for channel, place in layer.channel_places.items()}
-    unlisted = _without(places, named)
     if any(layer.sources and layer.sources_origin != COMMAND_LINE for layer in layers):
         errors += [
             SettingsError(f"{place}: channels.{channel}: no source has this name{suggestion(channel, named)}")
-            for channel, place in unlisted.items()
+            for channel, place in _without(places, named).items()
         ]
     raise_all(errors)
     tree = {
@@ -141,7 +144,7 @@ def resolve(layers: Iterable[Layer]) -> EffectiveSettings:
     origins = {"sources": sources_origin, **{key: given.origin for key, given in chosen.items()}}
     for channel, given in own.items():
         origins.update({f"channels.{channel}.{key}": one.origin for key, one in given.items()})
-    return EffectiveSettings(Settings(sources=sources, channels=channels, **tree), origins, unlisted)
+    return EffectiveSettings(Settings(sources=sources, channels=channels, **tree), origins, places, replaced_sources)
 
 
 def _without(values: Mapping[str, T], keys: Collection[str]) -> Dict[str, T]:

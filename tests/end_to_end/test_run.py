@@ -210,7 +210,8 @@ def test_events_on_standard_output_are_all_that_is_there(completed, people_video
 
 
 def test_the_summary_is_also_a_json_file(completed, people_video, people_gallery, tmp_path):
-    code, _, err = completed("--video", people_video, "--gallery", people_gallery, "--summary-json", "summary.json")
+    code, out, err = completed("--video", people_video, "--gallery", people_gallery, "--summary-json", "summary.json")
+    assert "written: summary.json" in out.splitlines()
     assert code == 0, err
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert (summary["schema"], summary["frames"], summary["unknown_visits"], summary["stopped"]) == (1, 40, 1, False)

@@ -59,6 +59,13 @@ def test_replies_are_what_the_document_says(served, openapi, group, action):
         assert fits(reply.json, schema, openapi)
 
 
+@pytest.mark.parametrize("action", ["detect", "embed", "identify"])
+def test_a_request_without_a_picture_is_told_so(served, action):
+    path = f"/api/v1/{action}"
+    for reply in (served.request("POST", path, b""), served.upload(path, {}, [("image", "a.jpg", b"")])):
+        assert reply.status == 400 and b"no picture" in reply.body
+
+
 def test_lists_and_errors_are_what_the_document_says(served, openapi):
     for path, concrete in (
         ("/api/v1/people", "/api/v1/people"),

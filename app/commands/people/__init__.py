@@ -39,12 +39,12 @@ EXAMPLES = """examples:
   python -m app people check          # exit code 1 if a photo cannot be used
   python -m app people check --report report.html    # the same as a page with the pictures
   python -m app people strangers --sheet strangers.jpg       # unknown people who were here
-  python -m app people name stranger-7 "Eva"                 # enrol one of them; past visits get the name
+  python -m app people name stranger-7 "Eva" --events visits.jsonl   # enrol one of them; past visits get the name
   python -m app people ignore stranger-3                     # never show or name this one
   python -m app people not "Ann" 1234 --events visits.jsonl  # event 1234 was not Ann
   python -m app people search photo.jpg                      # was this face here before, when, and where?
   python -m app people export "Eva" eva                      # everything that is stored of Eva
-  python -m app people forget "Eva"                          # delete it for good"""
+  python -m app people forget "Eva" --events visits.jsonl    # delete it for good, in the event log too"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
     try:
         logs = LockedLogs(logs_of(settings))
     except OutputError as error:
-        raise OutputError(f"{error} Nothing was deleted: its events cannot be changed while it runs") from error
+        raise OutputError(f"{error}; nothing was deleted") from error
     try:
         found = list(logs.records())
         person, number = person_of(arguments.name, settings, journal, relabels_of(record for _, record in found))

@@ -55,10 +55,12 @@ async def picture_of(request: Request) -> bytes:
     """The picture of a request: its whole body, or the file `image` of a form."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         part = (await read_form(request)).file("image")
-        if part is None:
-            raise HttpError(400, "no picture: send it as the body, or as the file `image` of a form")
-        return part.data
-    return await request.body()
+        data = b"" if part is None else part.data
+    else:
+        data = await request.body()
+    if not data:
+        raise HttpError(400, "no picture: send it as the body, or as the file `image` of a form")
+    return data
 
 
 async def read(request: Request, kind: Type[T]) -> T:

@@ -26,7 +26,7 @@ from app.output.video_encoders import open_video_writer
 from app.pipeline import Limits, run_loop
 from app.recognizer import Recognizer
 from app.settings import DegradeSettings, Settings
-from app.text import percentage, table
+from app.text import counted, percentage, table
 from app.tools.demo.portraits import Portrait, load_backdrops
 from app.tools.demo.visitors import Head, SensorNoise, Visitor, cut_out, draw
 from app.tools.machine import read_system_file
@@ -121,7 +121,9 @@ def text(loads: Sequence[ChannelLoad]) -> str:
         carried = max((load.channels for load in some if load.carried), default=0)
         over = min((load.channels for load in some if not load.carried and load.channels > carried), default=None)
         limit = "more were not tried" if over is None else f"{over} were too many"
-        best.append(f"somebody there {percentage(present, 0)} of the time: {carried} channels carried, {limit}")
+        best.append(
+            f"somebody there {percentage(present, 0)} of the time: {counted(carried, 'channel')} carried, {limit}"
+        )
     idle = next((load for load in loads if load.present == 0), None)
     if idle is not None:
         loop, reader = (FPS * milliseconds / 10 for milliseconds in (idle.loop_ms, idle.reader_ms))
