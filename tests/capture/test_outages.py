@@ -30,8 +30,9 @@ def clock(rtsp_server):
 
 @pytest.fixture
 def channels(clock):
+    since = now_ms()
     with Channels([Source("cam", SourceKind.RTSP, clock.url)], DEFAULTS) as opened:
-        until(lambda: new_frame(opened, now_ms()))
+        until(lambda: new_frame(opened, since))
         yield opened
 
 
