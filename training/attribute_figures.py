@@ -46,7 +46,7 @@ def predict_portraits(data: Path, work: Path, model: GenderAgeModel, portraits: 
         found = table.faces(int(picture))
         row = table.main_face(int(picture))
         faces = Faces(found.boxes[[row]], found.scores[[row]], found.landmarks[[row]])
-        ((gender, age),) = model.predict(cv2.imread(str(data / str(table.paths[picture]))), faces)
+        ((gender, _, age),) = model.predict(cv2.imread(str(data / str(table.paths[picture]))), faces)
         men.append(gender is Gender.MALE)
         ages.append(age)
     return np.array(men), np.array(ages)
