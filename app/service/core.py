@@ -171,7 +171,7 @@ class FaceService:
         """A picture (H x W x 3, uint8, BGR), counted among those that are worked on. Raises BadPictureError."""
         header = picture_header(data, self._limits.max_picture_mp)
         async with self._admission.of(header.width * header.height):
-            yield await self._in_pool(lambda: decode(data))
+            yield await self.run(lambda: decode(data))
 
     async def find(self, image: np.ndarray, search: Search) -> FoundFaces:
         """The faces of a picture (H x W x 3, uint8, BGR)."""
@@ -196,7 +196,7 @@ class FaceService:
         began = time.perf_counter()
         norms = np.empty(0, np.float32)
         if search.embeddings and len(faces):
-            crops = await self._in_pool(lambda: recognizer.crops(image, faces))
+            crops = await self.run(lambda: recognizer.crops(image, faces))
             vectors, norms = await asyncio.wrap_future(self._batcher.submit(crops))
             faces = replace(faces, embeddings=vectors)
         attributes: List[FaceAttributes] = []
@@ -220,13 +220,10 @@ class FaceService:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Does work that takes a while, such as writing a picture, without holding up other requests."""
-        return await self._in_pool(work)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
-
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def with_networks(self, work: Callable[[], T]) -> T:
         """Does work with the recognizer, on the thread of the networks."""

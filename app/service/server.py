@@ -30,6 +30,8 @@ class HttpServer:
 
     def __init__(self, settings: ServeSettings) -> None:
         """Raises SettingsError if a port cannot be had."""
+        self._server: Optional[uvicorn.Server] = None
+        self._thread: Optional[threading.Thread] = None
         self.addresses: List[str] = []
         self._sockets: List[socket.socket] = []
         try:
@@ -40,8 +42,6 @@ class HttpServer:
         except SettingsError:
             self.close()
             raise
-        self._server: Optional[uvicorn.Server] = None
-        self._thread: Optional[threading.Thread] = None
 
     def start(self, app: ASGIApp) -> None:
         config = uvicorn.Config(
@@ -68,10 +68,9 @@ class HttpServer:
 
     def close(self) -> None:
         """Answers what has begun, for a short time, and ends the thread."""
-        server, thread = getattr(self, "_server", None), getattr(self, "_thread", None)
-        if server is not None and thread is not None:
-            server.should_exit = True
-            thread.join(2 * CLOSE_WITHIN_S)
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(2 * CLOSE_WITHIN_S)
         for opened in self._sockets:
             opened.close()
 

@@ -6,6 +6,7 @@ import math
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -191,8 +192,6 @@ class Routes:
         return json_response({"deleted": len(await self._enrolment.remove(request, photos.values()))})
 
     async def delete_listed(self, request: Request) -> Response:
-        import orjson
-
         try:
             wanted = orjson.loads(await request.body())
         except orjson.JSONDecodeError as error:
