@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from types import TracebackType
 from typing import Callable, Dict, Optional, Type
 
@@ -43,7 +44,9 @@ class Watchdog:
         self._status = status
         self._salvage = salvage
         self._leave = leave
-        systemd_s = watchdog_s()
+        environment = dict(os.environ)
+        self._notify = partial(notify, environment=environment)
+        systemd_s = watchdog_s(environment)
         limits = [limit for limit in (stuck_after_s, (systemd_s or 0.0) * EARLIER) if limit > 0]
         self._stuck_after_s = min(limits) if stuck_after_s > 0 and limits else None
         self._feed_every_s = None if systemd_s is None else systemd_s / 2
@@ -53,7 +56,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
-        notify(f"READY=1\nSTATUS={self._status()}")
+        self._notify(f"READY=1\nSTATUS={self._status()}")
         self._thread.start()
         return self
 
@@ -62,7 +65,7 @@ class Watchdog:
     ) -> None:
         self._over.set()
         self._thread.join()
-        notify("STOPPING=1\nSTATUS=" + ("completing files" if error is None else f"ending: {_line(error)}"))
+        self._notify("STOPPING=1\nSTATUS=" + ("completing files" if error is None else f"ending: {_line(error)}"))
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -79,14 +82,14 @@ class Watchdog:
                 return
             if self._feed_every_s is not None and now - fed_at >= self._feed_every_s - self._tick_s:
                 if silent_s < self._feed_every_s:
-                    notify("WATCHDOG=1")
+                    self._notify("WATCHDOG=1")
                 fed_at = now
             if now - told_at >= STATUS_EVERY_S:
-                notify(f"STATUS={self._status()}")
+                self._notify(f"STATUS={self._status()}")
                 told_at = now
 
     def _end(self, silent_s: float) -> None:
-        notify(f"STATUS=the loop has been stuck for {silent_s:.0f} s")
+        self._notify(f"STATUS=the loop has been stuck for {silent_s:.0f} s")
         logger.critical(
             "the loop has been stuck for %.0f s: the program ends with exit code %d. What its threads do:\n%s",
             silent_s,

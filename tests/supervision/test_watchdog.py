@@ -66,6 +66,15 @@ def test_systemd_hears_of_the_beginning_of_life_and_of_the_end(systemd):
     assert "STOPPING=1" in waiting(systemd)
 
 
+def test_the_run_of_an_earlier_environment_does_not_report_to_a_later_one(systemd, monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    earlier = watchdog(Supervisor())
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.getsockname())
+    with earlier:
+        pass
+    assert waiting(systemd) == []
+
+
 def test_a_loop_that_hangs_is_not_reported_as_alive(systemd):
     with watchdog(Supervisor()):
         told(systemd)
