@@ -172,7 +172,7 @@ def test_what_systemds_watchdog_ends_shows_what_it_was_doing(systemd, program, c
     process.send_signal(signal.SIGABRT)
     _, err = process.communicate(timeout=PATIENT_S)
     assert process.returncode == -signal.SIGABRT
-    assert "Fatal Python error" in err and "pipeline.py" in err
+    assert "Fatal Python error" in err and "assembly.py" in err
 
 
 def test_a_service_without_sources_is_ready_too(systemd, program, people_gallery):
