@@ -54,7 +54,7 @@ class StrangerWatch:
     def __init__(self, events: EventPublisher, strangers: LiveStrangers) -> None:
         self._events = events
         self._strangers = strangers
-        self._passed: Optional[Dict[str, str]] = None
+        self._passed: Optional[Dict[str, Optional[str]]] = None
 
     def handle(self, result: FrameResult) -> None:
         pass

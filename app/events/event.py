@@ -90,7 +90,8 @@ class RelabelEvent(Event):
     """A stranger got a name (RELABEL): all visits of this stranger were that person's. `channel` is empty."""
 
     stranger: str
-    name: str
+    name: Optional[str]
+    """None: the name was taken back."""
 
     def as_json(self) -> Dict[str, Any]:
         return {**super().as_json(), "channel": None, "stranger": self.stranger, "name": self.name}

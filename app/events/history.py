@@ -8,7 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from app import __version__
 from app.errors import OutputError
@@ -72,7 +72,7 @@ class History:
             return
         self.sequence = max(self.sequence, record["sequence"])
         if kind == EventKind.RELABEL and record["stranger"] is not None:
-            self.relabels[record["stranger"]] = record["name"]
+            add_relabel(self.relabels, record)
         if "visit" not in record:
             return
         if kind == EventKind.LEFT:
@@ -152,15 +152,25 @@ def _is_sound(record: Any) -> bool:
     return kind != HEADER or all(map(_is_sound, record["open"]))
 
 
-def relabels_of(found: Iterable[Record]) -> Dict[str, str]:
-    """The names that strangers got, by relabel events and headers, of one or more logs: `stranger-7` -> `Eva`."""
-    names: Dict[str, str] = {}
+def relabels_of(found: Iterable[Record], before: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """The names that strangers got, by relabel events and headers, of one or more logs: `stranger-7` -> `Eva`.
+
+    `before` are the names of files before these.
+    """
+    names: Dict[str, str] = dict(before or {})
     for record in found:
         if record["event"] == HEADER:
             names.update(record.get("relabels", {}))
         elif record["event"] == EventKind.RELABEL and record["stranger"] is not None:
-            names[record["stranger"]] = record["name"]
+            add_relabel(names, record)
     return names
+
+
+def add_relabel(names: Dict[str, str], record: Record) -> None:
+    """What an event RELABEL says about its stranger. A name may be taken back."""
+    names.pop(record["stranger"], None)
+    if record["name"] is not None:
+        names[record["stranger"]] = record["name"]
 
 
 def require_log(file: BinaryIO, path: Path) -> None:

@@ -41,7 +41,7 @@ class LogReader:
         for path in self._paths:
             if path != STDIN:
                 with _opened(path) as file:
-                    found.update(relabels_of(records(line for line in file if b'"relabel' in line)))
+                    found = relabels_of(records(line for line in file if b'"relabel' in line), found)
         return found
 
     def read(self) -> Iterator[Record]:

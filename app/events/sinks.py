@@ -350,8 +350,8 @@ class EventPublisher:
         for status in channels:
             self._publish(self._stream.handle_status(status, now, clock_s))
 
-    def handle_relabels(self, names: Mapping[str, str], now: float) -> None:
-        """Strangers got names: `stranger-7` -> `Eva`. Those that are in the log already make no event."""
+    def handle_relabels(self, names: Mapping[str, Optional[str]], now: float) -> None:
+        """Strangers got names: `stranger-7` -> `Eva`, or lost them. What is in the log already makes no event."""
         self._publish(self._stream.relabel(names, now))
 
     def handle_level(self, level: int, name: str, before: int, now: float) -> None:

@@ -56,7 +56,7 @@ class EventStream:
         self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost, like `Frame.clock_s`."""
-        self._relabels = None if relabels is None else dict(relabels)
+        self._relabels: Optional[Dict[str, Optional[str]]] = None if relabels is None else dict(relabels)
 
     @classmethod
     def from_settings(
@@ -106,8 +106,9 @@ class EventStream:
             return self._back(status.name, now, clock_s)
         return []
 
-    def relabel(self, names: Mapping[str, str], now: float) -> List[Event]:
-        """One event for each stranger who got a name since the last call: `stranger-7` -> `Eva`."""
+    def relabel(self, names: Mapping[str, Optional[str]], now: float) -> List[Event]:
+        """One event for each stranger who got a name since the last call: `stranger-7` -> `Eva`, or whose name was
+        taken back: `stranger-7` -> None."""
         known, self._relabels = self._relabels, dict(names)
         return [
             RelabelEvent(self._next(), EventKind.RELABEL, "", now, stranger, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from app.events.event import EventKind
-from app.events.history import HEADER, Record
+from app.events.history import HEADER, Record, add_relabel
 from app.text import parse_time
 
 # fmt: off
@@ -80,7 +80,7 @@ def _visits(records: Iterable[Record], names: Dict[str, str]) -> Iterator[Visit]
                     present.setdefault(known["visit"], _begun(known))
         elif record["event"] == EventKind.RELABEL:
             if record["stranger"] is not None:
-                names[record["stranger"]] = record["name"]
+                add_relabel(names, record)
         elif "visit" in record:
             visit = present.pop(record["visit"], None) or _begun(record)
             if record["event"] == EventKind.LEFT:

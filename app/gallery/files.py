@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path, PurePosixPath
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from app.errors import GalleryError
 from app.files import write_whole
@@ -109,6 +109,23 @@ def remove_photo(folder: Path, path: PurePosixPath) -> bool:
         raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
     _remove_empty_folders(folder, photo)
     return True
+
+
+def return_photo(folder: Path, path: str, to: Optional[str]) -> None:
+    """Moves a photo back to where it was, by paths inside the folder; None: it was not there, and is deleted."""
+    if to is None:
+        remove_photo(folder, PurePosixPath(path))
+        return
+    photo, target = folder / path, folder / to
+    with _writing:
+        if target.exists():
+            raise GalleryError(f"{target} is another photo now: move that first")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            photo.rename(target)
+            _remove_empty_folders(folder, photo)
+        except OSError as error:
+            raise GalleryError(f"{photo} cannot be moved back to {target}: {error.strerror}") from error
 
 
 def _remove_empty_folders(folder: Path, photo: Path) -> None:

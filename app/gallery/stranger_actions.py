@@ -6,7 +6,7 @@ import enum
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from app.events.history import log_files
 from app.events.log import EventLog
 from app.events.pipe import is_pipe
 from app.gallery.files import person_folder
-from app.gallery.gallery import AddResult, Gallery, NewPhoto
+from app.gallery.gallery import Added, AddResult, Gallery, NewPhoto
 from app.gallery.names import normalize
-from app.gallery.stranger_journal import StrangerJournal, required
+from app.gallery.stranger_journal import Decision, StrangerJournal, required
 from app.gallery.strangers import strangers_folder
+from app.gallery.undo import MovedPhoto, UndoableChange, UndoStore, difference
+from app.identity.stranger_rules import split
 from app.identity.strangers import (
     Change,
     Ignored,
@@ -29,7 +31,6 @@ from app.identity.strangers import (
     Renamed,
     StrangerBook,
     Visit,
-    split,
     stranger_name,
     stranger_number,
 )
@@ -86,7 +87,7 @@ def described(journal: StrangerJournal, number: int) -> Dict[str, Any]:
 
 
 class LogState(enum.Enum):
-    """What became of the event log after a stranger got a name."""
+    """What became of the event log after strangers got or lost a name."""
 
     NO_LOG = "no_log"
     RUN_WRITES = "run_writes"
@@ -107,6 +108,7 @@ class Naming:
     visits: int
     """Those that have the name now."""
     log: LogState = LogState.NO_LOG
+    change: Optional[UndoableChange] = None
 
 
 def name_stranger(settings: Settings, journal: StrangerJournal, gallery: Gallery, number: int, name: str) -> Naming:
@@ -118,18 +120,51 @@ def name_stranger(settings: Settings, journal: StrangerJournal, gallery: Gallery
         NewPhoto(f"{stranger_name(number)}-{count}.jpg", path.read_bytes())
         for count, path in enumerate((path for path in paths if path.is_file()), 1)
     ]
+    known = {photo.path for photo in gallery.people.photos if photo.person == normalize(name)}
     results = gallery.add_all(name, pictures)
     person, visits = normalize(name), len(journal.book.visits_of(number))
     photos = tuple((picture.filename, result) for picture, result in zip(pictures, results))
     if person not in gallery.people.names:
         return Naming(stranger_name(number), person, photos, False, visits)
-    required(journal.update(lambda book: [Named(book.current(number), person)]), journal.folder)
+    added = tuple(
+        MovedPhoto(result.photo.content_hash, person, None, stranger_name(number))
+        for result in results
+        if isinstance(result, Added)
+    )
+    change = changed_book(
+        settings, journal, "name stranger", lambda book: [Named(book.current(number), person)], added, tuple(known)
+    )
     journal.rewrite(lambda book: None)
-    log = relabel_log(settings, journal.book.names())
-    return Naming(stranger_name(number), person, photos, True, visits, log)
+    log = relabel_log(settings, journal.book.all_names())
+    return Naming(stranger_name(number), person, photos, True, visits, log, change)
 
 
-def relabel_log(settings: Settings, names: Dict[str, str]) -> LogState:
+def changed_book(
+    settings: Settings,
+    journal: StrangerJournal,
+    action: str,
+    decide: Decision,
+    photos: Tuple[MovedPhoto, ...] = (),
+    others: Tuple[str, ...] = (),
+) -> Optional[UndoableChange]:
+    """Makes changes so that they can be undone. None: nothing is different. Raises GalleryError."""
+    store = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
+    kept: List[UndoableChange] = []
+
+    def keep(book: StrangerBook) -> List[Change]:
+        changes = decide(book)
+        before, after = difference(book, changes)
+        change = UndoableChange(action, time.time(), before, after, photos, others)
+        if photos or before != after:
+            store.keep(change, journal.crops)
+            kept.append(change)
+        return changes
+
+    required(journal.update(keep), journal.folder)
+    return kept[0] if kept else None
+
+
+def relabel_log(settings: Settings, names: Mapping[str, Optional[str]]) -> LogState:
     """Adds the names to the event log, unless a run is writing it, which adds them itself."""
     path = settings.output.events
     if path is None or is_pipe(path) or not log_files(path):
@@ -152,16 +187,21 @@ def rename_visits(settings: Settings, before: str, name: str) -> None:
         required(journal.update(lambda book: [Renamed(before, name)]), journal.folder)
 
 
-def ignore_stranger(journal: StrangerJournal, number: int, ignored: bool = True) -> None:
-    required(journal.update(lambda book: [Ignored(book.current(number), ignored)]), journal.folder)
+def ignore_stranger(
+    settings: Settings, journal: StrangerJournal, number: int, ignored: bool = True
+) -> Optional[UndoableChange]:
+    action = "ignore stranger" if ignored else "stop ignoring stranger"
+    return changed_book(settings, journal, action, lambda book: [Ignored(book.current(number), ignored)])
 
 
-def merge_strangers(journal: StrangerJournal, target: int, others: Sequence[int]) -> None:
+def merge_strangers(
+    settings: Settings, journal: StrangerJournal, target: int, others: Sequence[int]
+) -> Optional[UndoableChange]:
     """They are one person, with the number of the first one."""
-    required(journal.update(lambda book: [Merged(other, target) for other in others]), journal.folder)
+    return changed_book(settings, journal, "merge strangers", lambda book: [Merged(other, target) for other in others])
 
 
-def split_stranger(journal: StrangerJournal, number: int) -> int:
+def split_stranger(settings: Settings, journal: StrangerJournal, number: int) -> Tuple[int, UndoableChange]:
     """Divides the visits into those of two people; the number of the later one."""
 
     def decide(book: StrangerBook) -> List[Change]:
@@ -176,9 +216,11 @@ def split_stranger(journal: StrangerJournal, number: int) -> int:
         moved = Moved(tuple(visit.id for visit in later), book.next_number)
         return [moved, Ignored(book.next_number)] if number in book.ignored else [moved]
 
-    moved, *_ = required(journal.update(decide), journal.folder)
-    assert isinstance(moved, Moved) and moved.stranger is not None
-    return moved.stranger
+    change = changed_book(settings, journal, "split stranger", decide)
+    assert change is not None
+    (new,) = {one.stranger for one in change.after.visits}
+    assert new is not None
+    return new, change
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type, get_type_hints
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Type, get_type_hints
 
 import numpy as np
 
@@ -18,16 +18,21 @@ from app.files import try_lock, write_whole
 from app.identity.strangers import (
     Change,
     Denied,
+    DeniedState,
     Dropped,
     Ignored,
     Merged,
     Moved,
     Named,
     Numbered,
+    NumberState,
     Renamed,
+    Restored,
     Seen,
     StrangerBook,
+    Unnamed,
     Visit,
+    VisitState,
 )
 
 logger = logging.getLogger(__name__)
@@ -43,8 +48,10 @@ _KINDS: Dict[str, Type[Any]] = {
     "merged": Merged,
     "ignored": Ignored,
     "named": Named,
+    "unnamed": Unnamed,
     "renamed": Renamed,
     "denied": Denied,
+    "restored": Restored,
     "numbered": Numbered,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -226,12 +233,25 @@ def decoded(line: bytes) -> Change:
     if kind is Seen:
         visit = fields["visit"]
         return Seen(_checked(Visit(**{**visit, "embedding": _vector(visit["embedding"])})))
+    if kind is Restored:
+        return restored(fields)
     if "embedding" in fields:
         fields["embedding"] = _vector(fields["embedding"])
     if "visits" in fields:
         fields["visits"] = tuple(fields["visits"])
     change: Change = _checked(kind(**fields))
     return change
+
+
+def restored(fields: Mapping[str, Any]) -> Restored:
+    """From JSON. Raises ValueError, KeyError or TypeError where it is damaged."""
+    visits = tuple(_checked(VisitState(*one)) for one in fields.get("visits", ()))
+    numbers = tuple(_checked(NumberState(*one)) for one in fields.get("numbers", ()))
+    denied = tuple(_checked(DeniedState(*one)) for one in fields.get("denied", ()))
+    renamed = fields.get("renamed")
+    if not _fits(renamed, Optional[float]):
+        raise TypeError(f"renamed is {renamed!r:.40}")
+    return Restored(visits, numbers, denied, renamed)
 
 
 def _checked(made: Any) -> Any:
@@ -242,7 +262,7 @@ def _checked(made: Any) -> Any:
     return made
 
 
-_HINTS = {kind: get_type_hints(kind) for kind in (Visit, *_KINDS.values())}
+_HINTS = {kind: get_type_hints(kind) for kind in (Visit, VisitState, NumberState, DeniedState, *_KINDS.values())}
 
 
 def _fits(value: Any, hint: Any) -> bool:

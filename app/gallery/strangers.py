@@ -21,13 +21,12 @@ from app.files import write_whole
 from app.gallery.stranger_journal import Decision, StrangerJournal
 from app.identity.anchors import NegativeAnchors
 from app.identity.looks import TrackLooks, is_unknown, stranger_of
+from app.identity.stranger_rules import duplicates, pruned
 from app.identity.strangers import (
     SIMILARITY_ABOVE_THRESHOLD,
     Change,
     Seen,
     StrangerBook,
-    duplicates,
-    pruned,
     stranger_name,
 )
 from app.identity.votes import clarity
@@ -120,8 +119,8 @@ class LiveStrangers:
         self._writer: Optional[_Writer] = None
         self.anchors = NegativeAnchors()
         """Of ignored strangers and of `people not`. Replaced when they change."""
-        self.names: Dict[str, str] = {}
-        """Of strangers who got one: `stranger-7` -> `Eva`. Replaced when they change."""
+        self.names: Dict[str, Optional[str]] = {}
+        """Of strangers who got one: `stranger-7` -> `Eva`; None: it was taken back. Replaced when they change."""
 
     @property
     def book(self) -> StrangerBook:
@@ -314,7 +313,10 @@ class LiveStrangers:
         for tracks in self._tracks.values():
             for looks in tracks.values():
                 if looks.stranger is not None:
-                    looks.stranger = self.book.current(looks.stranger)
+                    # It may be another's now, by a split or by undoing a merge.
+                    kept = self.book.visits.get(looks.id)
+                    number = looks.stranger if kept is None or kept.stranger is None else kept.stranger
+                    looks.stranger = self.book.current(number)
         self._update_views()
 
     def _clean(self, now: float) -> None:
@@ -329,7 +331,7 @@ class LiveStrangers:
         anchors = NegativeAnchors.of(self.book, self._model, self._similarity, generation)
         if not anchors.same_as(self.anchors):
             self.anchors = anchors
-        names = self.book.names()
+        names = self.book.all_names()
         if names != self.names:
             self.names = names
 

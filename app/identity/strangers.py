@@ -20,6 +20,7 @@ MAX_VISITS = 10_000
 """Visits that are kept in all, named and unknown; the oldest go first."""
 SIMILARITY_ABOVE_THRESHOLD = 0.12
 """A name rests on a few chosen photos; a stranger is compared with hundreds of others."""
+MAX_RENAMED = 1000
 MERGE_ABOVE_SIMILARITY = 0.1
 """Two strangers whom one visit resembles this much more than necessary are one person."""
 
@@ -113,11 +114,20 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Unnamed:
+    """A name was taken back: events of the time before have none, either."""
+
+    stranger: int
+
+
+@dataclass(frozen=True)
 class Renamed:
     """A person has another name; the visits, and what is not this person, keep belonging to the person."""
 
     before: str
     name: str
+    time: float = 0.0
+    """Events before it have the old name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +141,44 @@ class Denied:
     visit: Optional[str] = None
 
 
+class VisitState(NamedTuple):
+    """Whose a visit is, and its picture."""
+
+    visit: str
+    stranger: Optional[int]
+    name: Optional[str]
+    crop: Optional[str]
+    crop_quality: float
+
+
+class NumberState(NamedTuple):
+    """What a stranger's number stands for."""
+
+    number: int
+    merged: Optional[int]
+    name: Optional[str]
+    ignored: bool
+
+
+class DeniedState(NamedTuple):
+    """The person whom a face is not."""
+
+    time: float
+    visit: Optional[str]
+    name: str
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A change was undone: these are what they were before it."""
+
+    visits: Tuple[VisitState, ...] = ()
+    numbers: Tuple[NumberState, ...] = ()
+    denied: Tuple[DeniedState, ...] = ()
+    renamed: Optional[float] = None
+    """The time of the `Renamed` that never was."""
+
+
 @dataclass(frozen=True)
 class Numbered:
     """Numbers below this one have been used."""
@@ -138,7 +186,7 @@ class Numbered:
     next_number: int
 
 
-Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Renamed, Denied, Numbered]
+Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Unnamed, Renamed, Denied, Restored, Numbered]
 
 
 class Nearest(NamedTuple):
@@ -160,6 +208,10 @@ class StrangerBook:
     """Strangers who got a name, for events of the time before."""
     merged: Dict[int, int] = field(default_factory=dict)
     """Numbers that are another stranger's now, who is kept or has a name."""
+    unnamed: Set[int] = field(default_factory=set)
+    """Strangers whose name was taken back."""
+    renamed: List[Renamed] = field(default_factory=list)
+    """For events of the time before."""
     denied: List[Denied] = field(default_factory=list)
     _of: Dict[int, Dict[str, Visit]] = field(default_factory=dict)
     _exemplars: Dict[str, Tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -180,9 +232,13 @@ class StrangerBook:
 
     def names(self) -> Dict[str, str]:
         """Of all strangers who got a name, also those that had been merged into one: `stranger-7` -> `Eva`."""
-        numbers = sorted({*self.named, *self.merged})
+        return {stranger: name for stranger, name in self.all_names().items() if name is not None}
+
+    def all_names(self) -> Dict[str, Optional[str]]:
+        """The same with those whose name was taken back, as None."""
+        numbers = sorted({*self.named, *self.merged, *self.unnamed})
         named = ((number, self.named.get(self.current(number))) for number in numbers)
-        return {stranger_name(number): name for number, name in named if name is not None}
+        return {stranger_name(number): name for number, name in named if name is not None or number in self.unnamed}
 
     def crops(self) -> Set[str]:
         return {visit.crop for visit in self.visits.values() if visit.crop is not None}
@@ -235,8 +291,15 @@ class StrangerBook:
             for one in list(self._of.get(number, {}).values()):
                 self._put(replace(one, stranger=None, name=change.name, crop=None, crop_quality=0.0))
             self.ignored.discard(number)
+            self.unnamed.discard(number)
+        elif isinstance(change, Unnamed):
+            self.named.pop(change.stranger, None)
+            self.unnamed.add(change.stranger)
+        elif isinstance(change, Restored):
+            self._restore(change)
         elif isinstance(change, Renamed):
             before, name = change.before, change.name
+            self.renamed = [*self.renamed[-MAX_RENAMED + 1 :], change]
             self.named.update({number: name for number, given in self.named.items() if given == before})
             self.denied = [replace(one, name=name) if one.name == before else one for one in self.denied]
             for one in [visit for visit in self.visits.values() if visit.name == before]:
@@ -250,12 +313,34 @@ class StrangerBook:
         """The shortest list of changes that gives this state."""
         return [
             Numbered(self.next_number),
+            *self.renamed,
             *(Seen(visit) for visit in self.visits.values()),
             *(Ignored(stranger) for stranger in sorted(self.ignored)),
             *(Merged(source, target) for source, target in sorted(self.merged.items())),
             *(Named(stranger, name) for stranger, name in sorted(self.named.items())),
+            *(Unnamed(stranger) for stranger in sorted(self.unnamed)),
             *self.denied,
         ]
+
+    def _restore(self, change: Restored) -> None:
+        for number, merged, name, ignored in change.numbers:
+            self.merged.pop(number, None)
+            if merged is not None:
+                self.merged[number] = merged
+            if name is not None:
+                self.named[number] = name
+                self.unnamed.discard(number)
+            elif number in self.named:
+                del self.named[number]
+                self.unnamed |= {number, *(old for old, kept in self.merged.items() if kept == number)}
+            (self.ignored.add if ignored else self.ignored.discard)(number)
+        for visit, stranger, name, crop, quality in change.visits:
+            if visit in self.visits:
+                kept = self.visits[visit]
+                self._put(replace(kept, stranger=stranger, name=name, crop=crop, crop_quality=quality))
+        names = {(time, visit): name for time, visit, name in change.denied}
+        self.denied = [replace(one, name=names.get((one.time, one.visit), one.name)) for one in self.denied]
+        self.renamed = [one for one in self.renamed if one.time != change.renamed]
 
     def _put(self, visit: Visit) -> None:
         self._take(visit.id)
@@ -302,99 +387,3 @@ class StrangerBook:
                 self.ignored.add(target)
         for visit in moved:
             self._put(visit)
-
-
-def outdated(book: StrangerBook, now: float, keep_s: float, max_strangers: int) -> List[Change]:
-    """What is no longer kept: visits that are too old, and strangers and visits beyond the maximum.
-
-    Ignored strangers stay: without their faces they could not be ignored. Of too many strangers, those who came only
-    once go first, and of these the one who was not seen for the longest time.
-    """
-    old = {
-        visit.id
-        for visit in book.visits.values()
-        if visit.last_seen < now - keep_s and visit.stranger not in book.ignored
-    }
-    kept: Dict[int, List[Visit]] = {}
-    for stranger in book.strangers:
-        visits = [visit for visit in book.visits_of(stranger) if visit.id not in old]
-        if visits and stranger not in book.ignored:
-            kept[stranger] = visits
-    surplus = len(kept) - max_strangers
-    if surplus > 0:
-        order = sorted(kept, key=lambda number: (len(kept[number]) > 1, max(v.last_seen for v in kept[number]), number))
-        for stranger in order[:surplus]:
-            old |= {visit.id for visit in kept.pop(stranger)}
-    rest = [visit for visit in book.visits.values() if visit.id not in old and visit.stranger not in book.ignored]
-    if len(rest) > MAX_VISITS:
-        rest.sort(key=lambda visit: (visit.last_seen, visit.id))
-        old |= {visit.id for visit in rest[: len(rest) - MAX_VISITS]}
-    return [Dropped(tuple(sorted(old)))] if old else []
-
-
-def pruned(book: StrangerBook, now: float, keep_s: float, max_strangers: int) -> Optional[StrangerBook]:
-    """A book without what is no longer kept; None where that is nothing."""
-    changes = outdated(book, now, keep_s, max_strangers)
-    return replayed([*book.changes(), *changes]) if changes else None
-
-
-def replayed(changes: Iterable[Change]) -> StrangerBook:
-    """The state after these changes."""
-    book = StrangerBook()
-    for change in changes:
-        book.apply(change)
-    return book
-
-
-def duplicates(book: StrangerBook, visit: Visit, similarity: float) -> List[Merged]:
-    """The strangers who are the same person as that of this visit, which resembles them clearly."""
-    if visit.stranger is None or visit.stranger in book.ignored:
-        return []
-    same = [
-        found.stranger
-        for found in book.nearest(visit.embedding, visit.model)
-        if found.similarity >= similarity + MERGE_ABOVE_SIMILARITY and found.stranger not in book.ignored
-    ]
-    target = min([visit.stranger, *same])
-    return [Merged(source, target) for source in sorted({visit.stranger, *same} - {target})]
-
-
-def split(visits: Iterable[Visit]) -> Tuple[List[Visit], List[Visit]]:
-    """Two groups of visits that resemble each other less than the visits of a group do; the older group first.
-
-    They begin with the two visits that differ most.
-    """
-    chosen = list(visits)
-    vectors = np.stack([visit.embedding for visit in chosen])
-    first, second = np.unravel_index(int((vectors @ vectors.T).argmin()), (len(chosen), len(chosen)))
-    centres = vectors[[first, second]]
-    nearer = np.zeros(len(chosen), np.int64)
-    for _ in range(10):
-        nearer = (vectors @ centres.T).argmax(axis=1)
-        nearer[first], nearer[second] = 0, 1
-        means = np.stack([vectors[nearer == group].sum(axis=0) for group in (0, 1)])
-        centres = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-    groups = [[visit for visit, group in zip(chosen, nearer.tolist()) if group == wanted] for wanted in (0, 1)]
-    older, newer = sorted(groups, key=lambda group: min(visit.first_seen for visit in group))
-    return older, newer
-
-
-def without(book: StrangerBook, strangers: Iterable[int] = (), names: Iterable[str] = ()) -> StrangerBook:
-    """The book without everything that it has of these strangers and people. Their numbers stay used."""
-    people = set(names)
-    gone = {book.current(number) for number in strangers} | {n for n, name in book.named.items() if name in people}
-    left = StrangerBook(next_number=book.next_number)
-    for change in book.changes():
-        if isinstance(change, Seen):
-            kept = change.visit.stranger not in gone and change.visit.name not in people
-        elif isinstance(change, Merged):
-            kept = change.target not in gone
-        elif isinstance(change, Ignored):
-            kept = change.stranger not in gone
-        elif isinstance(change, Named):
-            kept = change.stranger not in gone and change.name not in people
-        else:
-            kept = not isinstance(change, Denied) or change.name not in people
-        if kept:
-            left.apply(change)
-    return left

@@ -13,14 +13,16 @@ import numpy as np
 from starlette.requests import Request
 
 from app.errors import GalleryError
-from app.gallery.files import person_folder, remove_photo, rename_person
+from app.gallery.files import person_folder, remove_photo
 from app.gallery.gallery import Added, AddResult, NewPhoto
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
-from app.gallery.stranger_actions import rename_visits
+from app.gallery.person_actions import rename
+from app.gallery.undo import UndoableChange
 from app.service.audit import AuditLog
 from app.service.core import FaceService
 from app.service.http import HttpError
+from app.service.kept_strangers import KeptStrangers
 
 PHOTO_IDS = uuid.UUID("4d4b0b4c-9f4e-5a8e-8a43-3f2f6f9d0c55")
 MAX_NAME_LENGTH = 50
@@ -40,6 +42,7 @@ class Enrolment:
         self._gallery = service.gallery
         self._folder = service.settings.gallery.folder
         self._audit = audit
+        self.kept = KeptStrangers(service.settings)
 
     @property
     def names(self) -> Tuple[str, ...]:
@@ -135,17 +138,21 @@ class Enrolment:
             await self._service.run(self._gallery.refresh)
         return removed
 
-    async def rename(self, request: Request, old: str, new: str, merge: bool = False) -> None:
-        """Raises HttpError (400) if the gallery refuses it."""
+    async def rename(self, request: Request, old: str, new: str, merge: bool = False) -> Optional[UndoableChange]:
+        """What has changed. Raises HttpError (400) if the gallery refuses it."""
         checked_name(new)
+        settings, gallery = self._service.settings, self._gallery
+
+        def renamed() -> Optional[UndoableChange]:
+            return self.kept.locked(lambda: rename(settings, self.kept.journal, gallery, old, new, merge))
+
         try:
-            await self._service.run(lambda: rename_person(self._folder, old, new, merge))
-            # Their visits stay theirs as well.
-            await self._service.run(lambda: rename_visits(self._service.settings, normalize(old), normalize(new)))
+            change = await self._service.run(renamed)
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
-        self._audit.note(request, "merge" if merge else "rename", person=normalize(old), into=normalize(new))
-        await self._service.run(self._gallery.refresh)
+        action, undo = "merge" if merge else "rename", None if change is None else change.id
+        self._audit.note(request, action, person=normalize(old), into=normalize(new), undo=undo)
+        return change
 
 
 def checked_name(name: str) -> str:

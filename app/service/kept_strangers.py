@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, TypeVar
+import time
+from typing import Callable, Dict, Optional, TypeVar
 
 from app.gallery.stranger_actions import refresh
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.strangers import strangers_folder
+from app.gallery.undo import UndoStore
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -18,6 +20,8 @@ class KeptStrangers:
 
     def __init__(self, settings: Settings) -> None:
         self.journal = StrangerJournal(strangers_folder(settings))
+        self.undo = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
+        self.undo.clean(time.time())
         self._lock = threading.Lock()
 
     def locked(self, work: Callable[[], T]) -> T:
@@ -26,6 +30,6 @@ class KeptStrangers:
             refresh(self.journal)
             return work()
 
-    def names(self) -> Dict[str, str]:
-        """The names that strangers got: `stranger-7` -> `Eva`."""
-        return self.locked(lambda: self.journal.book.names())
+    def names(self) -> Dict[str, Optional[str]]:
+        """The names that strangers got: `stranger-7` -> `Eva`; None: it was taken back."""
+        return self.locked(lambda: self.journal.book.all_names())

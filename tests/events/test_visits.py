@@ -130,3 +130,20 @@ def test_a_name_is_an_event_once():
     unknown = EventStream()
     assert unknown.relabel(names, 5.0) == [], "a pipe does not get the names of the past"
     assert [event.name for event in unknown.relabel({**names, "stranger-8": "Max"}, 6.0)] == ["Max"]
+
+
+def test_a_name_that_was_taken_back_is_an_event_and_the_log_forgets_it(tmp_path):
+    stream = EventStream(relabels={"stranger-7": "Eva", "stranger-8": "Max"})
+    events = stream.relabel({"stranger-7": None, "stranger-8": "Max", "stranger-9": None}, 5.0)
+    assert [(event.stranger, event.name) for event in events] == [("stranger-7", None)]
+    path, first, second = tmp_path / "visits.jsonl", tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    log = EventLog(path)
+    for sequence, name in enumerate(("Eva", None), 1):
+        log.write(RelabelEvent(sequence, EventKind.RELABEL, "", 1.8e9, "stranger-7", name))
+    log.close()
+    assert LogReader([path]).relabels() == {}
+    assert EventLog(path).relabels == {}
+    lines = path.read_text().splitlines(keepends=True)
+    first.write_text("".join(lines[:2]))
+    second.write_text("".join(lines[2:3]))
+    assert LogReader([first, second]).relabels() == {}, "it may be in a later file"

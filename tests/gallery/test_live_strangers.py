@@ -12,7 +12,8 @@ from app.events.event import EventKind
 from app.events.sinks import EventPublisher
 from app.events.stream import EventStream
 from app.gallery.stranger_journal import StrangerJournal
-from app.identity.strangers import Denied, Ignored, Merged, Named, without
+from app.identity.stranger_rules import without
+from app.identity.strangers import Denied, Ignored, Merged, Named
 from app.watches import StrangerWatch
 
 DAY_S = 86400.0

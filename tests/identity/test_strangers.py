@@ -8,6 +8,7 @@ from planted_visits import BASIS, MODEL, mixed, visit
 
 from app.identity.anchors import NegativeAnchors
 from app.identity.looks import TrackLooks, is_unknown, stranger_of
+from app.identity.stranger_rules import duplicates, outdated, pruned, replayed, split, without
 from app.identity.strangers import (
     EXEMPLARS,
     MAX_CROPS,
@@ -20,14 +21,8 @@ from app.identity.strangers import (
     Numbered,
     Renamed,
     Seen,
-    duplicates,
-    outdated,
-    pruned,
-    replayed,
-    split,
     stranger_name,
     stranger_number,
-    without,
 )
 from app.types import Match, Reason
 

@@ -1,11 +1,22 @@
 import contextlib
+import dataclasses
+import json
 from functools import partial
 
 import cv2
 import pytest
 from http_client import serving
+from made_results import frame, result, track
 
+from app.events.log import EventLog
+from app.events.stream import EventStream
+from app.gallery.stranger_journal import StrangerJournal
+from app.identity.strangers import Seen, Visit
 from app.settings import GallerySettings, ModelSettings, Settings
+from app.types import Match, Reason
+
+BEGIN = 1_800_000_000.0
+UNKNOWN = Match(None, Reason.BELOW_THRESHOLD, 0.31, nearest="Ann")
 
 for package in ("starlette", "uvicorn", "msgspec", "orjson", "msgpack", "python_multipart"):
     pytest.importorskip(package)
@@ -84,3 +95,65 @@ def watched(settings, recognizer, tmp_path):
             return stack.enter_context(watched(settings, recognizer, tmp_path, channels, **more))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def embeddings(recognizer, portraits):
+    """Of Collins, Hopper and the stranger."""
+    found = []
+    for portrait in portraits:
+        (faces,) = recognizer.find([portrait.image])
+        found.append(recognizer.embed_crops_with_norms(recognizer.crops(portrait.image, faces))[0][0])
+    return found
+
+
+@pytest.fixture
+def home(settings, tmp_path, portraits, photo, embeddings, recognizer):
+    """A client of a server that knows Collins. Stranger 1 is Hopper, twice, with a picture; 2 is the third person,
+    whose picture is damaged; 3 is both. The event log has visits of 1 and 2."""
+    folder, log = settings.gallery.folder, tmp_path / "visits.jsonl"
+    (folder / "Collins.jpg").write_bytes(photo)
+    journal = StrangerJournal(folder / ".strangers")
+    seen = [("a", 1, 1, 0.9), ("b", 1, 1, 0.0), ("c", 2, 2, 0.8), ("d", 1, 3, 0.0), ("e", 2, 3, 0.0)]
+    visits = [
+        Visit(
+            id=visit_id,
+            channel="door",
+            track=number,
+            first_seen=BEGIN + 100 * number,
+            last_seen=BEGIN + 100 * number + 10,
+            model=recognizer.embedder_id,
+            embedding=embeddings[person],
+            weight=2.0,
+            looks=3,
+            crop=f"{visit_id}.jpg" if quality else None,
+            crop_quality=quality,
+            stranger=stranger,
+        )
+        for number, (visit_id, person, stranger, quality) in enumerate(seen, 1)
+    ]
+    journal.update(lambda book: list(map(Seen, visits)))
+    cv2.imwrite(str(journal.crops / "a.jpg"), portraits[1].image)
+    (journal.crops / "c.jpg").write_bytes(b"not a picture")
+    sink, stream = EventLog(log), EventStream(visit_gap_s=5)
+    for seconds, name in (
+        (0, "stranger-1"),
+        (10, None),
+        (20, "stranger-2"),
+        (30, None),
+        (40, "stranger-1"),
+        (50, None),
+    ):
+        there = [dataclasses.replace(track(int(seconds), UNKNOWN), stranger=name)] if name else []
+        made = frame(source="door", captured_at=BEGIN + seconds)
+        boxes = [(1, 2, 30, 40)] * len(there)
+        numbers = [one.id for one in there]
+        for event in stream.handle(result(made, boxes, [UNKNOWN] * len(there), there, track_ids=numbers)):
+            sink.write(event)
+    sink.close()
+    settings = dataclasses.replace(settings, output=dataclasses.replace(settings.output, events=log))
+    with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
+        client.log, client.folder, client.journal = log, folder, journal
+        client.settings = settings
+        client.audit = lambda: [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+        yield client

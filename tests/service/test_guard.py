@@ -74,6 +74,8 @@ ENDPOINTS = [
     ("POST", "/api/v1/strangers/{stranger}/split", Scope.ENROL),
     ("POST", "/api/v1/strangers/{stranger}/ignore", Scope.ENROL),
     ("POST", "/api/v1/strangers/search", Scope.READ),
+    ("GET", "/api/v1/undo", Scope.READ),
+    ("POST", "/api/v1/undo/{change}", Scope.ENROL),
     ("GET", "/api/v1/settings", Scope.ADMIN),
     ("GET", "/openapi.json", Scope.READ),
     ("GET", "/", Scope.PUBLIC),

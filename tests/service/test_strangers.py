@@ -6,77 +6,8 @@ import json
 import cv2
 import pytest
 from http_client import serving
-from made_results import frame, result, track
 
 from app.events.log import EventLog
-from app.events.stream import EventStream
-from app.gallery.stranger_journal import StrangerJournal
-from app.identity.strangers import Seen, Visit
-from app.types import Match, Reason
-
-UNKNOWN = Match(None, Reason.BELOW_THRESHOLD, 0.31, nearest="Ann")
-BEGIN = 1_800_000_000.0
-
-
-@pytest.fixture(scope="module")
-def embeddings(recognizer, portraits):
-    """Of Collins, Hopper and the stranger."""
-    found = []
-    for portrait in portraits:
-        (faces,) = recognizer.find([portrait.image])
-        found.append(recognizer.embed_crops_with_norms(recognizer.crops(portrait.image, faces))[0][0])
-    return found
-
-
-@pytest.fixture
-def home(settings, tmp_path, portraits, photo, embeddings, recognizer):
-    """A client of a server that knows Collins. Stranger 1 is Hopper, twice, with a picture; 2 is the third person,
-    whose picture is damaged; 3 is both. The event log has visits of 1 and 2."""
-    folder, log = settings.gallery.folder, tmp_path / "visits.jsonl"
-    (folder / "Collins.jpg").write_bytes(photo)
-    journal = StrangerJournal(folder / ".strangers")
-    seen = [("a", 1, 1, 0.9), ("b", 1, 1, 0.0), ("c", 2, 2, 0.8), ("d", 1, 3, 0.0), ("e", 2, 3, 0.0)]
-    visits = [
-        Visit(
-            id=visit_id,
-            channel="door",
-            track=number,
-            first_seen=BEGIN + 100 * number,
-            last_seen=BEGIN + 100 * number + 10,
-            model=recognizer.embedder_id,
-            embedding=embeddings[person],
-            weight=2.0,
-            looks=3,
-            crop=f"{visit_id}.jpg" if quality else None,
-            crop_quality=quality,
-            stranger=stranger,
-        )
-        for number, (visit_id, person, stranger, quality) in enumerate(seen, 1)
-    ]
-    journal.update(lambda book: list(map(Seen, visits)))
-    cv2.imwrite(str(journal.crops / "a.jpg"), portraits[1].image)
-    (journal.crops / "c.jpg").write_bytes(b"not a picture")
-    sink, stream = EventLog(log), EventStream(visit_gap_s=5)
-    for seconds, name in (
-        (0, "stranger-1"),
-        (10, None),
-        (20, "stranger-2"),
-        (30, None),
-        (40, "stranger-1"),
-        (50, None),
-    ):
-        there = [dataclasses.replace(track(int(seconds), UNKNOWN), stranger=name)] if name else []
-        made = frame(source="door", captured_at=BEGIN + seconds)
-        boxes = [(1, 2, 30, 40)] * len(there)
-        numbers = [one.id for one in there]
-        for event in stream.handle(result(made, boxes, [UNKNOWN] * len(there), there, track_ids=numbers)):
-            sink.write(event)
-    sink.close()
-    settings = dataclasses.replace(settings, output=dataclasses.replace(settings.output, events=log))
-    with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
-        client.log, client.folder, client.journal = log, folder, journal
-        client.audit = lambda: [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-        yield client
 
 
 def listed(client, query=""):
@@ -123,12 +54,14 @@ def test_nothing_else_is_shown(home, path):
 def test_a_stranger_is_enrolled_and_past_visits_have_the_name(home):
     reply = home.post("/api/v1/strangers/stranger-1/name", {"name": "Grace Hopper"})
     assert reply.status == 200, reply.body
-    assert {**reply.json, "photos": []} == {
+    assert {**reply.json, "photos": [], "undo": None} == {
         "stranger": "stranger-1",
         "person": "Grace Hopper",
         "visits": 2,
         "log": "relabelled",
         "photos": [],
+        "changed": [{"from": "stranger-1", "to": "Grace Hopper", "visits": 2, "photos": 1}],
+        "undo": None,
     }
     assert [photo["added"] for photo in reply.json["photos"]] == [True]
     assert (home.folder / "Grace Hopper" / "stranger-1-1.jpg").is_file()

@@ -21,7 +21,7 @@ from app.gallery.files import photos_by_person, remove_photos
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize
 from app.gallery.stranger_actions import opened_journal
 from app.gallery.stranger_journal import require_unlocked
-from app.identity.strangers import without
+from app.identity.stranger_rules import without
 from app.settings import Settings
 from app.text import counted, printable, program, suggestion
 

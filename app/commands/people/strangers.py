@@ -153,7 +153,7 @@ def _name(arguments: argparse.Namespace, settings: Settings) -> int:
 def _ignore(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     number = require_stranger(journal.book, arguments.stranger, journal.folder)
-    ignore_stranger(journal, number, not arguments.undo)
+    ignore_stranger(settings, journal, number, not arguments.undo)
     print(f"{stranger_name(number)} is {'not ignored any longer' if arguments.undo else 'ignored from now on'}")
     return ExitCode.DONE
 
@@ -163,7 +163,7 @@ def _merge(arguments: argparse.Namespace, settings: Settings) -> int:
     target, *others = (
         require_stranger(journal.book, text, journal.folder) for text in (arguments.stranger, *arguments.others)
     )
-    merge_strangers(journal, target, others)
+    merge_strangers(settings, journal, target, others)
     visits = len(journal.book.visits_of(target))
     print(f"{', '.join(map(stranger_name, others))}: now {stranger_name(target)}, with {counted(visits, 'visit')}")
     return ExitCode.DONE
@@ -172,7 +172,7 @@ def _merge(arguments: argparse.Namespace, settings: Settings) -> int:
 def _split(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     number = require_stranger(journal.book, arguments.stranger, journal.folder)
-    for part in (number, split_stranger(journal, number)):
+    for part in (number, split_stranger(settings, journal, number)[0]):
         visits = journal.book.visits_of(part)
         times = ", ".join(source_time(visit.first_seen, live=True) for visit in visits)
         ignored = ", ignored" if part in journal.book.ignored else ""

@@ -25,13 +25,13 @@ from app.gallery.files import photos_by_person
 from app.gallery.names import normalize
 from app.gallery.stranger_actions import described, opened_journal, require_stranger, search_visits
 from app.gallery.stranger_journal import StrangerJournal, require_unlocked, required
+from app.identity.stranger_rules import replayed
 from app.identity.strangers import (
     Change,
     Denied,
     Moved,
     StrangerBook,
     Visit,
-    replayed,
     stranger_name,
     stranger_number,
 )

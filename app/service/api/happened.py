@@ -165,7 +165,8 @@ class _Routes:
 
     async def _names(self, log: Path) -> Dict[str, str]:
         """The names that strangers got: `stranger-7` -> `Eva`. A run may not have logged the last ones yet."""
-        return await self._read(lambda: {**LogReader(log_files(log)).relabels(), **self._kept.names()})
+        names = await self._read(lambda: {**LogReader(log_files(log)).relabels(), **self._kept.names()})
+        return {stranger: name for stranger, name in names.items() if name is not None}
 
     async def _read(self, work: Callable[[], T]) -> T:
         try:

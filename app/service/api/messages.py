@@ -97,6 +97,14 @@ class PersonDetails(msgspec.Struct):
     photos: List[Photo]
 
 
+class ChangedPerson(msgspec.Struct):
+    name: str
+    photos: List[Photo]
+    changed: List[Changed]
+    undo: Optional[str]
+    """For `/api/v1/undo/`. Null: nothing has changed."""
+
+
 class People(msgspec.Struct):
     people: List[Person]
 
@@ -139,6 +147,40 @@ class Version(msgspec.Struct):
 
 class Health(msgspec.Struct):
     status: str
+
+
+class Changed(msgspec.Struct, rename={"before": "from", "after": "to"}):
+    """Past visits and photos that are another's now: `3 past visits are now Ann`."""
+
+    before: Optional[str]
+    """A person or a stranger. Null: no one."""
+    after: Optional[str]
+    visits: int
+    """Of those whose faces are kept (`strangers.keep_days`)."""
+    photos: int
+
+
+class Undoing(msgspec.Struct):
+    action: str
+    """What was undone, such as `merge strangers`."""
+    changed: List[Changed]
+    log: str
+    """What becomes of names in the event log: `relabelled`, `run_writes` (the run itself, within seconds), `no_log`."""
+    undo: Optional[str]
+    """Null: undoing cannot be undone."""
+
+
+class PastChange(msgspec.Struct):
+    id: str
+    time: str
+    action: str
+    changed: List[Changed]
+    undone: bool
+
+
+class PastChanges(msgspec.Struct):
+    changes: List[PastChange]
+    """The latest first; at most 100, of the last 7 days."""
 
 
 class Failure(msgspec.Struct):

@@ -13,10 +13,12 @@ from app import __version__
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
 from app.gallery.who import people_in
+from app.service.api.changes import change_endpoints, changed_by
 from app.service.api.channels import channel_endpoints
 from app.service.api.happened import history_endpoints
 from app.service.api.messages import (
     Box,
+    ChangedPerson,
     DetectedFace,
     Detection,
     EmbeddedFace,
@@ -44,7 +46,6 @@ from app.service.api.strangers import stranger_endpoints
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.enrolment import Enrolment
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
-from app.service.kept_strangers import KeptStrangers
 from app.service.pictures import BadPictureError
 from app.service.run_view import RunView
 
@@ -54,13 +55,14 @@ DIGITS = 4
 
 
 def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialect:
-    routes, kept = Routes(service, enrolment), KeptStrangers(service.settings)
+    routes, kept = Routes(service, enrolment), enrolment.kept
     described = (
         *_described(routes),
         *channel_endpoints(service, view),
         *history_endpoints(service, view, kept),
         *live_endpoints(),
         *stranger_endpoints(service, enrolment, kept),
+        *change_endpoints(service, enrolment),
         *settings_endpoints(service),
     )
     openapi = document(described)
@@ -123,9 +125,9 @@ def _described(routes: Routes) -> Tuple[Described, ...]:
         Described(
             Endpoint("PATCH", person, routes.change_person, enrol),
             "Renames a person, or merges them into another",
-            PersonDetails,
+            ChangedPerson,
             body=PersonChange,
-            failures=missing,
+            failures=(404, 409),
         ),
         Described(
             Endpoint("DELETE", person, routes.remove_person, enrol),
@@ -241,9 +243,10 @@ class Routes:
 
     async def change_person(self, request: Request) -> Response:
         name = self._name(request)
-        change = await read(request, PersonChange)
-        await self._enrolment.rename(request, name, change.name, change.merge)
-        return reply(self._details(normalize(change.name)))
+        wanted = await read(request, PersonChange)
+        change = await self._enrolment.rename(request, name, wanted.name, wanted.merge)
+        details = self._details(normalize(wanted.name))
+        return reply(ChangedPerson(details.name, details.photos, *changed_by(change)))
 
     async def remove_person(self, request: Request) -> Response:
         name = self._name(request)

@@ -6,7 +6,7 @@ from typing import List, Optional
 
 import msgspec
 
-from app.service.api.messages import PhotoOutcome
+from app.service.api.messages import Changed, PhotoOutcome
 
 
 class SimilarPerson(msgspec.Struct):
@@ -52,6 +52,24 @@ class StrangerDetails(msgspec.Struct):
     """The oldest first."""
 
 
+class ChangedStranger(msgspec.Struct):
+    stranger: Stranger
+    visits: List[SeenVisit]
+    """The oldest first."""
+    changed: List[Changed]
+    undo: Optional[str]
+    """For `/api/v1/undo/`. Null: nothing has changed."""
+
+
+class SplitStranger(msgspec.Struct):
+    strangers: List[Stranger]
+    ignored: int
+    """How many of the two are ignored."""
+    changed: List[Changed]
+    undo: Optional[str]
+    """For `/api/v1/undo/`."""
+
+
 class NewName(msgspec.Struct):
     name: str
     """New, or enrolled already: then this is that person."""
@@ -66,6 +84,9 @@ class NamedStranger(msgspec.Struct):
     """`relabelled`, `run_writes` (the run adds the names to the log itself, within seconds), or `no_log`."""
     photos: List[PhotoOutcome]
     """What became of the pictures."""
+    changed: List[Changed]
+    undo: Optional[str]
+    """For `/api/v1/undo/`. Null: nothing has changed."""
 
 
 class OtherStrangers(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Tuple, TypeVar
+from typing import Callable, List, Optional, Tuple, TypeVar
 
 import numpy as np
 from starlette.requests import Request
@@ -19,11 +19,14 @@ from app.gallery.stranger_actions import (
     search_visits,
     split_stranger,
 )
+from app.gallery.undo import UndoableChange
 from app.identity.strangers import Visit, stranger_name
+from app.service.api.changes import changed_by, id_of
 from app.service.api.messages import Failure
 from app.service.api.openapi import Described
 from app.service.api.replies import flag, jpeg, outcome_of, picture_of, read, reply
 from app.service.api.stranger_messages import (
+    ChangedStranger,
     FoundVisit,
     Ignoring,
     NamedStranger,
@@ -32,6 +35,7 @@ from app.service.api.stranger_messages import (
     SearchResult,
     SeenVisit,
     SimilarPerson,
+    SplitStranger,
     Stranger,
     StrangerDetails,
     Strangers,
@@ -78,20 +82,20 @@ def stranger_endpoints(service: FaceService, enrolment: Enrolment, kept: KeptStr
         Described(
             Endpoint("POST", f"{one}/merge", routes.merge, enrol),
             "Other strangers are the same person as this one",
-            StrangerDetails,
+            ChangedStranger,
             body=OtherStrangers,
             failures=(404,),
         ),
         Described(
             Endpoint("POST", f"{one}/split", routes.split, enrol),
             "Divides the visits into those of two people",
-            Strangers,
+            SplitStranger,
             failures=(404, 409),
         ),
         Described(
             Endpoint("POST", f"{one}/ignore", routes.ignore, enrol),
             "Never show or name this stranger again, or do",
-            StrangerDetails,
+            ChangedStranger,
             body=Ignoring,
             failures=(404,),
         ),
@@ -154,46 +158,58 @@ class _Routes:
                 409,
             )
         added = [one.photo.path for one in photos if one.added and one.photo is not None]
-        self._enrolment.note(request, "name stranger", stranger=naming.stranger, person=naming.person, photos=added)
-        return reply(NamedStranger(naming.stranger, naming.person, naming.visits, naming.log.value, photos))
+        self._enrolment.note(
+            request,
+            "name stranger",
+            stranger=naming.stranger,
+            person=naming.person,
+            photos=added,
+            undo=id_of(naming.change),
+        )
+        return reply(
+            NamedStranger(
+                naming.stranger, naming.person, naming.visits, naming.log.value, photos, *changed_by(naming.change)
+            )
+        )
 
     async def merge(self, request: Request) -> Response:
         others = (await read(request, OtherStrangers)).others
         if not others:
             raise HttpError(400, "others: expected at least one stranger")
 
-        def merged() -> Tuple[StrangerDetails, List[str]]:
+        def merged() -> Tuple[ChangedStranger, List[str]]:
             target = self._number(request)
             numbers = [self._required(text) for text in others]
-            merge_strangers(self._journal, target, numbers)
-            return self._details(target), list(map(stranger_name, numbers))
+            change = merge_strangers(self._service.settings, self._journal, target, numbers)
+            return self._changed(target, change), list(map(stranger_name, numbers))
 
         details, gone = await self._do(merged)
-        self._enrolment.note(request, "merge strangers", strangers=gone, into=details.stranger.stranger)
+        into = details.stranger.stranger
+        self._enrolment.note(request, "merge strangers", strangers=gone, into=into, undo=details.undo)
         return reply(details)
 
     async def split(self, request: Request) -> Response:
-        def parts() -> Strangers:
+        def parts() -> SplitStranger:
             number = self._number(request)
-            return Strangers([self._shown(part) for part in (number, split_stranger(self._journal, number))], 0)
+            new, change = split_stranger(self._service.settings, self._journal, number)
+            both = [self._shown(part) for part in (number, new)]
+            return SplitStranger(both, sum(one.ignored for one in both), *changed_by(change))
 
         divided = await self._do(parts)
         first, second = (one.stranger for one in divided.strangers)
-        self._enrolment.note(request, "split stranger", stranger=first, new=second)
-        divided.ignored = sum(one.ignored for one in divided.strangers)
+        self._enrolment.note(request, "split stranger", stranger=first, new=second, undo=divided.undo)
         return reply(divided)
 
     async def ignore(self, request: Request) -> Response:
         ignored = (await read(request, Ignoring)).ignored if await request.body() else True
 
-        def changed() -> StrangerDetails:
+        def changed() -> ChangedStranger:
             number = self._number(request)
-            ignore_stranger(self._journal, number, ignored)
-            return self._details(number)
+            return self._changed(number, ignore_stranger(self._service.settings, self._journal, number, ignored))
 
         details = await self._do(changed)
         action = "ignore stranger" if ignored else "stop ignoring stranger"
-        self._enrolment.note(request, action, stranger=details.stranger.stranger)
+        self._enrolment.note(request, action, stranger=details.stranger.stranger, undo=details.undo)
         return reply(details)
 
     async def search(self, request: Request) -> Response:
@@ -234,6 +250,10 @@ class _Routes:
 
     def _required(self, text: str) -> int:
         return require_stranger(self._journal.book, text, self._journal.folder)
+
+    def _changed(self, number: int, change: Optional[UndoableChange]) -> ChangedStranger:
+        details = self._details(number)
+        return ChangedStranger(details.stranger, details.visits, *changed_by(change))
 
     def _details(self, number: int) -> StrangerDetails:
         return StrangerDetails(self._shown(number), [_seen(visit) for visit in self._journal.book.visits_of(number)])

@@ -12,7 +12,8 @@ import numpy as np
 from app.capture.pictures import read_picture
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, SourceError
-from app.identity.strangers import Merged, Seen, StrangerBook, Visit, duplicates
+from app.identity.stranger_rules import duplicates
+from app.identity.strangers import Merged, Seen, StrangerBook, Visit
 from app.recognizer import Recognizer
 from app.text import counted
 from app.types import ProgressCallback
