@@ -230,17 +230,6 @@ make_environment() {
   fi
   note "It uses the system's packages: TensorRT and OpenCV come from JetPack, not from pip."
   run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve --opencv system
-  case "$generation" in
-  5)
-    note "building pycuda against JetPack's CUDA; this takes some minutes"
-    if $dry_run || ! .venv/bin/python -c 'import pycuda' 2>/dev/null; then
-      run env CUDA_ROOT=/usr/local/cuda PATH="/usr/local/cuda/bin:$PATH" CPATH=/usr/local/cuda/include \
-        LIBRARY_PATH=/usr/local/cuda/lib64 .venv/bin/python -m pip install --quiet 'numpy<2' pycuda
-    fi
-    ;;
-  6) run .venv/bin/python -m pip install --quiet 'cuda-python~=12.6' ;;
-  7) run .venv/bin/python -m pip install --quiet 'cuda-python~=13.0' ;;
-  esac
   if $dry_run; then return; fi
   .venv/bin/python -c 'import tensorrt; print("    TensorRT", tensorrt.__version__)' ||
     give_up 1 "the environment cannot import TensorRT. Is JetPack complete?  sudo apt install nvidia-jetpack"

@@ -1,4 +1,4 @@
-"""A GPU made of ordinary memory, with cuda-python, pycuda and the driver on top of it.
+"""A GPU made of ordinary memory, with CUDA's runtime, pycuda and the driver on top of it.
 
 What is started on it is done when it is waited for and not before, so that data which is read or overwritten too early
 is wrong data. Memory that was not taken, or was given back, cannot be touched. Every call is written down, and any one
@@ -6,14 +6,11 @@ of them can be made to fail.
 """
 
 import ctypes
-import json
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 
-CUDA_PYTHON = json.loads((Path(__file__).parent / "tensorrt_api" / "cuda-python.json").read_text(encoding="utf-8"))
 PYCUDA = {
     "": (
         "init",
@@ -102,40 +99,40 @@ class Gpu:
         return not (self.live or self._started or self.stream_open or self.context_open)
 
 
-def cuda_python(gpu):
-    """`cuda.bindings.runtime`: every function gives an error code and what it made."""
-    success = types.SimpleNamespace(name="cudaSuccess")
-    module = types.ModuleType("cuda.bindings.runtime")
-    module.cudaError_t = types.SimpleNamespace(cudaSuccess=success)
-    module.cudaMemcpyKind = types.SimpleNamespace(cudaMemcpyHostToDevice="in", cudaMemcpyDeviceToHost="out")
+class Cudart:
+    """libcudart, as ctypes would have loaded it: every function gives an error code, and writes what it made."""
 
-    def offer(name, does):
-        assert name in CUDA_PYTHON[""], f"cuda-python has no {name}"
+    def __init__(self, gpu):
+        def offer(name, does):
+            def function(*arguments):
+                assert len(arguments) == len(function.argtypes), name
+                if gpu.call(name):
+                    return 999
+                does(*arguments)
+                return 0
 
-        def function(*arguments):
-            if gpu.call(name):
-                return types.SimpleNamespace(name="cudaErrorUnknown"), *([None] if name in makes else [])
-            made = does(*arguments)
-            return (success, made) if name in makes else (success,)
+            setattr(self, name, function)
 
-        function.__name__ = name
-        setattr(module, name, function)
+        def make(made, value):
+            made._obj.value = value
 
-    def set_stream(is_open):
-        gpu.stream_open = is_open
-        return STREAM
+        def set_stream(is_open):
+            gpu.stream_open = is_open
+            return STREAM
 
-    makes = {"cudaStreamCreate", "cudaMalloc", "cudaMallocHost"}
-    offer("cudaSetDevice", lambda device: None)
-    offer("cudaStreamCreate", lambda: set_stream(True))
-    offer("cudaStreamDestroy", lambda stream: set_stream(False))
-    offer("cudaStreamSynchronize", lambda stream: gpu.wait())
-    offer("cudaMalloc", gpu.take)
-    offer("cudaFree", gpu.give_back)
-    offer("cudaMallocHost", gpu.take)
-    offer("cudaFreeHost", gpu.give_back)
-    offer("cudaMemcpyAsync", lambda target, source, size, kind, stream: gpu.start_copy(target, source, size))
-    return module
+        def error_name(error):
+            return b"cudaErrorUnknown"
+
+        self.cudaGetErrorName = error_name
+        offer("cudaSetDevice", lambda device: None)
+        offer("cudaStreamCreate", lambda made: make(made, set_stream(True)))
+        offer("cudaStreamDestroy", lambda stream: set_stream(False))
+        offer("cudaStreamSynchronize", lambda stream: gpu.wait())
+        offer("cudaMalloc", lambda made, size: make(made, gpu.take(size)))
+        offer("cudaFree", gpu.give_back)
+        offer("cudaMallocHost", lambda made, size: make(made, gpu.take(size)))
+        offer("cudaFreeHost", gpu.give_back)
+        offer("cudaMemcpyAsync", lambda target, source, size, kind, stream: gpu.start_copy(target, source, size))
 
 
 class _PycudaError(Exception):
@@ -242,30 +239,31 @@ class Driver:
         return 0
 
 
-def install_driver(monkeypatch, driver):
-    """Loading the driver's library gives this one; None: there is none."""
+def install_library(monkeypatch, name, library):
+    """Loading a library whose name contains this gives this one; None: there is none."""
     real = ctypes.CDLL
 
-    def load(name, *arguments, **options):
-        if name != "libcuda.so.1":
-            return real(name, *arguments, **options)
-        if driver is None:
-            raise OSError("libcuda.so.1: cannot open shared object file")
-        return driver
+    def load(path, *arguments, **options):
+        if name not in str(path):
+            return real(path, *arguments, **options)
+        if library is None:
+            raise OSError(f"{path}: cannot open shared object file")
+        return library
 
     monkeypatch.setattr(ctypes, "CDLL", load)
 
 
-def install_package(monkeypatch, package, gpu):
-    """`cuda-python` or `pycuda` can be imported and the other cannot; `none`: neither."""
-    modules = {"cuda": None, "cuda.bindings": None, "pycuda": None, "pycuda.driver": None}
-    if package == "cuda-python":
-        bindings = types.ModuleType("cuda.bindings")
-        bindings.runtime = cuda_python(gpu)
-        modules.update({"cuda": types.ModuleType("cuda"), "cuda.bindings": bindings})
-    elif package == "pycuda":
+def install_driver(monkeypatch, driver):
+    install_library(monkeypatch, "libcuda.so", driver)
+
+
+def install_memory(monkeypatch, kind, gpu):
+    """GPU memory through `pycuda` or through `cudart` alone; `none`: neither is there."""
+    modules = {"pycuda": None, "pycuda.driver": None}
+    if kind == "pycuda":
         parent = types.ModuleType("pycuda")
         parent.driver = pycuda_driver(gpu)
-        modules.update({"pycuda": parent, "pycuda.driver": parent.driver})
+        modules = {"pycuda": parent, "pycuda.driver": parent.driver}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
+    install_library(monkeypatch, "libcudart", Cudart(gpu) if kind == "cudart" else None)

@@ -35,7 +35,6 @@ GUARDED = {
     "openvino": {"inference"},
     "tensorrt": {"inference"},
     "pycuda": {"inference"},
-    "cuda": {"inference"},
     "onnx": {"inference", "tools"},
     "torch": {"tools"},
     "faiss": {"identity"},

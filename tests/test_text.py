@@ -57,7 +57,7 @@ def test_a_command_to_copy_names_the_python_that_runs(python, tmp_path, monkeypa
 def test_packages_are_installed_into_the_python_that_runs(python, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "my programs")
     assert install_hint("onnx", "torch") == ".venv/bin/python -m pip install onnx torch"
-    assert install_hint("cuda-python~=13.0") == ".venv/bin/python -m pip install 'cuda-python~=13.0'"
+    assert install_hint("openvino~=2026.4") == ".venv/bin/python -m pip install 'openvino~=2026.4'"
 
 
 def test_where_the_current_folder_is_gone_the_python_is_named_in_full(python, tmp_path, monkeypatch):

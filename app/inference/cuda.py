@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import sysconfig
 from dataclasses import dataclass
-from typing import Any, List, Optional, Tuple
+from pathlib import Path
+from typing import Any, Optional, Tuple
 
 from app.errors import ModelError
-from app.inference.cuda_memory import CudaPythonGpu, Gpu, PycudaGpu
+from app.inference.cuda_memory import CudartGpu, Gpu, PycudaGpu
 from app.text import install_hint
 
 DRIVER_LIBRARY = "libcuda.so.1"
+CUDART_LIBRARIES = (
+    "/usr/local/cuda/lib64/libcudart.so",
+    "libcudart.so.13",
+    "libcudart.so.12",
+    "libcudart.so.11.0",
+    "libcudart.so.10.2",
+)
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 
 
@@ -101,32 +111,23 @@ def give_back_gpu() -> None:
 
 
 def open_gpu() -> Gpu:
-    """Through pycuda if it is installed, since it was built for the installed CUDA; otherwise through cuda-python."""
-    problems: List[str] = []
+    """Through pycuda if it is installed, otherwise through CUDA's runtime library."""
     try:
         import pycuda.driver
-    except ImportError as error:
-        problems.append(f"pycuda: {error}")
-    else:
-        return PycudaGpu(pycuda.driver)
-    runtime = _import_cuda_python(problems)
-    if runtime is not None:
-        return CudaPythonGpu(runtime)
+    except ImportError:
+        return CudartGpu(load_cudart())
+    return PycudaGpu(pycuda.driver)
+
+
+def load_cudart() -> ctypes.CDLL:
+    """CUDA's runtime library: the one that pip installed with TensorRT, the toolkit's, or one that the loader finds."""
+    packages = Path(sysconfig.get_path("platlib"), "nvidia").glob("*/lib/libcudart.so.*")
+    for name in [*map(str, sorted(packages, reverse=True)), *CUDART_LIBRARIES]:
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(name)
     raise ModelError(
-        f"TensorRT needs a package for GPU memory, and none can be loaded ({'; '.join(problems)}). Install one: "
-        f"JetPack 5: {install_hint('pycuda')}; JetPack 6: {install_hint('cuda-python~=12.6')}; JetPack 7, or a PC with "
-        f"CUDA 13: {install_hint('cuda-python~=13.0')} (its major version must match CUDA's). To run without TensorRT: "
+        f"TensorRT needs CUDA's runtime library, and it is not found (looked for {', '.join(CUDART_LIBRARIES)}). It "
+        "belongs to JetPack and to the CUDA toolkit; on a PC: "
+        f"{install_hint('nvidia-cuda-runtime-cu12')} (the number is CUDA's major version). To run without TensorRT: "
         "--backend onnx"
     )
-
-
-def _import_cuda_python(problems: List[str]) -> Any:
-    try:
-        from cuda.bindings import runtime
-    except ImportError as newer:
-        try:
-            from cuda import cudart as runtime
-        except ImportError:
-            problems.append(f"cuda-python: {newer}")
-            return None
-    return runtime

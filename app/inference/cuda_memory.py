@@ -1,4 +1,4 @@
-"""GPU memory and copies to and from it, through pycuda or cuda-python."""
+"""GPU memory and copies to and from it, through pycuda or CUDA's runtime library."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from typing import Any, Callable, Dict
 import numpy as np
 
 from app.errors import BackendError, ModelError
+
+_HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
+_POINTER, _MADE = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
+_SIGNATURES = {
+    "cudaSetDevice": [ctypes.c_int],
+    "cudaStreamCreate": [_MADE],
+    "cudaStreamSynchronize": [_POINTER],
+    "cudaStreamDestroy": [_POINTER],
+    "cudaMalloc": [_MADE, ctypes.c_size_t],
+    "cudaMallocHost": [_MADE, ctypes.c_size_t],
+    "cudaFree": [_POINTER],
+    "cudaFreeHost": [_POINTER],
+    "cudaMemcpyAsync": [_POINTER, _POINTER, ctypes.c_size_t, ctypes.c_int, _POINTER],
+    "cudaGetErrorName": [ctypes.c_int],
+}
+"""Without them ctypes would pass addresses as C's int, of 32 bits."""
 
 
 class Gpu(ABC):
@@ -65,52 +81,54 @@ class Gpu(ABC):
             )
 
 
-class CudaPythonGpu(Gpu):
-    """Through NVIDIA's cuda-python: `cuda.bindings.runtime` since 12.6, `cuda.cudart` before."""
+class CudartGpu(Gpu):
+    """Through CUDA's own runtime library, which is wherever TensorRT is. The same calls since CUDA 10."""
 
-    def __init__(self, runtime: Any) -> None:
+    def __init__(self, library: Any) -> None:
         super().__init__()
-        self._cuda = runtime
-        self._call(runtime.cudaSetDevice, 0)
-        self._stream = self._call(runtime.cudaStreamCreate)
-        self.stream = int(self._stream)
+        self._cuda = library
+        for name, arguments in _SIGNATURES.items():
+            getattr(library, name).argtypes = arguments
+        library.cudaGetErrorName.restype = ctypes.c_char_p
+        self._call("cudaSetDevice", 0)
+        self.stream = self._make("cudaStreamCreate")
 
     def allocate(self, size: int) -> int:
-        return int(self._call(self._cuda.cudaMalloc, size))
+        return self._make("cudaMalloc", size)
 
     def free(self, address: int) -> None:
-        self._call(self._cuda.cudaFree, address)
+        self._call("cudaFree", address)
 
     def allocate_host(self, size: int) -> np.ndarray:
-        address = int(self._call(self._cuda.cudaMallocHost, size))
+        address = self._make("cudaMallocHost", size)
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 
     def free_host(self, memory: np.ndarray) -> None:
-        self._call(self._cuda.cudaFreeHost, memory.ctypes.data)
+        self._call("cudaFreeHost", memory.ctypes.data)
 
     def copy_in(self, address: int, host: np.ndarray) -> None:
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._call(self._cuda.cudaMemcpyAsync, address, host.ctypes.data, host.nbytes, kind, self._stream)
+        self._call("cudaMemcpyAsync", address, host.ctypes.data, host.nbytes, _HOST_TO_DEVICE, self.stream)
 
     def copy_out(self, host: np.ndarray, address: int) -> None:
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._call(self._cuda.cudaMemcpyAsync, host.ctypes.data, address, host.nbytes, kind, self._stream)
+        self._call("cudaMemcpyAsync", host.ctypes.data, address, host.nbytes, _DEVICE_TO_HOST, self.stream)
 
     def synchronize(self) -> None:
-        self._call(self._cuda.cudaStreamSynchronize, self._stream)
+        self._call("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
-        self._call(self._cuda.cudaStreamDestroy, self._stream)
+        self._call("cudaStreamDestroy", self.stream)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _make(self, name: str, *arguments: int) -> int:
+        made = ctypes.c_void_p()
+        self._call(name, ctypes.byref(made), *arguments)
+        return made.value or 0
+
+    def _call(self, name: str, *arguments: Any) -> None:
         self.check_thread()
-        try:
-            error, *values = function(*arguments)
-        except RuntimeError as error_of_driver:  # cuda-python 11.8 raises when the driver's library is missing
-            raise BackendError(f"CUDA: {function.__name__} failed: {error_of_driver}") from error_of_driver
-        if error != self._cuda.cudaError_t.cudaSuccess:
-            raise BackendError(f"CUDA: {function.__name__} failed: {error.name}")
-        return values[0] if values else None
+        error = getattr(self._cuda, name)(*arguments)
+        if error:
+            reason = self._cuda.cudaGetErrorName(error).decode("ascii", "replace")
+            raise BackendError(f"CUDA: {name} failed: {reason}")
 
 
 class PycudaGpu(Gpu):

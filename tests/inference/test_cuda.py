@@ -4,15 +4,13 @@ import atexit
 import ctypes
 import shutil
 import subprocess
-import sys
 import threading
-import types
 
 import gpu_double
 import numpy as np
 import pytest
 
-from app.errors import ModelError
+from app.errors import BackendError, ModelError
 from app.inference import cuda
 from app.inference.cuda import GpuInfo, NoGpuError, borrow_gpu, give_back_gpu, probe_gpu
 
@@ -29,6 +27,32 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   return device != 7;
 }
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
+"""
+
+RUNTIME_IN_C = """
+#include <stdlib.h>
+#include <string.h>
+static int live;
+int live_allocations(void) { return live; }
+static int make(void **made, size_t size) {
+  if (size > 1ul << 33) return 2;
+  live++;
+  return (*made = malloc(size)) ? 0 : 2;
+}
+static int give_back(void *memory) { live--; free(memory); return 0; }
+int cudaSetDevice(int device) { return device; }
+int cudaStreamCreate(void **stream) { return make(stream, 16); }
+int cudaStreamSynchronize(void *stream) { return stream == 0; }
+int cudaStreamDestroy(void *stream) { return give_back(stream); }
+int cudaMalloc(void **made, size_t size) { return make(made, size); }
+int cudaMallocHost(void **made, size_t size) { return make(made, size); }
+int cudaFree(void *memory) { return give_back(memory); }
+int cudaFreeHost(void *memory) { return give_back(memory); }
+int cudaMemcpyAsync(void *target, const void *source, size_t size, int kind, void *stream) {
+  memcpy(target, source, size);
+  return stream == 0 || kind < 1 || kind > 2;
+}
+const char *cudaGetErrorName(int error) { return error == 2 ? "cudaErrorMemoryAllocation" : "cudaErrorUnknown"; }
 """
 
 
@@ -62,10 +86,10 @@ def test_a_missing_gpu_is_an_error_with_its_reason(monkeypatch, driver, message)
         probe_gpu()
 
 
-@pytest.fixture(params=["cuda-python", "pycuda"])
+@pytest.fixture(params=["cudart", "pycuda"])
 def gpu(request, monkeypatch):
     gpu = gpu_double.Gpu()
-    gpu_double.install_package(monkeypatch, request.param, gpu)
+    gpu_double.install_memory(monkeypatch, request.param, gpu)
     return gpu
 
 
@@ -115,36 +139,48 @@ def test_the_gpu_belongs_to_the_thread_that_opened_it(gpu):
     assert "'MainThread'" in message and "'webserver'" in message
 
 
-def test_pycuda_is_preferred_to_cuda_python(monkeypatch):
+def test_pycuda_is_preferred_to_the_runtime_library(monkeypatch):
     built_here, other = gpu_double.Gpu(), gpu_double.Gpu()
-    gpu_double.install_package(monkeypatch, "pycuda", built_here)
-    older = types.ModuleType("cuda")
-    older.cudart = gpu_double.cuda_python(other)
-    monkeypatch.setitem(sys.modules, "cuda", older)
+    gpu_double.install_memory(monkeypatch, "pycuda", built_here)
+    gpu_double.install_library(monkeypatch, "libcudart", gpu_double.Cudart(other))
     borrow_gpu()
     assert built_here.stream_open and other.calls == []
     give_back_gpu()
 
 
-def test_cuda_python_before_12_6_is_supported(monkeypatch):
-    gpu = gpu_double.Gpu()
-    older = types.ModuleType("cuda")
-    older.cudart = gpu_double.cuda_python(gpu)
-    gpu_double.install_package(monkeypatch, "none", gpu)
-    monkeypatch.setitem(sys.modules, "cuda", older)
-    borrow_gpu()
-    assert gpu.stream_open
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_the_runtime_library_is_called_with_the_types_of_its_c_interface(monkeypatch, tmp_path):
+    library = tmp_path / "runtime.so"
+    command = ["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-xc", "-", "-o", str(library)]
+    subprocess.run(command, input=RUNTIME_IN_C, text=True, check=True)
+    runtime = ctypes.CDLL(str(library))
+    gpu_double.install_memory(monkeypatch, "none", gpu_double.Gpu())
+    gpu_double.install_library(monkeypatch, "libcudart", runtime)
+    shared = borrow_gpu()
+    host, back = shared.allocate_host(64), shared.allocate_host(64)
+    address = shared.allocate(64)
+    assert shared.stream > 1 << 32 and address > 1 << 32, "the test needs addresses of more than 32 bits"
+    host[:] = np.arange(64)
+    shared.copy_in(address, host)
+    shared.copy_out(back, address)
+    shared.synchronize()
+    np.testing.assert_array_equal(back, host)
+    with pytest.raises(BackendError, match=r"^CUDA: cudaMalloc failed: cudaErrorMemoryAllocation$"):
+        shared.allocate((1 << 33) + 1)
+    shared.free(address)
+    shared.free_host(host)
+    shared.free_host(back)
     give_back_gpu()
-    assert gpu.clean
+    assert runtime.live_allocations() == 0
 
 
 def test_pycuda_leaves_its_context_also_when_the_stream_fails(monkeypatch):
     healthy = gpu_double.Gpu()
-    gpu_double.install_package(monkeypatch, "pycuda", healthy)
+    gpu_double.install_memory(monkeypatch, "pycuda", healthy)
     borrow_gpu()
     give_back_gpu()
     failing = gpu_double.Gpu(failing_call=healthy.calls.index("Stream"))
-    gpu_double.install_package(monkeypatch, "pycuda", failing)
+    gpu_double.install_memory(monkeypatch, "pycuda", failing)
     with pytest.raises(ModelError, match="CUDA: Stream failed"):
         borrow_gpu()
     assert failing.clean and failing.calls[-2:] == ["pop", "detach"]
@@ -154,7 +190,7 @@ def test_pycuda_leaves_its_context_also_when_the_stream_fails(monkeypatch):
 def test_pycudas_context_is_left_when_the_program_ends_without_closing(monkeypatch):
     """Otherwise pycuda aborts the process, and the original error is lost."""
     gpu, at_exit = gpu_double.Gpu(), []
-    gpu_double.install_package(monkeypatch, "pycuda", gpu)
+    gpu_double.install_memory(monkeypatch, "pycuda", gpu)
     monkeypatch.setattr(atexit, "register", at_exit.append)
     left_open = cuda.open_gpu()
     assert gpu.context_open and left_open.stream

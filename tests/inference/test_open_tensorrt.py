@@ -68,7 +68,7 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(str(site))
         gpu = gpu_double.Gpu()
         gpu_double.install_driver(monkeypatch, gpu_double.Driver())
-        gpu_double.install_package(monkeypatch, "cuda-python", gpu)
+        gpu_double.install_memory(monkeypatch, "cudart", gpu)
         monkeypatch.setitem(sys.modules, "tensorrt", builder_double.tensorrt(version, gpu, Workshop()))
         return gpu
 
@@ -284,10 +284,10 @@ def test_a_failed_build_is_forgotten_after_a_successful_build(network, machine):
     assert opened(network)[1].endswith("built earlier")
 
 
-def test_nothing_is_built_without_the_package_for_gpu_memory(network, machine, monkeypatch):
+def test_nothing_is_built_without_access_to_gpu_memory(network, machine, monkeypatch):
     machine()
-    gpu_double.install_package(monkeypatch, "none", gpu_double.Gpu())
-    with pytest.raises(ModelError, match="cuda-python"):
+    gpu_double.install_memory(monkeypatch, "none", gpu_double.Gpu())
+    with pytest.raises(ModelError, match="libcudart"):
         opened(network)
     assert list(network.path.parent.iterdir()) == [network.path]
 

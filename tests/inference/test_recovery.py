@@ -176,13 +176,13 @@ def test_without_any_memory_left_the_end_has_a_reason(tmp_path):
 # ---- TensorRT
 
 
-@pytest.fixture(params=[(version, package) for version in ("8.2", "10.3.0") for package in ("cuda-python", "pycuda")])
+@pytest.fixture(params=[(version, package) for version in ("8.2", "10.3.0") for package in ("cudart", "pycuda")])
 def board(request, monkeypatch, tmp_path):
     """A machine with a GPU, and an engine of the embedder that computes what the ONNX file does."""
     version, package = request.param
     gpu = gpu_double.Gpu()
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
-    gpu_double.install_package(monkeypatch, package, gpu)
+    gpu_double.install_memory(monkeypatch, package, gpu)
     session = OnnxEngine(EMBEDDER)
     plan = Plan(
         tensors=(

@@ -27,7 +27,7 @@ class Yard:
 
     def __init__(self, monkeypatch, folder, version, **skills):
         self.gpu, self.workshop = gpu_double.Gpu(), Workshop(**skills)
-        gpu_double.install_package(monkeypatch, "cuda-python", self.gpu)
+        gpu_double.install_memory(monkeypatch, "cudart", self.gpu)
         monkeypatch.setitem(sys.modules, "tensorrt", builder_double.tensorrt(version, self.gpu, self.workshop))
         self.onnx, self.steps = folder / "net.onnx", []
         self.onnx.write_bytes(b"network")

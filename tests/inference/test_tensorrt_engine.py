@@ -19,7 +19,7 @@ from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_plan import describe_plan
 from app.tools.benchmark.stopwatch import StopwatchEngine
 
-PACKAGES = ("cuda-python", "pycuda")
+PACKAGES = ("cudart", "pycuda")
 NEWEST = "11.4.0"
 
 # Doubles what it gets, and sums it up by row: two outputs, of which the shapes follow the input's.
@@ -44,11 +44,11 @@ FIXED = Plan(
 class Bench:
     """A simulated machine that opens engines."""
 
-    def __init__(self, monkeypatch, tmp_path, version=NEWEST, package="cuda-python", failing_call=None):
+    def __init__(self, monkeypatch, tmp_path, version=NEWEST, package="cudart", failing_call=None):
         self.gpu = gpu_double.Gpu(failing_call)
         self._plans, self._folder = {}, tmp_path
         gpu_double.install_driver(monkeypatch, gpu_double.Driver())
-        gpu_double.install_package(monkeypatch, package, self.gpu)
+        gpu_double.install_memory(monkeypatch, package, self.gpu)
         monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_double.tensorrt(version, self.gpu, self._plans))
 
     def file(self, plan, name="network.engine"):
@@ -393,9 +393,9 @@ def test_without_a_gpu_tensorrt_is_not_even_started(monkeypatch, tmp_path):
     assert bench.gpu.calls == []
 
 
-def test_without_a_package_for_gpu_memory_the_error_has_install_commands(monkeypatch, tmp_path):
+def test_without_cudas_runtime_the_error_has_an_install_command(monkeypatch, tmp_path):
     bench = Bench(monkeypatch, tmp_path, package="none")
-    with pytest.raises(ModelError, match=r"install pycuda; .*install 'cuda-python~=12"):
+    with pytest.raises(ModelError, match=r"libcudart.so.10.2.*install nvidia-cuda-runtime-cu12"):
         bench.open()
 
 

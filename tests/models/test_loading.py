@@ -30,7 +30,7 @@ def odd(tmp_path):
 def with_tensorrt(monkeypatch, tmp_path):
     """A GPU by its driver, and a TensorRT that is found but cannot do anything."""
     gpu_double.install_driver(monkeypatch, gpu_double.Driver())
-    gpu_double.install_package(monkeypatch, "cuda-python", gpu_double.Gpu())
+    gpu_double.install_memory(monkeypatch, "cudart", gpu_double.Gpu())
     site = tmp_path / "site"
     (site / "tensorrt").mkdir(parents=True)
     (site / "tensorrt" / "__init__.py").write_text("raise ImportError('TensorRT was started')\n", encoding="utf-8")

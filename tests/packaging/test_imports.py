@@ -20,7 +20,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 """
 
-GPU = ("tensorrt", "pycuda", "cuda")
+GPU = ("tensorrt", "pycuda")
 EXTRAS = (*GPU, "av", "PIL", "skimage", "matplotlib", "torch", "onnx")
 
 

@@ -18,18 +18,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SURFACES = Path(__file__).parent / "surfaces"
-CUDA_SURFACE = Path(__file__).parent / "cuda-python.json"
 VERSIONS = {
     "8.6.1": "tensorrt-bindings==8.6.1",
     "10.3.0": "tensorrt-cu12-bindings==10.3.0",
     "10.16.1": "tensorrt-cu13-bindings==10.16.1.11",
     "11.4.0": "tensorrt-cu13-bindings==11.4.0.106",
 }
-CUDA_PYTHON = {
-    "cuda-python-11": "cuda-python~=11.8.0",
-    "cuda-python-12": "cuda-python~=12.6",
-    "cuda-python-13": "cuda-python~=13.0",
+CUDART = {
+    "cudart-11": "nvidia-cuda-runtime-cu11~=11.7.99",
+    "cudart-12": "nvidia-cuda-runtime-cu12~=12.6",
+    "cudart-13": "nvidia-cuda-runtime~=13.0",
 }
+"""CUDA's real runtime library. Without a driver, every call says so."""
 TENSORRT_RTX = {"tensorrt-rtx": "tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116"}
 """TensorRT for graphics cards. Its library parses and builds without a GPU, and truly fails where one is needed."""
 PYTHONS = ("3.11", "3.10", "3.9", "3.8")
@@ -65,19 +65,6 @@ for name in surface[""]:
 json.dump(surface, sys.stdout)
 """
 
-CUDA_INTROSPECTION = """
-import json, sys
-try:
-    from cuda.bindings import runtime
-except ImportError:
-    from cuda import cudart as runtime
-names = {"": dir(runtime)}
-for kind in ("cudaError_t", "cudaMemcpyKind"):
-    names[kind] = list(getattr(runtime, kind).__members__)
-json.dump(names, sys.stdout)
-"""
-CUDA_RELEVANT = re.compile(r"^cuda(Malloc|Free|Memcpy|Stream|Event|SetDevice|Error_t|Success|MemcpyKind|Host)")
-
 # TensorRT 8.2 has no bindings to install. Its surface is taken to be that of 8.6 without what came later, after
 # NVIDIA's release notes and the source of 8.2.1.
 NEWER_THAN_8_2 = {
@@ -107,7 +94,7 @@ def main():
     if python is None or shutil.which("gcc") is None:
         sys.stdout.write(f"skipped: needs gcc and a Python of {', '.join(PYTHONS)}\n")
         return
-    for name, requirement in {**VERSIONS, **CUDA_PYTHON, **TENSORRT_RTX}.items():
+    for name, requirement in {**VERSIONS, **CUDART, **TENSORRT_RTX}.items():
         folder = (options.folder / name).absolute()
         problem = "" if (folder / "surface.json").exists() else make_environment(python, folder, requirement)
         sys.stdout.write(f"{requirement}: {problem or 'ready'}\n")
@@ -148,8 +135,8 @@ def make_environment(python, folder, requirement):
 
 
 def introspection(name):
-    if name in CUDA_PYTHON:
-        return CUDA_INTROSPECTION
+    if name in CUDART:
+        return "print({})"
     return (
         INTROSPECTION.replace("tensorrt_bindings", "tensorrt_rtx_bindings") if name in TENSORRT_RTX else INTROSPECTION
     )
@@ -192,18 +179,6 @@ def surface_of_8_2(surface):
     return without
 
 
-def common_cuda_surface(surfaces):
-    """What every version of cuda-python has, as far as it is about memory and streams."""
-    return {
-        owner: sorted(
-            name
-            for name in set.intersection(*(set(surface[owner]) for surface in surfaces))
-            if CUDA_RELEVANT.search(name)
-        )
-        for owner in ("", "cudaError_t", "cudaMemcpyKind")
-    }
-
-
 def write_surfaces(folder):
     def made(name):
         return json.loads((folder / name / "surface.json").read_text(encoding="utf-8"))
@@ -213,7 +188,6 @@ def write_surfaces(folder):
         write_surface(SURFACES / f"{version}.json", surface)
         if version == "8.6.1":
             write_surface(SURFACES / "8.2.json", surface_of_8_2(surface))
-    write_surface(CUDA_SURFACE, common_cuda_surface([made(name) for name in CUDA_PYTHON]))
 
 
 def write_surface(path, surface):

@@ -129,12 +129,3 @@ def read_uses(surface_classes):
         uses += reader.uses
         unknown += reader.unknown
     return uses, unknown
-
-
-def used_attributes(file, class_name, receivers):
-    """All attributes that a class reads from what it knows by one of these names."""
-    tree = ast.parse((ROOT / "app" / "inference" / file).read_text(encoding="utf-8"))
-    (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
-    return {
-        node.attr for node in ast.walk(found) if isinstance(node, ast.Attribute) and dotted(node.value) in receivers
-    }

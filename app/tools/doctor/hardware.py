@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
-from app.inference.cuda import NoGpuError, probe_gpu
+from app.inference.cuda import NoGpuError, load_cudart, probe_gpu
 from app.inference.host import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
-from app.text import install_hint
 from app.tools.doctor.checks import Finding, note, ok, warning
 from app.tools.machine import read_system_file
 
@@ -42,18 +40,16 @@ class JetPack:
     tensorrt: str
     """Prefix of the version of TensorRT."""
     cuda: str
-    memory_package: str
-    """The package that gives Python the GPU's memory; empty if TensorRT only supports a Python that is too old."""
 
 
 JETPACKS = (
-    JetPack("4.6", (32, 6), (32, 6), "8.0", "10.2", ""),
-    JetPack("4.6.1 to 4.6.6", (32, 7), (32, 7), "8.2", "10.2", ""),
-    JetPack("5.1", (35, 2), (35, 6), "8.5", "11.4", "pycuda"),
-    JetPack("6.0", (36, 3), (36, 3), "8.6", "12.2", "cuda-python~=12.6"),
-    JetPack("6.1 or 6.2", (36, 4), (36, 5), "10.3", "12.6", "cuda-python~=12.6"),
-    JetPack("7.0 or 7.1", (38, 2), (38, 4), "10.13", "13.0", "cuda-python~=13.0"),
-    JetPack("7.2", (39, 0), (39, 99), "10.16", "13.2", "cuda-python~=13.0"),
+    JetPack("4.6", (32, 6), (32, 6), "8.0", "10.2"),
+    JetPack("4.6.1 to 4.6.6", (32, 7), (32, 7), "8.2", "10.2"),
+    JetPack("5.1", (35, 2), (35, 6), "8.5", "11.4"),
+    JetPack("6.0", (36, 3), (36, 3), "8.6", "12.2"),
+    JetPack("6.1 or 6.2", (36, 4), (36, 5), "10.3", "12.6"),
+    JetPack("7.0 or 7.1", (38, 2), (38, 4), "10.13", "13.0"),
+    JetPack("7.2", (39, 0), (39, 99), "10.16", "13.2"),
 )
 
 
@@ -82,9 +78,9 @@ def check_board(root: Path = _ROOT) -> List[Finding]:
     ]
 
 
-def check_tensorrt(jetpack: JetPack, find_module: Callable[[str], object] = importlib.util.find_spec) -> List[Finding]:
-    """Whether TensorRT is the board's own one, and a package that gives access to the GPU's memory is installed."""
-    if not jetpack.memory_package:
+def check_tensorrt(jetpack: JetPack) -> List[Finding]:
+    """Whether TensorRT is the board's own one, and CUDA's runtime library is there."""
+    if jetpack.cuda == "10.2":
         return [note(f"TensorRT of JetPack {jetpack.name} requires Python 3.6: networks run on the CPU")]
     try:
         version = str(load_tensorrt().__version__)
@@ -93,9 +89,10 @@ def check_tensorrt(jetpack: JetPack, find_module: Callable[[str], object] = impo
     if version != jetpack.tensorrt and not version.startswith(f"{jetpack.tensorrt}."):
         text = f"TensorRT {version} is not the {jetpack.tensorrt} of this JetPack"
         return [warning(text, "do not install TensorRT with pip here: .venv/bin/pip uninstall tensorrt")]
-    if not any(find_module(name) for name in ("cuda", "pycuda")):
-        text = f"TensorRT {version} is installed, but no package that gives it the GPU's memory"
-        return [warning(text, install_hint(jetpack.memory_package))]
+    try:
+        load_cudart()
+    except ModelError as error:
+        return [warning(str(error), "is JetPack installed completely?  sudo apt install nvidia-jetpack")]
     return [ok(f"TensorRT {version} is the one of this JetPack")]
 
 

@@ -3,9 +3,9 @@
 import sys
 from types import SimpleNamespace
 
+import gpu_double
 import pytest
 
-from app.text import install_hint
 from app.tools.doctor.checks import Status
 from app.tools.doctor.hardware import (
     check_board,
@@ -124,18 +124,18 @@ def tensorrt_package(version):
 
 
 @pytest.mark.parametrize(
-    ("version", "installed", "status"),
+    ("version", "has_cudart", "status"),
     [
-        ("10.3.0", {"pycuda"}, Status.OK),
-        ("10.3.0", {"cuda"}, Status.OK),
-        ("10.3.0", set(), Status.WARNING),
-        ("10.13.0", {"pycuda"}, Status.WARNING),
-        ("8.5.2.2", {"pycuda"}, Status.WARNING),
+        ("10.3.0", True, Status.OK),
+        ("10.3.0", False, Status.WARNING),
+        ("10.13.0", True, Status.WARNING),
+        ("8.5.2.2", True, Status.WARNING),
     ],
 )
-def test_tensorrt_must_be_the_boards_own(monkeypatch, version, installed, status):
+def test_tensorrt_must_be_the_boards_own_and_have_cuda(monkeypatch, version, has_cudart, status):
+    gpu_double.install_memory(monkeypatch, "cudart" if has_cudart else "none", gpu_double.Gpu())
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_package(version))
-    (finding,) = check_tensorrt(jetpack_of("36.4.3"), installed.__contains__)
+    (finding,) = check_tensorrt(jetpack_of("36.4.3"))
     assert finding.status is status
 
 
@@ -143,9 +143,3 @@ def test_missing_tensorrt_is_a_warning_that_names_the_setup_script(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     (finding,) = check_tensorrt(jetpack_of("36.4.3"))
     assert finding.status is Status.WARNING and "jetson_setup.sh" in finding.advice
-
-
-def test_missing_gpu_memory_package_is_named_for_this_jetpack(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_package("10.3.0"))
-    (finding,) = check_tensorrt(jetpack_of("36.4.3"), lambda name: None)
-    assert finding.advice == install_hint("cuda-python~=12.6")
