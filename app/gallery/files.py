@@ -111,6 +111,20 @@ def remove_photo(folder: Path, path: PurePosixPath) -> bool:
     return True
 
 
+def move_to_person(folder: Path, path: str, person: str) -> None:
+    """Moves a photo, by its path inside the folder, into the folder of another person."""
+    home, photo = folder / person_folder(folder, person), folder / path
+    if display_name(folder, person) != normalize(person):
+        raise GalleryError(f"photos in {home} are shown as {display_name(folder, person)!r}: correct people.yaml first")
+    with _writing:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            photo.rename(_free(home / photo.name))
+            _remove_empty_folders(folder, photo)
+        except OSError as error:
+            raise GalleryError(f"{photo} cannot be moved to {home}: {error.strerror}") from error
+
+
 def return_photo(folder: Path, path: str, to: Optional[str]) -> None:
     """Moves a photo back to where it was, by paths inside the folder; None: it was not there, and is deleted."""
     if to is None:

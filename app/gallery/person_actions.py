@@ -6,9 +6,10 @@ import time
 from typing import Optional
 
 from app.errors import GalleryError
-from app.gallery.files import rename_person
+from app.gallery.files import move_to_person, rename_person
 from app.gallery.gallery import Gallery
 from app.gallery.names import normalize
+from app.gallery.people import PhotoRecord
 from app.gallery.stranger_actions import relabel_log
 from app.gallery.stranger_journal import StrangerJournal, required
 from app.gallery.strangers import strangers_folder
@@ -59,4 +60,27 @@ def rename(
     required(journal.update(lambda book: [renamed]), journal.folder)
     gallery.refresh()
     relabel_log(settings, journal.book.all_names())
+    return change
+
+
+def move_photo(settings: Settings, gallery: Gallery, photo: PhotoRecord, name: str) -> UndoableChange:
+    """A photo shows another person. Raises GalleryError."""
+    person, folder = normalize(name), settings.gallery.folder
+    if person == photo.person:
+        raise GalleryError(f"{photo.path} is {person}'s already")
+    others = tuple(one.path for one in gallery.people.photos if one.person == person)
+    change = UndoableChange(
+        "move photo",
+        time.time(),
+        photos=(MovedPhoto(photo.content_hash, person, photo.path, photo.person),),
+        others=others,
+    )
+    store = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
+    store.keep(change, None)
+    try:
+        move_to_person(folder, photo.path, name)
+    except GalleryError:
+        store.remove(change.id)
+        raise
+    gallery.refresh()
     return change

@@ -17,12 +17,13 @@ from app.gallery.files import person_folder, remove_photo
 from app.gallery.gallery import Added, AddResult, NewPhoto
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
-from app.gallery.person_actions import rename
+from app.gallery.person_actions import move_photo, rename
 from app.gallery.undo import UndoableChange
 from app.service.audit import AuditLog
 from app.service.core import FaceService
 from app.service.http import HttpError
 from app.service.kept_strangers import KeptStrangers
+from app.service.versions import person_version, require_version
 
 PHOTO_IDS = uuid.UUID("4d4b0b4c-9f4e-5a8e-8a43-3f2f6f9d0c55")
 MAX_NAME_LENGTH = 50
@@ -76,6 +77,32 @@ class Enrolment:
             raise HttpError(400, str(error)) from error
         if home.is_dir() and not any(home.iterdir()):
             home.rmdir()
+
+    def version(self, person: str) -> str:
+        return person_version(self.photos(person).values())
+
+    def require_version(self, person: str, version: Optional[str]) -> None:
+        """Raises HttpError (409) if the person has another version, also by files that came into the folder by hand."""
+        if version is not None:
+            self._gallery.refresh()
+            require_version(normalize(person), self.version(person), version)
+
+    async def move(self, request: Request, photo: PhotoRecord, name: str, version: Optional[str]) -> UndoableChange:
+        """A photo shows another person. Raises HttpError."""
+        checked_name(name)
+        settings, gallery = self._service.settings, self._gallery
+
+        def moved() -> UndoableChange:
+            self.require_version(photo.person, version)
+            return move_photo(settings, gallery, photo, name)
+
+        try:
+            change = await self._service.run(lambda: self.kept.locked(moved))
+        except GalleryError as error:
+            raise HttpError(400, str(error)) from error
+        facts = {"photo": photo.path, "person": photo.person, "into": normalize(name), "undo": change.id}
+        self._audit.note(request, "move photo", **facts)
+        return change
 
     def note(self, request: Request, action: str, **facts: Any) -> None:
         """Notes a change in the audit log."""
@@ -138,16 +165,19 @@ class Enrolment:
             await self._service.run(self._gallery.refresh)
         return removed
 
-    async def rename(self, request: Request, old: str, new: str, merge: bool = False) -> Optional[UndoableChange]:
-        """What has changed. Raises HttpError (400) if the gallery refuses it."""
+    async def rename(
+        self, request: Request, old: str, new: str, merge: bool = False, version: Optional[str] = None
+    ) -> Optional[UndoableChange]:
+        """What has changed. Raises HttpError: 400 if the gallery refuses it, 409 if the person has another version."""
         checked_name(new)
         settings, gallery = self._service.settings, self._gallery
 
         def renamed() -> Optional[UndoableChange]:
-            return self.kept.locked(lambda: rename(settings, self.kept.journal, gallery, old, new, merge))
+            self.require_version(old, version)
+            return rename(settings, self.kept.journal, gallery, old, new, merge)
 
         try:
-            change = await self._service.run(renamed)
+            change = await self._service.run(lambda: self.kept.locked(renamed))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
         action, undo = "merge" if merge else "rename", None if change is None else change.id

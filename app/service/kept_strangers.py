@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, Dict, Optional, TypeVar
+from typing import Callable, Dict, Optional, Tuple, TypeVar
 
 from app.gallery.stranger_actions import refresh
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.strangers import strangers_folder
 from app.gallery.undo import UndoStore
+from app.identity.strangers import Renamed
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -29,6 +30,10 @@ class KeptStrangers:
         with self._lock:
             refresh(self.journal)
             return work()
+
+    def renamed(self) -> Tuple[Renamed, ...]:
+        """New names of people, the oldest first: events of the time before have the old ones."""
+        return self.locked(lambda: tuple(self.journal.book.renamed))
 
     def names(self) -> Dict[str, Optional[str]]:
         """The names that strangers got: `stranger-7` -> `Eva`; None: it was taken back."""

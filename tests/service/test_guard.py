@@ -56,6 +56,7 @@ ENDPOINTS = [
     ("POST", "/api/v1/people/{name}/photos", Scope.ENROL),
     ("GET", "/api/v1/people/{name}/photos/{photo}", Scope.READ),
     ("DELETE", "/api/v1/people/{name}/photos/{photo}", Scope.ENROL),
+    ("POST", "/api/v1/people/{name}/photos/{photo}/move", Scope.ENROL),
     ("GET", "/api/v1/channels", Scope.READ),
     ("GET", "/api/v1/channels/{name}/snapshot.jpg", Scope.READ),
     ("GET", "/api/v1/channels/{name}/mjpeg", Scope.READ),

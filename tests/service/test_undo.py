@@ -226,3 +226,37 @@ def test_undoing_that_was_cut_in_half_is_completed(home):
     reply = undo(home, named)
     assert reply.json["changed"] == [{"from": "Grace Hopper", "to": "stranger-1", "visits": 2, "photos": 0}]
     assert listed(home)["stranger-1"]["visits"] == 2
+
+
+def test_an_edit_of_something_that_has_changed_meanwhile_is_refused(home, photos):
+    """By a second tab, and by a photo that was put into the folder by hand."""
+    stranger, person = listed(home)["stranger-1"], home.get("/api/v1/people/Collins").json
+    home.post("/api/v1/strangers/stranger-1/merge", {"others": ["stranger-3"], "version": stranger["version"]})
+    for action, body in (
+        ("name", {"name": "Grace"}),
+        ("merge", {"others": ["stranger-2"]}),
+        ("split", {}),
+        ("ignore", {}),
+    ):
+        reply = home.post(f"/api/v1/strangers/stranger-1/{action}", {**body, "version": stranger["version"]})
+        assert reply.status == 409, action
+    assert people(home) == {"Collins": 1}
+    (home.folder / "Collins_2.jpg").write_bytes(photos[0][1])
+    assert patch(home, "Collins", name="Eileen", version=person["version"]).status == 409
+    fresh = home.get("/api/v1/people/Collins").json
+    assert len(fresh["photos"]) == 2 and fresh["version"] != person["version"]
+    assert patch(home, "Collins", name="Eileen", version=fresh["version"]).status == 200
+
+
+def test_a_photo_that_shows_someone_else_is_moved_and_back(home, photos):
+    home.upload("/api/v1/people/Collins/photos", files=[("photos", "b.jpg", photos[1][0])])
+    before = home.get("/api/v1/people/Collins").json
+    wrong = next(photo for photo in before["photos"] if photo["path"] != "Collins.jpg")
+    path = f"/api/v1/people/Collins/photos/{wrong['id']}/move"
+    assert home.post(path, {"name": "Grace", "version": "old"}).status == 409
+    moved = home.post(path, {"name": "Grace", "version": before["version"]})
+    assert moved.status == 200, moved.body
+    assert moved.json["changed"] == [{"from": "Collins", "to": "Grace", "visits": 0, "photos": 1}]
+    assert people(home) == {"Collins": 1, "Grace": 1}
+    assert undo(home, moved).json["changed"] == [{"from": "Grace", "to": "Collins", "visits": 0, "photos": 1}]
+    assert home.get("/api/v1/people/Collins").json == before

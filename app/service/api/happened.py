@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from app.events.history import Record, log_files
 from app.events.reading import LogReader
 from app.events.visits import Visit as LoggedVisit
 from app.events.visits import visits
+from app.identity.strangers import Renamed
 from app.service.api.live_messages import Events, Visit, VisitDetails, Visits
 from app.service.api.openapi import Described
 from app.service.api.replies import flag, jpeg, number, reply
@@ -97,7 +98,7 @@ class _Routes:
         chosen = self._filter(request, names, kinds=_kinds(request))
 
         def found() -> List[Record]:
-            lines = _since(logged(log), since)
+            lines = _since(self._logged(log), since)
             wanted = (one for one in lines if (not before or one["sequence"] < before) and chosen.event(one))
             return list(islice(wanted, limit + 1))
 
@@ -111,7 +112,7 @@ class _Routes:
         chosen = self._filter(request, names)
 
         def found() -> List[Visit]:
-            records = list(_since(logged(log), since))[::-1]
+            records = list(_since(self._logged(log), since))[::-1]
             pictured = {one["visit"] for one in records if one.get("snapshot")}
             wanted = [one for one in visits(records, names) if chosen.visit(one)]
             wanted.sort(key=lambda one: (one.time, one.visit), reverse=True)
@@ -174,12 +175,17 @@ class _Routes:
         except AppError as error:
             raise HttpError(503, f"the event log cannot be read: {error}") from error
 
+    def _logged(self, log: Path) -> Iterator[Record]:
+        """The events of a log, the last one first, with the names that people have now."""
+        renamed = self._kept.renamed()
+        return (_with_new_name(record, renamed) for record in logged(log)) if renamed else logged(log)
+
     def _of_visit(self, request: Request, log: Path) -> List[Record]:
         """The oldest first. Raises HttpError (404)."""
         text = str(request.path_params["visit"])
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
         records: List[Record] = []
-        for record in logged(log):
+        for record in self._logged(log):
             if record["sequence"] < number:
                 break
             if record.get("visit") == number:
@@ -200,6 +206,16 @@ class _Routes:
             since=_moment(request, "since"),
             until=_moment(request, "until"),
         )
+
+
+def _with_new_name(record: Record, renamed: Sequence[Renamed]) -> Record:
+    name = record.get("name")
+    if name is not None:
+        at = parse_time(record["time"])
+        for one in renamed:
+            if at < one.time and name == one.before:
+                name = one.name
+    return record if name is record.get("name") else {**record, "name": name}
 
 
 def _since(records: Iterator[Record], since: Optional[float]) -> Iterator[Record]:

@@ -86,6 +86,8 @@ class Photo(msgspec.Struct):
 
 class Person(msgspec.Struct):
     name: str
+    version: str
+    """Changes with the photos. A request that sends it is refused (409) if it is another one meanwhile."""
     photos: int
     used_photos: int
     best_photo: Optional[str]
@@ -94,11 +96,13 @@ class Person(msgspec.Struct):
 
 class PersonDetails(msgspec.Struct):
     name: str
+    version: str
     photos: List[Photo]
 
 
 class ChangedPerson(msgspec.Struct):
     name: str
+    version: str
     photos: List[Photo]
     changed: List[Changed]
     undo: Optional[str]
@@ -130,6 +134,15 @@ class PersonChange(msgspec.Struct):
     name: str
     merge: bool = False
     """Whether the name may be that of another person, who then gets the photos."""
+    version: Optional[str] = None
+    """That of the person when it was shown."""
+
+
+class PhotoChange(msgspec.Struct):
+    name: str
+    """The person whom the photo shows, new or enrolled already."""
+    version: Optional[str] = None
+    """That of the person in the path when it was shown."""
 
 
 class Removed(msgspec.Struct):

@@ -26,6 +26,7 @@ class Described:
     media_type: str = "application/json"
     """Of the reply."""
     body: Optional[Type[msgspec.Struct]] = None
+    optional_body: Optional[Type[msgspec.Struct]] = None
     files: Tuple[str, ...] = ()
     """Fields of a form that are files. One called `image` may also be the whole body."""
     query: Tuple[Tuple[str, str], ...] = ()
@@ -35,7 +36,9 @@ class Described:
 
 
 def document(endpoints: Sequence[Described]) -> Dict[str, Any]:
-    types = {kind for one in endpoints for kind in (one.reply, one.body) if kind is not None} | {Failure}
+    types = {kind for one in endpoints for kind in (one.reply, one.body, one.optional_body) if kind is not None} | {
+        Failure
+    }
     ordered = sorted(types, key=lambda kind: kind.__name__)
     references, schemas = msgspec.json.schema_components(ordered, ref_template=REFERENCES)
     by_type = dict(zip(ordered, references))
@@ -84,8 +87,10 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
     ]
     if parameters:
         operation["parameters"] = parameters
-    if one.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_type[one.body]}}}
+    body = one.body or one.optional_body
+    if body is not None:
+        content = {"application/json": {"schema": by_type[body]}}
+        operation["requestBody"] = {"required": one.body is not None, "content": content}
     if one.files:
         operation["requestBody"] = {"required": True, "content": _uploads(one.files)}
     return operation

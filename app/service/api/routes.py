@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple, TypeVar
+from typing import List, Optional, Tuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app import __version__
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
+from app.gallery.undo import UndoableChange
 from app.gallery.who import people_in
 from app.service.api.changes import change_endpoints, changed_by
 from app.service.api.channels import channel_endpoints
@@ -32,6 +33,7 @@ from app.service.api.messages import (
     Person,
     PersonChange,
     PersonDetails,
+    PhotoChange,
     PhotoOutcome,
     PhotoOutcomes,
     Removed,
@@ -136,6 +138,13 @@ def _described(routes: Routes) -> Tuple[Described, ...]:
             failures=missing,
         ),
         Described(Endpoint("GET", photo, routes.photo, read), "A photo", media_type="image/jpeg", failures=missing),
+        Described(
+            Endpoint("POST", f"{photo}/move", routes.move_photo, enrol),
+            "The photo shows someone else: moves it to that person",
+            ChangedPerson,
+            body=PhotoChange,
+            failures=(404, 409),
+        ),
         Described(Endpoint("DELETE", photo, routes.remove_photo, enrol), "Deletes a photo", Removed, failures=missing),
     )
 
@@ -244,9 +253,18 @@ class Routes:
     async def change_person(self, request: Request) -> Response:
         name = self._name(request)
         wanted = await read(request, PersonChange)
-        change = await self._enrolment.rename(request, name, wanted.name, wanted.merge)
-        details = self._details(normalize(wanted.name))
-        return reply(ChangedPerson(details.name, details.photos, *changed_by(change)))
+        change = await self._enrolment.rename(request, name, wanted.name, wanted.merge, wanted.version)
+        return self._changed(normalize(wanted.name), change)
+
+    async def move_photo(self, request: Request) -> Response:
+        photo = self._photo(request)
+        wanted = await read(request, PhotoChange)
+        change = await self._enrolment.move(request, photo, wanted.name, wanted.version)
+        return self._changed(normalize(wanted.name), change)
+
+    def _changed(self, name: str, change: Optional[UndoableChange]) -> Response:
+        details = self._details(name)
+        return reply(ChangedPerson(details.name, details.version, details.photos, *changed_by(change)))
 
     async def remove_person(self, request: Request) -> Response:
         name = self._name(request)
@@ -283,10 +301,11 @@ class Routes:
         photos = self._enrolment.photos(name)
         used = {key: photo for key, photo in photos.items() if photo.finding.used}
         best = max(used, key=lambda key: used[key].finding.face_px, default=None)
-        return Person(name, len(photos), len(used), best)
+        return Person(name, self._enrolment.version(name), len(photos), len(used), best)
 
     def _details(self, name: str) -> PersonDetails:
-        return PersonDetails(name, [shown_photo(photo) for photo in self._enrolment.photos(name).values()])
+        photos = [shown_photo(photo) for photo in self._enrolment.photos(name).values()]
+        return PersonDetails(name, self._enrolment.version(name), photos)
 
     def _name(self, request: Request) -> str:
         name = normalize(str(request.path_params["name"]))

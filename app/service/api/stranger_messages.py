@@ -17,6 +17,8 @@ class SimilarPerson(msgspec.Struct):
 class Stranger(msgspec.Struct):
     stranger: str
     """Such as `stranger-7`."""
+    version: str
+    """Changes with the visits. A request that sends it is refused (409) if it is another one meanwhile."""
     ignored: bool
     visits: int
     first_seen: str
@@ -73,6 +75,8 @@ class SplitStranger(msgspec.Struct):
 class NewName(msgspec.Struct):
     name: str
     """New, or enrolled already: then this is that person."""
+    version: Optional[str] = None
+    """That of the stranger when it was shown."""
 
 
 class NamedStranger(msgspec.Struct):
@@ -92,10 +96,19 @@ class NamedStranger(msgspec.Struct):
 class OtherStrangers(msgspec.Struct):
     others: List[str]
     """They are the same person as the one in the path, whose number stays."""
+    version: Optional[str] = None
+    """That of the stranger in the path when it was shown."""
+
+
+class Splitting(msgspec.Struct):
+    version: Optional[str] = None
+    """That of the stranger when it was shown."""
 
 
 class Ignoring(msgspec.Struct):
     ignored: bool = True
+    version: Optional[str] = None
+    """That of the stranger when it was shown."""
 
 
 class FoundVisit(msgspec.Struct):

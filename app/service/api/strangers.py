@@ -36,6 +36,7 @@ from app.service.api.stranger_messages import (
     SeenVisit,
     SimilarPerson,
     SplitStranger,
+    Splitting,
     Stranger,
     StrangerDetails,
     Strangers,
@@ -45,6 +46,7 @@ from app.service.enrolment import Enrolment, checked_name
 from app.service.http import Endpoint, HttpError, Scope
 from app.service.kept_strangers import KeptStrangers
 from app.service.pictures import BadPictureError
+from app.service.versions import require_version, stranger_version
 from app.text import iso_time
 
 T = TypeVar("T")
@@ -84,20 +86,21 @@ def stranger_endpoints(service: FaceService, enrolment: Enrolment, kept: KeptStr
             "Other strangers are the same person as this one",
             ChangedStranger,
             body=OtherStrangers,
-            failures=(404,),
+            failures=(404, 409),
         ),
         Described(
             Endpoint("POST", f"{one}/split", routes.split, enrol),
             "Divides the visits into those of two people",
             SplitStranger,
+            optional_body=Splitting,
             failures=(404, 409),
         ),
         Described(
             Endpoint("POST", f"{one}/ignore", routes.ignore, enrol),
             "Never show or name this stranger again, or do",
             ChangedStranger,
-            body=Ignoring,
-            failures=(404,),
+            optional_body=Ignoring,
+            failures=(404, 409),
         ),
         Described(
             Endpoint("POST", f"{api}/search", routes.search, see),
@@ -142,10 +145,13 @@ class _Routes:
         return jpeg(await self._do(read_picture))
 
     async def name(self, request: Request) -> Response:
-        person = checked_name((await read(request, NewName)).name)
+        wanted = await read(request, NewName)
+        person = checked_name(wanted.name)
         service = self._service
         naming = await self._do(
-            lambda: name_stranger(service.settings, self._journal, service.gallery, self._number(request), person)
+            lambda: name_stranger(
+                service.settings, self._journal, service.gallery, self._number(request, wanted.version), person
+            )
         )
         photos = [outcome_of(filename, result) for filename, result in naming.photos]
         if not naming.is_named:
@@ -173,12 +179,13 @@ class _Routes:
         )
 
     async def merge(self, request: Request) -> Response:
-        others = (await read(request, OtherStrangers)).others
+        wanted = await read(request, OtherStrangers)
+        others = wanted.others
         if not others:
             raise HttpError(400, "others: expected at least one stranger")
 
         def merged() -> Tuple[ChangedStranger, List[str]]:
-            target = self._number(request)
+            target = self._number(request, wanted.version)
             numbers = [self._required(text) for text in others]
             change = merge_strangers(self._service.settings, self._journal, target, numbers)
             return self._changed(target, change), list(map(stranger_name, numbers))
@@ -189,8 +196,10 @@ class _Routes:
         return reply(details)
 
     async def split(self, request: Request) -> Response:
+        version = (await read(request, Splitting)).version if await request.body() else None
+
         def parts() -> SplitStranger:
-            number = self._number(request)
+            number = self._number(request, version)
             new, change = split_stranger(self._service.settings, self._journal, number)
             both = [self._shown(part) for part in (number, new)]
             return SplitStranger(both, sum(one.ignored for one in both), *changed_by(change))
@@ -201,10 +210,11 @@ class _Routes:
         return reply(divided)
 
     async def ignore(self, request: Request) -> Response:
-        ignored = (await read(request, Ignoring)).ignored if await request.body() else True
+        wanted = await read(request, Ignoring) if await request.body() else Ignoring()
+        ignored = wanted.ignored
 
         def changed() -> ChangedStranger:
-            number = self._number(request)
+            number = self._number(request, wanted.version)
             return self._changed(number, ignore_stranger(self._service.settings, self._journal, number, ignored))
 
         details = await self._do(changed)
@@ -245,8 +255,11 @@ class _Routes:
         except GalleryError as error:
             raise HttpError(409, str(error)) from error
 
-    def _number(self, request: Request) -> int:
-        return self._required(str(request.path_params["stranger"]))
+    def _number(self, request: Request, version: Optional[str] = None) -> int:
+        """Raises HttpError (409) if the stranger has another version."""
+        number = self._required(str(request.path_params["stranger"]))
+        require_version(stranger_name(number), stranger_version(self._journal.book, number), version)
+        return number
 
     def _required(self, text: str) -> int:
         return require_stranger(self._journal.book, text, self._journal.folder)
@@ -268,6 +281,7 @@ class _Routes:
             nearest = self._enrolment.nearest(mean / max(float(np.linalg.norm(mean)), 1e-9), NEAREST)
         return Stranger(
             stranger=stranger_name(number),
+            version=stranger_version(book, number),
             ignored=number in book.ignored,
             visits=len(visits),
             first_seen=iso_time(visits[0].first_seen),
