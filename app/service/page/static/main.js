@@ -5,28 +5,33 @@ import { busy, connected, notice, setToken, token, tokenNeeded, watchConnection 
 import { Waiting } from "./components.js";
 import { useServer, useSignal } from "./hooks.js";
 import { strings } from "./strings.js";
+import { Events } from "./views/events.js";
 import { Live } from "./views/live.js";
 import { Login } from "./views/login.js";
 import { People } from "./views/people.js";
 import { Person } from "./views/person.js";
+import { Status } from "./views/status.js";
 import { Try } from "./views/try.js";
 
 const LIVE = ["live", strings.live];
 const TABS = [
   ["people", strings.people],
+  ["events", strings.events],
+  ["status", strings.status],
   ["try", strings.tryPicture],
 ];
 
-/** `#/people/Ann` as `{wanted: "people", name: "Ann"}`. */
+/** `#/people/Ann?x=1` as `{wanted: "people", name: "Ann", query: "x=1"}`. */
 function address() {
-  const [wanted, name] = location.hash.replace(/^#\/?/, "").split("/");
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [wanted, name] = path.split("/");
   let decoded = "";
   try {
     decoded = decodeURIComponent(name ?? "");
   } catch {
     // An address that was typed wrong shows all people.
   }
-  return { wanted, name: decoded };
+  return { wanted, name: decoded, query };
 }
 
 function useAddress() {
@@ -40,7 +45,7 @@ function useAddress() {
 }
 
 function App() {
-  const { wanted, name } = useAddress();
+  const { wanted, name, query } = useAddress();
   const { data, error } = useServer("/channels");
   // A server without sources has nothing to show live.
   const tabs = data?.channels.length ? [LIVE, ...TABS] : TABS;
@@ -67,6 +72,8 @@ function App() {
   const view = {
     live: html`<${Live} />`,
     people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`,
+    events: html`<${Events} visit=${name} query=${query} />`,
+    status: html`<${Status} />`,
     try: html`<${Try} />`,
   };
   const shown = isReady ? view[tab] : html`<${Waiting} />`;

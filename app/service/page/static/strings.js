@@ -5,6 +5,8 @@ const counted = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one 
 export const strings = {
   title: "Face recognition",
   people: "People",
+  events: "Events",
+  status: "Status",
   tryPicture: "Try a picture",
   logOut: "Log out",
   loading: "Loading…",
