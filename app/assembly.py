@@ -25,6 +25,7 @@ from app.events.sinks import EventPublisher
 from app.events.stream import EventStream
 from app.files import check_writable, dated
 from app.gallery.folder import require_folder
+from app.gallery.forgetting import finish_forgetting
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers, stored_anchors, strangers_folder
 from app.models.loading import ModelLoader
@@ -139,6 +140,7 @@ def run(
             run_loop(opened.channels, opened.pipeline, opened.outputs, limits, opened.supervisor)
         opened.summary.close()
         channels = opened.channels.status()
+    finish_forgetting(settings)
     return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set())
 
 
@@ -267,6 +269,7 @@ def open_outputs(
         recordings = None if record.folder is None else Recordings(record.folder, record)
         if recordings is not None:
             stack.callback(recordings.close)
+        finish_forgetting(everything)
         publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings), on_death)
         stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.

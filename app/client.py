@@ -78,18 +78,64 @@ class FaceClient:
         outcomes: List[Dict[str, Any]] = self._request("POST", f"{_person(name)}/photos", *_form(files))["photos"]
         return outcomes
 
-    def rename(self, name: str, new_name: str, merge: bool = False) -> None:
-        """With `merge`, the new name may be that of another person, who then gets the photos."""
-        body = json.dumps({"name": new_name, "merge": merge}).encode()
-        self._request("PATCH", _person(name), body, "application/json")
+    def rename(self, name: str, new_name: str, merge: bool = False, version: Optional[str] = None) -> Dict[str, Any]:
+        """With `merge`, the new name may be that of another person, who then gets the photos.
 
-    def remove(self, name: str) -> None:
-        """Deletes a person with all photos."""
-        self._request("DELETE", _person(name))
+        Here and below: `changed` says what is whose now, `undo` is the id for `undo`. With `version`, it is refused
+        (409) if it is not the one of `people` or `strangers` any more.
+        """
+        return self._send("PATCH", _person(name), {"name": new_name, "merge": merge, "version": version})
+
+    def move_photo(self, name: str, photo: str, to: str, version: Optional[str] = None) -> Dict[str, Any]:
+        """The photo with this id shows someone else."""
+        return self._send("POST", f"{_photo(name, photo)}/move", {"name": to, "version": version})
+
+    def remove(self, who: str) -> Dict[str, Any]:
+        """Deletes everything that is stored of a person, or of a stranger such as `stranger-7`, for good."""
+        return self._request("DELETE", _stranger(who) if who.startswith("stranger-") else _person(who))
 
     def remove_photo(self, name: str, photo: str) -> None:
         """Deletes one photo, by its id."""
-        self._request("DELETE", f"{_person(name)}/photos/{quote(photo, safe='')}")
+        self._request("DELETE", _photo(name, photo))
+
+    def export(self, who: str) -> bytes:
+        """Everything that is stored of a person, or of a stranger such as `stranger-7`, as a ZIP file."""
+        path = _stranger(who) if who.startswith("stranger-") else _person(who)
+        return self._content("GET", f"{path}/export.zip")
+
+    def strangers(self, ignored: bool = False) -> List[Dict[str, Any]]:
+        """Unknown people who have a number, and with `ignored` those who are ignored."""
+        path = f"/api/v1/strangers?all={int(ignored)}"
+        found: List[Dict[str, Any]] = self._request("GET", path)["strangers"]
+        return found
+
+    def name_stranger(self, stranger: str, name: str, version: Optional[str] = None) -> Dict[str, Any]:
+        """Enrols a stranger: pictures become photos, and past visits get the name."""
+        return self._send("POST", f"{_stranger(stranger)}/name", {"name": name, "version": version})
+
+    def merge_strangers(self, stranger: str, others: Sequence[str], version: Optional[str] = None) -> Dict[str, Any]:
+        """The others are the same person as `stranger`, whose number stays."""
+        return self._send("POST", f"{_stranger(stranger)}/merge", {"others": list(others), "version": version})
+
+    def split_stranger(self, stranger: str, version: Optional[str] = None) -> Dict[str, Any]:
+        """Divides the visits into those of two people."""
+        return self._send("POST", f"{_stranger(stranger)}/split", {"version": version})
+
+    def ignore_stranger(self, stranger: str, ignored: bool = True, version: Optional[str] = None) -> Dict[str, Any]:
+        return self._send("POST", f"{_stranger(stranger)}/ignore", {"ignored": ignored, "version": version})
+
+    def search(self, picture: Picture) -> Dict[str, Any]:
+        """Whether the face in a photo was seen before: the nearest person, and past visits."""
+        return self._request("POST", "/api/v1/strangers/search", _file(picture)[1], "image/*")
+
+    def changes(self) -> List[Dict[str, Any]]:
+        """What can be undone, the latest first."""
+        found: List[Dict[str, Any]] = self._request("GET", "/api/v1/undo")["changes"]
+        return found
+
+    def undo(self, change: str) -> Dict[str, Any]:
+        """Undoes a change. Refused (409) where something that came later depends on it."""
+        return self._send("POST", f"/api/v1/undo/{quote(change, safe='')}", {})
 
     def version(self) -> Dict[str, Any]:
         return self._request("GET", "/api/v1/version")
@@ -110,22 +156,32 @@ class FaceClient:
         faces: List[Dict[str, Any]] = self._request("POST", f"/api/v1/{action}", data, "image/*")["faces"]
         return faces
 
+    def _send(self, method: str, path: str, fields: Dict[str, Any]) -> Dict[str, Any]:
+        """Sends JSON."""
+        return self._request(method, path, json.dumps(fields).encode(), "application/json")
+
     def _request(
         self, method: str, path: str, body: Optional[bytes] = None, content_type: Optional[str] = None
     ) -> Dict[str, Any]:
+        content: Dict[str, Any] = json.loads(self._content(method, path, body, content_type))
+        return content
+
+    def _content(
+        self, method: str, path: str, body: Optional[bytes] = None, content_type: Optional[str] = None
+    ) -> bytes:
         headers = {**self._headers, **({"Content-Type": content_type} if content_type else {})}
         try:
             status, data = self._answer(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise ServiceError(f"{self._url} does not answer: {error or type(error).__name__}") from error
-        try:
-            content: Dict[str, Any] = json.loads(data)
-        except ValueError:
-            content = {"error": data.decode("utf-8", "replace").strip()}
         if status >= 400:
-            raise ServiceError(f"{method} {path}: {content.get('error', status)}", status)
-        return content
+            try:
+                why = json.loads(data)["error"]
+            except (ValueError, KeyError, TypeError):
+                why = data.decode("utf-8", "replace").strip() or status
+            raise ServiceError(f"{method} {path}: {why}", status)
+        return data
 
     def _answer(self, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]) -> Tuple[int, bytes]:
         was_open = self._connection.sock is not None
@@ -144,6 +200,14 @@ class FaceClient:
 
 def _person(name: str) -> str:
     return f"/api/v1/people/{quote(name, safe='')}"
+
+
+def _photo(name: str, photo: str) -> str:
+    return f"{_person(name)}/photos/{quote(photo, safe='')}"
+
+
+def _stranger(stranger: str) -> str:
+    return f"/api/v1/strangers/{quote(stranger, safe='')}"
 
 
 def _file(picture: Picture) -> Tuple[str, bytes]:

@@ -6,14 +6,15 @@ import hashlib
 import uuid
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import cv2
 import numpy as np
 from starlette.requests import Request
 
-from app.errors import GalleryError
+from app.errors import GalleryError, OutputError
 from app.gallery.files import person_folder, remove_photo
+from app.gallery.forgetting import Forgotten, forget
 from app.gallery.gallery import Added, AddResult, NewPhoto
 from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
@@ -21,6 +22,7 @@ from app.gallery.person_actions import move_photo, rename
 from app.gallery.undo import UndoableChange
 from app.service.audit import AuditLog
 from app.service.core import FaceService
+from app.service.feed import EventFeed
 from app.service.http import HttpError
 from app.service.kept_strangers import KeptStrangers
 from app.service.versions import person_version, require_version
@@ -44,6 +46,7 @@ class Enrolment:
         self._folder = service.settings.gallery.folder
         self._audit = audit
         self.kept = KeptStrangers(service.settings)
+        self.feed = EventFeed()
 
     @property
     def names(self) -> Tuple[str, ...]:
@@ -77,6 +80,24 @@ class Enrolment:
             raise HttpError(400, str(error)) from error
         if home.is_dir() and not any(home.iterdir()):
             home.rmdir()
+
+    async def forget(self, request: Request, who: str, current: Callable[[], str], version: Optional[str]) -> Forgotten:
+        """Deletes everything that is stored of a person or stranger. Raises HttpError."""
+        settings, gallery = self._service.settings, self._gallery
+
+        def forgotten() -> Forgotten:
+            gallery.refresh()
+            require_version(who, current(), version)
+            return forget(settings, self.kept.journal, gallery, who)
+
+        try:
+            gone = await self._service.run(lambda: self.kept.locked(forgotten))
+        except (GalleryError, OutputError) as error:
+            raise HttpError(409, str(error)) from error
+        self.feed.forget(gone.lines.without)
+        facts = {"photos": len(gone.photos), "visits": gone.visits, "log": gone.log.value}
+        self.note(request, "delete", who=who, **facts)
+        return gone
 
     def version(self, person: str) -> str:
         return person_version(self.photos(person).values())

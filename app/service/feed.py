@@ -60,6 +60,11 @@ class EventFeed:
             self._recent.append(record)
         self.changed.give()
 
+    def forget(self, change: Callable[[Record], Record]) -> None:
+        """Somebody was deleted: what is remembered says nothing about the person any more."""
+        with self._lock:
+            self._recent = deque(map(change, self._recent), maxlen=MAX_REMEMBERED)
+
     def close(self) -> None:
         self.is_closed = True
         self.changed.give()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, Dict, Optional, Tuple, TypeVar
+from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
+from app.gallery.forgetting import ForgottenLines, finish_forgetting, pending
 from app.gallery.stranger_actions import refresh
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.strangers import strangers_folder
@@ -22,6 +23,8 @@ class KeptStrangers:
     def __init__(self, settings: Settings) -> None:
         self.journal = StrangerJournal(strangers_folder(settings))
         self.undo = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
+        self._settings = settings
+        finish_forgetting(settings)
         self.undo.clean(time.time())
         self._lock = threading.Lock()
 
@@ -30,6 +33,10 @@ class KeptStrangers:
         with self._lock:
             refresh(self.journal)
             return work()
+
+    def forgotten(self) -> List[ForgottenLines]:
+        """Who is still in the event log, because a run is writing it."""
+        return pending(self._settings)
 
     def renamed(self) -> Tuple[Renamed, ...]:
         """New names of people, the oldest first: events of the time before have the old ones."""

@@ -10,18 +10,22 @@ from typing import Any, Callable, Dict, Optional
 
 from app.commands.options import add_settings_options
 from app.commands.people.strangers import NETWORK_SECTIONS
-from app.commands.people.traces import known_names, logs_of, person_of, snapshots_of
+from app.commands.people.traces import known_names
 from app.errors import ExitCode, GalleryError, OutputError
 from app.events.history import log_files, relabels_of
 from app.events.pipe import is_pipe
 from app.events.redaction import LockedLogs, Person
 from app.events.redaction import without as record_without
-from app.files import write_text
 from app.gallery.files import photos_by_person, remove_photos
+from app.gallery.forgetting import remove_display_name
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize
 from app.gallery.stranger_actions import opened_journal
 from app.gallery.stranger_journal import require_unlocked
+from app.gallery.strangers import strangers_folder
+from app.gallery.traces import logs_of, person_of, snapshots_of, visits_of
+from app.gallery.undo import UndoStore
 from app.identity.stranger_rules import without
+from app.identity.strangers import stranger_number
 from app.settings import Settings
 from app.text import counted, printable, program, suggestion
 
@@ -56,11 +60,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         name = None if number is not None else normalize(arguments.name)
         photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
-        kept = [
-            visit
-            for visit in journal.book.visits.values()
-            if (name is not None and visit.name == name) or (number is not None and visit.stranger == number)
-        ]
+        kept = visits_of(journal, name, number)
         anchors = [one for one in journal.book.denied if one.name == name]
         mentions = sum(record_without(record, person, visits.get(log, ())) != record for log, record in found)
         unchanged = _unchanged_logs(settings.output.events, person)
@@ -79,6 +79,8 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             if input(f"delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
                 print("nothing was deleted")
                 return ExitCode.INCOMPLETE
+        store = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
+        store.forget(person.names, [one for one in map(stranger_number, person.strangers) if one is not None])
         if photos and name is not None:
             for photo in remove_photos(settings.gallery.folder, name):
                 print(printable(f"deleted {photo}"))
@@ -99,7 +101,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             print(printable(f"deleted {picture}"))
     finally:
         logs.close()
-    if name is not None and _remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
+    if name is not None and remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
         print(f"{settings.gallery.folder / DISPLAY_NAMES_FILE}: the name was removed")
     if unchanged:
         print(unchanged)
@@ -116,18 +118,6 @@ def _unchanged_logs(path: Optional[Path], person: Person) -> Optional[str]:
     words = [*map(shlex.quote, person.names), *person.strangers]
     commands = "; ".join(f"{program()} people forget {word} --events FILE" for word in words)
     return f"{missing}Event logs were not changed: name them with --events FILE, now or later: {commands}"
-
-
-def _remove_display_name(path: Path, name: str) -> bool:
-    """Removes the lines of `people.yaml` that show this name."""
-    if not path.is_file():
-        return False
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if normalize(line.partition(":")[2].split("#")[0].strip().strip("'\"")) != name]
-    if len(kept) == len(lines):
-        return False
-    write_text(path, "".join(kept))
-    return True
 
 
 ACTIONS: Dict[str, Callable[[argparse.Namespace, Settings], int]] = {"forget": _forget}

@@ -8,23 +8,21 @@ import shlex
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
-
-import numpy as np
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options
 from app.commands.people.strangers import NETWORK_SECTIONS
 from app.errors import ExitCode, GalleryError, OutputError
-from app.events.history import Record, log_files, relabels_of
+from app.events.history import Record, log_files
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
-from app.events.redaction import Person, of_person
 from app.files import make_folder, write_text
 from app.gallery.files import photos_by_person
 from app.gallery.names import normalize
-from app.gallery.stranger_actions import described, opened_journal, require_stranger, search_visits
-from app.gallery.stranger_journal import StrangerJournal, require_unlocked, required
+from app.gallery.stranger_actions import opened_journal, search_visits
+from app.gallery.stranger_journal import require_unlocked, required
+from app.gallery.traces import traces_of, visit_json
 from app.identity.stranger_rules import replayed
 from app.identity.strangers import (
     Change,
@@ -33,10 +31,9 @@ from app.identity.strangers import (
     StrangerBook,
     Visit,
     stranger_name,
-    stranger_number,
 )
 from app.settings import Settings
-from app.text import counted, iso_time, parse_time, program, source_time, suggestion, table
+from app.text import counted, parse_time, program, source_time, suggestion, table
 
 _CLOCK_S = 2.0
 """An event may be so much earlier or later than the looks of its track."""
@@ -126,13 +123,6 @@ def _log_records(settings: Settings) -> Iterator[Record]:
     return LogReader(log_files(path)).read()
 
 
-def logs_of(settings: Settings) -> List[Path]:
-    """The event log, and the queue of a run without one."""
-    path = settings.output.events
-    named = [] if path is None or is_pipe(path) else [path]
-    return [*named, settings.delivery.queue / "events.jsonl"]
-
-
 def _visit_of(book: StrangerBook, event: Record) -> Optional[Visit]:
     """The kept visit whose track made an event: the same number, on the same channel, at the same time."""
     moment = parse_time(event["time"])
@@ -165,7 +155,7 @@ def _search(arguments: argparse.Namespace, settings: Settings) -> int:
                     "similarity": round(similarity, 4),
                     "name": visit.name,
                     "stranger": None if visit.stranger is None else stranger_name(visit.stranger),
-                    **_where(visit),
+                    **visit_json(visit),
                 }
                 for similarity, visit in search.visits
             ],
@@ -201,17 +191,6 @@ def _who(visit: Visit) -> str:
     return "unknown" if visit.stranger is None else stranger_name(visit.stranger)
 
 
-def _where(visit: Visit) -> Dict[str, Any]:
-    return {
-        "channel": visit.channel,
-        "track": visit.track,
-        "first_seen": iso_time(visit.first_seen),
-        "last_seen": iso_time(visit.last_seen),
-        "position": visit.position,
-        "file": visit.file,
-    }
-
-
 def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
@@ -219,94 +198,28 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; choose a new folder")
     journal = opened_journal(settings)
-    found = [record for template in logs_of(settings) for record in LogReader(log_files(template)).read()]
-    person, number = person_of(arguments.name, settings, journal, relabels_of(found))
-    name = None if number is not None else normalize(arguments.name)
-    photos = [] if name is None else photos_by_person(settings.gallery.folder).get(name, [])
-    visits = [
-        visit
-        for visit in journal.book.visits.values()
-        if (visit.name is not None and visit.name == name) or (visit.stranger is not None and visit.stranger == number)
-    ]
-    lines = of_person(found, person)
-    denied = [one for one in journal.book.denied if one.name == name]
-    if not (photos or visits or lines or denied):
+    with open_gallery(settings) as gallery:
+        gallery.load()
+        traces = traces_of(arguments.name, settings, journal, gallery)
+    if not traces:
         raise GalleryError(
             f"nothing is stored of {arguments.name!r}{suggestion(arguments.name, known_names(settings), '')}"
         )
-    make_folder(folder)
-    embeddings: Dict[str, List[float]] = {}
-    if photos:
-        with open_gallery(settings) as gallery:
-            gallery.load()
-            for photo in gallery.people.photos:
-                if photo.person == name and photo.finding.embedding is not None:
-                    embeddings[photo.path] = np.round(photo.finding.embedding, 6).tolist()
-    for path in photos:
-        target = folder / "photos" / path.relative_to(settings.gallery.folder)
+    for name, path in traces.files.items():
+        target = folder / name
         make_folder(target.parent)
         shutil.copyfile(path, target)
-    for visit in visits:
-        if visit.crop is not None and journal.crops is not None and (journal.crops / visit.crop).is_file():
-            make_folder(folder / "pictures")
-            shutil.copyfile(journal.crops / visit.crop, folder / "pictures" / visit.crop)
-    for picture in snapshots_of(lines, settings):
-        make_folder(folder / "pictures")
-        shutil.copyfile(picture, folder / "pictures" / picture.name)
-    data = {
-        "name": name,
-        "stranger": None if number is None else described(journal, number),
-        "photos": [{"photo": path, "embedding": vector} for path, vector in embeddings.items()],
-        "visits": [
-            {**_where(visit), "picture": visit.crop, "embedding": np.round(visit.embedding, 6).tolist()}
-            for visit in visits
-        ],
-        "not_this_person": [
-            {"time": iso_time(one.time), "embedding": np.round(one.embedding, 6).tolist()} for one in denied
-        ],
-        "events": lines,
-    }
-    write_text(folder / "data.json", json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    make_folder(folder)
+    write_text(folder / "data.json", traces.data)
     print(
-        f"{folder}: {counted(len(photos), 'photo')}, {counted(len(visits), 'visit')}, {counted(len(lines), 'event')} "
-        "(data.json)"
+        f"{folder}: {counted(traces.photos, 'photo')}, {counted(traces.visits, 'visit')}, "
+        f"{counted(traces.events, 'event')} (data.json)"
     )
     return ExitCode.DONE
 
 
-def person_of(
-    text: str, settings: Settings, journal: StrangerJournal, relabels: Dict[str, str]
-) -> Tuple[Person, Optional[int]]:
-    """Names and numbers of a person, and the stranger's number if it is one."""
-    if stranger_number(text) is not None and normalize(text) not in photos_by_person(settings.gallery.folder):
-        number = stranger_number(text)
-        assert number is not None
-        if journal.book.current(number) not in journal.book.strangers and number not in journal.book.named:
-            # Nothing is kept any longer, but an event log may still have the number.
-            return Person((), [stranger_name(number)]), number
-        number = require_stranger(journal.book, text, journal.folder)
-        merged = [source for source, target in journal.book.merged.items() if target == number]
-        return Person((), [stranger_name(one) for one in (number, *merged)]), number
-    name = normalize(text)
-    names = {**relabels, **journal.book.names()}
-    return Person([name], [stranger for stranger, given in names.items() if given == name]), None
-
-
 def known_names(settings: Settings) -> List[str]:
     return list(photos_by_person(settings.gallery.folder))
-
-
-def snapshots_of(found: Iterable[Record], settings: Settings) -> List[Path]:
-    """The pictures of visits (output.visit_snapshots) that these lines of a log name, as far as they are there.
-
-    A log names them as the run saw them, which may have been started in another folder.
-    """
-    folders = [folder for folder in (Path(), settings.output.visit_snapshots) if folder is not None]
-    if settings.output.events is not None:
-        folders.append(settings.output.events.parent)
-    names = sorted({Path(record["snapshot"]) for record in found if record.get("snapshot")})
-    places = [[folder / name for folder in folders] + [folder / name.name for folder in folders] for name in names]
-    return [next(path for path in paths if path.is_file()) for paths in places if any(map(Path.is_file, paths))]
 
 
 ACTIONS: Dict[str, Callable[[argparse.Namespace, Settings], int]] = {

@@ -167,7 +167,8 @@ class _Routes:
     async def _names(self, log: Path) -> Dict[str, str]:
         """The names that strangers got: `stranger-7` -> `Eva`. A run may not have logged the last ones yet."""
         names = await self._read(lambda: {**LogReader(log_files(log)).relabels(), **self._kept.names()})
-        return {stranger: name for stranger, name in names.items() if name is not None}
+        gone = {name for lines in self._kept.forgotten() for name in lines.person.names}
+        return {stranger: name for stranger, name in names.items() if name is not None and name not in gone}
 
     async def _read(self, work: Callable[[], T]) -> T:
         try:
@@ -177,8 +178,10 @@ class _Routes:
 
     def _logged(self, log: Path) -> Iterator[Record]:
         """The events of a log, the last one first, with the names that people have now."""
-        renamed = self._kept.renamed()
-        return (_with_new_name(record, renamed) for record in logged(log)) if renamed else logged(log)
+        records, renamed = logged(log), self._kept.renamed()
+        for lines in self._kept.forgotten():
+            records = map(lines.without, records)
+        return (_with_new_name(record, renamed) for record in records) if renamed else records
 
     def _of_visit(self, request: Request, log: Path) -> List[Record]:
         """The oldest first. Raises HttpError (404)."""

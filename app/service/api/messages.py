@@ -125,9 +125,23 @@ class PhotoOutcome(msgspec.Struct):
     warnings: List[str]
 
 
+class Changed(msgspec.Struct, rename={"before": "from", "after": "to"}):
+    """Past visits and photos that are another's now: `3 past visits are now Ann`."""
+
+    before: Optional[str]
+    """A person or a stranger. Null: no one."""
+    after: Optional[str]
+    visits: int
+    """Of those whose faces are kept (`strangers.keep_days`)."""
+    photos: int
+
+
 class PhotoOutcomes(msgspec.Struct):
     person: str
     photos: List[PhotoOutcome]
+    changed: List[Changed]
+    undo: Optional[str]
+    """Null: delete the photos that were not meant."""
 
 
 class PersonChange(msgspec.Struct):
@@ -145,9 +159,27 @@ class PhotoChange(msgspec.Struct):
     """That of the person in the path when it was shown."""
 
 
-class Removed(msgspec.Struct):
+class RemovedPhoto(msgspec.Struct):
     person: str
     photos: int
+    changed: List[Changed]
+    undo: Optional[str]
+    """Null: what is deleted stays deleted."""
+
+
+class Removed(msgspec.Struct):
+    """Everything that was stored of a person or stranger."""
+
+    person: str
+    photos: int
+    visits: int
+    pictures: int
+    log: str
+    """What becomes of the event log: `redacted`, `run_writes` (when the run that is writing it has ended; the API does
+    not show it any more), or `no_log` (nothing is in it)."""
+    changed: List[Changed]
+    undo: Optional[str]
+    """Null: what is deleted stays deleted."""
 
 
 class Version(msgspec.Struct):
@@ -160,17 +192,6 @@ class Version(msgspec.Struct):
 
 class Health(msgspec.Struct):
     status: str
-
-
-class Changed(msgspec.Struct, rename={"before": "from", "after": "to"}):
-    """Past visits and photos that are another's now: `3 past visits are now Ann`."""
-
-    before: Optional[str]
-    """A person or a stranger. Null: no one."""
-    after: Optional[str]
-    visits: int
-    """Of those whose faces are kept (`strangers.keep_days`)."""
-    photos: int
 
 
 class Undoing(msgspec.Struct):

@@ -14,11 +14,12 @@ from app.gallery.names import normalize
 from app.gallery.people import PhotoRecord
 from app.gallery.undo import UndoableChange
 from app.gallery.who import people_in
-from app.service.api.changes import change_endpoints, changed_by
+from app.service.api.changes import change_endpoints, changed_by, removed
 from app.service.api.channels import channel_endpoints
 from app.service.api.happened import history_endpoints
 from app.service.api.messages import (
     Box,
+    Changed,
     ChangedPerson,
     DetectedFace,
     Detection,
@@ -37,6 +38,7 @@ from app.service.api.messages import (
     PhotoOutcome,
     PhotoOutcomes,
     Removed,
+    RemovedPhoto,
     Verification,
     Version,
 )
@@ -58,6 +60,7 @@ DIGITS = 4
 
 def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialect:
     routes, kept = Routes(service, enrolment), enrolment.kept
+    enrolment.feed = view.events
     described = (
         *_described(routes),
         *channel_endpoints(service, view),
@@ -133,9 +136,10 @@ def _described(routes: Routes) -> Tuple[Described, ...]:
         ),
         Described(
             Endpoint("DELETE", person, routes.remove_person, enrol),
-            "Deletes a person with all photos",
+            "Deletes everything that is stored of a person, also in the event log",
             Removed,
-            failures=missing,
+            query=(("version", "string"),),
+            failures=(404, 409),
         ),
         Described(Endpoint("GET", photo, routes.photo, read), "A photo", media_type="image/jpeg", failures=missing),
         Described(
@@ -145,7 +149,9 @@ def _described(routes: Routes) -> Tuple[Described, ...]:
             body=PhotoChange,
             failures=(404, 409),
         ),
-        Described(Endpoint("DELETE", photo, routes.remove_photo, enrol), "Deletes a photo", Removed, failures=missing),
+        Described(
+            Endpoint("DELETE", photo, routes.remove_photo, enrol), "Deletes a photo", RemovedPhoto, failures=missing
+        ),
     )
 
 
@@ -248,7 +254,10 @@ class Routes:
         files = (await read_form(request)).files
         if not files:
             raise HttpError(400, "no photo: send a form with one or more files called photos")
-        return reply(PhotoOutcomes(name, [await self._outcome(request, name, part) for part in files]))
+        outcomes = [await self._outcome(request, name, part) for part in files]
+        added = sum(one.added for one in outcomes)
+        changed = [Changed(None, normalize(name), 0, added)] if added else []
+        return reply(PhotoOutcomes(name, outcomes, changed, None))
 
     async def change_person(self, request: Request) -> Response:
         name = self._name(request)
@@ -267,10 +276,9 @@ class Routes:
         return reply(ChangedPerson(details.name, details.version, details.photos, *changed_by(change)))
 
     async def remove_person(self, request: Request) -> Response:
-        name = self._name(request)
-        count = len(self._enrolment.photos(name))
-        await self._enrolment.remove_person(request, name)
-        return reply(Removed(name, count))
+        name, version = self._name(request), request.query_params.get("version")
+        gone = await self._enrolment.forget(request, name, lambda: self._enrolment.version(name), version)
+        return removed(name, gone)
 
     async def photo(self, request: Request) -> Response:
         photo = self._photo(request)
@@ -280,7 +288,8 @@ class Routes:
     async def remove_photo(self, request: Request) -> Response:
         photo = self._photo(request)
         removed = await self._enrolment.remove(request, [photo])
-        return reply(Removed(photo.person, len(removed)))
+        changed = [Changed(photo.person, None, 0, len(removed))] if removed else []
+        return reply(RemovedPhoto(photo.person, len(removed), changed, None))
 
     async def _found(self, data: bytes, search: Search) -> FoundFaces:
         try:

@@ -21,8 +21,8 @@ from app.gallery.stranger_actions import (
 )
 from app.gallery.undo import UndoableChange
 from app.identity.strangers import Visit, stranger_name
-from app.service.api.changes import changed_by, id_of
-from app.service.api.messages import Failure
+from app.service.api.changes import changed_by, id_of, removed
+from app.service.api.messages import Failure, Removed
 from app.service.api.openapi import Described
 from app.service.api.replies import flag, jpeg, outcome_of, picture_of, read, reply
 from app.service.api.stranger_messages import (
@@ -73,6 +73,13 @@ def stranger_endpoints(service: FaceService, enrolment: Enrolment, kept: KeptStr
             "A picture of a stranger",
             media_type="image/jpeg",
             failures=(404,),
+        ),
+        Described(
+            Endpoint("DELETE", one, routes.remove, enrol),
+            "Deletes everything that is stored of a stranger, also in the event log",
+            Removed,
+            query=(("version", "string"),),
+            failures=(404, 409),
         ),
         Described(
             Endpoint("POST", f"{one}/name", routes.name, enrol),
@@ -177,6 +184,12 @@ class _Routes:
                 naming.stranger, naming.person, naming.visits, naming.log.value, photos, *changed_by(naming.change)
             )
         )
+
+    async def remove(self, request: Request) -> Response:
+        number = await self._do(lambda: self._number(request))
+        who, version = stranger_name(number), request.query_params.get("version")
+        gone = await self._enrolment.forget(request, who, lambda: stranger_version(self._journal.book, number), version)
+        return removed(who, gone)
 
     async def merge(self, request: Request) -> Response:
         wanted = await read(request, OtherStrangers)

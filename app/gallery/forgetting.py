@@ -1,0 +1,183 @@
+"""Deleting everything that is stored of a person or a stranger, also from event logs.
+
+A run that is writing an event log does not let another program change it. Then the lines are changed when the run has
+ended, and until then they are shown as they will be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, FrozenSet, Iterable, List
+
+from app.errors import GalleryError, OutputError
+from app.events.history import HEADER, Record, log_files, relabels_of
+from app.events.reading import LogReader
+from app.events.redaction import LockedLogs, Person, by_log
+from app.events.redaction import without as record_without
+from app.files import write_text, write_whole
+from app.gallery.files import remove_photo
+from app.gallery.gallery import Gallery
+from app.gallery.names import DISPLAY_NAMES_FILE, normalize
+from app.gallery.stranger_journal import StrangerJournal, require_unlocked
+from app.gallery.strangers import strangers_folder
+from app.gallery.traces import logs_of, person_of, snapshots_of, visits_of
+from app.gallery.undo import UndoStore
+from app.identity.stranger_rules import without
+from app.identity.strangers import stranger_number
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PENDING = "forgotten.json"
+
+
+class LogRedaction(enum.Enum):
+    """What became of the event log when somebody was deleted."""
+
+    NO_LOG = "no_log"
+    """There is none, or nothing about the person in it."""
+    REDACTED = "redacted"
+    RUN_WRITES = "run_writes"
+    """It is changed when the run that is writing it has ended."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted."""
+
+    photos: List[str]
+    visits: int
+    pictures: int
+    log: LogRedaction
+    lines: ForgottenLines
+
+
+@dataclass(frozen=True)
+class ForgottenLines:
+    """What is to be removed from an event log. A person who gets the name later is another one."""
+
+    person: Person
+    visits: FrozenSet[int]
+    until: int
+    """The last event when it was deleted."""
+
+    def without(self, record: Record) -> Record:
+        is_old = record["event"] == HEADER or record["sequence"] <= self.until or record.get("visit") in self.visits
+        return record_without(record, self.person, self.visits) if is_old else record
+
+
+def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text: str) -> Forgotten:
+    """Deletes a person, or a stranger such as `stranger-7`, for good. Raises GalleryError or OutputError."""
+    found = [one for template in logs_of(settings) for one in by_log(LogReader(log_files(template)).read())]
+    person, number = person_of(text, settings, journal, relabels_of(record for _, record in found))
+    name = None if number is not None else normalize(text)
+    numbers = [one for one in map(stranger_number, person.strangers) if one is not None]
+    visits = person.visits(found)
+    mine = frozenset(visit for of_log in visits.values() for visit in of_log)
+    until = max((record["sequence"] for _, record in found if record["event"] != HEADER), default=0)
+    lines = ForgottenLines(person, mine, until)
+    pictures = snapshots_of((record for log, record in found if record.get("visit") in visits.get(log, ())), settings)
+    kept = visits_of(journal, name, number)
+    folder = settings.gallery.folder
+    photos = [photo.path for photo in gallery.people.photos if photo.person == name]
+    # First what would undo it.
+    UndoStore(strangers_folder(settings), settings.strangers.keep_days).forget(person.names, numbers)
+    for path in photos:
+        remove_photo(folder, PurePosixPath(path))
+    if name is not None:
+        remove_display_name(folder / DISPLAY_NAMES_FILE, name)
+    # The person's embeddings leave the cache as well.
+    gallery.refresh()
+    if journal.path is not None and journal.path.exists():
+        names = [] if name is None else [name]
+        gone = [] if number is None else [number]
+        require_unlocked(journal.rewrite(lambda book: without(book, gone, names)), journal.folder)
+    log = LogRedaction.NO_LOG
+    if any(lines.without(record) != record for _, record in found):
+        waiting = [*pending(settings), lines]
+        _write_pending(settings, waiting)
+        log = LogRedaction.REDACTED if finish_forgetting(settings) else LogRedaction.RUN_WRITES
+    for picture in pictures:
+        with contextlib.suppress(FileNotFoundError):
+            picture.unlink()
+    return Forgotten(photos, len(kept), len(pictures) + sum(visit.crop is not None for visit in kept), log, lines)
+
+
+def finish_forgetting(settings: Settings) -> bool:
+    """Removes from event logs who was deleted while a run was writing them; whether nothing is left to do."""
+    waiting = pending(settings)
+    if not waiting:
+        return True
+
+    def change(log: str, record: Record) -> Record:
+        for lines in waiting:
+            record = lines.without(record)
+        return record
+
+    try:
+        with contextlib.closing(LockedLogs(logs_of(settings))) as logs:
+            logs.replace(change, [name for lines in waiting for name in lines.person.names])
+        _write_pending(settings, [])
+    except (OutputError, GalleryError) as error:
+        logger.info("who was deleted is removed from the event log later: %s", error)
+        return False
+    return True
+
+
+def pending(settings: Settings) -> List[ForgottenLines]:
+    """Who is to be removed from the event logs when they are not written any more."""
+    path = strangers_folder(settings) / PENDING
+    try:
+        found = json.loads(path.read_bytes())
+        return [_made(one) for one in found]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.error(
+            "%s: cannot be read, so that the event log may still name people who were deleted: %s", path, error
+        )
+        return []
+
+
+def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> None:
+    path = strangers_folder(settings) / PENDING
+    shown = [
+        {
+            "names": list(lines.person.names),
+            "strangers": list(lines.person.strangers),
+            "visits": sorted(lines.visits),
+            "until": lines.until,
+        }
+        for lines in waiting
+    ]
+    try:
+        if shown:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(shown, ensure_ascii=False).encode(), mode=0o600)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise GalleryError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _made(fields: Dict[str, Any]) -> ForgottenLines:
+    return ForgottenLines(
+        Person(fields["names"], fields["strangers"]), frozenset(map(int, fields["visits"])), int(fields["until"])
+    )
+
+
+def remove_display_name(path: Path, name: str) -> bool:
+    """Removes the lines of `people.yaml` that show this name."""
+    if not path.is_file():
+        return False
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if normalize(line.partition(":")[2].split("#")[0].strip().strip("'\"")) != name]
+    if len(kept) == len(lines):
+        return False
+    write_text(path, "".join(kept))
+    return True

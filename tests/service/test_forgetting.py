@@ -1,0 +1,87 @@
+"""Who is deleted over HTTP is deleted: photos, pictures, embeddings, visits, and the person in the event log."""
+
+import io
+import json
+import zipfile
+
+import pytest
+
+from app.events.log import EventLog
+
+
+def traces(home, text):
+    """The files in the gallery, and the event log, in which a text is still found."""
+    files = [path for path in home.folder.rglob("*") if path.is_file()] + [home.log]
+    return [path.name for path in files if text.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def grace(home, photos):
+    """A person who was stranger 1, has another photo, and was merged with stranger 3 before."""
+    home.post("/api/v1/strangers/stranger-1/merge", {"others": ["stranger-3"]})
+    assert home.post("/api/v1/strangers/stranger-1/name", {"name": "Grace Hopper"}).status == 200
+    home.upload("/api/v1/people/Grace%20Hopper/photos", files=[("photos", "b.jpg", photos[1][1])])
+    return home
+
+
+def test_a_person_is_deleted_with_everything(grace):
+    home = grace
+    assert traces(home, "Grace Hopper")
+    version = home.get("/api/v1/people/Grace%20Hopper").json["version"]
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper?version=old").status == 409
+    reply = home.request("DELETE", f"/api/v1/people/Grace%20Hopper?version={version}")
+    assert reply.status == 200, reply.body
+    assert (reply.json["photos"], reply.json["visits"], reply.json["log"]) == (2, 4, "redacted")
+    assert reply.json["changed"] == [{"from": "Grace Hopper", "to": None, "visits": 4, "photos": 2}]
+    assert reply.json["undo"] is None
+    assert traces(home, "Grace Hopper") == [] and traces(home, "stranger-1") == []
+    assert not (home.folder / "Grace Hopper").exists()
+    assert list((home.folder / ".strangers").rglob("a.jpg")) == []
+    assert home.get("/api/v1/undo").json["changes"] == []
+    # That somebody was there stays, without who it was; others are as before.
+    visits = home.get("/api/v1/visits").json["visits"]
+    assert [(one["name"], one["stranger"]) for one in visits] == [(None, None), (None, "stranger-2"), (None, None)]
+    assert home.audit()[-1]["action"] == "delete"
+    assert home.get("/api/v1/people/Grace%20Hopper").status == 404
+
+
+def test_a_stranger_is_deleted_with_everything(home):
+    reply = home.request("DELETE", "/api/v1/strangers/stranger-1")
+    assert (reply.json["visits"], reply.json["pictures"], reply.json["log"]) == (2, 1, "redacted")
+    assert home.get("/api/v1/strangers/stranger-1").status == 404
+    assert traces(home, "stranger-1") == []
+    assert list((home.folder / ".strangers").rglob("a.jpg")) == []
+    assert home.request("DELETE", "/api/v1/strangers/stranger-1").status == 404
+
+
+def test_while_a_run_writes_the_log_it_is_shown_without_the_person_and_changed_later(grace):
+    home = grace
+    log = EventLog(home.log)
+    reply = home.request("DELETE", "/api/v1/people/Grace%20Hopper")
+    assert reply.json["log"] == "run_writes"
+    assert b"Grace Hopper" in home.log.read_bytes()
+    assert b"Grace" not in home.get("/api/v1/visits").body + home.get("/api/v1/events").body
+    assert home.get("/api/v1/visits?person=Grace%20Hopper").json["visits"] == []
+    log.close()
+    # The next deletion finds it free, as the next start does.
+    assert home.request("DELETE", "/api/v1/strangers/stranger-2").json["log"] == "redacted"
+    assert traces(home, "Grace Hopper") == []
+
+
+def test_everything_that_is_stored_of_someone_is_exported(grace):
+    home = grace
+    reply = home.get("/api/v1/people/Grace%20Hopper/export.zip")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/zip")
+    archive = zipfile.ZipFile(io.BytesIO(reply.body))
+    assert archive.testzip() is None
+    data = json.loads(archive.read("data.json"))
+    photos = [name for name in archive.namelist() if name.startswith("photos/Grace Hopper/")]
+    assert len(photos) == len(data["photos"]) == 2
+    assert all(archive.read(name).startswith(b"\xff\xd8") for name in photos)
+    assert len(data["visits"]) == 4 and len(data["visits"][0]["embedding"]) == len(data["photos"][0]["embedding"])
+    # Of visits, and the names that the numbers got.
+    assert {one["stranger"] for one in data["events"]} >= {"stranger-1", "stranger-3"}
+    assert "Collins" not in str(data["events"])
+    assert home.get("/api/v1/people/Nobody/export.zip").status == 404
+    archive = zipfile.ZipFile(io.BytesIO(home.get("/api/v1/strangers/stranger-2/export.zip").body))
+    assert "pictures/c.jpg" in archive.namelist()
