@@ -19,6 +19,8 @@ class ChannelState(str, enum.Enum):
     ENDED = "ended"
     FAILED = "failed"
     """It could not be opened the first time, or a recording cannot be read. A live source may still appear."""
+    STOPPED = "stopped"
+    """Somebody has stopped it over HTTP, and may start it again: the run waits for that."""
 
     def __str__(self) -> str:
         return self.value

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from types import TracebackType
-from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple, Type
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Type
 
 from app.capture.capture_thread import CaptureThread, Clock, OpenReader
 from app.capture.main_stream import MainStream, small_source
@@ -19,7 +20,7 @@ from app.capture.turns import Waiting, next_turn
 from app.capture.uri import Source
 from app.errors import DeathCallback, ignore_death
 from app.settings import CaptureSettings
-from app.types import ChannelStatus, Frame
+from app.types import ChannelState, ChannelStatus, Frame
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +57,18 @@ class Channels:
         self._needed: Set[str] = set()
         self._woken = False
 
-        def new_thread(source: Source, settings: CaptureSettings, kept_frames: int = 1) -> CaptureThread:
+        def new_thread(
+            source: Source, settings: CaptureSettings, kept_frames: int = 1, stopped: Optional[CaptureThread] = None
+        ) -> CaptureThread:
             over = self._is_finished
             lock, arrived = self._lock, self._arrived
-            return CaptureThread(
-                source, settings, arrived, lock, open, clock, wall_clock, over, queue_bytes, on_death, kept_frames
-            )
+            wiring = (arrived, lock, open, clock, wall_clock, over, queue_bytes, on_death, kept_frames)
+            return CaptureThread(source, settings, *wiring, stopped=stopped)
 
+        self._again: Dict[str, Callable[[CaptureThread], CaptureThread]] = {}
         self._threads: List[CaptureThread] = []
+        self._replaced: List[CaptureThread] = []
+        """Threads of channels that were stopped and started again; they may still be closing their readers."""
         self._mains: Dict[str, MainStream] = {}
         for source in sources:
             its_own = own.get(source.name, settings)
@@ -71,6 +76,7 @@ class Channels:
             if small is not None:
                 self._mains[source.name] = MainStream(source, its_own, new_thread, clock)
             self._threads.append(new_thread(small or source, its_own))
+            self._again[source.name] = partial(new_thread, small or source, its_own, 1)
         with self._lock:
             for thread in self._threads:
                 thread.start()
@@ -127,6 +133,34 @@ class Channels:
             for thread in self._threads:
                 thread.limit_rate(max_fps)
 
+    def stop(self, channel: str) -> ChannelStatus:
+        """Closes the source of a channel until `start`. One that is over stays so. Returns how the channel is."""
+        with self._arrived:
+            thread = self._thread(channel)
+            if not thread.drained and thread.state is not ChannelState.STOPPED:
+                log.info("%s: stopped", thread.source.name)
+                thread.stop()
+                thread.state = ChannelState.STOPPED
+                if channel in self._mains:
+                    self._mains[channel].stop()
+            return thread.status()
+
+    def start(self, channel: str) -> ChannelStatus:
+        """Opens the source of a stopped channel again; a recording begins again. Returns how the channel is."""
+        with self._arrived:
+            thread = self._thread(channel)
+            if thread.state is ChannelState.STOPPED and not self._closed.is_set():
+                log.info("%s: started again", thread.source.name)
+                again = self._again[channel](thread)
+                self._threads[self._threads.index(thread)] = again
+                self._replaced = [one for one in self._replaced if one.is_alive] + [thread]
+                again.start()
+                thread = again
+            return thread.status()
+
+    def _thread(self, channel: str) -> CaptureThread:
+        return next(thread for thread in self._threads if thread.source.name == channel)
+
     @property
     def finished(self) -> bool:
         """Whether all channels have ended or failed and every frame was taken."""
@@ -148,7 +182,11 @@ class Channels:
                 main.stop()
             self._arrived.notify_all()
         deadline = time.monotonic() + CLOSE_WITHIN_S
-        for thread in [*self._threads, *(thread for main in self._mains.values() for thread in main.ended)]:
+        for thread in [
+            *self._threads,
+            *self._replaced,
+            *(thread for main in self._mains.values() for thread in main.ended),
+        ]:
             if not thread.join(deadline):
                 log.warning("%s: the reader still hangs and is left behind", thread.source)
 

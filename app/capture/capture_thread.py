@@ -27,6 +27,8 @@ HEALTHY_AFTER_S = 3.0
 """After this time without a failure the pause before a reconnection starts at its minimum again."""
 DENIED_RETRY_S = 60.0
 """The pause after a wrong password: some cameras lock an account after a few tries."""
+REPLACE_WITHIN_S = 10.0
+"""How long a channel that is started again waits for its reader of before to be closed."""
 JITTER = 1.2
 """Pauses are up to this many times longer."""
 SILENCE_STEP_S = 0.1
@@ -60,8 +62,10 @@ class CaptureThread:
         queue_bytes: int,
         on_death: DeathCallback,
         kept_frames: int = 1,
+        stopped: Optional[CaptureThread] = None,
     ) -> None:
-        """Of a live source, the newest `kept_frames` frames are kept."""
+        """Of a live source, the newest `kept_frames` frames are kept. `stopped` is the one before it of this channel:
+        it goes on with what that knew, once that has closed its reader."""
         self.source = source
         self.state = ChannelState.OPENING
         self._settings = settings
@@ -90,6 +94,12 @@ class CaptureThread:
         self._lost_at = 0.0
         self._rate = RateLimit(None)
         """Of a live source, besides `capture.max_fps`."""
+        self._stopped = stopped
+        if stopped is not None:
+            self._counters, self._rate = replace(stopped._counters), stopped._rate
+            self._was_open, self._live = stopped._was_open, stopped._live
+            self._fps, self._total_frames = stopped._fps, stopped._total_frames
+            self._last_error = stopped._last_error
         self._thread = threading.Thread(target=self._run, name=f"capture-{source.name}", daemon=True)
 
     # Called by `Channels` with the lock held.
@@ -153,7 +163,11 @@ class CaptureThread:
     # The thread.
 
     def _run(self) -> None:
-        is_to_go_on = True
+        if self._stopped is not None:
+            # A camera can be opened only once.
+            self._stopped.join(time.monotonic() + REPLACE_WITHIN_S)
+            self._stopped = None
+        is_to_go_on = not self._closing.is_set()
         while is_to_go_on:
             try:
                 is_to_go_on = self._open_and_read() and self._pause()
@@ -291,6 +305,8 @@ class CaptureThread:
         if reader.live:
             return self._handle_failure(f"{self.source}: connection lost")
         with self._wake:
+            if self._closing.is_set():
+                return False
             if self._counters.read > 0:
                 self.state = ChannelState.ENDED
                 self._arrived.notify_all()

@@ -92,14 +92,15 @@ class EventStream:
         return events
 
     def handle_status(self, status: ChannelStatus, now: float, clock_s: float) -> List[Event]:
-        """A lost live source is one event, and all faces of its channel leave.
+        """A live source that is lost, or any that was stopped, is one event, and all faces of its channel leave.
 
         `now` and `clock_s` are like `Frame.captured_at` and `Frame.clock_s`.
         """
-        is_lost = status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED)
+        is_stopped = status.state is ChannelState.STOPPED
+        is_lost = is_stopped or (status.live and status.state in (ChannelState.RECONNECTING, ChannelState.FAILED))
         if is_lost and status.name not in self._lost:
             self._lost[status.name] = clock_s
-            error = masked(status.last_error) if status.last_error else None
+            error = "stopped by a person" if is_stopped else masked(status.last_error) if status.last_error else None
             lost = SourceEvent(self._next(), EventKind.SOURCE_LOST, status.name, now, error=error)
             return [lost, *self._leave(self._channel(status.name), LeftReason.SOURCE_LOST)]
         if status.state is ChannelState.RUNNING and status.name in self._lost:

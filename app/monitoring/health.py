@@ -66,11 +66,11 @@ def assess(
     is_degraded: bool = False,
 ) -> Health:
     """`silent_s` is how long the loop has not come by."""
-    # A recording that has ended is not lost, nor is one that is about to begin.
+    # A recording that has ended is not lost, nor is one that is about to begin, nor what somebody has stopped.
     running = [
         channel.state is ChannelState.RUNNING or (channel.state is ChannelState.OPENING and not channel.live)
         for channel in channels
-        if channel.state is not ChannelState.ENDED
+        if channel.state not in (ChannelState.ENDED, ChannelState.STOPPED)
     ]
     problems = {
         Problem.LOOP_STUCK: silent_s > stuck_after_s,

@@ -402,6 +402,21 @@ def test_a_lost_live_source_is_reopened_until_it_comes_back(gate, caplog):
     assert "connection lost" in warnings[0] and "refused" in warnings[1]
 
 
+def test_a_stopped_camera_is_closed_and_opened_again_on_request_and_the_run_waits(gate):
+    first, second = ScriptedReader(1, gate()), ScriptedReader(2, gate())
+    opener = Opener(cam=[first, SourceError("cam (x): refused"), second])
+    with Channels(cameras("cam"), FAST, opener) as channels:
+        until(lambda: first.waiting > 0)
+        assert channels.stop("cam").state is ChannelState.STOPPED
+        until(lambda: first.closed_by is not None)
+        assert (channels.finished, channels.take(0.01)) == (False, None)
+        channels.start("cam")
+        until(lambda: second.waiting > 0)
+        taken = channels.take(PATIENT_S)
+        (status,) = channels.status()
+    assert (values([taken]), taken.index, status.state) == ([2], 1, ChannelState.RUNNING)
+
+
 def test_pauses_start_at_the_minimum_again_after_a_long_connection(gate, caplog):
     hold, clock = gate(), Clock()
     lived = ScriptedReader(2, lambda: clock.advance(11), 3, None)

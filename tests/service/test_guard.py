@@ -58,6 +58,8 @@ ENDPOINTS = [
     ("DELETE", "/api/v1/people/{name}/photos/{photo}", Scope.ENROL),
     ("POST", "/api/v1/people/{name}/photos/{photo}/move", Scope.ENROL),
     ("GET", "/api/v1/channels", Scope.READ),
+    ("POST", "/api/v1/channels/{name}/stop", Scope.ADMIN),
+    ("POST", "/api/v1/channels/{name}/start", Scope.ADMIN),
     ("GET", "/api/v1/channels/{name}/snapshot.jpg", Scope.READ),
     ("GET", "/api/v1/channels/{name}/mjpeg", Scope.READ),
     ("GET", "/api/v1/metrics", Scope.READ),

@@ -17,6 +17,7 @@ from app.service.api.live_messages import Channel, Channels, Counters
 from app.service.api.openapi import Described
 from app.service.api.replies import flag, jpeg, number, reply
 from app.service.core import FaceService
+from app.service.enrolment import Enrolment
 from app.service.http import Endpoint, HttpError, Scope
 from app.service.live import LivePicture
 from app.service.run_view import RunView
@@ -29,12 +30,24 @@ MAX_WIDTH = 8192
 _BOUNDARY = "frame"
 
 
-def channel_endpoints(service: FaceService, view: RunView) -> Tuple[Described, ...]:
-    routes = _Routes(service, view)
+def channel_endpoints(service: FaceService, enrolment: Enrolment, view: RunView) -> Tuple[Described, ...]:
+    routes = _Routes(service, enrolment, view)
     api, one, read = "/api/v1", "/api/v1/channels/{name}", Scope.READ
     size = (("boxes", "boolean"), ("width", "integer"))
     return (
         Described(Endpoint("GET", f"{api}/channels", routes.channels, read), "The sources of the run", Channels),
+        Described(
+            Endpoint("POST", f"{one}/stop", routes.stop, Scope.ADMIN),
+            "Close the source of a channel until it is started again; the run goes on",
+            Channel,
+            failures=(404, 409),
+        ),
+        Described(
+            Endpoint("POST", f"{one}/start", routes.start, Scope.ADMIN),
+            "Open the source of a stopped channel again",
+            Channel,
+            failures=(404, 409),
+        ),
         Described(
             Endpoint("GET", f"{one}/snapshot.jpg", routes.snapshot, read),
             "The newest picture of a channel",
@@ -59,8 +72,9 @@ def channel_endpoints(service: FaceService, view: RunView) -> Tuple[Described, .
 
 
 class _Routes:
-    def __init__(self, service: FaceService, view: RunView) -> None:
+    def __init__(self, service: FaceService, enrolment: Enrolment, view: RunView) -> None:
         self._service = service
+        self._enrolment = enrolment
         self._view = view
         self._live = view.live
 
@@ -68,6 +82,24 @@ class _Routes:
         run = self._view.monitor.run
         level = 0 if run is None else int(run.degrade.level)
         return reply(Channels([self._shown(status) for status in self._view.channels()], level))
+
+    async def stop(self, request: Request) -> Response:
+        return self._switch(request, "stop")
+
+    async def start(self, request: Request) -> Response:
+        return self._switch(request, "start")
+
+    def _switch(self, request: Request, action: str) -> Response:
+        name, run = self._channel(request), self._view.monitor.run
+        if run is None:
+            raise HttpError(409, "the run has not begun yet")
+        before = next(status.state for status in run.channels.status() if status.name == name)
+        if before.over:
+            raise HttpError(409, f"{name} has {before}; only a new run reads it again")
+        status = run.channels.stop(name) if action == "stop" else run.channels.start(name)
+        if status.state is not before:
+            self._enrolment.note(request, f"{action} channel", channel=name)
+        return reply(self._shown(status))
 
     async def snapshot(self, request: Request) -> Response:
         name = self._channel(request)

@@ -63,7 +63,7 @@ def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialec
     enrolment.feed = view.events
     described = (
         *_described(routes),
-        *channel_endpoints(service, view),
+        *channel_endpoints(service, enrolment, view),
         *history_endpoints(service, view, kept),
         *live_endpoints(),
         *stranger_endpoints(service, enrolment, kept),
