@@ -49,6 +49,12 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.action == "remove":
         remove_token(path, arguments.name)
         print(f"removed {arguments.name}")
+        if not read_tokens(path):
+            print(
+                f"that was the last one: `serve` lets no one in until there is another; delete {path} and restart it "
+                "to let all programs of this machine in without a token",
+                file=sys.stderr,
+            )
     else:
         tokens = read_tokens(path)
         if not tokens:

@@ -64,6 +64,7 @@ def _guarded(
             secret = None if endpoint.scope is Scope.PUBLIC else await dialect.token(request)
             token = guard.admit(request, secret, endpoint.scope)
             request.state.client = None if token is None else token.name
+            request.state.token = token
             request.state.admit = partial(guard.admit, request, secret, endpoint.scope)
             return await asyncio.wait_for(endpoint.handler(request), timeout_s)
         except HttpError as error:
@@ -91,7 +92,7 @@ def _guarded_socket(socket: Socket, guard: Guard) -> Callable[[WebSocket], Await
         await websocket.accept()
         try:
             secret = await header_token(websocket)
-            if secret is None and guard.needs_token:
+            if secret is None and guard.needs_token and guard.visitor(websocket) is None:
                 secret = await asyncio.wait_for(_first_token(websocket), TOKEN_WITHIN_S)
             guard.admit(websocket, secret, socket.scope)
             websocket.state.admit = partial(guard.admit, websocket, secret, socket.scope)

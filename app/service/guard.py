@@ -4,7 +4,7 @@
   that it points at this machine (DNS rebinding).
 - What changes or reads pictures must not come from a page of another server. Programs send no Origin.
 - Bodies have a maximum size and a maximum time.
-- Without tokens, only programs on this machine are let in.
+- Without a file with tokens, only programs on this machine are let in.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections import OrderedDict, deque
-from typing import Deque, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -24,15 +23,14 @@ from starlette.types import Scope as AsgiScope
 
 from app.errors import SettingsError
 from app.service.http import HttpError, Scope
+from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, cookie_header, cookie_name
 from app.service.tokens import Token, TokenFile
 from app.settings.serve import ServeSettings
 from app.text import program
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-MAX_FAILED_LOGINS = 5
-"""In a minute, from one address."""
-MAX_ADDRESSES = 1000
-"""Whose failed logins are remembered."""
+CSRF_HEADER = "x-csrf"
+"""Pages of other servers cannot send it: a request with a cookie that changes something must have it."""
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -56,7 +54,10 @@ class Guard:
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self._file = TokenFile(settings.tokens)
-        self._failures: OrderedDict[str, Deque[float]] = OrderedDict()
+        self.login_code = LoginCode()
+        self._sessions = Sessions()
+        self._tickets = Tickets()
+        self._failures = Failures()
         names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts = names | set(listed(settings.allowed_hosts))
         self._origins = set(listed(settings.allowed_origins))
@@ -91,40 +92,91 @@ class Guard:
     def needs_token(self) -> bool:
         """Whether clients have to send one. True where the file with the tokens cannot be read."""
         try:
-            return bool(self._file.tokens)
+            return self._file.exists
         except SettingsError:
             return True
 
     def admit(self, request: HTTPConnection, secret: Optional[str], scope: Scope) -> Optional[Token]:
-        """Raises HttpError (401, 403, 429) unless this token allows what the endpoint needs."""
+        """Raises HttpError (401, 403, 429, 503) unless this client may do what the endpoint needs."""
         if scope is Scope.PUBLIC:
             return None
         try:
-            tokens = self._file.tokens
+            if not self._file.exists:
+                if is_loopback(self._settings.host) or self._settings.insecure:
+                    return None
+                raise HttpError(401, "a token is required")
+            token = self._file.find(secret) if secret else self.visitor(request)
         except SettingsError as error:
             raise HttpError(503, "the file with the tokens cannot be read") from error
-        if not tokens:
-            if is_loopback(self._settings.host) or self._settings.insecure:
-                return None
-            raise HttpError(401, "a token is required")
-        address = request.client.host if request.client else ""
-        failures = self._failures.get(address)
-        now = time.monotonic()
-        while failures and now - failures[0] > 60:
-            failures.popleft()
-        if failures is not None and len(failures) >= MAX_FAILED_LOGINS:
-            raise HttpError(429, "too many wrong tokens; try again in a minute", headers={"Retry-After": "60"})
-        token = self._file.find(secret) if secret else None
         if token is None:
-            if secret:
-                self._failures.setdefault(address, deque()).append(now)
-                self._failures.move_to_end(address)
-                while len(self._failures) > MAX_ADDRESSES:
-                    self._failures.popitem(last=False)
-            raise HttpError(401, "a valid token is required", headers={"WWW-Authenticate": "Bearer"})
+            raise self._refusal(request, secret)
         if token.allows < scope:
             raise HttpError(403, f"this token allows {token.scope}; {scope} is needed")
         return token
+
+    def _refusal(self, request: HTTPConnection, secret: Optional[str]) -> HttpError:
+        if secret and self._failures.count(request.client.host if request.client else ""):
+            return HttpError(429, "too many wrong tokens; try again in a minute", headers={"Retry-After": "60"})
+        return HttpError(401, "a valid token is required", headers={"WWW-Authenticate": "Bearer"})
+
+    def visitor(self, request: HTTPConnection) -> Optional[Token]:
+        """The token with which the cookie or the ticket of a request was made, if it is valid.
+
+        Raises HttpError (403) for a change that only a cookie vouches for, and SettingsError.
+        """
+        is_read = request.scope["type"] == "websocket" or request.scope["method"] in SAFE_METHODS
+        cookie = request.cookies.get(self._cookie_name(request))
+        if cookie is not None:
+            token = self._valid(self._sessions.find(cookie))
+            if token is not None:
+                if not is_read and CSRF_HEADER not in request.headers:
+                    raise HttpError(403, "with a cookie, a change needs the header X-CSRF: 1")
+                return token
+        ticket, path = request.query_params.get("ticket"), request.url.path
+        if ticket is None or not is_read:
+            return None
+        # What was opened in time stays open: it is asked for again while it is sent.
+        issuer: Optional[Token] = getattr(request.state, "issuer", None)
+        if issuer is None:
+            issuer = next(
+                (one for one in (*self._file.tokens, CONSOLE) if self._tickets.is_good(ticket, path, one)), None
+            )
+            request.state.issuer = issuer
+        return self._valid(issuer)
+
+    def _valid(self, token: Optional[Token]) -> Optional[Token]:
+        """The token, unless it was removed."""
+        return token if token in (*self._file.tokens, CONSOLE) else None
+
+    def log_in(self, request: HTTPConnection, secret: str, code: str) -> Tuple[Token, str]:
+        """The token of a client, and a cookie to set. Raises HttpError (401, 429, 503)."""
+        try:
+            token = self._file.find(secret) if secret else None
+        except SettingsError as error:
+            raise HttpError(503, "the file with the tokens cannot be read") from error
+        if token is None and code and self.login_code.use(code):
+            token = CONSOLE
+        if token is None:
+            raise self._refusal(request, secret or code)
+        return token, self._sessions.open(token)
+
+    def log_out(self, request: HTTPConnection) -> None:
+        self._sessions.close(request.cookies.get(self._cookie_name(request), ""))
+
+    def cookie(self, request: HTTPConnection, value: str) -> Dict[str, str]:
+        """The header that sets the cookie, or removes it."""
+        return cookie_header(self._cookie_name(request), value, _is_encrypted(request))
+
+    def _cookie_name(self, request: HTTPConnection) -> str:
+        return cookie_name(self._settings.port, _is_encrypted(request))
+
+    def ticket(self, path: str, token: Optional[Token]) -> str:
+        """Lets whoever has it read what is at this path. Without tokens everyone may, but no one needs to know."""
+        return self._tickets.make(path, token or CONSOLE)
+
+
+def _is_encrypted(request: HTTPConnection) -> bool:
+    return request.url.scheme in ("https", "wss")
 
 
 class GuardedApp:
@@ -146,7 +198,7 @@ class GuardedApp:
                 await refusal(scope, receive, send)
             return
         if scope["type"] == "http":
-            await self._app(scope, self._limited(receive), _with_headers(send))
+            await self._app(scope, self._limited(receive), _with_headers(scope, send))
         else:
             await self._app(scope, receive, send)
 
@@ -182,10 +234,13 @@ class GuardedApp:
         return limited
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(scope: AsgiScope, send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            if scope.get("state", {}).get("issuer") is not None:
+                # A ticket is for pages of others; `Guard.visitor` has found it valid.
+                headers["cross-origin-resource-policy"] = "cross-origin"
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
         await send(message)

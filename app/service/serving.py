@@ -35,7 +35,7 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-def dialects(service: FaceService, view: RunView) -> Tuple[Dialect, ...]:
+def dialects(service: FaceService, view: RunView, guard: Guard) -> Tuple[Dialect, ...]:
     """Every surface of the server. No path is in two of them, so all are on every port."""
     try:
         defaults = Defaults.from_environment()
@@ -47,7 +47,7 @@ def dialects(service: FaceService, view: RunView) -> Tuple[Dialect, ...]:
         compreface_core(service),
         compreface(service, enrolment),
         deepstack(service, enrolment),
-        own_api(service, enrolment, view),
+        own_api(service, enrolment, view, guard),
         page(),
     )
 
@@ -71,8 +71,11 @@ def http_server(
     guard.check_address()
     with HttpServer(settings.serve) as server:
         service = FaceService(settings, recognizer, gallery, networks)
-        server.start(application(dialects(service, view), guard, settings.serve, on_fatal))
+        server.start(application(dialects(service, view, guard), guard, settings.serve, on_fatal))
         logger.info("listening on %s", ", ".join(server.addresses))
+        if guard.needs_token:
+            # Behind the #, it is sent to no server. It is of use once, and for 10 minutes.
+            logger.info("log in, once, within 10 minutes: %s/#/login/%s", server.addresses[0], guard.login_code.make())
         try:
             yield server
         finally:

@@ -78,6 +78,15 @@ class TokenFile:
         self._path = path
         self._read_at: Optional[Tuple[int, int]] = None
         self._tokens: Tuple[Token, ...] = ()
+        self._has_existed = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is, or was, a file: without the last token no one is let in, instead of everyone.
+
+        Raises SettingsError if it is broken.
+        """
+        return bool(self.tokens) or self._has_existed
 
     @property
     def tokens(self) -> Tuple[Token, ...]:
@@ -85,8 +94,11 @@ class TokenFile:
         try:
             status = self._path.stat()
             changed: Optional[Tuple[int, int]] = (status.st_mtime_ns, status.st_size)
+            self._has_existed = True
         except FileNotFoundError:
             changed = None
+        except OSError as error:
+            raise SettingsError(f"{self._path} cannot be read (serve.tokens): {error.strerror}") from error
         if changed != self._read_at:
             self._tokens = read_tokens(self._path)
             self._read_at = changed

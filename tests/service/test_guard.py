@@ -8,8 +8,9 @@ import pytest
 from http_client import serving
 
 from app.errors import SettingsError
-from app.service.guard import MAX_FAILED_LOGINS, Guard
+from app.service.guard import Guard
 from app.service.http import Endpoint, Scope
+from app.service.sessions import MAX_FAILED_LOGINS
 from app.service.tokens import add_token, read_tokens, remove_token
 from app.settings.serve import ServeSettings
 
@@ -83,6 +84,10 @@ ENDPOINTS = [
     ("GET", "/api/v1/strangers/{stranger}/export.zip", Scope.ENROL),
     ("POST", "/api/v1/undo/{change}", Scope.ENROL),
     ("GET", "/api/v1/settings", Scope.ADMIN),
+    ("GET", "/api/v1/session", Scope.PUBLIC),
+    ("POST", "/api/v1/session", Scope.PUBLIC),
+    ("DELETE", "/api/v1/session", Scope.PUBLIC),
+    ("POST", "/api/v1/tickets", Scope.READ),
     ("GET", "/openapi.json", Scope.READ),
     ("GET", "/", Scope.PUBLIC),
     ("GET", "/favicon.ico", Scope.PUBLIC),
@@ -118,7 +123,7 @@ def test_every_endpoint_is_listed_here(recognizer, settings):
     from app.service.serving import dialects
 
     service = FaceService(settings, recognizer, Gallery(settings, recognizer), NetworkThread())
-    all_dialects = dialects(service, RunView.prepared(settings))
+    all_dialects = dialects(service, RunView.prepared(settings), Guard(settings.serve))
     endpoints = [endpoint for dialect in all_dialects for endpoint in dialect.endpoints]
     assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints)
     assert sorted((one.method, one.path, one.scope) for one in endpoints) == sorted(ENDPOINTS)
@@ -131,6 +136,7 @@ def test_an_endpoint_takes_the_tokens_of_its_scope_and_above(locked, method, pat
     client, secrets, _ = locked
 
     def status(**headers):
+        headers["X-CSRF"] = "1"
         reply = client.request(method, path, b"" if method == "POST" else None, headers)
         # CompreFace's words for a missing key, and for a wrong one.
         refused = reply.body.startswith(b'{"message":"Missing header') or b"API Key not found" in reply.body
@@ -172,10 +178,25 @@ def test_guessing_is_slowed_down(tmp_path, settings):
     tokens = tmp_path / "tokens.json"
     secret = add_token(tokens, "owner", "read")
     with serving(settings, tokens=tokens) as client:
-        guesses = [client.get("/info", Authorization="Bearer wrong").status for _ in range(MAX_FAILED_LOGINS + 1)]
-        assert guesses == [401] * MAX_FAILED_LOGINS + [429]
-        refused = client.get("/info", Authorization=f"Bearer {secret}")
-        assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+        guesses = [client.get("/info", Authorization="Bearer wrong") for _ in range(MAX_FAILED_LOGINS + 1)]
+        assert [guess.status for guess in guesses] == [401] * MAX_FAILED_LOGINS + [429]
+        assert guesses[-1].headers["retry-after"] == "60"
+        # Someone behind the same address who has a token is not in the way of that.
+        assert client.get("/info", Authorization=f"Bearer {secret}").status == 200
+
+
+def test_the_last_token_that_is_removed_opens_nothing(tmp_path, settings):
+    tokens = tmp_path / "tokens.json"
+    secret = add_token(tokens, "owner", "read")
+    with serving(settings, tokens=tokens) as client:
+        remove_token(tokens, "owner")
+        assert client.get("/info").status == 401
+        assert client.get("/info", Authorization=f"Bearer {secret}").status == 401
+        tokens.unlink()
+        assert client.get("/info").status == 401
+    tokens.write_text("[]")
+    with serving(settings, tokens=tokens) as client:
+        assert client.get("/info").status == 401
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}", "192.168.1.9"])

@@ -226,7 +226,24 @@ def test_a_token_is_asked_for_and_the_view_comes_back(settings, tmp_path, tab, p
         )
         page.click("header button")
         page.wait_for_selector(".login")
-        assert page.evaluate("sessionStorage.length") == 0
+        assert page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_the_code_in_the_printed_address_logs_in_once(settings, tmp_path, tab, caplog):
+    add_token(tmp_path / "tokens.json", "phone", "read")
+    caplog.set_level("INFO", "app.service.serving")
+    with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
+        (address,) = re.findall(r"http://\S+/#/login/\S+", caplog.text)
+        one = tab(client)
+        one.page.goto(address, wait_until="domcontentloaded")
+        one.page.wait_for_selector(".state h2")
+        assert one.page.url == one.address + "#/"
+        (cookie,) = one.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
+
+        other = tab(client, expected="status of 401")
+        other.page.goto(address, wait_until="domcontentloaded")
+        other.page.wait_for_selector(".login")
 
 
 @pytest.fixture

@@ -44,11 +44,13 @@ from app.service.api.messages import (
 )
 from app.service.api.openapi import Described, document
 from app.service.api.replies import PRIVATE, outcome_of, picture_of, read, reply, shown_photo
+from app.service.api.session import session_endpoints
 from app.service.api.settings import settings_endpoints
 from app.service.api.socket import live_endpoints, live_sockets
 from app.service.api.strangers import stranger_endpoints
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.enrolment import Enrolment
+from app.service.guard import Guard
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
 from app.service.pictures import BadPictureError
 from app.service.run_view import RunView
@@ -58,7 +60,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 DIGITS = 4
 
 
-def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialect:
+def own_api(service: FaceService, enrolment: Enrolment, view: RunView, guard: Guard) -> Dialect:
     routes, kept = Routes(service, enrolment), enrolment.kept
     enrolment.feed = view.events
     described = (
@@ -69,6 +71,7 @@ def own_api(service: FaceService, enrolment: Enrolment, view: RunView) -> Dialec
         *stranger_endpoints(service, enrolment, kept),
         *change_endpoints(service, enrolment),
         *settings_endpoints(service),
+        *session_endpoints(guard),
     )
     openapi = document(described)
 

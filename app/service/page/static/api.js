@@ -1,16 +1,16 @@
-/** Requests to the server, and what all views share: the token, the connection, and the latest notice. */
+/** Requests to the server, and what all views share: who is logged in, the connection, and the latest notice. */
 
 import { signal } from "./vendor/signals-core.js";
 import { strings } from "./strings.js";
 
-const TOKEN = "token";
 const ATTEMPTS = 5;
 const CHECK_EVERY_MS = 5000;
 const CHECK_WHILE_LOST_MS = 1000;
 const HEALTH_TIMEOUT_MS = 4000;
 
-export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
-/** Whether a request was refused: "first" without a token, "again" with one that is not valid any more, or "". */
+/** Who is logged in, `{client, scope}`, or null. The browser keeps the cookie; no script can read it. */
+export const account = signal(null);
+/** Whether a request was refused: "first" without a log-in, "again" with one that is not valid any more, or "". */
 export const tokenNeeded = signal("");
 export const connected = signal(true);
 /** How many requests wait because the server has too many. */
@@ -31,29 +31,55 @@ export function say(text, { hash = location.hash, failed = false } = {}) {
   notice.value = { text, hash, failed };
 }
 
-export function setToken(secret) {
-  token.value = secret;
-  if (secret) sessionStorage.setItem(TOKEN, secret);
-  else sessionStorage.removeItem(TOKEN);
+let logIns = 0;
+
+/** Opens a session with `{token}` or `{code}`. */
+export async function logIn(proof) {
+  account.value = await (await request("POST", "/session", JSON.stringify(proof))).json();
+  logIns += 1;
+  tokenNeeded.value = "";
 }
 
-/** The server counts wrong tokens: none is sent again. One that was entered meanwhile stays. */
-export function refuseToken(secret) {
-  if (token.value !== secret) return;
-  setToken("");
-  tokenNeeded.value = secret ? "again" : "first";
+export async function logOut() {
+  await request("DELETE", "/session");
+  account.value = null;
+  tokenNeeded.value = "first";
+}
+
+/** Uses the code in an address that the server has printed, and finds out who is logged in. */
+export async function start() {
+  const [, code] = location.hash.match(/^#\/login\/([\w-]+)$/) ?? [];
+  if (code) history.replaceState(null, "", "#/");
+  try {
+    if (code) await logIn({ code });
+    else {
+      const found = await getJson("/session");
+      if (found.client) account.value = found;
+    }
+  } catch {
+    // The first request of the view will say what is wrong, and ask for a token if one is needed.
+  }
+}
+
+/** Which log-in a request belongs to: one that was refused before the last one says nothing about it. */
+export const logInNow = () => logIns;
+
+export function refuse(logInThen) {
+  if (logInThen !== logIns) return;
+  tokenNeeded.value = account.value ? "again" : "first";
+  account.value = null;
 }
 
 /** The reply to a request, or an ApiError. A busy server is asked again, since doing these twice changes nothing. */
 export async function request(method, path, body) {
   for (let attempt = 1; ; attempt += 1) {
-    const secret = token.value;
+    const then = logInNow();
     const reply = await send(method, path, body);
     if (reply.ok) return reply;
     const wait_s = Number(reply.headers.get("Retry-After"));
     const again = reply.status === 503 && attempt < ATTEMPTS && ["GET", "POST"].includes(method);
     if (!again) {
-      if (reply.status === 401) refuseToken(secret);
+      if (reply.status === 401) refuse(then);
       throw new ApiError(reply.status, await explanation(reply));
     }
     busy.value += 1;
@@ -97,7 +123,7 @@ export function watchConnection() {
 }
 
 async function send(method, path, body) {
-  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  const headers = { "X-CSRF": "1" };
   try {
     return await fetch(`/api/v1${path}`, { method, headers, body, cache: "no-store" });
   } catch {

@@ -1,6 +1,6 @@
 /** Live pictures of all channels over one WebSocket, at the pace at which this tab can draw them. */
 
-import { refuseToken, say, token } from "./api.js";
+import { logInNow, refuse, say } from "./api.js";
 import { strings } from "./strings.js";
 
 const PAUSES_MS = [500, 1000, 2000, 5000];
@@ -21,13 +21,10 @@ export function openLive(wanted, show) {
   function open() {
     clearTimeout(timer);
     const opened = new WebSocket(`${location.origin.replace(/^http/, "ws")}/api/v1/live`);
-    const secret = token.value;
+    const then = logInNow();
     socket = opened;
     opened.binaryType = "arraybuffer";
-    opened.onopen = () => {
-      if (secret) opened.send(JSON.stringify({ token: secret }));
-      want();
-    };
+    opened.onopen = want;
     opened.onmessage = async ({ data }) => {
       if (typeof data === "string") return;
       failures = 0;
@@ -43,7 +40,7 @@ export function openLive(wanted, show) {
       if (socket !== opened) return;
       socket = null;
       if (code === TOO_MANY_VIEWERS && failures === 0) say(strings.tooManyViewers, { failed: true });
-      if (code === TOKEN_REFUSED) refuseToken(secret);
+      if (code === TOKEN_REFUSED) refuse(then);
       else if (!document.hidden) {
         timer = setTimeout(open, PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)]);
         failures += 1;

@@ -1,7 +1,7 @@
 /** The frame around the views: tabs, banners, and which view an address shows. */
 
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { busy, connected, notice, setToken, token, tokenNeeded, watchConnection } from "./api.js";
+import { account, busy, connected, logOut, notice, start, tokenNeeded, watchConnection } from "./api.js";
 import { Waiting } from "./components.js";
 import { useServer, useSignal } from "./hooks.js";
 import { strings } from "./strings.js";
@@ -58,17 +58,13 @@ function App() {
   const needsToken = useSignal(tokenNeeded) !== "";
   const isBusy = useSignal(busy) > 0;
   const said = useSignal(notice);
-  const hasToken = useSignal(token) !== "";
+  const isLoggedIn = useSignal(account) !== null;
   useEffect(() => {
     document.title = [name || tabs.find(([known]) => known === tab)[1], strings.title].join(" · ");
     // Screen readers and the keyboard go on at the new view.
     if (!first.current) main.current.focus();
     first.current = false;
   }, [tab, name]);
-  const logOut = () => {
-    setToken("");
-    tokenNeeded.value = "first";
-  };
   const view = {
     live: html`<${Live} />`,
     people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`,
@@ -86,7 +82,7 @@ function App() {
       <nav aria-label=${strings.title}>
         ${tabs.map(([id, label]) => html`<a key=${id} href="#/${id}" aria-current=${tab === id ? "page" : null}>${label}</a>`)}
       </nav>
-      ${hasToken && !needsToken && html`<button type="button" class="quiet" onClick=${logOut}>${strings.logOut}</button>`}
+      ${isLoggedIn && !needsToken && html`<button type="button" class="quiet" onClick=${logOut}>${strings.logOut}</button>`}
     </header>
     <div class="banners">
       ${!isConnected && html`<p class="banner lost" role="alert">${strings.serverLost}</p>`}
@@ -108,4 +104,5 @@ function App() {
 // A file that misses its drop zone would replace the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 watchConnection();
+await start();
 render(html`<${App} />`, document.getElementById("app"));

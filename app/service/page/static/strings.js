@@ -37,9 +37,9 @@ export const strings = {
   tooManyViewers: "Too many tabs and programs watch already. This one is shown when another one is closed.",
 
   logInTitle: "Log in",
-  logInWhy: "This server needs a token. It is kept in this tab, until you close it.",
+  logInWhy: "This server needs a token. This browser stays logged in until you log out, or for 12 hours without use.",
   logInHow: "Make one on the machine of the server with:",
-  logInAgain: "The token of this tab is not valid any more. Enter another one to continue where you were.",
+  logInAgain: "You are not logged in any more. Enter a token to continue where you were.",
   token: "Token",
   logIn: "Log in",
   wrongToken: "The server does not know this token.",

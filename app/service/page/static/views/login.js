@@ -1,7 +1,7 @@
 /** Asks for a token. The view that needed it comes back afterwards, since the address stays. */
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { getJson, setToken, tokenNeeded } from "../api.js";
+import { logIn, tokenNeeded } from "../api.js";
 import { strings } from "../strings.js";
 
 export function Login() {
@@ -13,12 +13,9 @@ export function Login() {
   const submit = async (event) => {
     event.preventDefault();
     setError("");
-    setToken(secret.trim());
     try {
-      await getJson("/version");
-      tokenNeeded.value = "";
+      await logIn({ token: secret.trim() });
     } catch (failure) {
-      setToken("");
       setError(failure.status === 401 ? strings.wrongToken : failure.message);
     }
   };

@@ -1,0 +1,149 @@
+"""What a client may show instead of a token: a session's cookie, a login code, a ticket."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict, deque
+from typing import Callable, Deque, Dict, NamedTuple, Optional
+
+from app.service.tokens import Token
+
+SESSION_IDLE_S = 12 * 3600
+CODE_VALID_S = 600
+TICKET_VALID_S = 600
+MAX_SESSIONS = 1000
+MAX_FAILED_LOGINS = 5
+"""In a minute, from one address."""
+MAX_ALL_FAILED_LOGINS = 60
+"""In a minute."""
+MAX_ADDRESSES = 1000
+"""Whose failed logins are remembered."""
+CONSOLE = Token("console", "admin", "", "")
+"""Whoever has read the login code in the output of the server, and may do what the owner of its files may."""
+
+Clock = Callable[[], float]
+
+
+class _Session(NamedTuple):
+    token: Token
+    used_at: float
+
+
+class Sessions:
+    """Of browsers. They end with the server, after 12 hours without a request, and with the token of their log-in."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        """By the hash of the cookie; the one that was used last is at the end."""
+
+    def open(self, token: Token) -> str:
+        """The value of a new cookie."""
+        cookie = secrets.token_urlsafe(32)
+        self._sessions[_hash(cookie)] = _Session(token, self._clock())
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return cookie
+
+    def find(self, cookie: str) -> Optional[Token]:
+        key = _hash(cookie)
+        session = self._sessions.pop(key, None)
+        if session is None or self._clock() - session.used_at > SESSION_IDLE_S:
+            return None
+        self._sessions[key] = session._replace(used_at=self._clock())
+        return session.token
+
+    def close(self, cookie: str) -> None:
+        self._sessions.pop(_hash(cookie), None)
+
+
+class LoginCode:
+    """A code that opens one session, within 10 minutes from when it was made."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._expires_at = 0.0
+        self._hash = ""
+
+    def make(self) -> str:
+        """A new one; an older one is not valid any more."""
+        code = secrets.token_urlsafe(16)
+        self._hash, self._expires_at = _hash(code), self._clock() + CODE_VALID_S
+        return code
+
+    def use(self, code: str) -> bool:
+        """Whether this is it. It is used up then."""
+        if not hmac.compare_digest(_hash(code), self._hash) or self._clock() > self._expires_at:
+            return False
+        self._hash = ""
+        return True
+
+
+class Tickets:
+    """Addresses of single pictures and streams for programs that can send neither a header nor a cookie.
+
+    A ticket is valid for one path and for GET only, for 10 minutes, and as long as the token it was made with. What
+    was opened with it in time goes on.
+    """
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def make(self, path: str, token: Token) -> str:
+        return self._signed(path, token, int(self._clock()) + TICKET_VALID_S)
+
+    def is_good(self, ticket: str, path: str, token: Token) -> bool:
+        expires = ticket.partition(".")[0]
+        if not (expires.isascii() and expires.isdigit() and len(expires) < 16 and int(expires) >= self._clock()):
+            return False
+        return hmac.compare_digest(ticket.encode(), self._signed(path, token, int(expires)).encode())
+
+    def _signed(self, path: str, token: Token, expires: int) -> str:
+        text = f"{expires}\n{token.sha256}\n{path}".encode()
+        return f"{expires}.{hmac.new(self._key, text, hashlib.sha256).hexdigest()}"
+
+
+class Failures:
+    """Counts failed logins, to slow down guessing. A valid token is taken from every address at any time."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._of: OrderedDict[str, Deque[float]] = OrderedDict()
+        self._all: Deque[float] = deque()
+
+    def count(self, address: str) -> bool:
+        """Notes one. Whether there were too many in the last minute, from this address or from all together."""
+        now = self._clock()
+        own = self._of.setdefault(address, deque())
+        self._of.move_to_end(address)
+        while len(self._of) > MAX_ADDRESSES:
+            self._of.popitem(last=False)
+        too_many = False
+        for failures, maximum in ((own, MAX_FAILED_LOGINS), (self._all, MAX_ALL_FAILED_LOGINS)):
+            while failures and now - failures[0] > 60:
+                failures.popleft()
+            too_many = too_many or len(failures) >= maximum
+        if not too_many:
+            own.append(now)
+            self._all.append(now)
+        return too_many
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def cookie_name(port: int, is_encrypted: bool) -> str:
+    """Cookies do not tell ports apart, so two servers of one machine need different names."""
+    return f"__Host-faces-{port}" if is_encrypted else f"faces-{port}"
+
+
+def cookie_header(name: str, value: str, is_encrypted: bool) -> Dict[str, str]:
+    """Without a value, the browser forgets it."""
+    end = "" if value else "; Max-Age=0"
+    secure = "; Secure" if is_encrypted else ""
+    return {"Set-Cookie": f"{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{end}"}

@@ -1,0 +1,176 @@
+"""Cookies, login codes and tickets: what a client may show instead of a token."""
+
+import http.cookies
+
+import pytest
+from http_client import Client, serving
+from made_results import frame, result
+
+from app.service.sessions import (
+    CODE_VALID_S,
+    CONSOLE,
+    MAX_ALL_FAILED_LOGINS,
+    MAX_FAILED_LOGINS,
+    SESSION_IDLE_S,
+    TICKET_VALID_S,
+    Failures,
+    LoginCode,
+    Sessions,
+    Tickets,
+    cookie_header,
+    cookie_name,
+)
+from app.service.tokens import Token, add_token, remove_token
+
+SESSION = "/api/v1/session"
+CSRF = {"X-CSRF": "1"}
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def locked(settings, tmp_path):
+    """A client of a server with a token that may enrol, the token, and the file."""
+    tokens = tmp_path / "tokens.json"
+    secret = add_token(tokens, "phone", "enrol")
+    with serving(settings, tokens=tokens, audit_log=tmp_path / "audit.jsonl") as client:
+        yield client, secret, tokens
+
+
+def logged_in(client, secret):
+    """A client with the cookie that a log-in has set, and the cookie."""
+    reply = client.post(SESSION, {"token": secret}, **CSRF)
+    assert (reply.status, reply.json["client"], reply.json["scope"]) == (200, "phone", "enrol")
+    (cookie,) = http.cookies.SimpleCookie(reply.headers["set-cookie"]).values()
+    return Client(client.port, Cookie=f"{cookie.key}={cookie.value}"), cookie
+
+
+def test_a_cookie_is_for_this_server_only_and_hidden_from_scripts(locked):
+    client, secret, _ = locked
+    _, cookie = logged_in(client, secret)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "Strict", "/", "")
+    assert len(cookie.value) >= 43 and secret not in cookie.value
+
+
+def test_with_encryption_a_cookie_is_bound_to_it():
+    name = cookie_name(8080, is_encrypted=True)
+    assert name.startswith("__Host-")
+    assert "; Secure" in cookie_header(name, "x", is_encrypted=True)["Set-Cookie"]
+
+
+def test_with_a_cookie_a_change_needs_a_header_that_other_pages_cannot_send(locked):
+    client, secret, _ = locked
+    browser, _ = logged_in(client, secret)
+    assert browser.get("/info").status == 200
+    assert browser.request("DELETE", "/api/v1/people/Nobody").status == 403
+    assert browser.request("DELETE", "/api/v1/people/Nobody", headers=CSRF).status == 404
+    assert client.post(SESSION, {"token": secret}).status == 403
+    assert browser.request("DELETE", SESSION).status == 403
+
+
+def test_logging_out_ends_the_session(locked):
+    client, secret, _ = locked
+    browser, cookie = logged_in(client, secret)
+    assert browser.get(SESSION).json == {"needs_token": True, "client": "phone", "scope": "enrol"}
+    reply = browser.request("DELETE", SESSION, headers=CSRF)
+    assert cookie.key in reply.headers["set-cookie"] and "Max-Age=0" in reply.headers["set-cookie"]
+    assert browser.get("/info").status == 401
+    assert browser.get(SESSION).json["client"] is None
+
+
+def test_a_session_ends_with_its_token(locked):
+    client, secret, tokens = locked
+    browser, _ = logged_in(client, secret)
+    remove_token(tokens, "phone")
+    assert browser.get("/info").status == 401
+
+
+def test_wrong_log_ins_are_counted_and_set_no_cookie(locked):
+    client, secret, _ = locked
+    replies = [client.post(SESSION, {"code": "guess"}, **CSRF) for _ in range(MAX_FAILED_LOGINS + 1)]
+    assert [one.status for one in replies] == [401] * MAX_FAILED_LOGINS + [429]
+    assert not any("set-cookie" in one.headers for one in replies)
+    logged_in(client, secret)
+
+
+def test_a_code_is_good_once_and_for_ten_minutes(clock):
+    code = LoginCode(clock)
+    assert not code.use("")
+    first = code.make()
+    assert not code.use(first + "x")
+    assert code.use(first) and not code.use(first)
+    second = code.make()
+    clock.now_s += CODE_VALID_S + 1
+    assert not code.use(second)
+
+
+def test_a_session_ends_when_it_is_not_used(clock):
+    sessions = Sessions(clock)
+    used, unused = sessions.open(CONSOLE), sessions.open(CONSOLE)
+    clock.now_s += SESSION_IDLE_S - 1
+    assert sessions.find(used) == CONSOLE
+    clock.now_s += 2
+    assert sessions.find(used) == CONSOLE
+    assert sessions.find(unused) is None
+
+
+def test_failures_are_counted_for_each_address_and_for_all_together(clock):
+    failures = Failures(clock)
+    assert [failures.count("a") for _ in range(MAX_FAILED_LOGINS + 1)] == [False] * MAX_FAILED_LOGINS + [True]
+    others = [failures.count(f"b{number}") for number in range(MAX_ALL_FAILED_LOGINS)]
+    assert others.count(False) == MAX_ALL_FAILED_LOGINS - MAX_FAILED_LOGINS
+    clock.now_s += 61
+    assert not failures.count("a")
+
+
+def test_a_ticket_is_for_one_path_and_ten_minutes_and_one_token(clock):
+    tickets, other = Tickets(clock), Token("b", "read", "f" * 64, "")
+    ticket = tickets.make("/a", CONSOLE)
+    assert tickets.is_good(ticket, "/a", CONSOLE)
+    assert not tickets.is_good(ticket, "/b", CONSOLE)
+    assert not tickets.is_good(ticket, "/a", other)
+    later = f"{int(clock.now_s) + 99_999}.{ticket.partition('.')[2]}"
+    for forged in (later, ticket[:-1], "", "x", "9" * 30, "1٣.x", "é"):
+        assert not tickets.is_good(forged, "/a", CONSOLE)
+    clock.now_s += TICKET_VALID_S + 1
+    assert not tickets.is_good(ticket, "/a", CONSOLE)
+
+
+def test_an_address_with_a_ticket_needs_no_token(watched, tmp_path):
+    tokens = tmp_path / "tokens.json"
+    secret = add_token(tokens, "panel", "read")
+    client, view = watched("door", "yard")
+    view.live.handle(result(frame(source="door"), []))
+    picture = "/api/v1/channels/door/snapshot.jpg"
+    token = {"Authorization": f"Bearer {secret}"}
+    address = client.post("/api/v1/tickets", {"path": picture}, **token).json["address"]
+    shown = client.get(address + "&width=160")
+    assert (shown.status, shown.headers["content-type"]) == (200, "image/jpeg")
+    assert shown.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert client.get(picture).status == 401
+    assert client.get(address.replace("door", "yard")).status == 401
+    assert client.get(address.replace("snapshot.jpg", "mjpeg")).status == 401
+    assert client.get("/api/v1/people?" + address.partition("?")[2]).status == 401
+    assert client.request("POST", "/api/v1/tickets?" + address.partition("?")[2], b"{}").status == 401
+    # Whoever already has access gains nothing for other pages by inventing one.
+    own = client.get(picture + "?ticket=1.x", **token)
+    assert own.headers["cross-origin-resource-policy"] == "same-origin"
+    remove_token(tokens, "panel")
+    assert client.get(address).status == 401
+
+
+@pytest.mark.parametrize("path", ["/api/v1/people", "/api/v1/channels/a/b/mjpeg", "https://evil.example/mjpeg", ""])
+def test_tickets_are_for_pictures_of_channels_only(locked, path):
+    client, secret, _ = locked
+    assert client.post("/api/v1/tickets", {"path": path}, Authorization=f"Bearer {secret}").status == 400
