@@ -26,6 +26,9 @@ from app.settings.serve import ServeSettings
 logger = logging.getLogger(__name__)
 
 TOKEN_WITHIN_S = 10.0
+WRONG_METHOD_IS_NOT_FOUND = ("/api/v1/recognition/", "/api/v1/detection/", "/api/v1/verification/")
+"""Where clients of CompreFace's API expect 404 instead of 405."""
+NO_CACHE = {"Cache-Control": "max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate"}
 
 
 def application(
@@ -126,7 +129,15 @@ async def _close(websocket: WebSocket, code: int, reason: str) -> None:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    """A path or method that no dialect knows, in the words of those that clients read."""
+    """A path or method that no dialect knows, with the keys in which clients of any dialect look for the reason."""
     assert isinstance(error, HTTPException)
-    message = f"{error.status_code} {error.detail}"
-    return json_response({"detail": error.detail, "message": message}, error.status_code, error.headers)
+    headers = {**NO_CACHE, **(error.headers or {})}
+    status = error.status_code
+    if status == 405 and request.method == "OPTIONS":
+        # As Flask answers it. Pages of other servers do not get more than that.
+        return Response(status_code=200, headers=headers)
+    if status == 405 and request.url.path.startswith(WRONG_METHOD_IS_NOT_FOUND):
+        status = 404
+    why = {404: "there is nothing at this path", 405: f"this path does not answer {request.method}"}
+    message = f"{status} {error.detail}: {why.get(error.status_code, 'see docs/service.md')}"
+    return json_response({"detail": error.detail, "message": message, "code": 0}, status, headers)

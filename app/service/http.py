@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from starlette.requests import HTTPConnection, Request
@@ -117,16 +119,24 @@ async def read_form(request: Request) -> Form:
     known: Optional[Form] = getattr(request.state, "form", None)
     if known is not None:
         return known
-    form = Form(fields=dict(request.query_params))
-    kind, parameters = _content_type(request.headers.get("content-type", ""))
-    if kind == "multipart/form-data" and "boundary" in parameters:
-        for part in parse_multipart(await request.body(), parameters["boundary"]):
+    # Of a field that comes twice, the first counts, and the query before the body: as in Flask and Spring.
+    form = Form()
+    for name, value in request.query_params.multi_items():
+        form.fields.setdefault(name, value)
+    kind, parameters = _with_parameters(request.headers.get("content-type", "").encode("latin-1"))
+    if kind == "multipart/form-data":
+        body = await request.body()
+        # CompreFace's SDK for JavaScript sends no boundary where a picture is not a file. The body begins with it.
+        boundary = parameters.get("boundary") or _first_line(body)[2:]
+        for part in parse_multipart(body, boundary) if boundary else ():
             if part.filename is None:
-                form.fields[part.name] = part.data.decode("utf-8", "replace")
+                form.fields.setdefault(part.name, part.data.decode("utf-8", "replace"))
             else:
                 form.files.append(part)
     elif kind == "application/x-www-form-urlencoded":
-        form.fields.update({key: value for key, value in (await request.form()).items() if isinstance(value, str)})
+        for name, text in (await request.form()).multi_items():
+            if isinstance(text, str):
+                form.fields.setdefault(name, text)
     request.state.form = form
     return form
 
@@ -137,7 +147,7 @@ def parse_multipart(body: bytes, boundary: str) -> List[Part]:
     from python_multipart.multipart import MultipartParser
 
     parts: List[Part] = []
-    headers: Dict[str, str] = {}
+    headers: Dict[str, bytes] = {}
     name, value, data = bytearray(), bytearray(), bytearray()
 
     def part_begin() -> None:
@@ -147,14 +157,14 @@ def parse_multipart(body: bytes, boundary: str) -> List[Part]:
         data.clear()
 
     def header_end() -> None:
-        headers[bytes(name).decode("latin-1").lower()] = bytes(value).decode("utf-8", "replace")
+        headers[bytes(name).decode("latin-1").lower()] = bytes(value)
         name.clear()
         value.clear()
 
     def part_end() -> None:
-        _, parameters = _content_type(headers.get("content-disposition", ""))
+        _, parameters = _with_parameters(headers.get("content-disposition", b""))
         content = bytes(data)
-        if headers.get("content-transfer-encoding", "").lower() == "base64":
+        if headers.get("content-transfer-encoding", b"").lower() == b"base64":
             content = from_base64(content.decode("latin-1"))
         parts.append(Part(parameters.get("name", ""), content, parameters.get("filename")))
 
@@ -187,11 +197,18 @@ def from_base64(text: str) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
 
 
-def _content_type(header: str) -> Tuple[str, Dict[str, str]]:
-    """A header such as `multipart/form-data; boundary=x`, in lower case but for the values of its parameters."""
-    kind, *rest = header.split(";")
-    parameters = {}
-    for item in rest:
-        key, _, value = item.strip().partition("=")
-        parameters[key.lower()] = value.strip('"')
-    return kind.strip().lower(), parameters
+def _first_line(body: bytes) -> str:
+    return body[: body.find(b"\r\n")].decode("latin-1") if body.startswith(b"--") else ""
+
+
+def _with_parameters(header: bytes) -> Tuple[str, Dict[str, str]]:
+    """What a header such as `form-data; name="file"` says, in lower case, and its parameters."""
+    from python_multipart.multipart import parse_options_header
+
+    kind, found = parse_options_header(header)
+    parameters = {key.decode("latin-1"): value.decode("utf-8", "replace") for key, value in found.items()}
+    # Names that are not ASCII, as some clients write them (RFC 5987); newer versions of the package leave them out.
+    extended = re.search(rb";\s*filename\*\s*=\s*utf-8'[^';]*'([^;\s]*)", header, re.IGNORECASE)
+    if extended is not None:
+        parameters["filename"] = unquote_to_bytes(extended[1]).decode("utf-8", "replace")
+    return kind.decode("latin-1").lower(), parameters

@@ -25,7 +25,7 @@ from app.service.deepstack.routes import deepstack
 from app.service.enrolment import Enrolment
 from app.service.guard import Guard
 from app.service.http import Dialect
-from app.service.insightface_rest.messages import Defaults
+from app.service.insightface_rest.messages import Defaults, with_root_images
 from app.service.insightface_rest.routes import insightface_rest
 from app.service.page.routes import page
 from app.service.run_view import RunView
@@ -70,7 +70,7 @@ def http_server(
     guard = Guard(settings.serve)
     guard.check_address()
     with HttpServer(settings.serve) as server:
-        service = FaceService(settings, recognizer, gallery, networks)
+        service = FaceService(with_root_images(settings), recognizer, gallery, networks)
         server.start(application(dialects(service, view, guard), guard, settings.serve, on_fatal))
         logger.info("listening on %s", ", ".join(server.addresses))
         if guard.needs_token:

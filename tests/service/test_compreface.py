@@ -2,11 +2,12 @@
 
 import base64
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
-from http_client import Client
+from http_client import Client, serving
 
 KEY = str(uuid.UUID(int=7))
 RECOGNITION = "/api/v1/recognition"
@@ -190,3 +191,43 @@ def test_errors_have_compreface_s_codes(known, served, photo):
     assert failure(upload(known, f"{recognize}?prediction_count=0", photo)) == (400, 26)
     assert failure(upload(known, f"{recognize}?det_prob_threshold=2", photo)) == (400, 26)
     assert served.get("/api/v1/config").json["clientMaxFileSize"] == 32_000_000
+
+
+def test_the_options_that_the_javascript_sdk_writes_after_a_subject_are_no_part_of_it(api, photos):
+    added = upload(api, f"{RECOGNITION}/faces?subject=Eileen?det_prob_threshold=0.8", photos[0][0])
+    assert (added.status, added.json["subject"]) == (201, "Eileen")
+
+
+def test_a_photo_of_someone_else_and_one_that_is_there_already(api, photos):
+    faces = f"{RECOGNITION}/faces?subject="
+    first = upload(api, f"{faces}Zo%C3%AB", photos[0][0])
+    again = upload(api, f"{faces}Zo%C3%AB", photos[0][0])
+    assert (again.status, again.json) == (first.status, first.json) == (201, {**first.json, "subject": "Zo\u00eb"})
+    assert failure(upload(api, f"{faces}Bob", photos[0][0])) == (400, 26)
+    assert api.get(f"{RECOGNITION}/subjects").json == {"subjects": ["Zo\u00eb"]}
+
+
+def test_enrolling_deleting_and_recognising_at_the_same_time(api, photos, group):
+    """Each request gets an answer of its own, and in the end the gallery holds what the last ones left."""
+    upload(api, f"{RECOGNITION}/faces?subject=Stays", photos[0][0])
+
+    def enrol_and_delete(person):
+        added = upload(api, f"{RECOGNITION}/faces?subject={person}", photos[1][0])
+        deleted = api.request("DELETE", f"{RECOGNITION}/subjects/{person}")
+        return added.status, deleted.status
+
+    with ThreadPoolExecutor(4) as clients:
+        changing = [clients.submit(enrol_and_delete, person) for person in ("Hopper", "Grace")]
+        recognising = [clients.submit(upload, api, f"{RECOGNITION}/recognize", group) for _ in range(8)]
+        assert {reply.result().status for reply in recognising} == {200}
+        # The same photo of two people at once: one of them may be refused, and then there is no one to delete.
+        assert {change.result() for change in changing} <= {(201, 200), (400, 404)}
+    assert api.get(f"{RECOGNITION}/subjects").json == {"subjects": ["Stays"]}
+
+
+def test_pictures_are_limited_as_in_compreface(photo, monkeypatch, settings, tmp_path):
+    monkeypatch.setenv("MAX_FILE_SIZE", "1KB")
+    with serving(settings, tokens=tmp_path / "other.json") as limited:
+        client = Client(limited.port, x_api_key=KEY)
+        assert client.get("/api/v1/config").json == {"clientMaxFileSize": 1024, "clientMaxBodySize": 32_000_000}
+        assert failure(upload(client, f"{RECOGNITION}/recognize", photo)) == (413, 21)

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -227,3 +228,42 @@ def test_age_gender_and_mask_have_compreface_s_form(tmp_path, built_in_models, p
     assert set(face["age"]) == {"low", "high", "probability"}
     assert face["mask"]["value"] == "without_mask"
     assert 0 <= face["mask"]["probability"] <= 1
+
+
+def test_the_query_counts_before_the_form(served, group):
+    assert len(find(served, group, "/find_faces?limit=1", limit="2").json["result"]) == 1
+
+
+def test_a_form_without_its_boundary_in_the_header_is_read(served, photo):
+    body = (
+        b'--abc\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n--abc--\r\n"
+    )
+    reply = served.request("POST", "/find_faces", body, {"Content-Type": "multipart/form-data"})
+    assert len(reply.json["result"]) == 1
+    assert served.request("POST", "/find_faces", b"", {"Content-Type": "multipart/form-data"}).json == {
+        "message": "400 Bad Request: No file is attached"
+    }
+
+
+def test_the_core_is_also_where_compreface_s_web_server_has_it(served, photo):
+    assert served.get("/core/status").json == served.get("/status").json
+    assert len(find(served, photo, "/core/scan_faces").json["result"]) == 1
+
+
+def test_sizes_of_environment_variables():
+    from app.service.compreface_core.plugins import size_variable, with_compreface_variables
+
+    sizes = {"5MB": 5 << 20, "10M": 10 << 20, "100kb": 100 << 10, "500000": 500000}
+    assert {text: size_variable("MAX_FILE_SIZE", {"MAX_FILE_SIZE": text}) for text in sizes} == sizes
+    assert size_variable("MAX_FILE_SIZE", {}) is None
+    assert with_compreface_variables(Settings(), {"MAX_REQUEST_SIZE": "1000000"}).serve.max_body_mb == 1
+    with pytest.raises(SettingsError, match="MAX_FILE_SIZE"):
+        size_variable("MAX_FILE_SIZE", {"MAX_FILE_SIZE": "5 apples"})
+
+
+def test_the_core_is_healthy_while_the_networks_are_busy(served, group):
+    with ThreadPoolExecutor(4) as clients:
+        busy = [clients.submit(find, served, group, "/scan_faces") for _ in range(12)]
+        healthy = [served.get("/healthcheck") for _ in range(5)]
+        assert {reply.status for reply in healthy} == {200}
+        assert {len(reply.result().json["result"]) for reply in busy} == {3}

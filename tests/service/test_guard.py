@@ -1,7 +1,6 @@
 """Who may do what, and how much of it."""
 
 import dataclasses
-import json
 import socket
 
 import pytest
@@ -25,6 +24,11 @@ ENDPOINTS = [
     ("POST", "/find_faces", Scope.READ),
     ("POST", "/find_faces_base64", Scope.READ),
     ("POST", "/scan_faces", Scope.READ),
+    ("GET", "/core/healthcheck", Scope.PUBLIC),
+    ("GET", "/core/status", Scope.READ),
+    ("POST", "/core/find_faces", Scope.READ),
+    ("POST", "/core/find_faces_base64", Scope.READ),
+    ("POST", "/core/scan_faces", Scope.READ),
     ("POST", "/api/v1/recognition/recognize", Scope.READ),
     ("POST", "/api/v1/recognition/embeddings/recognize", Scope.READ),
     ("GET", "/api/v1/recognition/faces", Scope.READ),
@@ -277,9 +281,24 @@ def test_replies_carry_headers_that_keep_browsers_careful(served):
 
 
 def test_an_unknown_path_or_method_is_answered_in_json(served):
-    assert served.get("/nothing").status == 404
-    reply = served.get("/extract")
-    assert (reply.status, json.loads(reply.body)["message"]) == (405, "405 Method Not Allowed")
+    for method, path, status, allowed in (
+        ("GET", "/nothing", 404, None),
+        ("GET", "/extract", 405, "POST"),
+        # Clients of CompreFace's API expect 404 there.
+        ("GET", "/api/v1/recognition/recognize", 404, "POST"),
+    ):
+        reply = served.request(method, path)
+        assert (reply.status, reply.headers.get("allow")) == (status, allowed)
+        assert reply.json["message"].startswith(f"{status} ")
+        assert (reply.json["code"], bool(reply.json["detail"])) == (0, True)
+        assert "no-store" in reply.headers["cache-control"]
+
+
+def test_the_methods_of_a_path_can_be_asked_for(served):
+    reply = served.request("OPTIONS", "/find_faces")
+    assert (reply.status, reply.headers["allow"], reply.body) == (200, "POST", b"")
+    assert "access-control-allow-origin" not in reply.headers
+    assert served.request("HEAD", "/healthcheck").status == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])

@@ -208,3 +208,46 @@ def test_defaults_come_from_the_environment():
     assert (defaults.det_thresh, defaults.api_ver, defaults.return_landmarks) == (0.3, "1", True)
     with pytest.raises(ValueError, match="DEF_"):
         Defaults.from_environment({"DEF_DET_THRESH": "high"})
+
+
+def test_what_is_null_was_not_asked_for(served, photo):
+    nothing = dict.fromkeys(
+        ["threshold", "embed_only", "return_face_data", "return_landmarks", "extract_embedding", "extract_ga",
+         "detect_masks", "limit_faces", "min_face_size", "verbose_timings", "msgpack", "img_req_headers", "max_size"]
+    )  # fmt: skip
+    assert only_face(extract(served, [photo], **nothing))["vec"]
+    images = {"data": [encoded(photo)], "urls": None}
+    drawn = served.post("/draw_detections", {"images": images, "draw_scores": None, "limit_faces": None})
+    assert drawn.body == served.post("/draw_detections", {"images": images}).body
+
+
+@pytest.mark.parametrize(("text", "shown"), [("yes", True), ("On", True), ("n", False), ("off", False), ("1", True)])
+def test_a_yes_or_no_field_may_be_a_word(served, photo, text, shown):
+    face = only_face(extract(served, [photo], return_landmarks=text, extract_embedding=False))
+    assert (face["landmarks"] is not None) == shown
+
+
+def test_the_list_form_has_the_keys_of_its_time(served, photo):
+    ((face,),) = extract(served, [photo], api_ver="1", return_landmarks=True).json
+    assert {"det", "prob", "bbox", "landmarks", "gender", "age", "mask_prob", "norm", "vec", "status"} <= set(face)
+
+
+def test_a_picture_that_fails_has_the_reason_that_clients_know(served):
+    broken = extract(served, [b"no picture"]).json["data"][0]
+    assert broken["traceback"].startswith("Can't decode file, possibly not an image")
+    missing = served.post("/extract", {"images": {"urls": ["missing.jpg"]}}).json["data"][0]
+    assert missing["traceback"] == "File: 'missing.jpg' not found"
+    crop = served.post("/extract", {"images": {"data": [encoded(b"no picture")]}, "embed_only": True}).json
+    assert crop["traceback"] == crop["data"][0]["traceback"] != ""
+
+
+def test_the_folder_of_pictures_comes_from_the_environment():
+    from app.service.insightface_rest.messages import with_root_images
+    from app.settings import Settings
+    from app.settings.serve import ServeSettings
+
+    named = with_root_images(Settings(), {"ROOT_IMAGES_DIR": "/images"})
+    assert str(named.serve.root_images) == "/images"
+    own = Settings(serve=ServeSettings(root_images="/own"))
+    assert with_root_images(own, {"ROOT_IMAGES_DIR": "/images"}) == own
+    assert with_root_images(Settings(), {}) == Settings()

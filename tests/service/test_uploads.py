@@ -66,6 +66,25 @@ def test_a_multipart_body_is_read_into_its_parts():
     assert (file.name, file.data, file.filename) == ("file", b"\x00\r\n\xff", "a b.jpg")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "filename"),
+    [
+        (b'filename="a;b.jpg"', "a;b.jpg"),
+        (b'filename="a\\"b.jpg"', 'a"b.jpg'),
+        (b"filename=a.jpg", "a.jpg"),
+        ('filename="\u674e.jpg"'.encode(), "\u674e.jpg"),
+        (b"filename*=utf-8''%E6%9D%8E.jpg", "\u674e.jpg"),
+        (b"filename=x.jpg; filename*=UTF-8'en'%E6%9D%8E.jpg", "\u674e.jpg"),
+        (b'filename=""', ""),
+    ],
+)
+def test_file_names_may_be_written_in_each_way_that_clients_have(parameters, filename):
+    (part,) = parse_multipart(
+        b'--x\r\nContent-Disposition: form-data; name="file"; ' + parameters + b"\r\n\r\nhello\r\n--x--\r\n", "x"
+    )
+    assert (part.name, part.filename, part.data) == ("file", filename, b"hello")
+
+
 def test_a_part_that_is_base64_is_decoded():
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n'

@@ -14,6 +14,8 @@ from app.service.http import HttpError, from_base64, json_response, read_form
 
 EXTENSIONS = ("tif", "tiff", "jpg", "jpeg", "png", "bmp", "ico", "gif", "webp")
 MAX_SUBJECT_LENGTH = 50
+OPTIONS_OF_A_SUBJECT = re.compile(r"\?(limit|det_prob_threshold|prediction_count|face_plugins|status)=.*", re.DOTALL)
+"""What CompreFace's SDK for JavaScript writes after a subject: it begins the query of `add` twice."""
 
 
 class Failure:
@@ -39,7 +41,9 @@ def error_response(error: HttpError) -> Response:
         return json_response(
             {"message": "Recognition service with this API Key not found", "code": Failure.UNKNOWN_KEY}, 404
         )
-    return json_response({"message": error.message, "code": error.code}, error.status)
+    # What the gallery refuses, such as a name that no folder can have, is a wrong value of the request.
+    code = Failure.VALIDATION if error.status == 400 and not error.code else error.code
+    return json_response({"message": error.message, "code": code}, error.status)
 
 
 async def token(request: Request) -> Optional[str]:
@@ -130,7 +134,8 @@ def subject_of(name: Any) -> str:
     """A valid name of a subject."""
     if not isinstance(name, str) or not name.strip():
         raise HttpError(400, "Subject is missing or blank", Failure.VALIDATION)
-    if len(name) > MAX_SUBJECT_LENGTH or any(letter in name for letter in ";/\\") or not name.isprintable():
+    subject: str = OPTIONS_OF_A_SUBJECT.sub("", name).strip()
+    if len(subject) > MAX_SUBJECT_LENGTH or any(letter in subject for letter in ";/\\") or not subject.isprintable():
         message = f"Subject: up to {MAX_SUBJECT_LENGTH} characters, without ; / and \\"
         raise HttpError(400, message, Failure.VALIDATION)
-    return name.strip()
+    return subject

@@ -29,6 +29,7 @@ from app.service.compreface_core.plugins import (
     described_faces,
     detector_name,
     plugin_search,
+    size_variable,
 )
 from app.service.core import FaceService, FoundFaces
 from app.service.enrolment import Enrolment, photo_id
@@ -83,6 +84,8 @@ class Routes:
         self._service = service
         self._enrolment = enrolment
         self._plugins = available_plugins(service.settings, service.recognizer.detector.predicts_masks)
+        self._max_file = size_variable("MAX_FILE_SIZE")
+        """The largest picture in bytes. None: as large as a request may be."""
 
     async def recognize(self, request: Request) -> Response:
         call = await read_call(request)
@@ -184,6 +187,9 @@ class Routes:
         if result.reason is Reason.ALREADY_ENROLLED and result.duplicate_of is not None:
             known = result.duplicate_of
             return json_response({"image_id": photo_id(known), "subject": known.person}, 201)
+        if result.duplicate_of is not None:
+            message = f"The same photo belongs to {result.duplicate_of.person} already"
+            raise HttpError(400, message, Failure.VALIDATION)
         why = result.finding.text if result.finding is not None else str(result.reason)
         raise HttpError(400, f"The photo is not good enough to recognise people with: {why}", Failure.NO_FACE)
 
@@ -239,10 +245,13 @@ class Routes:
         return json_response({"deleted": len(everyone)})
 
     async def config(self, request: Request) -> Response:
-        limit = int(self._service.settings.serve.max_body_mb * 1e6)
-        return json_response({"clientMaxFileSize": limit, "clientMaxBodySize": limit})
+        body = int(self._service.settings.serve.max_body_mb * 1e6)
+        return json_response({"clientMaxFileSize": min(self._max_file or body, body), "clientMaxBodySize": body})
 
     async def _found(self, call: Call, data: bytes, embeddings: bool = False) -> Tuple[FoundFaces, Tuple[Plugin, ...]]:
+        if self._max_file is not None and len(data) > self._max_file:
+            message = f"{len(data)} bytes: a picture may have up to {self._max_file} (MAX_FILE_SIZE)"
+            raise HttpError(413, message, Failure.BAD_FILE)
         plugins = chosen_plugins(call.values.get("face_plugins", ""), self._plugins)
         search = plugin_search(call.threshold, plugins, embeddings)
         examine = self._service.find if call.flag("detect_faces", True) else self._service.whole_picture

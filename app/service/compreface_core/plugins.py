@@ -107,7 +107,8 @@ def with_compreface_variables(settings: Settings, environment: Mapping[str, str]
     """The settings that CompreFace's environment variables ask for. Raises SettingsError.
 
     `FACE_DETECTION_PLUGIN`, `CALCULATION_PLUGIN` and `EXTRA_PLUGINS` choose models of the catalogue by `@model`.
-    Without it, and with CompreFace's own names for the models, those of the settings are used.
+    Without it, and with CompreFace's own names for the models, those of the settings are used. `MAX_REQUEST_SIZE`
+    limits the body of a request.
     """
     models, attributes = settings.models, settings.attributes
     detector, embedder = (
@@ -128,7 +129,21 @@ def with_compreface_variables(settings: Settings, environment: Mapping[str, str]
         if not (longest.isdigit() and 64 <= int(longest) <= 4096):
             raise SettingsError(f"IMG_LENGTH_LIMIT={longest!r}: expected a number of pixels from 64 to 4096")
         detection = dataclasses.replace(detection, input_size=int(longest))
-    return dataclasses.replace(settings, models=models, attributes=attributes, detection=detection)
+    serve, max_request = settings.serve, size_variable("MAX_REQUEST_SIZE", environment)
+    if max_request is not None:
+        serve = dataclasses.replace(serve, max_body_mb=max_request / 1e6)
+    return dataclasses.replace(settings, models=models, attributes=attributes, detection=detection, serve=serve)
+
+
+def size_variable(name: str, environment: Mapping[str, str] = os.environ) -> Optional[int]:
+    """The bytes that an environment variable says, such as 5MB, 10M or 500000. Raises SettingsError."""
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,11})([KMG]?)B?", text.upper())
+    if match is None:
+        raise SettingsError(f"{name}={text!r}: expected a size such as 5MB, 10M or 500000")
+    return int(match[1]) << 10 * " KMG".index(match[2] or " ")
 
 
 _COMPREFACE_MODELS = re.compile(

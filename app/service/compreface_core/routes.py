@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import replace
 from typing import Mapping, Optional, Tuple
 
 from starlette.requests import Request
@@ -30,17 +31,16 @@ SCANNER = "ScannerWithPlugins"
 
 def compreface_core(service: FaceService) -> Dialect:
     routes = Routes(service)
-    return Dialect(
-        "CompreFace core",
-        (
-            Endpoint("GET", "/healthcheck", routes.healthcheck, Scope.PUBLIC),
-            Endpoint("GET", "/status", routes.status, Scope.READ),
-            Endpoint("POST", "/find_faces", routes.find_faces, Scope.READ),
-            Endpoint("POST", "/find_faces_base64", routes.find_faces_base64, Scope.READ),
-            Endpoint("POST", "/scan_faces", routes.scan_faces, Scope.READ),
-        ),
-        error_response,
+    endpoints = (
+        Endpoint("GET", "/healthcheck", routes.healthcheck, Scope.PUBLIC),
+        Endpoint("GET", "/status", routes.status, Scope.READ),
+        Endpoint("POST", "/find_faces", routes.find_faces, Scope.READ),
+        Endpoint("POST", "/find_faces_base64", routes.find_faces_base64, Scope.READ),
+        Endpoint("POST", "/scan_faces", routes.scan_faces, Scope.READ),
     )
+    # CompreFace's web server has its core at /core as well.
+    below_core = tuple(replace(endpoint, path=f"/core{endpoint.path}") for endpoint in endpoints)
+    return Dialect("CompreFace core", endpoints + below_core, error_response)
 
 
 def error_response(error: HttpError) -> Response:

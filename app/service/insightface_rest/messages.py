@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar, Union
 
 import msgspec
 from starlette.requests import Request
 
 from app.service.http import HttpError, json_response
+from app.settings import Settings
 
 MSGPACK_REQUEST = "application/msgpack"
 MSGPACK_REPLY = "application/x-msgpack"
@@ -26,20 +29,22 @@ class Images(msgspec.Struct):
 
 
 class ExtractBody(msgspec.Struct):
+    """`None` is what a request does not say: clients send `null` for it, too."""
+
     images: Images
     max_size: Union[List[int], int, None] = None
     """Width and height that pictures are scaled to. 0: as they are."""
     threshold: Optional[float] = None
-    embed_only: bool = False
+    embed_only: Optional[bool] = None
     return_face_data: Optional[bool] = None
     return_landmarks: Optional[bool] = None
     extract_embedding: Optional[bool] = None
     extract_ga: Optional[bool] = None
     detect_masks: Optional[bool] = None
-    limit_faces: int = 0
-    min_face_size: int = 0
-    verbose_timings: bool = False
-    msgpack: bool = False
+    limit_faces: Optional[int] = None
+    min_face_size: Optional[int] = None
+    verbose_timings: Optional[bool] = None
+    msgpack: Optional[bool] = None
     img_req_headers: Optional[Dict[str, Any]] = None
     api_ver: Union[str, int, None] = None
 
@@ -47,11 +52,11 @@ class ExtractBody(msgspec.Struct):
 class DrawBody(msgspec.Struct):
     images: Images
     threshold: Optional[float] = None
-    draw_landmarks: bool = True
-    draw_scores: bool = True
-    draw_sizes: bool = True
-    limit_faces: int = 0
-    min_face_size: int = 0
+    draw_landmarks: Optional[bool] = None
+    draw_scores: Optional[bool] = None
+    draw_sizes: Optional[bool] = None
+    limit_faces: Optional[int] = None
+    min_face_size: Optional[int] = None
     detect_masks: Optional[bool] = None
 
 
@@ -70,11 +75,33 @@ class Defaults(msgspec.Struct, frozen=True):
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Defaults:
         """Raises ValueError for a variable with a wrong value."""
         variables = {name: f"DEF_{name.upper()}" for name in cls.__struct_fields__}
-        given = {name: environment[variable] for name, variable in variables.items() if variable in environment}
+        given = {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
         try:
-            return msgspec.convert(given, cls, strict=False)
+            return converted(given, cls)
         except msgspec.ValidationError as error:
             raise ValueError(f"an environment variable DEF_... is wrong: {error}") from error
+
+
+def with_root_images(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings with the folder that InsightFace-REST's ROOT_IMAGES_DIR names, unless they name one."""
+    folder = environment.get("ROOT_IMAGES_DIR")
+    if not folder or settings.serve.root_images is not None:
+        return settings
+    return dataclasses.replace(settings, serve=dataclasses.replace(settings.serve, root_images=Path(folder)))
+
+
+YES_OR_NO = {"yes": True, "y": True, "on": True, "t": True, "no": False, "n": False, "off": False, "f": False}
+"""What clients may write besides true and false, 1 and 0."""
+
+
+def converted(content: Any, kind: Type[T]) -> T:
+    """The fields of a request. Raises msgspec.ValidationError."""
+    if isinstance(content, dict):
+        content = {
+            key: YES_OR_NO.get(value.lower(), value) if isinstance(value, str) else value
+            for key, value in content.items()
+        }
+    return msgspec.convert(content, kind, strict=False)
 
 
 async def read_body(request: Request, kind: Type[T]) -> T:
@@ -82,8 +109,11 @@ async def read_body(request: Request, kind: Type[T]) -> T:
     body = await request.body()
     try:
         if request.headers.get("content-type") == MSGPACK_REQUEST:
-            return msgspec.convert(msgspec.msgpack.decode(body), kind, strict=False)
-        return msgspec.json.decode(body, type=kind, strict=False)
+            return converted(msgspec.msgpack.decode(body), kind)
+        try:
+            return msgspec.json.decode(body, type=kind, strict=False)
+        except msgspec.ValidationError:
+            return converted(msgspec.json.decode(body), kind)
     except msgspec.ValidationError as error:
         raise HttpError(422, str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

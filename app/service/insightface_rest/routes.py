@@ -25,6 +25,7 @@ from app.service.insightface_rest.messages import (
     DrawBody,
     ExtractBody,
     Images,
+    converted,
     error_response,
     read_body,
 )
@@ -37,6 +38,7 @@ MAX_INPUT = 1920
 """Longer side of the detector's input that a request may ask for."""
 JPEG_QUALITY = 95
 HEALTH_HOLDS_S = 2.0
+NOT_DECODED = "Can't decode file, possibly not an image"
 LIST_FORM = "1"
 """The `api_ver` of clients that expect a list of faces for each picture."""
 
@@ -88,7 +90,7 @@ class Routes:
         total_ms = 1000 * (time.perf_counter() - began)
         reply: Any
         if str(body.api_ver or self._defaults.api_ver) == LIST_FORM and not body.embed_only:
-            reply = [entry["faces"] for entry in entries]
+            reply = [[in_list_form(face) for face in entry["faces"]] for entry in entries]
         else:
             took = {"total_ms": total_ms}
             if body.verbose_timings:
@@ -98,6 +100,8 @@ class Routes:
             if body.embed_only:
                 failed = [entry for entry in entries if entry["status"] != "ok"]
                 reply.update(took_ms=total_ms, status="failed" if failed else "ok")
+                if failed:
+                    reply["traceback"] = failed[0]["traceback"]
         for entry in entries:
             entry.pop("read_ms", None)
         accepts = [value.strip() for value in request.headers.get("accept", "").split(",")]
@@ -112,7 +116,7 @@ class Routes:
             raise HttpError(422, "expected a picture - at `$.images`")
         masks = self._defaults.detect_masks if body.detect_masks is None else body.detect_masks
         search = self._search(body.threshold, None, body.limit_faces, body.min_face_size, attributes=masks)
-        jpeg = await self._drawn(pictures[0], search, body.draw_landmarks, body.draw_scores, body.draw_sizes)
+        jpeg = await self._drawn(pictures[0], search, body)
         return Response(jpeg, media_type="image/png")
 
     async def draw_upload(self, request: Request) -> Response:
@@ -121,13 +125,11 @@ class Routes:
         if upload is None:
             raise HttpError(422, "Field required - at `$.file`")
         try:
-            options = msgspec.convert(
-                {"images": {}, "threshold": 0.6, **form.fields, "detect_masks": False}, DrawBody, strict=False
-            )
+            options = converted({"threshold": 0.6, **form.fields, "images": {}, "detect_masks": False}, DrawBody)
         except msgspec.ValidationError as error:
             raise HttpError(422, str(error)) from error
         search = self._search(options.threshold, None, options.limit_faces, options.min_face_size, attributes=False)
-        jpeg = await self._drawn(upload.data, search, options.draw_landmarks, options.draw_scores, options.draw_sizes)
+        jpeg = await self._drawn(upload.data, search, options)
         return Response(jpeg, media_type="image/jpg")
 
     async def info(self, request: Request) -> Response:
@@ -207,8 +209,8 @@ class Routes:
         self,
         threshold: Optional[float],
         max_size: Union[List[int], int, None],
-        limit: int,
-        min_face: int,
+        limit: Optional[int],
+        min_face: Optional[int],
         *,
         embeddings: bool = False,
         attributes: bool = False,
@@ -220,8 +222,8 @@ class Routes:
         return Search(
             min_score=self._defaults.det_thresh if threshold is None else threshold,
             input_size=size,
-            min_face_px=min_face,
-            max_faces=limit,
+            min_face_px=min_face or 0,
+            max_faces=limit or 0,
             embeddings=embeddings,
             attributes=attributes,
         )
@@ -252,11 +254,15 @@ class Routes:
     async def _extract_one(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
         began = time.perf_counter()
         try:
-            async with self._service.opened(await self._bytes_of(picture)) as image:
+            data = await self._bytes_of(picture)
+        except BadPictureError as error:
+            return failed_entry(str(error))
+        try:
+            async with self._service.opened(data) as image:
                 found = await self._service.find(image, wanted.search)
                 faces = await self._service.run(lambda: self._faces(image, found, wanted))
         except BadPictureError as error:
-            return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": f"Can't decode file: {error}"}
+            return failed_entry(f"{NOT_DECODED}: {error}")
         took_ms = 1000 * (time.perf_counter() - began)
         read_ms = took_ms - found.detect_ms - found.embed_ms
         return {"status": "ok", "took_ms": took_ms, "read_ms": read_ms, "faces": faces}
@@ -299,11 +305,15 @@ class Routes:
                 found = await self._service.whole_picture(image, wanted.search)
                 (face,) = self._faces(image, found, wanted)
         except BadPictureError as error:
-            return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": str(error)}
+            return failed_entry(str(error))
         return {"status": "ok", "took_ms": 1000 * (time.perf_counter() - began), "faces": [{**face, "status": "ok"}]}
 
-    async def _drawn(self, picture: Any, search: Search, landmarks: bool, scores: bool, sizes: bool) -> bytes:
+    async def _drawn(self, picture: Any, search: Search, body: DrawBody) -> bytes:
         name = self._service.settings.models.detector
+        # All of them are drawn, unless a request says no.
+        landmarks, scores, sizes = (
+            wanted is not False for wanted in (body.draw_landmarks, body.draw_scores, body.draw_sizes)
+        )
         try:
             async with self._service.opened(await self._bytes_of(picture)) as image:
                 found = await self._service.find(image, search)
@@ -312,7 +322,18 @@ class Routes:
                     lambda: draw_faces(image, found.faces, masks, landmarks, scores, sizes, name)
                 )
         except BadPictureError as error:
-            raise HttpError(500, f"Can't decode file: {error}") from error
+            raise HttpError(500, f"{NOT_DECODED}: {error}") from error
+
+
+def failed_entry(reason: str) -> Dict[str, Any]:
+    """What is said about a picture that cannot be examined; the others of the request are."""
+    return {"status": "failed", "took_ms": 0.0, "faces": [], "traceback": reason}
+
+
+def in_list_form(face: Face) -> Face:
+    """With the keys that clients of the list form read."""
+    masks = face["mask_probs"]
+    return {**face, "det": face["num_det"], "mask_prob": None if masks is None else masks["mask"], "status": "Ok"}
 
 
 def recognised(
