@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Optional, Sequence, Tuple
 
@@ -122,9 +123,10 @@ def _with_http_server(
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.run_view import RunView
     from app.service.serving import http_server
+    from app.tools.doctor.checks import findings_of_server
 
     settings = with_compreface_variables(settings)
-    view = RunView.prepared(settings, sources)
+    view = RunView.prepared(settings, sources, partial(findings_of_server, settings))
 
     def alongside(opened: OpenedRun) -> ContextManager[object]:
         view.watch(opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import List
 
 from app.capture.uri import name_sources
@@ -63,9 +64,11 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and a wrong option are answered at once, also without these packages.
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.serving import serving
+    from app.tools.doctor.checks import findings_of_server
 
     failures: List[FatalError] = []
-    with serving(with_compreface_variables(effective.settings), progress, failures.append):
+    settings = with_compreface_variables(effective.settings)
+    with serving(settings, progress, failures.append, partial(findings_of_server, settings)):
         stop = run.stop_on_signals()
         notify("READY=1\nSTATUS=answering requests")
         while not (failures or stop.wait(LOOK_EVERY_S)):

@@ -38,6 +38,14 @@ def children(proc: Path = PROC, parent: Optional[int] = None) -> Optional[Childr
     return Children(len(found), sum(found))
 
 
+def own_memory_bytes(proc: Path = PROC) -> int:
+    """What this process has in memory. 0: not known on this system."""
+    try:
+        return int((proc / "self" / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def temperatures(folder: Path = THERMAL) -> Dict[str, float]:
     """Degrees Celsius by the name of the sensor; of several with one name the hottest."""
     found: Dict[str, float] = {}

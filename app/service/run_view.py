@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from app.assembly import OpenedRun
 from app.capture.uri import Source
@@ -16,6 +16,9 @@ from app.service.live import LiveFrames
 from app.service.streams import Viewers
 from app.settings import Settings
 from app.types import ChannelStatus
+
+Doctor = Callable[[], List[Dict[str, Any]]]
+"""Checks this machine, for a few seconds; the sections of `doctor --json`."""
 
 
 def no_channels() -> Tuple[ChannelStatus, ...]:
@@ -41,14 +44,16 @@ class RunView:
     viewers: Viewers
     channels: Callable[[], Sequence[ChannelStatus]] = no_channels
     monitor: RunMonitor = field(default_factory=WithoutRun)
+    doctor: Optional[Doctor] = None
 
     @classmethod
-    def prepared(cls, settings: Settings, sources: Sequence[Source] = ()) -> RunView:
+    def prepared(cls, settings: Settings, sources: Sequence[Source] = (), doctor: Optional[Doctor] = None) -> RunView:
         """`live` becomes an output of the run, before it is opened."""
         names = [source.name for source in sources]
         annotator = Annotator(settings.output.landmarks, settings.output.why, outlines=outlines(settings, names))
         log = settings.output.events
-        return cls(LiveFrames(names, annotator), EventFeed(log), Viewers(settings.serve.max_viewers))
+        viewers = Viewers(settings.serve.max_viewers)
+        return cls(LiveFrames(names, annotator), EventFeed(log), viewers, doctor=doctor)
 
     def watch(self, opened: OpenedRun) -> None:
         self.channels, self.monitor = opened.channels.status, opened.monitor

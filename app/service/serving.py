@@ -27,15 +27,16 @@ from app.service.guard import Guard
 from app.service.http import Dialect
 from app.service.insightface_rest.messages import Defaults, with_root_images
 from app.service.insightface_rest.routes import insightface_rest
+from app.service.measurements import Measurements
 from app.service.page.routes import page
-from app.service.run_view import RunView
+from app.service.run_view import Doctor, RunView
 from app.service.server import HttpServer
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def dialects(service: FaceService, view: RunView, guard: Guard) -> Tuple[Dialect, ...]:
+def dialects(service: FaceService, view: RunView, guard: Guard, measurements: Measurements) -> Tuple[Dialect, ...]:
     """Every surface of the server. No path is in two of them, so all are on every port."""
     try:
         defaults = Defaults.from_environment()
@@ -47,7 +48,7 @@ def dialects(service: FaceService, view: RunView, guard: Guard) -> Tuple[Dialect
         compreface_core(service),
         compreface(service, enrolment),
         deepstack(service, enrolment),
-        own_api(service, enrolment, view, guard),
+        own_api(service, enrolment, view, guard, measurements),
         page(),
     )
 
@@ -71,7 +72,10 @@ def http_server(
     guard.check_address()
     with HttpServer(settings.serve) as server:
         service = FaceService(with_root_images(settings), recognizer, gallery, networks)
-        server.start(application(dialects(service, view, guard), guard, settings.serve, on_fatal))
+        measurements = Measurements(view)
+        surfaces = dialects(service, view, guard, measurements)
+        server.start(application(surfaces, guard, settings.serve, on_fatal))
+        measurements.start()
         logger.info("listening on %s", ", ".join(server.addresses))
         if guard.needs_token:
             # Behind the #, it is sent to no server. It is of use once, and for 10 minutes.
@@ -79,15 +83,20 @@ def http_server(
         try:
             yield server
         finally:
+            measurements.close()
             view.close()
             service.close()
 
 
 @contextlib.contextmanager
 def serving(
-    settings: Settings, progress: Progress, on_fatal: Callable[[FatalError], object] = lambda error: None
+    settings: Settings,
+    progress: Progress,
+    on_fatal: Callable[[FatalError], object] = lambda error: None,
+    doctor: Optional[Doctor] = None,
 ) -> Iterator[HttpServer]:
-    """A server without sources: the networks have a thread of their own."""
+    """A server without sources: the networks have a thread of their own. `doctor` is as in `RunView`."""
+    view = RunView.prepared(settings, doctor=doctor)
     loader = ModelLoader(settings)
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
     with contextlib.ExitStack() as stack:
@@ -101,4 +110,4 @@ def serving(
         gallery.load(progress.counter("examining photos"))
         gallery.anchors = stored_anchors(settings, recognizer)
         gallery.watch()
-        yield stack.enter_context(http_server(settings, recognizer, gallery, networks, on_fatal=on_fatal))
+        yield stack.enter_context(http_server(settings, recognizer, gallery, networks, view, on_fatal))

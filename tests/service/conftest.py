@@ -85,6 +85,15 @@ def crowd(running, tmp_path_factory):
 
 
 @pytest.fixture
+def two(people_video, people_gallery, built_in_models, tmp_path):
+    """A run of two channels with tokens; see `gated_run.gated`."""
+    from gated_run import gated
+
+    with gated(people_video, people_gallery, built_in_models, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
 def watched(settings, recognizer, tmp_path):
     """Starts servers with channels of which a test shows pictures."""
     from watched_run import watched

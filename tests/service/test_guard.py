@@ -92,6 +92,8 @@ ENDPOINTS = [
     ("POST", "/api/v1/session", Scope.PUBLIC),
     ("DELETE", "/api/v1/session", Scope.PUBLIC),
     ("POST", "/api/v1/tickets", Scope.READ),
+    ("GET", "/api/v1/status", Scope.READ),
+    ("GET", "/api/v1/doctor", Scope.READ),
     ("GET", "/openapi.json", Scope.READ),
     ("GET", "/", Scope.PUBLIC),
     ("GET", "/favicon.ico", Scope.PUBLIC),
@@ -123,11 +125,13 @@ def test_every_endpoint_is_listed_here(recognizer, settings):
     from app.gallery.gallery import Gallery
     from app.network_thread import NetworkThread
     from app.service.core import FaceService
+    from app.service.measurements import Measurements
     from app.service.run_view import RunView
     from app.service.serving import dialects
 
+    view = RunView.prepared(settings)
     service = FaceService(settings, recognizer, Gallery(settings, recognizer), NetworkThread())
-    all_dialects = dialects(service, RunView.prepared(settings), Guard(settings.serve))
+    all_dialects = dialects(service, view, Guard(settings.serve), Measurements(view))
     endpoints = [endpoint for dialect in all_dialects for endpoint in dialect.endpoints]
     assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints)
     assert sorted((one.method, one.path, one.scope) for one in endpoints) == sorted(ENDPOINTS)

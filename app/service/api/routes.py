@@ -47,11 +47,13 @@ from app.service.api.replies import PRIVATE, outcome_of, picture_of, read, reply
 from app.service.api.session import session_endpoints
 from app.service.api.settings import settings_endpoints
 from app.service.api.socket import live_endpoints, live_sockets
+from app.service.api.status import status_endpoints
 from app.service.api.strangers import stranger_endpoints
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.enrolment import Enrolment
 from app.service.guard import Guard
 from app.service.http import Dialect, Endpoint, HttpError, Part, Scope, json_response, read_form
+from app.service.measurements import Measurements
 from app.service.pictures import BadPictureError
 from app.service.run_view import RunView
 
@@ -60,7 +62,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 DIGITS = 4
 
 
-def own_api(service: FaceService, enrolment: Enrolment, view: RunView, guard: Guard) -> Dialect:
+def own_api(
+    service: FaceService, enrolment: Enrolment, view: RunView, guard: Guard, measurements: Measurements
+) -> Dialect:
     routes, kept = Routes(service, enrolment), enrolment.kept
     enrolment.feed = view.events
     described = (
@@ -72,6 +76,7 @@ def own_api(service: FaceService, enrolment: Enrolment, view: RunView, guard: Gu
         *change_endpoints(service, enrolment),
         *settings_endpoints(service),
         *session_endpoints(guard),
+        *status_endpoints(service, view, measurements),
     )
     openapi = document(described)
 

@@ -79,9 +79,14 @@ def problem(text: str, advice: str = "") -> Finding:
 
 
 def run_checks(
-    settings: Settings, settings_error: Optional[str], settings_origin: str, grid: Optional[Path] = None
+    settings: Settings,
+    settings_error: Optional[str],
+    settings_origin: str,
+    grid: Optional[Path] = None,
+    cameras: bool = True,
 ) -> Iterator[Section]:
     """Yields each section as soon as it is complete. `grid` is the folder for a picture of each source, if wanted.
+    Without `cameras`, no source is opened: a run has them open.
 
     The module of each check is imported when the check runs, so that a missing package is a finding of that check.
     """
@@ -100,7 +105,7 @@ def run_checks(
         ("Display", "program.check_display", ()),
         ("Cameras", "cameras.check_cameras", (settings, grid)),
     )
-    for title, place, arguments in checks:
+    for title, place, arguments in checks if cameras else checks[:-1]:
         module, _, function = place.partition(".")
         try:
             findings = getattr(importlib.import_module(f"app.tools.doctor.{module}"), function)(*arguments)
@@ -130,6 +135,11 @@ def verdict(sections: Iterable[Section]) -> str:
     if problems:
         return f"The program cannot run yet. To fix: {problems}, marked PROBLEM."
     return "The program can run." + (f" {warnings} could be better, marked warning." if warnings else "")
+
+
+def findings_of_server(settings: Settings) -> List[Dict[str, Any]]:
+    """What a server shows of its machine."""
+    return sections_json(list(run_checks(settings, None, "as the server was started", cameras=False)))
 
 
 def sections_json(sections: Iterable[Section]) -> List[Dict[str, Any]]:

@@ -8,10 +8,10 @@ const TOKEN_REFUSED = 4401;
 const TOO_MANY_VIEWERS = 4503;
 
 /**
- * Calls `show(header, jpeg)` for each picture and waits for it. `wanted()`: width and frames per second by channel.
+ * Calls `show(header, jpeg)` for each picture and waits for it, and `happened(event)` for each event. `wanted()`: width and frames per second by channel.
  * A hidden tab has no connection; a lost one is opened again. Returns {want, close}: to send `wanted()` again, to end.
  */
-export function openLive(wanted, show) {
+export function openLive(wanted, show, happened = () => {}) {
   let socket = null;
   let timer = null;
   let failures = 0;
@@ -26,7 +26,10 @@ export function openLive(wanted, show) {
     opened.binaryType = "arraybuffer";
     opened.onopen = want;
     opened.onmessage = async ({ data }) => {
-      if (typeof data === "string") return;
+      if (typeof data === "string") {
+        happened(JSON.parse(data));
+        return;
+      }
       failures = 0;
       const size = new DataView(data).getUint32(0);
       const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, size)));

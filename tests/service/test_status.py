@@ -1,0 +1,59 @@
+"""How a server is doing, over HTTP."""
+
+import dataclasses
+import io
+
+from http_client import Client, free_port
+
+from app.output.progress import Progress
+from app.service.measurements import KEPT, Measurements
+from app.service.serving import serving
+from app.tools.doctor.checks import findings_of_server
+
+
+def test_a_run_says_how_fast_it_was_and_in_which_stages(crowd):
+    _, view = crowd
+    now = [100.0]
+    measurements = Measurements(view, lambda: now[0])
+    measurements.measure()
+    view.monitor.counts.processed["hall"] += 10
+    view.monitor.counts.stages["detect"].add(0.5)
+    now[0] += 5
+    measurements.measure()
+    (taken,) = measurements.taken
+    assert taken.fps == {"hall": 2.0}
+    assert taken.stages_ms["detect"] == 50.0
+    assert taken.latency_ms == {}, "a recording has none"
+    assert taken.memory_mb > 50
+    for _ in range(KEPT + 1):
+        measurements.measure()
+    assert len(measurements.taken) == KEPT
+
+
+def test_the_status_has_series_of_one_length(crowd):
+    client, _ = crowd
+    reply = client.get("/api/v1/status").json
+    assert (reply["health"], reply["every_s"]) == ("ok", 5)
+    series = reply["series"]
+    for name in ("degrade_level", "memory_mb", "reconnects"):
+        assert len(series[name]) == len(series["times"])
+
+
+def test_the_findings_are_made_once_for_all_who_ask(settings, tmp_path):
+    calls = []
+
+    def doctor():
+        calls.append(1)
+        return findings_of_server(settings)
+
+    serve = dataclasses.replace(settings.serve, port=free_port(), tokens=tmp_path / "tokens.json")
+    with serving(dataclasses.replace(settings, serve=serve), Progress(io.StringIO()), doctor=doctor):
+        client = Client(serve.port)
+        first, again = client.get("/api/v1/doctor").json, client.get("/api/v1/doctor").json
+    assert first == again
+    assert len(calls) == 1
+    titles = [section["title"] for section in first["sections"]]
+    assert "Gallery" in titles
+    assert "Cameras" not in titles
+    found = {finding["status"] for section in first["sections"] for finding in section["findings"]}
+    assert found <= {"OK", "-", "warning", "PROBLEM"}
