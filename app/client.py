@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -37,12 +38,27 @@ class ServiceError(AppError):
 class FaceClient:
     """One server, over one connection that is kept open. For one thread."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", token: Optional[str] = None, timeout_s: float = 60) -> None:
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        token: Optional[str] = None,
+        timeout_s: float = 60,
+        ca_file: Union[str, Path, None] = None,
+    ) -> None:
+        """`ca_file` is what signed the server's certificate, or the certificate itself if that is self-signed."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServiceError(f"{url!r}: expected an address such as http://127.0.0.1:8080")
-        connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = connection(parts.hostname, parts.port, timeout=timeout_s)
+        if parts.scheme == "https":
+            try:
+                trust = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+            except OSError as error:
+                raise ServiceError(f"{ca_file} cannot be used as ca_file: {error}") from error
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=timeout_s, context=trust
+            )
+        else:
+            self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
         self._url = url
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 

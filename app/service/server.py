@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import SettingsError
 from app.service.guard import ports
+from app.service.tls import TlsFiles
 from app.settings.serve import ServeSettings
 
 CLOSE_WITHIN_S = 5
@@ -29,7 +30,9 @@ class HttpServer:
     """Listens from the moment it is made; answers from `start` on."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Raises SettingsError if a port cannot be had."""
+        """Raises SettingsError if a port cannot be had, or the files for TLS cannot be used."""
+        self._tls = TlsFiles.of(settings)
+        self._hsts_days = settings.hsts_days
         self._server: Optional[uvicorn.Server] = None
         self._thread: Optional[threading.Thread] = None
         self.addresses: List[str] = []
@@ -38,7 +41,7 @@ class HttpServer:
             for port in ports(settings):
                 self._sockets.append(_listening(settings.host, port))
                 shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-                self.addresses.append(f"http://{shown}:{port}")
+                self.addresses.append(f"{'http' if self._tls is None else 'https'}://{shown}:{port}")
         except SettingsError:
             self.close()
             raise
@@ -59,6 +62,12 @@ class HttpServer:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=CLOSE_WITHIN_S,
         )
+        if self._tls is not None:
+            config.load()
+            config.ssl = self._tls.context
+            if self._hsts_days:
+                age = f"max-age={self._hsts_days * 86_400}".encode()
+                config.encoded_headers.append((b"strict-transport-security", age))
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._server = server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -73,6 +82,8 @@ class HttpServer:
             self._thread.join(2 * CLOSE_WITHIN_S)
         for opened in self._sockets:
             opened.close()
+        if self._tls is not None:
+            self._tls.close()
 
     def __enter__(self) -> HttpServer:
         return self

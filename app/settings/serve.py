@@ -36,6 +36,19 @@ class ServeSettings:
     insecure: bool = setting(
         False, "answer other machines without a token; everyone in the network can then enrol people", flag="--insecure"
     )
+    tls_cert: Optional[Path] = setting(
+        None,
+        "certificate (PEM, with its chain) for HTTPS; read again when it changes",
+        flag="--tls-cert",
+        metavar="FILE",
+    )
+    tls_key: Optional[Path] = setting(None, "key of the certificate (PEM)", flag="--tls-key", metavar="FILE")
+    hsts_days: int = setting(
+        0,
+        "with TLS: days for which browsers shall use nothing but HTTPS with this host name; 0 = it is not said",
+        minimum=0,
+        maximum=730,
+    )
     allowed_hosts: Optional[str] = setting(
         None, "host names, separated by commas, by which clients may call this server, besides its addresses"
     )
