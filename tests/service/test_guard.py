@@ -96,6 +96,7 @@ ENDPOINTS = [
     ("GET", "/api/v1/doctor", Scope.READ),
     ("GET", "/openapi.json", Scope.READ),
     ("GET", "/", Scope.PUBLIC),
+    ("GET", "/docs", Scope.PUBLIC),
     ("GET", "/favicon.ico", Scope.PUBLIC),
     ("GET", "/static/{version}/{file:path}", Scope.PUBLIC),
     ("POST", "/v1/vision/face", Scope.READ),

@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from http_client import Client
@@ -23,6 +26,7 @@ def addresses(text):
 def test_every_file_that_the_page_loads_is_served(served, start):
     waiting, seen = addresses(start), set()
     assert len(waiting) == 5
+    waiting += addresses(served.get("/docs").body.decode())
     while waiting:
         path = waiting.pop()
         reply = served.get(path)
@@ -86,6 +90,16 @@ def test_browsers_find_an_icon(served):
 
 def test_pages_of_other_names_are_refused(served):
     assert Client(served.port, Host="evil.example").get("/").status == 421
+
+
+def test_pure_logic_of_the_page():
+    node = shutil.which("node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "v0.0"
+    if tuple(map(int, version[1:].split(".")[:2])) < (20, 19):
+        pytest.skip("needs Node.js 20.19 or newer, which knows modules by their contents")
+    test = Path(__file__).with_name("page") / "logic.test.mjs"
+    ran = subprocess.run([node, "--test", str(test)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
 
 
 def test_libraries_are_the_files_that_their_readme_names():

@@ -90,3 +90,18 @@ def test_channels_are_stopped_and_started_by_those_who_may(two, tab):
     # Two values are needed for a line.
     page.wait_for_selector(".plot .uplot canvas >> nth=2")
     serious(axe, page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_api_is_described_offline(served, tab, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
+    one = tab(served, color_scheme=scheme, **PHONE)
+    page = one.page
+    page.goto(f"{one.address}docs", wait_until="domcontentloaded")
+    page.click(".operation:has-text('/api/v1/identify') summary")
+    assert f"-F image=@photo.jpg '{one.address}api/v1/identify'" in page.inner_text(".operation[open] pre")
+    page.click(".operation[open] a:has-text('Identification')")
+    assert page.url.endswith("#schema-Identification")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert served.get("/docs").headers["content-security-policy"].startswith("default-src 'none'")
+    serious(axe, page)

@@ -66,6 +66,7 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
     operation: Dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", name).strip("_"),
         "summary": one.summary,
+        "tags": [endpoint.path.split("/")[3]],
         "security": [] if endpoint.scope is Scope.PUBLIC else [{"token": [str(endpoint.scope)]}],
         "responses": {
             str(one.status): {"description": one.summary, "content": {one.media_type: content}},

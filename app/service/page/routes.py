@@ -40,11 +40,14 @@ def page() -> Dialect:
     """Reads all files now: a request never touches the disk, and a file is never half of an update."""
     files = _read()
     version = hashlib.sha256("".join(f"{name}{file.etag}" for name, file in files.items()).encode()).hexdigest()[:16]
-    start = files["index.html"].body.replace(b"{static}", f"/static/{version}".encode())
-    files["index.html"] = _file(start, ".html")
+    for name in ("index.html", "docs.html"):
+        files[name] = _file(files[name].body.replace(b"{static}", f"/static/{version}".encode()), ".html")
 
     async def index(request: Request) -> Response:
         return _reply(request, files["index.html"], "no-cache")
+
+    async def docs(request: Request) -> Response:
+        return _reply(request, files["docs.html"], "no-cache")
 
     async def favicon(request: Request) -> Response:
         return _reply(request, files["icon.svg"], "max-age=86400")
@@ -59,6 +62,7 @@ def page() -> Dialect:
         "page",
         (
             Endpoint("GET", "/", index, Scope.PUBLIC),
+            Endpoint("GET", "/docs", docs, Scope.PUBLIC),
             Endpoint("GET", "/favicon.ico", favicon, Scope.PUBLIC),
             Endpoint("GET", "/static/{version}/{file:path}", static, Scope.PUBLIC),
         ),

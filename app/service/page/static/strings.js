@@ -110,6 +110,20 @@ export const strings = {
     restart: "the program was started again",
   },
 
+  api: "API",
+  apiWhy: "What programs can ask this server. The same for programs:",
+  apiLogIn: "This server needs a token.",
+  apiLost: "The server does not answer. Reload this page later.",
+  toPage: "To the page",
+  noToken: "no token",
+  schemas: "schemas",
+  parameters: "Parameters",
+  inPath: "in the address",
+  inQuery: "in the query, optional",
+  requestBody: "Request",
+  replyBody: "Reply",
+  example: "Example",
+
   live: "Live",
   liveOf: (channel) => `Live picture of ${channel}`,
   noPictureYet: "waiting for the first picture",
@@ -119,7 +133,7 @@ export const strings = {
     return [...known, ...(unknown ? [`${unknown} unknown`] : [])].join(", ") || "no one";
   },
   channelState(state, lastFrame) {
-    const words = { opening: "opening", stalled: "stalled", reconnecting: "lost", ended: "ended", failed: "failed" };
+    const words = { opening: "opening", stalled: "stalled", reconnecting: "lost", ended: "ended", failed: "failed", stopped: "stopped by a person" };
     const since = lastFrame && ["stalled", "reconnecting", "failed"].includes(state);
     return (words[state] ?? state) + (since ? ` since ${new Date(lastFrame).toLocaleTimeString()}` : "");
   },
