@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -133,6 +133,11 @@ async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = {**NO_CACHE, **(error.headers or {})}
     status = error.status_code
+    if status == 405:
+        # Of all endpoints with this path: Starlette knows those of the first.
+        matching = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+        routes = [one for one in matching if getattr(one, "path", "") == request.url.path] or matching
+        headers["Allow"] = ", ".join(sorted({name for one in routes for name in getattr(one, "methods", None) or ()}))
     if status == 405 and request.method == "OPTIONS":
         # As Flask answers it. Pages of other servers do not get more than that.
         return Response(status_code=200, headers=headers)

@@ -16,10 +16,11 @@ from app.errors import GalleryError, OutputError
 from app.gallery.files import person_folder, remove_photo
 from app.gallery.forgetting import Forgotten, forget
 from app.gallery.gallery import Added, AddResult, NewPhoto
-from app.gallery.names import normalize
+from app.gallery.names import DISPLAY_NAMES_FILE, normalize
 from app.gallery.people import PhotoRecord
 from app.gallery.person_actions import move_photo, rename
 from app.gallery.undo import UndoableChange
+from app.identity.strangers import stranger_number
 from app.service.audit import AuditLog
 from app.service.core import FaceService
 from app.service.feed import EventFeed
@@ -30,6 +31,10 @@ from app.service.versions import person_version, require_version
 PHOTO_IDS = uuid.UUID("4d4b0b4c-9f4e-5a8e-8a43-3f2f6f9d0c55")
 MAX_NAME_LENGTH = 50
 JPEG_QUALITY = 95
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))]
+)
+"""Names that Windows keeps for devices, in galleries that are shared with it."""
 
 
 def photo_id(photo: PhotoRecord) -> str:
@@ -61,7 +66,7 @@ class Enrolment:
 
     async def add_person(self, request: Request, person: str) -> bool:
         """Makes the folder of a person who has no photo yet; whether there was none."""
-        checked_name(person)
+        self.checked_name(person)
         if person in self.subjects:
             return False
         try:
@@ -110,7 +115,7 @@ class Enrolment:
 
     async def move(self, request: Request, photo: PhotoRecord, name: str, version: Optional[str]) -> UndoableChange:
         """A photo shows another person. Raises HttpError."""
-        checked_name(name)
+        self.checked_name(name)
         settings, gallery = self._service.settings, self._gallery
 
         def moved() -> UndoableChange:
@@ -124,6 +129,15 @@ class Enrolment:
         facts = {"photo": photo.path, "person": photo.person, "into": normalize(name), "undo": change.id}
         self._audit.note(request, "move photo", **facts)
         return change
+
+    def checked_name(self, name: str, but: str = "") -> str:
+        """The name as it is stored. Raises HttpError (400) for one that no one can have, or that only differs from
+        another person's (not `but`) by capital letters."""
+        shown = checked_name(name)
+        for known in self.subjects:
+            if known not in (shown, but) and known.casefold() == shown.casefold():
+                raise HttpError(400, f"{known!r} is enrolled already: {shown!r} differs by capital letters only")
+        return shown
 
     def note(self, request: Request, action: str, **facts: Any) -> None:
         """Notes a change in the audit log."""
@@ -162,7 +176,7 @@ class Enrolment:
 
         Raises HttpError (400) for a name that cannot be used, and BadPictureError.
         """
-        checked_name(person)
+        self.checked_name(person)
         async with self._service.opened(data) as image:
             encode = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             jpeg = await self._service.run(lambda: bytes(cv2.imencode(".jpg", image, encode)[1].tobytes()))
@@ -190,7 +204,7 @@ class Enrolment:
         self, request: Request, old: str, new: str, merge: bool = False, version: Optional[str] = None
     ) -> Optional[UndoableChange]:
         """What has changed. Raises HttpError: 400 if the gallery refuses it, 409 if the person has another version."""
-        checked_name(new)
+        self.checked_name(new, but=normalize(old))
         settings, gallery = self._service.settings, self._gallery
 
         def renamed() -> Optional[UndoableChange]:
@@ -207,8 +221,14 @@ class Enrolment:
 
 
 def checked_name(name: str) -> str:
-    """Raises HttpError (400) for a name that no one can have."""
+    """The name as it is stored. Raises HttpError (400) for one that no one can have."""
     shown = normalize(name)
     if not shown or len(shown) > MAX_NAME_LENGTH or not shown.isprintable():
         raise HttpError(400, f"a name has 1 to {MAX_NAME_LENGTH} printable characters")
+    if (
+        shown.casefold() == DISPLAY_NAMES_FILE
+        or shown.partition(".")[0].rstrip().casefold() in _RESERVED
+        or stranger_number(shown) is not None
+    ):
+        raise HttpError(400, f"{shown!r} cannot be a name: systems and strangers are called like that")
     return shown

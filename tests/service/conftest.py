@@ -163,6 +163,6 @@ def home(settings, tmp_path, portraits, photo, embeddings, recognizer):
     settings = dataclasses.replace(settings, output=dataclasses.replace(settings.output, events=log))
     with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
         client.log, client.folder, client.journal = log, folder, journal
-        client.settings = settings
+        client.settings, client.tokens = settings, tmp_path / "tokens.json"
         client.audit = lambda: [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
         yield client

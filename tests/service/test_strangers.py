@@ -139,6 +139,9 @@ def test_a_photo_finds_the_visits_of_its_person(home, photos):
         ("stranger-1", "door"),
         ("stranger-3", "door"),
     }
+    assert [(one["stranger"], one["visits"]) for one in found["people"]] == [("stranger-1", 2), ("stranger-3", 1)]
+    assert all(one["confidence"] > 0.99 for one in (*found["people"], *found["visits"]))
+    assert found["confidence"] < 0.5, "of the nearest person, who is another one"
     assert found["compared"] == 5
     assert found["nearest"] == "Collins" and found["similarity"] < found["threshold"]
     assert home.request("POST", "/api/v1/strangers/search", b"no picture").status == 400

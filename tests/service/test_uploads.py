@@ -1,7 +1,9 @@
 """Bytes from outside: judged before they are decoded."""
 
+import json
 import struct
 import zlib
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -110,3 +112,24 @@ def test_base64_with_line_breaks_and_data_urls():
     assert from_base64("aGVs\nbG8=") == from_base64("data:image/png;base64,aGVsbG8=") == b"hello"
     with pytest.raises(ValueError, match="base64"):
         from_base64("a*b")
+
+
+@pytest.mark.parametrize("name", ["CON", "lpt1.x", "stranger-7", "people.yaml", "a/b", ".hidden", "x" * 51, " "])
+def test_a_name_that_no_one_can_have_is_refused(own, photo, name):
+    reply = own.upload(f"/api/v1/people/{quote(name, safe='')}/photos", files=[("photos", "a.jpg", photo)])
+    assert reply.status in (400, 404), reply.body
+    assert list(own.gallery.rglob("*.jpg")) == []
+
+
+def test_names_are_composed_and_differ_by_more_than_capital_letters(own, photo, photos):
+    composed, divided = "Jos\u00e9", "Jose\u0301"
+    own.upload(f"/api/v1/people/{quote(divided)}/photos", files=[("photos", "a.jpg", photo)])
+    assert [one["name"] for one in own.get("/api/v1/people").json["people"]] == [composed]
+    other = [("photos", "b.jpg", photos[1][0])]
+    assert own.upload("/api/v1/people/JOS%C3%89/photos", files=other).status == 400
+    own.upload("/api/v1/people/Grace/photos", files=other)
+    taken = own.request("PATCH", "/api/v1/people/Grace", json.dumps({"name": "jos\u00e9", "merge": True}).encode())
+    assert taken.status == 400
+    # A person may be written differently than before.
+    renamed = own.request("PATCH", "/api/v1/people/Grace", json.dumps({"name": "GRACE"}).encode())
+    assert (renamed.status, renamed.json["name"]) == (200, "GRACE")

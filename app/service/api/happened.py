@@ -20,7 +20,7 @@ from app.events.visits import visits
 from app.identity.strangers import Renamed
 from app.service.api.live_messages import Events, Visit, VisitDetails, Visits
 from app.service.api.openapi import Described
-from app.service.api.replies import flag, jpeg, number, reply
+from app.service.api.replies import flag, jpeg, reply, whole
 from app.service.core import FaceService
 from app.service.feed import Position, logged
 from app.service.http import Endpoint, HttpError, Scope
@@ -93,7 +93,7 @@ class _Routes:
 
     async def events(self, request: Request) -> Response:
         log, limit = self._log(), _limit(request)
-        before = number(request, "before", 0, 0, 1e15)
+        before = whole(request, "before", 0, 0, 10**15)
         names, since = await self._names(log), _moment(request, "since")
         chosen = self._filter(request, names, kinds=_kinds(request))
 
@@ -240,7 +240,7 @@ def _shown(visit: LoggedVisit, pictured: bool) -> Visit:
 
 
 def _limit(request: Request) -> int:
-    return int(number(request, "limit", 100, 1, MAX_LISTED))
+    return whole(request, "limit", 100, 1, MAX_LISTED)
 
 
 def _moment(request: Request, name: str) -> Optional[float]:

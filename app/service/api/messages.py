@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import List, Optional
 
 import msgspec
+
+if sys.version_info >= (3, 9):
+    from typing import Annotated
+else:  # Starlette needs it there
+    from typing_extensions import Annotated
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+Some = Annotated[List[str], msgspec.Meta(min_length=1)]
 
 
 class Box(msgspec.Struct):
@@ -145,7 +154,7 @@ class PhotoOutcomes(msgspec.Struct):
 
 
 class PersonChange(msgspec.Struct):
-    name: str
+    name: Name
     merge: bool = False
     """Whether the name may be that of another person, who then gets the photos."""
     version: Optional[str] = None
@@ -153,7 +162,7 @@ class PersonChange(msgspec.Struct):
 
 
 class PhotoChange(msgspec.Struct):
-    name: str
+    name: Name
     """The person whom the photo shows, new or enrolled already."""
     version: Optional[str] = None
     """That of the person in the path when it was shown."""

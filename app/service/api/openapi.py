@@ -99,7 +99,8 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
 
 def _uploads(files: Tuple[str, ...]) -> Dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
-    fields = {name: {"type": "array", "items": binary} if name.endswith("s") else binary for name in files}
+    several = {"type": "array", "items": binary, "minItems": 1}
+    fields = {name: several if name.endswith("s") else binary for name in files}
     form = {"schema": {"type": "object", "properties": fields, "required": list(files)}}
     content: Dict[str, Any] = {"multipart/form-data": form}
     if files == ("image",):

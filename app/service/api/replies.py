@@ -43,6 +43,14 @@ def number(request: Request, name: str, default: float, minimum: float, maximum:
     return value
 
 
+def whole(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
+    """A whole number of the query. Raises HttpError (400)."""
+    value = number(request, name, default, minimum, maximum)
+    if value != int(value):
+        raise HttpError(400, f"{name}={value:g}: expected a whole number")
+    return int(value)
+
+
 def flag(request: Request, name: str) -> bool:
     """A parameter of the query. Raises HttpError (400)."""
     text = request.query_params.get(name, "0")

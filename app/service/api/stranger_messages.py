@@ -6,7 +6,7 @@ from typing import List, Optional
 
 import msgspec
 
-from app.service.api.messages import Changed, PhotoOutcome
+from app.service.api.messages import Changed, Name, PhotoOutcome, Some
 
 
 class SimilarPerson(msgspec.Struct):
@@ -73,7 +73,7 @@ class SplitStranger(msgspec.Struct):
 
 
 class NewName(msgspec.Struct):
-    name: str
+    name: Name
     """New, or enrolled already: then this is that person."""
     version: Optional[str] = None
     """That of the stranger when it was shown."""
@@ -94,7 +94,7 @@ class NamedStranger(msgspec.Struct):
 
 
 class OtherStrangers(msgspec.Struct):
-    others: List[str]
+    others: Some
     """They are the same person as the one in the path, whose number stays."""
     version: Optional[str] = None
     """That of the stranger in the path when it was shown."""
@@ -111,8 +111,24 @@ class Ignoring(msgspec.Struct):
     """That of the stranger when it was shown."""
 
 
+class SeenPerson(msgspec.Struct):
+    """Someone whose visits the face resembles."""
+
+    name: Optional[str]
+    stranger: Optional[str]
+    similarity: float
+    """Of the most similar visit."""
+    confidence: Optional[float]
+    """The probability that it is the same person. Null: the embedder has no reference."""
+    visits: int
+    first_seen: str
+    last_seen: str
+
+
 class FoundVisit(msgspec.Struct):
     similarity: float
+    confidence: Optional[float]
+    """The probability that it is the same person. Null: the embedder has no reference."""
     name: Optional[str]
     stranger: Optional[str]
     visit: SeenVisit
@@ -123,7 +139,11 @@ class SearchResult(msgspec.Struct):
     nearest: Optional[str]
     """The enrolled person who is most similar; it is that person from the threshold on."""
     similarity: Optional[float]
+    confidence: Optional[float]
+    """The probability that it is that person. Null: no one is enrolled, or the embedder has no reference."""
     compared: int
     """Visits that are kept."""
     visits: List[FoundVisit]
     """Those of the same person, the most similar first."""
+    people: List[SeenPerson]
+    """The same by person and stranger, the most similar first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple, TypeVar
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 from starlette.requests import Request
@@ -33,6 +33,7 @@ from app.service.api.stranger_messages import (
     NewName,
     OtherStrangers,
     SearchResult,
+    SeenPerson,
     SeenVisit,
     SimilarPerson,
     SplitStranger,
@@ -42,7 +43,7 @@ from app.service.api.stranger_messages import (
     Strangers,
 )
 from app.service.core import FaceService
-from app.service.enrolment import Enrolment, checked_name
+from app.service.enrolment import Enrolment
 from app.service.http import Endpoint, HttpError, Scope
 from app.service.kept_strangers import KeptStrangers
 from app.service.pictures import BadPictureError
@@ -153,7 +154,7 @@ class _Routes:
 
     async def name(self, request: Request) -> Response:
         wanted = await read(request, NewName)
-        person = checked_name(wanted.name)
+        person = self._enrolment.checked_name(wanted.name)
         service = self._service
         naming = await self._do(
             lambda: name_stranger(
@@ -254,10 +255,41 @@ class _Routes:
                 round(search.threshold, DIGITS),
                 search.nearest,
                 None if search.similarity is None else round(search.similarity, DIGITS),
+                self._confidence(search.similarity),
                 search.compared,
-                [_found(similarity, visit) for similarity, visit in search.visits],
+                [self._found(similarity, visit) for similarity, visit in search.visits],
+                self._people(search.visits),
             )
         )
+
+    def _confidence(self, similarity: Optional[float]) -> Optional[float]:
+        reference = self._service.recognizer.reference
+        if similarity is None or reference is None:
+            return None
+        return round(reference.certainty.probability(similarity), DIGITS)
+
+    def _found(self, similarity: float, visit: Visit) -> FoundVisit:
+        return FoundVisit(
+            round(similarity, DIGITS), self._confidence(similarity), visit.name, _stranger_of(visit), _seen(visit)
+        )
+
+    def _people(self, found: Sequence[Tuple[float, Visit]]) -> List[SeenPerson]:
+        """`found` has the most similar visit first."""
+        grouped: Dict[Tuple[Optional[str], Optional[str]], List[Tuple[float, Visit]]] = {}
+        for similarity, visit in found:
+            grouped.setdefault((visit.name, _stranger_of(visit)), []).append((similarity, visit))
+        return [
+            SeenPerson(
+                name,
+                stranger,
+                round(mine[0][0], DIGITS),
+                self._confidence(mine[0][0]),
+                len(mine),
+                iso_time(min(visit.first_seen for _, visit in mine)),
+                iso_time(max(visit.last_seen for _, visit in mine)),
+            )
+            for (name, stranger), mine in grouped.items()
+        ]
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Does work with the journal as it is now, in a thread."""
@@ -311,6 +343,5 @@ def _seen(visit: Visit) -> SeenVisit:
     )
 
 
-def _found(similarity: float, visit: Visit) -> FoundVisit:
-    stranger = None if visit.stranger is None else stranger_name(visit.stranger)
-    return FoundVisit(round(similarity, DIGITS), visit.name, stranger, _seen(visit))
+def _stranger_of(visit: Visit) -> Optional[str]:
+    return None if visit.stranger is None else stranger_name(visit.stranger)
