@@ -108,7 +108,8 @@ class Form:
         return next((part for part in self.files if part.name == name), None)
 
 
-MAX_PARTS = 128
+MAX_FILES = 64
+MAX_FIELDS = 100
 
 
 async def read_form(request: Request) -> Form:
@@ -151,8 +152,8 @@ def parse_multipart(body: bytes, boundary: str) -> List[Part]:
     name, value, data = bytearray(), bytearray(), bytearray()
 
     def part_begin() -> None:
-        if len(parts) >= MAX_PARTS:
-            raise HttpError(400, f"more than {MAX_PARTS} parts")
+        if len(parts) >= MAX_FILES + MAX_FIELDS:
+            raise HttpError(400, f"more than {MAX_FILES + MAX_FIELDS} parts")
         headers.clear()
         data.clear()
 
@@ -184,6 +185,9 @@ def parse_multipart(body: bytes, boundary: str) -> List[Part]:
         parser.finalize()
     except (FormParserError, ValueError) as error:
         raise HttpError(400, f"the multipart body is broken: {error}") from error
+    files = sum(part.filename is not None for part in parts)
+    if files > MAX_FILES or len(parts) - files > MAX_FIELDS:
+        raise HttpError(400, f"more parts than {MAX_FILES} files and {MAX_FIELDS} fields")
     return parts
 
 

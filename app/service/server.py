@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import http
 import logging
 import socket
 import threading
 from types import TracebackType
-from typing import Any, List, Optional, Sequence, Type, cast
+from typing import Any, Iterable, List, Optional, Sequence, Type, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,11 +17,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import SettingsError
 from app.service.guard import ports
+from app.service.streams import SLOW_CLIENT_S
 from app.service.tls import TlsFiles
 from app.settings.serve import ServeSettings
 
 CLOSE_WITHIN_S = 5
 MAX_CONNECTIONS = 500
+MAX_HEADER_BYTES = 65_536
 MAX_MESSAGE_BYTES = 65_536
 """Of a WebSocket's client."""
 KEEP_ALIVE_S = 30
@@ -35,6 +38,14 @@ class HttpServer:
         self._hsts_days = settings.hsts_days
         self._server: Optional[uvicorn.Server] = None
         self._thread: Optional[threading.Thread] = None
+        self._protocol = type(
+            "LimitedOneWrite",
+            (OneWrite,),
+            {
+                "header_within_s": settings.receive_timeout_s,
+                "max_per_address": settings.max_connections_per_address,
+            },
+        )
         self.addresses: List[str] = []
         self._sockets: List[socket.socket] = []
         try:
@@ -49,7 +60,7 @@ class HttpServer:
     def start(self, app: ASGIApp) -> None:
         config = uvicorn.Config(
             app,
-            http=OneWrite,
+            http=self._protocol,
             lifespan="off",
             log_config=None,
             # Addresses can hold what is private, and uvicorn would log all of them.
@@ -95,10 +106,90 @@ class HttpServer:
 
 
 class OneWrite(HttpToolsProtocol):
-    """Sends the headers of a reply together with its body: ApacheBench, and scripts that use it, read only once."""
+    """Sends the headers of a reply together with its body: ApacheBench, and scripts that use it, read only once.
+
+    A connection ends if the headers of a request take too long or are too large, if the client takes nothing of a reply
+    for some time, or if its address has too many already.
+    """
+
+    header_within_s: float
+    max_per_address: int
+    reader_within_s: float = SLOW_CLIENT_S
+    _header_timer: Optional[asyncio.TimerHandle] = None
+    _reader_timer: Optional[asyncio.TimerHandle] = None
+    _header_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(cast(asyncio.Transport, _Joining(transport, asyncio.get_running_loop())))
+        own = self.client and self.client[0]
+        others: Iterable[Any] = self.connections
+        if sum(1 for one in others if one.client and one.client[0] == own) > self.max_per_address:
+            self._refuse(503, "too many connections from this address (serve.max_connections_per_address)")
+            return
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_headers()
+        if self._header_timer is not None:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._header_timer is not None and self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(431, "the headers are too large")
+
+    def on_headers_complete(self) -> None:
+        self._stop_header_timer()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._stop_header_timer()
+        self._stop_reader_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_reader_timer()
+        super().resume_writing()
+
+    def _await_reader(self, waiting_bytes: int) -> None:
+        """Drops a client that takes nothing of what waits for it. A slow one that goes on is let be."""
+
+        def check() -> None:
+            still = self.transport.get_write_buffer_size()
+            if still >= waiting_bytes:
+                self.transport.abort()
+            else:
+                self._await_reader(still)
+
+        self._reader_timer = self.loop.call_later(self.reader_within_s, check)
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _await_headers(self) -> None:
+        if self._header_timer is None:
+            self._header_bytes = 0
+            self._header_timer = self.loop.call_later(self.header_within_s, self._refuse, 408, "too slow")
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._stop_header_timer()
+        head = (
+            f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+        )
+        self.transport.write(f"{head}Content-Length: {len(message)}\r\n\r\n{message}".encode())
+        self.transport.close()
 
 
 class _Joining:

@@ -68,6 +68,12 @@ class ServeSettings:
         maximum=10_000,
     )
     max_viewers: int = setting(20, "clients that watch live video or events at the same time", minimum=1, maximum=1000)
+    max_connections_per_address: int = setting(
+        100,
+        "connections of one address at the same time; those of a reverse proxy all have its address",
+        minimum=1,
+        maximum=500,
+    )
     receive_timeout_s: float = setting(
         30.0, "seconds in which a client must have sent its request", minimum=0.1, maximum=3600
     )
