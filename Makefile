@@ -22,7 +22,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-py38 test-tensorrt test-torch test-real lint diagram lock clean
+.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -43,6 +43,13 @@ test-py38: ## run all tests on Python 3.8, the oldest supported version, if it i
 	  $(MAKE) --no-print-directory test VENV=.venv38 PYTHON="$$python"; \
 	else \
 	  echo "==> Python 3.8 is not installed: skipped"; \
+	fi
+
+test-page: ## check types and pure logic of the page, if Node.js 20.19 or newer is installed
+	@if command -v npx >/dev/null; then \
+	  npx --yes -p typescript@5.9.3 tsc -p app/service/page/static/jsconfig.json && node --test tests/service/page/*.mjs; \
+	else \
+	  echo "==> Node.js is not installed: skipped"; \
 	fi
 
 test-tensorrt: $(VENV)/ready-dev ## check our use of TensorRT against NVIDIA's real bindings, 8.6 to 11.4

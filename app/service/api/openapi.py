@@ -13,6 +13,13 @@ from app.service.api.messages import Failure
 from app.service.http import Endpoint, Scope
 
 REFERENCES = "#/components/schemas/{name}"
+TAGS = {
+    "pictures": ("identify", "verify", "detect", "embed"),
+    "events": ("events", "visits", "live"),
+    "server": ("health", "version", "status", "doctor", "settings", "metrics"),
+    "access": ("session", "tickets"),
+}
+"""What belongs together, by the first part of the path. Others are a group of their own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,11 @@ def document(endpoints: Sequence[Described]) -> Dict[str, Any]:
     }
 
 
+def _tag(path: str) -> str:
+    name = path.split("/")[3]
+    return next((tag for tag, names in TAGS.items() if name in names), name)
+
+
 def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict[str, Any]:
     endpoint = one.endpoint
     content: Any = {"schema": {"type": "string", "format": "binary"}}
@@ -66,7 +78,7 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
     operation: Dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", name).strip("_"),
         "summary": one.summary,
-        "tags": [endpoint.path.split("/")[3]],
+        "tags": [_tag(endpoint.path)],
         "security": [] if endpoint.scope is Scope.PUBLIC else [{"token": [str(endpoint.scope)]}],
         "responses": {
             str(one.status): {"description": one.summary, "content": {one.media_type: content}},

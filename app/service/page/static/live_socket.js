@@ -11,7 +11,7 @@ const TOO_MANY_VIEWERS = 4503;
  * Calls `show(header, jpeg)` for each picture and waits for it, and `happened(event)` for each event. `wanted()`: width and frames per second by channel.
  * A hidden tab has no connection; a lost one is opened again. Returns {want, close}: to send `wanted()` again, to end.
  */
-export function openLive(wanted, show, happened = () => {}) {
+export function openLive(wanted, show, happened = (_event) => {}) {
   let socket = null;
   let timer = null;
   let failures = 0;

@@ -17,6 +17,7 @@ export function Events({ visit, query }) {
 }
 
 function List({ query }) {
+  /** @type {Record<string, string>} */
   const chosen = Object.fromEntries(new URLSearchParams(query));
   const { data, error, reload } = useServer(path(chosen));
   const changed = useRef(reload);
@@ -97,6 +98,7 @@ function Filters({ chosen, visits }) {
   </div>`;
 }
 
+/** @param {Record<string, string>} chosen */
 function path({ day, person, channel }) {
   const query = new URLSearchParams();
   const at = (midnight) => new Date(`${midnight}T00:00`).toISOString();
