@@ -7,6 +7,7 @@ const ATTEMPTS = 5;
 const CHECK_EVERY_MS = 5000;
 const CHECK_WHILE_LOST_MS = 1000;
 const HEALTH_TIMEOUT_MS = 4000;
+const UNDO_MS = 10000;
 
 /** Who is logged in, `{client, scope}`, or null. The browser keeps the cookie; no script can read it. */
 export const account = signal(null);
@@ -15,8 +16,10 @@ export const tokenNeeded = signal("");
 export const connected = signal(true);
 /** How many requests wait because the server has too many. */
 export const busy = signal(0);
-/** What changed last, and the address at which that is shown: `{text, hash, failed}`. */
+/** What changed last, and the address at which that is shown: `{text, hash, failed, undo}`. */
 export const notice = signal(null);
+/** How many changes this tab has made. What is shown is asked for again after each. */
+export const changes = signal(0);
 
 export class ApiError extends Error {
   /** Status 0: there was no answer. */
@@ -29,6 +32,35 @@ export class ApiError extends Error {
 /** `hash`: the address of the view that comes next, if it is another one. */
 export function say(text, { hash = location.hash, failed = false } = {}) {
   notice.value = { text, hash, failed };
+}
+
+/** `undo`: one change, or several in the order in which they were made; null where there is nothing to undo. */
+export function sayChanged(text, undo, { hash = location.hash } = {}) {
+  const ids = [undo ?? []].flat().filter(Boolean);
+  const said = { text, hash, failed: false, undo: ids };
+  notice.value = said;
+  changes.value += 1;
+  setTimeout(() => {
+    if (notice.value === said) notice.value = { ...said, undo: [] };
+  }, UNDO_MS);
+}
+
+/** Reverts what the notice says has changed. */
+export async function undoLatest() {
+  const { undo = [], hash } = notice.value ?? {};
+  if (!undo.length || hash !== location.hash) return;
+  notice.value = null;
+  let changed = [];
+  try {
+    for (const id of undo.slice().reverse()) changed = changed.concat((await postJson(`/undo/${id}`)).changed);
+    // The person whose view this is may have the old name again.
+    const back = changed.find((one) => one.from && one.to && location.hash === `#${personPath(one.from)}`);
+    if (back && !back.to.startsWith("stranger-")) location.hash = `#${personPath(back.to)}`;
+    say(strings.undone(changed));
+  } catch (error) {
+    say(error.message, { failed: true });
+  }
+  changes.value += 1;
 }
 
 let logIns = 0;
@@ -89,6 +121,7 @@ export async function request(method, path, body) {
 }
 
 export const getJson = async (path) => (await request("GET", path)).json();
+export const postJson = async (path, content = {}) => (await request("POST", path, JSON.stringify(content))).json();
 export const personPath = (name) => `/people/${encodeURIComponent(name)}`;
 export const photoPath = (name, id) => `${personPath(name)}/photos/${id}`;
 

@@ -14,31 +14,44 @@ export function Waiting({ error, reload }) {
   </div>`;
 }
 
-/** A photo of the gallery. It is fetched when it comes into view: an address alone could not carry the token. */
+/** A photo of the gallery. */
 export function Photo({ name, id, alt }) {
+  return html`<${ServerPicture} path=${id ? photoPath(name, id) : ""} alt=${alt ?? strings.photoOf(name)} missing=${strings.noPhoto} />`;
+}
+
+/**
+ * A picture of the server; `missing` is shown where there is no path. It is fetched when it comes into view: an address
+ * alone could not carry the token.
+ */
+export function ServerPicture({ path, alt, missing = strings.noPicture }) {
   const place = useRef(null);
-  const [blob, setBlob] = useState(null);
+  const [fetched, setFetched] = useState({});
+  // A picture of an earlier path is not shown under a new one.
+  const blob = fetched.path === path ? fetched.blob : null;
   const url = useFileUrl(blob);
+  const [broken, setBroken] = useState("");
   const isConnected = useSignal(connected);
   useEffect(() => {
-    if (!id || !isConnected || blob) return undefined;
+    if (!path || !isConnected || blob) return undefined;
     const cancel = new AbortController();
     const observer = new IntersectionObserver((entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
-      request("GET", photoPath(name, id))
+      request("GET", path)
         .then((reply) => reply.blob())
         // A photo that cannot be had stays an empty frame; what matters about it is written beside it.
-        .then((data) => cancel.signal.aborted || setBlob(data), () => {});
+        .then((data) => cancel.signal.aborted || setFetched({ path, blob: data }), () => {});
     }, { rootMargin: "200px" });
     observer.observe(place.current);
     return () => {
       cancel.abort();
       observer.disconnect();
     };
-  }, [name, id, isConnected, blob]);
+  }, [path, isConnected, blob]);
   return html`<span class="photo" ref=${place}>
-    ${url ? html`<img src=${url} alt=${alt ?? strings.photoOf(name)} />` : !id && html`<span>${strings.noPhoto}</span>`}
+    ${url && broken !== url
+      ? html`<img src=${url} alt=${alt} onError=${() => setBroken(url)} />`
+      : (!path || broken) && html`<span>${missing}</span>`}
   </span>`;
 }
 

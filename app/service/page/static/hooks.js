@@ -1,7 +1,7 @@
 /** Hooks that connect signals and requests to components. */
 
 import { useEffect, useState } from "./vendor/htm-preact.js";
-import { connected, getJson, tokenNeeded } from "./api.js";
+import { changes, connected, getJson, tokenNeeded } from "./api.js";
 
 /** The value of a signal; the component is drawn again when it changes. */
 export function useSignal(source) {
@@ -18,6 +18,7 @@ export function useServer(path, refresh_ms) {
   const [state, setState] = useState({ path });
   const [round, setRound] = useState(0);
   const mayAsk = [useSignal(connected), useSignal(tokenNeeded) === ""].every(Boolean);
+  const made = useSignal(changes);
   useEffect(() => {
     if (!refresh_ms) return undefined;
     const timer = setInterval(() => document.hidden || setRound((count) => count + 1), refresh_ms);
@@ -34,10 +35,26 @@ export function useServer(path, refresh_ms) {
     return () => {
       current = false;
     };
-  }, [path, round, mayAsk]);
+  }, [path, round, mayAsk, made]);
   // What an earlier path answered is not shown under a new one.
   const { data, error } = state.path === path ? state : {};
   return { data, error, reload: () => setRound((count) => count + 1) };
+}
+
+/** Calls `keys[key]()` when a key is pressed alone, unless something is being entered or a dialog is open. */
+export function useShortcuts(keys) {
+  useEffect(() => {
+    const press = (event) => {
+      const isEntering = event.target.closest?.("input, select, textarea, dialog") || document.querySelector("dialog[open]");
+      if (isEntering || event.ctrlKey || event.metaKey || event.altKey || !connected.value) return;
+      const act = Object.hasOwn(keys, event.key) && keys[event.key];
+      if (!act) return;
+      event.preventDefault();
+      act();
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  });
 }
 
 /** Calls `take(files)` with pictures that are pasted anywhere on the page. */

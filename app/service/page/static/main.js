@@ -1,9 +1,9 @@
 /** The frame around the views: tabs, banners, and which view an address shows. */
 
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { account, busy, connected, logOut, notice, start, tokenNeeded, watchConnection } from "./api.js";
+import { account, busy, connected, logOut, notice, start, tokenNeeded, undoLatest, watchConnection } from "./api.js";
 import { Waiting } from "./components.js";
-import { useServer, useSignal } from "./hooks.js";
+import { useServer, useShortcuts, useSignal } from "./hooks.js";
 import { strings } from "./strings.js";
 import { Events } from "./views/events.js";
 import { Live } from "./views/live.js";
@@ -11,11 +11,15 @@ import { Login } from "./views/login.js";
 import { People } from "./views/people.js";
 import { Person } from "./views/person.js";
 import { Status } from "./views/status.js";
+import { Strangers } from "./views/strangers.js";
+import { Today } from "./views/today.js";
 import { Try } from "./views/try.js";
 
 const LIVE = ["live", strings.live];
+const TODAY = ["today", strings.today];
 const TABS = [
   ["people", strings.people],
+  ["strangers", strings.strangers],
   ["events", strings.events],
   ["status", strings.status],
   ["try", strings.tryPicture],
@@ -47,8 +51,8 @@ function useAddress() {
 function App() {
   const { wanted, name, query } = useAddress();
   const { data, error } = useServer("/channels");
-  // A server without sources has nothing to show live.
-  const tabs = data?.channels.length ? [LIVE, ...TABS] : TABS;
+  // A server without sources has nothing to show live, and starts with the people.
+  const tabs = data?.channels.length ? [TODAY, LIVE, ...TABS] : [...TABS, TODAY];
   const isKnown = tabs.some(([id]) => id === wanted);
   const tab = isKnown ? wanted : tabs[0][0];
   const isReady = isKnown || data || error;
@@ -59,6 +63,7 @@ function App() {
   const isBusy = useSignal(busy) > 0;
   const said = useSignal(notice);
   const isLoggedIn = useSignal(account) !== null;
+  useShortcuts({ u: undoLatest });
   useEffect(() => {
     document.title = [name || tabs.find(([known]) => known === tab)[1], strings.title].join(" · ");
     // Screen readers and the keyboard go on at the new view.
@@ -67,6 +72,8 @@ function App() {
   }, [tab, name]);
   const view = {
     live: html`<${Live} />`,
+    today: html`<${Today} query=${query} />`,
+    strangers: html`<${Strangers} name=${name} />`,
     people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`,
     events: html`<${Events} visit=${name} query=${query} />`,
     status: html`<${Status} />`,
@@ -91,6 +98,7 @@ function App() {
         ${said?.hash === location.hash &&
         html`<p class="banner ${said.failed ? "busy" : "notice"}">
           <span>${said.text}</span>
+          ${said.undo?.length > 0 && html`<button type="button" class="undo" onClick=${undoLatest}>${strings.undo} <kbd>u</kbd></button>`}
           <button type="button" class="quiet" aria-label=${strings.close} onClick=${() => (notice.value = null)}>✕</button>
         </p>`}
       </div>

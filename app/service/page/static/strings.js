@@ -2,6 +2,14 @@
 
 const counted = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
+/** "3 past visits and 1 photo of stranger-7 are now Ann." */
+function movedText({ from, to, visits, photos }) {
+  const parts = [visits && counted(visits, "past visit"), photos && counted(photos, "photo")].filter(Boolean);
+  if (!parts.length) return from && to ? `${from} is now ${to}.` : "";
+  const verb = visits + photos === 1 ? "is" : "are";
+  return `${parts.join(" and ")}${from ? ` of ${from}` : ""} ${verb} now ${to ?? "gone"}.`;
+}
+
 export const strings = {
   title: "Face recognition",
   people: "People",
@@ -124,6 +132,55 @@ export const strings = {
   replyBody: "Reply",
   example: "Example",
 
+  undo: "Undo",
+  moved: (moved) => moved.map(movedText).filter(Boolean).join(" ") || "Nothing has changed.",
+  undone: (moved) => `Undone. ${moved.map(movedText).join(" ")}`.trim(),
+
+  today: "Today",
+  dayTitle: (date) => date.toLocaleDateString([], { weekday: "long", day: "numeric", month: "long", year: "numeric" }),
+  dayBefore: "The day before",
+  dayAfter: "The day after",
+  dayChoose: "Day",
+  todayNoLog: "Visits are not kept",
+  noVisitsTitle: "No one was seen on this day",
+  noVisitsWhy: "As soon as someone is in front of a camera, they appear here, with the times and a picture.",
+  moreVisits: (limit) => `Only the last ${limit} visits are shown.`,
+  visitAt(visit) {
+    const clock = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const end = new Date(new Date(visit.time).getTime() + 1000 * visit.duration_s);
+    const [from, to] = [clock(visit.time), visit.ended ? clock(end) : ""];
+    return `${from}${to && to !== from ? `–${to}` : ""} ${visit.channel}`;
+  },
+  moreTimes: (count) => `and ${counted(count, "earlier visit")}`,
+  thereNow: "there now",
+
+  strangers: "Strangers",
+  whoIsThis: "Who is this?",
+  strangerPlace: (place, count) => `${place} of ${count}`,
+  visitCount: (count) => counted(count, "visit"),
+  moment: (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }),
+  strangerSeen(count, channels, first, last) {
+    const days = count === 1 ? strings.moment(first) : `${strings.moment(first)} to ${strings.moment(last)}`;
+    return `Seen ${count === 1 ? "once" : `${count} times`} at ${channels.join(", ")}, ${days}`;
+  },
+  pictureOf: (stranger) => `Best picture of ${stranger}`,
+  noPicture: "no picture",
+  giveName: "Give this name",
+  mergeInto: (name) => `This is ${name}`,
+  orIsIt: "Or is it one of these?",
+  ignore: "Ignore",
+  ignored: (stranger) => `${stranger} is ignored.`,
+  ignoredMany: (count) => `${counted(count, "stranger")} ${count === 1 ? "is" : "are"} ignored.`,
+  ignoreSingle: (count) => `Ignore ${count} who were seen once`,
+  split: "These are two people",
+  sameAs: "Same person as…",
+  strangerKeys: "Keys: j next, k previous, n name, 1 to 3 nearest, i ignore, s two people, u undo",
+  noStrangersTitle: "No strangers wait for a name",
+  noStrangersWhy: "Unknown people who come into view are collected here. Give them a name, and past visits get it too.",
+  seenBefore: "Seen before?",
+  seenBeforeDrop: "Drop a photo here, paste it, or choose a file: it is compared with all visits, and not stored",
+  seenTimes: (count, compared) => `${counted(count, "visit")} of this person, of ${compared} that were compared`,
+
   live: "Live",
   liveOf: (channel) => `Live picture of ${channel}`,
   noPictureYet: "waiting for the first picture",
@@ -177,7 +234,7 @@ export const strings = {
   mergeChoose: "The person",
   mergeNone: "choose a person",
   mergePreview: (count, from, into) =>
-    `${counted(count, "photo")} of ${from} will be ${count === 1 ? "a photo" : "photos"} of ${into}. This cannot be undone.`,
+    `${counted(count, "photo")} of ${from} will be ${count === 1 ? "a photo" : "photos"} of ${into}.`,
   mergeDo: "Move the photos",
   merged: (count, from, into) => `${counted(count, "photo")} of ${from} ${count === 1 ? "is" : "are"} now ${into}’s.`,
   remove: "Delete",

@@ -1,15 +1,15 @@
 /** What changes a person. Renaming and "this is someone else" are two verbs, so that none happens for the other. */
 
 import { html, useState } from "../vendor/htm-preact.js";
-import { personPath, photoPath, request, say } from "../api.js";
+import { personPath, photoPath, request, say, sayChanged } from "../api.js";
 import { Dialog, Photo } from "../components.js";
 import { useServer } from "../hooks.js";
 import { strings } from "../strings.js";
 
 /** Says what has changed, in the view that shows it: the person's, or that of all people. */
-function go(name, text) {
+function go(name, text, undo) {
   const hash = name ? `#/people/${encodeURIComponent(name)}` : "#/people";
-  say(text, { hash });
+  sayChanged(text, undo, { hash });
   location.hash = hash;
 }
 
@@ -24,7 +24,7 @@ export function Rename({ name, close }) {
   const taken = wanted !== name && data?.people.some((person) => person.name === wanted);
   const submit = async () => {
     const renamed = await change(name, { name: wanted });
-    go(renamed.name, strings.renamed(name, renamed.name));
+    go(renamed.name, strings.renamed(name, renamed.name), renamed.undo);
   };
   return html`<${Dialog}
     title=${strings.renameTitle(name)}
@@ -48,8 +48,8 @@ export function Merge({ name, count, close }) {
   const others = (data?.people ?? []).filter((person) => person.name !== name);
   const target = others.find((person) => person.name === chosen);
   const submit = async () => {
-    await change(name, { name: chosen, merge: true });
-    go(chosen, strings.merged(count, name, chosen));
+    const { undo } = await change(name, { name: chosen, merge: true });
+    go(chosen, strings.merged(count, name, chosen), undo);
   };
   return html`<${Dialog}
     title=${strings.mergeTitle(name)}

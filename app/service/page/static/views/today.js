@@ -1,0 +1,110 @@
+/** Who was there on a day: one card for each person and each stranger. */
+
+import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import { Photo, ServerPicture, Waiting } from "../components.js";
+import { dayOf } from "../dates.js";
+import { useServer } from "../hooks.js";
+import { openLive } from "../live_socket.js";
+import { strings } from "../strings.js";
+
+const REFRESH_MS = 30000;
+const COLLECT_MS = 300;
+const LIMIT = 1000;
+const MOST_TIMES = 4;
+
+function daysAfter(day, count) {
+  const [year, month, date] = day.split("-").map(Number);
+  return new Date(year, month - 1, date + count);
+}
+
+export function Today({ query }) {
+  const today = dayOf(new Date());
+  const asked = new URLSearchParams(query).get("day") ?? "";
+  const day = /^\d{4}-\d{2}-\d{2}$/.test(asked) ? asked : today;
+  const range = new URLSearchParams({
+    since: daysAfter(day, 0).toISOString(),
+    until: daysAfter(day, 1).toISOString(),
+    limit: LIMIT,
+  });
+  const { data, error, reload } = useServer(`/visits?${range}`, REFRESH_MS);
+  const people = useServer("/people").data?.people ?? [];
+  useArrivals(reload);
+  const open = (wanted) => (location.hash = wanted === today ? "#/today" : `#/today?day=${wanted}`);
+  const heading = html`<div class="heading">
+    <h1>${day === today ? strings.today : strings.dayTitle(daysAfter(day, 0))}</h1>
+    <div class="actions days">
+      <button type="button" aria-label=${strings.dayBefore} onClick=${() => open(dayOf(daysAfter(day, -1)))}>‹</button>
+      <input type="date" aria-label=${strings.dayChoose} value=${day} onChange=${({ target }) => target.value && open(target.value)} />
+      <button type="button" aria-label=${strings.dayAfter} disabled=${day === today} onClick=${() => open(dayOf(daysAfter(day, 1)))}>›</button>
+    </div>
+  </div>`;
+  if (error?.status === 404) return html`${heading}<div class="state"><h2>${strings.todayNoLog}</h2><p>${error.message}</p></div>`;
+  if (!data) return html`${heading}<${Waiting} error=${error} reload=${reload} />`;
+  const groups = grouped(data.visits);
+  return html`
+    ${heading}
+    ${groups.length === 0 &&
+    html`<div class="state"><h2>${strings.noVisitsTitle}</h2><p>${strings.noVisitsWhy}</p><p><a href="#/people">${strings.enrolTitle}</a></p></div>`}
+    <ul class="grid day" aria-live="polite">
+      ${groups.map((visits) => html`<li key=${visits[0].name ?? visits[0].stranger ?? ""}><${Card} visits=${visits} people=${people} /></li>`)}
+    </ul>
+    ${data.more && html`<p class="hint">${strings.moreVisits(LIMIT)}</p>`}
+  `;
+}
+
+/** The visits of each one, the last one first; those of unknown people without a number together. */
+function grouped(visits) {
+  const groups = new Map();
+  for (const visit of visits) {
+    const who = visit.name ? `person ${visit.name}` : (visit.stranger ?? "");
+    groups.set(who, [...(groups.get(who) ?? []), visit]);
+  }
+  return [...groups.values()];
+}
+
+function Card({ visits, people }) {
+  const [{ name, stranger }] = visits;
+  const pictured = visits.find((visit) => visit.picture);
+  const title = name ?? stranger ?? strings.unknown;
+  const person = people.find((one) => one.name === name);
+  const address = name ? `#/people/${encodeURIComponent(name)}` : stranger ? `#/strangers/${stranger}` : "#/events";
+  const isThere = visits.some((visit) => !visit.ended);
+  return html`<a class="card" href=${address}>
+    ${pictured || !person
+      ? html`<${ServerPicture} path=${pictured ? `/visits/${pictured.visit}/picture.jpg` : ""} alt="" missing=${strings.noPicture} />`
+      : html`<${Photo} name=${name} id=${person.best_photo} alt="" />`}
+    <span class="foot">
+      <span class="name">${title}</span>
+      ${isThere && html`<span class="badge added">${strings.thereNow}</span>`}
+    </span>
+    <ul class="times">
+      ${visits.slice(0, MOST_TIMES).map((visit) => html`<li key=${visit.visit}>${strings.visitAt(visit)}</li>`)}
+    </ul>
+    ${visits.length > MOST_TIMES && html`<span class="detail">${strings.moreTimes(visits.length - MOST_TIMES)}</span>`}
+    ${!name && stranger && html`<span class="ask">${strings.whoIsThis}</span>`}
+  </a>`;
+}
+
+/** Asks again soon after something has happened. Several events of one moment are one question. */
+function useArrivals(reload) {
+  const latest = useRef(reload);
+  latest.current = reload;
+  useEffect(() => {
+    let timer = null;
+    const socket = openLive(
+      () => ({}),
+      () => {},
+      (event) => {
+        if (!("visit" in event) && event.event !== "relabel") return;
+        timer ??= setTimeout(() => {
+          timer = null;
+          latest.current();
+        }, COLLECT_MS);
+      },
+    );
+    return () => {
+      clearTimeout(timer);
+      socket.close();
+    };
+  }, []);
+}
