@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from app.inference.host import available_cores, importing
 from app.inference.onnx_damage import damage_of
 from app.inference.rewriting import restore_prelu
 
+Shape = Tuple[int, ...]
+
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """OpenVINO's name of each precision."""
 
@@ -21,11 +25,17 @@ _RESULT_SUFFIX = "/sink_port_"
 """OpenVINO appends this to the name of an output. It also has internal names for the same tensor, in any order."""
 
 
+MAX_SHAPES = 4
+"""Networks compiled for one shape, of which each takes some megabytes."""
+FREQUENT_AFTER = 4
+"""Runs after which a shape gets a network of its own. Counted, not timed: the same run gives the same results again."""
+
+
 class OpenVinoEngine:
     """An ONNX file compiled for one device.
 
-    Free sizes stay free: the first run with a new shape takes as long as a few runs, and later ones are as fast as in a
-    network compiled for that shape only.
+    Any shape is run. The first shapes that come again and again get a network compiled for them only: one network for
+    all shapes takes milliseconds for each change between two of them.
     """
 
     max_batch: Optional[int] = None
@@ -58,6 +68,11 @@ class OpenVinoEngine:
             ) from error
         self.inputs = tuple(_spec(port, port.get_any_name()) for port in network.inputs)
         self.outputs = tuple(_spec(port, name) for port, name in zip(network.outputs, names))
+        self._compile: Callable[[], Any] = lambda: core.compile_model(model, device, hints).create_infer_request()
+        self._model = model
+        self._seen: Counter[Shape] = Counter()
+        self._requests: Dict[Shape, Any] = {}
+        self._has_free_sizes = len(self.inputs) == 1 and None in self.inputs[0].shape
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
         if self._request is None:
@@ -67,7 +82,7 @@ class OpenVinoEngine:
             # OpenVINO would use the previous input.
             raise ModelError(f"the network also needs the inputs {', '.join(sorted(missing))}")
         try:
-            results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=False)
+            results = self._request_for(feeds).infer(dict(feeds), share_inputs=True, share_outputs=False)
         except (RuntimeError, TypeError, ValueError, MemoryError) as error:
             wrong_input = misfit(self.inputs, feeds)
             if wrong_input:
@@ -75,8 +90,23 @@ class OpenVinoEngine:
             raise BackendError(f"OpenVINO: {_last_line(error)}") from error
         return {spec.name: results[row] for row, spec in enumerate(self.outputs)}
 
+    def _request_for(self, feeds: Mapping[str, np.ndarray]) -> Any:
+        if not self._has_free_sizes:
+            return self._request
+        shape = feeds[self.inputs[0].name].shape
+        request = self._requests.get(shape)
+        if request is None and len(self._requests) < MAX_SHAPES:
+            self._seen[shape] += 1
+            if self._seen[shape] == FREQUENT_AFTER:
+                # A shape that does not fit is refused by the network for all shapes, in its own words.
+                with contextlib.suppress(RuntimeError):
+                    self._model.reshape(list(shape))
+                    request = self._requests[shape] = self._compile()
+        return request or self._request
+
     def close(self) -> None:
         self._request = None
+        self._requests.clear()
 
 
 def openvino_devices() -> Tuple[str, ...]:

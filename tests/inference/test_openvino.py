@@ -9,7 +9,7 @@ from shipped import CATALOG
 
 from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
-from app.inference.openvino import OpenVinoEngine, openvino_devices, supported_precision
+from app.inference.openvino import FREQUENT_AFTER, MAX_SHAPES, OpenVinoEngine, openvino_devices, supported_precision
 
 EMBEDDER = CATALOG.parent / "mobilefacenet.onnx"
 DETECTOR = CATALOG.parent / "retinaface_mnet025.onnx"
@@ -64,8 +64,9 @@ def test_an_output_keeps_its_name_from_the_file(tmp_path):
     [
         (EMBEDDER, [(1, 3, 112, 112), (5, 3, 112, 112), (2, 3, 112, 112)]),
         (DETECTOR, [(1, 3, 64, 96), (2, 3, 96, 64), (1, 3, 64, 96)]),
+        (DETECTOR, [(1, 3, 32 * n, 64) for n in range(1, MAX_SHAPES + 3)] * (FREQUENT_AFTER + 2)),
     ],
-    ids=["embedder", "detector"],
+    ids=["embedder", "detector", "more frequent shapes than networks"],
 )
 def test_results_equal_those_of_onnx_runtime_in_every_shape(network, shapes):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
