@@ -1,32 +1,34 @@
 """The speed of this machine: of the whole program, of the networks alone (`bench engines`),
-or with many cameras (`bench channels`)."""
+with many cameras (`bench channels`), or of the HTTP server (`bench serve`)."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.commands.bench import channels, engines, loop
+from app.commands.bench import channels, engines, loop, service
 
 DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
     loop.EXAMPLES
     + """
   python -m app bench engines                      # the networks alone; see bench engines --help
-  python -m app bench channels                     # how many cameras it carries; see bench channels --help"""
+  python -m app bench channels                     # how many cameras it carries; see bench channels --help
+  python -m app bench serve                        # requests over HTTP; see bench serve --help"""
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_arguments(parser)
-    words = parser.add_subparsers(dest="part", metavar="engines|channels", required=False)
+    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve", required=False)
     for name, part, purpose in (
         ("engines", engines, "measure the networks alone, by backend, precision and batch"),
         ("channels", channels, "measure how many live cameras this machine carries"),
+        ("serve", service, "measure the HTTP server"),
     ):
         word = words.add_parser(name, help=purpose, description=part.DESCRIPTION, epilog=part.EXAMPLES)
         part.add_arguments(word)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    parts = {"engines": engines.execute, "channels": channels.execute}
+    parts = {"engines": engines.execute, "channels": channels.execute, "serve": service.execute}
     return parts.get(arguments.part, loop.execute)(arguments)

@@ -1,0 +1,207 @@
+"""How many pictures a second the HTTP server answers: a real server in this process, its clients in another one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import msgspec
+import numpy as np
+
+from app.files import PROGRAM_FOLDER
+from app.recognizer import Recognizer, StageTimer
+from app.service.self_test import self_test_picture
+from app.settings import Settings
+from app.text import percentage, table
+from app.tools.benchmark.stopwatch import Spread
+from app.tools.machine import memory_mb
+from app.vision.align import TEMPLATE_SIZE
+
+BACKGROUND = 96
+OWN_TIME_RUNS = 30
+FACE_SHARE = 0.4
+"""Of the picture's shorter side."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the clients send."""
+
+    clients: int
+    batch: int = 1
+    """Pictures in a request."""
+    encoding: str = "json"
+    work: str = "both"
+    size: Tuple[int, int] = (640, 480)
+
+
+@dataclass(frozen=True)
+class ServiceSpeed:
+    """What the server did under a load."""
+
+    load: Load
+    pictures_per_s: float
+    latency: Spread
+    """Of the requests that were answered with 200, in milliseconds."""
+    statuses: Dict[str, int]
+    """How many replies had which status; 0: the connection broke."""
+    cpu_ms: Optional[float]
+    """Processor time of the server for each picture; None: the server is another process."""
+    memory_mb: Optional[float]
+
+    def as_json(self) -> Dict[str, Any]:
+        return asdict(self)
+
+
+class OwnTime(NamedTuple):
+    """The time of the networks alone for one picture with one face, in milliseconds."""
+
+    detector: float
+    embedder: float
+
+
+def face_picture(size: Tuple[int, int]) -> np.ndarray:
+    """One face on a grey wall with some noise (H x W x 3, uint8, BGR)."""
+    width, height = size
+    portrait = cv2.imdecode(np.frombuffer(self_test_picture(), np.uint8), cv2.IMREAD_COLOR)
+    assert portrait is not None
+    side = max(16, int(FACE_SHARE * min(size)))
+    face = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+    wall = np.random.default_rng(0).normal(BACKGROUND, 8, (height, width, 3)).clip(0, 255).astype(np.uint8)
+    top, left = (height - side) // 2, (width - side) // 2
+    wall[top : top + side, left : left + side] = face
+    return wall
+
+
+def as_jpeg(picture: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
+
+
+def request_of(load: Load) -> Tuple[str, bytes, Dict[str, str]]:
+    """Path, body and headers of a request. Multipart has one picture in each, and is drawn on."""
+    picture = face_picture((TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else load.size)
+    jpeg = as_jpeg(picture)
+    if load.encoding == "multipart":
+        boundary = "bench-serve"
+        head = 'Content-Disposition: form-data; name="file"; filename="p.jpg"\r\nContent-Type: image/jpeg'
+        body = f"--{boundary}\r\n{head}\r\n\r\n".encode() + jpeg + f"\r\n--{boundary}--\r\n".encode()
+        return "/find_faces", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    content: Dict[str, Any] = {
+        "extract_embedding": load.work != "detection",
+        "embed_only": load.work == "embed_only",
+        "threshold": 0.5,
+    }
+    if load.encoding == "msgpack":
+        content["images"] = {"data": [jpeg] * load.batch}
+        kind = "application/msgpack"
+        return "/extract", msgspec.msgpack.encode({**content, "msgpack": True}), {"Content-Type": kind}
+    content["images"] = {"data": [base64.b64encode(jpeg).decode()] * load.batch}
+    return "/extract", json.dumps(content).encode(), {"Content-Type": "application/json"}
+
+
+def measure(
+    address: str,
+    load: Load,
+    seconds: float,
+    requests: Optional[int] = None,
+    per_second: Optional[float] = None,
+    is_here: bool = True,
+) -> ServiceSpeed:
+    """The speed under this load, for some seconds or until so many requests are answered."""
+    path, body, headers = request_of(load)
+    plan = {
+        "url": address + path,
+        "headers": headers,
+        "bodies": [base64.b64encode(body).decode()],
+        "clients": load.clients,
+        "seconds": seconds,
+        "requests": requests,
+        "per_second": per_second,
+    }
+    cpu = time.process_time()
+    done = subprocess.run(
+        [sys.executable, "-m", "app.tools.benchmark.http_clients"],
+        input=json.dumps(plan),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=PROGRAM_FOLDER,
+    )
+    cpu = time.process_time() - cpu
+    replies: List[Tuple[int, float, float]] = [tuple(reply) for reply in json.loads(done.stdout)]
+    good = [(began, took) for status, began, took in replies if status == 200]
+    span_s = max((began + took for _, began, took in replies), default=seconds)
+    pictures = load.batch * len(good)
+    return ServiceSpeed(
+        load,
+        pictures / span_s,
+        Spread.of([1000 * took for _, took in good] or [float("nan")]),
+        {str(status): count for status, count in sorted(Counter(status for status, _, _ in replies).items())},
+        1000 * cpu / pictures if is_here and pictures else None,
+        memory_mb() if is_here else None,
+    )
+
+
+def own_share(settings: Settings, speeds: Sequence[ServiceSpeed]) -> Optional[str]:
+    """The part of a request that is the networks' own time, where one client sent one picture for both works."""
+    alone = [speed for speed in speeds if speed.load == Load(1, size=speed.load.size, encoding=speed.load.encoding)]
+    if not alone:
+        return None
+    with Recognizer.from_settings(settings) as recognizer:
+        lines = []
+        for speed in alone:
+            own = own_time(recognizer, speed.load.size)
+            share = percentage(sum(own) / speed.latency.p50, 0)
+            lines.append(
+                f"one client, {speed.load.size[0]}x{speed.load.size[1]}, {speed.load.encoding}: the networks need "
+                f"{sum(own):.1f} of {speed.latency.p50:.1f} ms ({share}): detector {own.detector:.1f}, embedder "
+                f"{own.embedder:.1f}"
+            )
+    return "\n".join(lines)
+
+
+def own_time(recognizer: Recognizer, size: Tuple[int, int]) -> OwnTime:
+    """What the networks alone need for a picture with one face, both looks of the detector included."""
+    picture = face_picture(size)
+    (faces,) = recognizer.find([picture])
+    crops = recognizer.crops(picture, faces[:1])
+    found, embedded = [], []
+    # In turns, as in a request.
+    for _ in range(OWN_TIME_RUNS):
+        timer = StageTimer()
+        recognizer.find([picture], timer)
+        found.append(timer.milliseconds["detect"])
+        with timer.stage("embed"):
+            recognizer.embedder.embed(crops)
+        embedded.append(timer.milliseconds["embed"])
+    return OwnTime(float(np.median(found)), float(np.median(embedded)))
+
+
+def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
+    words = "work,size,format,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,other than 200"
+    rows = []
+    for speed in speeds:
+        load, latency = speed.load, speed.latency
+        others = ", ".join(f"{count} x {status}" for status, count in speed.statuses.items() if status != "200")
+        rows.append(
+            (
+                load.work,
+                "112x112" if load.work == "embed_only" else f"{load.size[0]}x{load.size[1]}",
+                load.encoding,
+                str(load.clients),
+                str(load.batch),
+                f"{speed.pictures_per_s:.1f}",
+                *(f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)),
+                "-" if speed.cpu_ms is None else f"{speed.cpu_ms:.1f}",
+                "-" if speed.memory_mb is None else f"{speed.memory_mb:.0f}",
+                others or "-",
+            )
+        )
+    return table(words.split(","), rows)
