@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import AsyncIterator, Callable, Deque, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, AsyncIterator, Callable, Deque, List, NamedTuple, Optional, Tuple, TypeVar
 
 import cv2
 import numpy as np
@@ -93,6 +93,10 @@ class Admission:
         return self._pixels / 1e6
 
 
+if TYPE_CHECKING:
+    Embedding = Future[Tuple[np.ndarray, np.ndarray]]
+
+
 class EmbeddingBatcher:
     """Joins the faces of all requests that wait for the networks into one batch."""
 
@@ -100,11 +104,11 @@ class EmbeddingBatcher:
         self._networks = networks
         self._embed = embed
         self._lock = threading.Lock()
-        self._waiting: Deque[Tuple[np.ndarray, Future[Tuple[np.ndarray, np.ndarray]]]] = deque()
+        self._waiting: Deque[Tuple[np.ndarray, Embedding]] = deque()
 
-    def submit(self, crops: np.ndarray) -> Future[Tuple[np.ndarray, np.ndarray]]:
+    def submit(self, crops: np.ndarray) -> Embedding:
         """Embeddings of unit length and their lengths before that, of some aligned faces."""
-        future: Future[Tuple[np.ndarray, np.ndarray]] = Future()
+        future: Embedding = Future()
         with self._lock:
             self._waiting.append((crops, future))
             is_first = len(self._waiting) == 1
@@ -116,7 +120,7 @@ class EmbeddingBatcher:
         self._networks.submit(self._run).add_done_callback(self._refuse_if_closed)
 
     def _run(self) -> None:
-        batch: List[Tuple[np.ndarray, Future[Tuple[np.ndarray, np.ndarray]]]] = []
+        batch: List[Tuple[np.ndarray, Embedding]] = []
         with self._lock:
             faces = 0
             while self._waiting and (not batch or faces + len(self._waiting[0][0]) <= MAX_FACES_IN_BATCH):
@@ -177,11 +181,14 @@ class FaceService:
         """The faces of a picture (H x W x 3, uint8, BGR)."""
         recognizer = self.recognizer
         began = time.perf_counter()
-        (faces,) = await self.with_networks(
-            lambda: recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
-        )
-        detect_ms = 1000 * (time.perf_counter() - began)
-        return await self._described(image, chosen(faces, search), search, detect_ms)
+
+        def find_and_ask() -> Tuple[Faces, float, Optional[Embedding]]:
+            (found,) = recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
+            faces = chosen(found, search)
+            # Asked for here: each step from thread to thread takes a part of what the networks take.
+            return faces, 1000 * (time.perf_counter() - began), self._embedding(image, faces, search)
+
+        return await self._described(image, search, *await self.with_networks(find_and_ask))
 
     async def whole_picture(self, image: np.ndarray, search: Search) -> FoundFaces:
         """The same for a picture that is one face, upright and from edge to edge."""
@@ -189,15 +196,21 @@ class FaceService:
         box = np.array([[0, 0, width, height]], np.float32)
         scale = np.array([width / TEMPLATE_SIZE, height / TEMPLATE_SIZE], np.float32)
         faces = Faces(box, np.ones(1, np.float32), (template() * scale)[None])
-        return await self._described(image, faces, search, 0.0)
+        return await self._described(image, search, faces, 0.0, self._embedding(image, faces, search))
 
-    async def _described(self, image: np.ndarray, faces: Faces, search: Search, detect_ms: float) -> FoundFaces:
+    def _embedding(self, image: np.ndarray, faces: Faces, search: Search) -> Optional[Embedding]:
+        if search.embeddings and len(faces):
+            return self._batcher.submit(self.recognizer.crops(image, faces))
+        return None
+
+    async def _described(
+        self, image: np.ndarray, search: Search, faces: Faces, detect_ms: float, embedding: Optional[Embedding]
+    ) -> FoundFaces:
         recognizer = self.recognizer
         began = time.perf_counter()
         norms = np.empty(0, np.float32)
-        if search.embeddings and len(faces):
-            crops = await self.run(lambda: recognizer.crops(image, faces))
-            vectors, norms = await asyncio.wrap_future(self._batcher.submit(crops))
+        if embedding is not None:
+            vectors, norms = await asyncio.wrap_future(embedding)
             faces = replace(faces, embeddings=vectors)
         attributes: List[FaceAttributes] = []
         if search.attributes and len(faces):
