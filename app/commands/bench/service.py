@@ -97,6 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.service.packages import require_packages
 
     require_packages()
+    from app.service.self_test import self_test_picture
     from app.service.serving import serving
     from app.tools.benchmark.service import Load, measure, own_share, speed_table
     from app.tools.machine import describe_machine
@@ -135,12 +136,21 @@ def execute(arguments: argparse.Namespace) -> int:
         try:
             count(0, len(loads))
             for done, load in enumerate(loads, 1):
-                speeds.append(measure(address, load, arguments.seconds, arguments.requests, is_here=not arguments.url))
+                speeds.append(
+                    measure(
+                        address,
+                        load,
+                        self_test_picture(),
+                        arguments.seconds,
+                        arguments.requests,
+                        is_here=not arguments.url,
+                    )
+                )
                 count(done, len(loads))
                 if arguments.overload:
                     speeds.append(_overloaded(address, load, speeds[-1], arguments))
             if not arguments.url:
-                share = own_share(settings, speeds)
+                share = own_share(settings, self_test_picture(), speeds)
         except KeyboardInterrupt:
             interrupted = True
     progress.clear()
@@ -163,9 +173,10 @@ def _free_port() -> int:
 
 def _overloaded(address: str, load: Load, before: ServiceSpeed, arguments: argparse.Namespace) -> ServiceSpeed:
     """More requests than are answered, by enough clients that none of them has to wait for its turn to send."""
+    from app.service.self_test import self_test_picture
     from app.tools.benchmark.service import measure
 
     rate = arguments.overload * before.pictures_per_s / load.batch
     clients = min(400, max(load.clients, int(rate * arguments.seconds)))
     more = replace(load, clients=clients)
-    return measure(address, more, arguments.seconds, per_second=rate, is_here=not arguments.url)
+    return measure(address, more, self_test_picture(), arguments.seconds, per_second=rate, is_here=not arguments.url)

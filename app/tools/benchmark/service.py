@@ -17,7 +17,6 @@ import numpy as np
 
 from app.files import PROGRAM_FOLDER
 from app.recognizer import Recognizer, StageTimer
-from app.service.self_test import self_test_picture
 from app.settings import Settings
 from app.text import percentage, table
 from app.tools.benchmark.stopwatch import Spread
@@ -67,13 +66,13 @@ class OwnTime(NamedTuple):
     embedder: float
 
 
-def face_picture(size: Tuple[int, int]) -> np.ndarray:
-    """One face on a grey wall with some noise (H x W x 3, uint8, BGR)."""
+def face_picture(portrait: bytes, size: Tuple[int, int]) -> np.ndarray:
+    """The portrait on a grey wall with some noise (H x W x 3, uint8, BGR)."""
     width, height = size
-    portrait = cv2.imdecode(np.frombuffer(self_test_picture(), np.uint8), cv2.IMREAD_COLOR)
-    assert portrait is not None
+    face = cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR)
+    assert face is not None
     side = max(16, int(FACE_SHARE * min(size)))
-    face = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+    face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     wall = np.random.default_rng(0).normal(BACKGROUND, 8, (height, width, 3)).clip(0, 255).astype(np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
     wall[top : top + side, left : left + side] = face
@@ -84,9 +83,9 @@ def as_jpeg(picture: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
-def request_of(load: Load) -> Tuple[str, bytes, Dict[str, str]]:
+def request_of(load: Load, portrait: bytes) -> Tuple[str, bytes, Dict[str, str]]:
     """Path, body and headers of a request. Multipart has one picture in each, and is drawn on."""
-    picture = face_picture((TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else load.size)
+    picture = face_picture(portrait, (TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else load.size)
     jpeg = as_jpeg(picture)
     if load.encoding == "multipart":
         boundary = "bench-serve"
@@ -109,13 +108,14 @@ def request_of(load: Load) -> Tuple[str, bytes, Dict[str, str]]:
 def measure(
     address: str,
     load: Load,
+    portrait: bytes,
     seconds: float,
     requests: Optional[int] = None,
     per_second: Optional[float] = None,
     is_here: bool = True,
 ) -> ServiceSpeed:
     """The speed under this load, for some seconds or until so many requests are answered."""
-    path, body, headers = request_of(load)
+    path, body, headers = request_of(load, portrait)
     plan = {
         "url": address + path,
         "headers": headers,
@@ -149,7 +149,7 @@ def measure(
     )
 
 
-def own_share(settings: Settings, speeds: Sequence[ServiceSpeed]) -> Optional[str]:
+def own_share(settings: Settings, portrait: bytes, speeds: Sequence[ServiceSpeed]) -> Optional[str]:
     """The part of a request that is the networks' own time, where one client sent one picture for both works."""
     alone = [speed for speed in speeds if speed.load == Load(1, size=speed.load.size, encoding=speed.load.encoding)]
     if not alone:
@@ -157,7 +157,7 @@ def own_share(settings: Settings, speeds: Sequence[ServiceSpeed]) -> Optional[st
     with Recognizer.from_settings(settings) as recognizer:
         lines = []
         for speed in alone:
-            own = own_time(recognizer, speed.load.size)
+            own = own_time(recognizer, face_picture(portrait, speed.load.size))
             share = percentage(sum(own) / speed.latency.p50, 0)
             lines.append(
                 f"one client, {speed.load.size[0]}x{speed.load.size[1]}, {speed.load.encoding}: the networks need "
@@ -167,9 +167,8 @@ def own_share(settings: Settings, speeds: Sequence[ServiceSpeed]) -> Optional[st
     return "\n".join(lines)
 
 
-def own_time(recognizer: Recognizer, size: Tuple[int, int]) -> OwnTime:
+def own_time(recognizer: Recognizer, picture: np.ndarray) -> OwnTime:
     """What the networks alone need for a picture with one face, both looks of the detector included."""
-    picture = face_picture(size)
     (faces,) = recognizer.find([picture])
     crops = recognizer.crops(picture, faces[:1])
     found, embedded = [], []

@@ -1,0 +1,32 @@
+"""`bench serve` measures a real server with real clients in another process."""
+
+import json
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from app.cli import main
+
+
+def measured(tmp_path, *words):
+    file = tmp_path / "speed.json"
+    code = main(["bench", "serve", "--seconds", "30", "--json", str(file), *words])
+    return code, json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack", "multipart"])
+def test_every_request_is_answered_and_counted(tmp_path, capsys, encoding):
+    code, (speed,) = measured(tmp_path, "--clients", "2", "--requests", "6", "--format", encoding, "--size", "320x240")
+    assert code == 0
+    assert speed["statuses"] == {"200": 6} and speed["latency"]["runs"] == 6
+    assert speed["pictures_per_s"] > 0 and speed["cpu_ms"] > 0
+    assert "320x240" in capsys.readouterr().out
+
+
+def test_what_is_not_answered_is_told(tmp_path):
+    code, (speed,) = measured(
+        tmp_path, "--url", "http://127.0.0.1:9", "--clients", "1", "--requests", "2", "--size", "64x64"
+    )
+    assert code == 1
+    assert speed["statuses"] == {"0": 2} and speed["cpu_ms"] is None
