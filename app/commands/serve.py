@@ -12,11 +12,13 @@ from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
 from app.errors import ExitCode, FatalError, SettingsError
+from app.network_thread import NetworkThread, Priority
 from app.service.packages import require_packages
-from app.supervision.systemd import notify
+from app.supervision.supervisor import Supervisor
+from app.supervision.watchdog import Watchdog
 
-LOOK_EVERY_S = 0.5
-"""How soon a failure of the networks ends the program."""
+LOOK_EVERY_S = 0.2
+"""How soon a failure of the networks ends the program, and how often the server has to show that it lives."""
 
 DESCRIPTION = """Answers requests over HTTP with the same networks and gallery as a run. With sources, it also
 recognises people in them, as `run` does."""
@@ -68,12 +70,20 @@ def execute(arguments: argparse.Namespace) -> int:
 
     failures: List[FatalError] = []
     settings = with_compreface_variables(effective.settings)
-    with serving(settings, progress, failures.append, partial(findings_of_server, settings)):
-        stop = run.stop_on_signals()
-        notify("READY=1\nSTATUS=answering requests")
-        while not (failures or stop.wait(LOOK_EVERY_S)):
-            pass
-        notify("STOPPING=1")
+    networks = NetworkThread()
+    with serving(settings, progress, failures.append, partial(findings_of_server, settings), networks) as server:
+        stop, supervisor = run.stop_on_signals(), Supervisor()
+
+        def come_by() -> None:
+            # With the priority of a frame it passes a long queue of requests, which is not a network that hangs.
+            networks.submit(supervisor.check, Priority.FRAME)
+
+        with Watchdog(supervisor, settings.run.end_if_stuck_s, lambda: "answering requests", lambda: None):
+            turns = -1
+            while not (failures or stop.wait(LOOK_EVERY_S)):
+                if supervisor.turns != turns:
+                    turns = supervisor.turns
+                    server.call_soon(come_by)
     if failures:
         raise failures[0]
     return ExitCode.DONE

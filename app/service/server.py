@@ -9,13 +9,13 @@ import logging
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Iterable, List, Optional, Sequence, Type, cast
+from typing import Any, Callable, Iterable, List, Optional, Sequence, Type, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import SettingsError
+from app.errors import FatalError, SettingsError
 from app.service.guard import ports
 from app.service.streams import SLOW_CLIENT_S
 from app.service.tls import TlsFiles
@@ -38,6 +38,7 @@ class HttpServer:
         self._hsts_days = settings.hsts_days
         self._server: Optional[uvicorn.Server] = None
         self._thread: Optional[threading.Thread] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._protocol = type(
             "LimitedOneWrite",
             (OneWrite,),
@@ -81,10 +82,24 @@ class HttpServer:
                 config.encoded_headers.append((b"strict-transport-security", age))
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._server = server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(server.serve(sockets=self._sockets)), name="http", daemon=True
-        )
+        begun = threading.Event()
+
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            begun.set()
+            await server.serve(sockets=self._sockets)
+
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name="http", daemon=True)
         self._thread.start()
+        begun.wait()
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Calls it between two requests, on the thread of the server. Raises FatalError if that has ended."""
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError as error:  # the event loop is closed
+            raise FatalError("the HTTP server has ended") from error
 
     def close(self) -> None:
         """Answers what has begun, for a short time, and ends the thread."""

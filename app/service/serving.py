@@ -94,13 +94,15 @@ def serving(
     progress: Progress,
     on_fatal: Callable[[FatalError], object] = lambda error: None,
     doctor: Optional[Doctor] = None,
+    networks: Optional[NetworkThread] = None,
 ) -> Iterator[HttpServer]:
-    """A server without sources: the networks have a thread of their own. `doctor` is as in `RunView`."""
+    """A server without sources: the networks have a thread of their own, which is started here. `doctor` is as in
+    `RunView`."""
     view = RunView.prepared(settings, doctor=doctor)
     loader = ModelLoader(settings)
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
     with contextlib.ExitStack() as stack:
-        networks = NetworkThread()
+        networks = networks or NetworkThread()
         networks.start()
         stack.callback(networks.close)
         recognizer = networks.call(lambda: Recognizer.from_loader(loader))

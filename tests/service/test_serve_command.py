@@ -1,13 +1,14 @@
 """The program as a server: as its own process, and next to a run."""
 
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 from http_client import Client, free_port
 from shipped import ROOT
-from waiting import until
+from waiting import PATIENT_S, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,6 +53,58 @@ def test_a_server_without_sources_answers_until_it_is_stopped(start):
     _, err = process.communicate(timeout=50)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """The socket of a service manager with WatchdogSec=4, which a server that is started later reports to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(PATIENT_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        yield lambda: receiver.recv(4096).decode().splitlines()
+
+
+def test_a_server_without_sources_feeds_the_watchdog_of_systemd(start, systemd):
+    process, _ = start("serve")
+    assert systemd() == ["READY=1", "STATUS=answering requests"]
+    assert [systemd(), systemd()] == [["WATCHDOG=1"]] * 2
+    process.send_signal(signal.SIGTERM)
+    until(lambda: "STOPPING=1" in systemd(), do=lambda: None)
+    assert process.wait(PATIENT_S) == 0
+
+
+@pytest.mark.parametrize("hangs", ["networks", "http"])
+def test_a_server_that_hangs_is_ended_with_what_its_threads_do(config_file, people_gallery, systemd, hangs):
+    """A job that never ends, on the one thread or the other, as a driver or a handler that hangs."""
+    program = f"""
+import gc, sys, threading
+from app.cli import main
+from app.network_thread import NetworkThread
+from app.service.server import HttpServer
+
+call_soon = HttpServer.call_soon
+
+def hang():
+    threading.Event().wait()
+
+def call_soon_and_hang(server, callback):
+    (networks,) = [one for one in gc.get_objects() if isinstance(one, NetworkThread)]
+    if {hangs!r} == "networks":
+        networks.submit(hang)
+    call_soon(server, callback if {hangs!r} == "networks" else hang)
+
+HttpServer.call_soon = call_soon_and_hang
+sys.exit(main(sys.argv[1:]))
+"""
+    words = ("serve", "--config", str(config_file), "--gallery", str(people_gallery), "--port", str(free_port()))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True, timeout=PATIENT_S
+    )
+    assert done.returncode == 3, done.stderr
+    assert "stuck" in done.stderr and f"thread {hangs}" in done.stderr
 
 
 def test_a_run_answers_requests_while_its_camera_is_awaited(start):

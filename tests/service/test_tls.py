@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from certificates import certificate
 from http_client import free_port
 from waiting import until
 
@@ -19,21 +20,6 @@ from app.service.server import HttpServer
 from app.service.tls import TlsFiles
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
-
-
-def make(folder, name):
-    """A self-signed certificate of this machine and its key."""
-    folder.mkdir(exist_ok=True)
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(cert)],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    key.chmod(0o600)
-    return cert, key
 
 
 async def hello(scope, receive, send):
@@ -59,7 +45,7 @@ def connected(port, trusted):
 
 
 def test_clients_that_trust_the_certificate_are_answered_and_others_refuse_it(settings, tmp_path):
-    cert, key = make(tmp_path, "one")
+    cert, key = certificate(tmp_path, "one")
     with served_with(settings, cert, key) as (port, address):
         assert address == f"https://127.0.0.1:{port}"
         with FaceClient(address, ca_file=cert) as faces:
@@ -72,7 +58,7 @@ def test_clients_that_trust_the_certificate_are_answered_and_others_refuse_it(se
 
 
 def test_hsts_is_sent_only_where_it_is_configured(settings, tmp_path):
-    cert, key = make(tmp_path, "one")
+    cert, key = certificate(tmp_path, "one")
     with served_with(settings, cert, key, hsts_days=2) as (port, _):
         connection, reply = connected(port, cert)
         assert reply.getheader("strict-transport-security") == "max-age=172800"
@@ -80,8 +66,8 @@ def test_hsts_is_sent_only_where_it_is_configured(settings, tmp_path):
 
 
 def test_a_replaced_certificate_is_used_for_new_connections_and_open_ones_go_on(settings, tmp_path, caplog):
-    cert, key = make(tmp_path, "one")
-    new_cert, new_key = make(tmp_path, "two")
+    cert, key = certificate(tmp_path, "one")
+    new_cert, new_key = certificate(tmp_path, "two")
     with served_with(settings, cert, key) as (port, _):
         old, _ = connected(port, cert)
         new_cert_copy = shutil.copy(str(new_cert), str(tmp_path / "trusted.pem"))
@@ -105,14 +91,14 @@ def test_a_replaced_certificate_is_used_for_new_connections_and_open_ones_go_on(
 
 @pytest.mark.parametrize("broken", ["no key", "absent", "mismatch", "no PEM"])
 def test_files_that_cannot_be_used_are_refused_at_the_start(settings, tmp_path, broken):
-    cert, key = make(tmp_path, "one")
+    cert, key = certificate(tmp_path, "one")
     expected = {"no key": "serve.tls_key is missing", "absent": "absent.pem", "mismatch": "is not the key of"}
     if broken == "no key":
         key = None
     elif broken == "absent":
         cert = tmp_path / "absent.pem"
     elif broken == "mismatch":
-        key = make(tmp_path, "two")[1]
+        key = certificate(tmp_path, "two")[1]
     else:
         cert.write_text("hello")
     with pytest.raises(SettingsError, match=expected.get(broken, "PEM")):
@@ -121,7 +107,7 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(settings, tmp_path, 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
 def test_an_expired_certificate_and_an_open_key_are_warned_of(tmp_path, caplog):
-    cert, key = make(tmp_path, "one")
+    cert, key = certificate(tmp_path, "one")
     with caplog.at_level(logging.WARNING):
         TlsFiles(cert, key).close()
         assert not caplog.records
