@@ -1,15 +1,17 @@
-"""Labelled pictures and their text formats: WIDER's, and RetinaFace's with five landmarks.
+"""Labelled pictures and their text formats: WIDER's, FDDB's, and RetinaFace's with five landmarks.
 
 WIDER: a line with the path, a line with the number of faces, then `x y w h blur expression illumination invalid
 occlusion pose` for each; a picture without faces has the number 0 and often one line of zeros. RetinaFace: a line
-`# path`, then `x y w h` for each face, followed by five times `x y flag` and a score, or by nothing.
+`# path`, then `x y w h` for each face, followed by five times `x y flag` and a score, or by nothing. FDDB: a line with
+the path without its suffix, a line with the number of faces, then `radius radius angle x y 1` for each ellipse.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,6 +23,10 @@ WIDER_INVALID = 7
 """Index of the value `invalid` in a WIDER line: the face is ignored."""
 
 LANDMARKED_VALUES = 4 + 5 * 3
+
+FDDB_ENDING = "ellipseList.txt"
+FDDB_SUFFIX = ".jpg"
+"""FDDB's lists name pictures without it."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,19 @@ def check_files(pictures: Sequence[LabelledPicture], folder: Path) -> None:
 
 
 def read_text_labels(path: Path) -> List[LabelledPicture]:
-    """Reads labels in one of the two text formats, recognised by the first line."""
+    """Reads labels in one of the text formats: FDDB by the name of the file, the others by the first line.
+
+    A folder is read as FDDB's: all folds in it.
+    """
+    if path.is_dir():
+        folds = sorted(path.glob(f"*{FDDB_ENDING}"))
+        return checked_labels(path, [picture for fold in folds for picture in read_text_labels(fold)])
     lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1) if line.strip()]
-    reader = _read_retinaface if lines and lines[0][1].startswith("#") else _read_wider
-    return checked_labels(path, list(reader(path, lines)))
+    if path.name.endswith(FDDB_ENDING):
+        return checked_labels(path, list(_read_counted(path, lines, _fddb_face, FDDB_SUFFIX)))
+    if lines and lines[0][1].startswith("#"):
+        return checked_labels(path, list(_read_retinaface(path, lines)))
+    return checked_labels(path, list(_read_counted(path, lines, _wider_face)))
 
 
 def checked_labels(path: Path, pictures: List[LabelledPicture]) -> List[LabelledPicture]:
@@ -112,7 +127,13 @@ def no_labels(path: Path) -> SourceError:
     return SourceError(f"{path}: no labels in this file")
 
 
-def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
+def _read_counted(
+    path: Path,
+    lines: Sequence[Tuple[int, str]],
+    face: Callable[[Path, int, str], LabelledFace],
+    suffix: str = "",
+) -> Iterator[LabelledPicture]:
+    """WIDER's and FDDB's structure: a path, the number of faces, and a line for each."""
     position = 0
     while position < len(lines):
         number, file = lines[position]
@@ -125,7 +146,7 @@ def _read_wider(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[Labell
         rows = lines[position + 2 : position + 2 + count]
         if len(rows) < count:
             raise SourceError(f"{where}: expected {count} faces of {file!r}, but the file ends after {len(rows)}")
-        yield labelled_picture(file, [_wider_face(path, *row) for row in rows], where)
+        yield labelled_picture(file + suffix, [face(path, *row) for row in rows], where)
         position += 2 + count
         # A picture without faces may have a line of zeros. A single number could be the name of the next picture.
         filler = _numbers(lines[position][1]) if count == 0 and position < len(lines) else None
@@ -142,6 +163,20 @@ def _wider_face(path: Path, number: int, line: str) -> LabelledFace:
         )
     x, y, width, height = values[:4]
     return LabelledFace(x, y, width, height, ignored=len(values) > WIDER_INVALID and values[WIDER_INVALID] == 1)
+
+
+def _fddb_face(path: Path, number: int, line: str) -> LabelledFace:
+    """The box around an ellipse. The angle is that of the first radius, in radians."""
+    values = _numbers(line)
+    if values is None or len(values) not in (5, 6):
+        raise SourceError(
+            f"{path}:{number}: expected 'radius radius angle x y 1' for a face, not {line!r}; "
+            "is a number of faces wrong?"
+        )
+    major, minor, angle, x, y = values[:5]
+    half_width = math.hypot(major * math.cos(angle), minor * math.sin(angle))
+    half_height = math.hypot(major * math.sin(angle), minor * math.cos(angle))
+    return LabelledFace(x - half_width, y - half_height, 2 * half_width, 2 * half_height)
 
 
 def _read_retinaface(path: Path, lines: Sequence[Tuple[int, str]]) -> Iterator[LabelledPicture]:
