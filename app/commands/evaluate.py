@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   python -m app evaluate verification --images lfw/ --pairs pairs.txt --plots plots/
   python -m app evaluate identification --gallery people/ --probes visitors/ --strangers others/
   python -m app evaluate detection --images WIDER_val/images --labels wider_face_val_bbx_gt.txt
+  python -m app evaluate detection --images originalPics/ --labels FDDB-folds/
   python -m app evaluate detection --images landscapes/ --without-faces
   python -m app evaluate label --images photos/ --detector NAME --out labels.txt
   python -m app evaluate video clip.mp4 --gallery people/ --truth clip.csv
@@ -92,7 +93,11 @@ def _add_verification(action: argparse.ArgumentParser) -> None:
 def _add_detection(action: argparse.ArgumentParser) -> None:
     truth = action.add_mutually_exclusive_group(required=True)
     truth.add_argument(
-        "--labels", metavar="FILE", type=Path, help="faces in WIDER's or RetinaFace's text format, or COCO's (.json)"
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="faces in WIDER's, RetinaFace's or FDDB's text format (*ellipseList.txt, or the folder of all folds), or "
+        "COCO's (.json)",
     )
     truth.add_argument("--without-faces", action="store_true", help="no picture in the folder has a face")
     action.add_argument(

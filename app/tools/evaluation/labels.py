@@ -124,6 +124,8 @@ def checked_labels(path: Path, pictures: List[LabelledPicture]) -> List[Labelled
 
 
 def no_labels(path: Path) -> SourceError:
+    if path.is_dir():
+        return SourceError(f"{path}: no labels in this folder; expected FDDB's files, *{FDDB_ENDING}")
     return SourceError(f"{path}: no labels in this file")
 
 

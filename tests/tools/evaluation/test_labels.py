@@ -1,4 +1,4 @@
-"""Labels in WIDER's and RetinaFace's text formats and in COCO's JSON, whole and broken."""
+"""Labels in WIDER's, FDDB's and RetinaFace's text formats and in COCO's JSON, whole and broken."""
 
 import json
 
@@ -35,6 +35,15 @@ RETINAFACE = f"""# a/one.jpg
 """
 
 
+FDDB = """2002/08/11/big/img_591
+2
+50 30 0 100 80 1
+50 30 1.5707963267948966 100 80  1
+2002/08/26/big/img_265
+0
+"""
+
+
 @pytest.fixture
 def labels(tmp_path):
     def write(content, name="labels.txt"):
@@ -43,6 +52,43 @@ def labels(tmp_path):
         return path
 
     return write
+
+
+def test_the_label_of_an_ellipse_is_the_box_around_it(labels):
+    path = labels(FDDB, "FDDB-fold-01-ellipseList.txt")
+    first, empty = read_text_labels(path)
+    assert first.file == "2002/08/11/big/img_591.jpg" and first.where == f"{path}:1"
+    np.testing.assert_allclose(first.boxes, [[50, 50, 150, 110], [70, 30, 130, 130]])
+    assert not first.ignored.any() and empty.has_no_face
+
+
+def test_the_box_of_a_tilted_ellipse_touches_it_on_all_sides(labels):
+    path = labels("a\n1\n50 30 -0.7 100 80 1\n", "x-ellipseList.txt")
+    turns = np.linspace(0, 2 * np.pi, 20_000)
+    across, along = 50 * np.cos(turns), 30 * np.sin(turns)
+    x = 100 + across * np.cos(-0.7) - along * np.sin(-0.7)
+    y = 80 + across * np.sin(-0.7) + along * np.cos(-0.7)
+    (picture,) = read_text_labels(path)
+    np.testing.assert_allclose(picture.boxes[0], [x.min(), y.min(), x.max(), y.max()], atol=1e-4)
+
+
+def test_all_folds_of_a_folder_are_read_and_nothing_else(labels, tmp_path):
+    labels("a\n1\n50 30 0 100 80 1\n", "FDDB-fold-01-ellipseList.txt")
+    labels("b\n0\n", "FDDB-fold-02-ellipseList.txt")
+    labels("a\nb\n", "FDDB-fold-01.txt")
+    assert [picture.file for picture in read_text_labels(tmp_path)] == ["a.jpg", "b.jpg"]
+
+
+def test_a_folder_without_folds_has_no_labels(tmp_path):
+    with pytest.raises(SourceError, match=str(tmp_path)):
+        read_text_labels(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["50 30 0 100", "50 30 zero 100 80 1", "1 2 3 4 5 6 7 8 9 10"])
+def test_a_line_that_is_no_ellipse_is_named(labels, row):
+    path = labels(f"a\n1\n{row}\n", "x-ellipseList.txt")
+    with pytest.raises(SourceError, match=f"{path}:3"):
+        read_text_labels(path)
 
 
 def test_wider(labels):
