@@ -13,7 +13,8 @@ from typing import Iterator, List, Optional, Tuple
 
 UPRIGHT = 1
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_RESTART_OR_STUFFED = frozenset((0x00, 0x01, 0xFF, *range(0xD0, 0xD8)))
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""Not a stuffed zero, a restart or a fill byte, which the data of the pixels is full of."""
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG, _SAMPLES_TAG = 258, 277
 
@@ -88,13 +89,10 @@ def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int, int]]:
     """Marker, start and end of each segment up to the end of the picture. Thumbnails inside a segment are skipped."""
     at = 2
     while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
             return
-        marker = data[at + 1]
-        if marker in _JPEG_RESTART_OR_STUFFED:
-            at += 1 if marker == 0xFF else 2
-            continue
+        at, marker = found.start(), data[found.start() + 1]
         if marker == 0xD9:
             yield marker, at + 2, at + 2
             return

@@ -65,27 +65,66 @@ class FoundFaces(NamedTuple):
     embed_ms: float
 
 
+MAX_DECODED_MP = 24
+"""Pictures of requests that are in memory at once, with three bytes for each pixel; the others wait as they came."""
+
+
 class Admission:
     """How many pixels are worked on. Used by the event loop's thread."""
 
     def __init__(self, max_megapixels: float) -> None:
         self._max = max_megapixels * 1e6
-        self._pixels = 0.0
+        self._pixels = 0
         self._seconds_per_pixel = 0.0
+        self._decoded = 0
+        self._waiting: Deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def of(self, pixels: int) -> AsyncIterator[None]:
-        """Counts a picture until it is done. Raises HttpError (503) if too many are."""
+        """Counts a picture until it is done, and waits until it may be decoded. Raises HttpError (503) if it is too
+        much for this server."""
         if self._pixels and self._pixels + pixels > self._max:
             wait_s = max(1, math.ceil(self._pixels * self._seconds_per_pixel))
             raise HttpError(503, "too many requests at the moment", headers={"Retry-After": str(min(wait_s, 60))})
         self._pixels += pixels
         began, ahead = time.monotonic(), self._pixels
         try:
-            yield
+            async with self._room_for(pixels):
+                yield
         finally:
             self._pixels -= pixels
             self._seconds_per_pixel += 0.1 * ((time.monotonic() - began) / ahead - self._seconds_per_pixel)
+
+    @asynccontextmanager
+    async def _room_for(self, pixels: int) -> AsyncIterator[None]:
+        """Waits until so many more pixels fit into memory, in the order of arrival."""
+        has_turn = not self._waiting
+        while not has_turn or (self._decoded and self._decoded + pixels > MAX_DECODED_MP * 1e6):
+            turn = asyncio.get_running_loop().create_future()
+            # Who had a turn, but no room, stays the first.
+            self._waiting.appendleft(turn) if has_turn else self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()
+                raise
+            has_turn = True
+        self._decoded += pixels
+        self._next()
+        try:
+            yield
+        finally:
+            self._decoded -= pixels
+            self._next()
+
+    def _next(self) -> None:
+        """Gives the turn to the first that still waits."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     @property
     def megapixels(self) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.network_thread import NetworkThread, ShutDownError
-from app.service.core import MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher
+from app.service.core import MAX_DECODED_MP, MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher
 from app.service.http import HttpError
 
 
@@ -115,3 +115,67 @@ def test_one_picture_above_the_limit_is_done_if_nothing_else_is():
             pass
 
     asyncio.run(scenario())
+
+
+def test_pictures_wait_in_order_until_those_before_are_out_of_memory():
+    async def scenario():
+        admission, order, done = Admission(max_megapixels=1000), [], {}
+
+        async def work(name, megapixels):
+            async with admission.of(int(megapixels * 1e6)):
+                order.append(name)
+                done[name] = asyncio.get_running_loop().create_future()
+                await done[name]
+
+        def start(name, megapixels):
+            return asyncio.ensure_future(work(name, megapixels))
+
+        async def settle():
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        running = [start("first", MAX_DECODED_MP - 1), start("large", 20), start("given up", 1), start("small", 1)]
+        await settle()
+        assert order == ["first"], "a small picture does not overtake a large one"
+        running[2].cancel()
+        done["first"].set_result(None)
+        await settle()
+        assert order == ["first", "large", "small"]
+        for name in ("large", "small"):
+            done[name].set_result(None)
+        await asyncio.gather(*running, return_exceptions=True)
+        assert admission.megapixels == 0
+        async with admission.of(100):
+            pass
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+@pytest.mark.parametrize("cancelled", [(), (0,), (1,), (0, 1), (2,)])
+def test_whoever_gives_up_waiting_passes_the_turn_on(cancelled):
+    async def scenario():
+        admission, entered = Admission(max_megapixels=1000), []
+        full = int(MAX_DECODED_MP * 1e6)
+
+        async def work(name):
+            async with admission.of(full):
+                entered.append(name)
+
+        release = asyncio.get_running_loop().create_future()
+
+        async def hold():
+            async with admission.of(full):
+                await release
+
+        holder = asyncio.ensure_future(hold())
+        waiting = [asyncio.ensure_future(work(name)) for name in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        release.set_result(None)
+        for name in cancelled:
+            waiting[name].cancel()
+        await asyncio.gather(holder, *waiting, return_exceptions=True)
+        assert entered == [name for name in range(3) if name not in cancelled]
+        assert admission.megapixels == 0
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))

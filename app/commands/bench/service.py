@@ -32,16 +32,17 @@ EXAMPLES = """examples:
   python -m app bench serve --clients 8 --batch 1,10,64 --format json,msgpack
   python -m app bench serve --work both,detection,embed_only --size 640x480,1280x720
   python -m app bench serve --overload 2                       # twice what it can do: is anything lost?
-  python -m app bench serve --requests 10000 --clients 4       # does its memory grow?
+  python -m app bench serve --requests 10000 --seconds 600 --mixed --clients 4   # does its memory grow?
   python -m app bench serve --url http://127.0.0.1:18081       # InsightFace-REST, with the same clients"""
 
 ENCODINGS = ("json", "msgpack", "multipart")
 WORKS = ("both", "detection", "embed_only")
+MAX_CLIENTS = 400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--clients", metavar="N,…", type=several(whole_number(1, 500)), default=(1, 8), help="default: 1,8"
+        "--clients", metavar="N,…", type=several(whole_number(1, MAX_CLIENTS)), default=(1, 8), help="default: 1,8"
     )
     parser.add_argument(
         "--batch",
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=((640, 480),),
         help="of the pictures (default: 640x480)",
     )
+    parser.add_argument("--mixed", action="store_true", help="pictures of six sizes up to --size, in turns")
     parser.add_argument(
         "--seconds", metavar="S", type=positive(3600), default=5.0, help="time of one measurement (default: 5)"
     )
@@ -103,7 +105,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.tools.machine import describe_machine
 
     loads = [
-        Load(clients, batch, encoding, work, size)
+        Load(clients, batch, encoding, work, size, arguments.mixed)
         for work in arguments.works
         for size in (arguments.sizes if work != "embed_only" else arguments.sizes[:1])
         for encoding in arguments.encodings
@@ -128,6 +130,7 @@ def execute(arguments: argparse.Namespace) -> int:
                     port=_free_port(),
                     tokens=folder / "tokens.json",
                     audit_log=folder / "audit.jsonl",
+                    max_connections_per_address=MAX_CLIENTS,
                 ),
             )
             server = stack.enter_context(serving(settings, progress))
@@ -177,6 +180,6 @@ def _overloaded(address: str, load: Load, before: ServiceSpeed, arguments: argpa
     from app.tools.benchmark.service import measure
 
     rate = arguments.overload * before.pictures_per_s / load.batch
-    clients = min(400, max(load.clients, int(rate * arguments.seconds)))
+    clients = min(MAX_CLIENTS, max(load.clients, int(rate * arguments.seconds)))
     more = replace(load, clients=clients)
     return measure(address, more, self_test_picture(), arguments.seconds, per_second=rate, is_here=not arguments.url)

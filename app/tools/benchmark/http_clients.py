@@ -83,9 +83,11 @@ async def send_all(plan: Mapping[str, Any]) -> List[Reply]:
         connection = Connection(place.hostname or "127.0.0.1", place.port or 80)
         while sent < limit and time.monotonic() < ends:
             number, sent = sent, sent + 1
-            if rate:
-                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
             start = time.monotonic()
+            if rate:
+                # The time counts from when it was due, also where all clients were busy then.
+                start = began + number / rate
+                await asyncio.sleep(max(0.0, start - time.monotonic()))
             status = await connection.send(requests[number % len(requests)])
             replies.append(Reply(status, start - began, time.monotonic() - start))
         connection.close()

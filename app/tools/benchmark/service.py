@@ -24,7 +24,9 @@ from app.tools.machine import memory_mb
 from app.vision.align import TEMPLATE_SIZE
 
 BACKGROUND = 96
-OWN_TIME_RUNS = 30
+OWN_TIME_RUNS = 100
+PAUSE_S = 0.002
+MIXED_SIZES = (1.0, 0.25, 0.6, 0.4, 0.85, 0.15)
 FACE_SHARE = 0.4
 """Of the picture's shorter side."""
 
@@ -39,6 +41,9 @@ class Load:
     encoding: str = "json"
     work: str = "both"
     size: Tuple[int, int] = (640, 480)
+    """The largest one, if the pictures are of several sizes."""
+    mixed: bool = False
+    """Pictures of several sizes, in turns."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class ServiceSpeed:
     cpu_ms: Optional[float]
     """Processor time of the server for each picture; None: the server is another process."""
     memory_mb: Optional[float]
+    """Of the server, afterwards."""
+    memory_grew_mb: Optional[float]
 
     def as_json(self) -> Dict[str, Any]:
         return asdict(self)
@@ -83,9 +90,10 @@ def as_jpeg(picture: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
-def request_of(load: Load, portrait: bytes) -> Tuple[str, bytes, Dict[str, str]]:
-    """Path, body and headers of a request. Multipart has one picture in each, and is drawn on."""
-    picture = face_picture(portrait, (TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else load.size)
+def request_of(load: Load, portrait: bytes, shrink: float = 1.0) -> Tuple[str, bytes, Dict[str, str]]:
+    """Path, body and headers of a request. Multipart has one picture in each."""
+    size = (max(64, round(load.size[0] * shrink)), max(64, round(load.size[1] * shrink)))
+    picture = face_picture(portrait, (TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else size)
     jpeg = as_jpeg(picture)
     if load.encoding == "multipart":
         boundary = "bench-serve"
@@ -115,11 +123,14 @@ def measure(
     is_here: bool = True,
 ) -> ServiceSpeed:
     """The speed under this load, for some seconds or until so many requests are answered."""
-    path, body, headers = request_of(load, portrait)
+    shrinks = MIXED_SIZES if load.mixed else (1.0,)
+    requests_of_sizes = [request_of(load, portrait, shrink) for shrink in shrinks]
+    path, _, headers = requests_of_sizes[0]
+    memory = memory_mb()
     plan = {
         "url": address + path,
         "headers": headers,
-        "bodies": [base64.b64encode(body).decode()],
+        "bodies": [base64.b64encode(body).decode() for _, body, _ in requests_of_sizes],
         "clients": load.clients,
         "seconds": seconds,
         "requests": requests,
@@ -146,6 +157,7 @@ def measure(
         {str(status): count for status, count in sorted(Counter(status for status, _, _ in replies).items())},
         1000 * cpu / pictures if is_here and pictures else None,
         memory_mb() if is_here else None,
+        memory_mb() - memory if is_here else None,
     )
 
 
@@ -172,8 +184,9 @@ def own_time(recognizer: Recognizer, picture: np.ndarray) -> OwnTime:
     (faces,) = recognizer.find([picture])
     crops = recognizer.crops(picture, faces[:1])
     found, embedded = [], []
-    # In turns, as in a request.
+    # In turns and after a pause, as in requests: without pauses, a processor has everything in its caches.
     for _ in range(OWN_TIME_RUNS):
+        time.sleep(PAUSE_S)
         timer = StageTimer()
         recognizer.find([picture], timer)
         found.append(timer.milliseconds["detect"])
@@ -184,7 +197,7 @@ def own_time(recognizer: Recognizer, picture: np.ndarray) -> OwnTime:
 
 
 def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
-    words = "work,size,format,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,other than 200"
+    words = "work,size,format,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,grew MB,other than 200"
     rows = []
     for speed in speeds:
         load, latency = speed.load, speed.latency
@@ -192,7 +205,9 @@ def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
         rows.append(
             (
                 load.work,
-                "112x112" if load.work == "embed_only" else f"{load.size[0]}x{load.size[1]}",
+                "112x112"
+                if load.work == "embed_only"
+                else f"{load.size[0]}x{load.size[1]}{' and less' if load.mixed else ''}",
                 load.encoding,
                 str(load.clients),
                 str(load.batch),
@@ -200,7 +215,13 @@ def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
                 *(f"{value:.1f}" for value in (latency.p50, latency.p95, latency.p99)),
                 "-" if speed.cpu_ms is None else f"{speed.cpu_ms:.1f}",
                 "-" if speed.memory_mb is None else f"{speed.memory_mb:.0f}",
+                "-" if speed.memory_grew_mb is None else f"{speed.memory_grew_mb:+.1f}",
                 others or "-",
             )
         )
     return table(words.split(","), rows)
+
+
+def _sizes(load: Load) -> str:
+    width, height = (TEMPLATE_SIZE, TEMPLATE_SIZE) if load.work == "embed_only" else load.size
+    return f"{width}x{height}" + (" and less" if load.mixed else "")
