@@ -33,11 +33,11 @@ def test_the_channels_of_a_run_and_what_they_did(crowd):
     assert (hall["name"], hall["state"], hall["live"], hall["processed"]) == ("hall", "running", False, 20)
     assert hall["counters"]["read"] >= 20
     assert hall["last_error"] is None
-    assert reply["degrade_level"] == 0
+    assert (reply["degrade_level"], reply["events_kept"]) == (0, True)
 
 
 def test_a_server_without_sources_has_no_channels(served):
-    assert served.get("/api/v1/channels").json == {"channels": [], "degrade_level": 0}
+    assert served.get("/api/v1/channels").json == {"channels": [], "degrade_level": 0, "events_kept": False}
     assert served.get("/api/v1/channels/hall/snapshot.jpg").status == 404
     assert served.get("/api/v1/channels/hall/mjpeg").status == 404
 

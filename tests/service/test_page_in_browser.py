@@ -378,6 +378,18 @@ def test_a_server_without_channels_has_no_live_view(served, tab):
     assert page.query_selector("nav a[href='#/live']") is None
 
 
+def test_without_an_event_log_the_page_starts_with_the_channels_and_says_how_to_keep_visits(watched, tab):
+    client, view = watched("front")
+    status = ChannelStatus("front", "rtsp://front", ChannelState.RUNNING, ChannelCounters(), True, 25.0, None, None)
+    view.channels = lambda: (status,)
+    page = tab(client).open()
+    page.wait_for_selector("nav a[href='#/live'][aria-current=page]")
+    for view_name in ("today", "events"):
+        page.click(f"nav a[href='#/{view_name}']")
+        page.wait_for_selector(f"nav a[href='#/{view_name}'][aria-current]")
+        assert "--events" in page.wait_for_selector(".state code").inner_text()
+
+
 def test_a_lost_camera_keeps_its_last_picture_and_says_since_when(watched, tab):
     client, view = watched("front")
     status = ChannelStatus("front", "rtsp://front", ChannelState.RUNNING, ChannelCounters(), True, 25.0, None, None)
@@ -398,7 +410,7 @@ def test_the_live_view_needs_the_token_as_long_as_it_is_open(running, tmp_path, 
     # Without any token, the server would answer all programs of this machine.
     add_token(tmp_path / "tokens.json", "owner", "admin")
     with running(tmp_path) as (client, view):
-        page = tab(client, expected="status of 401").open()
+        page = tab(client, expected="status of 401").open("live")
         page.fill(".login input", secret)
         page.keyboard.press("Enter")
         page.wait_for_selector("figcaption:has-text('Collins')")

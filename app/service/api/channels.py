@@ -81,7 +81,11 @@ class _Routes:
     async def channels(self, request: Request) -> Response:
         run = self._view.monitor.run
         level = 0 if run is None else int(run.degrade.level)
-        return reply(Channels([self._shown(status) for status in self._view.channels()], level))
+        return reply(
+            Channels(
+                [self._shown(status) for status in self._view.channels()], level, self._view.events.log is not None
+            )
+        )
 
     async def stop(self, request: Request) -> Response:
         return self._switch(request, "stop")

@@ -46,6 +46,8 @@ class Channels(msgspec.Struct):
     channels: List[Channel]
     degrade_level: int
     """What is left out because the machine is too slow: 0 (nothing) to 4."""
+    events_kept: bool
+    """Whether there is an event log (`output.events`). Without one, `events` and `visits` answer 404."""
 
 
 class Events(msgspec.Struct):

@@ -14,6 +14,12 @@ export function Waiting({ error, reload }) {
   </div>`;
 }
 
+/** What Today and Events show where no visits are recorded. */
+export function NoLog({ title }) {
+  return html`<div class="heading"><h1>${title}</h1></div>
+    <div class="state"><h2>${strings.noLogTitle}</h2><p>${strings.noLogWhy}</p><p>${strings.noLogHow} <code>--events visits.jsonl</code></p></div>`;
+}
+
 /** A photo of the gallery. */
 export function Photo({ name, id, alt }) {
   return html`<${ServerPicture} path=${id ? photoPath(name, id) : ""} alt=${alt ?? strings.photoOf(name)} missing=${strings.noPhoto} />`;

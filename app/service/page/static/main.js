@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { account, busy, connected, logOut, notice, start, tokenNeeded, undoLatest, watchConnection } from "./api.js";
-import { Waiting } from "./components.js";
+import { NoLog, Waiting } from "./components.js";
 import { useServer, useShortcuts, useSignal } from "./hooks.js";
 import { strings } from "./strings.js";
 import { Events } from "./views/events.js";
@@ -17,6 +17,7 @@ import { Try } from "./views/try.js";
 
 const LIVE = ["live", strings.live];
 const TODAY = ["today", strings.today];
+const NEEDS_LOG = ["today", "events"];
 const TABS = [
   ["people", strings.people],
   ["strangers", strings.strangers],
@@ -51,11 +52,13 @@ function useAddress() {
 function App() {
   const { wanted, name, query } = useAddress();
   const { data, error } = useServer("/channels");
-  // A server without sources has nothing to show live, and starts with the people.
-  const tabs = data?.channels.length ? [TODAY, LIVE, ...TABS] : [...TABS, TODAY];
+  // Without sources there is nothing to show live; without an event log, no one who was there today.
+  const kept = data?.events_kept ?? true;
+  const live = data?.channels.length ? [LIVE] : [];
+  const tabs = live.length && kept ? [TODAY, ...live, ...TABS] : [...live, ...TABS, TODAY];
   const isKnown = tabs.some(([id]) => id === wanted);
   const tab = isKnown ? wanted : tabs[0][0];
-  const isReady = isKnown || data || error;
+  const isReady = (isKnown && !NEEDS_LOG.includes(tab)) || data || error;
   const main = useRef(null);
   const first = useRef(true);
   const isConnected = useSignal(connected);
@@ -72,10 +75,10 @@ function App() {
   }, [tab, name]);
   const view = {
     live: html`<${Live} />`,
-    today: html`<${Today} query=${query} />`,
+    today: kept ? html`<${Today} query=${query} />` : html`<${NoLog} title=${strings.today} />`,
     strangers: html`<${Strangers} name=${name} />`,
     people: name ? html`<${Person} key=${name} name=${name} />` : html`<${People} />`,
-    events: html`<${Events} visit=${name} query=${query} />`,
+    events: kept ? html`<${Events} visit=${name} query=${query} />` : html`<${NoLog} title=${strings.events} />`,
     status: html`<${Status} />`,
     try: html`<${Try} />`,
   };

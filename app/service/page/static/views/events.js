@@ -9,7 +9,6 @@ import { strings } from "../strings.js";
 import { Visit, VisitPicture, who } from "./visit.js";
 
 const GATHER_MS = 500;
-const NO_LOG = 404;
 const UNKNOWN = "?";
 
 export function Events({ visit, query }) {
@@ -35,7 +34,6 @@ function List({ query }) {
     };
   }, []);
 
-  if (error?.status === NO_LOG) return html`<${Empty} title=${strings.noLogTitle} why=${strings.noLogWhy} />`;
   const visits = data?.visits ?? [];
   const isFiltered = Object.keys(chosen).length > 0;
   return html`

@@ -38,7 +38,6 @@ export function Today({ query }) {
       <button type="button" aria-label=${strings.dayAfter} disabled=${day === today} onClick=${() => open(dayOf(daysAfter(day, 1)))}>›</button>
     </div>
   </div>`;
-  if (error?.status === 404) return html`${heading}<div class="state"><h2>${strings.todayNoLog}</h2><p>${error.message}</p></div>`;
   if (!data) return html`${heading}<${Waiting} error=${error} reload=${reload} />`;
   const groups = grouped(data.visits);
   return html`
