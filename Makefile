@@ -78,7 +78,7 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	check ruff format --check --extend-exclude '.venv*' .; \
 	check mypy --strict app; \
 	check_if_there shellcheck $(SHELL_SCRIPTS); \
-	check_if_there hadolint Dockerfile.l4t; \
+	check_if_there hadolint Dockerfile Dockerfile.l4t; \
 	if [ -n "$$failed" ]; then echo "==> not clean:$$failed"; exit 1; fi; \
 	echo "==> all clean"
 

@@ -8,7 +8,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from typing import List, Optional, Tuple
+from typing import List, Tuple
 
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode
@@ -34,35 +34,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    for address in addresses(effective_settings(arguments)):
+    asked = addresses(effective_settings(arguments))
+    for address in asked:
         try:
             status, body = ask(address)
         except OSError as error:
             reason = getattr(error, "reason", error)
-            print(f"no answer from {address}: {reason}; does the program run, with this port?")
-            if isinstance(reason, ConnectionRefusedError):
+            if isinstance(reason, ConnectionRefusedError) and address != asked[-1]:
                 continue
+            print(f"no answer from {address}: {reason}; does the program run, with this port?")
             return ExitCode.INCOMPLETE
         except http.client.HTTPException:
             status, body = 200, b""
         return verdict(address, status, body)
-    return ExitCode.INCOMPLETE
+    raise AssertionError("there is always a server to ask")
 
 
 def addresses(effective: EffectiveSettings) -> List[str]:
     """Where to ask. An option that names one port leaves the other out."""
-    monitoring, serve, origins = effective.settings.monitoring, effective.settings.serve, effective.origins
-    scheme = "http" if serve.tls_cert is None else "https"
-    found: List[Tuple[str, str, str, Optional[int]]] = [
-        ("monitoring.port", "http", monitoring.host, monitoring.port),
-        ("serve.port", scheme, serve.host, serve.port),
-    ]
-    named = [one for one in found if origins[one[0]].startswith("--")] or found
-    return [
-        f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/health"
-        for _, scheme, host, port in ((key, scheme, _ANY.get(host, host), port) for key, scheme, host, port in named)
-        if port
-    ]
+    monitoring, serve = effective.settings.monitoring, effective.settings.serve
+    found = {"serve.port": _address("http" if serve.tls_cert is None else "https", serve.host, serve.port)}
+    if monitoring.port:
+        found = {"monitoring.port": _address("http", monitoring.host, monitoring.port), **found}
+    named = [address for key, address in found.items() if effective.origins[key].startswith("--")]
+    return named or list(found.values())
+
+
+def _address(scheme: str, host: str, port: int) -> str:
+    host = _ANY.get(host, host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/health"
 
 
 def ask(address: str) -> Tuple[int, bytes]:

@@ -30,7 +30,10 @@ PUBLIC = [
     *ROOT.glob("docs/*.md"),
     *ROOT.glob("*.sh"),
     *(path for path in ROOT.glob("install/*") if path.is_file()),
-    *(ROOT / name for name in ("Makefile", "Dockerfile.l4t", "config.yaml", ".ci/run", "gallery/README.md")),
+    *(
+        ROOT / name
+        for name in ("Makefile", "Dockerfile", "Dockerfile.l4t", "config.yaml", ".ci/run", "gallery/README.md")
+    ),
 ]
 PAGES = [path for path in PUBLIC if path.suffix == ".md"]
 MANUAL = [path for path in PAGES if path.name != "CHANGELOG.md"]
