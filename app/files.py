@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Iterator, Optional
 
 from app.errors import OutputError, check_all
 
@@ -20,6 +21,8 @@ except ImportError:  # Windows
     CAN_LOCK = False
 
 logger = logging.getLogger(__name__)
+
+_LOCK_POLL_S = 0.005
 
 PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
 """The folder that holds `app/`, `engines/`, `gallery/` and `config.yaml`, wherever the program is started."""
@@ -93,6 +96,19 @@ def try_lock(descriptor: int) -> bool:
     except OSError as error:
         logger.debug("files cannot be locked here: %s", error)
     return True
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait_s: float) -> Iterator[Optional[BinaryIO]]:
+    """The file, open and locked for this program. None: another program has kept it locked. Raises OSError."""
+    with path.open("a+b") as file:
+        give_up_at = time.monotonic() + wait_s
+        while not try_lock(file.fileno()):
+            if time.monotonic() >= give_up_at:
+                yield None
+                return
+            time.sleep(_LOCK_POLL_S)
+        yield file
 
 
 def open_claimed(path: Path) -> BinaryIO:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Tuple
 
 from app.errors import GalleryError
 from app.files import write_whole
+from app.gallery.changing import changing
 from app.gallery.folder import scan
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
 from app.text import counted, program, shortened, suggestion
-
-_writing = threading.Lock()
-"""Held from choosing a name that is free until the file is there."""
 
 MAX_NAME_BYTES = 240
 """File systems allow 255; the rest is for temporary files."""
@@ -31,10 +28,9 @@ def photos_by_person(folder: Path) -> Dict[str, List[Path]]:
 
 def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
     """Writes a photo into the person's folder and returns its path. Existing files are never replaced."""
-    home = folder / person_folder(folder, person)
-    filename = plain_filename(filename)
-    with _writing:
-        target = home / filename
+    with changing(folder):
+        home = folder / person_folder(folder, person)
+        target = home / plain_filename(filename)
         try:
             target = _free(target)
             home.mkdir(parents=True, exist_ok=True)
@@ -55,6 +51,11 @@ def rename_person(folder: Path, old: str, new: str, merge: bool = False) -> Tupl
     With `merge` the other name may be a person already. Raises GalleryError; then nothing has been moved, unless a file
     could not be moved in the middle.
     """
+    with changing(folder):
+        return _renamed(folder, old, new, merge)
+
+
+def _renamed(folder: Path, old: str, new: str, merge: bool) -> Tuple[List[Path], List[Path]]:
     people = photos_by_person(folder)
     photos = people.get(normalize(old), [])
     home = folder / person_folder(folder, new)
@@ -92,22 +93,24 @@ def rename_person(folder: Path, old: str, new: str, merge: bool = False) -> Tupl
 
 def remove_photos(folder: Path, person: str) -> List[Path]:
     """Deletes all photos of a person and the folders that become empty; returns the deleted files."""
-    photos = photos_by_person(folder).get(normalize(person), [])
-    for photo in photos:
-        remove_photo(folder, PurePosixPath(photo.relative_to(folder)))
-    return photos
+    with changing(folder):
+        photos = photos_by_person(folder).get(normalize(person), [])
+        for photo in photos:
+            remove_photo(folder, PurePosixPath(photo.relative_to(folder)))
+        return photos
 
 
 def remove_photo(folder: Path, path: PurePosixPath) -> bool:
     """Deletes one photo, by its path inside the folder; whether it was still there."""
     photo = folder / path
-    try:
-        photo.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
-    _remove_empty_folders(folder, photo)
+    with changing(folder):
+        try:
+            photo.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise GalleryError(f"{photo} cannot be deleted: {error.strerror}") from error
+        _remove_empty_folders(folder, photo)
     return True
 
 
@@ -116,7 +119,7 @@ def move_to_person(folder: Path, path: str, person: str) -> None:
     home, photo = folder / person_folder(folder, person), folder / path
     if display_name(folder, person) != normalize(person):
         raise GalleryError(f"photos in {home} are shown as {display_name(folder, person)!r}: correct people.yaml first")
-    with _writing:
+    with changing(folder):
         try:
             home.mkdir(parents=True, exist_ok=True)
             photo.rename(_free(home / photo.name))
@@ -131,7 +134,7 @@ def return_photo(folder: Path, path: str, to: Optional[str]) -> None:
         remove_photo(folder, PurePosixPath(path))
         return
     photo, target = folder / path, folder / to
-    with _writing:
+    with changing(folder):
         if target.exists():
             raise GalleryError(f"{target} is another photo now: move that first")
         try:

@@ -9,7 +9,7 @@ import stat
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import GalleryError
@@ -109,6 +109,15 @@ def scan(folder: Path) -> Scan:
             else:
                 photos[relative] = _stamp(status)
     return Scan(photos, display_names, tuple(map(printable, problems)))
+
+
+def copy_of(folder: Path, data: bytes, but: AbstractSet[str]) -> Optional[Tuple[str, str]]:
+    """The path of a photo with these bytes, not among those of `but`, and whose it is."""
+    for path, stamp in scan(folder).photos.items():
+        with contextlib.suppress(OSError):  # deleted since the scan, or not readable
+            if path not in but and stamp.size == len(data) and (folder / path).read_bytes() == data:
+                return path, person_of(PurePosixPath(path), read_display_names(folder / DISPLAY_NAMES_FILE))
+    return None
 
 
 def _stamp(status: os.stat_result) -> FileStamp:

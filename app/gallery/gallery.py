@@ -23,9 +23,10 @@ from app.capture.pictures import decode_picture, optional_formats
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import AppError, GalleryError, SourceError
 from app.files import make_folder
+from app.gallery.changing import changing
 from app.gallery.checks import GalleryWarning, check_people, find_mixed, find_outliers, resembles_another
 from app.gallery.files import add_photo, display_name, plain_filename
-from app.gallery.folder import GalleryFolder, require_folder
+from app.gallery.folder import GalleryFolder, copy_of, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import cut_out, examine_photo
 from app.gallery.upright import Upright, find_upright
@@ -242,17 +243,21 @@ class Gallery:
         if duplicate is not None and not duplicate.finding.used:
             return Refused(person, duplicate.finding.reason, duplicate.finding)
         if duplicate is not None:
-            own = duplicate.person == person
-            reason = Reason.ALREADY_ENROLLED if own else Reason.OTHER_PERSONS_PHOTO
-            return Refused(person, reason, duplicate_of=duplicate)
+            return Refused(person, _duplicate_reason(duplicate, person), duplicate_of=duplicate)
         if PurePath(plain_filename(photo.filename)).suffix.lower() in PICTURE_SUFFIXES:
             finding = self.examine(photo.data)
         else:
             finding = PhotoFinding(Reason.UNREADABLE, message=f"not a supported format: {', '.join(PICTURE_SUFFIXES)}")
         if not finding.used:
             return Refused(person, finding.reason, finding)
-        path = add_photo(self._settings.folder, name, photo.filename, photo.data)
-        record = PhotoRecord(path.relative_to(self._settings.folder).as_posix(), person, content_hash, finding)
+        folder = self._settings.folder
+        with changing(folder) as may_have_changed:
+            copy = copy_of(folder, photo.data, {record.path for record in known.values()}) if may_have_changed else None
+            if copy is not None:
+                duplicate = PhotoRecord(copy[0], copy[1], content_hash, finding)
+                return Refused(person, _duplicate_reason(duplicate, person), duplicate_of=duplicate)
+            path = add_photo(folder, name, photo.filename, photo.data)
+        record = PhotoRecord(path.relative_to(folder).as_posix(), person, content_hash, finding)
         warning = resembles_another(self.people, self.threshold, record)
         return Added(person, record, () if warning is None else (warning,))
 
@@ -332,3 +337,7 @@ class Gallery:
         if message not in self._reported:
             self._reported.add(message)
             logger.log(level, "gallery: %s", message)
+
+
+def _duplicate_reason(duplicate: PhotoRecord, person: str) -> Reason:
+    return Reason.ALREADY_ENROLLED if duplicate.person == person else Reason.OTHER_PERSONS_PHOTO

@@ -7,14 +7,13 @@ import contextlib
 import json
 import logging
 import os
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Type, get_type_hints
 
 import numpy as np
 
 from app.errors import GalleryError
-from app.files import try_lock, write_whole
+from app.files import locked, write_whole
 from app.identity.strangers import (
     Change,
     Denied,
@@ -55,7 +54,6 @@ _KINDS: Dict[str, Type[Any]] = {
     "numbered": Numbered,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_LOCK_POLL_S = 0.005
 _SPARE_LINES = 1000
 LOCK_WAIT_S = 10.0
 """How long a command waits for the program that is writing."""
@@ -207,14 +205,8 @@ class StrangerJournal:
         assert self.folder is not None
         if not (self.folder / CROPS).is_dir():
             self.create()
-        with (self.folder / _LOCK).open("ab") as lock:
-            give_up_at = time.monotonic() + wait_s
-            while not try_lock(lock.fileno()):
-                if time.monotonic() >= give_up_at:
-                    yield False
-                    return
-                time.sleep(_LOCK_POLL_S)
-            yield True
+        with locked(self.folder / _LOCK, wait_s) as lock:
+            yield lock is not None
 
 
 def encoded(change: Change) -> bytes:

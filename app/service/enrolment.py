@@ -13,6 +13,7 @@ import numpy as np
 from starlette.requests import Request
 
 from app.errors import GalleryError, OutputError
+from app.gallery.changing import changing
 from app.gallery.files import person_folder, remove_photo
 from app.gallery.forgetting import Forgotten, forget
 from app.gallery.gallery import Added, AddResult, NewPhoto
@@ -70,7 +71,8 @@ class Enrolment:
         if person in self.subjects:
             return False
         try:
-            (self._folder / person_folder(self._folder, person)).mkdir()
+            with changing(self._folder):
+                (self._folder / person_folder(self._folder, person)).mkdir(exist_ok=True)
         except (GalleryError, OSError) as error:
             raise HttpError(400, str(error)) from error
         self._audit.note(request, "add person", person=person)
@@ -83,8 +85,9 @@ class Enrolment:
             home = self._folder / person_folder(self._folder, person)
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
-        if home.is_dir() and not any(home.iterdir()):
-            home.rmdir()
+        with changing(self._folder):
+            if home.is_dir() and not any(home.iterdir()):
+                home.rmdir()
 
     async def forget(self, request: Request, who: str, current: Callable[[], str], version: Optional[str]) -> Forgotten:
         """Deletes everything that is stored of a person or stranger. Raises HttpError."""
@@ -96,7 +99,7 @@ class Enrolment:
             return forget(settings, self.kept.journal, gallery, who)
 
         try:
-            gone = await self._service.run(lambda: self.kept.locked(forgotten))
+            gone = await self._service.run(lambda: self.kept.changing(forgotten))
         except (GalleryError, OutputError) as error:
             raise HttpError(409, str(error)) from error
         self.feed.forget(gone.lines.without)
@@ -123,7 +126,7 @@ class Enrolment:
             return move_photo(settings, gallery, photo, name)
 
         try:
-            change = await self._service.run(lambda: self.kept.locked(moved))
+            change = await self._service.run(lambda: self.kept.changing(moved))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
         facts = {"photo": photo.path, "person": photo.person, "into": normalize(name), "undo": change.id}
@@ -212,7 +215,7 @@ class Enrolment:
             return rename(settings, self.kept.journal, gallery, old, new, merge)
 
         try:
-            change = await self._service.run(lambda: self.kept.locked(renamed))
+            change = await self._service.run(lambda: self.kept.changing(renamed))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
         action, undo = "merge" if merge else "rename", None if change is None else change.id

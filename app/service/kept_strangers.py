@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
+from app.gallery.changing import changing
 from app.gallery.forgetting import ForgottenLines, finish_forgetting, pending
 from app.gallery.stranger_actions import refresh
 from app.gallery.stranger_journal import StrangerJournal
@@ -33,6 +34,11 @@ class KeptStrangers:
         with self._lock:
             refresh(self.journal)
             return work()
+
+    def changing(self, work: Callable[[], T]) -> T:
+        """The same for work that changes people or strangers: no other program changes them meanwhile."""
+        with changing(self._settings.gallery.folder):
+            return self.locked(work)
 
     def forgotten(self) -> List[ForgottenLines]:
         """Who is still in the event log, because a run is writing it."""

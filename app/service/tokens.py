@@ -5,6 +5,7 @@ A token is a UUID (122 random bits), because clients of CompreFace accept nothin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -12,13 +13,14 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from app.errors import SettingsError
-from app.files import write_whole
+from app.files import locked, write_whole
 from app.service.http import Scope
 from app.text import iso_time, suggestion
 
+LOCK_WAIT_S = 10.0
 TOKEN_SCOPES = {scope.name.lower(): scope for scope in Scope if scope is not Scope.PUBLIC}
 
 
@@ -54,21 +56,24 @@ def read_tokens(path: Path) -> Tuple[Token, ...]:
 
 def add_token(path: Path, name: str, scope: str) -> str:
     """Makes a token and returns it; it cannot be shown again."""
-    tokens = read_tokens(path)
-    if any(token.name == name for token in tokens):
-        raise SettingsError(f"there is a token called {name!r} already; choose another name, or remove it first")
-    secret = str(uuid.uuid4())
-    _write(path, [*tokens, Token(name, scope, _hash(secret), iso_time(time.time()))])
+    with _changing(path):
+        tokens = read_tokens(path)
+        if any(token.name == name for token in tokens):
+            raise SettingsError(f"there is a token called {name!r} already; choose another name, or remove it first")
+        secret = str(uuid.uuid4())
+        _write(path, [*tokens, Token(name, scope, _hash(secret), iso_time(time.time()))])
     return secret
 
 
 def remove_token(path: Path, name: str) -> None:
     """A running server refuses it from the next request on."""
-    tokens = read_tokens(path)
-    kept = [token for token in tokens if token.name != name]
-    if len(kept) == len(tokens):
-        raise SettingsError(f"there is no token called {name!r}{suggestion(name, [token.name for token in tokens])}")
-    _write(path, kept)
+    with _changing(path):
+        tokens = read_tokens(path)
+        kept = [token for token in tokens if token.name != name]
+        if len(kept) == len(tokens):
+            names = [token.name for token in tokens]
+            raise SettingsError(f"there is no token called {name!r}{suggestion(name, names)}")
+        _write(path, kept)
 
 
 class TokenFile:
@@ -76,7 +81,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read_at: Optional[Tuple[int, int]] = None
+        self._read_at: Optional[Tuple[int, int, int]] = None
         self._tokens: Tuple[Token, ...] = ()
         self._has_existed = False
 
@@ -93,7 +98,7 @@ class TokenFile:
         """Raises SettingsError if the file is broken: then no one is let in."""
         try:
             status = self._path.stat()
-            changed: Optional[Tuple[int, int]] = (status.st_mtime_ns, status.st_size)
+            changed: Optional[Tuple[int, int, int]] = (status.st_mtime_ns, status.st_size, status.st_ino)
             self._has_existed = True
         except FileNotFoundError:
             changed = None
@@ -115,6 +120,19 @@ class TokenFile:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.strip().lower().encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """Held while the file changes, so that two programs do not lose each other's tokens."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(locked(path.with_name(f".{path.name}.lock"), LOCK_WAIT_S))
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be written (serve.tokens): {error.strerror}") from error
+        if lock is None:
+            raise SettingsError(f"{path} is being changed by another program (serve.tokens); try again")
+        yield
 
 
 def _write(path: Path, tokens: List[Token]) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.errors import GalleryError
+from app.gallery.changing import LOCK_FILE
 from app.gallery.files import add_photo, photos_by_person, rename_person
 
 
@@ -57,11 +58,13 @@ def test_no_photo_is_replaced_by_one_that_is_added_at_the_same_time(tmp_path):
 @pytest.mark.parametrize("filename", ["../../x.jpg", "/etc/x.jpg", "..\\..\\x.jpg", ".x.jpg", "../.x.jpg"])
 def test_no_file_name_leads_out_of_the_folder_or_is_hidden(tmp_path, filename):
     assert add_photo(tmp_path, "Ann", filename, b"data") == tmp_path / "Ann" / "x.jpg"
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.jpg"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != LOCK_FILE] == ["x.jpg"]
 
 
 def gallery_files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != LOCK_FILE
+    )
 
 
 def fill(folder, *paths):

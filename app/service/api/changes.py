@@ -144,7 +144,7 @@ class _Routes:
         change_id = str(request.path_params["change"])
 
         def undone() -> Undone:
-            return kept.locked(
+            return kept.changing(
                 lambda: undo_change(service.settings, kept.journal, service.gallery, kept.undo, change_id)
             )
 

@@ -134,10 +134,10 @@ class _Routes:
             shown = [number for number in book.strangers if with_ignored or number not in book.ignored]
             return Strangers([self._shown(number) for number in shown], len(book.ignored & set(book.strangers)))
 
-        return reply(await self._do(listed))
+        return reply(await self._read(listed))
 
     async def stranger(self, request: Request) -> Response:
-        return reply(await self._do(lambda: self._details(self._number(request))))
+        return reply(await self._read(lambda: self._details(self._number(request))))
 
     async def picture(self, request: Request) -> Response:
         def read_picture() -> bytes:
@@ -150,13 +150,13 @@ class _Routes:
             except OSError as error:
                 raise HttpError(404, "the picture is not there any more") from error
 
-        return jpeg(await self._do(read_picture))
+        return jpeg(await self._read(read_picture))
 
     async def name(self, request: Request) -> Response:
         wanted = await read(request, NewName)
         person = self._enrolment.checked_name(wanted.name)
         service = self._service
-        naming = await self._do(
+        naming = await self._change(
             lambda: name_stranger(
                 service.settings, self._journal, service.gallery, self._number(request, wanted.version), person
             )
@@ -187,7 +187,7 @@ class _Routes:
         )
 
     async def remove(self, request: Request) -> Response:
-        number = await self._do(lambda: self._number(request))
+        number = await self._read(lambda: self._number(request))
         who, version = stranger_name(number), request.query_params.get("version")
         gone = await self._enrolment.forget(request, who, lambda: stranger_version(self._journal.book, number), version)
         return removed(who, gone)
@@ -204,7 +204,7 @@ class _Routes:
             change = merge_strangers(self._service.settings, self._journal, target, numbers)
             return self._changed(target, change), list(map(stranger_name, numbers))
 
-        details, gone = await self._do(merged)
+        details, gone = await self._change(merged)
         into = details.stranger.stranger
         self._enrolment.note(request, "merge strangers", strangers=gone, into=into, undo=details.undo)
         return reply(details)
@@ -218,7 +218,7 @@ class _Routes:
             both = [self._shown(part) for part in (number, new)]
             return SplitStranger(both, sum(one.ignored for one in both), *changed_by(change))
 
-        divided = await self._do(parts)
+        divided = await self._change(parts)
         first, second = (one.stranger for one in divided.strangers)
         self._enrolment.note(request, "split stranger", stranger=first, new=second, undo=divided.undo)
         return reply(divided)
@@ -231,7 +231,7 @@ class _Routes:
             number = self._number(request, wanted.version)
             return self._changed(number, ignore_stranger(self._service.settings, self._journal, number, ignored))
 
-        details = await self._do(changed)
+        details = await self._change(changed)
         action = "ignore stranger" if ignored else "stop ignoring stranger"
         self._enrolment.note(request, action, stranger=details.stranger.stranger, undo=details.undo)
         return reply(details)
@@ -247,7 +247,7 @@ class _Routes:
 
         try:
             async with self._service.opened(data):
-                search = await self._do(found)
+                search = await self._read(found)
         except BadPictureError as error:
             raise HttpError(400, str(error)) from error
         return reply(
@@ -291,10 +291,16 @@ class _Routes:
             for (name, stranger), mine in grouped.items()
         ]
 
+    async def _change(self, work: Callable[[], T]) -> T:
+        return await self._do(lambda: self._kept.changing(work))
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        return await self._do(lambda: self._kept.locked(work))
+
     async def _do(self, work: Callable[[], T]) -> T:
         """Does work with the journal as it is now, in a thread."""
         try:
-            return await self._service.run(lambda: self._kept.locked(work))
+            return await self._service.run(work)
         except NoSuchStrangerError as error:
             raise HttpError(404, "there is no such stranger, or not any longer") from error
         except GalleryError as error:
