@@ -29,6 +29,7 @@ COMMANDS = {
     "people": "list, add, remove and check the people in the gallery",
     "who": "name the people in pictures, with the nearest three for each face",
     "calibrate": "find the threshold at which strangers rarely get a name, for your gallery",
+    "scan": "draw the faces of pictures, and check them against annotations, here or on a server",
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",
     "bench": "measure the speed of this machine, stage by stage",

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 
+import cv2
 import hypothesis
+import numpy as np
 import pytest
 from made_galleries import gallery_of as gallery_of
 from made_galleries import record as record
@@ -118,6 +120,21 @@ def recognizer():
 def networks(recognizer):
     """The built-in detector and embedder."""
     return recognizer.detector, recognizer.embedder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory, portraits, recognizer):
+    """Two people next to each other, a picture without a face, and the noses."""
+    folder = tmp_path_factory.mktemp("scenes")
+    pair = cv2.hconcat([cv2.resize(portrait.image, (480, 640)) for portrait in portraits[:2]])
+    assert cv2.imwrite(str(folder / "pair.png"), pair)
+    assert cv2.imwrite(str(folder / "wall.png"), np.full((200, 300, 3), 127, np.uint8))
+    (faces,) = recognizer.detector.detect([pair])
+    assert len(faces) == 2
+    (x1, y1), (x2, y2) = faces.landmarks[:, 2].tolist()
+    (folder / "noses.csv").write_text(f"picture,x,y\npair.png,{x1},{y1}\npair.png,{x2},{y2}\nwall.png,,\n")
+    (folder / "wrong.csv").write_text(f"picture,x,y\npair.png,{x1},{y1}\nwall.png,150,100\n")
+    return folder
 
 
 @pytest.fixture

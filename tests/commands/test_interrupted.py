@@ -54,6 +54,7 @@ def is_waiting(process):
         ("engines", "import", "net.onnx"),
         ("bench",),
         ("bench", "engines"),
+        ("scan", "door.jpg"),
         ("evaluate", "label", "--images", "photos", "--out", "labels.txt"),
     ],
     ids=" ".join,
