@@ -14,6 +14,8 @@ from app.gallery.people import EnrolledPeople, PhotoRecord
 _ROWS_PER_BLOCK = 1024
 _MIN_PHOTOS_FOR_OUTLIERS = 3
 """Of two photos that differ, neither is known to be the wrong one."""
+MAX_SIMILAR_PAIRS = 100
+"""Of two people: a thousand names of one face are half a million pairs."""
 _LISTED = 3
 """Photos of a group that are named."""
 
@@ -73,29 +75,55 @@ def _shared_photos(people: EnrolledPeople) -> List[GalleryWarning]:
 
 
 def _similar_people(people: EnrolledPeople, threshold: float, skip: Set[Pair]) -> List[GalleryWarning]:
-    """One warning per two people, with their most similar photos."""
-    closest: Dict[Pair, Tuple[float, PhotoRecord, PhotoRecord]] = {}
-    photos = people.row_photos
-    numbers = {person: number for number, person in enumerate(people.names)}
-    person_of_row = np.array([numbers[photo.person] for photo in photos], dtype=np.int64)
-    for start in range(0, len(photos), _ROWS_PER_BLOCK):
-        rows = slice(start, start + _ROWS_PER_BLOCK)
-        similarity = people.embeddings[rows] @ people.embeddings[start:].T
-        close = (similarity >= threshold) & (person_of_row[rows, None] != person_of_row[None, start:])
-        for row, column in np.argwhere(close):
-            one, other = sorted((photos[start + row], photos[start + column]), key=lambda photo: photo.person)
-            score = float(similarity[row, column])
-            if score > closest.get((one.person, other.person), (-np.inf,))[0]:
-                closest[one.person, other.person] = (score, one, other)
+    """One warning per two people, with their most similar photos. Of more than MAX_SIMILAR_PAIRS, the most similar."""
+    closest, concerned = _closest_rows(people, threshold, skip)
     found = []
-    for pair in sorted(closest.keys() - skip):
-        score, one, other = closest[pair]
+    for score, row, column in closest[:MAX_SIMILAR_PAIRS]:
+        one, other = sorted((people.row_photos[row], people.row_photos[column]), key=lambda photo: photo.person)
         message = (
             f"{one.person} and {other.person} may be confused: {one.path} and {other.path} have a similarity of "
             f"{score:.2f}, above the threshold. Is one under the wrong name? If not, raise the threshold or the margin"
         )
+        pair = (one.person, other.person)
         found.append(GalleryWarning(WarningKind.SIMILAR_PEOPLE, pair, (one.path, other.path), message, score))
+    found.sort(key=lambda warning: warning.people)
+    if len(closest) > MAX_SIMILAR_PAIRS:
+        message = (
+            f"{concerned} people may be confused with others, and only the {MAX_SIMILAR_PAIRS} most similar pairs are "
+            "listed. Has one face many names? If not, raise the threshold"
+        )
+        found.append(GalleryWarning(WarningKind.SIMILAR_PEOPLE, (), (), message))
     return found
+
+
+def _closest_rows(
+    people: EnrolledPeople, threshold: float, skip: Set[Pair]
+) -> Tuple[List[Tuple[float, int, int]], int]:
+    """Similarity and rows of the most similar photos of two people, the most similar people first, but one more than
+    MAX_SIMILAR_PAIRS at most; and how many people there are that resemble another."""
+    numbers = {person: number for number, person in enumerate(people.names)}
+    person_of_row = np.array([numbers[photo.person] for photo in people.row_photos], dtype=np.int64)
+    skipped = [min(pair) * len(numbers) + max(pair) for pair in ((numbers[one], numbers[other]) for one, other in skip)]
+    scores, rows, columns = np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
+    concerned = np.zeros(len(numbers), bool)
+    for start in range(0, len(person_of_row), _ROWS_PER_BLOCK):
+        block = slice(start, start + _ROWS_PER_BLOCK)
+        similarity = people.embeddings[block] @ people.embeddings[start:].T
+        # Above the diagonal, so that each two photos are found once.
+        close = np.triu(similarity >= threshold, 1) & (person_of_row[block, None] != person_of_row[None, start:])
+        here, there = np.nonzero(close)
+        scores = np.concatenate((scores, similarity[here, there]))
+        rows, columns = np.concatenate((rows, start + here)), np.concatenate((columns, start + there))
+        # The first of each two people is kept, if the most similar photos come first.
+        order = np.argsort(-scores, kind="stable")
+        one, other = person_of_row[rows[order]], person_of_row[columns[order]]
+        pairs = np.minimum(one, other) * len(numbers) + np.maximum(one, other)
+        order, pairs = order[~np.isin(pairs, skipped)], pairs[~np.isin(pairs, skipped)]
+        order = order[np.sort(np.unique(pairs, return_index=True)[1])]
+        concerned[person_of_row[rows[order]]] = concerned[person_of_row[columns[order]]] = True
+        order = order[: MAX_SIMILAR_PAIRS + 1]
+        scores, rows, columns = scores[order], rows[order], columns[order]
+    return list(zip(scores.tolist(), rows.tolist(), columns.tolist())), int(concerned.sum())
 
 
 def _without_usable_photo(people: EnrolledPeople) -> List[GalleryWarning]:

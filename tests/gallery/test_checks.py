@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from app.gallery.checks import WarningKind, check_people, find_mixed, find_outliers, resembles_another
+from app.gallery.checks import (
+    MAX_SIMILAR_PAIRS,
+    WarningKind,
+    check_people,
+    find_mixed,
+    find_outliers,
+    resembles_another,
+)
 from app.gallery.people import EnrolledPeople, PhotoFinding
 from app.types import Reason
 
@@ -74,6 +81,38 @@ def test_similar_people_are_found_across_a_large_gallery(record):
         ("p0010", "p2400"),
         ("p1500", "p2300"),
     ]
+
+
+def test_the_most_similar_photos_of_two_people_may_be_far_apart_in_the_gallery(record):
+    """The first pair of photos is similar, a later one, in another block of rows, more so."""
+    rng = np.random.default_rng(7)
+    rows = rng.normal(size=(1500, 64)).astype(np.float32)
+    rows[1400] = rows[10] + 0.3 * rng.normal(size=64)
+    rows[1401] = rows[11]
+    names = {10: "Ann", 11: "Ann", 1400: "Bob", 1401: "Bob"}
+    photos = tuple(record(f"{n:04}.jpg", names.get(n, f"p{n:04}"), row) for n, row in enumerate(rows))
+    (warning,) = check_people(EnrolledPeople(photos), 0.9)
+    assert (warning.people, warning.photos) == (("Ann", "Bob"), ("0011.jpg", "1401.jpg"))
+    assert warning.similarity == pytest.approx(1)
+
+
+def test_of_very_many_similar_people_the_most_similar_are_listed(record):
+    rng = np.random.default_rng(7)
+    faces = [EAST + 0.05 * rng.normal(size=3) for _ in range(150)]
+    faces[140] = faces[70]
+    photos = [record(f"{n:03}.jpg", f"p{n:03}", face) for n, face in enumerate(faces)]
+    photos += [record("copy.jpg", "p001", faces[0], "000.jpg"), record("far.jpg", "Ann", UP)]
+    people = EnrolledPeople(tuple(photos))
+    same, *similar, more = check_people(people, 0.9)
+    assert (same.kind, same.people) == (WarningKind.SAME_PHOTO, ("p000", "p001"))
+    assert len(similar) == MAX_SIMILAR_PAIRS and [one.people for one in similar] == sorted(
+        {one.people for one in similar}
+    )
+    assert ("p070", "p140") in [one.people for one in similar] and same.people not in [one.people for one in similar]
+    unit = np.array([face / np.linalg.norm(face) for face in faces])
+    every = np.sort((unit @ unit.T)[np.triu_indices(150, 1)])[::-1]
+    assert min(one.similarity for one in similar) >= every[MAX_SIMILAR_PAIRS] - 1e-6
+    assert (more.kind, more.people) == (WarningKind.SIMILAR_PEOPLE, ()) and "150 people" in more.message
 
 
 @pytest.mark.parametrize(
