@@ -35,6 +35,11 @@ class PictureHeader:
     progressive: bool = False
     """Whether a JPEG is complete only after several passes over all of it, which are kept in memory."""
 
+    @property
+    def upright_size(self) -> Tuple[int, int]:
+        """Width and height as the picture is shown."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
 
 def read_header(data: bytes) -> Optional[PictureHeader]:
     """The header of a JPEG, PNG, WebP, BMP, TIFF, PPM, PGM or GIF file; None for anything else or a garbled header."""

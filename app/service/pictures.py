@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -38,10 +39,11 @@ def picture_header(data: bytes, max_megapixels: float) -> PictureHeader:
     return header
 
 
-def decode(data: bytes) -> np.ndarray:
-    """H x W x 3, uint8, BGR, upright, of a picture whose header is good."""
+def decode(data: bytes, max_pixels: Optional[int] = None) -> np.ndarray:
+    """H x W x 3, uint8, BGR, upright, of a picture whose header is good. One of more than `max_pixels` is shrunk to a
+    half or a quarter."""
     try:
-        return decode_picture(data, "picture")
+        return decode_picture(data, "picture", max_pixels)
     except SourceError as error:
         raise BadPictureError(str(error).partition(": ")[2].rstrip(".")) from error
 

@@ -254,10 +254,9 @@ class Routes:
             raise HttpError(413, message, Failure.BAD_FILE)
         plugins = chosen_plugins(call.values.get("face_plugins", ""), self._plugins)
         search = plugin_search(call.threshold, plugins, embeddings)
-        examine = self._service.find if call.flag("detect_faces", True) else self._service.whole_picture
+        examine = self._service.find_in if call.flag("detect_faces", True) else self._service.whole_picture_in
         try:
-            async with self._service.opened(data) as image:
-                found = await examine(image, search)
+            found = await examine(data, search)
         except BadPictureError as error:
             raise HttpError(400, f"the picture cannot be read: {error}", Failure.BAD_FILE) from error
         if not len(found.faces):

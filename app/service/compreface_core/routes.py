@@ -118,9 +118,13 @@ class Routes:
     ) -> FoundFaces:
         """The faces of a picture; with `whole`, the picture is the face."""
         try:
-            async with self._service.opened(data) as image:
+            try:
                 search = plugin_search(_threshold(values), plugins)
-                found = await (self._service.whole_picture if whole else self._service.find)(image, search)
+            except HttpError:
+                # A picture that cannot be read is reported first.
+                async with self._service.opened(data):
+                    raise
+            found = await (self._service.whole_picture_in if whole else self._service.find_in)(data, search)
         except BadPictureError as error:
             raise HttpError(400, "Image has incorrect format or is broken") from error
         if not len(found.faces):

@@ -130,8 +130,7 @@ class Routes:
 
     async def _found(self, data: bytes, search: Search) -> FoundFaces:
         try:
-            async with self._service.opened(data) as image:
-                return await self._service.find(image, search)
+            return await self._service.find_in(data, search)
         except BadPictureError as error:
             raise HttpError(400, "invalid image") from error
 

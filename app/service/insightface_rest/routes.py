@@ -258,23 +258,28 @@ class Routes:
         except BadPictureError as error:
             return failed_entry(str(error))
         try:
-            async with self._service.opened(data) as image:
-                found = await self._service.find(image, wanted.search)
-                faces = await self._service.run(lambda: self._faces(image, found, wanted))
+            if wanted.crops:
+                async with self._service.opened(data) as image:
+                    found = await self._service.find(image, wanted.search)
+                    faces = await self._service.run(lambda: self._faces(found, wanted, image))
+            else:
+                found = await self._service.find_in(data, wanted.search)
+                faces = self._faces(found, wanted)
         except BadPictureError as error:
             return failed_entry(f"{NOT_DECODED}: {error}")
         took_ms = 1000 * (time.perf_counter() - began)
         read_ms = took_ms - found.detect_ms - found.embed_ms
         return {"status": "ok", "took_ms": took_ms, "read_ms": read_ms, "faces": faces}
 
-    def _faces(self, image: np.ndarray, found: FoundFaces, wanted: Wanted) -> List[Face]:
+    def _faces(self, found: FoundFaces, wanted: Wanted, image: Optional[np.ndarray] = None) -> List[Face]:
+        """The faces as clients read them; with the picture, also their crops."""
         faces, size = found.faces, wanted.search.input_size or self._service.settings.detection.input_size
         described = [
             {
                 "bbox": box.astype(int).tolist(),
                 "prob": float(faces.scores[row]),
                 "num_det": row,
-                "scale": min(1.0, size / max(image.shape[:2])),
+                "scale": min(1.0, size / max(found.size)),
                 "size": int(box[2]) - int(box[0]),
                 "landmarks": faces.landmarks[row].astype(int).tolist() if wanted.landmarks else None,
                 "facedata": None,
@@ -287,7 +292,7 @@ class Routes:
             }
             for row, box in enumerate(faces.boxes)
         ]
-        if wanted.crops:
+        if image is not None:
             for face, crop in zip(described, align_faces(image, faces.landmarks)):
                 jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
                 face["facedata"] = base64.b64encode(jpeg.tobytes()).decode("ascii")
@@ -303,7 +308,7 @@ class Routes:
                         f"{TEMPLATE_SIZE} x {TEMPLATE_SIZE} pixels"
                     )
                 found = await self._service.whole_picture(image, wanted.search)
-                (face,) = self._faces(image, found, wanted)
+                (face,) = self._faces(found, wanted, image if wanted.crops else None)
         except BadPictureError as error:
             return failed_entry(str(error))
         return {"status": "ok", "took_ms": 1000 * (time.perf_counter() - began), "faces": [{**face, "status": "ok"}]}
