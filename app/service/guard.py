@@ -24,6 +24,7 @@ from starlette.types import Scope as AsgiScope
 from app.errors import SettingsError
 from app.service.http import HttpError, Scope
 from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, cookie_header, cookie_name
+from app.service.shared_state import SharedState
 from app.service.tokens import Token, TokenFile
 from app.settings.serve import ServeSettings
 from app.text import program
@@ -54,9 +55,10 @@ class Guard:
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self._file = TokenFile(settings.tokens)
-        self.login_code = LoginCode()
-        self._sessions = Sessions()
-        self._tickets = Tickets()
+        state = SharedState.next_to(settings.tokens)
+        self.login_code = LoginCode(state)
+        self._sessions = Sessions(state)
+        self._tickets = Tickets(state)
         self._failures = Failures()
         names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts = names | set(listed(settings.allowed_hosts))

@@ -7,11 +7,13 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict, deque
-from typing import Callable, Deque, Dict, NamedTuple, Optional
+from typing import Callable, Deque, Dict, Optional
 
+from app.service.shared_state import Known, Session, SharedState
 from app.service.tokens import Token
 
 SESSION_IDLE_S = 12 * 3600
+NOTE_USE_EVERY_S = 60
 CODE_VALID_S = 600
 TICKET_VALID_S = 600
 MAX_SESSIONS = 1000
@@ -27,59 +29,75 @@ CONSOLE = Token("console", "admin", "", "")
 Clock = Callable[[], float]
 
 
-class _Session(NamedTuple):
-    token: Token
-    used_at: float
-
-
 class Sessions:
-    """Of browsers. They end with the server, after 12 hours without a request, and with the token of their log-in."""
+    """Of browsers. They end after 12 hours without a request, and with the token of their log-in."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+        self._state = state
         self._clock = clock
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        """By the hash of the cookie; the one that was used last is at the end."""
 
     def open(self, token: Token) -> str:
         """The value of a new cookie."""
         cookie = secrets.token_urlsafe(32)
-        self._sessions[_hash(cookie)] = _Session(token, self._clock())
-        while len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+
+        def opened(known: Known) -> None:
+            sessions = known.sessions
+            sessions[_hash(cookie)] = Session(token, self._clock())
+            for key in [key for key, one in sessions.items() if self._is_over(one)]:
+                del sessions[key]
+            while len(sessions) > MAX_SESSIONS:
+                del sessions[min(sessions, key=lambda key: sessions[key].used_at)]
+
+        self._state.change(opened)
         return cookie
 
     def find(self, cookie: str) -> Optional[Token]:
         key = _hash(cookie)
-        session = self._sessions.pop(key, None)
-        if session is None or self._clock() - session.used_at > SESSION_IDLE_S:
+        session = self._state.read().sessions.get(key)
+        if session is None or self._is_over(session):
             return None
-        self._sessions[key] = session._replace(used_at=self._clock())
+        if self._clock() - session.used_at > NOTE_USE_EVERY_S:
+
+            def used(known: Known) -> None:
+                if key in known.sessions:
+                    known.sessions[key].used_at = self._clock()
+
+            self._state.change(used)
         return session.token
 
     def close(self, cookie: str) -> None:
-        self._sessions.pop(_hash(cookie), None)
+        if _hash(cookie) in self._state.read().sessions:
+            self._state.change(lambda known: known.sessions.pop(_hash(cookie), None))
+
+    def _is_over(self, session: Session) -> bool:
+        return self._clock() - session.used_at > SESSION_IDLE_S
 
 
 class LoginCode:
-    """A code that opens one session, within 10 minutes from when it was made."""
+    """Codes that open one session each, within 10 minutes from when they were made."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+        self._state = state
         self._clock = clock
-        self._expires_at = 0.0
-        self._hash = ""
 
     def make(self) -> str:
-        """A new one; an older one is not valid any more."""
         code = secrets.token_urlsafe(16)
-        self._hash, self._expires_at = _hash(code), self._clock() + CODE_VALID_S
+
+        def made(known: Known) -> None:
+            now = self._clock()
+            known.codes = {one: expires for one, expires in known.codes.items() if expires >= now}
+            known.codes[_hash(code)] = now + CODE_VALID_S
+
+        self._state.change(made)
         return code
 
     def use(self, code: str) -> bool:
-        """Whether this is it. It is used up then."""
-        if not hmac.compare_digest(_hash(code), self._hash) or self._clock() > self._expires_at:
+        """Whether this is one. It is used up then, also for other processes."""
+        key = _hash(code)
+        if key not in self._state.read().codes:
             return False
-        self._hash = ""
-        return True
+        expires: Optional[float] = self._state.change(lambda known: known.codes.pop(key, None))
+        return expires is not None and self._clock() <= expires
 
 
 class Tickets:
@@ -89,9 +107,9 @@ class Tickets:
     was opened with it in time goes on.
     """
 
-    def __init__(self, clock: Clock = time.time) -> None:
+    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+        self._state = state
         self._clock = clock
-        self._key = secrets.token_bytes(32)
 
     def make(self, path: str, token: Token) -> str:
         return self._signed(path, token, int(self._clock()) + TICKET_VALID_S)
@@ -104,7 +122,7 @@ class Tickets:
 
     def _signed(self, path: str, token: Token, expires: int) -> str:
         text = f"{expires}\n{token.sha256}\n{path}".encode()
-        return f"{expires}.{hmac.new(self._key, text, hashlib.sha256).hexdigest()}"
+        return f"{expires}.{hmac.new(self._state.key(), text, hashlib.sha256).hexdigest()}"
 
 
 class Failures:

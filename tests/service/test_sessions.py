@@ -1,6 +1,7 @@
 """Cookies, login codes and tickets: what a client may show instead of a token."""
 
 import http.cookies
+import re
 
 import pytest
 from http_client import Client, serving
@@ -20,6 +21,7 @@ from app.service.sessions import (
     cookie_header,
     cookie_name,
 )
+from app.service.shared_state import SharedState
 from app.service.tokens import Token, add_token, remove_token
 
 SESSION = "/api/v1/session"
@@ -37,6 +39,11 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture
+def state(tmp_path):
+    return SharedState(tmp_path / "sessions.json")
 
 
 @pytest.fixture
@@ -104,8 +111,8 @@ def test_wrong_log_ins_are_counted_and_set_no_cookie(locked):
     logged_in(client, secret)
 
 
-def test_a_code_is_good_once_and_for_ten_minutes(clock):
-    code = LoginCode(clock)
+def test_a_code_is_good_once_and_for_ten_minutes(clock, state):
+    code = LoginCode(state, clock)
     assert not code.use("")
     first = code.make()
     assert not code.use(first + "x")
@@ -115,8 +122,8 @@ def test_a_code_is_good_once_and_for_ten_minutes(clock):
     assert not code.use(second)
 
 
-def test_a_session_ends_when_it_is_not_used(clock):
-    sessions = Sessions(clock)
+def test_a_session_ends_when_it_is_not_used(clock, state):
+    sessions = Sessions(state, clock)
     used, unused = sessions.open(CONSOLE), sessions.open(CONSOLE)
     clock.now_s += SESSION_IDLE_S - 1
     assert sessions.find(used) == CONSOLE
@@ -134,8 +141,8 @@ def test_failures_are_counted_for_each_address_and_for_all_together(clock):
     assert not failures.count("a")
 
 
-def test_a_ticket_is_for_one_path_and_ten_minutes_and_one_token(clock):
-    tickets, other = Tickets(clock), Token("b", "read", "f" * 64, "")
+def test_a_ticket_is_for_one_path_and_ten_minutes_and_one_token(clock, state):
+    tickets, other = Tickets(state, clock), Token("b", "read", "f" * 64, "")
     ticket = tickets.make("/a", CONSOLE)
     assert tickets.is_good(ticket, "/a", CONSOLE)
     assert not tickets.is_good(ticket, "/b", CONSOLE)
@@ -174,3 +181,73 @@ def test_an_address_with_a_ticket_needs_no_token(watched, tmp_path):
 def test_tickets_are_for_pictures_of_channels_only(locked, path):
     client, secret, _ = locked
     assert client.post("/api/v1/tickets", {"path": path}, Authorization=f"Bearer {secret}").status == 400
+
+
+@pytest.fixture
+def other(locked, settings, tmp_path):
+    """A client of a second server with the same file of tokens, as another process of the first has it."""
+    _, _, tokens = locked
+    with serving(settings, tokens=tokens, audit_log=tmp_path / "audit.jsonl") as client:
+        yield client
+
+
+def with_cookie(client, cookie):
+    return Client(client.port, Cookie=f"{cookie_name(client.port, is_encrypted=False)}={cookie.value}")
+
+
+def test_a_log_in_and_a_log_out_count_for_all_processes(locked, other):
+    client, secret, tokens = locked
+    browser, cookie = logged_in(client, secret)
+    elsewhere = with_cookie(other, cookie)
+    assert elsewhere.get("/info").status == 200
+    assert elsewhere.request("DELETE", SESSION, headers=CSRF).status == 200
+    assert (browser.get("/info").status, elsewhere.get("/info").status) == (401, 401)
+    _, cookie = logged_in(client, secret)
+    remove_token(tokens, "phone")
+    assert with_cookie(other, cookie).get("/info").status == 401
+
+
+def test_a_code_that_one_process_has_printed_is_good_once_for_all(caplog, settings, tmp_path):
+    tokens = tmp_path / "tokens.json"
+    add_token(tokens, "phone", "enrol")
+    with caplog.at_level("INFO"), serving(settings, tokens=tokens), serving(settings, tokens=tokens) as second:
+        codes = re.findall(r"/#/login/(\S+)", caplog.text)
+        first = codes[0]
+        replies = [second.post(SESSION, {"code": first}, **CSRF).status for _ in range(2)]
+        assert (len(set(codes)), replies) == (2, [200, 401])
+
+
+def test_a_ticket_of_one_process_is_taken_by_another(locked, other):
+    client, secret, _ = locked
+    path = "/api/v1/channels/door/snapshot.jpg"
+    made = client.post("/api/v1/tickets", {"path": path}, Authorization=f"Bearer {secret}").json["address"]
+    # Let in, and there is no such channel.
+    assert other.get(made).status == client.get(made).status == 404
+    assert other.get(made[:-1]).status == 401
+
+
+def test_what_is_kept_of_log_ins_is_of_no_use_to_those_who_read_it(locked):
+    client, secret, tokens = locked
+    _, cookie = logged_in(client, secret)
+    (kept,) = tokens.parent.glob(".*.sessions.json")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert cookie.value not in kept.read_text() and secret not in kept.read_text()
+
+
+def test_deleting_or_damaging_the_file_ends_all_sessions(locked):
+    client, secret, tokens = locked
+    for change in (lambda path: path.unlink(), lambda path: path.write_text('{"key": 1}')):
+        browser, _ = logged_in(client, secret)
+        assert browser.get("/info").status == 200
+        (kept,) = tokens.parent.glob(".*.sessions.json")
+        change(kept)
+        logged_in(client, secret)
+        assert browser.get("/info").status == 401
+
+
+def test_without_a_place_for_the_file_sessions_are_kept_in_memory(clock, tmp_path):
+    sessions = Sessions(SharedState(tmp_path / "missing" / "sessions.json"), clock)
+    cookie = sessions.open(CONSOLE)
+    assert sessions.find(cookie) == CONSOLE
+    sessions.close(cookie)
+    assert sessions.find(cookie) is None
