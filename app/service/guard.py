@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.errors import SettingsError
+from app.service.addresses import listed
 from app.service.http import HttpError, Scope
 from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, cookie_header, cookie_name
 from app.service.shared_state import SharedState
@@ -248,11 +249,6 @@ def _with_headers(scope: AsgiScope, send: Send) -> Send:
         await send(message)
 
     return sending
-
-
-def listed(text: Optional[str]) -> Tuple[str, ...]:
-    """The items of a setting that has several, separated by commas."""
-    return tuple(item.strip() for item in (text or "").split(",") if item.strip())
 
 
 def ports(settings: ServeSettings) -> Iterable[int]:

@@ -58,6 +58,15 @@ class ServeSettings:
     root_images: Optional[Path] = setting(
         None, "folder whose pictures requests may name by path", flag="--root-images", metavar="DIR"
     )
+    fetch_urls: bool = setting(
+        False, "fetch pictures that requests name by an address of another server (InsightFace-REST's `urls`)"
+    )
+    fetch_allow: Optional[str] = setting(
+        None,
+        "networks, separated by commas, that are not of the internet and may be fetched from, such as that of the "
+        "cameras, 192.168.2.0/24; with serve.fetch_urls",
+    )
+    fetch_ports: Optional[str] = setting(None, "ports to fetch from besides 80 and 443, separated by commas")
     max_body_mb: float = setting(32.0, "maximum size of a request in megabytes", minimum=0.01, maximum=1024)
     max_picture_mp: float = setting(50.0, "maximum size of one picture in megapixels", minimum=0.01, maximum=100)
     max_pictures: int = setting(128, "maximum number of pictures in one request", minimum=1, maximum=10_000)

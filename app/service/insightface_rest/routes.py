@@ -7,7 +7,7 @@ import base64
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
 
 import cv2
 import msgspec
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from app import __version__
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.drawing import draw_faces
+from app.service.fetching import Fetcher, is_address
 from app.service.http import Dialect, Endpoint, HttpError, Scope, from_base64, json_response, read_form
 from app.service.insightface_rest.messages import (
     MSGPACK_REPLY,
@@ -60,6 +61,13 @@ def insightface_rest(service: FaceService, defaults: Defaults) -> Dialect:
     )
 
 
+class Linked(NamedTuple):
+    """A picture of another server."""
+
+    address: str
+    headers: Optional[Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A request with the defaults filled in."""
@@ -76,6 +84,7 @@ class Routes:
     def __init__(self, service: FaceService, defaults: Defaults) -> None:
         self._service = service
         self._defaults = defaults
+        self._fetcher = Fetcher(service.settings.serve)
         self._is_healthy: Optional[bool] = None
         """None: not checked yet."""
         self._check_again = 0.0
@@ -84,7 +93,7 @@ class Routes:
         began = time.perf_counter()
         body = await read_body(request, ExtractBody)
         wanted = self._wanted(body)
-        pictures = self._pictures(body.images)
+        pictures = self._pictures(body.images, body.img_req_headers)
         one = self._embed_crop if body.embed_only else self._extract_one
         entries = await asyncio.gather(*(one(picture, wanted) for picture in pictures))
         total_ms = 1000 * (time.perf_counter() - began)
@@ -228,9 +237,10 @@ class Routes:
             attributes=attributes,
         )
 
-    def _pictures(self, images: Images) -> List[Union[Any, Path]]:
+    def _pictures(self, images: Images, headers: Optional[Mapping[str, Any]] = None) -> List[Any]:
+        """`headers` are for the servers of pictures."""
         if images.urls is not None:
-            found: List[Any] = [Path(url) for url in images.urls]
+            found: List[Any] = [Linked(url, headers) if is_address(url) else Path(url) for url in images.urls]
         else:
             found = list(images.data or ())
         limit = self._service.settings.serve.max_pictures
@@ -240,6 +250,8 @@ class Routes:
 
     async def _bytes_of(self, picture: Any) -> bytes:
         """Raises BadPictureError."""
+        if isinstance(picture, Linked):
+            return await self._fetcher.fetch(picture.address, picture.headers)
         if isinstance(picture, Path):
             return await self._service.run(lambda: self._service.read_file(picture))
         if isinstance(picture, (bytes, bytearray)):
