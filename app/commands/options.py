@@ -83,6 +83,20 @@ def effective_settings(arguments: argparse.Namespace) -> EffectiveSettings:
     return resolve(layers)
 
 
+def given_settings(arguments: argparse.Namespace) -> List[str]:
+    """The options of settings that were given, to start another program with them."""
+    words = [] if arguments.config is None else ["--config", str(arguments.config)]
+    for info in all_settings():
+        value = getattr(arguments, info.key, None)
+        if info.flag is None or value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(info.flag if value else info.flag.replace("--", "--no-", 1))
+        else:
+            words += [info.flag, str(value)]
+    return words
+
+
 def settings_files(arguments: argparse.Namespace) -> List[Path]:
     """`config.yaml` and `config.local.yaml` next to the program if they exist; with --config only that file."""
     if arguments.config is not None:

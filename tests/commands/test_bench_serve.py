@@ -30,3 +30,19 @@ def test_what_is_not_answered_is_told(tmp_path):
     )
     assert code == 1
     assert speed["statuses"] == {"0": 2} and speed["cpu_ms"] is None
+
+
+def test_the_first_answer_is_that_of_a_server_with_the_same_settings(tmp_path, capsys, config_file):
+    file = tmp_path / "start.json"
+    (tmp_path / "gallery").mkdir()
+    assert main(["bench", "serve", "--starts", "1", "--json", str(file), "--config", str(config_file)]) == 0
+    (first,) = json.loads(file.read_text(encoding="utf-8"))["first_answer_s"]
+    assert first > 0 and f"first answer after {first:.2f} s" in capsys.readouterr().out
+
+
+def test_a_server_that_cannot_be_started_is_told_with_its_reason(tmp_path, capsys, config_file):
+    (tmp_path / "gallery").mkdir()
+    words = ["bench", "serve", "--starts", "1", "--config", str(config_file), "--detector", "no_such_model"]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "exit code 2" in err and "no_such_model" in err

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, List, Optional
 
 from app.commands.arguments import one_of, picture_size, positive, several, whole_number
 from app.commands.logs import configure_logging
-from app.commands.options import add_settings_options, effective_settings
+from app.commands.options import add_settings_options, effective_settings, given_settings
 from app.errors import ExitCode
 from app.files import check_writable, write_text
 
 if TYPE_CHECKING:
+    from app.output.progress import Progress
     from app.tools.benchmark.service import Load, ServiceSpeed
 
 DESCRIPTION = """Measures the HTTP server: pictures per second, the time until the answer, and the server's processor
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   python -m app bench serve --work both,detection,embed_only --size 640x480,1280x720
   python -m app bench serve --overload 2                       # twice what it can do: is anything lost?
   python -m app bench serve --requests 10000 --seconds 600 --mixed --clients 4   # does its memory grow?
+  python -m app bench serve --starts 5                         # from the start of `serve` to its first answer
   python -m app bench serve --url http://127.0.0.1:18081       # InsightFace-REST, with the same clients"""
 
 ENCODINGS = ("json", "msgpack", "multipart")
@@ -87,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive(100),
         help="then also send so many times what the server managed, at a fixed rate",
     )
+    parser.add_argument(
+        "--starts",
+        metavar="N",
+        type=whole_number(1, 100),
+        help="instead, start `serve` so many times, with the gallery of the settings, and measure the first answer",
+    )
     parser.add_argument("--url", metavar="URL", help="a server that runs already, such as http://127.0.0.1:18081")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     add_settings_options(parser, sections=("models", "detection"))
@@ -99,6 +107,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.service.packages import require_packages
 
     require_packages()
+    if arguments.starts is not None:
+        return _starts(arguments, progress)
     from app.service.self_test import self_test_picture
     from app.service.serving import serving
     from app.tools.benchmark.service import Load, measure, own_share, speed_table
@@ -165,6 +175,18 @@ def execute(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt("the figures above were measured before")
     wrong = any(status not in ("200", "503") for speed in speeds for status in speed.statuses)
     return ExitCode.INCOMPLETE if wrong or not speeds else ExitCode.DONE
+
+
+def _starts(arguments: argparse.Namespace, progress: Progress) -> int:
+    from app.tools.benchmark.service_start import first_answers_s, start_line
+    from app.tools.machine import describe_machine
+
+    times = first_answers_s(given_settings(arguments), _free_port(), arguments.starts, progress.counter("starting"))
+    progress.clear()
+    print(f"{describe_machine()}\n\n{start_line(times)}")
+    if arguments.json is not None:
+        write_text(arguments.json, json.dumps({"first_answer_s": [round(one, 3) for one in times]}) + "\n")
+    return ExitCode.DONE
 
 
 def _free_port() -> int:
