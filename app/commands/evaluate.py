@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set
 
 from app.capture.uri import SourceKind, parse_source
+from app.commands import optimise
 from app.commands.arguments import number, share, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   python -m app evaluate detection --images WIDER_val/images --labels wider_face_val_bbx_gt.txt
   python -m app evaluate detection --images originalPics/ --labels FDDB-folds/
   python -m app evaluate detection --images landscapes/ --without-faces
+  python -m app evaluate optimise --images photos/ --labels labels.txt
   python -m app evaluate label --images photos/ --detector NAME --out labels.txt
   python -m app evaluate video clip.mp4 --gallery people/ --truth clip.csv
 what the figures mean: docs/evaluate.md"""
@@ -70,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sections = ("models",) if name == "verification" else DETECTOR_ALONE
         add_settings_options(action, sections=sections)
+    find = "settings of the detector with the fewest errors"
+    optimise.add_arguments(
+        actions.add_parser("optimise", help=find, description=optimise.DESCRIPTION, epilog=optimise.EXAMPLES)
+    )
     _add_strangers(actions.add_parser("strangers", help="numbers of strangers", description=STRANGERS_DESCRIPTION))
     _add_identification(
         actions.add_parser("identification", help="names among strangers", description=IDENTIFICATION_DESCRIPTION)
@@ -173,6 +179,7 @@ def execute(arguments: argparse.Namespace) -> int:
     actions = {"verification": _verification, "detection": _detection, "label": _label, "video": _video}
     actions["strangers"] = _strangers
     actions["identification"] = _identification
+    actions["optimise"] = _optimise
     actions[arguments.action](arguments, settings, progress)
     return 0
 
@@ -257,6 +264,12 @@ def _detection(arguments: argparse.Namespace, settings: Settings, progress: Prog
         "mistakes": mistakes_json(pictures, matches, min_score),
     }
     _write_json(arguments.json, models, settings, min_score, facts)
+
+
+def _optimise(arguments: argparse.Namespace, settings: Settings, progress: Progress) -> None:
+    figures = optimise.optimise(arguments, settings, _labelled_pictures(arguments), progress)
+    if arguments.json is not None:
+        write_text(arguments.json, json.dumps(figures, indent=1, allow_nan=False) + "\n")
 
 
 def _labelled_pictures(arguments: argparse.Namespace) -> List[LabelledPicture]:
