@@ -37,7 +37,8 @@ class Gpu:
     def __init__(self, failing_call=None):
         self.calls = []
         self.live = {}
-        self.stream_open = self.context_open = False
+        self.stream_open = False
+        self.contexts_open = 0
         self.most_memory = 0
         self._is_lost = False
         self._failing_call = failing_call
@@ -96,7 +97,7 @@ class Gpu:
 
     @property
     def clean(self):
-        return not (self.live or self._started or self.stream_open or self.context_open)
+        return not (self.live or self._started or self.stream_open or self.contexts_open)
 
 
 class Cudart:
@@ -173,13 +174,13 @@ def pycuda_driver(gpu):
             self.synchronize = offered("synchronize", lambda: gpu.wait())
 
         def __del__(self):
-            assert gpu.context_open, "pycuda: a stream outlived its context"
+            assert gpu.contexts_open, "pycuda: a stream outlived its context"
             gpu.stream_open = False
 
     class Context:
         def __init__(self):
-            self.push = offered("push", lambda: setattr(gpu, "context_open", True))
-            self.pop = offered("pop", lambda: setattr(gpu, "context_open", False))
+            self.push = offered("push", lambda: setattr(gpu, "contexts_open", gpu.contexts_open + 1))
+            self.pop = offered("pop", lambda: setattr(gpu, "contexts_open", gpu.contexts_open - 1))
             self.detach = offered("detach", lambda: None)
 
     def address_of(array):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import threading
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 
@@ -72,6 +73,20 @@ class Gpu(ABC):
     @abstractmethod
     def close(self) -> None:
         """Call it after all memory has been freed."""
+
+    @contextlib.contextmanager
+    def lent_to_this_thread(self) -> Iterator[None]:
+        """For callbacks in a thread of TensorRT's, while the thread that owns the GPU waits for TensorRT."""
+        owner, self._thread = self._thread, threading.current_thread()
+        try:
+            with self._current(owner):
+                yield
+        finally:
+            self._thread = owner
+
+    def _current(self, owner: threading.Thread) -> contextlib.AbstractContextManager[None]:
+        """Makes the context this thread's; `owner`: the thread that has it already."""
+        return contextlib.nullcontext()
 
     def check_thread(self) -> None:
         if threading.current_thread() is not self._thread:
@@ -179,6 +194,17 @@ class PycudaGpu(Gpu):
         self.check_thread()
         self._stream = None  # destroyed with its last reference, while the context is still current
         self._leave_context()
+
+    @contextlib.contextmanager
+    def _current(self, owner: threading.Thread) -> Iterator[None]:
+        if owner is threading.current_thread():
+            yield
+            return
+        self._call(self._context.push)
+        try:
+            yield
+        finally:
+            self._call(self._context.pop)
 
     def _leave_context(self) -> None:
         atexit.unregister(self.close)

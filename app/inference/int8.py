@@ -55,8 +55,8 @@ def ranges_file(onnx: Path, sha256: str) -> Path:
 class Calibration:
     """Copies pictures to the GPU when TensorRT's calibrator asks for them, and keeps the measured ranges.
 
-    TensorRT calls it from C++, where an exception would be lost: it ends the pictures and is kept in `failure`, which
-    the caller must check.
+    TensorRT calls it from C++, possibly in a thread of its own. An exception would be lost there: it ends the pictures
+    and is kept in `failure`, which the caller must check.
     """
 
     def __init__(
@@ -119,8 +119,9 @@ class Calibration:
                     raise ModelError(no_pictures_text(self._model))
                 return None
             self._has_pictures = True
-            self._gpu.copy_in(self._address, batch)
-            self._gpu.synchronize()
+            with self._gpu.lent_to_this_thread():
+                self._gpu.copy_in(self._address, batch)
+                self._gpu.synchronize()
         except ModelError as error:
             self.failure = error
             return None

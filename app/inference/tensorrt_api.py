@@ -158,6 +158,6 @@ def _broken(reason: str) -> str:
 def _how_to_install() -> str:
     return (
         "On JetPack 5 and newer: sudo apt-get install python3-libnvinfer, and create the environment with "
-        "--system-site-packages (jetson_setup.sh does both). JetPack 4 has it for Python 3.6 only, which is too old. "
+        "--system-site-packages (jetson_setup.sh does both). On JetPack 4: .venv/bin/python install/jetpack4/build.py. "
         f"On a PC with an NVIDIA GPU: {install_hint('tensorrt')}. To run without it: --backend onnx"
     )

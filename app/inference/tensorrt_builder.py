@@ -152,11 +152,11 @@ def build_plan(job: BuildJob, next_picture: NextPicture, report: Callable[[str],
     return BuildResult(path, shapes, bytes(plan), by_products)
 
 
-def create_network(trt: Any, builder: Any) -> Any:
+def create_network(trt: Any, builder: Any, trt_logger: Any = None) -> Any:
     """Up to TensorRT 10 an explicit batch must be requested; from 11 on it is the only kind."""
     flags = trt.NetworkDefinitionCreationFlag
     explicit = 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
-    return called(builder.create_network, explicit, what="creating a network")
+    return called(builder.create_network, explicit, what="creating a network", trt_logger=trt_logger)
 
 
 def _check_device(trt: Any, builder: Any, job: BuildJob) -> None:
@@ -198,7 +198,7 @@ def _parse(trt: Any, builder: Any, job: BuildJob, converted: Optional[bytes], tr
         content = job.spec.path.read_bytes() if converted is None else converted
     except OSError as error:
         raise ModelError(f"{job.spec.path} cannot be read: {error.strerror}") from error
-    network = create_network(trt, builder)
+    network = create_network(trt, builder, trt_logger)
     parser = called(trt.OnnxParser, network, trt_logger, what="starting its parser", trt_logger=trt_logger)
     if not parser.parse(content):
         reasons = "; ".join(_parser_error(parser.get_error(index)) for index in range(parser.num_errors))
@@ -233,7 +233,8 @@ def _configure(trt: Any, config: Any, job: BuildJob) -> Any:
         config.max_workspace_size = job.workspace_bytes
     # Otherwise fp32 silently has 19 bits on newer GPUs.
     config.clear_flag(trt.BuilderFlag.TF32)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if hasattr(trt.ProfilingVerbosity, "DETAILED"):  # not in 8.0, which has no inspector either
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if job.precision in ("fp16", "int8") and hasattr(trt.BuilderFlag, "FP16"):
         config.set_flag(trt.BuilderFlag.FP16)
     if job.precision == "int8" and hasattr(trt.BuilderFlag, "INT8"):

@@ -43,6 +43,7 @@ class PlanDescription:
     tensors: Tuple[TensorRange, ...]
     profiles: int
     layers: Tuple[PlanLayer, ...]
+    """None with TensorRT 8.0, which has no inspector."""
     working_memory_bytes: int
     """GPU memory for the layers, without weights, inputs and outputs."""
 
@@ -56,15 +57,22 @@ def describe_plan(path: Path, sha256: Optional[str] = None) -> PlanDescription:
     trt = load_tensorrt()
     probe_gpu()
     engine = read_plan(trt, start_runtime(trt), path, sha256)
-    inspector = called(engine.create_engine_inspector, what="opening the engine inspector")
-    layer_format = trt.LayerInformationFormat.JSON
-    texts = [inspector.get_layer_information(index, layer_format) for index in range(engine.num_layers)]
     return PlanDescription(
         tensors=tensor_ranges(trt, tensors_of(trt, engine)),
         profiles=engine.num_optimization_profiles,
-        layers=tuple(map(layer_from_json, texts)),
+        layers=_layers(trt, engine),
         working_memory_bytes=working_memory_bytes(engine),
     )
+
+
+def _layers(trt: Any, engine: Any) -> Tuple[PlanLayer, ...]:
+    if not hasattr(engine, "create_engine_inspector"):
+        return ()
+    create = engine.create_engine_inspector
+    inspector = called(create, what="opening the engine inspector", trt_logger=make_logger(trt))
+    layer_format = trt.LayerInformationFormat.JSON
+    texts = [inspector.get_layer_information(index, layer_format) for index in range(engine.num_layers)]
+    return tuple(map(layer_from_json, texts))
 
 
 def start_runtime(trt: Any, dla: Optional[int] = None) -> Any:

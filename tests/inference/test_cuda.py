@@ -9,51 +9,11 @@ import threading
 import gpu_double
 import numpy as np
 import pytest
+from cuda_in_c import DRIVER_IN_C, RUNTIME_IN_C
 
 from app.errors import BackendError, ModelError
 from app.inference import cuda
 from app.inference.cuda import GpuInfo, NoGpuError, borrow_gpu, give_back_gpu, probe_gpu
-
-DRIVER_IN_C = """
-#include <stddef.h>
-#include <string.h>
-int cuInit(unsigned flags) { return flags; }
-int cuDeviceGetCount(int *count) { *count = 1; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
-int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin", length); return device != 7; }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 7989788672ul; return device != 7; }
-int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;
-  return device != 7;
-}
-int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
-"""
-
-RUNTIME_IN_C = """
-#include <stdlib.h>
-#include <string.h>
-static int live;
-int live_allocations(void) { return live; }
-static int make(void **made, size_t size) {
-  if (size > 1ul << 33) return 2;
-  live++;
-  return (*made = malloc(size)) ? 0 : 2;
-}
-static int give_back(void *memory) { live--; free(memory); return 0; }
-int cudaSetDevice(int device) { return device; }
-int cudaStreamCreate(void **stream) { return make(stream, 16); }
-int cudaStreamSynchronize(void *stream) { return stream == 0; }
-int cudaStreamDestroy(void *stream) { return give_back(stream); }
-int cudaMalloc(void **made, size_t size) { return make(made, size); }
-int cudaMallocHost(void **made, size_t size) { return make(made, size); }
-int cudaFree(void *memory) { return give_back(memory); }
-int cudaFreeHost(void *memory) { return give_back(memory); }
-int cudaMemcpyAsync(void *target, const void *source, size_t size, int kind, void *stream) {
-  memcpy(target, source, size);
-  return stream == 0 || kind < 1 || kind > 2;
-}
-const char *cudaGetErrorName(int error) { return error == 2 ? "cudaErrorMemoryAllocation" : "cudaErrorUnknown"; }
-"""
 
 
 def test_the_gpu_is_described(monkeypatch):
@@ -139,6 +99,29 @@ def test_the_gpu_belongs_to_the_thread_that_opened_it(gpu):
     assert "'MainThread'" in message and "'webserver'" in message
 
 
+def test_a_thread_of_tensorrt_may_use_it_while_its_own_waits(gpu):
+    shared = borrow_gpu()
+    host, address, outcomes = shared.allocate_host(16), shared.allocate(16), []
+
+    def call_back():
+        with shared.lent_to_this_thread():
+            shared.copy_in(address, host)
+            shared.synchronize()
+        try:
+            shared.synchronize()
+        except ModelError:
+            outcomes.append("refused afterwards")
+
+    thread = threading.Thread(target=call_back)
+    thread.start()
+    thread.join()
+    assert outcomes == ["refused afterwards"]
+    shared.free(address)
+    shared.free_host(host)
+    give_back_gpu()
+    assert gpu.clean
+
+
 def test_pycuda_is_preferred_to_the_runtime_library(monkeypatch):
     built_here, other = gpu_double.Gpu(), gpu_double.Gpu()
     gpu_double.install_memory(monkeypatch, "pycuda", built_here)
@@ -193,7 +176,7 @@ def test_pycudas_context_is_left_when_the_program_ends_without_closing(monkeypat
     gpu_double.install_memory(monkeypatch, "pycuda", gpu)
     monkeypatch.setattr(atexit, "register", at_exit.append)
     left_open = cuda.open_gpu()
-    assert gpu.context_open and left_open.stream
+    assert gpu.contexts_open and left_open.stream
     (leave,) = at_exit
     leave()
     assert gpu.clean

@@ -1,7 +1,8 @@
 """Gets NVIDIA's real Python bindings of several versions of TensorRT and CUDA, and writes down their names.
 
 The bindings are small; TensorRT's libraries behind them, of several GB, are replaced by empty ones, which is enough
-to import the module and to look at it. What is not available is reported and skipped.
+to import the module and to look at it. What is not available is reported and skipped. 8.2, of JetPack 4, cannot be
+installed: surfaces/8.2.json has the names of NVIDIA's bindings 8.2.1, compiled from their source.
 
     python tests/tensorrt_api/environments.py build/tensorrt-api            # make what is missing there
     python tests/tensorrt_api/environments.py build/tensorrt-api --write    # and renew surfaces/*.json from it
@@ -64,25 +65,6 @@ for name in surface[""]:
         surface[name] = names_of(getattr(trt, name))
 json.dump(surface, sys.stdout)
 """
-
-# TensorRT 8.2 has no bindings to install. Its surface is taken to be that of 8.6 without what came later, after
-# NVIDIA's release notes and the source of 8.2.1.
-NEWER_THAN_8_2 = {
-    "": {"PreviewFeature", "HardwareCompatibilityLevel", "MemoryPoolType", "TensorIOMode", "uint8", "fp8"},
-    "ICudaEngine": re.compile(r"num_io_tensors|get_tensor_|is_shape_inference_io|num_aux|hardware_comp"),
-    "IExecutionContext": re.compile(
-        r"get_tensor_|set_tensor_|set_input_shape|execute_async_v3|infer_shapes|persistent_cache|_allocator|"
-        r"input_consumed|get_max_output_size|set_aux|nvtx"
-    ),
-    "Runtime": re.compile(r"engine_host_code|load_runtime|tempfile|temporary|get_plugin_registry|max_threads"),
-    "Builder": re.compile(r"max_threads|get_plugin_registry"),
-    "IBuilderConfig": re.compile(
-        r"memory_pool|preview|optimization_level|hardware|max_aux|plugins_to|plugin_to|heuristic|builder_optim"
-    ),
-    "DataType": re.compile(r"UINT8|FP8"),
-    "BuilderFlag": re.compile(r"VERSION_COMP|EXCLUDE_LEAN|FP8|ENABLE_TACTIC|REJECT_EMPTY|DIRECT_IO|PREFER_PREC"),
-    "OnnxParser": re.compile(r"get_used_vc|set_flag|get_flag|clear_flag|flags"),
-}
 
 
 def main():
@@ -170,24 +152,12 @@ def relevant(surface):
     return kept
 
 
-def surface_of_8_2(surface):
-    without = {name: list(inner) for name, inner in surface.items() if name not in NEWER_THAN_8_2[""]}
-    for name, newer in NEWER_THAN_8_2.items():
-        if name:
-            without[name] = [inner for inner in without[name] if not newer.search(inner)]
-    without[""] = [name for name in without[""] if name not in NEWER_THAN_8_2[""]]
-    return without
-
-
 def write_surfaces(folder):
     def made(name):
         return json.loads((folder / name / "surface.json").read_text(encoding="utf-8"))
 
     for version in VERSIONS:
-        surface = relevant(made(version))
-        write_surface(SURFACES / f"{version}.json", surface)
-        if version == "8.6.1":
-            write_surface(SURFACES / "8.2.json", surface_of_8_2(surface))
+        write_surface(SURFACES / f"{version}.json", relevant(made(version)))
 
 
 def write_surface(path, surface):
