@@ -119,6 +119,11 @@ def _with_http_server(
     """The HTTP server of a run, which shares its networks and its gallery, with the settings and outputs it needs."""
     from app.service.packages import require_packages
 
+    if settings.serve.workers > 1:
+        raise SettingsError(
+            f"--workers {settings.serve.workers} (serve.workers): only without sources, since each worker would read "
+            "the cameras and report everyone again; run the sources and the workers as two programs, on two ports"
+        )
     require_packages()
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.run_view import RunView

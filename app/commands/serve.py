@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from functools import partial
-from typing import List
+from typing import Callable, List, Optional
 
 from app.capture.uri import name_sources
 from app.commands import run
@@ -13,7 +14,9 @@ from app.commands.options import add_settings_options, add_source_options, effec
 from app.credentials import mask_process_list
 from app.errors import ExitCode, FatalError, SettingsError
 from app.network_thread import NetworkThread, Priority
+from app.output.progress import Progress
 from app.service.packages import require_packages
+from app.settings import Settings
 from app.supervision.supervisor import Supervisor
 from app.supervision.watchdog import Watchdog
 
@@ -26,6 +29,7 @@ recognises people in them, as `run` does."""
 EXAMPLES = """examples:
   python -m app serve
   python -m app serve --port 18081                  a stand-in for InsightFace-REST
+  python -m app serve --workers 2                   one process for each of two GPUs
   python -m app serve --camera 0 --events visits.jsonl
 try it:
   curl -s 127.0.0.1:8080/health
@@ -65,19 +69,38 @@ def execute(arguments: argparse.Namespace) -> int:
     require_packages()
     # Imported late, so that --help and a wrong option are answered at once, also without these packages.
     from app.service.compreface_core.plugins import with_compreface_variables
+
+    settings = with_compreface_variables(effective.settings)
+    if settings.serve.workers > 1:
+        from app.commands.workers import serve_with_workers
+
+        serve_with_workers(settings)
+    else:
+        answer(settings, progress)
+    return ExitCode.DONE
+
+
+def answer(
+    settings: Settings,
+    progress: Progress,
+    stop: Optional[threading.Event] = None,
+    on_ready: Callable[[], object] = lambda: None,
+) -> None:
+    """Answers requests until it is stopped, by signals unless `stop` is given. Raises FatalError."""
     from app.service.serving import serving
     from app.tools.doctor.checks import findings_of_server
 
     failures: List[FatalError] = []
-    settings = with_compreface_variables(effective.settings)
     networks = NetworkThread()
-    with serving(settings, progress, failures.append, partial(findings_of_server, settings), networks) as server:
-        stop, supervisor = run.stop_on_signals(), Supervisor()
+    doctor = partial(findings_of_server, settings)
+    with serving(settings, progress, failures.append, doctor, networks) as server:
+        stop, supervisor = stop or run.stop_on_signals(), Supervisor()
 
         def come_by() -> None:
             # With the priority of a frame it passes a long queue of requests, which is not a network that hangs.
             networks.submit(supervisor.check, Priority.FRAME)
 
+        on_ready()
         with Watchdog(supervisor, settings.run.end_if_stuck_s, lambda: "answering requests", lambda: None):
             turns = -1
             while not (failures or stop.wait(LOOK_EVERY_S)):
@@ -86,4 +109,3 @@ def execute(arguments: argparse.Namespace) -> int:
                     server.call_soon(come_by)
     if failures:
         raise failures[0]
-    return ExitCode.DONE

@@ -51,7 +51,7 @@ class HttpServer:
         self._sockets: List[socket.socket] = []
         try:
             for port in ports(settings):
-                self._sockets.append(_listening(settings.host, port))
+                self._sockets.append(_listening(settings.host, port, settings.workers > 1))
                 shown = f"[{settings.host}]" if ":" in settings.host else settings.host
                 self.addresses.append(f"{'http' if self._tls is None else 'https'}://{shown}:{port}")
         except SettingsError:
@@ -233,13 +233,25 @@ class _Joining:
         return getattr(self._transport, name)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def check_ports(settings: ServeSettings) -> None:
+    """Raises SettingsError if a port cannot be had: workers would share one that another program has left open."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise SettingsError(
+            f"--workers {settings.workers} (serve.workers): this system cannot share a port; leave it out"
+        )
+    for port in ports(settings):
+        _listening(settings.host, port).close()
+
+
+def _listening(host: str, port: int, is_shared: bool = False) -> socket.socket:
     try:
         found: Sequence[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         opened = socket.socket(family, kind, protocol)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_shared:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             opened.bind(address)
             opened.listen(128)
             opened.setblocking(False)

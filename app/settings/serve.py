@@ -29,6 +29,14 @@ class ServeSettings:
         flag="--also-ports",
         metavar="N,N",
     )
+    workers: int = setting(
+        1,
+        "processes that answer requests, each with its own networks, on one GPU after the other; only without sources",
+        flag="--workers",
+        metavar="N",
+        minimum=1,
+        maximum=64,
+    )
     tokens: Path = setting(PROGRAM_FOLDER / "tokens.json", "file with the hashed tokens of clients")
     audit_log: Path = setting(
         PROGRAM_FOLDER / "audit.jsonl", "file in which each change of the gallery over HTTP is noted, with its client"
