@@ -82,8 +82,9 @@ def _guarded(
             on_fatal(error)
             return dialect.error(HttpError(500, "the networks cannot be run any more"))
         except Exception:  # the root of a request, on the server's thread
-            logger.exception("%s %s failed", endpoint.method, endpoint.path)
-            return dialect.error(HttpError(500, "internal error; the log of the server says more"))
+            number = request.state.request_id
+            logger.exception("%s %s failed (request %s)", endpoint.method, endpoint.path, number)
+            return dialect.error(HttpError(500, f"internal error; the log of the server says more: request {number}"))
 
     return handle
 

@@ -11,16 +11,20 @@ from typing import Any
 
 from starlette.requests import Request
 
+from app.files import locked
 from app.text import iso_time
 
+LOCK_WAIT_S = 2.0
 logger = logging.getLogger(__name__)
 
 
 class AuditLog:
     """Appends to a file that only its owner can read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_mb: float) -> None:
+        """A file that would be larger is renamed first, and replaces the one that was renamed before it."""
         self._path = path
+        self._max_bytes = int(max_mb * 1e6)
         self._lock = threading.Lock()
         self._failed = False
 
@@ -30,17 +34,31 @@ class AuditLog:
             "time": iso_time(time.time()),
             "client": getattr(request.state, "client", None),
             "address": request.client.host if request.client else None,
+            "request": getattr(request.state, "request_id", None),
             "action": action,
             **facts,
         }
         try:
             with self._lock:
-                if not self._path.exists():
-                    self._path.touch(mode=0o600)
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+                self._make_room(len(line))
+                with self._path.open("ab") as file:
+                    file.write(line)
             self._failed = False
         except OSError as error:
             if not self._failed:
                 self._failed = True
                 logger.error("%s cannot be written (serve.audit_log): %s", self._path, error.strerror)
+
+    def _make_room(self, line_bytes: int) -> None:
+        """Other processes write the same file: one of them renames it, while the others wait."""
+        older = self._path.with_name(f"{self._path.name}.1")
+        if self._is_full(line_bytes):
+            with locked(self._path.with_name(f".{self._path.name}.lock"), LOCK_WAIT_S):
+                if self._is_full(line_bytes):
+                    self._path.replace(older)
+        if not self._path.exists():
+            self._path.touch(mode=0o600)
+
+    def _is_full(self, line_bytes: int) -> bool:
+        return self._path.exists() and self._path.stat().st_size + line_bytes > self._max_bytes

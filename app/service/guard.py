@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
+import secrets
 import socket
 import time
 from typing import Dict, Iterable, Optional, Tuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.errors import SettingsError
-from app.service.addresses import listed
+from app.service.addresses import forwarded_client, listed, networks, parsed, within
 from app.service.http import HttpError, Scope
 from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, cookie_header, cookie_name
 from app.service.shared_state import SharedState
@@ -37,10 +39,18 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Of every reply that does not set them itself."""
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+    "access-control-allow-headers": "authorization, content-type, x-api-key, x-csrf",
+    "access-control-max-age": "600",
+}
+"""What pages of `serve.cors_origins` may send. Cookies are not among it: they must have a token."""
 
 
 def is_loopback(host: str) -> bool:
@@ -63,7 +73,10 @@ class Guard:
         self._failures = Failures()
         names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts = names | set(listed(settings.allowed_hosts))
-        self._origins = set(listed(settings.allowed_origins))
+        self.cors_origins = _origins(settings.cors_origins, "serve.cors_origins")
+        self._origins = {*listed(settings.allowed_origins), *self.cors_origins}
+        self.frame_ancestors = _origins(settings.frame_ancestors, "serve.frame_ancestors")
+        self._proxies = networks(settings.trusted_proxies, "serve.trusted_proxies")
 
     def check_address(self) -> None:
         """Raises SettingsError if everyone in the network could use this server."""
@@ -73,6 +86,20 @@ class Guard:
                 f"--host {settings.host}: other machines could use this server without a token; make one with "
                 f"`{program()} tokens add NAME`, or pass --insecure if everyone in the network may enrol people"
             )
+
+    def seen_through_proxies(self, scope: AsgiScope, headers: Headers) -> AsgiScope:
+        """The request with the client and the scheme that a trusted proxy names."""
+        client = scope.get("client")
+        if not (client and self._proxies and within(parsed(client[0]), self._proxies)):
+            return scope
+        changed = dict(scope)
+        address = forwarded_client(",".join(headers.getlist("x-forwarded-for")), self._proxies)
+        if address is not None:
+            changed["client"] = (address, 0)
+        is_encrypted = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() == "https"
+        if is_encrypted:
+            changed["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        return changed
 
     def allows_host(self, header: str) -> bool:
         """Whether a request calls this server by one of its names. Addresses are fine: no one can redirect them."""
@@ -193,6 +220,10 @@ class GuardedApp:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
+        scope = self._guard.seen_through_proxies(scope, headers)
+        scope.setdefault("state", {})["request_id"] = secrets.token_hex(8)
+        if scope["type"] == "http":
+            send = self._with_headers(scope, headers.get("origin"), send)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             if scope["type"] == "websocket":
@@ -201,19 +232,46 @@ class GuardedApp:
                 await refusal(scope, receive, send)
             return
         if scope["type"] == "http":
-            await self._app(scope, self._limited(receive), _with_headers(scope, send))
+            await self._app(scope, self._limited(receive), send)
         else:
             await self._app(scope, receive, send)
 
-    def _refusal(self, scope: AsgiScope, headers: Headers) -> Optional[PlainTextResponse]:
+    def _refusal(self, scope: AsgiScope, headers: Headers) -> Optional[Response]:
         if not self._guard.allows_host(headers.get("host", "")):
             return PlainTextResponse("unknown host; add it to serve.allowed_hosts\n", 421)
+        asked = headers.get("access-control-request-method")
+        if asked and scope.get("method") == "OPTIONS" and headers.get("origin") in self._guard.cors_origins:
+            return Response(status_code=204, headers=PREFLIGHT)
         is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
         if not is_safe and not self._guard.allows_origin(headers):
             return PlainTextResponse("pages of other servers may not do this; see serve.allowed_origins\n", 403)
         if int(headers.get("content-length") or 0) > self._max_body:
             return PlainTextResponse(f"the limit is {self._max_body / 1e6:g} MB (serve.max_body_mb)\n", 413)
         return None
+
+    def _with_headers(self, scope: AsgiScope, origin: Optional[str], send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if scope["state"].get("issuer") is not None:
+                    # A ticket is for pages of others; `Guard.visitor` has found it valid.
+                    headers["cross-origin-resource-policy"] = "cross-origin"
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["x-request-id"] = scope["state"]["request_id"]
+                if self._guard.frame_ancestors:
+                    allowed = " ".join(("'self'", *self._guard.frame_ancestors))
+                    headers["content-security-policy"] = headers["content-security-policy"].replace(
+                        "frame-ancestors 'none'", f"frame-ancestors {allowed}"
+                    )
+                if self._guard.cors_origins:
+                    headers.add_vary_header("Origin")
+                    if origin in self._guard.cors_origins:
+                        headers["access-control-allow-origin"] = str(origin)
+                        headers["access-control-expose-headers"] = "x-request-id, retry-after"
+            await send(message)
+
+        return sending
 
     def _limited(self, receive: Receive) -> Receive:
         received = 0
@@ -237,18 +295,12 @@ class GuardedApp:
         return limited
 
 
-def _with_headers(scope: AsgiScope, send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            if scope.get("state", {}).get("issuer") is not None:
-                # A ticket is for pages of others; `Guard.visitor` has found it valid.
-                headers["cross-origin-resource-policy"] = "cross-origin"
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return sending
+def _origins(text: Optional[str], name: str) -> Tuple[str, ...]:
+    """Those that a setting lists. Raises SettingsError."""
+    for item in listed(text):
+        if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", item) is None:
+            raise SettingsError(f"{name}: {item!r}: expected the address of a server, such as https://home.example")
+    return listed(text)
 
 
 def ports(settings: ServeSettings) -> Iterable[int]:

@@ -9,13 +9,14 @@ import logging
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Type, cast
+from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple, Type, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import FatalError, SettingsError
+from app.service.addresses import Network, networks, parsed, within
 from app.service.guard import ports
 from app.service.streams import SLOW_CLIENT_S
 from app.service.tls import TlsFiles
@@ -45,6 +46,7 @@ class HttpServer:
             {
                 "header_within_s": settings.receive_timeout_s,
                 "max_per_address": settings.max_connections_per_address,
+                "proxies": networks(settings.trusted_proxies, "serve.trusted_proxies"),
             },
         )
         self.addresses: List[str] = []
@@ -129,6 +131,7 @@ class OneWrite(HttpToolsProtocol):
 
     header_within_s: float
     max_per_address: int
+    proxies: Tuple[Network, ...] = ()
     reader_within_s: float = SLOW_CLIENT_S
     _header_timer: Optional[asyncio.TimerHandle] = None
     _reader_timer: Optional[asyncio.TimerHandle] = None
@@ -138,7 +141,9 @@ class OneWrite(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, _Joining(transport, asyncio.get_running_loop())))
         own = self.client and self.client[0]
         others: Iterable[Any] = self.connections
-        if sum(1 for one in others if one.client and one.client[0] == own) > self.max_per_address:
+        # All clients of a reverse proxy have its address.
+        is_proxy = own is not None and within(parsed(own), self.proxies)
+        if not is_proxy and sum(1 for one in others if one.client and one.client[0] == own) > self.max_per_address:
             self._refuse(503, "too many connections from this address (serve.max_connections_per_address)")
             return
         self._await_headers()

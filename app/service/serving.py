@@ -42,7 +42,7 @@ def dialects(service: FaceService, view: RunView, guard: Guard, measurements: Me
         defaults = Defaults.from_environment()
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    enrolment = Enrolment(service, AuditLog(service.settings.serve.audit_log))
+    enrolment = Enrolment(service, AuditLog(service.settings.serve.audit_log, service.settings.serve.audit_log_mb))
     return (
         insightface_rest(service, defaults),
         compreface_core(service),

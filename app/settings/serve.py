@@ -41,6 +41,9 @@ class ServeSettings:
     audit_log: Path = setting(
         PROGRAM_FOLDER / "audit.jsonl", "file in which each change of the gallery over HTTP is noted, with its client"
     )
+    audit_log_mb: float = setting(
+        10.0, "size at which the file is renamed to NAME.1, which replaces the one before", minimum=0.001, maximum=1000
+    )
     insecure: bool = setting(
         False, "answer other machines without a token; everyone in the network can then enrol people", flag="--insecure"
     )
@@ -62,6 +65,19 @@ class ServeSettings:
     )
     allowed_origins: Optional[str] = setting(
         None, "web pages of other servers that may use this one, separated by commas, such as https://home.example"
+    )
+    trusted_proxies: Optional[str] = setting(
+        None,
+        "reverse proxies (addresses or networks), separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed, such as 127.0.0.1",
+    )
+    cors_origins: Optional[str] = setting(
+        None,
+        "web pages of other servers whose scripts may read replies, with a token, separated by commas, such as "
+        "https://home.example",
+    )
+    frame_ancestors: Optional[str] = setting(
+        None, "web pages that may show the page in a frame, separated by commas, such as http://home.example:8123"
     )
     root_images: Optional[Path] = setting(
         None, "folder whose pictures requests may name by path", flag="--root-images", metavar="DIR"
