@@ -166,8 +166,9 @@ install_packages() {
   local packages=(python3-venv python3-dev build-essential gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
   if [ "$generation" = 4 ]; then
-    packages+=(python3.8 python3.8-venv python3.8-dev)
-    note "JetPack 4 has Python 3.6, which is too old; Python 3.8 is installed from Ubuntu's packages."
+    packages+=(python3.8 python3.8-venv python3.8-dev libnvinfer-dev libnvonnxparsers-dev cuda-cudart-dev-10-2)
+    note "JetPack 4 has Python 3.6, which is too old; Python 3.8 is installed from Ubuntu's packages,"
+    note "and TensorRT's headers from JetPack's, to compile its Python module."
   else
     # JetPack's own OpenCV and TensorRT are kept if they work.
     system_python_has cv2 || packages+=(python3-opencv)
@@ -223,9 +224,11 @@ add_swap() {
 make_environment() {
   wanted python "Python environment .venv" || return 0
   if [ "$generation" = 4 ]; then
-    note "JetPack 4's TensorRT and OpenCV work with Python 3.6 only, so with Python 3.8"
-    note "models run on the CPU (ONNX Runtime), and cameras are read with pip's OpenCV."
-    run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve --opencv headless
+    note "JetPack 4's Python modules are for Python 3.6 only: with Python 3.8, cameras are read with pip's OpenCV,"
+    note "and TensorRT's module is compiled here, which takes some minutes."
+    run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve,jetpack4 --opencv headless
+    run nice .venv/bin/python install/jetpack4/build.py ||
+      note "TensorRT cannot be used for the reason above: models run on the CPU. Run this script again when it is solved."
     return
   fi
   note "It uses the system's packages: TensorRT and OpenCV come from JetPack, not from pip."
@@ -266,10 +269,6 @@ set_power() {
 # The program itself keeps valid engines.
 build_engines() {
   wanted engines "TensorRT engines" || return 0
-  if [ "$generation" = 4 ]; then
-    note "not on JetPack 4, where the models run on the CPU"
-    return
-  fi
   note "They are built from the models on this board, once; it takes some minutes."
   run .venv/bin/python -m app engines build ||
     note "The build failed for the reason above. The program tries again when it starts, or runs on the CPU."

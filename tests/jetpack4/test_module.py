@@ -171,3 +171,14 @@ def test_the_build_script_explains_itself():
     words = [sys.executable, str(ROOT / "install" / "jetpack4" / "build.py"), "--help"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0 and "--include" in done.stdout
+
+
+def test_doctor_names_it(board):
+    status, text = board.answer("""
+from app.tools.doctor import hardware
+from app.inference import cuda
+hardware.load_cudart = cuda.load_cudart
+(finding,) = hardware.check_tensorrt(hardware.jetpack_of("32.7.4"))
+answer([finding.status.name, finding.text])
+""")
+    assert status == "OK" and "8.2.1" in text and "install/jetpack4" in text

@@ -24,6 +24,7 @@ MIN_FREE_MEMORY_MB = 600
 MIN_FREE_DISK_MB = 1_000
 COMMAND_TIMEOUT_S = 20
 SET_UP = "run ./jetson_setup.sh"
+BUILD_MODULE = "build it again: .venv/bin/python install/jetpack4/build.py"
 
 _ROOT = Path("/")
 
@@ -80,20 +81,23 @@ def check_board(root: Path = _ROOT) -> List[Finding]:
 
 def check_tensorrt(jetpack: JetPack) -> List[Finding]:
     """Whether TensorRT is the board's own one, and CUDA's runtime library is there."""
-    if jetpack.cuda == "10.2":
-        return [note(f"TensorRT of JetPack {jetpack.name} requires Python 3.6: networks run on the CPU")]
+    is_compiled_here = jetpack.cuda == "10.2"
     try:
-        version = str(load_tensorrt().__version__)
+        trt = load_tensorrt()
     except ModelError as error:
-        return [warning(str(error), SET_UP)]
+        return [warning(str(error), f"{SET_UP}, or {BUILD_MODULE}" if is_compiled_here else SET_UP)]
+    version = str(trt.__version__)
     if version != jetpack.tensorrt and not version.startswith(f"{jetpack.tensorrt}."):
         text = f"TensorRT {version} is not the {jetpack.tensorrt} of this JetPack"
+        if is_compiled_here:
+            return [warning(text, BUILD_MODULE)]
         return [warning(text, "do not install TensorRT with pip here: .venv/bin/pip uninstall tensorrt")]
     try:
         load_cudart()
     except ModelError as error:
         return [warning(str(error), "is JetPack installed completely?  sudo apt install nvidia-jetpack")]
-    return [ok(f"TensorRT {version} is the one of this JetPack")]
+    module = ", through the module of install/jetpack4" if hasattr(trt, "__source__") else ""
+    return [ok(f"TensorRT {version} is the one of this JetPack{module}")]
 
 
 def check_gpu(is_jetson: bool) -> List[Finding]:

@@ -115,10 +115,6 @@ def test_jetpack_of_an_unknown_release(release):
     assert jetpack_of(release) is None
 
 
-def test_tensorrt_of_jetpack_4_is_only_noted():
-    assert statuses(check_tensorrt(jetpack_of("32.7.4"))) == [Status.NOTE]
-
-
 def tensorrt_package(version):
     return SimpleNamespace(__version__=version, Builder=object, Runtime=object, ICudaEngine=object)
 
@@ -137,6 +133,13 @@ def test_tensorrt_must_be_the_boards_own_and_have_cuda(monkeypatch, version, has
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_package(version))
     (finding,) = check_tensorrt(jetpack_of("36.4.3"))
     assert finding.status is status
+
+
+@pytest.mark.parametrize("version", [None, "8.0.1"])
+def test_on_jetpack_4_a_missing_or_other_tensorrt_is_compiled(monkeypatch, version):
+    monkeypatch.setitem(sys.modules, "tensorrt", version and tensorrt_package(version))
+    (finding,) = check_tensorrt(jetpack_of("32.7.4"))
+    assert finding.status is Status.WARNING and "install/jetpack4/build.py" in finding.advice
 
 
 def test_missing_tensorrt_is_a_warning_that_names_the_setup_script(monkeypatch):
