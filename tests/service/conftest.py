@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 from functools import partial
 
 import cv2
@@ -82,6 +83,18 @@ def crowd(running, tmp_path_factory):
     folder = tmp_path_factory.mktemp("crowd")
     with running(folder, events=folder / "visits.jsonl") as opened:
         yield opened
+
+
+@pytest.fixture
+def meeting(people_video, people_gallery, built_in_models, tmp_path):
+    """Starts a run with a gallery of its own, of Collins only, in which Hopper gets a number; see
+    `watched_run.held_run`."""
+    from watched_run import held_run
+
+    gallery = tmp_path / "gallery"
+    shutil.copytree(people_gallery, gallery, ignore=shutil.ignore_patterns("Grace*"))
+    files = {"events": tmp_path / "visits.jsonl", "visit_snapshots": tmp_path / "pictures"}
+    return partial(held_run, people_video, gallery, built_in_models, tmp_path, strangers=True, **files)
 
 
 @pytest.fixture

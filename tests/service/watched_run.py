@@ -5,6 +5,7 @@ import dataclasses
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from http_client import Client, free_port
 from waiting import PATIENT_S
@@ -42,23 +43,38 @@ class Held:
         self.reached.set()
         return Control.STOP if self.released.wait(0.01) else Control.PAUSE
 
+    def go_on(self, frames):
+        self._left = frames
+
     def close(self):
         pass
+
+
+class HeldRun(NamedTuple):
+    client: Client
+    view: RunView
+    held: Held
 
 
 @contextlib.contextmanager
 def running(video, gallery, models, folder, **output):
     """A run of a video as the channel `hall`, held after its 20th frame: a client, and the view of the run."""
+    with held_run(video, gallery, models, folder, 20, **output) as one:
+        yield one.client, one.view
+
+
+@contextlib.contextmanager
+def held_run(video, gallery, models, folder, after_frames, strangers=False, **output):
     port = free_port()
     settings = Settings(
         models=models,
         gallery=GallerySettings(folder=gallery),
-        strangers=StrangerSettings(enabled=False),
+        strangers=StrangerSettings(enabled=strangers),
         output=OutputSettings(window=False, **output),
         serve=ServeSettings(port=port, tokens=folder / "tokens.json"),
     )
     sources = [parse_source(str(video), "hall")]
-    view, held = RunView.prepared(settings, sources), Held(20)
+    view, held = RunView.prepared(settings, sources), Held(after_frames)
 
     def alongside(opened):
         view.watch(opened)
@@ -72,7 +88,7 @@ def running(video, gallery, models, folder, **output):
             assert held.reached.wait(PATIENT_S)
             if report.done():
                 report.result()
-            yield Client(port), view
+            yield HeldRun(Client(port), view, held)
         finally:
             held.released.set()
             report.result()

@@ -34,7 +34,10 @@ export function say(text, { hash = location.hash, failed = false } = {}) {
   notice.value = { text, hash, failed };
 }
 
-/** `undo`: one change, or several in the order in which they were made; null where there is nothing to undo. */
+/**
+ * `undo`: one change, or several in the order in which they were made: the id for `/undo/`, or a function that reverts it.
+ * Null where there is nothing to undo.
+ */
 export function sayChanged(text, undo, { hash = location.hash } = {}) {
   const ids = [undo ?? []].flat().filter(Boolean);
   const said = { text, hash, failed: false, undo: ids };
@@ -52,7 +55,10 @@ export async function undoLatest() {
   notice.value = null;
   let changed = [];
   try {
-    for (const id of undo.slice().reverse()) changed = changed.concat((await postJson(`/undo/${id}`)).changed);
+    for (const one of undo.slice().reverse()) {
+      if (typeof one === "function") await one();
+      else changed = changed.concat((await postJson(`/undo/${one}`)).changed);
+    }
     // The person whose view this is may have the old name again.
     const back = changed.find((one) => one.from && one.to && location.hash === `#${personPath(one.from)}`);
     if (back && !back.to.startsWith("stranger-")) location.hash = `#${personPath(back.to)}`;

@@ -3,7 +3,7 @@
 const COLOURS = { known: "#3fd268", unknown: "#ffb224", not_compared: "#b8c0c8" };
 const FONT_PX = 14;
 
-/** Boxes are in pixels of the JPEG. */
+/** Boxes are in pixels of the JPEG. Returns its size. */
 export async function drawPicture(canvas, faces, jpeg) {
   const picture = await createImageBitmap(jpeg);
   const ratio = devicePixelRatio;
@@ -14,6 +14,7 @@ export async function drawPicture(canvas, faces, jpeg) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0, width, height);
+  const size = { width: picture.width, height: picture.height };
   picture.close();
   context.lineWidth = 2 * ratio;
   context.font = `600 ${FONT_PX * ratio}px system-ui, sans-serif`;
@@ -33,6 +34,7 @@ export async function drawPicture(canvas, faces, jpeg) {
     context.fillStyle = "#111111";
     context.fillText(text, x + 5 * ratio, y + labelHeight / 2);
   }
+  return size;
 }
 
 /** Above the box, or below it where another name is in the way. */

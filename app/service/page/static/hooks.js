@@ -11,7 +11,7 @@ export function useSignal(source) {
 }
 
 /**
- * What the server answers to a path: `{data, error, reload}`. Asked again when a lost server is back, when the token has
+ * What the server answers to a path: `{data, error, reload}`; nothing is asked for an empty path. Asked again when a lost server is back, when the token has
  * changed, and every `refresh_ms`.
  */
 export function useServer(path, refresh_ms) {
@@ -26,7 +26,7 @@ export function useServer(path, refresh_ms) {
   }, [refresh_ms]);
   useEffect(() => {
     let current = true;
-    if (mayAsk) {
+    if (mayAsk && path) {
       getJson(path).then(
         (data) => current && setState({ path, data }),
         (error) => current && setState((before) => ({ ...(before.path === path ? before : { path }), error })),

@@ -182,6 +182,14 @@ export const strings = {
   seenTimes: (count, compared) => `${counted(count, "visit")} of this person, of ${compared} that were compared`,
 
   live: "Live",
+  liveHint: "Choose a face to say who it is.",
+  whoIs: (name) => `Who is this? ${name}`,
+  chosenFace: "The face that you chose",
+  recognisedAs: (name, similarity) => `Recognised as ${name}${similarity === null ? "" : ` (${similarity.toFixed(2)})`}`,
+  somebodyElse: "It is somebody else:",
+  namingStranger: "The pictures of this stranger become photos, and past visits get the name.",
+  namingFace: "This picture becomes a photo of the person.",
+  photoAdded: (name) => `This picture is now a photo of ${name}.`,
   liveOf: (channel) => `Live picture of ${channel}`,
   noPictureYet: "waiting for the first picture",
   facesSeen(names) {

@@ -6,6 +6,7 @@ import { drawPicture } from "../drawing.js";
 import { useServer } from "../hooks.js";
 import { openLive } from "../live_socket.js";
 import { strings } from "../strings.js";
+import { WhoIsThis } from "./who_is_this.js";
 
 const FPS = 10;
 const REFRESH_MS = 3000;
@@ -15,6 +16,7 @@ export function Live() {
   /** By channel: the canvas, and what it calls with the faces of a new picture. */
   const views = useRef(new Map());
   const socket = useRef(null);
+  const [asked, setAsked] = useState(null);
   const names = data?.channels.map((channel) => channel.name).join("\n");
 
   useEffect(() => {
@@ -25,8 +27,8 @@ export function Live() {
       const view = views.current.get(header.ch);
       if (!view) return;
       const faces = [...header.faces].sort((one, other) => one.box[0] - other.box[0]);
-      await drawPicture(view.canvas, faces, jpeg);
-      view.seen(faces);
+      const { width, height } = await drawPicture(view.canvas, faces, jpeg);
+      view.seen(faces.map((face) => ({ ...face, share: face.box.map((side, axis) => side / (axis % 2 ? height : width)) })));
     });
     addEventListener("resize", socket.current.want);
     return () => {
@@ -39,33 +41,49 @@ export function Live() {
   return html`
     <div class="heading">
       <h1>${strings.live}</h1>
+      <span class="hint">${strings.liveHint}</span>
       ${data.degrade_level > 0 && html`<span class="warning">${strings.degraded(data.degrade_level)}</span>`}
     </div>
     <ul class="channels">
-      ${data.channels.map((channel) => html`<li key=${channel.name}><${Channel} channel=${channel} views=${views.current} /></li>`)}
+      ${data.channels.map((channel) => html`<li key=${channel.name}><${Channel} channel=${channel} views=${views.current} ask=${(face) => setAsked({ channel: channel.name, face })} /></li>`)}
     </ul>
+    ${asked && html`<${WhoIsThis} ...${asked} close=${() => setAsked(null)} />`}
   `;
 }
 
-function Channel({ channel, views }) {
+function Channel({ channel, views, ask }) {
   const canvas = useRef(null);
   const [faces, setFaces] = useState(null);
   useEffect(() => {
     const view = {
       canvas: canvas.current,
-      // The same text again draws nothing again.
-      seen: (found) => setFaces(strings.facesSeen(found.map((face) => face.name))),
+      seen: setFaces,
     };
     views.set(channel.name, view);
     return () => views.delete(channel.name);
   }, [channel.name]);
   const isLost = channel.state !== "running";
   return html`<figure class=${isLost ? "channel lost" : "channel"}>
-    <canvas ref=${canvas} width="640" height="360" role="img" aria-label=${strings.liveOf(channel.name)}></canvas>
+    <div class="shown">
+      <canvas ref=${canvas} width="640" height="360" role="img" aria-label=${strings.liveOf(channel.name)}></canvas>
+      ${(faces ?? []).map((face) => html`<button
+        key=${face.track}
+        type="button"
+        class="face"
+        style=${placed(face.share)}
+        aria-label=${strings.whoIs(face.name ?? face.stranger ?? strings.unknown)}
+        onClick=${() => ask(face)}
+      ></button>`)}
+    </div>
     <figcaption>
       <span class="name">${channel.name}</span>
       ${isLost && html`<span class="badge refused" title=${channel.last_error ?? ""}>${strings.channelState(channel.state, channel.last_frame)}</span>`}
-      <span class="detail">${faces ?? strings.noPictureYet}</span>
+      <span class="detail">${faces ? strings.facesSeen(faces.map((face) => face.name)) : strings.noPictureYet}</span>
     </figcaption>
   </figure>`;
+}
+
+function placed([left, top, right, bottom]) {
+  const percent = (share) => `${100 * share}%`;
+  return { left: percent(left), top: percent(top), width: percent(right - left), height: percent(bottom - top) };
 }

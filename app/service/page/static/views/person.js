@@ -39,9 +39,9 @@ export function Person({ name }) {
       <h2 id="add-title">${strings.morePhotos}</h2>
       <${Upload} name=${() => data.name} done=${(person, added) => added && reload()} />
     </section>
-    ${open === "rename" && html`<${Rename} name=${data.name} close=${close} />`}
-    ${open === "merge" && html`<${Merge} name=${data.name} count=${photos.length} close=${close} />`}
-    ${open === "remove" && html`<${RemovePerson} name=${data.name} count=${photos.length} close=${close} />`}
+    ${open === "rename" && html`<${Rename} name=${data.name} version=${data.version} close=${close} />`}
+    ${open === "merge" && html`<${Merge} name=${data.name} version=${data.version} count=${photos.length} close=${close} />`}
+    ${open === "remove" && html`<${RemovePerson} name=${data.name} version=${data.version} count=${photos.length} close=${close} />`}
     ${open?.id &&
     html`<${RemovePhoto} name=${data.name} photo=${open} last=${photos.length === 1} close=${close} done=${reload} />`}
   `;

@@ -17,13 +17,13 @@ async function change(name, content) {
   return (await request("PATCH", personPath(name), JSON.stringify(content))).json();
 }
 
-export function Rename({ name, close }) {
+export function Rename({ name, version, close }) {
   const { data } = useServer("/people");
   const [entered, setEntered] = useState(name);
   const wanted = entered.trim();
   const taken = wanted !== name && data?.people.some((person) => person.name === wanted);
   const submit = async () => {
-    const renamed = await change(name, { name: wanted });
+    const renamed = await change(name, { name: wanted, version });
     go(renamed.name, strings.renamed(name, renamed.name), renamed.undo);
   };
   return html`<${Dialog}
@@ -42,13 +42,13 @@ export function Rename({ name, close }) {
   <//>`;
 }
 
-export function Merge({ name, count, close }) {
+export function Merge({ name, version, count, close }) {
   const { data } = useServer("/people");
   const [chosen, setChosen] = useState("");
   const others = (data?.people ?? []).filter((person) => person.name !== name);
   const target = others.find((person) => person.name === chosen);
   const submit = async () => {
-    const { undo } = await change(name, { name: chosen, merge: true });
+    const { undo } = await change(name, { name: chosen, merge: true, version });
     go(chosen, strings.merged(count, name, chosen), undo);
   };
   return html`<${Dialog}
@@ -74,9 +74,9 @@ export function Merge({ name, count, close }) {
   <//>`;
 }
 
-export function RemovePerson({ name, count, close }) {
+export function RemovePerson({ name, version, count, close }) {
   const submit = async () => {
-    const removed = await (await request("DELETE", personPath(name))).json();
+    const removed = await (await request("DELETE", `${personPath(name)}?version=${version}`)).json();
     go("", strings.removed(name, removed.photos));
   };
   return html`<${Dialog} title=${strings.removeTitle(name)} action=${strings.remove} danger submit=${submit} close=${close}>

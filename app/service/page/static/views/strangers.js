@@ -2,11 +2,12 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { postJson, request, say, sayChanged } from "../api.js";
+import { useArrivals } from "../arrivals.js";
 import { DropZone, Photo, ServerPicture, Waiting } from "../components.js";
 import { useServer, useShortcuts } from "../hooks.js";
 import { strings } from "../strings.js";
 
-const REFRESH_MS = 5000;
+const REFRESH_MS = 30000;
 
 const path = (stranger) => `/strangers/${encodeURIComponent(stranger)}`;
 const picturePath = (stranger, picture) => `${path(stranger)}/pictures/${encodeURIComponent(picture)}`;
@@ -15,6 +16,7 @@ const show = (stranger) => (location.hash = `#/strangers/${encodeURIComponent(st
 export function Strangers({ name }) {
   const { data, error, reload } = useServer("/strangers", REFRESH_MS);
   const people = useServer("/people").data?.people ?? [];
+  useArrivals(reload);
   /** Where the last one was, so that the next one takes its place when it is gone. */
   const place = useRef(0);
   const strangers = [...(data?.strangers ?? [])].sort((one, other) => other.last_seen.localeCompare(one.last_seen));
@@ -88,14 +90,15 @@ function Stranger({ stranger: one, others, people, reload }) {
     });
   const merge = () =>
     change(async () => {
-      const { changed, undo } = await postJson(`${path(same)}/merge`, { others: [stranger] });
+      const into = others.find((other) => other.stranger === same);
+      const { changed, undo } = await postJson(`${path(same)}/merge`, { others: [stranger], version: into?.version });
       show(same);
       sayChanged(strings.moved(changed), undo);
     });
   const split = () =>
     change(async () => {
-      const { changed, undo } = await postJson(`${path(stranger)}/split`, { version });
-      sayChanged(strings.moved(changed), undo);
+      const divided = await postJson(`${path(stranger)}/split`, { version });
+      sayChanged(strings.moved(divided.changed), divided.undo);
     });
   const ignore = () =>
     change(async () => {
@@ -130,11 +133,10 @@ function Stranger({ stranger: one, others, people, reload }) {
             autocomplete="off"
             value=${name}
             onInput=${(event) => setName(event.target.value)}
-            onKeyDown=${(event) => {
-              if (event.key === "Escape") {
-                setName("");
-                input.current.blur();
-              }
+            onKeyDown=${({ key }) => {
+              if (key !== "Escape") return;
+              setName("");
+              input.current.blur();
             }}
           />
         </label>

@@ -1,14 +1,13 @@
 /** Who was there on a day: one card for each person and each stranger. */
 
-import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
+import { useArrivals } from "../arrivals.js";
 import { Photo, ServerPicture, Waiting } from "../components.js";
 import { dayOf } from "../dates.js";
 import { useServer } from "../hooks.js";
-import { openLive } from "../live_socket.js";
 import { strings } from "../strings.js";
 
 const REFRESH_MS = 30000;
-const COLLECT_MS = 300;
 const LIMIT = 1000;
 const MOST_TIMES = 4;
 
@@ -82,28 +81,4 @@ function Card({ visits, people }) {
     ${visits.length > MOST_TIMES && html`<span class="detail">${strings.moreTimes(visits.length - MOST_TIMES)}</span>`}
     ${!name && stranger && html`<span class="ask">${strings.whoIsThis}</span>`}
   </a>`;
-}
-
-/** Asks again soon after something has happened. Several events of one moment are one question. */
-function useArrivals(reload) {
-  const latest = useRef(reload);
-  latest.current = reload;
-  useEffect(() => {
-    let timer = null;
-    const socket = openLive(
-      () => ({}),
-      () => {},
-      (event) => {
-        if (!("visit" in event) && event.event !== "relabel") return;
-        timer ??= setTimeout(() => {
-          timer = null;
-          latest.current();
-        }, COLLECT_MS);
-      },
-    );
-    return () => {
-      clearTimeout(timer);
-      socket.close();
-    };
-  }, []);
 }
