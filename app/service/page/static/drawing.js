@@ -25,7 +25,8 @@ export async function drawPicture(canvas, faces, jpeg) {
     const colour = COLOURS[face.state] ?? COLOURS.not_compared;
     context.strokeStyle = colour;
     context.strokeRect(left, top, right - left, bottom - top);
-    if (face.name) labels.push({ text: face.name, colour, ...place(context, face.name, left, top, bottom, ratio, labels) });
+    const text = face.name ?? face.stranger;
+    if (text) labels.push({ text, colour, ...place(context, text, left, top, bottom, ratio, labels) });
   }
   // After all boxes, so that none of them crosses a name.
   for (const { text, colour, x, y, width: labelWidth, height: labelHeight } of labels) {

@@ -69,6 +69,8 @@ function App() {
   useShortcuts({ u: undoLatest });
   useEffect(() => {
     document.title = [name || tabs.find(([known]) => known === tab)[1], strings.title].join(" · ");
+    // On a phone the tabs are wider than the screen.
+    document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     // Screen readers and the keyboard go on at the new view.
     if (!first.current) main.current.focus();
     first.current = false;

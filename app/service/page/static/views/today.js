@@ -23,11 +23,16 @@ export function Today({ query }) {
   const range = new URLSearchParams({
     since: daysAfter(day, 0).toISOString(),
     until: daysAfter(day, 1).toISOString(),
-    limit: LIMIT,
+    limit: String(LIMIT),
   });
   const { data, error, reload } = useServer(`/visits?${range}`, REFRESH_MS);
   const people = useServer("/people").data?.people ?? [];
-  useArrivals(reload);
+  const kept = useServer("/strangers");
+  const strangers = kept.data?.strangers ?? [];
+  useArrivals(() => {
+    reload();
+    kept.reload();
+  });
   const open = (wanted) => (location.hash = wanted === today ? "#/today" : `#/today?day=${wanted}`);
   const heading = html`<div class="heading">
     <h1>${day === today ? strings.today : strings.dayTitle(daysAfter(day, 0))}</h1>
@@ -44,7 +49,7 @@ export function Today({ query }) {
     ${groups.length === 0 &&
     html`<div class="state"><h2>${strings.noVisitsTitle}</h2><p>${strings.noVisitsWhy}</p><p><a href="#/people">${strings.enrolTitle}</a></p></div>`}
     <ul class="grid day" aria-live="polite">
-      ${groups.map((visits) => html`<li key=${visits[0].name ?? visits[0].stranger ?? ""}><${Card} visits=${visits} people=${people} /></li>`)}
+      ${groups.map((visits) => html`<li key=${visits[0].name ?? visits[0].stranger ?? ""}><${Card} visits=${visits} people=${people} strangers=${strangers} /></li>`)}
     </ul>
     ${data.more && html`<p class="hint">${strings.moreVisits(LIMIT)}</p>`}
   `;
@@ -60,16 +65,19 @@ function grouped(visits) {
   return [...groups.values()];
 }
 
-function Card({ visits, people }) {
+function Card({ visits, people, strangers }) {
   const [{ name, stranger }] = visits;
+  // The pictures of a visit are written when it ends; until then there are those of the stranger.
   const pictured = visits.find((visit) => visit.picture);
+  const [best] = strangers.find((one) => one.stranger === stranger)?.pictures ?? [];
+  const picture = pictured ? `/visits/${pictured.visit}/picture.jpg` : best && !name ? `/strangers/${stranger}/pictures/${best}` : "";
   const title = name ?? stranger ?? strings.unknown;
   const person = people.find((one) => one.name === name);
   const address = name ? `#/people/${encodeURIComponent(name)}` : stranger ? `#/strangers/${stranger}` : "#/events";
   const isThere = visits.some((visit) => !visit.ended);
   return html`<a class="card" href=${address}>
     ${pictured || !person
-      ? html`<${ServerPicture} path=${pictured ? `/visits/${pictured.visit}/picture.jpg` : ""} alt="" missing=${strings.noPicture} />`
+      ? html`<${ServerPicture} path=${picture} alt="" missing=${strings.noPicture} />`
       : html`<${Photo} name=${name} id=${person.best_photo} alt="" />`}
     <span class="foot">
       <span class="name">${title}</span>

@@ -64,7 +64,7 @@ export function WhoIsThis({ channel, face, close }) {
       />
     </label>
     <datalist id="names-of-people">${people.map((person) => html`<option key=${person.name} value=${person.name} />`)}</datalist>
-    ${nearest.length > 0 && html`<p class="actions choices">
+    ${nearest.length > 0 && html`<p class="choices">
       ${nearest.map((near) => html`<button key=${near.name} type="button" aria-pressed=${near.name === name} onClick=${() => setEntered(near.name)}>${near.name}</button>`)}
     </p>`}
     ${problem && html`<p class="error" role="alert">${problem.message}</p>`}
