@@ -450,6 +450,9 @@ def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
     tab_to("a.card")
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('Ann')")
+    # A photo that is asked for under the old name would not be found.
+    page.wait_for_selector(".grid > li:nth-child(2) img")
+    page.wait_for_selector(".grid > li:nth-child(1) img")
     tab_to(".heading button")
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog input:focus")
@@ -463,6 +466,7 @@ def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
     page.wait_for_selector("dialog select:focus")
     page.keyboard.press("Escape")
     page.wait_for_selector(".heading button:nth-child(2):focus")
+    page.wait_for_selector(".grid > li:nth-child(2) img")
     tab_to(".drop input")
     with page.expect_file_chooser():
         page.keyboard.press("Space")

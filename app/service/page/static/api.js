@@ -48,6 +48,14 @@ export function sayChanged(text, undo, { hash = location.hash } = {}) {
   }, UNDO_MS);
 }
 
+/** Goes to another view, and ends when it is there: before, the view that goes would ask for what is there no longer. */
+export async function goTo(hash) {
+  if (location.hash === hash) return;
+  const isThere = new Promise((done) => addEventListener("hashchange", done, { once: true }));
+  location.hash = hash;
+  await isThere;
+}
+
 /** Reverts what the notice says has changed. */
 export async function undoLatest() {
   const { undo = [], hash } = notice.value ?? {};
@@ -61,7 +69,7 @@ export async function undoLatest() {
     }
     // The person whose view this is may have the old name again.
     const back = changed.find((one) => one.from && one.to && location.hash === `#${personPath(one.from)}`);
-    if (back && !back.to.startsWith("stranger-")) location.hash = `#${personPath(back.to)}`;
+    if (back && !back.to.startsWith("stranger-")) await goTo(`#${personPath(back.to)}`);
     say(strings.undone(changed));
   } catch (error) {
     say(error.message, { failed: true });

@@ -1,16 +1,16 @@
 /** What changes a person. Renaming and "this is someone else" are two verbs, so that none happens for the other. */
 
 import { html, useState } from "../vendor/htm-preact.js";
-import { personPath, photoPath, request, say, sayChanged } from "../api.js";
+import { goTo, personPath, photoPath, request, say, sayChanged } from "../api.js";
 import { Dialog, Photo } from "../components.js";
 import { useServer } from "../hooks.js";
 import { strings } from "../strings.js";
 
 /** Says what has changed, in the view that shows it: the person's, or that of all people. */
-function go(name, text, undo) {
+async function go(name, text, undo) {
   const hash = name ? `#/people/${encodeURIComponent(name)}` : "#/people";
+  await goTo(hash);
   sayChanged(text, undo, { hash });
-  location.hash = hash;
 }
 
 async function change(name, content) {
@@ -24,7 +24,7 @@ export function Rename({ name, version, close }) {
   const taken = wanted !== name && data?.people.some((person) => person.name === wanted);
   const submit = async () => {
     const renamed = await change(name, { name: wanted, version });
-    go(renamed.name, strings.renamed(name, renamed.name), renamed.undo);
+    await go(renamed.name, strings.renamed(name, renamed.name), renamed.undo);
   };
   return html`<${Dialog}
     title=${strings.renameTitle(name)}
@@ -49,7 +49,7 @@ export function Merge({ name, version, count, close }) {
   const target = others.find((person) => person.name === chosen);
   const submit = async () => {
     const { undo } = await change(name, { name: chosen, merge: true, version });
-    go(chosen, strings.merged(count, name, chosen), undo);
+    await go(chosen, strings.merged(count, name, chosen), undo);
   };
   return html`<${Dialog}
     title=${strings.mergeTitle(name)}
@@ -77,7 +77,7 @@ export function Merge({ name, version, count, close }) {
 export function RemovePerson({ name, version, count, close }) {
   const submit = async () => {
     const removed = await (await request("DELETE", `${personPath(name)}?version=${version}`)).json();
-    go("", strings.removed(name, removed.photos));
+    await go("", strings.removed(name, removed.photos));
   };
   return html`<${Dialog} title=${strings.removeTitle(name)} action=${strings.remove} danger submit=${submit} close=${close}>
     <p>${strings.removeWhy(count)}</p>
