@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,8 @@ def make_libnvinfer(folder, headers, *options):
 def made_board(minor):
     """Compiled once for all sessions, until something that it is made of changes."""
     pytest.importorskip("pybind11", reason="needs pybind11 (extra jetpack4)")
-    if shutil.which("g++") is None:
-        pytest.skip("needs g++")
+    if shutil.which("g++") is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
+        pytest.skip("needs g++ and the headers of this Python")
     sources = [HERE / "conftest.py", ROOT / "tests" / "inference" / "cuda_in_c.py"]
     sources += sorted(path for folder in (BUILD.parent, DOUBLE) for path in folder.rglob("*.*") if path.is_file())
     content = b"".join(path.read_bytes() for path in sources if path.suffix != ".pyc")
