@@ -15,6 +15,7 @@ from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.commands.workers import device_of
+from app.service.tokens import add_token
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,6 +56,12 @@ def is_alive(pid):
 
 
 @pytest.fixture
+def tokens(tmp_path):
+    """The secret of a token."""
+    return add_token(tmp_path / "tokens.json", "phone", "read")
+
+
+@pytest.fixture
 def server(config_file, tmp_path):
     folder = tmp_path / "gallery"
     folder.mkdir()
@@ -92,6 +99,30 @@ def test_two_workers_share_port_and_gallery_and_one_that_is_killed_is_replaced(s
     assert server.ended() == 0, server.log
     assert "Traceback" not in server.log
     assert not any(map(is_alive, workers))
+
+
+def test_a_log_in_with_one_worker_is_valid_with_both(tokens, server):
+    until(lambda: len(server.workers()) == 2)
+    client = server.client
+    assert {client.get("/api/v1/people").status for _ in range(16)} == {401}
+    reply = client.post("/api/v1/session", {"token": tokens}, **{"X-CSRF": "1"})
+    cookie = reply.headers["set-cookie"].partition(";")[0]
+    assert {client.get("/api/v1/people", Cookie=cookie).status for _ in range(16)} == {200}
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_ends_the_server(server):
+    killed = set()
+
+    def kill_the_second():
+        again = re.findall(r"worker 2 answers, process (\d+)", server.log)
+        for pid in set(again) - killed:
+            os.kill(int(pid), signal.SIGKILL)
+            killed.add(pid)
+
+    until(lambda: server.process.poll() is not None, do=kill_the_second)
+    assert server.ended() == 3, server.log
+    assert len(killed) == 5
 
 
 def test_workers_end_when_their_parent_is_killed(server):
