@@ -85,7 +85,7 @@ class Routes:
             raise HttpError(500, "TypeError: 'NoneType' object is not subscriptable")
         try:
             content = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HttpError(400, f"Failed to decode JSON object: {error}") from error
         if not isinstance(content, dict) or "file" not in content:
             raise HttpError(500, "KeyError: 'file'")
