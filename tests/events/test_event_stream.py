@@ -171,11 +171,13 @@ def test_a_track_that_is_continued_after_the_loss_is_a_visit_of_its_own():
     assert (left.first_seen, left.last_seen) == (108.0, 112.0)
 
 
-def test_a_camera_that_is_off_at_the_start_is_lost_and_a_recording_never_is():
+def test_a_camera_that_is_off_at_the_start_is_lost_and_a_recording_only_if_it_is_stopped():
     stream = EventStream()
     assert facts(stream.handle_status(status(ChannelState.FAILED), 1.0, 1.0)) == [(1, "source_lost", 1.0)]
-    for state in ChannelState:
+    for state in set(ChannelState) - {ChannelState.STOPPED}:
         assert stream.handle_status(status(state, "tape", live=False), 2.0, 2.0) == []
+    (stopped,) = stream.handle_status(status(ChannelState.STOPPED, "tape", live=False), 3.0, 3.0)
+    assert (str(stopped.kind), stopped.error) == ("source_lost", "stopped by a person")
 
 
 def test_opening_and_stalling_are_no_events():
