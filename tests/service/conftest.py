@@ -1,11 +1,13 @@
 import contextlib
 import dataclasses
 import json
+import re
 import shutil
 from functools import partial
 
 import cv2
 import pytest
+from browser import Tab, chromium
 from http_client import serving
 from made_results import frame, result, track
 
@@ -45,6 +47,27 @@ def own(settings, tmp_path):
     with serving(settings, tokens=tmp_path / "tokens.json", audit_log=tmp_path / "audit.jsonl") as client:
         client.gallery, client.audit_log = settings.gallery.folder, tmp_path / "audit.jsonl"
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(browser):
+    """Opens tabs, whose consoles must stay empty but for what a test expects."""
+    opened = []
+
+    def make(client, expected="(?!)", **context):
+        opened.append((Tab(browser, client.port, **context), re.compile(expected)))
+        return opened[-1][0]
+
+    yield make
+    for one, expected in opened:
+        one.context.close()
+        assert [text for text in one.complaints if not expected.search(text)] == []
 
 
 @pytest.fixture(scope="session")

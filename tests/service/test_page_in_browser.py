@@ -10,7 +10,7 @@ import threading
 
 import cv2
 import pytest
-from browser import Tab, chromium, program
+from browser import program
 from http_client import Client, free_port, serving
 from made_results import ANN, frame, result, track
 from shipped import ROOT
@@ -25,27 +25,6 @@ if program() is None:
 
 pytestmark = pytest.mark.timeout(180)
 PHONE = {"viewport": {"width": 390, "height": 844}}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def tab(browser):
-    """Opens tabs, whose consoles must stay empty but for what a test expects."""
-    opened = []
-
-    def make(client, expected="(?!)", **context):
-        opened.append((Tab(browser, client.port, **context), re.compile(expected)))
-        return opened[-1][0]
-
-    yield make
-    for one, expected in opened:
-        one.context.close()
-        assert [text for text in one.complaints if not expected.search(text)] == []
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Events, Status and the description of the API in a real browser."""
 
-import re
-
 import pytest
-from browser import Tab, chromium, program
+from browser import program
 
 pytest.importorskip("playwright", reason="needs the extra dev")
 if program() is None:
@@ -11,26 +9,6 @@ if program() is None:
 
 pytestmark = pytest.mark.timeout(180)
 PHONE = {"viewport": {"width": 390, "height": 844}}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def tab(browser):
-    opened = []
-
-    def make(client, expected="(?!)", **context):
-        opened.append((Tab(browser, client.port, **context), re.compile(expected)))
-        return opened[-1][0]
-
-    yield make
-    for one, expected in opened:
-        one.context.close()
-        assert [text for text in one.complaints if not expected.search(text)] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,11 +1,10 @@
 """Today and Strangers as people use them: a real browser, and a real server."""
 
-import re
 import shutil
 import time
 
 import pytest
-from browser import Tab, chromium, program
+from browser import program
 from waiting import until
 from watched_run import held_run
 
@@ -17,26 +16,6 @@ BEGIN = 1_800_000_000.0
 """When the visits of `home` began."""
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def tab(browser):
-    opened = []
-
-    def make(client, expected="(?!)", **context):
-        opened.append((Tab(browser, client.port, **context), re.compile(expected)))
-        return opened[-1][0]
-
-    yield make
-    for one, expected in opened:
-        one.context.close()
-        assert [text for text in one.complaints if not expected.search(text)] == []
 
 
 @pytest.fixture(scope="module")
