@@ -147,9 +147,10 @@ def config_file(tmp_path):
     return config
 
 
-@pytest.fixture
-def log_as_before():
-    """Restores the logging configuration that a command has changed."""
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol():
+    """A command that runs in this process, in a test or in a fixture, leaves the logging configuration to the next
+    test as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -164,7 +165,7 @@ def no_settings_of_this_machine(monkeypatch):
 
 
 @pytest.fixture
-def answered(capsys, log_as_before):
+def answered(capsys):
     """Runs a command in this process: exit code, standard output, standard error."""
     from app.cli import main
 

@@ -154,9 +154,7 @@ def test_what_only_a_run_does_is_refused_without_a_source(completed):
 
 
 @pytest.mark.parametrize("words", [["serve"], ["run", "--serve", "--camera", "0"], ["tokens", "list"]])
-def test_packages_that_are_missing_are_named_with_the_command_that_installs_them(
-    words, monkeypatch, capsys, log_as_before
-):
+def test_packages_that_are_missing_are_named_with_the_command_that_installs_them(words, monkeypatch, capsys):
     from app.cli import main
 
     monkeypatch.setitem(sys.modules, "orjson", None)
