@@ -27,6 +27,7 @@ COMMANDS = {
     "events": "list events of a log, visits, and a summary of each day",
     "explain": "say why a face in an event got its name, or got none",
     "people": "list, add, remove and check the people in the gallery",
+    "fleet": "share the gallery with other devices, in a PostgreSQL database",
     "who": "name the people in pictures, with the nearest three for each face",
     "calibrate": "find the threshold at which strangers rarely get a name, for your gallery",
     "scan": "draw the faces of pictures, and check them against annotations, here or on a server",

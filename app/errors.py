@@ -89,3 +89,7 @@ class GalleryError(AppError):
 
 class OutputError(AppError):
     """A window, file or other output that cannot be opened or written."""
+
+
+class DatabaseError(AppError):
+    """A database that cannot be reached, does not let this program in, or is not prepared for it."""

@@ -1,5 +1,6 @@
 """Shared by tests of several packages: the demo's people, a video of them, and the built-in models."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from made_galleries import gallery_of as gallery_of
 from made_galleries import record as record
+from postgres import MISSING as POSTGRES_MISSING
+from postgres import PostgresServer
 from real_sources import RtspServer, server_missing
 from shipped import CATALOG, ROOT
 
@@ -91,6 +94,29 @@ def rtsp_server():
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def _postgres():
+    if POSTGRES_MISSING:
+        pytest.skip(POSTGRES_MISSING)
+    pytest.importorskip("psycopg")
+    with contextlib.closing(PostgresServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(_postgres):
+    """A server for all tests of this process; it runs, even if the test before has killed it."""
+    if _postgres.process.poll() is not None:
+        _postgres.start()
+    return _postgres
+
+
+@pytest.fixture
+def database(postgres):
+    """The address of a new, empty database."""
+    return postgres.database()
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ LEVELS = [
     {"commands"},
     {"service", "tools"},
     {"assembly"},
-    {"pipeline", "watches"},
+    {"pipeline", "watches", "fleet"},
     {"gallery", "monitoring"},
     {"recognizer", "network_thread", "supervision"},
     {"models"},
     {"capture", "vision", "identity", "events", "output"},
-    {"inference", "degrade"},
+    {"inference", "degrade", "database"},
     {"settings"},
     {"credentials", "files"},
     {"errors", "text", "types"},
@@ -40,6 +40,7 @@ GUARDED = {
     "faiss": {"identity"},
     "av": {"output", "tools"},
     "prometheus_client": {"monitoring"},
+    "psycopg": {"database"},
 }
 """Packages that take long to import, or that not every machine has, and who may import them."""
 

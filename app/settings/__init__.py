@@ -5,6 +5,7 @@ from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
 from app.settings.degrade import DegradeSettings
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.fleet import FleetSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.recording import RecordSettings
@@ -31,6 +32,7 @@ __all__ = [
     "DegradeSettings",
     "DeliverySettings",
     "DetectionSettings",
+    "FleetSettings",
     "GallerySettings",
     "ModelSettings",
     "MonitoringSettings",

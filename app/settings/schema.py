@@ -18,6 +18,7 @@ from app.settings.channels import ChannelValues
 from app.settings.declaration import SettingInfo, setting
 from app.settings.degrade import DegradeSettings
 from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.fleet import FleetSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 from app.settings.recording import RecordSettings
@@ -341,6 +342,7 @@ class Settings:
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
     on_event: OnEventSettings = OnEventSettings()
+    fleet: FleetSettings = FleetSettings()
     degrade: DegradeSettings = DegradeSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     serve: ServeSettings = ServeSettings()

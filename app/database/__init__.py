@@ -1,0 +1,1 @@
+"""The PostgreSQL database that devices share: connections to it, and its tables."""

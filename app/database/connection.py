@@ -1,0 +1,105 @@
+"""Connections to the database that devices share. psycopg is an optional package, which only this package imports."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Iterator, Tuple
+
+from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
+from app.errors import DatabaseError, SettingsError
+from app.settings import FleetSettings
+from app.text import install_hint, program
+
+if TYPE_CHECKING:
+    from psycopg import Connection as Psycopg
+
+    Connection = Psycopg[Tuple[Any, ...]]
+else:
+    Connection = Any
+
+OLDEST_SERVER = 15
+_SCHEMES = ("postgresql://", "postgres://")
+
+
+def require_database(settings: FleetSettings) -> str:
+    """The address as it is in the settings. Raises SettingsError for none, or one that cannot be used."""
+    address = settings.database
+    if address is None:
+        raise SettingsError(
+            "fleet.database is not set; expected the address of a PostgreSQL database, such as "
+            "postgresql://faces@db.example.org/faces?sslmode=verify-full (docs/fleet.md)"
+        )
+    if not address.startswith(_SCHEMES):
+        raise SettingsError(f"fleet.database = {masked(address)!r}: expected an address that begins with {_SCHEMES[0]}")
+    if settings.password is not None and has_secret(address):
+        raise SettingsError("fleet.database has a password, and so has fleet.password: keep one of them")
+    return address
+
+
+def connect(settings: FleetSettings, device: str = "") -> Connection:
+    """A connection in autocommit mode: `with connection.transaction():` begins and ends a transaction.
+
+    Raises SettingsError for what the user has to correct, and DatabaseError where it may work later.
+    """
+    address = require_database(settings)
+    try:
+        import psycopg
+    except ImportError as error:
+        raise SettingsError(f"fleet.database needs psycopg: {install_hint('psycopg[binary]')}") from error
+    timeout_s = max(2, round(settings.timeout_s))
+    options = {
+        "connect_timeout": timeout_s,
+        "application_name": f"face-recognition {device}".strip()[:63],
+        # A cable that was pulled sends no end of the connection.
+        "keepalives_idle": timeout_s,
+        "keepalives_interval": timeout_s,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 1000 * timeout_s,
+    }
+    if settings.password is not None:
+        options["password"] = read_secret(settings.password, "fleet.password")
+    opened = for_opening(with_secrets(address, "fleet.database"))
+    try:
+        connection = psycopg.connect(opened, autocommit=True, **options)  # type: ignore[arg-type]
+        connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
+    except psycopg.Error as error:
+        reason = without_secrets(" ".join(str(error).split()), address, "fleet.database")
+        raise DatabaseError(f"{shown(settings)} cannot be opened: {masked(reason)}") from error
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        connection.close()
+        raise DatabaseError(f"{shown(settings)} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
+    return connection
+
+
+@contextlib.contextmanager
+def connected(settings: FleetSettings, device: str = "") -> Iterator[Connection]:
+    """A connection that is closed at the end; what goes wrong meanwhile is raised as DatabaseError."""
+    with contextlib.closing(connect(settings, device)) as connection, reported(settings):
+        yield connection
+
+
+@contextlib.contextmanager
+def reported(settings: FleetSettings) -> Iterator[None]:
+    """Raises errors of the database as DatabaseError."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(f"{shown(settings)}: {_first_line(error)}; see the roles in docs/fleet.md") from error
+    except psycopg.errors.UndefinedTable as error:
+        raise DatabaseError(
+            f"{shown(settings)}: {_first_line(error)}; prepare the database with: {program()} fleet init, or migrate"
+        ) from error
+    except psycopg.Error as error:
+        raise DatabaseError(f"{shown(settings)}: {_first_line(error)}") from error
+
+
+def shown(settings: FleetSettings) -> str:
+    """The address without its password, for messages."""
+    return masked(settings.database or "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

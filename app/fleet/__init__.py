@@ -1,0 +1,1 @@
+"""One gallery for many devices: their folders are exchanged through a PostgreSQL database."""

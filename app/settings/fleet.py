@@ -1,0 +1,29 @@
+"""Settings of what many devices share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from app.settings.declaration import setting
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """One gallery for many devices, in PostgreSQL: docs/fleet.md."""
+
+    database: Optional[str] = setting(
+        None,
+        "PostgreSQL database that devices share, postgresql://USER@HOST/NAME?sslmode=verify-full (docs/fleet.md)",
+        metavar="URL",
+    )
+    password: Optional[str] = setting(None, "where its password is: env:NAME or file:PATH", secret=True)
+    timeout_s: float = setting(
+        10.0, "seconds after which a connection or a statement has failed", minimum=0.1, maximum=600
+    )
+    sync_every_s: float = setting(
+        30.0,
+        "seconds between two exchanges with the database; changes of other devices are announced and fetched at once",
+        minimum=0.1,
+        maximum=3600,
+    )

@@ -1,0 +1,105 @@
+"""The tables on a real server: made once, brought up to date, never half."""
+
+import threading
+
+import pytest
+
+from app.database.connection import connect, connected
+from app.database.schema import Migration, applied, migrate, migrations, missing, require_schema
+from app.errors import DatabaseError, SettingsError
+from app.settings import FleetSettings
+
+
+@pytest.fixture
+def fleet(database):
+    return FleetSettings(database=database)
+
+
+def test_numbers_of_migrations_are_unique():
+    numbers = [migration.number for migration in migrations()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_migrations_are_applied_once(fleet):
+    with connected(fleet) as connection:
+        assert applied(connection) == ()
+        with pytest.raises(DatabaseError):
+            require_schema(connection)
+        assert migrate(connection) == migrations()
+        assert migrate(connection) == []
+        require_schema(connection)
+        assert missing(connection) == []
+
+
+def test_two_programs_that_migrate_at_once_apply_each_migration_once(fleet):
+    done = []
+
+    def run():
+        with connected(fleet) as connection:
+            done.append(len(migrate(connection)))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 0, 0, len(migrations())]
+
+
+def test_a_migration_that_fails_leaves_nothing(fleet, monkeypatch):
+    broken = [Migration(1, "good", "create table good (id int)"), Migration(2, "bad", "create table good (id int)")]
+    monkeypatch.setattr("app.database.schema.migrations", lambda: broken)
+    with pytest.raises(DatabaseError), connected(fleet) as connection:
+        migrate(connection)
+    with connected(fleet) as connection:
+        assert applied(connection) == ()
+        assert connection.execute("select to_regclass('good')").fetchone() == (None,)
+
+
+def test_a_newer_database_can_be_used(fleet, monkeypatch):
+    newer = [*migrations(), Migration(9999, "later", "create table later (id int)")]
+    with monkeypatch.context() as patched, connected(fleet) as connection:
+        patched.setattr("app.database.schema.migrations", lambda: newer)
+        migrate(connection)
+    with connected(fleet) as connection:
+        require_schema(connection)
+        assert applied(connection)[-1] == 9999
+
+
+@pytest.mark.parametrize("how", ["in the address", "environment in the address", "setting"])
+def test_the_password_reaches_the_server(postgres, database, monkeypatch, tmp_path, how):
+    from postgres import PASSWORD
+
+    name = database.rpartition("/")[2]
+    postgres.sql(name, f"create role of_{name} login password '{PASSWORD}'")
+    address = postgres.address(name, f"of_{name}")
+    user, host = address.split("@")
+    monkeypatch.setenv("FACES_PASSWORD", PASSWORD)
+    (tmp_path / "secret").write_text(PASSWORD + "\n")
+    fleet = {
+        "in the address": FleetSettings(database=f"{user}:{PASSWORD}@{host}"),
+        "environment in the address": FleetSettings(database=f"{user}:${{FACES_PASSWORD}}@{host}"),
+        "setting": FleetSettings(database=address, password=f"file:{tmp_path / 'secret'}"),
+    }[how]
+    with connected(fleet) as connection:
+        assert connection.execute("select current_user").fetchone() == (f"of_{name}",)
+
+
+def test_a_wrong_password_is_not_shown(postgres, database, monkeypatch):
+    monkeypatch.setenv("FACES_PASSWORD", "hunter2hunter2")
+    address = postgres.address(database.rpartition("/")[2], "nobody:${FACES_PASSWORD}")
+    with pytest.raises(DatabaseError) as caught:
+        connect(FleetSettings(database=address))
+    assert "hunter2hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [None, "mysql://localhost/faces", "postgresql://a:b@localhost/faces"])
+def test_an_address_that_cannot_be_meant_is_refused(address):
+    with pytest.raises(SettingsError):
+        connect(FleetSettings(database=address, password="env:X"))
+
+
+def test_a_server_that_is_down_is_an_error_of_the_database(database):
+    nowhere = database.replace(database.split(":")[-1].split("/")[0], "1")
+    with pytest.raises(DatabaseError):
+        connect(FleetSettings(database=nowhere))

@@ -1,0 +1,114 @@
+"""A real PostgreSQL server, Debian's, in a folder of its own."""
+
+import contextlib
+import getpass
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from mosquitto import free_port
+from waiting import until
+
+_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+MISSING = None if _BINARIES else "PostgreSQL is not installed (tests/install_system_packages.sh)"
+
+ADMIN = "admin"
+PASSWORD = "p@ss/word"
+"""Of roles that tests make; those on the socket, and the administrator, need none."""
+
+
+class PostgresServer:
+    """Listens on a Unix socket and on a port of the loopback interface. It refuses to run as root, so there it runs as
+    Debian's user."""
+
+    def __init__(self):
+        # The user of the server cannot look into folders of pytest.
+        self._folder = Path(tempfile.mkdtemp(prefix="faces-postgres-"))
+        self._data = self._folder / "data"
+        self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(self._user)
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+        self.port = free_port()
+        self._numbers = itertools.count(1)
+        self._run("initdb", "-D", self._data, "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        (self._data / "pg_hba.conf").write_text(
+            f"local all all trust\nhost all {ADMIN} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        self.start()
+
+    def _words(self, name, *words):
+        # Ends with the tests, however they end.
+        prefix = ["setpriv", "--pdeathsig", "INT"]
+        if os.geteuid() == 0:
+            prefix += [f"--reuid={self._user}", f"--regid={self._user}", "--init-groups"]
+        return [*prefix, str(_BINARIES[-1] / name), *map(str, words)]
+
+    def _run(self, name, *words):
+        subprocess.run(self._words(name, *words), cwd=self._folder, check=True, capture_output=True)
+
+    def start(self):
+        options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "shared_buffers=16MB"]
+        # A process that is killed loses nothing without fsync; only a machine does.
+        options += ["fsync=off", "max_connections=60", "log_min_messages=fatal"]
+        words = [word for option in options for word in ("-c", option)]
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._words("postgres", "-D", self._data, "-p", self.port, *words),
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        until(self._answers)
+
+    def _answers(self):
+        assert self.process.poll() is None, (self._folder / "log").read_text(errors="replace")
+        words = [_BINARIES[-1] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(words, check=False).returncode == 0
+
+    def kill(self):
+        """kill -9 of the server and all its processes; the next start recovers from its log."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in (self.process.pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))
+
+    def stop(self):
+        """As `pg_ctl stop -m immediate` does."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def database(self):
+        """The address of a new, empty database, for its administrator."""
+        name = f"faces{next(self._numbers)}"
+        self.sql("postgres", f"create database {name}")
+        return self.address(name)
+
+    def address(self, name, user=ADMIN, port=None):
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{name}"
+
+    def sql(self, name, *statements):
+        """Rows of the last statement."""
+        import psycopg
+
+        with psycopg.connect(self.address(name), autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        shutil.rmtree(self._folder)
