@@ -16,11 +16,11 @@ import time
 from typing import NamedTuple, Optional, Protocol, Sequence
 
 from app.errors import DeathCallback, OutputError
+from app.events.cursors import Cursors
 from app.events.history import History, Record
 from app.events.log import EventLog
 from app.events.sinks import FLUSH_S, SinkStatus
 from app.events.tail import LogTail
-from app.files import write_whole
 from app.text import counted, kind_of
 
 logger = logging.getLogger(__name__)
@@ -61,85 +61,33 @@ class BusyError(OutputError):
 
 
 class Destination(Protocol):
-    """Another program that takes events. Used from one thread, except `abort`."""
+    """Another program that takes events. Used from one thread, except `abort`.
 
-    @property
-    def name(self) -> str:
-        """The name in messages, and of the cursor's file."""
-        ...
+    A class that inherits from it needs `name`, `batch` and `send`, and what it wants of the others.
+    """
 
-    @property
-    def batch(self) -> int:
-        """How many events `send` takes at most."""
-        ...
-
-    @property
-    def retry_max_s(self) -> float:
-        """The longest pause between two attempts; the first is RETRY_FIRST_S."""
-        ...
+    name: str
+    """In messages, and in the file of cursors."""
+    batch: int
+    """How many events `send` takes at most."""
+    retry_max_s: float = 30.0
+    """The longest pause between two attempts; the first is RETRY_FIRST_S."""
 
     def send(self, messages: Sequence[Message]) -> None:
         """Returns when all of them are acknowledged. Raises OutputError or OSError when they are to come again later,
-        RefusedError when they are not."""
+        RefusedError when one of them is not: then they come again one by one, and only that one is skipped."""
         ...
 
     def rest(self, history: History) -> Optional[float]:
         """Called when no event is left, with the state of the log. Returns after how many seconds it wants to be called
-        again if no event comes until then. Raises like `send`."""
-        ...
+        again if no event comes until then. Raises OutputError or OSError."""
+        return None
 
     def close(self) -> None:
         """Called once, at the end."""
-        ...
 
     def abort(self) -> None:
         """Makes a call that waits for the other program fail, from another thread."""
-        ...
-
-
-class Cursor:
-    """How far a destination has received a log; on the disk, next to the log."""
-
-    def __init__(self, log: EventLog, destination: str) -> None:
-        """A destination that is new begins with the events of this run. Raises OutputError."""
-        self.path = log.path.parent / f"{destination}-{log.id}.cursor"
-        self._facts = {"destination": destination, "log": log.id}
-        saved = self._read()
-        if saved is not None and saved > log.sequence:
-            logger.warning(
-                "%s: the log ends at event %d, but %d were delivered; continuing with the next event",
-                self.path,
-                log.sequence,
-                saved,
-            )
-        self.sequence = log.sequence if saved is None else min(saved, log.sequence)
-        """The last event that was acknowledged."""
-        self.saved = -1 if saved is None else saved
-        try:
-            self.save()
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
-
-    def save(self) -> None:
-        """Raises OSError."""
-        if self.saved != self.sequence:
-            sequence = self.sequence
-            write_whole(self.path, json.dumps({**self._facts, "delivered": sequence}).encode() + b"\n")
-            self.saved = sequence
-
-    def _read(self) -> Optional[int]:
-        try:
-            delivered = json.loads(self.path.read_bytes())["delivered"]
-            if isinstance(delivered, int) and delivered >= 0:
-                return delivered
-            raise ValueError(f"delivered = {delivered!r}")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"{self.path} says how far events were delivered, but cannot be read ({error}); if you delete it, "
-                "delivery begins with new events"
-            ) from error
 
 
 class Delivery:
@@ -149,6 +97,7 @@ class Delivery:
         self,
         destination: Destination,
         log: EventLog,
+        cursors: Cursors,
         device: str,
         *,
         retry_first_s: float = RETRY_FIRST_S,
@@ -158,7 +107,7 @@ class Delivery:
         """`on_death` is called when the destination fails by a bug: then the delivery is started again, and without
         `on_death` it ends."""
         self.destination = destination
-        self.cursor = Cursor(log, destination.name)
+        self.cursor = cursors.of(destination.name)
         self.delivered = 0
         self.refused = 0
         self._log = log
@@ -169,6 +118,7 @@ class Delivery:
         self._on_death = on_death
         self._taken: Sequence[Record] = ()
         """Read from the log, and not sent yet."""
+        self._one_by_one = False
         self._failures = 0
         self._error: Optional[Exception] = None
         self._missing_reported = 0
@@ -258,8 +208,7 @@ class Delivery:
                 self._taken = self._taken or self._tail.read(self.destination.batch)
                 self._report_missing()
                 if self._taken:
-                    self._send(self._taken)
-                    self._taken = ()
+                    self._send()
                     continue
                 self._save()
                 pause_s = self.destination.rest(self._tail.history)
@@ -274,14 +223,21 @@ class Delivery:
                 self._changed.wait_for(lambda: self._has_news, pause_s)
                 self._has_news = False
 
-    def _send(self, records: Sequence[Record]) -> None:
+    def _send(self) -> None:
+        """What was taken, or only its first event after one of them was refused."""
+        records = self._taken[:1] if self._one_by_one else self._taken
         try:
             self.destination.send([Message(f"{self._prefix}/{record['sequence']}", record) for record in records])
             self.delivered += len(records)
         except RefusedError as error:
-            self.refused += len(records)
-            logger.error("%s: event %d is skipped: %s", self.destination.name, records[-1]["sequence"], error)
+            if len(records) > 1:
+                self._one_by_one = True
+                return
+            self.refused += 1
+            logger.error("%s: event %d is skipped: %s", self.destination.name, records[0]["sequence"], error)
         self._works_again()
+        self._taken = self._taken[len(records) :]
+        self._one_by_one = self._one_by_one and bool(self._taken)
         self.cursor.sequence = records[-1]["sequence"]
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self._save()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from app.credentials import credentials, read_secret, without_credentials
 from app.errors import OutputError, SettingsError
-from app.events.delivery import Message
+from app.events.delivery import Destination, Message
 from app.events.history import History
 from app.events.home_assistant import discovery
 from app.events.presence import Presence, person_topic
@@ -28,12 +28,11 @@ CHECK_EVERY_S = 2.0
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
-class Mqtt:
+class Mqtt(Destination):
     """A destination. Each connection is a new client: what an old one had not sent comes again from the log."""
 
     name = "mqtt"
     batch = 20
-    retry_max_s = 30.0
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Callable, List, Optional, Sequence
 
 from app.errors import DeathCallback
 from app.events.command import EventCommand
+from app.events.cursors import Cursors
 from app.events.delivery import Delivery, Destination, device_name
 from app.events.log import EventLog
 from app.events.mqtt import Mqtt
@@ -63,7 +64,10 @@ def open_events(
         return EventPublisher(sinks, stream, pictures=pictures, on_death=on_death) if sinks or pictures else None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
-        deliveries = [Delivery(destination, log, device, on_death=on_death) for destination in destinations]
+        deliveries: List[Delivery] = []
+        if destinations:
+            cursors = Cursors(log, from_oldest=settings.delivery.new_receivers == "oldest")
+            deliveries = [Delivery(one, log, cursors, device, on_death=on_death) for one in destinations]
         stack.pop_all()
     if queue is not None:
         queue.deliveries = deliveries

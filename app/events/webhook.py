@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 from app import __version__
 from app.credentials import credentials, read_secret, without_credentials
 from app.errors import OutputError, SettingsError
-from app.events.delivery import BusyError, Message, RefusedError
-from app.events.history import History
+from app.events.delivery import BusyError, Destination, Message, RefusedError
 from app.settings import WebhookSettings
 
 REFUSED = {400, 413, 415, 422}
@@ -32,7 +31,7 @@ class _ClosedError(OutputError):
     """The server has closed the connection without an answer."""
 
 
-class Webhook:
+class Webhook(Destination):
     """A destination. Keeps one connection open; opens another when the server has closed it."""
 
     name = "webhook"
@@ -72,9 +71,6 @@ class Webhook:
             body = message.body()
             headers = {**self._headers, **signed(message.key, body, self._secret, time.time())}
             self._check(self._request(body, headers))
-
-    def rest(self, history: History) -> Optional[float]:
-        return None
 
     def close(self) -> None:
         if self._connection is not None:

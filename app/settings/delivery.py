@@ -12,10 +12,15 @@ from app.settings.declaration import setting
 
 @dataclass(frozen=True)
 class DeliverySettings:
-    """What webhook and MQTT have in common."""
+    """What all receivers of events have in common."""
 
     device: Optional[str] = setting(
         None, "name of this device in keys of events and topics of MQTT; by default its host name"
+    )
+    new_receivers: str = setting(
+        "now",
+        "where a receiver that is new to a log begins: with the events of this run, or with the oldest in the log",
+        choices=("now", "oldest"),
     )
     queue: Path = setting(
         PROGRAM_FOLDER / "queue", "folder in which events wait to be delivered, in a run without --events FILE"

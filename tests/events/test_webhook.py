@@ -20,9 +20,11 @@ from waiting import until
 from web_server import WebServer, certificate
 
 from app.errors import OutputError, SettingsError
-from app.events.delivery import Delivery, device_name
+from app.events.cursors import Cursors
+from app.events.delivery import Delivery, Destination, RefusedError, device_name
 from app.events.log import EventLog
 from app.events.opening import open_events
+from app.events.stream import EventStream
 from app.events.webhook import Webhook
 from app.settings import DeliverySettings, OutputSettings, Settings, WebhookSettings
 
@@ -42,12 +44,12 @@ def server():
 def opened(tmp_path, server):
     """Opens a run with a log and a webhook, with short pauses."""
 
-    def run(events="e.jsonl", url=None, **options):
+    def run(events="e.jsonl", url=None, new_receivers="now", **options):
         options = {"retry_max_s": 0.05, "timeout_s": 30.0, **options}
         return open_events(
             Settings(
                 output=OutputSettings(events=events and tmp_path / events),
-                delivery=DeliverySettings(device="door.pi", queue=tmp_path / "queue"),
+                delivery=DeliverySettings(device="door.pi", queue=tmp_path / "queue", new_receivers=new_receivers),
                 webhook=WebhookSettings(url=url or server.url, **options),
             )
         )
@@ -87,11 +89,54 @@ def test_a_new_webhook_begins_with_this_run_and_an_old_one_where_it_was(opened, 
         visit(publisher)
         publisher.close()
     assert server.numbers == list(range(1, 10))
-    (tmp_path / f"webhook-{log_id(tmp_path)}.cursor").unlink()
+    (tmp_path / f"cursors-{log_id(tmp_path)}.json").unlink()
     publisher = opened()
     visit(publisher)
     publisher.close()
     assert server.numbers == list(range(1, 13)), "without a cursor, old events are not sent again"
+
+
+def test_a_new_webhook_may_begin_with_the_oldest_event_that_is_still_in_a_file(opened, server, tmp_path):
+    log, number = EventLog(tmp_path / "e.jsonl"), 0
+    stream = EventStream()
+    for rotated in ("e.jsonl.2", "e.jsonl.1", None):
+        for _ in range(2):
+            number += 1
+            for event in stream.handle(result(frame(number), tracks=[track(number)])):
+                log.write(event)
+        if rotated:
+            log.path.rename(tmp_path / rotated)
+    log.close()
+    (tmp_path / "e.jsonl.2").unlink()
+    first = json.loads((tmp_path / "e.jsonl.1").read_text(encoding="utf-8").splitlines()[0])["after"] + 1
+    publisher = opened(new_receivers="oldest")
+    until(lambda: server.numbers and server.numbers[-1] > log.last)  # the last visit is closed by this run
+    publisher.close()
+    assert first > 1 and server.numbers[0] == first and publisher.lost == ()
+    assert server.numbers == list(range(first, server.numbers[-1] + 1))
+
+
+def test_one_event_that_is_refused_costs_none_of_those_that_were_sent_with_it(tmp_path):
+    class Choosy(Destination):
+        name, batch = "choosy", 10
+
+        def __init__(self):
+            self.taken = []
+
+        def send(self, messages):
+            if any(message.record["sequence"] == 3 for message in messages):
+                raise RefusedError("not this one")
+            self.taken += [message.record["sequence"] for message in messages]
+
+    log, choosy = EventLog(tmp_path / "e.jsonl"), Choosy()
+    delivery = Delivery(choosy, log, Cursors(log), "door")
+    for event in events(6):
+        log.write(event)
+    delivery.start()
+    delivery.close()
+    assert choosy.taken == [1, 2, 4, 5, 6]
+    assert (delivery.refused, delivery.delivered, delivery.cursor.saved) == (1, 5, 6)
+    log.close()
 
 
 @pytest.mark.parametrize("answer", [500, 503, 404, 401, 429, "close"])
@@ -172,7 +217,9 @@ def test_a_server_that_hangs_or_drips_slows_nothing_and_is_asked_again(opened, s
 def test_the_end_of_a_run_does_not_wait_for_a_request_that_hangs(tmp_path, server):
     server.answers = ["hang"]
     log = EventLog(tmp_path / "e.jsonl")
-    delivery = Delivery(Webhook(WebhookSettings(url=server.url, timeout_s=600.0)), log, "door", flush_s=0.2)
+    delivery = Delivery(
+        Webhook(WebhookSettings(url=server.url, timeout_s=600.0)), log, Cursors(log), "door", flush_s=0.2
+    )
     log.on_written = delivery.wake
     delivery.start()
     log.write(events(1)[0])
@@ -187,11 +234,12 @@ def test_several_servers_that_hang_are_waited_for_together(tmp_path):
     log = EventLog(tmp_path / "e.jsonl")
     servers = [WebServer() for _ in range(3)]
     deliveries = []
+    cursors = Cursors(log)
     for number, server in enumerate(servers):
         server.answers = ["hang"]
         hook = Webhook(WebhookSettings(url=server.url, timeout_s=600.0))
         hook.name = f"webhook{number}"
-        deliveries.append(Delivery(hook, log, "door", flush_s=600.0))
+        deliveries.append(Delivery(hook, log, cursors, "door", flush_s=600.0))
         deliveries[-1].start()
     log.write(events(1)[0])
     for delivery, server in zip(deliveries, servers):
@@ -221,6 +269,7 @@ def test_a_supervised_delivery_with_a_bug_starts_again_where_it_was(tmp_path, se
     delivery = Delivery(
         Odd(WebhookSettings(url=server.url)),
         log,
+        Cursors(log),
         "door",
         retry_first_s=0.01,
         on_death=lambda *death: deaths.append(death),
@@ -236,8 +285,6 @@ def test_a_supervised_delivery_with_a_bug_starts_again_where_it_was(tmp_path, se
 
 
 def events(count):
-    from app.events.stream import EventStream
-
     return EventStream().handle(result(frame(), tracks=[track(at) for at in range(1, count + 1)]))
 
 
@@ -382,7 +429,7 @@ def test_a_queue_that_another_run_has_is_refused_with_advice(opened):
 def test_a_damaged_cursor_is_refused_and_named(opened, tmp_path):
     publisher = opened()
     publisher.close()
-    cursor = tmp_path / f"webhook-{log_id(tmp_path)}.cursor"
+    cursor = tmp_path / f"cursors-{log_id(tmp_path)}.json"
     cursor.write_text("{", encoding="utf-8")
     with pytest.raises(OutputError, match=cursor.name):
         opened()
