@@ -163,13 +163,15 @@ is_installed() { [ -z "$ROOT" ] && [ "$(dpkg-query -W -f '${db:Status-Status}' "
 
 install_packages() {
   wanted packages "System packages" || return 0
-  local packages=(python3-venv python3-dev build-essential gstreamer1.0-tools gstreamer1.0-plugins-base
+  local packages=(build-essential gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
   if [ "$generation" = 4 ]; then
-    packages+=(python3.8 python3.8-venv python3.8-dev libnvinfer-dev libnvonnxparsers-dev cuda-cudart-dev-10-2)
+    packages+=(python3.8 python3.8-venv python3.8-dev libnvinfer-dev libnvonnxparsers-dev
+      cuda-cudart-dev-10-2 cuda-nvcc-10-2)
     note "JetPack 4 has Python 3.6, which is too old; Python 3.8 is installed from Ubuntu's packages,"
     note "and TensorRT's headers from JetPack's, to compile its Python module."
   else
+    packages+=(python3-venv python3-dev)
     # JetPack's own OpenCV and TensorRT are kept if they work.
     system_python_has cv2 || packages+=(python3-opencv)
     system_python_has tensorrt || packages+=(python3-libnvinfer)
@@ -270,6 +272,7 @@ set_power() {
 build_engines() {
   wanted engines "TensorRT engines" || return 0
   note "They are built from the models on this board, once; it takes some minutes."
+  case "$board" in nano | tx2) note "They compute in fp16: the GPU of this board has no fast int8." ;; esac
   run .venv/bin/python -m app engines build ||
     note "The build failed for the reason above. The program tries again when it starts, or runs on the CPU."
 }

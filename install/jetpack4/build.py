@@ -16,19 +16,29 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import List
+from typing import List, NoReturn
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "tensorrt.cpp"
 PACKAGE = HERE / "tensorrt" / "__init__.py"
 PYBIND11 = "pybind11==2.10.4"
-CUDA = "/usr/local/cuda/include"
-PACKAGES = {
-    "Python.h": "python{}.{}-dev".format(*sys.version_info[:2]),
-    "NvInfer.h": "libnvinfer-dev and cuda-cudart-dev-10-2",
-    "NvOnnxParser.h": "libnvonnxparsers-dev",
+CUDA = ("/usr/local/cuda/include", "/usr/local/cuda-10.2/include")
+HEADERS = {
+    "Python.h": ("PY_VERSION_HEX", "python{}.{}-dev".format(*sys.version_info[:2])),
+    "NvInfer.h": ("NV_TENSORRT_MAJOR", "libnvinfer-dev cuda-cudart-dev-10-2 cuda-nvcc-10-2"),
+    "NvOnnxParser.h": ("NV_ONNX_PARSER_MAJOR", "libnvonnxparsers-dev"),
 }
-"""The Ubuntu packages that contain the headers."""
+"""What each header defines, as a container has empty files where nothing was mounted, and its Ubuntu packages."""
+USES_BOTH_LIBRARIES = """
+#include <NvInfer.h>
+#include <NvOnnxParser.h>
+void* runtime(nvinfer1::ILogger& log) { return nvinfer1::createInferRuntime(log); }
+void* parser(nvinfer1::INetworkDefinition& network, nvinfer1::ILogger& log) {
+  return nvonnxparser::createParser(network, log);
+}
+"""
+LINKS = (["-lnvinfer", "-lnvonnxparser"], ["-l:libnvinfer.so.8", "-l:libnvonnxparser.so.8"])
+"""A container has the libraries, but may lack the names that are meant for linking."""
 
 
 def main() -> None:
@@ -39,9 +49,9 @@ def main() -> None:
     if not choices.force and loaded(choices.into) == source_sha256():
         say(f"{folder} is built already")
         return
-    includes = [*map(str, choices.include), CUDA, sysconfig.get_path("include"), pybind11_headers()]
+    includes = [*map(str, choices.include), *CUDA, sysconfig.get_path("include"), pybind11_headers()]
     check_headers(includes)
-    compile_module(folder, includes, choices.library)
+    compile_module(folder, includes, library_options(includes, choices.library))
     shutil.copyfile(PACKAGE, folder / "__init__.py")
     check(choices.into)
 
@@ -82,13 +92,22 @@ def pybind11_headers() -> str:
 def check_headers(includes: List[str]) -> None:
     if shutil.which("g++") is None:
         stop("g++ is missing: sudo apt-get install g++")
-    for header, package in PACKAGES.items():
+    for header, (defined, packages) in HEADERS.items():
         words = ["g++", "-std=c++11", "-E", "-x", "c++", *include_options(includes), "-"]
-        done = subprocess.run(
-            words, input=f"#include <{header}>\n", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        program = f"#include <{header}>\n#ifndef {defined}\n#error {header} is empty\n#endif\n"
+        done = subprocess.run(words, input=program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
-            stop(f"{header} cannot be used: sudo apt-get install {package}\n{done.stderr.strip()}")
+            stop(f"{header} cannot be used: {on_the_board(packages)}\n{done.stderr.strip()}")
+
+
+def on_the_board(packages: str) -> str:
+    advice = f"sudo apt-get install {packages}"
+    if not Path("/.dockerenv").exists():
+        return advice
+    return (
+        f"on the board (not in the container): {advice}; and start the container with --runtime nvidia, which mounts "
+        "it. If it is still missing, see docs/jetson.md"
+    )
 
 
 def include_options(includes: List[str]) -> List[str]:
@@ -96,7 +115,37 @@ def include_options(includes: List[str]) -> List[str]:
     return [word for folder in includes for word in ("-isystem", folder)]
 
 
-def compile_module(folder: Path, includes: List[str], libraries: List[Path]) -> None:
+def library_options(includes: List[str], folders: List[Path]) -> List[str]:
+    """Tried before compiling, which takes minutes. An empty library can be linked, but defines nothing."""
+    errors = []
+    with tempfile.TemporaryDirectory() as unused:
+        for names in LINKS:
+            options = [f"-L{folder}" for folder in folders] + names
+            command = ["g++", "-std=c++11", "-shared", "-fPIC", "-Wno-deprecated-declarations", "-Wl,--no-undefined"]
+            command += [
+                "-o",
+                f"{unused}/linked.so",
+                *include_options(includes),
+                "-x",
+                "c++",
+                "-",
+                "-x",
+                "none",
+                *options,
+            ]
+            done = subprocess.run(
+                command, input=USES_BOTH_LIBRARIES, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            if done.returncode == 0:
+                break
+            errors.append(done.stderr.strip())
+        else:
+            packages = on_the_board("libnvinfer-dev libnvonnxparsers-dev")
+            stop(f"TensorRT's libraries cannot be used: {packages}\n{errors[-1]}")
+    return options
+
+
+def compile_module(folder: Path, includes: List[str], libraries: List[str]) -> None:
     say("compiling TensorRT's Python module (about two minutes on a Nano)")
     folder.mkdir(parents=True, exist_ok=True)
     name = f"_tensorrt{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -105,7 +154,7 @@ def compile_module(folder: Path, includes: List[str], libraries: List[Path]) -> 
         command = ["g++", "-std=c++11", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"]
         command += ["-Wno-deprecated-declarations", "-Wl,--strip-all", f'-DSOURCE_SHA256="{source_sha256()}"']
         command += [*include_options(includes), str(SOURCE), "-o", str(made)]
-        command += [f"-L{library}" for library in libraries] + ["-lnvinfer", "-lnvonnxparser"]
+        command += libraries
         if subprocess.run(command).returncode != 0:
             stop(
                 "compiling failed, see the messages above. If the compiler was killed, memory was short: it needs "
@@ -126,7 +175,7 @@ def say(what: str) -> None:
     sys.stdout.flush()
 
 
-def stop(why: str) -> None:
+def stop(why: str) -> NoReturn:
     sys.exit(f"install/jetpack4/build.py: {why}")
 
 

@@ -107,6 +107,28 @@ def test_a_missing_header_is_named_with_its_package(board, tmp_path):
     assert not (tmp_path / "site" / "tensorrt").exists()
 
 
+def test_libraries_without_names_for_linking_can_be_used(board, tmp_path):
+    """The NVIDIA runtime mounts libnvinfer.so.8, and in some releases not libnvinfer.so."""
+    sys.path.insert(0, str(ROOT / "install" / "jetpack4"))
+    import build
+
+    assert build.library_options([str(board.headers)], [board.libraries])[-2:] == ["-lnvinfer", "-lnvonnxparser"]
+    for name in ("libnvinfer.so.8", "libnvonnxparser.so.8"):
+        (tmp_path / name).symlink_to(board.libraries / "libnvinfer.so.8")
+    assert build.library_options([str(board.headers)], [tmp_path])[-1] == "-l:libnvonnxparser.so.8"
+
+
+def test_libraries_that_cannot_be_linked_are_noticed_before_compiling(board, tmp_path):
+    """A container has empty files where nothing was mounted."""
+    for name in ("libnvinfer.so", "libnvonnxparser.so", "libnvinfer.so.8", "libnvonnxparser.so.8"):
+        (tmp_path / name).touch()
+    there = type(board)(tmp_path / "board", 2)
+    there.headers, there.libraries = board.headers, tmp_path
+    done = there.build()
+    assert done.returncode == 1 and "libraries cannot be used" in done.stderr and "compiling" not in done.stdout
+    assert not (there.site / "tensorrt").exists()
+
+
 def test_its_versions_of_pybind11_agree():
     build = (ROOT / "install" / "jetpack4" / "build.py").read_text(encoding="utf-8")
     (version,) = re.findall(r"pybind11==[0-9.]+", build)
@@ -182,3 +204,15 @@ hardware.load_cudart = cuda.load_cudart
 answer([finding.status.name, finding.text])
 """)
     assert status == "OK" and "8.2.1" in text and "install/jetpack4" in text
+
+
+def test_doctor_says_how_to_build_it_again(board):
+    status, text, advice = board.answer("""
+from app.tools.doctor import hardware
+from app.inference import cuda
+hardware.load_cudart = cuda.load_cudart
+hardware.module_source = lambda: "another source"
+(finding,) = hardware.check_tensorrt(hardware.jetpack_of("32.7.4"))
+answer([finding.status.name, finding.text, finding.advice])
+""")
+    assert status == "WARNING" and "8.2.1" in text and "install/jetpack4/build.py" in advice

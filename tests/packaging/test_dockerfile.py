@@ -42,9 +42,11 @@ def test_base_image_is_an_argument_with_a_pinned_default(file: Path, base: str) 
     assert arguments_of(file, "FROM") == ["${BASE_IMAGE}"]
 
 
-@both
-def test_it_starts_the_program_but_not_as_root(file: Path) -> None:
-    assert arguments_of(file, "ENTRYPOINT") == ['["python3", "-m", "app"]']
+@pytest.mark.parametrize(
+    ("file", "start"), [(PC, ["python3", "-m", "app"]), (JETSON, ["/app/install/start_container.sh"])]
+)
+def test_it_starts_the_program_but_not_as_root(file: Path, start: List[str]) -> None:
+    assert [json.loads(words) for words in arguments_of(file, "ENTRYPOINT")] == [start]
     (user,) = arguments_of(file, "USER")
     assert user == "${USER_ID}"
     assert "USER_ID=1000" in arguments_of(file, "ARG")

@@ -84,6 +84,7 @@ def test_jetpack_4_compiles_tensorrts_module(tmp_path: Path, board: tuple[str, s
         "libnvinfer-dev",
         "libnvonnxparsers-dev",
         "cuda-cudart-dev-10-2",
+        "cuda-nvcc-10-2",  # crt/host_defines.h, which the header before includes
     ):
         assert package in packages.split()
     assert environment.startswith("python3.8 ") and "jetpack4" in environment and "headless" in environment
@@ -158,6 +159,11 @@ def test_steps_can_be_skipped(tmp_path: Path) -> None:
 def test_engines_are_built_last_where_there_is_tensorrt(tmp_path: Path, board: tuple[str, str], builds: bool) -> None:
     steps = commands(set_up(simulated(tmp_path, *board), "--dry-run").stdout)
     assert (steps[-1] == ".venv/bin/python -m app engines build") == builds
+
+
+@pytest.mark.parametrize(("board", "no_int8"), [(NANO, True), (XAVIER, False), (ORIN_NANO, False)])
+def test_boards_without_fast_int8_are_told_so(tmp_path: Path, board: tuple[str, str], no_int8: bool) -> None:
+    assert ("no fast int8" in set_up(simulated(tmp_path, *board), "--dry-run").stdout) == no_int8
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,10 +13,11 @@ from typing import List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
+from app.files import PROGRAM_FOLDER
 from app.inference.cuda import NoGpuError, load_cudart, probe_gpu
 from app.inference.host import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
-from app.tools.doctor.checks import Finding, note, ok, warning
+from app.tools.doctor.checks import Finding, Status, note, ok, warning
 from app.tools.machine import read_system_file
 
 SMALL_BOARD_MB = 9_000
@@ -25,6 +27,7 @@ MIN_FREE_DISK_MB = 1_000
 COMMAND_TIMEOUT_S = 20
 SET_UP = "run ./jetson_setup.sh"
 BUILD_MODULE = "build it again: .venv/bin/python install/jetpack4/build.py"
+MODULE = PROGRAM_FOLDER / "install" / "jetpack4"
 
 _ROOT = Path("/")
 
@@ -96,8 +99,19 @@ def check_tensorrt(jetpack: JetPack) -> List[Finding]:
         load_cudart()
     except ModelError as error:
         return [warning(str(error), "is JetPack installed completely?  sudo apt install nvidia-jetpack")]
-    module = ", through the module of install/jetpack4" if hasattr(trt, "__source__") else ""
-    return [ok(f"TensorRT {version} is the one of this JetPack{module}")]
+    text = f"TensorRT {version} is the one of this JetPack"
+    if not hasattr(trt, "__source__"):
+        return [ok(text)]
+    text += f", through the module of install/jetpack4 (source {trt.__source__[:8]})"
+    if trt.__source__ != module_source():
+        return [warning(f"{text}; the source has changed since", BUILD_MODULE)]
+    return [Finding(Status.OK, text, f"to {BUILD_MODULE} --force")]
+
+
+def module_source(folder: Path = MODULE) -> str:
+    """What a module that install/jetpack4/build.py builds now has as `__source__`."""
+    files = (folder / "tensorrt.cpp", folder / "tensorrt" / "__init__.py")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def check_gpu(is_jetson: bool) -> List[Finding]:

@@ -3,6 +3,8 @@
 
 #include <NvInfer.h>
 
+#define NV_ONNX_PARSER_MAJOR 0
+
 namespace nvonnxparser
 {
 
