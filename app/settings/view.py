@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from app.settings.declaration import setting
 
-Polygon = Tuple[Tuple[float, float], ...]
+Point = Tuple[float, float]
+Polygon = Tuple[Point, ...]
 """Corners, as fractions of the width and height of the picture."""
 
 
@@ -20,7 +22,7 @@ def polygons(text: str) -> Tuple[Polygon, ...]:
 
 
 def _polygon(text: str) -> Polygon:
-    corners = []
+    corners: List[Point] = []
     for corner in text.split():
         try:
             x, y = map(float, corner.split(","))
@@ -32,7 +34,22 @@ def _polygon(text: str) -> Polygon:
         corners.append((x, y))
     if len(set(corners)) < 3:
         raise ValueError(f"{text.strip()!r} has fewer than three corners")
+    sides = list(zip(corners, corners[1:] + corners[:1]))
+    if any(_cross(one, other) for one, other in itertools.combinations(sides, 2)):
+        raise ValueError(f"the outline of {text.strip()!r} crosses itself; write its corners in the order around it")
     return tuple(corners)
+
+
+def _cross(one: Tuple[Point, Point], other: Tuple[Point, Point]) -> bool:
+    """Whether two lines cross. Those that only touch, as neighbours do in their common corner, do not."""
+
+    def apart(line: Tuple[Point, Point], ends: Tuple[Point, Point]) -> bool:
+        """Whether the ends are on different sides of the line."""
+        (x1, y1), (x2, y2) = line
+        first, second = ((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) for x, y in ends)
+        return first * second < 0
+
+    return apart(one, other) and apart(other, one)
 
 
 @dataclass(frozen=True)

@@ -74,3 +74,9 @@ def test_polygons_are_read_from_the_settings():
 def test_what_is_no_polygon_is_refused(text):
     with pytest.raises(ValueError):
         polygons(text)
+
+
+def test_an_outline_that_crosses_itself_is_refused():
+    assert len(polygons("0.1,0.1 0.9,0.1 0.9,0.9 0.5,0.5 0.1,0.9")) == 1
+    with pytest.raises(ValueError, match="crosses itself"):
+        polygons("0.1,0.1 0.9,0.1 0.1,0.9 0.9,0.9")
