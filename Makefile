@@ -22,7 +22,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
 
-.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real lint diagram lock clean
+.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -64,6 +64,10 @@ test-real: $(VENV)/ready-dev ## compare detectors with published weights: MODELS
 	@test -n "$(MODELS)" -a -n "$(PICTURES)" || { echo "usage: make test-real MODELS=DIR PICTURES=DIR"; exit 2; }
 	@REAL_MODELS="$(MODELS)" REAL_PICTURES="$(PICTURES)" \
 	  $(VENV)/bin/python -m pytest tests/vision/test_real_detectors.py $(PYTEST_ARGS)
+
+test-clients: $(VENV)/ready-dev ## run client packages of CompreFace and DeepStack from PyPI against a server
+	@$(VENV)/bin/python -m pip --quiet install --no-deps --upgrade --target build/clients --requirement tests/service/clients.txt
+	@PYTHONPATH=build/clients $(VENV)/bin/python -m pytest tests/service/test_real_clients.py $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \

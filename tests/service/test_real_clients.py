@@ -1,12 +1,13 @@
 """Client packages of CompreFace and DeepStack, as they are on PyPI, against a real server.
 
-They are not among the requirements: compreface-sdk works only with urllib3 below version 2. To run these tests:
-`pip install compreface-sdk deepstack-sdk "urllib3<2"`.
+`make test-clients` installs them into a folder of their own (clients.txt says why), and runs these tests.
 """
 
 import uuid
 
 import pytest
+
+MISSING = "the client package is not here; make test-clients gets it"
 
 
 @pytest.fixture
@@ -21,13 +22,10 @@ def files(photos, tmp_path):
 
 
 def test_compreface_sdk(own, files):
-    try:
-        from compreface import CompreFace
-    except ImportError as error:
-        pytest.skip(f"compreface-sdk cannot be imported: {error}")
+    compreface = pytest.importorskip("compreface", reason=MISSING)
     first, second, other = files
     options = {"limit": 0, "det_prob_threshold": 0.8, "prediction_count": 2, "status": "true"}
-    client = CompreFace("http://127.0.0.1", str(own.port), options)
+    client = compreface.CompreFace("http://127.0.0.1", str(own.port), options)
     key = str(uuid.uuid4())
     recognition = client.init_face_recognition(key)
     faces, subjects = recognition.get_face_collection(), recognition.get_subjects()
@@ -55,12 +53,9 @@ def test_compreface_sdk(own, files):
 
 
 def test_deepstack_sdk(own, files):
-    try:
-        from deepstack_sdk import Face, ServerConfig
-    except ImportError as error:
-        pytest.skip(f"deepstack-sdk cannot be imported: {error}")
+    deepstack = pytest.importorskip("deepstack_sdk", reason=MISSING)
     first, second, other = files
-    client = Face(ServerConfig(f"http://127.0.0.1:{own.port}"))
+    client = deepstack.Face(deepstack.ServerConfig(f"http://127.0.0.1:{own.port}"))
     for _ in range(2):
         assert client.registerFace(images=[first], userid="Collins")
     assert client.listFaces().list == ["Collins"]

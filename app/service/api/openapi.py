@@ -38,6 +38,8 @@ class Described:
     """Fields of a form that are files. One called `image` may also be the whole body."""
     query: Tuple[Tuple[str, str], ...] = ()
     """Parameters with their types; none is needed."""
+    header: Optional[str] = None
+    """One that a request must have; a web page of another origin cannot send it."""
     status: int = 200
     failures: Tuple[int, ...] = ()
 
@@ -98,6 +100,9 @@ def _operation(one: Described, by_type: Dict[Type[msgspec.Struct], Any]) -> Dict
     parameters += [
         {"name": name, "in": "query", "required": False, "schema": {"type": kind}} for name, kind in one.query
     ]
+    if one.header is not None:
+        value = {"type": "string"}
+        parameters.append({"name": one.header, "in": "header", "required": True, "example": "1", "schema": value})
     if parameters:
         operation["parameters"] = parameters
     body = one.body or one.optional_body

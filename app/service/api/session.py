@@ -84,12 +84,14 @@ def session_endpoints(guard: Guard) -> Tuple[Described, ...]:
             "Log in, with the header X-CSRF: 1; sets a cookie",
             SessionState,
             body=LogIn,
+            header="X-CSRF",
             failures=(400, 401, 403, 413, 429, 503),
         ),
         Described(
             Endpoint("DELETE", PATH, log_out, public),
             "Log out, with the header X-CSRF: 1",
             SessionState,
+            header="X-CSRF",
             failures=(403,),
         ),
         Described(

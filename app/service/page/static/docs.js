@@ -44,7 +44,7 @@ function Operation({ method, path, operation }) {
     </summary>
     <div class="body">
       ${operation.parameters && html`<h3>${strings.parameters}</h3><ul class="fields">
-        ${operation.parameters.map((one) => html`<li><code>${one.name}</code><span>${one.schema.type}, ${one.in === "path" ? strings.inPath : strings.inQuery}</span></li>`)}
+        ${operation.parameters.map((one) => html`<li><code>${one.name}</code><span>${one.schema.type}, ${strings.parameterIn[one.in]}</span></li>`)}
       </ul>`}
       ${bodies.length > 0 && html`<h3>${strings.requestBody}</h3><ul class="fields">
         ${bodies.map(([kind, { schema }]) => html`<li><code>${kind}</code><span><${Type} schema=${schema} /></span></li>`)}
