@@ -93,3 +93,7 @@ class OutputError(AppError):
 
 class DatabaseError(AppError):
     """A database that cannot be reached, does not let this program in, or is not prepared for it."""
+
+
+class RejectedRowError(DatabaseError):
+    """A row that the database will never take."""

@@ -19,6 +19,7 @@ packages=(
   libgl1         # what opencv-python needs to load
   mosquitto      # the MQTT broker that tests publish to
   python3-opencv # an OpenCV with GStreamer
+  nats-server    # the server of JetStream that tests send events to
   postgresql     # the database that devices share
   shellcheck
   xdotool # presses keys in the window

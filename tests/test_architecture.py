@@ -41,6 +41,8 @@ GUARDED = {
     "av": {"output", "tools"},
     "prometheus_client": {"monitoring"},
     "psycopg": {"database"},
+    "confluent_kafka": {"events"},
+    "nats": {"events"},
 }
 """Packages that take long to import, or that not every machine has, and who may import them."""
 

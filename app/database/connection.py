@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Iterator, Tuple
 
 from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
-from app.errors import DatabaseError, SettingsError
+from app.errors import DatabaseError, RejectedRowError, SettingsError
 from app.settings import FleetSettings
 from app.text import install_hint, program
 
@@ -36,16 +36,23 @@ def require_database(settings: FleetSettings) -> str:
     return address
 
 
+def require_driver() -> None:
+    """Raises SettingsError where psycopg is not installed."""
+    try:
+        import psycopg  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise SettingsError(f"fleet.database needs psycopg: {install_hint('psycopg[binary]')}") from error
+
+
 def connect(settings: FleetSettings, device: str = "") -> Connection:
     """A connection in autocommit mode: `with connection.transaction():` begins and ends a transaction.
 
     Raises SettingsError for what the user has to correct, and DatabaseError where it may work later.
     """
     address = require_database(settings)
-    try:
-        import psycopg
-    except ImportError as error:
-        raise SettingsError(f"fleet.database needs psycopg: {install_hint('psycopg[binary]')}") from error
+    require_driver()
+    import psycopg
+
     timeout_s = max(2, round(settings.timeout_s))
     options = {
         "connect_timeout": timeout_s,
@@ -81,14 +88,16 @@ def connected(settings: FleetSettings, device: str = "") -> Iterator[Connection]
 
 @contextlib.contextmanager
 def reported(settings: FleetSettings) -> Iterator[None]:
-    """Raises errors of the database as DatabaseError."""
+    """Raises errors of the database as DatabaseError, and as RejectedRowError where the values are the reason."""
     import psycopg
 
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(f"{shown(settings)}: {_first_line(error)}; see the roles in docs/fleet.md") from error
-    except psycopg.errors.UndefinedTable as error:
+    except psycopg.DataError as error:
+        raise RejectedRowError(f"{shown(settings)}: {_first_line(error)}") from error
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
         raise DatabaseError(
             f"{shown(settings)}: {_first_line(error)}; prepare the database with: {program()} fleet init, or migrate"
         ) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from typing import Dict
+from pathlib import Path
+from typing import Dict, Mapping
 
 from app.errors import OutputError
 from app.events.log import EventLog
@@ -14,6 +15,9 @@ from app.files import write_whole
 
 logger = logging.getLogger(__name__)
 
+CORRECTED = ("postgresql",)
+"""Destinations that replace an event when it comes again and says less than before."""
+
 
 class Cursors:
     """The file. It is replaced as a whole, so that after a crash it holds either the old or the new numbers."""
@@ -21,11 +25,11 @@ class Cursors:
     def __init__(self, log: EventLog, *, from_oldest: bool = False) -> None:
         """A destination that is not in the file begins with the events of this run, or with `from_oldest` with the
         oldest one that is still in a file of the log. Raises OutputError."""
-        self.path = log.path.parent / f"cursors-{log.id}.json"
+        self.path = _path(log.path.parent, log.id)
         self._log = log
         self._from_oldest = from_oldest
         self._lock = threading.Lock()
-        self._delivered = self._read()
+        self._delivered = _read(self.path)
 
     def of(self, destination: str) -> Cursor:
         """Raises OutputError when the file cannot be written."""
@@ -50,7 +54,7 @@ class Cursors:
         """Raises OSError. Called from any thread."""
         with self._lock:
             delivered = {**self._delivered, destination: sequence}
-            write_whole(self.path, json.dumps({"log": self._log.id, "delivered": delivered}).encode() + b"\n")
+            _write(self.path, self._log.id, delivered)
             self._delivered = delivered
 
     def _first(self) -> int:
@@ -61,21 +65,6 @@ class Cursors:
         except OSError as error:
             raise OutputError(f"the files of {self._log.template} cannot be read: {error.strerror}") from error
         return parts[0].after if parts else self._log.sequence
-
-    def _read(self) -> Dict[str, int]:
-        try:
-            delivered = json.loads(self.path.read_bytes())["delivered"]
-            for destination, sequence in delivered.items():
-                if not isinstance(sequence, int) or sequence < 0:
-                    raise ValueError(f"{destination} = {sequence!r}")
-            return dict(delivered)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{self.path} says how far events were delivered, but cannot be read ({error}); if you delete it, "
-                "delivery begins with new events"
-            ) from error
 
 
 class Cursor:
@@ -95,3 +84,39 @@ class Cursor:
         if self.saved != sequence:
             self._cursors.save(self._destination, sequence)
             self.saved = sequence
+
+
+def rewind(folder: Path, log: str, sequence: int) -> None:
+    """The log was redacted from this event on: destinations that can correct what they have get it again.
+
+    Raises OutputError or OSError.
+    """
+    path = _path(folder, log)
+    delivered = _read(path)
+    behind = {name: min(at, sequence - 1) if name in CORRECTED else at for name, at in delivered.items()}
+    if behind != delivered:
+        _write(path, log, behind)
+
+
+def _path(folder: Path, log: str) -> Path:
+    return folder / f"cursors-{log}.json"
+
+
+def _write(path: Path, log: str, delivered: Mapping[str, int]) -> None:
+    write_whole(path, json.dumps({"log": log, "delivered": delivered}).encode() + b"\n")
+
+
+def _read(path: Path) -> Dict[str, int]:
+    try:
+        delivered = json.loads(path.read_bytes())["delivered"]
+        for destination, sequence in delivered.items():
+            if not isinstance(sequence, int) or sequence < 0:
+                raise ValueError(f"{destination} = {sequence!r}")
+        return dict(delivered)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{path} says how far events were delivered, but cannot be read ({error}); if you delete it, "
+            "delivery begins with new events"
+        ) from error

@@ -10,9 +10,12 @@ from app.errors import DeathCallback
 from app.events.command import EventCommand
 from app.events.cursors import Cursors
 from app.events.delivery import Delivery, Destination, device_name
+from app.events.jetstream import Nats
+from app.events.kafka import Kafka
 from app.events.log import EventLog
 from app.events.mqtt import Mqtt
 from app.events.pipe import EventPipe, is_pipe
+from app.events.postgres import Postgres
 from app.events.queue import EventQueue
 from app.events.sinks import EventPublisher, EventSink, Pictures
 from app.events.stream import EventStream
@@ -41,6 +44,12 @@ def open_events(
         destinations.append(Webhook(settings.webhook))
     if settings.mqtt.url is not None:
         destinations.append(Mqtt(settings.mqtt, device, channels, people))
+    if settings.fleet.database is not None and settings.fleet.events:
+        destinations.append(Postgres(settings.fleet, device))
+    if settings.kafka.servers is not None:
+        destinations.append(Kafka(settings.kafka, device))
+    if settings.nats.url is not None:
+        destinations.append(Nats(settings.nats, device))
     sinks: List[EventSink] = []
     if settings.on_event.command is not None:
         sinks.append(EventCommand(settings.on_event))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from app.errors import OutputError
+from app.events.cursors import rewind
 from app.events.event import EventKind
 from app.events.history import HEADER, Record, encoded, log_files, records
 from app.events.log import open_locked
@@ -136,18 +137,24 @@ class LockedLogs:
     def replace(self, change: Callable[[str, Record], Record], texts: Collection[str]) -> int:
         """Replaces lines, and removes damaged ones that contain one of the texts; returns how many were changed.
 
-        `change` gets the id of the line's log as well.
+        `change` gets the id of the line's log as well. Destinations that can correct what they have get these events
+        again.
         """
         count = 0
+        first: Dict[Tuple[Path, str], int] = {}
         for path in self.paths:
             lines: List[bytes] = []
             changed = 0
             log = ""
             for line in _lines(path):
-                for record in records([line]):
+                found = list(records([line]))
+                for record in found:
                     log = record["log"] if record["event"] == HEADER else log
                 new = _changed(line, partial(change, log), texts)
                 changed += new != line
+                if new != line and found and found[0]["event"] != HEADER:
+                    number = found[0]["sequence"]
+                    first[path.parent, log] = min(number, first.get((path.parent, log), number))
                 lines.append(line if new is None else new)
                 if new is None:
                     lines.pop()
@@ -155,6 +162,8 @@ class LockedLogs:
                 content = b"".join(lines)
                 write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content)
             count += changed
+        for (folder, log), sequence in first.items():
+            rewind(folder, log, sequence)
         return count
 
 

@@ -4,7 +4,14 @@ from app.settings.attention import AttentionSettings
 from app.settings.capture import CaptureSettings
 from app.settings.declaration import SettingInfo
 from app.settings.degrade import DegradeSettings
-from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.delivery import (
+    DeliverySettings,
+    KafkaSettings,
+    MqttSettings,
+    NatsSettings,
+    OnEventSettings,
+    WebhookSettings,
+)
 from app.settings.fleet import FleetSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
@@ -34,9 +41,11 @@ __all__ = [
     "DetectionSettings",
     "FleetSettings",
     "GallerySettings",
+    "KafkaSettings",
     "ModelSettings",
     "MonitoringSettings",
     "MqttSettings",
+    "NatsSettings",
     "OnEventSettings",
     "OutputSettings",
     "Polygon",

@@ -78,6 +78,54 @@ class MqttSettings:
 
 
 @dataclass(frozen=True)
+class KafkaSettings:
+    """Events for Kafka."""
+
+    servers: Optional[str] = setting(
+        None,
+        "send events to Kafka; its first servers, HOST:PORT, separated by commas (docs/fleet.md)",
+        flag="--kafka",
+        metavar="SERVERS",
+    )
+    topic: str = setting("faces", "topic of the events; the key of a record is the name of the device")
+    user: Optional[str] = setting(None, "user name for SASL; without one, the servers must take anyone")
+    password: Optional[str] = setting(None, "where the password is: env:NAME or file:PATH", secret=True)
+    mechanism: str = setting(
+        "SCRAM-SHA-512", "how the password is checked", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    )
+    tls: bool = setting(False, "connect with TLS; certificates are verified")
+    ca_file: Optional[Path] = setting(
+        None, "trust certificates signed by those in this PEM file, instead of the system's"
+    )
+    timeout_s: float = setting(10.0, "seconds after which records have failed", minimum=0.1, maximum=600)
+
+
+@dataclass(frozen=True)
+class NatsSettings:
+    """Events for a stream of NATS JetStream."""
+
+    url: Optional[str] = setting(
+        None,
+        "send events to NATS JetStream, nats://host or tls://host (docs/fleet.md)",
+        flag="--nats",
+        metavar="URL",
+    )
+    user: Optional[str] = setting(None, "user name for the server")
+    password: Optional[str] = setting(None, "where the password is: env:NAME or file:PATH", secret=True)
+    ca_file: Optional[Path] = setting(
+        None, "trust certificates signed by those in this PEM file, instead of the system's"
+    )
+    subject: str = setting("faces", "subjects are SUBJECT.DEVICE.event.KIND")
+    stream: str = setting("FACES", "stream that is made for these subjects if the server has none")
+    keep_days: float = setting(
+        7.0, "days for which that stream keeps events; one that exists keeps its own", minimum=0.01, maximum=36500
+    )
+    timeout_s: float = setting(
+        10.0, "seconds after which a connection or a message has failed", minimum=0.1, maximum=600
+    )
+
+
+@dataclass(frozen=True)
 class OnEventSettings:
     """A command of the user's own for each event."""
 

@@ -17,7 +17,14 @@ from app.settings.capture import CaptureSettings
 from app.settings.channels import ChannelValues
 from app.settings.declaration import SettingInfo, setting
 from app.settings.degrade import DegradeSettings
-from app.settings.delivery import DeliverySettings, MqttSettings, OnEventSettings, WebhookSettings
+from app.settings.delivery import (
+    DeliverySettings,
+    KafkaSettings,
+    MqttSettings,
+    NatsSettings,
+    OnEventSettings,
+    WebhookSettings,
+)
 from app.settings.fleet import FleetSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
@@ -341,6 +348,8 @@ class Settings:
     delivery: DeliverySettings = DeliverySettings()
     webhook: WebhookSettings = WebhookSettings()
     mqtt: MqttSettings = MqttSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    nats: NatsSettings = NatsSettings()
     on_event: OnEventSettings = OnEventSettings()
     fleet: FleetSettings = FleetSettings()
     degrade: DegradeSettings = DegradeSettings()

@@ -18,7 +18,10 @@ from app.output.progress import Progress
 from app.settings import (
     CaptureSettings,
     DeliverySettings,
+    FleetSettings,
+    KafkaSettings,
     MqttSettings,
+    NatsSettings,
     OnEventSettings,
     OutputSettings,
     RunSettings,
@@ -239,6 +242,9 @@ def _settings(own: Settings, minutes: float, gallery: Path, outputs: Path) -> Se
         delivery=DeliverySettings(),
         webhook=WebhookSettings(),
         mqtt=MqttSettings(),
+        kafka=KafkaSettings(),
+        nats=NatsSettings(),
+        fleet=FleetSettings(),
         on_event=OnEventSettings(),
     )
 

@@ -1,0 +1,95 @@
+"""Events for Kafka: a record each, in the partition of the device, with the idempotency key as a header."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Dict, List, Sequence
+
+from app.credentials import read_secret
+from app.errors import OutputError, SettingsError
+from app.events.delivery import Destination, Message, RefusedError
+from app.settings import KafkaSettings
+from app.text import install_hint
+
+logger = logging.getLogger(__name__)
+
+HEADER_KEY = "idempotency-key"
+
+
+class Kafka(Destination):
+    """Each failure gives the producer up: what it had not sent comes again from the log."""
+
+    name = "kafka"
+    batch = 500
+
+    def __init__(self, settings: KafkaSettings, device: str) -> None:
+        """Raises SettingsError."""
+        try:
+            import confluent_kafka
+        except ImportError as error:
+            raise SettingsError(f"kafka.servers (--kafka) needs {install_hint('confluent-kafka')}") from error
+        self._kafka: Any = confluent_kafka
+        self._topic, self._device, self._timeout_s = settings.topic, device.encode(), settings.timeout_s
+        self._options: Dict[str, Any] = {
+            "bootstrap.servers": settings.servers,
+            "client.id": f"faces-{device}",
+            "enable.idempotence": True,
+            "delivery.timeout.ms": round(1000 * settings.timeout_s),
+            "security.protocol": ("SASL_" if settings.user else "") + ("SSL" if settings.tls else "PLAINTEXT"),
+            "error_cb": self._heard,
+        }
+        if settings.user is not None:
+            password = "" if settings.password is None else read_secret(settings.password, "kafka.password")
+            sasl = {"mechanism": settings.mechanism, "username": settings.user, "password": password}
+            self._options.update({f"sasl.{key}": value for key, value in sasl.items()})
+        if settings.ca_file is not None:
+            self._options["ssl.ca.location"] = str(settings.ca_file)
+        self._producer: Any = None
+        self._reason = ""
+        self._is_aborted = False
+        self._started()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        producer = self._started()
+        failed: List[Any] = []
+        try:
+            for message in messages:
+                header = [(HEADER_KEY, message.key.encode())]
+                producer.produce(self._topic, message.body(), self._device, headers=header, on_delivery=_into(failed))
+            end = time.monotonic() + self._timeout_s
+            while producer.flush(0.1) and not failed and time.monotonic() < end and not self._is_aborted:
+                pass
+        except self._kafka.KafkaException as error:
+            failed.append(error.args[0])
+        if failed or len(producer):
+            self.close()
+            if failed and failed[0].code() == self._kafka.KafkaError.MSG_SIZE_TOO_LARGE:
+                raise RefusedError(f"kafka: {failed[0].str()}")
+            reason = failed[0].str() if failed else f"no acknowledgement within {self._timeout_s:g} s"
+            raise OutputError(f"kafka: {' '.join(filter(None, [reason, self._reason]))}")
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.purge()
+        self._producer = None
+
+    def abort(self) -> None:
+        self._is_aborted = True
+
+    def _started(self) -> Any:
+        """The producer, which connects in a thread of its own. Raises SettingsError for options it does not take."""
+        if self._producer is None:
+            self._reason = ""
+            try:
+                self._producer = self._kafka.Producer(self._options, logger=logger)
+            except self._kafka.KafkaException as error:
+                raise SettingsError(f"kafka (kafka.servers, --kafka): {error.args[0].str()}") from error
+        return self._producer
+
+    def _heard(self, error: Any) -> None:
+        self._reason = f"({error.str()})"
+
+
+def _into(failed: List[Any]) -> Any:
+    return lambda error, _: failed.append(error) if error is not None else None
