@@ -21,7 +21,7 @@ LEVELS = [
     {"recognizer", "network_thread", "supervision"},
     {"models"},
     {"capture", "vision", "identity", "events", "output"},
-    {"inference", "degrade", "database"},
+    {"inference", "degrade", "database", "gstreamer"},
     {"settings"},
     {"credentials", "files"},
     {"errors", "text", "types"},

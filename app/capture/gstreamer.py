@@ -1,7 +1,8 @@
 """GStreamer pipelines as text: for a Jetson's hardware decoder, for CSI cameras, and for machines with neither.
 
-Every pipeline ends in BGR at an appsink. A live one keeps only the newest frame: measured, it lags 1 to 2 ms, even
-after the reader paused. NVIDIA's converter cannot produce BGR, hence BGRx and a second, cheap conversion.
+Every pipeline ends at an appsink. A live one keeps only the newest frame: measured, it lags 1 to 2 ms, even after the
+reader paused. OpenCV wants BGR; NVIDIA's converter cannot produce that, hence BGRx and a second, cheap conversion. A
+process of its own sends I420, which is half of that.
 The pipelines with NVIDIA's elements follow its documents and run only on a Jetson.
 """
 
@@ -16,9 +17,30 @@ from app.credentials import credentials, without_credentials
 from app.text import gstreamer_quoted
 
 _RELEASE_FILE = Path("/etc/nv_tegra_release")
-_TO_BGR = "videoconvert ! video/x-raw,format=BGR"
-_NEWEST_FRAME = "appsink drop=true max-buffers=1 sync=false"
-_EVERY_FRAME = "appsink drop=false max-buffers=4 sync=false"
+
+
+class Taker(enum.Enum):
+    """Who takes the frames of a pipeline."""
+
+    OPENCV = "opencv"
+    PROCESS = "process"
+    """A `PipelineCapture`."""
+
+    def from_memory(self, keep: str) -> str:
+        """The end of a pipeline whose frames are in the processor's memory."""
+        if self is Taker.PROCESS:
+            return f"videoconvert ! video/x-raw,format=I420 ! appsink name=sink {keep}"
+        return f"videoconvert ! video/x-raw,format=BGR ! appsink {keep}"
+
+    def from_nvidia(self, keep: str, options: str = "") -> str:
+        """The end of a pipeline whose frames are in the memory of NVIDIA's elements."""
+        if self is Taker.PROCESS:
+            return f"nvvidconv{options} ! video/x-raw,format=I420 ! appsink name=sink {keep}"
+        return f"nvvidconv{options} ! video/x-raw,format=BGRx ! {self.from_memory(keep)}"
+
+
+_NEWEST_FRAME = "drop=true max-buffers=1 sync=false"
+_EVERY_FRAME = "drop=false max-buffers=4 sync=false"
 
 
 class JetsonGeneration(enum.Enum):
@@ -70,6 +92,7 @@ def rtsp_pipeline(
     open_timeout_s: float = 5.0,
     tls_verify: bool = True,
     jetson: JetsonGeneration = JetsonGeneration.NONE,
+    taker: Taker = Taker.OPENCV,
 ) -> str:
     """A network camera. User and password are passed as properties, so they may contain any character.
 
@@ -86,18 +109,22 @@ def rtsp_pipeline(
         parts.append("tls-validation-flags=0")
     source = " ".join(parts)
     if codec == "auto":
-        return f"{source} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_NEWEST_FRAME}"
-    hardware = "nvv4l2decoder enable-max-performance=1 ! nvvidconv ! video/x-raw,format=BGRx"
-    decoder = hardware if jetson.is_jetson else f"avdec_{codec}"
-    return f"{source} ! rtp{codec}depay ! {codec}parse ! {decoder} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+        return f"{source} ! {_decoded_automatically(jetson, taker, _NEWEST_FRAME)}"
+    if jetson.is_jetson:
+        decoder = f"nvv4l2decoder enable-max-performance=1 ! {taker.from_nvidia(_NEWEST_FRAME)}"
+    else:
+        decoder = f"avdec_{codec} ! {taker.from_memory(_NEWEST_FRAME)}"
+    return f"{source} ! rtp{codec}depay ! {codec}parse ! {decoder}"
 
 
-def csi_pipeline(sensor: int, *, width: int, height: int, fps: float, flip: int = 0) -> str:
+def csi_pipeline(
+    sensor: int, *, width: int, height: int, fps: float, flip: int = 0, taker: Taker = Taker.OPENCV
+) -> str:
     """A camera on the CSI connector of a Jetson."""
     return (
         f"nvarguscamerasrc sensor-id={sensor} ! "
         f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_fraction(fps)},format=NV12 ! "
-        f"nvvidconv flip-method={flip} ! video/x-raw,format=BGRx ! {_TO_BGR} ! {_NEWEST_FRAME}"
+        f"{taker.from_nvidia(_NEWEST_FRAME, f' flip-method={flip}')}"
     )
 
 
@@ -109,25 +136,28 @@ def usb_pipeline(
     fps: float,
     motion_jpeg: bool = False,
     jetson: JetsonGeneration = JetsonGeneration.NONE,
+    taker: Taker = Taker.OPENCV,
 ) -> str:
     """A USB camera. Most need motion JPEG instead of raw pictures for more than 640 x 480 at 30 fps."""
     size = f"width={width},height={height},framerate={_fraction(fps)}"
     source = f"v4l2src device={gstreamer_quoted(device)}"
     if not motion_jpeg:
-        return f"{source} io-mode=2 ! video/x-raw,{size} ! {_TO_BGR} ! {_NEWEST_FRAME}"
-    hardware = "nvv4l2decoder mjpeg=1 ! nvvidconv ! video/x-raw,format=BGRx"
-    decoder = hardware if jetson.decodes_jpeg else "jpegdec"
-    return f"{source} ! image/jpeg,{size} ! {decoder} ! {_TO_BGR} ! {_NEWEST_FRAME}"
+        return f"{source} io-mode=2 ! video/x-raw,{size} ! {taker.from_memory(_NEWEST_FRAME)}"
+    if jetson.decodes_jpeg:
+        decoder = f"nvv4l2decoder mjpeg=1 ! {taker.from_nvidia(_NEWEST_FRAME)}"
+    else:
+        decoder = f"jpegdec ! {taker.from_memory(_NEWEST_FRAME)}"
+    return f"{source} ! image/jpeg,{size} ! {decoder}"
 
 
-def file_pipeline(path: str, *, jetson: JetsonGeneration = JetsonGeneration.NONE) -> str:
+def file_pipeline(path: str, *, jetson: JetsonGeneration = JetsonGeneration.NONE, taker: Taker = Taker.OPENCV) -> str:
     """A recording: every frame, as fast as it is read."""
-    return f"filesrc location={gstreamer_quoted(path)} ! {_decoded_automatically(jetson)} ! {_TO_BGR} ! {_EVERY_FRAME}"
+    return f"filesrc location={gstreamer_quoted(path)} ! {_decoded_automatically(jetson, taker, _EVERY_FRAME)}"
 
 
-def _decoded_automatically(jetson: JetsonGeneration) -> str:
+def _decoded_automatically(jetson: JetsonGeneration, taker: Taker, keep: str) -> str:
     """decodebin picks the hardware decoder if there is one, but leaves the picture in its memory."""
-    return "decodebin ! nvvidconv ! video/x-raw,format=BGRx" if jetson.is_jetson else "decodebin"
+    return f"decodebin ! {taker.from_nvidia(keep) if jetson.is_jetson else taker.from_memory(keep)}"
 
 
 def _fraction(fps: float) -> str:

@@ -7,19 +7,22 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 import cv2
 
 from app.capture import certificates, gstreamer
 from app.capture.claims import claim_device, claim_name
+from app.capture.gstreamer import Taker
 from app.capture.pictures import picture_files
+from app.capture.pipeline_capture import PipelineCapture
 from app.capture.probe import Trust, asked_first, why_unreachable
 from app.capture.readers import (
     CameraReader,
     GStreamerReader,
     MotionJpegReader,
     PicturesReader,
+    PipelineReader,
     Reader,
     RecordingReader,
     StreamReader,
@@ -28,6 +31,7 @@ from app.capture.readers import (
 from app.capture.uri import Source, SourceKind
 from app.credentials import credentials, for_opening, with_secrets, without_secrets
 from app.errors import AccessDeniedError, SettingsError, SourceError
+from app.gstreamer.process import PipelineError
 from app.settings import CaptureSettings
 from app.text import opencv_has_gstreamer
 
@@ -53,9 +57,16 @@ def open_reader(source: Source, settings: CaptureSettings) -> Reader:
         return _open_camera(source, settings)
     if not source.remote:
         return _open_recording(source, settings)
-    if source.kind is SourceKind.RTSP and uses_gstreamer(settings.backend):
-        return _open_rtsp_with_gstreamer(source, settings)
-    return _open_url(source, settings)
+    taker = gstreamer_taker(settings.backend) if source.kind is SourceKind.RTSP else None
+    if taker is None:
+        return _open_url(source, settings)
+    try:
+        return _open_rtsp_with_gstreamer(source, settings, taker)
+    except _MissingError as error:
+        if settings.backend != "auto":
+            raise
+        log.info("%s: read with FFmpeg, on the processor. %s", source, error)
+        return _open_url(source, settings)
 
 
 def check_present(source: Source) -> None:
@@ -79,17 +90,47 @@ def runs_unattended() -> bool:
     return is_service or Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
-def uses_gstreamer(backend: str) -> bool:
-    """Whether GStreamer decodes, by the setting and by what this machine has."""
-    if backend == "ffmpeg":
-        return False
-    is_available = opencv_has_gstreamer(cv2.getBuildInformation())
-    if backend == "gstreamer" and not is_available:
-        raise SourceError(
-            f"This OpenCV ({cv2.__version__}) was built without GStreamer. Use the system's OpenCV "
-            "(apt-get install python3-opencv) instead of pip's, or set capture.backend to auto."
-        )
-    return is_available and (backend == "gstreamer" or this_jetson().is_jetson)
+def gstreamer_taker(backend: str) -> Optional[Taker]:
+    """Who takes the frames from GStreamer, by the setting and by what this machine has; None: FFmpeg decodes."""
+    if backend == "ffmpeg" or (backend == "auto" and not this_jetson().is_jetson):
+        return None
+    return _taker(backend)
+
+
+def _taker(backend: str) -> Taker:
+    has_gstreamer = backend != "gstreamer-process" and opencv_has_gstreamer(cv2.getBuildInformation())
+    return Taker.OPENCV if has_gstreamer else Taker.PROCESS
+
+
+class _MissingError(SourceError):
+    """GStreamer, or an element of the pipeline, is not installed."""
+
+
+def _run(pipeline: str, taker: Taker, settings: CaptureSettings) -> Any:
+    """A capture. Raises PipelineError if it cannot be opened, and _MissingError if it never can be here."""
+    if taker is Taker.PROCESS:
+        try:
+            return PipelineCapture(
+                pipeline, open_timeout_s=settings.open_timeout_s, read_timeout_s=settings.read_timeout_s
+            )
+        except PipelineError as error:
+            if not error.is_missing:
+                raise
+            packages = "nvidia-l4t-gstreamer " if this_jetson().is_jetson else ""
+            raise _MissingError(
+                f"{error}. Install what is missing: apt-get install {packages}gstreamer1.0-plugins-base "
+                "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav"
+            ) from error
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        capture.release()
+        raise PipelineError("OpenCV cannot open the pipeline")
+    return capture
+
+
+def _stream_reader(capture: Any, settings: CaptureSettings) -> Reader:
+    kind = PipelineReader if isinstance(capture, PipelineCapture) else GStreamerReader
+    return kind(capture, settings.read_timeout_s)
 
 
 def this_jetson() -> gstreamer.JetsonGeneration:
@@ -164,7 +205,7 @@ def _unreachable(source: Source, settings: CaptureSettings, problem: str, hint: 
     )
 
 
-def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Reader:
+def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings, taker: Taker) -> Reader:
     pipeline = gstreamer.rtsp_pipeline(
         _address(source),
         codec=settings.rtsp_codec,
@@ -172,40 +213,45 @@ def _open_rtsp_with_gstreamer(source: Source, settings: CaptureSettings) -> Read
         open_timeout_s=settings.open_timeout_s,
         tls_verify=settings.tls_verify and settings.ca_file is None,
         jetson=this_jetson(),
+        taker=taker,
     )
-    with _host_checked(source, settings):
-        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
-    if not capture.isOpened():
-        capture.release()
+    try:
+        with _host_checked(source, settings):
+            capture = _run(pipeline, taker, settings)
+    except PipelineError as error:
         hint = " If another player shows the camera, try capture.rtsp_codec h264 or h265, or capture.backend ffmpeg."
-        raise _unreachable(source, settings, "cannot be opened with GStreamer.", hint)
-    return GStreamerReader(capture, settings.read_timeout_s)
+        problem = f"cannot be opened with GStreamer ({_hidden(source, str(error))})."
+        raise _unreachable(source, settings, problem, hint) from error
+    return _stream_reader(capture, settings)
 
 
 def _open_csi(source: Source, settings: CaptureSettings) -> Reader:
-    if not opencv_has_gstreamer(cv2.getBuildInformation()):
-        raise SourceError(
-            f"{source} cannot be opened: CSI cameras need an OpenCV with GStreamer, and this one ({cv2.__version__}) "
-            "was built without. On a Jetson use the system's OpenCV (apt-get install python3-opencv) instead of pip's."
-        )
+    taker = _taker(settings.backend)
     pipeline = gstreamer.csi_pipeline(
-        int(source.address), width=settings.width, height=settings.height, fps=settings.fps, flip=settings.csi_flip
+        int(source.address),
+        width=settings.width,
+        height=settings.height,
+        fps=settings.fps,
+        flip=settings.csi_flip,
+        taker=taker,
     )
     claim_name(f"csi {source.address}", str(source))
-    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
-    if not capture.isOpened():
-        capture.release()
+    try:
+        capture = _run(pipeline, taker, settings)
+    except (PipelineError, _MissingError) as error:
         hint = "Does `nvgstcapture-1.0` show it? Often `sudo systemctl restart nvargus-daemon` helps."
         if not this_jetson().is_jetson:
             hint = "CSI cameras work only on a Jetson, and this machine is not one."
-        raise SourceError(f"{source} cannot be opened. {hint}")
-    return GStreamerReader(capture, settings.read_timeout_s)
+        raise SourceError(f"{source} cannot be opened ({error}). {hint}") from error
+    return _stream_reader(capture, settings)
 
 
 def _open_camera(source: Source, settings: CaptureSettings) -> Reader:
     _check_device(source)
     claim_device(source.device, str(source))
-    if settings.backend == "gstreamer" and uses_gstreamer(settings.backend):
+    capture, cause = None, ""
+    if settings.backend in ("gstreamer", "gstreamer-process"):
+        taker = _taker(settings.backend)
         pipeline = gstreamer.usb_pipeline(
             source.device,
             width=settings.width,
@@ -213,8 +259,12 @@ def _open_camera(source: Source, settings: CaptureSettings) -> Reader:
             fps=settings.fps,
             motion_jpeg=settings.width > 640,
             jetson=this_jetson(),
+            taker=taker,
         )
-        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+        try:
+            capture = _run(pipeline, taker, settings)
+        except PipelineError as error:
+            cause = f" ({error})"
     else:
         device: Any = int(source.address) if source.address.isdigit() else source.address
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
@@ -223,11 +273,13 @@ def _open_camera(source: Source, settings: CaptureSettings) -> Reader:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
         capture.set(cv2.CAP_PROP_FPS, settings.fps)
-    if not capture.isOpened():
-        capture.release()
+        if not capture.isOpened():
+            capture.release()
+            capture = None
+    if capture is None:
         raise SourceError(
-            f"{source} cannot be opened. Another program may be using it (`fuser {source.device}`), or the device is "
-            "not a camera: many cameras have two devices, so try the next number."
+            f"{source} cannot be opened{cause}. Another program may be using it (`fuser {source.device}`), or the "
+            "device is not a camera: many cameras have two devices, so try the next number."
         )
     reader = CameraReader(capture, settings.read_timeout_s)
     reader.fps = reader.fps or settings.fps
@@ -253,18 +305,25 @@ def _open_recording(source: Source, settings: CaptureSettings) -> Reader:
     """Files are read with FFmpeg even if GStreamer reads the cameras: it knows each frame's time stamp and rotation."""
     path = Path(source.address)
     _check_file(source, path)
-    if settings.backend == "gstreamer" and uses_gstreamer(settings.backend):
-        pipeline = gstreamer.file_pipeline(source.address, jetson=this_jetson())
-        capture, time_stamps = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), False
+    capture, cause = None, ""
+    if settings.backend in ("gstreamer", "gstreamer-process"):
+        taker = _taker(settings.backend)
+        try:
+            capture = _run(gstreamer.file_pipeline(source.address, jetson=this_jetson(), taker=taker), taker, settings)
+        except PipelineError as error:
+            cause = f" ({error})"
     else:
         # An absolute path, because OpenCV takes a relative one with a colon in it for a URL.
-        capture, time_stamps = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG), True
-    if not capture.isOpened():
-        capture.release()
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            capture.release()
+            capture = None
+    if capture is None:
         raise SourceError(
-            f"{source} cannot be opened: the file is not a video, or it is damaged or incomplete. "
+            f"{source} cannot be opened: the file is not a video, or it is damaged or incomplete{cause}. "
             "Does another player show it?"
         )
+    time_stamps = settings.backend != "gstreamer" or isinstance(capture, PipelineCapture)
     return RecordingReader(capture, str(source), time_stamps)
 
 

@@ -167,6 +167,28 @@ class GStreamerReader(StreamReader):
     has_time_stamps = False
 
 
+class PipelineReader(StreamReader):
+    """A live source through GStreamer in a process of its own.
+
+    A stream that is joined in its middle begins with grey frames, up to the next key frame. The software decoder says
+    that they are damaged; NVIDIA's has not been tried.
+    """
+
+    uses_damaged = False
+
+    def __init__(self, capture: Any, read_timeout_s: float) -> None:
+        super().__init__(capture, read_timeout_s)
+        self._was_whole = False
+
+    def grab(self) -> bool:
+        while super().grab():
+            self.is_damaged = self._capture.is_damaged
+            if self._was_whole or not self.is_damaged:
+                self._was_whole = True
+                return True
+        return False
+
+
 class MotionJpegReader(StreamReader):
     """Motion JPEG over HTTP. FFmpeg numbers its pictures as if there were 25 a second, however many there are.
 

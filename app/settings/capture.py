@@ -15,10 +15,11 @@ class CaptureSettings:
 
     backend: str = setting(
         "auto",
-        "video decoder: OpenCV's FFmpeg, or GStreamer (a Jetson's hardware decoder, CSI cameras); "
-        "auto uses GStreamer on a Jetson whose OpenCV supports it",
+        "video decoder: OpenCV's FFmpeg, or GStreamer (a Jetson's hardware decoder, CSI cameras); auto uses GStreamer "
+        "on a Jetson. It runs within OpenCV if that supports it, otherwise, or with gstreamer-process, in a process of "
+        "its own",
         flag="--capture-backend",
-        choices=("auto", "ffmpeg", "gstreamer"),
+        choices=("auto", "ffmpeg", "gstreamer", "gstreamer-process"),
     )
     rtsp_transport: str = setting("tcp", "transport of RTSP", choices=("tcp", "udp"))
     rtsp_codec: str = setting(

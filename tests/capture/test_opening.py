@@ -13,12 +13,10 @@ import pytest
 from real_sources import frame_number, held_port
 from waiting import PATIENT_S
 
-from app.capture import opening
-from app.capture.opening import open_reader, uses_gstreamer
+from app.capture.opening import open_reader
 from app.capture.uri import parse_source
 from app.errors import SourceError
 from app.settings import CaptureSettings
-from app.text import opencv_has_gstreamer
 
 PATIENT = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S)
 IMPATIENT = CaptureSettings(open_timeout_s=1.0, read_timeout_s=1.0)
@@ -74,30 +72,6 @@ def test_a_camera_without_permission(tmp_path, monkeypatch):
 
 def test_a_device_that_is_not_a_camera():
     assert "not a camera" in refusal("camera:/dev/null")
-
-
-@pytest.mark.skipif(opencv_has_gstreamer(cv2.getBuildInformation()), reason="this OpenCV has GStreamer")
-def test_without_gstreamer_the_error_says_what_to_install():
-    assert "apt-get install python3-opencv" in refusal("csi:0")
-    with pytest.raises(SourceError, match="built without GStreamer"):
-        uses_gstreamer("gstreamer")
-    assert not uses_gstreamer("auto") and not uses_gstreamer("ffmpeg")
-
-
-@pytest.mark.parametrize(
-    ("generation", "has_it", "backend", "expected"),
-    [
-        ("R36", "YES", "auto", True),
-        ("R36", "YES", "ffmpeg", False),
-        ("R36", "NO", "auto", False),
-        ("NONE", "YES", "auto", False),
-        ("NONE", "YES", "gstreamer", True),
-    ],
-)
-def test_which_decoder_is_used(monkeypatch, generation, has_it, backend, expected):
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"  GStreamer:   {has_it}\n")
-    monkeypatch.setattr(opening, "this_jetson", lambda: opening.gstreamer.JetsonGeneration[generation])
-    assert uses_gstreamer(backend) is expected
 
 
 @pytest.mark.parametrize(
