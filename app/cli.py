@@ -30,6 +30,7 @@ COMMANDS = {
     "fleet": "share the gallery with other devices, in a PostgreSQL database",
     "who": "name the people in pictures, with the nearest three for each face",
     "calibrate": "find the threshold at which strangers rarely get a name, for your gallery",
+    "batch": "find every face of an archive of pictures and videos; search and name them",
     "scan": "draw the faces of pictures, and check them against annotations, here or on a server",
     "compare": "say whether two pictures show the same person",
     "engines": "list, download, import, build and compare models",
@@ -124,6 +125,8 @@ def _run(words: List[str]) -> int:
             return _report_errors("a source needs an option: --video FILE, --images DIR, --rtsp URL or --camera N")
         return _report_errors(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
     command = importlib.import_module(f"app.commands.{name}")
+    if hasattr(command, "with_default_action"):
+        words = command.with_default_action(words)
     width = max(map(len, COMMANDS))
     overview = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
     overview = ["commands (see also: python -m app COMMAND --help):", *overview, "", command.EXAMPLES]

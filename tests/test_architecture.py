@@ -14,7 +14,7 @@ LEVELS = [
     {"client"},
     {"cli"},
     {"commands"},
-    {"service", "tools"},
+    {"service", "tools", "archive"},
     {"assembly"},
     {"pipeline", "watches", "fleet"},
     {"gallery", "monitoring"},
@@ -30,7 +30,7 @@ LEVELS = [
 LEVEL_OF = {room: depth for depth, rooms in enumerate(LEVELS) for room in rooms}
 
 GUARDED = {
-    "cv2": {"capture", "vision", "output", "gallery", "models", "service", "tools"},
+    "cv2": {"capture", "vision", "output", "gallery", "models", "service", "tools", "archive"},
     "onnxruntime": {"inference"},
     "openvino": {"inference"},
     "tensorrt": {"inference"},
@@ -38,7 +38,9 @@ GUARDED = {
     "onnx": {"inference", "tools"},
     "torch": {"tools"},
     "faiss": {"identity"},
-    "av": {"output", "tools"},
+    "av": {"output", "tools", "archive"},
+    "pyarrow": {"archive"},
+    "ray": {"archive"},
     "prometheus_client": {"monitoring"},
     "psycopg": {"database"},
     "confluent_kafka": {"events"},

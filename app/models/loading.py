@@ -16,6 +16,7 @@ import numpy as np
 from app.errors import ModelError
 from app.inference.backends import open_network, unavailable_reason
 from app.inference.engine import Engine, NetworkSpec
+from app.inference.host import available_cores as available_cores
 from app.inference.onnx import OnnxEngine
 from app.inference.recovery import RecoveringNetwork
 from app.models.catalog import read_catalog

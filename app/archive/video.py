@@ -1,0 +1,134 @@
+"""Frames of a recording at regular moments, each the same however the recording is divided."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any, Iterator, List, NamedTuple, Optional
+
+import numpy as np
+
+from app.errors import SourceError
+
+SEEK_AHEAD_S = 10.0
+"""A moment that is farther ahead is sought; otherwise all frames up to it are decoded."""
+END_TOLERANCE_S = 2.0
+"""How much shorter than its header says a video may be, as with sound that is longer than the pictures."""
+_EARLY_S = 0.001
+"""Time stamps are rounded to the time base."""
+
+
+class Sample(NamedTuple):
+    """The frame of one moment, or why there is none."""
+
+    position_s: float
+    """Of the frame, from the beginning of the recording; of the moment if there is no frame."""
+    image: Optional[np.ndarray]
+    error: str = ""
+
+
+def sample_count(path: Path, every_s: float) -> int:
+    """How many moments, `every_s` apart, a recording has: 1 if it cannot be read."""
+    try:
+        with _opened(path) as (container, stream):
+            return max(1, math.ceil(_duration_s(container, stream) / every_s - 1e-6))
+    except SourceError:
+        return 1
+
+
+def samples(path: Path, indices: range, every_s: float) -> Iterator[Sample]:
+    """The first frame from `index * every_s` on, for each index. Moments after the end of the pictures are left out if
+    they are within `END_TOLERANCE_S` of it."""
+    first = indices.start * every_s
+    try:
+        with _opened(path) as (container, stream):
+            duration_s = _duration_s(container, stream)
+            frames: Optional[Iterator[Any]] = None
+            frame, position = None, -math.inf
+            for index in indices:
+                moment = index * every_s
+                if frames is None or moment - position > SEEK_AHEAD_S:
+                    frames = _frames_before(container, stream, moment)
+                    frame, position = None, -math.inf
+                while position < moment - _EARLY_S:
+                    frame = next(frames, None)
+                    position = math.inf if frame is None else _position_s(frame, stream)
+                if frame is not None:
+                    yield Sample(position, _upright(frame))
+                elif moment < duration_s - END_TOLERANCE_S or index == 0:
+                    yield Sample(moment, None, f"{path}: has no frame here or later, but {duration_s:.1f} s")
+    except SourceError as error:
+        for index in indices:
+            yield Sample(max(first, index * every_s), None, str(error))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be read as a video: {getattr(error, 'strerror', None) or error}") from error
+    with container:
+        if not container.streams.video:
+            raise SourceError(f"{path}: has no video stream")
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _duration_s(container: Any, stream: Any) -> float:
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return 0.0 if container.duration is None else container.duration / 1e6
+
+
+def _position_s(frame: Any, stream: Any) -> float:
+    return float((frame.pts - (stream.start_time or 0)) * stream.time_base)
+
+
+def _frames_before(container: Any, stream: Any, moment_s: float) -> Iterator[Any]:
+    """Frames in their order, from one that is not after the moment, if there is any."""
+    import av
+
+    for start_s in (moment_s, 0.0):
+        try:
+            offset = round(start_s / stream.time_base) + (stream.start_time or 0)
+            container.seek(offset, stream=stream, backward=True)
+        except (av.error.FFmpegError, OSError):
+            continue
+        frames = _decoded(container, stream)
+        frame = next(frames, None)
+        # Some files have no usable index; then everything before the moment is decoded.
+        if start_s == 0.0 or (frame is not None and _position_s(frame, stream) <= moment_s):
+            if frame is not None:
+                yield frame
+            yield from frames
+            return
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """What can be decoded: damaged parts are left out."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, OSError):
+            return
+        if packet is None:
+            return
+        decoded: List[Any] = []
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            decoded = packet.decode()
+        yield from (frame for frame in decoded if frame.pts is not None)
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """BGR. Phones record sideways and note by how much."""
+    image = frame.to_ndarray(format="bgr24")
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.asarray(image)

@@ -1,0 +1,49 @@
+"""`batch`: finds every face of an archive, and answers questions about them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Any, List, Sequence
+
+DESCRIPTION = """Finds and embeds every face of many pictures and videos, and keeps them in Parquet files, one row per
+picture. It goes on where it was after a kill, a crash or a full disk. Then it says who is in there, finds a person by a
+photo, and names everybody who is enrolled."""
+
+EXAMPLES = """examples:
+  python -m app batch photos/ --out archive/               # or run it again, to go on
+  python -m app batch list.txt holiday.mp4 --every 2 --out archive/
+  python -m app batch status archive/
+
+exit codes: 0 done; 1 done, but some pictures cannot be read; 2 a wrong option, setting or file, or a full disk;
+130 stopped by Ctrl-C"""
+
+ACTIONS = {
+    "run": ("running", "find and embed the faces of an archive (the default)"),
+    "status": ("status", "say how far an archive is, and which pictures cannot be read"),
+}
+"""By name: the module in this package, and the help."""
+
+
+def with_default_action(words: Sequence[str]) -> List[str]:
+    """Pictures may follow the command without an action."""
+    named = not words or words[0] in ("-h", "--help", *ACTIONS)
+    return [*words] if named else ["run", *words]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="|".join(ACTIONS), required=True)
+    for name, (_, purpose) in ACTIONS.items():
+        module = _module(name)
+        action = actions.add_parser(
+            name, help=purpose, description=module.DESCRIPTION or purpose, epilog=module.EXAMPLES
+        )
+        module.add_arguments(action)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    return int(_module(arguments.action).execute(arguments))
+
+
+def _module(action: str) -> Any:
+    return importlib.import_module(f"app.commands.batch.{ACTIONS[action][0]}")
