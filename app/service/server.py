@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple, Type, cast
+from typing import Any, Callable, Coroutine, Iterable, List, Optional, Sequence, Tuple, Type, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -91,7 +91,7 @@ class HttpServer:
             begun.set()
             await server.serve(sockets=self._sockets)
 
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name="http", daemon=True)
+        self._thread = threading.Thread(target=lambda: _run_on_event_loop(serve()), name="http", daemon=True)
         self._thread.start()
         begun.wait()
 
@@ -236,6 +236,16 @@ class _Joining:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+def _run_on_event_loop(serve: Coroutine[Any, Any, None]) -> None:
+    """On uvloop's, which other threads wake without giving up Python's lock; without uvloop, on asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serve)
+    else:
+        uvloop.run(serve)
 
 
 def check_ports(settings: ServeSettings) -> None:

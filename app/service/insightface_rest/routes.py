@@ -43,6 +43,8 @@ NOT_DECODED = "Can't decode file, possibly not an image"
 LIST_FORM = "1"
 """The `api_ver` of clients that expect a list of faces for each picture."""
 
+SOON_DECODED = 200_000
+"""Characters of base64 that are decoded (0.3 ms) before another thread would have begun."""
 Face = Dict[str, Any]
 
 
@@ -259,6 +261,8 @@ class Routes:
         if not isinstance(picture, str):
             raise BadPictureError(f"expected base64, found {type(picture).__name__}")
         try:
+            if len(picture) <= SOON_DECODED:
+                return from_base64(picture)
             return await self._service.run(lambda: from_base64(picture))
         except ValueError as error:
             raise BadPictureError(f"the base64 text is broken: {error}") from error
