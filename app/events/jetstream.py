@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Any, Coroutine, Dict, List, Optional, Sequence
 
-from app.credentials import read_secret
+from app.credentials import masked, read_secret
 from app.errors import OutputError, SettingsError
 from app.events.delivery import Destination, Message, RefusedError
 from app.events.history import History
@@ -37,6 +37,7 @@ class Nats(Destination):
             raise SettingsError("nats.url (--nats): expected an address such as nats://host or tls://host:4222")
         if not settings.subject or any(letter in settings.subject for letter in "*> \t"):
             raise SettingsError(f"nats.subject = {settings.subject!r}: expected a subject without * and >")
+        self._server = masked(settings.url or "")
         self._settings, self._subject = settings, f"{settings.subject}.{device}.event"
         password = None if settings.password is None else read_secret(settings.password, "nats.password")
         self._options: Dict[str, Any] = {"user": settings.user, "password": password, "name": f"faces-{device}"}
@@ -100,6 +101,7 @@ class Nats(Destination):
                 allow_reconnect=False,
                 connect_timeout=self._settings.timeout_s,
                 error_cb=_ignored,  # the call that fails says why
+                closed_cb=self._lost,
                 **self._options,
             )
         return self._client
@@ -110,18 +112,28 @@ class Nats(Destination):
             with contextlib.suppress(self._nats.errors.Error, OSError, asyncio.TimeoutError):
                 await client.close()
 
+    async def _lost(self) -> None:
+        """What waits for an answer would wait until its time-out."""
+        if self._client is not None and self._task is not None:
+            self._task.cancel()
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Raises OutputError or RefusedError."""
         self._task = self._loop.create_task(work)
         try:
             self._loop.run_until_complete(asyncio.wait_for(self._task, 2 * self._settings.timeout_s))
         except self._nats.errors.MaxPayloadError as error:
-            raise RefusedError("nats: the event is larger than the server's max_payload") from error
-        except (self._nats.errors.Error, OSError, asyncio.TimeoutError, asyncio.CancelledError) as error:
-            self._loop.run_until_complete(self._drop())
-            raise OutputError(f"nats: {error or type(error).__name__}") from error
+            raise RefusedError(f"{self._server}: the event is larger than its max_payload") from error
+        except asyncio.TimeoutError as error:  # that of nats-py as well, which is an Error, too
+            raise self._failed(f"no answer within {self._settings.timeout_s:g} s") from error
+        except (self._nats.errors.Error, OSError, asyncio.CancelledError) as error:
+            raise self._failed(getattr(error, "strerror", None) or str(error) or "the connection was lost") from error
         finally:
             self._task = None
+
+    def _failed(self, reason: str) -> OutputError:
+        self._loop.run_until_complete(self._drop())
+        return OutputError(f"{self._server}: {reason}")
 
 
 async def _ignored(error: Exception) -> None:

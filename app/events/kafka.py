@@ -30,6 +30,8 @@ class Kafka(Destination):
         except ImportError as error:
             raise SettingsError(f"kafka.servers (--kafka) needs {install_hint('confluent-kafka')}") from error
         self._kafka: Any = confluent_kafka
+        if not (settings.servers or "").strip():
+            raise SettingsError("kafka.servers (--kafka) is empty; expected servers such as host1:9092,host2:9092")
         self._topic, self._device, self._timeout_s = settings.topic, device.encode(), settings.timeout_s
         self._options: Dict[str, Any] = {
             "bootstrap.servers": settings.servers,
