@@ -205,8 +205,8 @@ def pycuda_driver(gpu):
 class Driver:
     """libcuda, as ctypes would have loaded it."""
 
-    def __init__(self, gpus=1, status=0):
-        self._gpus, self._status = gpus, status
+    def __init__(self, gpus=1, status=0, shares_memory=False):
+        self._gpus, self._status, self._shares_memory = gpus, status, shares_memory
 
     def cuInit(self, flags):
         return self._status
@@ -228,7 +228,7 @@ class Driver:
         return 0
 
     def cuDeviceGetAttribute(self, value, attribute, device):
-        value._obj.value = {75: 8, 76: 7}[attribute.value]
+        value._obj.value = {18: int(self._shares_memory), 75: 8, 76: 7}[attribute.value]
         return 0
 
     def cuDriverGetVersion(self, version):

@@ -27,6 +27,7 @@ from app.inference.engine_files import (
     remember_failed_build,
     store_engine,
 )
+from app.inference.host import available_memory
 from app.inference.int8 import no_pictures_text, ranges_file
 from app.inference.tensorrt import TensorRTEngine
 from app.inference.tensorrt_api import TensorRTTarget, current_target
@@ -154,9 +155,29 @@ def build_engine(
     raise BuildFailedError(f"no engine of {spec.name} can be built for {target}{reasons}")
 
 
-def default_workspace_bytes(gpu_memory: int) -> int:
-    """A sixteenth of the GPU's memory, from 256 MB to 2 GB. A Jetson shares this memory with everything else."""
-    return max(256 * MEBIBYTE, min(2048 * MEBIBYTE, gpu_memory // 16))
+def default_workspace_bytes(gpu_memory: int, free_memory: Optional[int] = None) -> int:
+    """A sixteenth of the GPU's memory, from 256 MB to 2 GB.
+
+    `free_memory` is given where the GPU shares it with all programs, as on a Jetson: at most a quarter of it is used,
+    since the builder needs as much again for the network, and a camera or a desktop may need the rest. At least 64 MB.
+    """
+    wanted = max(256 * MEBIBYTE, min(2048 * MEBIBYTE, gpu_memory // 16))
+    return wanted if free_memory is None else max(64 * MEBIBYTE, min(wanted, free_memory // 4))
+
+
+def _workspace_bytes(options: BuildOptions, target: TensorRTTarget) -> int:
+    if options.workspace_mb:
+        return options.workspace_mb * MEBIBYTE
+    free = available_memory() if target.shares_memory else None
+    chosen = default_workspace_bytes(target.gpu_memory, free)
+    if free is not None and chosen < default_workspace_bytes(target.gpu_memory):
+        logger.warning(
+            "only %d MB of memory are free: layers get %d MB of workspace, which can make the engine slower; to choose "
+            "it: engines build --workspace MB",
+            free // MEBIBYTE,
+            chosen // MEBIBYTE,
+        )
+    return chosen
 
 
 def _build(
@@ -168,13 +189,12 @@ def _build(
     report: MessageCallback,
 ) -> EngineFile:
     pictures = spec.pictures() if spec.pictures and precision == "int8" else None
-    workspace = options.workspace_mb
     job = BuildJob(
         spec=replace(spec, pictures=None),
         precision=precision,
         options=options,
         target=target,
-        workspace_bytes=workspace * MEBIBYTE if workspace else default_workspace_bytes(target.gpu_memory),
+        workspace_bytes=_workspace_bytes(options, target),
         has_pictures=pictures is not None,
         log_level=logger.getEffectiveLevel(),
     )

@@ -21,7 +21,7 @@ CUDART_LIBRARIES = (
     "libcudart.so.11.0",
     "libcudart.so.10.2",
 )
-_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+_INTEGRATED, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 18, 75, 76
 
 
 class NoGpuError(ModelError):
@@ -37,6 +37,8 @@ class GpuInfo:
     memory_bytes: int
     driver_cuda: Tuple[int, int]
     """The newest CUDA version that the driver supports."""
+    shares_memory: bool = False
+    """Its memory is that of the processor, as on every Jetson."""
 
     def __str__(self) -> str:
         major, minor = self.compute_capability
@@ -70,6 +72,7 @@ def probe_gpu() -> GpuInfo:
         ),
         memory_bytes=memory.value,
         driver_cuda=(version.value // 1000, version.value % 1000 // 10),
+        shares_memory=_attribute(driver, device, _INTEGRATED) == 1,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import signal
 import threading
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional
 
 from app.credentials import refuse_telemetry
 from app.errors import ModelError
@@ -16,6 +17,7 @@ from app.text import install_hint
 
 _BOARD = Path("/proc/device-tree/model")
 _CPUINFO = Path("/proc/cpuinfo")
+_MEMINFO = Path("/proc/meminfo")
 _INT8_FLAGS = frozenset(("avx_vnni", "avx512_vnni", "amx_int8"))
 """As Linux lists them. Arm processors are missing: int8 has not been measured on them."""
 
@@ -43,6 +45,16 @@ def processor_name(file: Path = _CPUINFO) -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def available_memory(file: Path = _MEMINFO) -> Optional[int]:
+    """Bytes that programs can still take without swapping; None where the system does not say."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def has_int8_instructions(file: Path = _CPUINFO) -> bool:

@@ -43,6 +43,8 @@ class TensorRTTarget:
     compute_capability: str
     gpu_memory: int = field(default=0, compare=False)
     """In bytes."""
+    shares_memory: bool = field(default=False, compare=False)
+    """The GPU's memory is that of the processor."""
 
     def __str__(self) -> str:
         return f"TensorRT {self.tensorrt} on {self.gpu_text}"
@@ -63,7 +65,7 @@ def current_target() -> TensorRTTarget:
         raise NoGpuError(f"TensorRT needs an NVIDIA GPU: {error}") from error
     trt = load_tensorrt()
     major, minor = gpu.compute_capability
-    return TensorRTTarget(str(trt.__version__), gpu.name, f"{major}.{minor}", gpu.memory_bytes)
+    return TensorRTTarget(str(trt.__version__), gpu.name, f"{major}.{minor}", gpu.memory_bytes, gpu.shares_memory)
 
 
 def load_tensorrt() -> Any:

@@ -40,8 +40,9 @@ class TextRenderer:
     """Turns texts into masks. All threads may share one."""
 
     def __init__(self, backends: Optional[Sequence[TextBackend]] = None) -> None:
-        """`backends` in order of preference; default: all that are available on this machine."""
-        self._backends = available_backends() if backends is None else list(backends)
+        """`backends` in order of preference; default: all that are available on this machine, which are looked for
+        with the first text, since many runs draw none."""
+        self._backends = None if backends is None else list(backends)
         self._cache: OrderedDict[Tuple[str, int, int], np.ndarray] = OrderedDict()
         self._warned: Set[str] = set()
         self._lock = threading.Lock()
@@ -69,6 +70,8 @@ class TextRenderer:
 
     def _choose(self, text: str) -> TextBackend:
         """The first backend that has all the letters, or else the one that lacks the fewest, with a warning."""
+        if self._backends is None:
+            self._backends = available_backends()
         best, missing = self._backends[-1], text + " "
         for backend in self._backends:
             lacking = backend.missing(text)

@@ -9,7 +9,7 @@ int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin", length); return device != 7; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 7989788672ul; return device != 7; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;
+  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : -1;
   return device != 7;
 }
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
@@ -27,6 +27,7 @@ static int make(void **made, size_t size) {
 }
 static int give_back(void *memory) { live--; free(memory); return 0; }
 int cudaSetDevice(int device) { return device; }
+int cudaRuntimeGetVersion(int *version) { *version = 10020; return 0; }
 int cudaStreamCreate(void **stream) { return make(stream, 16); }
 int cudaStreamSynchronize(void *stream) { return stream == 0; }
 int cudaStreamDestroy(void *stream) { return give_back(stream); }

@@ -51,3 +51,17 @@ def test_impossible_shapes(declared, options, message):
 )
 def test_the_workspace_grows_with_the_memory(memory_gb, expected_mb):
     assert default_workspace_bytes(memory_gb << 30) == expected_mb * MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("gpu_gb", "free_mb", "expected_mb"),
+    [
+        (4, 3000, 256),
+        (4, 800, 200),  # a Nano with a desktop and a browser
+        (4, 100, 64),
+        (32, 20_000, 2048),
+        (32, 4000, 1000),
+    ],
+)
+def test_where_the_gpu_shares_the_memory_at_most_a_quarter_of_what_is_free(gpu_gb, free_mb, expected_mb):
+    assert default_workspace_bytes(gpu_gb << 30, free_mb * MEBIBYTE) == expected_mb * MEBIBYTE

@@ -29,7 +29,7 @@ def test_the_driver_is_called_with_the_types_of_its_c_interface(monkeypatch, tmp
     command = ["gcc", "-shared", "-fPIC", "-xc", "-", "-o", str(library)]
     subprocess.run(command, input=DRIVER_IN_C, text=True, check=True)
     gpu_double.install_driver(monkeypatch, ctypes.CDLL(str(library)))
-    assert probe_gpu() == GpuInfo("Orin", (8, 7), 7989788672, (12, 6))
+    assert probe_gpu() == GpuInfo("Orin", (8, 7), 7989788672, (12, 6), shares_memory=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.errors import ModelError
-from app.inference.host import importing
+from app.inference.host import available_memory, importing
 
 
 def test_a_missing_package_is_an_error_with_an_install_command():
@@ -51,3 +51,11 @@ def test_another_thread_imports_as_well():
     thread.start()
     thread.join()
     assert done
+
+
+def test_available_memory(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    assert available_memory(meminfo) is None
+    meminfo.write_text("MemTotal:        4059480 kB\nMemFree:          100000 kB\nMemAvailable:     812000 kB\n")
+    assert available_memory(meminfo) == 812000 * 1024
+    assert available_memory() > 0

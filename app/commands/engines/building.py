@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workspace",
         type=whole_number(1, 65536),
         metavar="MB",
-        help="temporary memory per layer (default: a sixteenth of the GPU's memory, 256 to 2048)",
+        help="temporary memory per layer (default: a sixteenth of the GPU's memory, 256 to 2048, and "
+        "at most a quarter of the free memory where the GPU shares it)",
     )
     parser.add_argument(
         "--dla",

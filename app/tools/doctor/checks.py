@@ -97,6 +97,7 @@ def run_checks(
         ("Packages", "packages.check_packages", (is_jetson,)),
         ("Board", "hardware.check_board", ()),
         ("GPU", "hardware.check_gpu", (is_jetson,)),
+        ("Video", "video.check_video", (is_jetson,)),
         ("Power and clocks", "hardware.check_power", (is_jetson,)),
         ("Memory and disk", "hardware.check_memory_and_disk", (is_jetson, settings.models.catalog.parent)),
         ("Networks", "program.check_networks", (settings,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -123,7 +124,23 @@ def check_gpu(is_jetson: bool) -> List[Finding]:
             advice = "is JetPack installed completely, or the container started with --runtime nvidia?"
             return [warning(str(error), advice)]
         return [note(f"no GPU for TensorRT: {error}")]
-    return [ok(f"{gpu}, driver for CUDA up to {'.'.join(map(str, gpu.driver_cuda))}")]
+    return [ok(f"{gpu}, driver for CUDA up to {'.'.join(map(str, gpu.driver_cuda))}"), check_cuda(gpu.driver_cuda)]
+
+
+def check_cuda(driver_cuda: Tuple[int, int]) -> Finding:
+    """CUDA's runtime library, through which TensorRT's buffers are made."""
+    try:
+        library = load_cudart()
+    except ModelError as error:
+        return note(str(error))
+    number = ctypes.c_int()
+    library.cudaRuntimeGetVersion(ctypes.byref(number))
+    version = number.value // 1000, number.value % 1000 // 10
+    text = f"CUDA runtime library {version[0]}.{version[1]}"
+    # Within a major version, older drivers run newer libraries.
+    if version[0] > driver_cuda[0]:
+        return warning(f"{text} is too new for the driver", "install the CUDA that belongs to the driver or JetPack")
+    return ok(text)
 
 
 def check_power(is_jetson: bool, root: Path = _ROOT, nvpmodel_output: Optional[str] = None) -> List[Finding]:

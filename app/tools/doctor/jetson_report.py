@@ -98,6 +98,12 @@ def report_steps(detector: str, embedder: str) -> Tuple[ReportStep, ...]:
             data="written",
         ),
         ReportStep("speed of the whole program", ("bench", "--frames", "100"), 15 * MINUTE_S, data="written"),
+        ReportStep(
+            "memory with two cameras",
+            ("bench", "memory", "--channels", "2", "--limits", "1200m"),
+            5 * MINUTE_S,
+            data="written",
+        ),
     )
 
 

@@ -35,7 +35,7 @@ def with_onnx(settings, **models):
 
 def test_program_can_run_here(settings):
     sections = by_title(with_onnx(settings))
-    assert next(iter(sections)) == "Settings" and len(sections) == 12
+    assert next(iter(sections)) == "Settings" and len(sections) == 13
     assert can_run(sections.values())
     assert any("mobilefacenet runs on ONNX Runtime" in finding.text for finding in sections["Networks"].findings)
 
