@@ -11,6 +11,8 @@ import types
 
 import numpy as np
 
+from app.inference import cuda
+
 PYCUDA = {
     "": (
         "init",
@@ -267,4 +269,7 @@ def install_memory(monkeypatch, kind, gpu):
         modules = {"pycuda": parent, "pycuda.driver": parent.driver}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
+    # A test that fails with its networks open leaves nothing to the next one.
+    monkeypatch.setattr(cuda._Shared, "gpu", None)
+    monkeypatch.setattr(cuda._Shared, "users", 0)
     install_library(monkeypatch, "libcudart", Cudart(gpu) if kind == "cudart" else None)

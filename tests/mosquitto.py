@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 
+from ports import free_port
 from waiting import until
 
 MISSING = (
@@ -13,12 +14,6 @@ MISSING = (
     if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     else "mosquitto is not installed (tests/install_system_packages.sh)"
 )
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Broker:

@@ -1,13 +1,16 @@
 """The whole program on a live RTSP camera: a real server with the demo's people that is killed and started again."""
 
 import json
+import re
 import signal
 import time
+import urllib.request
 from datetime import datetime
 from pathlib import Path
 
 import cv2
 import pytest
+from ports import free_port
 from waiting import PATIENT_S, until
 
 
@@ -77,23 +80,30 @@ def test_a_clock_that_is_set_ends_no_visit_and_changes_no_duration(program, came
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+    port = free_port()
     began = time.monotonic()
     process = program(
-        "--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--save", video, "--events", events, **fake
+        *("--rtsp", f"door={camera.url}", "--gallery", people_gallery),
+        *("--save", video, "--events", events, "--metrics-port", port),
+        **fake,
     )
 
     def named():
         assert process.poll() is None, process.stderr.read()
         return {event["name"] for event in events_of(events) if event["event"] == "identified"}
 
-    def video_bytes():
+    def processed():
         assert process.poll() is None, process.stderr.read()
-        return video.stat().st_size if video.exists() else 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENT_S) as reply:
+            return float(
+                re.search(rb"^face_recognition_frames_processed_total.* (\S+)$", reply.read(), re.MULTILINE)[1]
+            )
 
-    until(lambda: "Grace Hopper" in named() and video_bytes() > 0)
-    written = video_bytes()
+    until(lambda: "Grace Hopper" in named())
+    before = processed()
     clock.write_text(f"{step_s:+}")
-    until(lambda: video_bytes() > written + 4000)
+    # More than can have waited since before the clock was set.
+    until(lambda: processed() > before + 10)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENT_S)
     took_s = time.monotonic() - began

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import PATIENT_S, until
 
@@ -54,10 +55,7 @@ def samples(page):
 
 @pytest.fixture
 def port():
-    """One that no one uses."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 import http.client
 import json
-import socket
 import sys
 import uuid
 from dataclasses import dataclass
+
+from ports import free_port as free_port
 
 
 @dataclass
@@ -74,12 +75,6 @@ class Client:
         return self.request(
             method, path, body, {"Content-Type": f"multipart/form-data; boundary={boundary}", **headers}
         )
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextlib.contextmanager
