@@ -62,15 +62,19 @@ def picture_row(root: Path, file: str, recognizer: Recognizer) -> Row:
         return Row(shown(file), error=shown(str(error)).replace(f"{shown(file)}: ", "", 1))
     except MemoryError:
         return Row(shown(file), error="there is not enough memory to decode it")
+    return examined(Row(shown(file)), image, recognizer, shrunk_by(data, image))
+
+
+def shrunk_by(data: bytes, image: np.ndarray) -> int:
+    """How many times larger the picture in the file is than the one that was decoded."""
     header = read_header(data)
-    shrunk_by = 1 if header is None else max(1, round(max(header.upright_size) / max(image.shape[:2])))
-    return examined(Row(shown(file)), image, recognizer, shrunk_by)
+    return 1 if header is None else max(1, round(max(header.upright_size) / max(image.shape[:2])))
 
 
-def examined(row: Row, image: np.ndarray, recognizer: Recognizer, shrunk_by: int = 1) -> Row:
-    """The row with the faces of this image, which was shrunk before."""
+def examined(row: Row, image: np.ndarray, recognizer: Recognizer, scale: int = 1) -> Row:
+    """The row with the faces of this image, which was shrunk by `scale` before."""
     height, width = image.shape[:2]
-    row = replace(row, width=width * shrunk_by, height=height * shrunk_by)
+    row = replace(row, width=width * scale, height=height * scale)
     try:
         (faces,) = recognizer.find([image])
         if not len(faces):
@@ -80,10 +84,10 @@ def examined(row: Row, image: np.ndarray, recognizer: Recognizer, shrunk_by: int
         faces = recognizer.embed(image, faces, crops=crops)
     except cv2.error as error:
         return replace(row, error=f"cannot be processed: {str(error).strip()}")
-    quality = measure(faces, (width, height), crops, shrunk_by)
+    quality = measure(faces, (width, height), crops, scale)
     if faces.embeddings is not None:
         quality = replace(quality, non_face=recognizer.non_face_similarities(faces.embeddings))
-    faces = replace(faces, boxes=faces.boxes * shrunk_by, landmarks=faces.landmarks * shrunk_by)
+    faces = replace(faces, boxes=faces.boxes * scale, landmarks=faces.landmarks * scale)
     return replace(row, faces=faces, quality=quality)
 
 

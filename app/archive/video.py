@@ -63,6 +63,15 @@ def samples(path: Path, indices: range, every_s: float) -> Iterator[Sample]:
             yield Sample(max(first, index * every_s), None, str(error))
 
 
+def frame_at(path: Path, position_s: float) -> np.ndarray:
+    """The frame at the position of a `Sample`. Raises SourceError."""
+    with _opened(path) as (container, stream):
+        for frame in _frames_before(container, stream, position_s):
+            if _position_s(frame, stream) >= position_s - _EARLY_S:
+                return _upright(frame)
+    raise SourceError(f"{path}: has no frame at {position_s:.1f} s")
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import av

@@ -60,13 +60,13 @@ def people_in(
             score=float(faces.scores[row]),
             match=match,
         )
-        for row, match in _one_face_per_name(matches).items()
+        for row, match in one_face_per_name(matches).items()
         for x1, y1, x2, y2 in [faces.boxes[row].tolist()]
     ]
     return sorted(found, key=lambda person: person.box)
 
 
-def _one_face_per_name(matches: Dict[int, Match]) -> Dict[int, Match]:
+def one_face_per_name(matches: Dict[int, Match]) -> Dict[int, Match]:
     """No one is in a picture twice: the face that resembles the person more has the name."""
     best: Dict[str, int] = {}
     for row, match in matches.items():

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from shipped import CATALOG
 from waiting import until
+
+from app.errors import ExitCode
 
 
 class HeldPicture:
@@ -94,3 +97,16 @@ def rows_of():
         return {row["file"]: row for path in part_files(out) for row in read_rows(path, ["file", "error", "faces"])}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory, few_pictures, people_video):
+    """A finished archive of pictures and a video, made in this process."""
+    from app.cli import main
+
+    folder = tmp_path_factory.mktemp("archive")
+    config = folder / "test.yaml"
+    config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: onnx\n", encoding="utf-8")
+    words = ["batch", few_pictures, people_video, "--every", 0.5, "--out", folder / "out", "--workers", 2]
+    assert main([*map(str, words), "--config", str(config)]) == ExitCode.INCOMPLETE
+    return folder / "out"

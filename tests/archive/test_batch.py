@@ -12,21 +12,6 @@ import pytest
 from app.errors import ExitCode
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory, few_pictures, people_video):
-    """A finished archive of pictures and a video, made in this process."""
-    from shipped import CATALOG
-
-    from app.cli import main
-
-    folder = tmp_path_factory.mktemp("archive")
-    config = folder / "test.yaml"
-    config.write_text(f"models:\n  catalog: {CATALOG}\n  backend: onnx\n", encoding="utf-8")
-    words = ["batch", few_pictures, people_video, "--every", 0.5, "--out", folder / "out", "--workers", 2]
-    assert main([*map(str, words), "--config", str(config)]) == ExitCode.INCOMPLETE
-    return folder / "out"
-
-
 def test_an_archive_has_a_row_for_each_picture_and_moment(archive, few_pictures, recognizer, rows_of):
     from app.capture.pictures import read_picture
 

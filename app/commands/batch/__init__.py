@@ -14,6 +14,9 @@ EXAMPLES = """examples:
   python -m app batch photos/ --out archive/               # or run it again, to go on
   python -m app batch list.txt holiday.mp4 --every 2 --out archive/
   python -m app batch status archive/
+  python -m app batch cluster archive/ --sheet people.html
+  python -m app batch search archive/ ann.jpg
+  python -m app batch label archive/ --gallery gallery/
 
 exit codes: 0 done; 1 done, but some pictures cannot be read; 2 a wrong option, setting or file, or a full disk;
 130 stopped by Ctrl-C"""
@@ -21,6 +24,9 @@ exit codes: 0 done; 1 done, but some pictures cannot be read; 2 a wrong option, 
 ACTIONS = {
     "run": ("running", "find and embed the faces of an archive (the default)"),
     "status": ("status", "say how far an archive is, and which pictures cannot be read"),
+    "cluster": ("clustering", "say who is in there: groups of faces, with a page that shows them"),
+    "search": ("searching", "find a person by a photo"),
+    "label": ("labelling", "name the people of the gallery"),
 }
 """By name: the module in this package, and the help."""
 

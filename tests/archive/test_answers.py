@@ -1,0 +1,97 @@
+"""Who is in an archive, where is a person, and what are they called."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+from app.errors import ExitCode
+from app.identity.grouping import grouped, members
+
+
+def lines(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_faces_are_divided_into_people(archive, answered, config_file, tmp_path):
+    """Three people, in each moment of the video and in several pictures."""
+    sheet = tmp_path / "people.html"
+    code, out, err = answered("batch", "cluster", archive, "--sheet", sheet, "--json", "--config", config_file)
+    assert code == ExitCode.DONE, err
+    groups = lines(out)
+    rows = parquet.read_table(archive / "groups.parquet").to_pylist()
+    of_video = {}
+    for row in rows:
+        if row["position_s"] is not None:
+            of_video.setdefault(row["position_s"], set()).add(row["group"])
+    assert len(of_video) == 4 and all(found == {1, 2, 3} for found in of_video.values())
+    assert sum(group["faces"] for group in groups[:3]) == len(rows) == 25
+    page = sheet.read_text()
+    assert page.count("data:image/jpeg") == sum(min(8, group["faces"]) for group in groups)
+
+
+def test_a_person_is_found_by_a_photo(archive, answered, config_file, few_pictures, tmp_path):
+    words = ("batch", "search", archive, few_pictures / "1.png", "--json", "--config", config_file)
+    code, out, err = answered(*words)
+    assert code == ExitCode.DONE, err
+    found = lines(out)
+    assert found[0]["similarity"] == pytest.approx(1, abs=0.001) and found[0]["file"].endswith("1.png")
+    similarities = [face["similarity"] for face in found]
+    assert similarities == sorted(similarities, reverse=True)
+    same = {(face["file"].rpartition("/")[2], face["position_s"]) for face in found if face["same_person"]}
+    pairs = {(f"{number}.png", None) for number in range(3, 8) if 1 in (number % 3, (number + 1) % 3)}
+    moments = {("people.mp4", face["position_s"]) for face in found if face["position_s"] is not None}
+    assert same == {("1.png", None)} | pairs | moments and len(moments) == 4
+    _, out, _ = answered(*words, "--top", 1)
+    assert lines(out) == found[:1]
+
+
+def test_names_are_those_of_who(archive, answered, config_file, few_pictures, people_gallery):
+    options = ("--gallery", people_gallery, "--config", config_file)
+    code, out, err = answered("batch", "label", archive, "--json", *options)
+    assert code == ExitCode.DONE, err
+    assert {person["name"] for person in lines(out)} == {"Eileen Collins", "Grace Hopper"}
+    names = {}
+    for row in parquet.read_table(archive / "names.parquet").to_pylist():
+        names.setdefault(row["file"].rpartition("/")[2], []).append((str(row["name"]), row["reason"]))
+    _, out, _ = answered("who", few_pictures, "--json", *options)
+    by_who = {
+        line["picture"].rpartition("/")[2]: sorted((str(face["name"]), face["reason"]) for face in line["faces"])
+        for line in lines(out)
+        if "faces" in line
+    }
+    assert len(by_who) == 7
+    assert by_who == {file: sorted(names[file]) for file in by_who}
+
+
+def test_an_archive_of_another_embedder_is_refused(archive, answered, config_file):
+    words = ("--embedder", "w600k_mbf", "--config", config_file)
+    code, _, err = answered("batch", "cluster", archive, *words)
+    assert code == ExitCode.USER_ERROR and "mobilefacenet-" in err and "w600k_mbf-" in err
+
+
+def planted(people, looks, spread, seed):
+    """Unit vectors of people, in a random order, and whose they are."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(people, 128))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    who = random.permutation(np.repeat(np.arange(people), looks))
+    vectors = centres[who] + random.normal(size=(len(who), 128)) * spread / np.sqrt(128)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), who
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_people_are_found_in_any_order(seed):
+    vectors, who = planted(300, 7, 0.7, seed)
+    groups = grouped(vectors, 0.44)
+    assert len(np.unique(groups)) == 300
+    for rows in members(groups):
+        assert len(np.unique(who[rows])) == 1
+
+
+def test_groups_are_numbered_by_size_and_nothing_is_no_group():
+    vectors, _ = planted(3, 1, 0.0, 0)
+    repeated = vectors[[0, 1, 1, 2, 2, 2]]
+    assert grouped(repeated, 0.5).tolist() == [2, 1, 1, 0, 0, 0]
+    assert grouped(np.empty((0, 128), np.float32), 0.5).tolist() == [] and members(np.empty(0, np.int64)) == []
