@@ -16,6 +16,7 @@ from app.capture.capture import Channels
 from app.capture.main_stream import small_source
 from app.capture.opening import check_present, runs_unattended
 from app.capture.uri import Source, SourceKind
+from app.database.connection import require_usable
 from app.degrade import DegradeController
 from app.errors import DeathCallback, OutputError, SourceError, check_all
 from app.events.event import Event, EventKind, FaceEvent
@@ -24,6 +25,7 @@ from app.events.pipe import is_pipe
 from app.events.sinks import EventPublisher
 from app.events.stream import EventStream
 from app.files import check_writable, dated
+from app.fleet.thread import FleetThread
 from app.gallery.folder import require_folder
 from app.gallery.forgetting import finish_forgetting
 from app.gallery.gallery import Gallery
@@ -156,6 +158,7 @@ def open_run(
     check_all(
         *loader.checks(),
         partial(require_folder, settings.gallery.folder),
+        partial(require_usable, settings.fleet),
         partial(_require_a_source, sources, settings),
         *(partial(small_source, source, settings.for_channel(source.name).capture) for source in sources),
         partial(check_writable, settings.output.summary_json),
@@ -183,12 +186,14 @@ def open_run(
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread()
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
-        # Closed before the gallery, whose watcher may wait for an answer.
+        fleet = stack.enter_context(contextlib.closing(FleetThread(settings, gallery)))
+        # Closed before the gallery and the fleet, whose threads may wait for an answer.
         stack.callback(networks.close)
         gallery.load(progress.counter("examining photos"))
         enrolled.append(gallery)
         _require_covered_person(settings.output.cover, gallery.people.names)
         gallery.watch()
+        fleet.start()
         if events is None:
             events = EventPublisher((), EventStream.from_settings(settings))
             outputs.add(events)

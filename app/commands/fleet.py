@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import sys
+from pathlib import Path
 
+from app.assembly import open_gallery
 from app.commands.options import add_settings_options, effective_settings
-from app.database.connection import Connection, connected, shown
-from app.database.schema import applied, migrate, missing
+from app.database.connection import Connection, connected, require_usable, shown
+from app.database.devices import devices
+from app.database.gallery import SharedGallery
+from app.database.schema import applied, migrate, missing, require_schema
 from app.errors import DatabaseError, ExitCode
+from app.events.delivery import device_name
+from app.fleet.decisions import conflicts_here, decide
+from app.fleet.state import FleetFolder
+from app.fleet.sync import GallerySync
+from app.gallery.folder import require_folder
+from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
 from app.text import counted, program
 
@@ -17,39 +29,62 @@ keeps its own folder, works while the database cannot be reached, and catches up
 EXAMPLES = """examples:
   python -m app fleet init        make the tables in an empty database
   python -m app fleet status      is it up to date, and who uses it
+  python -m app fleet sync        exchange the gallery once; `run` and `serve` do so all the time
+  python -m app fleet devices     when each device was seen, and what it lacks
+  python -m app fleet conflicts   what was changed here and elsewhere in different ways
+  python -m app fleet conflicts --keep mine 1
   python -m app fleet migrate     after an update of the program"""
+
+_DAY_S = 86400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, purpose in (
-        ("init", "make the tables in an empty database; needs a role that may create tables"),
-        ("migrate", "bring the tables of an older version up to date; needs the same role"),
-        ("status", "say whether the database can be used, and what is in it"),
-    ):
-        add_settings_options(actions.add_parser(name, help=purpose), sections=("gallery",))
+    made = {
+        name: actions.add_parser(name, help=purpose)
+        for name, purpose in (
+            ("init", "make the tables in an empty database; needs a role that may create tables"),
+            ("migrate", "bring the tables of an older version up to date; needs the same role"),
+            ("status", "say whether the database can be used, and what is in it"),
+            ("devices", "list the devices: when they were seen, and what they lack"),
+            ("sync", "exchange the gallery once"),
+            ("conflicts", "list what was changed here and elsewhere in different ways, and decide"),
+            ("again", "add photos that were deleted on another device"),
+        )
+    }
+    made["sync"].add_argument(
+        "--remove-many",
+        action="store_true",
+        help="also delete on all devices, although more than half of the photos are gone from the folder",
+    )
+    made["conflicts"].add_argument("--keep", choices=("mine", "theirs"), help="decide: the name here, or the other one")
+    made["conflicts"].add_argument("number", nargs="?", type=int, metavar="N", help="which one")
+    made["again"].add_argument("name", metavar="NAME", help="whose photos they are")
+    made["again"].add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
+    for name, action in made.items():
+        with_networks = ("models", "quality") if name in ("sync", "again") else ()
+        add_settings_options(action, sections=("gallery", *with_networks))
 
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
+    return int(_ACTIONS[arguments.action](settings, arguments))
+
+
+def _init(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     with connected(settings.fleet) as connection:
-        return int(_ACTIONS[arguments.action](settings, connection))
-
-
-def _init(settings: Settings, connection: Connection) -> ExitCode:
-    if applied(connection):
-        raise DatabaseError(
-            f"{shown(settings.fleet)} has the tables already; bring them up to date with: fleet migrate"
-        )
-    done = migrate(connection)
+        if applied(connection):
+            raise DatabaseError(f"{shown(settings.fleet)} has the tables already; after an update: fleet migrate")
+        done = migrate(connection)
     print(f"made the tables, {counted(len(done), 'migration')}; next: a role for the devices (docs/fleet.md)")
     return ExitCode.DONE
 
 
-def _migrate(settings: Settings, connection: Connection) -> ExitCode:
-    if not applied(connection):
-        raise DatabaseError(f"{shown(settings.fleet)} has no tables yet; make them with: {program()} fleet init")
-    done = migrate(connection)
+def _migrate(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    with connected(settings.fleet) as connection:
+        if not applied(connection):
+            raise DatabaseError(f"{shown(settings.fleet)} has no tables yet; make them with: {program()} fleet init")
+        done = migrate(connection)
     for migration in done:
         print(f"applied {migration.number:04} {migration.name}")
     if not done:
@@ -57,18 +92,126 @@ def _migrate(settings: Settings, connection: Connection) -> ExitCode:
     return ExitCode.DONE
 
 
-def _status(settings: Settings, connection: Connection) -> ExitCode:
-    todo, present = missing(connection), applied(connection)
-    version = connection.info.server_version
-    print(f"database   {shown(settings.fleet)}, PostgreSQL {version // 10_000}.{version % 10_000}")
-    print(f"encrypted  {'yes' if connection.pgconn.ssl_in_use else 'no'}")
-    if not present:
-        print(f"tables     none; make them with: {program()} fleet init")
-    elif todo:
-        print(f"tables     version {max(present)}, older than this program: {program()} fleet migrate")
-    else:
-        print(f"tables     version {max(present)}")
+def _status(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    with connected(settings.fleet) as connection:
+        todo, present = missing(connection), applied(connection)
+        version = connection.info.server_version
+        print(f"database   {shown(settings.fleet)}, PostgreSQL {version // 10_000}.{version % 10_000}")
+        print(f"encrypted  {'yes' if connection.pgconn.ssl_in_use else 'no'}")
+        if not present:
+            print(f"tables     none; make them with: {program()} fleet init")
+        elif todo:
+            print(f"tables     version {max(present)}, older than this program: {program()} fleet migrate")
+        else:
+            print(f"tables     version {max(present)}")
+            _print_gallery(settings, connection)
     return ExitCode.INCOMPLETE if todo else ExitCode.DONE
 
 
-_ACTIONS = {"init": _init, "migrate": _migrate, "status": _status}
+def _print_gallery(settings: Settings, connection: Connection) -> None:
+    state = FleetFolder(settings.gallery.folder).read()
+    shared = SharedGallery(connection, state.device)
+    head, size = shared.head(), shared.size()
+    people, photos = counted(size.people, "person", "people"), counted(size.photos, "photo")
+    print(f"gallery    {people}, {photos}, {size.megabytes:.1f} MB, revision {head.revision}")
+    for embedder, count in size.embeddings:
+        print(f"embedder   {embedder or 'unknown'}: {counted(count, 'photo')}")
+    if state.database == head.database:
+        print(f"here       revision {state.seen}, {counted(len(state.conflicts), 'conflict')}")
+    else:
+        print(f"here       not exchanged yet: {program()} fleet sync")
+    _print_devices(connection, state.device)
+
+
+def _devices(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    with connected(settings.fleet) as connection:
+        require_schema(connection)
+        _print_devices(connection, FleetFolder(settings.gallery.folder).read().device)
+    return ExitCode.DONE
+
+
+def _print_devices(connection: Connection, own: str) -> None:
+    for row in devices(connection):
+        lacks = f"lacks {counted(row.behind, 'change')}" if row.behind else "up to date"
+        conflicts = f", {counted(row.conflicts, 'conflict')}" if row.conflicts else ""
+        here = " (this one)" if row.id == own else ""
+        print(
+            f"device     {row.name}{here}: seen {_ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}, "
+            f"{row.embedder or 'unknown embedder'}"
+        )
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((_DAY_S, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0, seconds):.0f} s ago"
+
+
+def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    require_usable(settings.fleet)
+    with open_gallery(settings) as gallery:
+        gallery.load()
+        device = device_name(settings.delivery.device)
+        with connected(settings.fleet, device) as connection:
+            require_schema(connection)
+            done = GallerySync(settings, gallery).exchange(connection, arguments.remove_many)
+    print(done.text)
+    return ExitCode.INCOMPLETE if done.conflicts or done.held_back or done.problems else ExitCode.DONE
+
+
+def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    require_folder(settings.gallery.folder)
+    if arguments.keep is not None:
+        if arguments.number is None:
+            found = conflicts_here(settings.gallery.folder)
+            print(f"say which of the {len(found)} is meant: fleet conflicts --keep {arguments.keep} N", file=sys.stderr)
+            return ExitCode.USER_ERROR
+        decided = decide(settings.gallery.folder, arguments.number, arguments.keep == "mine")
+        kept = decided.mine if arguments.keep == "mine" else decided.theirs
+        print(f"{decided.what}: {kept}; it is sent with the next exchange")
+        return ExitCode.DONE
+    here = conflicts_here(settings.gallery.folder)
+    for number, one in enumerate(here, 1):
+        print(f"{number}. {one.what}: {one.mine} here, {one.theirs} on other devices")
+    with connected(settings.fleet) as connection:
+        require_schema(connection)
+        state = FleetFolder(settings.gallery.folder).read()
+        others = SharedGallery(connection, state.device).conflicts()
+    for other in others:
+        if other.kind == "deleted":
+            where = "here" if other.is_own else f"on {other.device}"
+            print(f"-  {other.mine} was deleted on another device, so it was not added {where}")
+        elif not other.is_own:
+            print(f"-  on {other.device}: {other.mine} there, {other.theirs} elsewhere; decide on that device")
+    if not here and not others:
+        print("no conflicts")
+    return ExitCode.INCOMPLETE if here else ExitCode.DONE
+
+
+def _again(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    photos = [NewPhoto.read(path) for path in arguments.photos]
+    with open_gallery(settings) as gallery:
+        gallery.load()
+        with connected(settings.fleet, device_name(settings.delivery.device)) as connection:
+            require_schema(connection)
+            shared = SharedGallery(connection, FleetFolder(settings.gallery.folder).read().device)
+            for photo in photos:
+                shared.allow_again(hashlib.sha256(photo.data).hexdigest())
+            results = gallery.add_all(arguments.name, photos)
+            done = GallerySync(settings, gallery).exchange(connection)
+    for photo, result in zip(photos, results):
+        print(f"{photo.filename}: {'added' if isinstance(result, Added) else result.reason}")
+    print(done.text)
+    return ExitCode.DONE if all(isinstance(result, Added) for result in results) else ExitCode.INCOMPLETE
+
+
+_ACTIONS = {
+    "init": _init,
+    "migrate": _migrate,
+    "status": _status,
+    "devices": _devices,
+    "sync": _sync,
+    "conflicts": _conflicts,
+    "again": _again,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Iterator, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Tuple
 
 from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
 from app.errors import DatabaseError, RejectedRowError, SettingsError
@@ -54,7 +54,7 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
     import psycopg
 
     timeout_s = max(2, round(settings.timeout_s))
-    options = {
+    options: Dict[str, Any] = {
         "connect_timeout": timeout_s,
         "application_name": f"face-recognition {device}".strip()[:63],
         # A cable that was pulled sends no end of the connection.
@@ -67,7 +67,7 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
         options["password"] = read_secret(settings.password, "fleet.password")
     opened = for_opening(with_secrets(address, "fleet.database"))
     try:
-        connection = psycopg.connect(opened, autocommit=True, **options)  # type: ignore[arg-type]
+        connection: Connection = psycopg.connect(opened, autocommit=True, **options)
         connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
     except psycopg.Error as error:
         reason = without_secrets(" ".join(str(error).split()), address, "fleet.database")
@@ -84,6 +84,25 @@ def connected(settings: FleetSettings, device: str = "") -> Iterator[Connection]
     """A connection that is closed at the end; what goes wrong meanwhile is raised as DatabaseError."""
     with contextlib.closing(connect(settings, device)) as connection, reported(settings):
         yield connection
+
+
+def require_usable(settings: FleetSettings) -> None:
+    """At the start of a program: raises SettingsError for what would never work. The server need not be there."""
+    if settings.database is not None:
+        address = require_database(settings)
+        with_secrets(address, "fleet.database")
+        if settings.password is not None:
+            read_secret(settings.password, "fleet.password")
+        require_driver()
+
+
+def listen(connection: Connection, channel: str) -> None:
+    connection.execute(f'listen "{channel}"'.encode())
+
+
+def was_rung(connection: Connection, wait_s: float) -> bool:
+    """Waits for a notification; what other connections notified meanwhile is one."""
+    return bool(list(connection.notifies(timeout=wait_s, stop_after=1)))
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from app.gallery.checks import GalleryWarning, check_people, find_mixed, find_ou
 from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, copy_of, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
-from app.gallery.photo import cut_out, examine_photo
+from app.gallery.photo import aligned_face, cut_out, examine_photo
 from app.gallery.upright import Upright, find_upright
 from app.identity.calibration import Calibration
 from app.identity.index import PersonIndex
@@ -180,6 +180,16 @@ class Gallery:
         rotated = header is not None and header.orientation != UPRIGHT
         work = partial(examine_photo, picture, self.recognizer, self._limits, rotated_by_exif=rotated)
         return work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
+
+    def aligned(self, data: bytes) -> Optional[bytes]:
+        """The aligned face of a photo, as PNG; None without one. Other embedders can be computed from it."""
+        try:
+            picture = decode_picture(data, "photo", MAX_PHOTO_PIXELS)
+        except SourceError:
+            return None
+        work = partial(aligned_face, picture, self.recognizer, self._limits)
+        face = work() if self._networks is None else self._networks.call(work, Priority.ENROLMENT)
+        return None if face is None else cv2.imencode(".png", face)[1].tobytes()
 
     def faces(self, photo: NewPhoto) -> Upright:
         """The faces of a photo from left to right, so that one can be chosen."""

@@ -60,8 +60,7 @@ def examine_photo(
     verdicts = rejections(found.quality, limits)
     people = _people(found, verdicts)
     weights = prominence(found.faces, (found.picture.shape[1], found.picture.shape[0]))
-    candidates = people or list(range(len(found.faces)))
-    main = max(candidates, key=lambda row: weights[row])
+    main = _main_face(found, people)
     rivals = [row for row in people if row != main and CLEAR_LEAD * weights[row] > weights[main]]
     rejection = verdicts[main]
     if rivals and must_be_clear:
@@ -80,6 +79,20 @@ def examine_photo(
     elif found.quality.non_face[main] > UNUSUAL_NON_FACE:
         message = "it hardly looks like a face to the embedder; better use another photo"
     return _finding(found, main, people, rejection, message, rotated_by_exif)
+
+
+def aligned_face(picture: np.ndarray, recognizer: Recognizer, limits: QualityLimits) -> Optional[np.ndarray]:
+    """The face that a photo is about, as it is embedded (112 x 112 x 3, uint8, BGR); None without a face."""
+    found = find_upright(picture, recognizer, limits)
+    if found is None:
+        return None
+    main = _main_face(found, _people(found, rejections(found.quality, limits)))
+    return np.asarray(recognizer.crops(found.picture, found.faces[[main]])[0])
+
+
+def _main_face(found: Upright, people: List[int]) -> int:
+    weights = prominence(found.faces, (found.picture.shape[1], found.picture.shape[0]))
+    return max(people or range(len(found.faces)), key=lambda row: float(weights[row]))
 
 
 def _people(found: Upright, verdicts: List[Optional[Rejection]]) -> List[int]:

@@ -7,7 +7,9 @@ import logging
 from functools import partial
 from typing import Callable, Iterator, Optional, Tuple
 
+from app.database.connection import require_usable
 from app.errors import FatalError, SettingsError, check_all
+from app.fleet.thread import FleetThread
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import stored_anchors
@@ -100,16 +102,20 @@ def serving(
     `RunView`."""
     view = RunView.prepared(settings, doctor=doctor)
     loader = ModelLoader(settings)
-    check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
+    check_all(
+        *loader.checks(), partial(require_folder, settings.gallery.folder), partial(require_usable, settings.fleet)
+    )
     with contextlib.ExitStack() as stack:
         networks = networks or NetworkThread()
         networks.start()
         stack.callback(networks.close)
         recognizer = networks.call(lambda: Recognizer.from_loader(loader))
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
-        # Closed before the gallery, whose watcher may wait for an answer.
+        fleet = stack.enter_context(contextlib.closing(FleetThread(settings, gallery)))
+        # Closed before the gallery and the fleet, whose threads may wait for an answer.
         stack.callback(networks.close, recognizer.close)
         gallery.load(progress.counter("examining photos"))
         gallery.anchors = stored_anchors(settings, recognizer)
         gallery.watch()
+        fleet.start()
         yield stack.enter_context(http_server(settings, recognizer, gallery, networks, view, on_fatal))

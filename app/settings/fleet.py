@@ -22,6 +22,7 @@ class FleetSettings:
         10.0, "seconds after which a connection or a statement has failed", minimum=0.1, maximum=600
     )
     events: bool = setting(True, "send events there as well; false shares only the gallery")
+    share_gallery: bool = setting(True, "exchange the gallery with the other devices of the database")
     sync_every_s: float = setting(
         30.0,
         "seconds between two exchanges with the database; changes of other devices are announced and fetched at once",

@@ -1,0 +1,45 @@
+"""The devices that use the database."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple
+
+from app.database.connection import Connection
+
+
+class DeviceRow(NamedTuple):
+    id: str
+    name: str
+    embedder: str
+    program: str
+    revision: int
+    """Of the gallery: up to here it has everything."""
+    seen_s_ago: float
+    behind: int
+    """Changes of the gallery that it does not have yet."""
+    conflicts: int
+
+
+def greet(connection: Connection, device: str, name: str, embedder: str, program: str) -> None:
+    """Says who is here, and with what."""
+    connection.execute(
+        "insert into device(id, name, embedder, program) values (%s, %s, %s, %s) on conflict (id) do update set "
+        "name = excluded.name, embedder = excluded.embedder, program = excluded.program, last_seen = now()",
+        [device, name, embedder, program],
+    )
+
+
+def has_revision(connection: Connection, device: str, revision: int) -> None:
+    connection.execute("update device set revision = %s, last_seen = now() where id = %s", [revision, device])
+
+
+def devices(connection: Connection) -> List[DeviceRow]:
+    """By name. What is behind counts people and photos, not what changed in between."""
+    rows = connection.execute(
+        "select d.id::text, d.name, d.embedder, d.program, d.revision, "
+        "extract(epoch from now() - d.last_seen)::double precision, "
+        "(select count(*) from photo where revision > d.revision) + "
+        "(select count(*) from person where revision > d.revision), "
+        "(select count(*) from conflict c where c.device = d.id and c.kind <> 'deleted') from device d order by 2, 1"
+    )
+    return [DeviceRow(*row) for row in rows]

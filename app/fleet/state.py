@@ -1,0 +1,131 @@
+"""What a device knows of the shared gallery, in `.fleet` in its folder: the last state that both agreed upon.
+
+It is in the folder whose photos it is about: where the folder is lost, or not mounted, the state is missing too, and
+nothing is taken for deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, NamedTuple, Optional
+
+from app.database.ids import new_id
+from app.errors import GalleryError
+from app.files import locked, write_whole
+
+logger = logging.getLogger(__name__)
+
+FOLDER = ".fleet"
+_STATE = "state.json"
+_LOCK = "lock"
+_VERSION = 1
+LOCK_WAIT_S = 30.0
+
+
+class SharedPerson(NamedTuple):
+    name: str
+    revision: int
+
+
+class SharedPhoto(NamedTuple):
+    person: str
+    """An id."""
+    revision: int
+    path: str
+    """Where it was in the folder."""
+
+
+class Conflict(NamedTuple):
+    """Changed here and elsewhere, in different ways. Neither is applied to the other until somebody decides."""
+
+    mine: str
+    """The name that it has here."""
+    theirs: str
+    person: str
+    """The id of `theirs`."""
+    person_revision: int
+    revision: int
+
+
+@dataclass
+class FleetState:
+    device: str = field(default_factory=new_id)
+    database: str = ""
+    """The id of the database that all of the following is about."""
+    seen: int = 0
+    """Everything up to this revision is here."""
+    people: Dict[str, SharedPerson] = field(default_factory=dict)
+    photos: Dict[str, SharedPhoto] = field(default_factory=dict)
+    """By SHA-256."""
+    conflicts: Dict[str, Conflict] = field(default_factory=dict)
+    """By what they are about: `photo SHA256` or `person ID`."""
+    waiting: Dict[str, int] = field(default_factory=dict)
+    """Photos of others that could not be written, with their revisions; tried again each time."""
+
+    def start_over(self, database: str) -> None:
+        """For another database: nothing is agreed upon, so that nothing is deleted on either side."""
+        self.database, self.seen = database, 0
+        for known in (self.people, self.photos, self.conflicts, self.waiting):
+            known.clear()
+
+    def name_of(self, sha256: str) -> Optional[str]:
+        """The person of a photo, as agreed upon."""
+        photo = self.photos.get(sha256)
+        person = None if photo is None else self.people.get(photo.person)
+        return None if person is None else person.name
+
+    def as_json(self) -> Dict[str, Any]:
+        return {"version": _VERSION, **vars(self)}
+
+
+class FleetFolder:
+    """The `.fleet` folder of a gallery."""
+
+    def __init__(self, gallery: Path) -> None:
+        self.path = gallery / FOLDER
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[FleetState]:
+        """The state, while no other program exchanges this gallery. Raises GalleryError if one takes too long."""
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            with locked(self.path / _LOCK, LOCK_WAIT_S) as lock:
+                if lock is None:
+                    raise GalleryError(f"{self.path} is in use by another program for more than {LOCK_WAIT_S:g} s")
+                state = self.read()
+                if not (self.path / _STATE).exists():
+                    self.write(state)
+                yield state
+        except OSError as error:
+            raise GalleryError(f"{self.path} cannot be used: {error.strerror}") from error
+
+    def read(self) -> FleetState:
+        try:
+            found = json.loads((self.path / _STATE).read_bytes())
+            if found.pop("version") != _VERSION:
+                raise ValueError("another version")
+            return FleetState(
+                **{
+                    **found,
+                    "people": {key: SharedPerson(*value) for key, value in found["people"].items()},
+                    "photos": {key: SharedPhoto(*value) for key, value in found["photos"].items()},
+                    "conflicts": {key: Conflict(*value) for key, value in found["conflicts"].items()},
+                }
+            )
+        except FileNotFoundError:
+            return FleetState()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning(
+                "%s: cannot be read (%s); the gallery is compared with the shared one again, and nothing is deleted",
+                self.path / _STATE,
+                error,
+            )
+            return FleetState()
+
+    def write(self, state: FleetState) -> None:
+        """Raises OSError."""
+        write_whole(self.path / _STATE, json.dumps(state.as_json(), ensure_ascii=False).encode(), mode=0o600)

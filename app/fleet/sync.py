@@ -1,0 +1,357 @@
+"""One exchange of a device's folder with the shared gallery: what was changed here goes out, then what others changed
+comes in.
+
+Both sides are compared with the last state that they agreed upon (`.fleet`). Every step may be repeated: an exchange
+that was interrupted begins again and finds done what it has done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Dict, List, Optional, Set
+
+from app import __version__
+from app.capture.uri import PICTURE_SUFFIXES
+from app.database.connection import Connection
+from app.database.devices import greet, has_revision
+from app.database.gallery import Accepted, Deleted, Differs, NewRow, Outcome, PersonRow, PhotoRow, SharedGallery
+from app.errors import GalleryError
+from app.events.delivery import device_name
+from app.fleet.changes import (
+    AddPhoto,
+    LocalChange,
+    LocalPhoto,
+    MovePhoto,
+    RemovePhoto,
+    RenamePerson,
+    local_changes,
+    person_subject,
+    photo_subject,
+    removes_too_many,
+    subject_of,
+)
+from app.fleet.state import Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
+from app.gallery.files import add_photo, move_to_person, plain_filename, remove_photo, rename_person
+from app.gallery.gallery import Gallery
+from app.gallery.people import PhotoRecord
+from app.settings import Settings
+from app.text import counted, program
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Exchange:
+    """What an exchange has done."""
+
+    sent: int = 0
+    received: int = 0
+    conflicts: int = 0
+    held_back: int = 0
+    """Photos that are gone from the folder, but so many that nothing was deleted elsewhere."""
+    problems: List[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        parts = [f"{counted(self.sent, 'change')} sent, {self.received} received"]
+        if self.conflicts:
+            parts.append(f"{counted(self.conflicts, 'conflict')}: {program()} fleet conflicts")
+        if self.held_back:
+            parts.append(
+                f"{self.held_back} photos are gone from the folder at once, so they were not deleted on other devices; "
+                f"if they should be: {program()} fleet sync --remove-many"
+            )
+        return "; ".join([*parts, *self.problems])
+
+
+class GallerySync:
+    """Exchanges the folder of a gallery."""
+
+    def __init__(self, settings: Settings, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._root = settings.gallery.folder
+        self._name = device_name(settings.delivery.device)
+        self.folder = FleetFolder(self._root)
+
+    def exchange(self, connection: Connection, remove_many: bool = False) -> Exchange:
+        """Raises GalleryError where the folder cannot be used; errors of the database are its own."""
+        done = Exchange()
+        with self.folder.locked() as state:
+            greet(connection, state.device, self._name, self._gallery.embedder_id, __version__)
+            shared = SharedGallery(connection, state.device)
+            head = shared.head()
+            if state.database != head.database:
+                state.start_over(head.database)
+            try:
+                self._send(shared, state, remove_many, done)
+                is_new = state.seen < head.oldest or head.revision < state.seen
+                self._receive(shared, state, is_new, done)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self.folder.write(state)
+                raise
+            self.folder.write(state)
+            self._gallery.refresh()
+            self._send_embeddings(shared)
+            shared.keep_conflicts(
+                (subject, subject.partition(" ")[0], one.mine, one.theirs) for subject, one in state.conflicts.items()
+            )
+            has_revision(connection, state.device, state.seen)
+            done.conflicts = len(state.conflicts)
+        return done
+
+    def _records(self) -> Dict[str, List[PhotoRecord]]:
+        """The files in the folder, by their SHA-256."""
+        self._gallery.refresh()
+        found: Dict[str, List[PhotoRecord]] = defaultdict(list)
+        for record in self._gallery.people.photos:
+            if record.content_hash:
+                found[record.content_hash].append(record)
+        return found
+
+    def _send(self, shared: SharedGallery, state: FleetState, remove_many: bool, done: Exchange) -> None:
+        local = _photos(state, self._records())
+        changes = local_changes(state, local, self._missing(state, set(local)))
+        if removes_too_many(state, changes) and not remove_many:
+            done.held_back = sum(isinstance(change, RemovePhoto) for change in changes)
+            changes = [change for change in changes if not isinstance(change, RemovePhoto)]
+        for change in changes:
+            if isinstance(change, RemovePhoto):
+                shared.remove(change.sha256)
+                state.photos.pop(change.sha256)
+                state.conflicts.pop(subject_of(change), None)
+                done.sent += 1
+                continue
+            outcome = self._sent(shared, state, change)
+            if outcome is not None:
+                self._note(shared, state, change, outcome, done)
+
+    def _sent(self, shared: SharedGallery, state: FleetState, change: LocalChange) -> Optional[Outcome]:
+        """None: the file was changed meanwhile."""
+        if isinstance(change, RenamePerson):
+            return shared.rename(change.person, change.name, state.people[change.person].revision)
+        if isinstance(change, MovePhoto):
+            return shared.move(change.sha256, change.name, state.photos[change.sha256].revision)
+        assert isinstance(change, AddPhoto)
+        path = self._root / change.photo.path
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data).hexdigest() != change.sha256:
+            return None
+        undecided = {one.mine: one.theirs for subject, one in state.conflicts.items() if subject.startswith("person ")}
+        name = undecided.get(change.photo.name, change.photo.name)
+        known = [person for person, agreed in state.people.items() if agreed.name == name]
+        row = NewRow(change.sha256, path.name, data, self._gallery.aligned(data))
+        return shared.add(row, name, known[0] if known else None)
+
+    def _note(
+        self, shared: SharedGallery, state: FleetState, change: LocalChange, outcome: Outcome, done: Exchange
+    ) -> None:
+        """Keeps in the state what became of a change."""
+        subject = subject_of(change)
+        if isinstance(outcome, Differs):
+            mine = change.photo.name if isinstance(change, AddPhoto) else getattr(change, "name", "")
+            state.conflicts[subject] = Conflict(mine, *vars(outcome).values())
+            logger.warning(
+                "fleet: %s here is %s on other devices, see: %s fleet conflicts", mine, outcome.theirs, program()
+            )
+            return
+        state.conflicts.pop(subject, None)
+        if isinstance(outcome, Deleted):
+            if isinstance(change, AddPhoto):
+                logger.warning(
+                    "fleet: %s was deleted on another device, so it is deleted here too; add it nevertheless with: "
+                    "%s fleet again NAME PHOTO",
+                    change.photo.path,
+                    program(),
+                )
+                shared.notice(subject, PurePosixPath(change.photo.path).name)
+                self._delete(change.sha256)
+            return
+        done.sent += 1
+        if isinstance(change, RenamePerson):
+            self._note_rename(state, change, outcome)
+            return
+        assert isinstance(change, (AddPhoto, MovePhoto))
+        state.people.setdefault(outcome.person, SharedPerson(outcome.name, outcome.person_revision))
+        path = change.photo.path if isinstance(change, AddPhoto) else state.photos[change.sha256].path
+        state.photos[change.sha256] = SharedPhoto(outcome.person, outcome.revision, path)
+
+    def _note_rename(self, state: FleetState, change: RenamePerson, outcome: Accepted) -> None:
+        state.people[outcome.person] = SharedPerson(outcome.name, outcome.person_revision)
+        if outcome.person != change.person:  # they are one person now
+            state.people.pop(change.person, None)
+            for sha256, photo in state.photos.items():
+                if photo.person == change.person:
+                    state.photos[sha256] = photo._replace(person=outcome.person)
+
+    def _receive(self, shared: SharedGallery, state: FleetState, is_new: bool, done: Exchange) -> None:
+        people, photos, revision = shared.changes(0 if is_new else state.seen, list(state.waiting))
+        records = self._records()
+        local = _photos(state, records)
+        if is_new:
+            # Away for longer than deletions are remembered: what is not there was deleted.
+            present = {row.sha256 for row in photos if row.person is not None}
+            gone = [sha256 for sha256 in state.photos if sha256 not in present]
+            photos = [*photos, *(PhotoRow(sha256, None, "", 0) for sha256 in gone)]
+        # People who are gone are last: until then it is known whose their photos were.
+        for person in people:
+            if person.name is not None:
+                self._receive_person(state, local, person.name, person, done)
+        if people:
+            local = _photos(state, self._records())
+        for photo in photos:
+            state.waiting.pop(photo.sha256, None)
+            try:
+                done.received += self._receive_photo(shared, state, local.get(photo.sha256), photo)
+            except GalleryError as error:
+                state.waiting[photo.sha256] = photo.revision
+                done.problems.append(str(error))
+        for person in people:
+            if person.name is None:
+                state.people.pop(person.id, None)
+                state.conflicts.pop(person_subject(person.id), None)
+        state.seen = revision
+        for sha256, here in _photos(state, self._records()).items():
+            if sha256 in state.photos:
+                state.photos[sha256] = state.photos[sha256]._replace(path=here.path)
+
+    def _receive_person(
+        self, state: FleetState, local: Dict[str, LocalPhoto], name: str, row: PersonRow, done: Exchange
+    ) -> None:
+        subject, known = person_subject(row.id), state.people.get(row.id)
+        conflict, agreed = state.conflicts.get(subject), SharedPerson(name, row.revision)
+        if conflict is not None and conflict.mine != name:
+            state.conflicts[subject] = Conflict(conflict.mine, name, row.id, row.revision, row.revision)
+            return
+        state.conflicts.pop(subject, None)
+        mine = {
+            sha256: local[sha256] for sha256, one in state.photos.items() if one.person == row.id and sha256 in local
+        }
+        names = {photo.name for photo in mine.values()}
+        if known is None or known.name == name or names <= {name}:
+            state.people[row.id] = agreed
+            return
+        others = names - {name, known.name}
+        if others:  # renamed here while this exchange was going on
+            state.conflicts[subject] = Conflict(min(others), name, row.id, row.revision, row.revision)
+            return
+        try:
+            if names == {known.name}:
+                rename_person(self._root, known.name, name, merge=True)
+            else:
+                for photo in mine.values():
+                    if photo.name == known.name:
+                        move_to_person(self._root, photo.path, name)
+        except GalleryError as error:
+            # Shown as a conflict: the folder cannot have this name.
+            state.conflicts[subject] = Conflict(known.name, name, row.id, row.revision, row.revision)
+            done.problems.append(str(error))
+            return
+        state.people[row.id] = agreed
+        done.received += 1
+
+    def _receive_photo(
+        self, shared: SharedGallery, state: FleetState, here: Optional[LocalPhoto], row: PhotoRow
+    ) -> int:
+        """How many files were changed. Raises GalleryError where that is not possible."""
+        subject, agreed = photo_subject(row.sha256), state.photos.get(row.sha256)
+        if row.person is None:
+            state.photos.pop(row.sha256, None)
+            state.conflicts.pop(subject, None)
+            return self._delete(row.sha256) if here is not None else 0
+        person = state.people.get(row.person)
+        if person is None:
+            raise GalleryError(f"the shared photo {row.file_name!r} belongs to nobody whom this device knows")
+        conflict = state.conflicts.get(person_subject(row.person))
+        name = person.name if conflict is None else conflict.mine
+        now = SharedPhoto(row.person, row.revision, "" if here is None else here.path)
+        if here is None:
+            if agreed is not None:  # deleted here, which is sent next time
+                return 0
+            path = self._written(shared, row, name)
+            if path is None:
+                return 0
+            state.photos[row.sha256] = now._replace(path=path)
+            return 1
+        conflict = state.conflicts.get(subject)
+        if here.name == name:
+            state.conflicts.pop(subject, None)
+            state.photos[row.sha256] = now
+            return 0
+        if conflict is not None or agreed is None or here.name != state.name_of(row.sha256):
+            mine = here.name if conflict is None else conflict.mine
+            state.conflicts[subject] = Conflict(mine, name, row.person, person.revision, row.revision)
+            return 0
+        move_to_person(self._root, here.path, name)
+        state.photos[row.sha256] = now
+        return 1
+
+    def _written(self, shared: SharedGallery, row: PhotoRow, name: str) -> Optional[str]:
+        """Writes a photo of another device into the folder; its path there."""
+        filename = plain_filename(row.file_name)
+        if PurePosixPath(filename).suffix.lower() not in PICTURE_SUFFIXES:
+            raise GalleryError(f"the shared photo {row.file_name!r} of {name} is not a picture, by its name")
+        data = shared.data(row.sha256)
+        if data is None:
+            return None
+        if hashlib.sha256(data).hexdigest() != row.sha256:
+            raise GalleryError(f"the shared photo {row.file_name!r} of {name} is damaged in the database")
+        return add_photo(self._root, name, filename, data).relative_to(self._root).as_posix()
+
+    def _delete(self, sha256: str) -> int:
+        """Deletes all files with this content; how many."""
+        deleted = 0
+        for record in self._gallery.people.photos:
+            with contextlib.suppress(OSError):
+                same = hashlib.sha256((self._root / record.path).read_bytes()).hexdigest() == sha256
+                deleted += (
+                    record.content_hash == sha256 and same and remove_photo(self._root, PurePosixPath(record.path))
+                )
+        return deleted
+
+    def _missing(self, state: FleetState, present: Set[str]) -> Set[str]:
+        """Agreed photos whose files are certainly gone, or have another content."""
+        readable = {record.path for record in self._gallery.people.photos if record.content_hash}
+        return {
+            sha256
+            for sha256, photo in state.photos.items()
+            if sha256 not in present and (photo.path in readable or _is_gone(self._root / photo.path))
+        }
+
+    def _send_embeddings(self, shared: SharedGallery) -> None:
+        """So that other programs find the embeddings of this device's embedder."""
+        embedder = self._gallery.embedder_id
+        known = {photo.content_hash: photo.finding.embedding for photo in self._gallery.people.photos}
+        for sha256 in shared.without_embedding(embedder):
+            embedding = known.get(sha256)
+            if embedding is not None:
+                shared.add_embedding(sha256, embedder, embedding.astype("<f4").tobytes())
+
+
+def _photos(state: FleetState, records: Dict[str, List[PhotoRecord]]) -> Dict[str, LocalPhoto]:
+    """One file for each content: where a photo is there for several people, that of the agreed person."""
+    chosen = {}
+    for sha256, copies in records.items():
+        agreed = state.name_of(sha256)
+        best = min(copies, key=lambda record: (record.person != agreed, record.path))
+        chosen[sha256] = LocalPhoto(best.path, best.person, best.finding.used)
+    return chosen
+
+
+def _is_gone(path: Path) -> bool:
+    """False where it cannot be said, as for a folder that may not be read."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

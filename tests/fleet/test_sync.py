@@ -1,0 +1,333 @@
+"""Devices exchange their folders through a real database, and agree in the end."""
+
+import random
+import shutil
+
+import pytest
+
+from app.errors import GalleryError
+from app.fleet.decisions import conflicts_here, decide
+
+
+@pytest.fixture
+def two(device):
+    return device("a"), device("b")
+
+
+def agree(*devices):
+    """Exchanges until nobody has anything new."""
+    for _ in range(2):
+        for one in devices:
+            one.exchange()
+
+
+def test_a_photo_that_is_added_on_a_device_is_an_ordinary_file_on_the_others(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    assert (b.folder / "Ann/1.jpg").read_bytes() == photo(0)
+    assert b.gallery.people.names == ("Ann",)
+    assert len(b.gallery.index) == 1
+
+
+def test_a_photo_that_is_deleted_on_a_device_is_deleted_everywhere_with_what_was_computed_of_it(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Ann/2.jpg", photo(1))
+    agree(a, b)
+    b.delete("Ann/1.jpg")
+    agree(b, a)
+    assert a.files() == b.files() == [("Ann", photo(1))]
+    assert rows("select count(*) from embedding") == [(1,)]
+    b.delete("Ann/2.jpg")
+    agree(b, a)
+    assert a.files() == []
+    assert rows("select count(data), count(crop), count(person), max(length(file_name)) from photo") == [(0, 0, 0, 0)]
+    assert rows("select count(name) from person") == [(0,)]
+
+
+def test_a_person_who_is_renamed_is_renamed_everywhere(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Ann/2.jpg", photo(1))
+    agree(a, b)
+    b.rename("Ann", "Anna")
+    agree(b, a)
+    assert a.people() == ["Anna"]
+    assert rows("select name from person") == [("Anna",)]
+
+
+def test_a_photo_that_is_given_to_another_person_moves_everywhere(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Ann/2.jpg", photo(2))
+    agree(a, b)
+    b.move("Ann/2.jpg", "Eva")
+    agree(b, a)
+    assert a.files() == b.files() == sorted([("Ann", photo(0)), ("Eva", photo(2))])
+
+
+def test_two_people_who_become_one_are_one_everywhere(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Anna/1.jpg", photo(1))
+    agree(a, b)
+    b.move("Ann/1.jpg", "Eva")
+    b.move("Anna/1.jpg", "Eva")
+    agree(b, a)
+    assert a.people() == b.people() == ["Eva"]
+    assert len(a.files()) == 2
+
+
+def test_the_same_photo_from_two_devices_is_shared_once(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    b.put("Ann/other.jpg", photo(0))
+    agree(a, b)
+    assert a.files() == b.files() == [("Ann", photo(0))]
+    assert rows("select count(*) from photo") == [(1,)]
+    assert rows("select count(*) from conflict") == [(0,)]
+
+
+@pytest.mark.parametrize("keep_mine", [True, False])
+def test_two_names_that_were_given_offline_are_a_conflict_until_somebody_decides(two, photo, keep_mine):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    a.rename("Ann", "Anna")
+    b.rename("Ann", "Hanna")
+    agree(a, b)
+    assert (a.people(), b.people()) == (["Anna"], ["Hanna"])
+    (conflict,) = conflicts_here(b.folder)
+    assert (conflict.mine, conflict.theirs) == ("Hanna", "Anna")
+    with a.shared() as shared:
+        assert [(row.device, row.mine, row.theirs) for row in shared.conflicts()] == [("b", "Hanna", "Anna")]
+    b.put("Hanna/2.jpg", photo(1))  # meanwhile nothing else stops
+    agree(b, a)
+    assert a.files() == sorted([("Anna", photo(0)), ("Anna", photo(1))])
+    decide(b.folder, 1, keep_mine)
+    agree(b, a)
+    name = "Hanna" if keep_mine else "Anna"
+    assert (a.people(), b.people()) == ([name], [name])
+    with a.shared() as shared:
+        assert shared.conflicts() == []
+
+
+@pytest.mark.parametrize("keep_mine", [True, False])
+def test_a_photo_that_is_of_different_people_is_a_conflict(two, photo, keep_mine):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    b.put("Eva/1.jpg", photo(0))
+    agree(a, b)
+    assert (a.people(), b.people()) == (["Ann"], ["Eva"])
+    (conflict,) = conflicts_here(b.folder)
+    assert (conflict.mine, conflict.theirs) == ("Eva", "Ann")
+    decide(b.folder, 1, keep_mine)
+    agree(b, a)
+    assert a.people() == b.people() == [["Ann"], ["Eva"]][keep_mine]
+    assert conflicts_here(b.folder) == []
+
+
+def test_a_conflict_ends_when_both_have_the_same_name(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    a.rename("Ann", "Anna")
+    b.rename("Ann", "Hanna")
+    agree(a, b)
+    a.rename("Anna", "Hanna")
+    agree(a, b)
+    assert a.people() == b.people() == ["Hanna"]
+    assert conflicts_here(b.folder) == []
+
+
+def test_a_decision_about_a_conflict_that_does_not_exist_is_refused(two):
+    with pytest.raises(GalleryError):
+        decide(two[0].folder, 1, True)
+
+
+def test_a_deletion_wins_over_a_late_copy_of_the_photo(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.exchange()
+    b.put("Ann/copy.jpg", photo(0))  # b has not heard of it
+    a.delete("Ann/1.jpg")
+    a.exchange()
+    agree(b, a)
+    assert (a.files(), b.files()) == ([], [])
+    with b.shared() as shared:
+        assert [(row.kind, row.mine) for row in shared.conflicts()] == [("deleted", "copy.jpg")]
+
+
+def test_a_deleted_person_wins_over_a_late_photo_and_over_a_late_name(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    b.put("Ann/2.jpg", photo(1))
+    a.delete("Ann/1.jpg")
+    agree(a, b)
+    assert (a.files(), b.files()) == ([], [])
+
+
+def test_a_person_who_became_another_does_not_take_late_photos_along(two, photo):
+    """Nobody was deleted, so nothing is."""
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Eva/1.jpg", photo(2))
+    agree(a, b)
+    b.put("Ann/2.jpg", photo(1))
+    a.move("Ann/1.jpg", "Eva")
+    agree(a, b)
+    assert a.files() == b.files()
+    assert len(a.files()) == 3
+
+
+def test_a_deleted_photo_can_be_added_again_on_purpose(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    a.delete("Ann/1.jpg")
+    agree(a, b)
+    with b.shared() as shared:
+        import hashlib
+
+        assert shared.allow_again(hashlib.sha256(photo(0)).hexdigest())
+    b.put("Ann/1.jpg", photo(0))
+    agree(b, a)
+    assert a.files() == b.files() == [("Ann", photo(0))]
+
+
+def test_the_device_that_deleted_a_photo_may_undo_that(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    a.delete("Ann/1.jpg")
+    agree(a, b)
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    assert a.files() == b.files() == [("Ann", photo(0))]
+
+
+def test_a_folder_that_was_emptied_deletes_nothing_elsewhere_without_a_question(two, photo):
+    a, b = two
+    for number in range(12):
+        a.put(f"Ann/{number}.jpg", photo(number))
+    agree(a, b)
+    shutil.rmtree(a.folder / "Ann")
+    assert a.exchange().held_back == 12
+    agree(b, a)
+    assert len(b.files()) == 12
+    assert a.exchange(remove_many=True).held_back == 0
+    agree(b, a)
+    assert b.files() == []
+
+
+def test_a_folder_that_is_lost_is_filled_again(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    shutil.rmtree(a.folder)
+    a.folder.mkdir()
+    a.open()
+    agree(a, b)
+    assert a.files() == b.files() == [("Ann", photo(0))]
+
+
+def test_another_database_gets_everything_and_deletes_nothing(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    rows("delete from photo", "delete from person", "update head set id = gen_random_uuid(), revision = 0")
+    agree(a, b)
+    assert a.files() == b.files() == [("Ann", photo(0))]
+    assert rows("select count(*) from photo") == [(1,)]
+
+
+def test_a_device_that_was_away_for_longer_than_deletions_are_remembered_deletes_what_is_gone(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Eva/1.jpg", photo(2))
+    agree(a, b)
+    a.delete("Ann/1.jpg")
+    a.exchange()
+    rows("update photo set changed_at = now() - interval '100 days' where gone")
+    rows("update person set changed_at = now() - interval '100 days' where gone")
+    with a.shared() as shared:
+        shared.forget_old_deletions()
+    assert rows("select count(*) from photo") == [(1,)]
+    agree(b, a)
+    assert b.people() == ["Eva"]
+
+
+def test_each_embedder_has_embeddings_of_its_own(two, photo, rows):
+    import dataclasses
+
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.exchange()
+    b.gallery.recognizer = dataclasses.replace(b.recognizer, embedder_id="another")
+    b.exchange()
+    assert rows("select count(distinct embedder), count(distinct photo), count(*) from embedding") == [(2, 1, 2)]
+
+
+def test_the_aligned_face_is_stored_with_the_photo(two, photo, rows):
+    import cv2
+    import numpy as np
+
+    a, _ = two
+    a.put("Ann/1.jpg", photo(0))
+    a.exchange()
+    ((crop, vector),) = rows("select crop, vector from photo join embedding on photo = sha256")
+    face = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
+    embedding = a.recognizer.embed_crops(face[None])[0]
+    assert float(embedding @ np.frombuffer(vector, "<f4")) > 0.95
+
+
+def test_a_damaged_or_dangerous_photo_of_the_database_is_not_written(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Eva/1.jpg", photo(2))
+    a.exchange()
+    rows("update photo set data = 'x' where person = (select id from person where name = 'Ann')")
+    rows("update photo set file_name = '../../run.sh' where person = (select id from person where name = 'Eva')")
+    assert len(b.exchange().problems) == 2
+    assert b.files() == []
+    rows("update photo set file_name = '../../good.jpg' where person = (select id from person where name = 'Eva')")
+    b.exchange()
+    assert (b.folder / "Eva/good.jpg").read_bytes() == photo(2)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_devices_that_change_their_folders_at_random_agree_in_the_end(device, photo, seed):
+    """Deletions, names and new photos, offline and in any order; conflicts are decided in favour of others."""
+    chance = random.Random(seed)
+    devices = [device(name) for name in "abc"]
+    for _ in range(40):
+        one = chance.choice(devices)
+        files = sorted(path for path in one.folder.glob("*/*") if ".fleet" not in path.parts)
+        action = chance.choice(["add", "add", "delete", "move", "rename", "exchange", "exchange"])
+        if action == "add":
+            number = chance.randrange(8)
+            if photo(number) not in [content for _, content in one.files()]:
+                one.put(f"{chance.choice(['Ann', 'Eva'])}/{number}.jpg", photo(number))
+        elif action == "exchange":
+            one.exchange()
+        elif files:
+            path = chance.choice(files).relative_to(one.folder)
+            name = chance.choice(["Ann", "Eva", "Ida"])
+            if action == "delete":
+                one.delete(path)
+            elif action == "move" and path.parts[0] != name:
+                one.move(path, name)
+            elif action == "rename" and not (one.folder / name).exists():
+                one.rename(path.parts[0], name)
+    for _ in range(4):
+        for one in devices:
+            one.exchange()
+            while conflicts_here(one.folder):
+                decide(one.folder, 1, False)
+    agree(*devices)
+    assert devices[0].files() == devices[1].files() == devices[2].files()
+    assert not any(conflicts_here(one.folder) for one in devices)
+    with devices[0].shared() as shared:
+        assert shared.size().photos == len(devices[0].files())
