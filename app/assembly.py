@@ -27,7 +27,7 @@ from app.events.stream import EventStream
 from app.files import check_writable, dated
 from app.fleet.thread import FleetThread
 from app.gallery.folder import require_folder
-from app.gallery.forgetting import finish_forgetting
+from app.gallery.forgetting import finish_forgetting, without_forgotten
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers, stored_anchors, strangers_folder
 from app.models.loading import ModelLoader
@@ -275,7 +275,14 @@ def open_outputs(
         if recordings is not None:
             stack.callback(recordings.close)
         finish_forgetting(everything)
-        publisher = open_events(everything, channels, people, VisitPictures.from_settings(settings), on_death)
+        publisher = open_events(
+            everything,
+            channels,
+            people,
+            VisitPictures.from_settings(settings),
+            on_death,
+            partial(without_forgotten, everything),
+        )
         stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]

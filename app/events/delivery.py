@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 import time
-from typing import NamedTuple, Optional, Protocol, Sequence
+from typing import Callable, NamedTuple, Optional, Protocol, Sequence
 
 from app.errors import DeathCallback, OutputError
 from app.events.cursors import Cursors
@@ -85,9 +85,15 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Called once, at the end."""
+        return
 
     def abort(self) -> None:
         """Makes a call that waits for the other program fail, from another thread."""
+        return
+
+
+def as_they_are(records: Sequence[Record]) -> Sequence[Record]:
+    return records
 
 
 class Delivery:
@@ -102,10 +108,11 @@ class Delivery:
         *,
         retry_first_s: float = RETRY_FIRST_S,
         flush_s: float = FLUSH_S,
+        redacted: Callable[[Sequence[Record]], Sequence[Record]] = as_they_are,
         on_death: Optional[DeathCallback] = None,
     ) -> None:
-        """`on_death` is called when the destination fails by a bug: then the delivery is started again, and without
-        `on_death` it ends."""
+        """`redacted` is how events of the log may leave the device: people may have been forgotten since. `on_death` is
+        called when the destination fails by a bug: then the delivery is started again, and without it it ends."""
         self.destination = destination
         self.cursor = cursors.of(destination.name)
         self.delivered = 0
@@ -113,6 +120,7 @@ class Delivery:
         self._log = log
         self._tail = LogTail(log.template, log.id, self.cursor.sequence, lambda: log.path)
         self._prefix = f"{device}/{log.id}"
+        self._redacted = redacted
         self._retry_first_s = retry_first_s
         self._flush_s = flush_s
         self._on_death = on_death
@@ -227,7 +235,9 @@ class Delivery:
         """What was taken, or only its first event after one of them was refused."""
         records = self._taken[:1] if self._one_by_one else self._taken
         try:
-            self.destination.send([Message(f"{self._prefix}/{record['sequence']}", record) for record in records])
+            self.destination.send(
+                [Message(f"{self._prefix}/{record['sequence']}", record) for record in self._redacted(records)]
+            )
             self.delivered += len(records)
         except RefusedError as error:
             if len(records) > 1:

@@ -9,7 +9,8 @@ from typing import Callable, List, Optional, Sequence
 from app.errors import DeathCallback
 from app.events.command import EventCommand
 from app.events.cursors import Cursors
-from app.events.delivery import Delivery, Destination, device_name
+from app.events.delivery import Delivery, Destination, as_they_are, device_name
+from app.events.history import Record
 from app.events.jetstream import Nats
 from app.events.kafka import Kafka
 from app.events.log import EventLog
@@ -27,18 +28,13 @@ def no_people_known() -> Optional[Sequence[str]]:
     return None
 
 
-def open_events(
+def open_destinations(
     settings: Settings,
+    device: str,
     channels: Sequence[str] = (),
     people: Callable[[], Optional[Sequence[str]]] = no_people_known,
-    pictures: Optional[Pictures] = None,
-    on_death: Optional[DeathCallback] = None,
-) -> Optional[EventPublisher]:
-    """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
-
-    `people` are all that are enrolled now; None while that is not known. `on_death` as in `SinkQueue` and `Delivery`.
-    """
-    device = device_name(settings.delivery.device)
+) -> List[Destination]:
+    """The other programs that get every event. Raises SettingsError."""
     destinations: List[Destination] = []
     if settings.webhook.url is not None:
         destinations.append(Webhook(settings.webhook))
@@ -50,6 +46,24 @@ def open_events(
         destinations.append(Kafka(settings.kafka, device))
     if settings.nats.url is not None:
         destinations.append(Nats(settings.nats, device))
+    return destinations
+
+
+def open_events(
+    settings: Settings,
+    channels: Sequence[str] = (),
+    people: Callable[[], Optional[Sequence[str]]] = no_people_known,
+    pictures: Optional[Pictures] = None,
+    on_death: Optional[DeathCallback] = None,
+    redacted: Callable[[Sequence[Record]], Sequence[Record]] = as_they_are,
+) -> Optional[EventPublisher]:
+    """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
+
+    `people` are all that are enrolled now; None while that is not known. `on_death` as in `SinkQueue` and `Delivery`,
+    `redacted` as in `Delivery`.
+    """
+    device = device_name(settings.delivery.device)
+    destinations = open_destinations(settings, device, channels, people)
     sinks: List[EventSink] = []
     if settings.on_event.command is not None:
         sinks.append(EventCommand(settings.on_event))
@@ -76,16 +90,19 @@ def open_events(
         deliveries: List[Delivery] = []
         if destinations:
             cursors = Cursors(log, from_oldest=settings.delivery.new_receivers == "oldest")
-            deliveries = [Delivery(one, log, cursors, device, on_death=on_death) for one in destinations]
+            deliveries = [
+                Delivery(one, log, cursors, device, redacted=redacted, on_death=on_death) for one in destinations
+            ]
         stack.pop_all()
     if queue is not None:
         queue.deliveries = deliveries
-    log.on_written = partial(_wake, deliveries)
+    log.on_written = partial(wake, deliveries)
     for delivery in deliveries:
         delivery.start()
     return EventPublisher(sinks, stream, deliveries=deliveries, pictures=pictures, on_death=on_death)
 
 
-def _wake(deliveries: Sequence[Delivery]) -> None:
+def wake(deliveries: Sequence[Delivery]) -> None:
+    """The log has new events."""
     for delivery in deliveries:
         delivery.wake()

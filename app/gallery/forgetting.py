@@ -12,7 +12,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, FrozenSet, Iterable, List
+from typing import Any, Dict, FrozenSet, Iterable, List, Sequence
 
 from app.errors import GalleryError, OutputError
 from app.events.history import HEADER, Record, log_files, relabels_of
@@ -142,6 +142,13 @@ def pending(settings: Settings) -> List[ForgottenLines]:
             "%s: cannot be read, so that the event log may still name people who were deleted: %s", path, error
         )
         return []
+
+
+def without_forgotten(settings: Settings, found: Sequence[Record]) -> Sequence[Record]:
+    """Lines of the event log as they will be when those who were deleted are removed from it."""
+    for lines in pending(settings):
+        found = [lines.without(record) for record in found]
+    return found
 
 
 def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> None:

@@ -3,10 +3,17 @@
 import io
 import json
 import zipfile
+from functools import partial
 
 import pytest
+from web_server import WebServer
 
+from app.events.cursors import Cursors
+from app.events.delivery import Delivery
 from app.events.log import EventLog
+from app.events.webhook import Webhook
+from app.gallery.forgetting import without_forgotten
+from app.settings import WebhookSettings
 
 
 def traces(home, text):
@@ -66,6 +73,23 @@ def test_while_a_run_writes_the_log_it_is_shown_without_the_person_and_changed_l
     # The next deletion finds it free, as the next start does.
     assert home.request("DELETE", "/api/v1/strangers/stranger-2").json["log"] == "redacted"
     assert traces(home, "Grace Hopper") == []
+
+
+def test_while_a_run_writes_the_log_a_receiver_that_is_behind_gets_it_without_the_person(grace):
+    home = grace
+    log, server = EventLog(home.log), WebServer()
+    cursors = Cursors(log, from_oldest=True)
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "run_writes"
+    hook = Webhook(WebhookSettings(url=server.url))
+    delivery = Delivery(hook, log, cursors, "pi", redacted=partial(without_forgotten, home.settings))
+    delivery.start()
+    delivery.close()
+    assert server.numbers == list(range(1, log.last + 1)) and len(server.numbers) > 4
+    received = json.dumps(server.events)
+    assert "Grace" not in received and "stranger-1" not in received and "stranger-2" in received
+    assert b"Grace Hopper" in home.log.read_bytes()
+    log.close()
+    server.close()
 
 
 def test_everything_that_is_stored_of_someone_is_exported(grace):

@@ -1,11 +1,12 @@
 """The speed of this machine: of the whole program, of the networks alone (`bench engines`),
-with many cameras (`bench channels`), or of the HTTP server (`bench serve`); and its memory (`bench memory`)."""
+with many cameras (`bench channels`), or of the HTTP server (`bench serve`); its memory (`bench memory`);
+and the speed of a fleet's database or broker (`bench events`)."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.commands.bench import channels, engines, loop, memory, service
+from app.commands.bench import channels, engines, events, loop, memory, service
 
 DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
@@ -14,18 +15,20 @@ EXAMPLES = (
   python -m app bench engines                      # the networks alone; see bench engines --help
   python -m app bench channels                     # how many cameras it carries; see bench channels --help
   python -m app bench serve                        # requests over HTTP; see bench serve --help
-  python -m app bench memory                       # pictures under memory limits; see bench memory --help"""
+  python -m app bench memory                       # pictures under memory limits; see bench memory --help
+  python -m app bench events                       # a database or broker under many cameras; see bench events --help"""
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_arguments(parser)
-    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve|memory", required=False)
+    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve|memory|events", required=False)
     for name, part, purpose in (
         ("engines", engines, "measure the networks alone, by backend, precision and batch"),
         ("channels", channels, "measure how many live cameras this machine carries"),
         ("serve", service, "measure the HTTP server"),
         ("memory", memory, "recognise pictures under memory limits"),
+        ("events", events, "send the events of simulated cameras to a database or broker"),
     ):
         word = words.add_parser(name, help=purpose, description=part.DESCRIPTION, epilog=part.EXAMPLES)
         part.add_arguments(word)
@@ -37,5 +40,6 @@ def execute(arguments: argparse.Namespace) -> int:
         "channels": channels.execute,
         "serve": service.execute,
         "memory": memory.execute,
+        "events": events.execute,
     }
     return parts.get(arguments.part, loop.execute)(arguments)

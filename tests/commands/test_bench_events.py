@@ -1,0 +1,30 @@
+"""`bench events` sends the events of simulated devices to real receivers, and cleans up."""
+
+import json
+
+from app.database.connection import connected
+from app.database.schema import migrate
+from app.settings import FleetSettings
+
+
+def test_every_event_arrives_and_the_rows_are_deleted_afterwards(completed, config_file, tmp_path, postgres, database):
+    with connected(FleetSettings(database=database)) as connection:
+        migrate(connection)
+    with config_file.open("a", encoding="utf-8") as file:
+        file.write(f"fleet:\n  database: {database}\n")
+    words = ("--cameras", "4", "--devices", "2", "--seconds", "2", "--backlog", "60", "--json", tmp_path / "f.json")
+    code, out, err = completed("bench", "events", *words)
+    assert code == 0, err
+    (figures,) = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))["receivers"]
+    assert figures["destination"] == "postgresql" and "postgresql" in out
+    assert figures["caught_up"] >= 2 * 60 and figures["live"] >= 6
+    assert 0 < figures["lags_s"][0] <= figures["lags_s"][-1]
+    name = database.rpartition("/")[2]
+    assert postgres.sql(name, "select count(*) from event") == [(0,)]
+    # They were there: the partition of this month was made.
+    assert postgres.sql(name, "select count(*) from pg_inherits where inhparent = 'event'::regclass") == [(1,)]
+
+
+def test_without_a_receiver_the_settings_are_named(completed):
+    code, _, err = completed("bench", "events")
+    assert code == 2 and "fleet.database" in err and "kafka.servers" in err
