@@ -184,7 +184,7 @@ def open_run(
         )
         stack.enter_context(outputs)
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
-        networks = NetworkThread()
+        networks = NetworkThread(settings.serve.frames_before_job)
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
         fleet = stack.enter_context(contextlib.closing(FleetThread(settings, gallery)))
         # Closed before the gallery and the fleet, whose threads may wait for an answer.

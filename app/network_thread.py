@@ -44,7 +44,11 @@ class NetworkThread:
         >>> networks.close()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frames_before_job: int = 1) -> None:
+        """`frames_before_job`: how many video frames of the loop that owns the networks go before a job that waits."""
+        self._frames_before_job = frames_before_job
+        self._frames = 0
+        """Those since the last job."""
         self._owner = threading.get_ident()
         self._waiting: Dict[Priority, Deque[Tuple[Callable[[], Any], Future[Any]]]] = {p: deque() for p in Priority}
         self._passed_over: Dict[Priority, int] = dict.fromkeys(Priority, 0)
@@ -99,12 +103,17 @@ class NetworkThread:
             return job()
         return self.submit(job, priority).result()
 
-    def run_pending(self) -> bool:
-        """Does one waiting job, if there is one; returns whether more are waiting. For the owner only."""
+    def run_pending(self, after_frame: bool = False) -> bool:
+        """Does one waiting job, if there is one; returns whether more are waiting. For the owner only.
+
+        `after_frame`: a frame was processed, and perhaps the next one waits already; it may go first.
+        """
         if threading.get_ident() != self._owner:
             raise RuntimeError("NetworkThread.run_pending: only the thread that owns the networks may run their jobs")
-        taken = self._take()
+        self._frames = self._frames + 1 if after_frame else self._frames_before_job
+        taken = self._take() if self._frames >= self._frames_before_job else None
         if taken is not None:
+            self._frames = 0
             _run(*taken)
         with self._changed:
             return any(self._waiting.values())

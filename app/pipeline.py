@@ -74,9 +74,10 @@ def run_loop(
     """
     supervisor = supervisor or Supervisor()
     frames, started = 0, time.monotonic()
+    frame: Optional[Frame] = None
     while not limits.reached(frames, time.monotonic() - started):
         supervisor.check()
-        jobs_wait = pipeline.run_pending()
+        jobs_wait, frame = pipeline.run_pending(frame is not None), None
         control = outputs.poll()
         if control is Control.STOP:
             return
@@ -198,12 +199,12 @@ class Pipeline:
         self._slow_channels: Set[str] = set()
         """Those that were warned about."""
 
-    def run_pending(self) -> bool:
+    def run_pending(self, after_frame: bool = False) -> bool:
         """Between two frames: one job that other threads have for the networks, such as a photo to enrol.
 
-        Returns whether more are waiting.
+        Returns whether more are waiting. `after_frame` is as in `NetworkThread.run_pending`.
         """
-        return self._networks.run_pending()
+        return self._networks.run_pending(after_frame)
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is known of a frame."""

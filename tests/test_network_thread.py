@@ -60,6 +60,18 @@ def test_a_job_of_low_priority_gets_its_share_however_busy_the_others_are(networ
     assert done.index("photo") == FAIR_SHARE
 
 
+def test_so_many_frames_go_before_a_job_but_only_as_long_as_frames_come():
+    networks = NetworkThread(frames_before_job=3)
+    done = []
+    for name in "abc":
+        networks.submit(lambda name=name: done.append(name))
+    after_each = []
+    for after_frame in [True, True, True, True, True, True, False]:
+        networks.run_pending(after_frame)
+        after_each.append("".join(done))
+    assert after_each == ["", "", "a", "a", "a", "ab", "abc"]
+
+
 def test_one_job_is_done_at_a_time_and_it_is_said_whether_more_wait(networks):
     futures = [networks.submit(lambda: None) for _ in range(2)]
     assert networks.run_pending() and [future.done() for future in futures] == [True, False]

@@ -42,7 +42,7 @@ class Echo:
         self.pending_runs = 0
         self.jobs = jobs
 
-    def run_pending(self):
+    def run_pending(self, after_frame=False):
         self.pending_runs += 1
         self.jobs = max(0, self.jobs - 1)
         return self.jobs > 0

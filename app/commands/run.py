@@ -98,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
     extra_outputs: Sequence[Output] = ()
     alongside: Callable[[OpenedRun], ContextManager[object]] = contextlib.nullcontext
     if settings.serve.enabled:
-        settings, extra_outputs, alongside = _with_http_server(settings, sources)
+        settings, extra_outputs, alongside = with_http_server(settings, sources)
     report = run(settings, sources, stop_on_signals, progress, extra_outputs, alongside)
     summary_json = effective.settings.output.summary_json
     if summary_json is not None:
@@ -113,7 +113,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return ExitCode.INCOMPLETE if report.lost else ExitCode.DONE
 
 
-def _with_http_server(
+def with_http_server(
     settings: Settings, sources: Sequence[Source]
 ) -> Tuple[Settings, Sequence[Output], Callable[[OpenedRun], ContextManager[object]]]:
     """The HTTP server of a run, which shares its networks and its gallery, with the settings and outputs it needs."""

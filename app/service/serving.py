@@ -7,6 +7,8 @@ import logging
 from functools import partial
 from typing import Callable, Iterator, Optional, Tuple
 
+from starlette.types import ASGIApp
+
 from app.database.connection import require_usable
 from app.errors import FatalError, SettingsError, check_all
 from app.fleet.thread import FleetThread
@@ -63,11 +65,12 @@ def http_server(
     networks: NetworkThread,
     view: Optional[RunView] = None,
     on_fatal: Callable[[FatalError], object] = lambda error: None,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Iterator[HttpServer]:
     """Answers requests until it is left. `networks` owns the recognizer and is worked on by another thread.
 
     `view` is what can be watched, if there is a run. `on_fatal` is called when the networks cannot be run any more;
-    a run notices by itself.
+    a run notices by itself. `around` may put a layer around the application.
     """
     view = view or RunView.prepared(settings)
     guard = Guard(settings.serve)
@@ -76,7 +79,7 @@ def http_server(
         service = FaceService(with_root_images(settings), recognizer, gallery, networks)
         measurements = Measurements(view)
         surfaces = dialects(service, view, guard, measurements)
-        server.start(application(surfaces, guard, settings.serve, on_fatal))
+        server.start(around(application(surfaces, guard, settings.serve, on_fatal)))
         measurements.start()
         logger.info("listening on %s", ", ".join(server.addresses))
         if guard.needs_token:
@@ -97,9 +100,10 @@ def serving(
     on_fatal: Callable[[FatalError], object] = lambda error: None,
     doctor: Optional[Doctor] = None,
     networks: Optional[NetworkThread] = None,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Iterator[HttpServer]:
     """A server without sources: the networks have a thread of their own, which is started here. `doctor` is as in
-    `RunView`."""
+    `RunView`, `around` as in `http_server`."""
     view = RunView.prepared(settings, doctor=doctor)
     loader = ModelLoader(settings)
     check_all(
@@ -118,4 +122,4 @@ def serving(
         gallery.anchors = stored_anchors(settings, recognizer)
         gallery.watch()
         fleet.start()
-        yield stack.enter_context(http_server(settings, recognizer, gallery, networks, view, on_fatal))
+        yield stack.enter_context(http_server(settings, recognizer, gallery, networks, view, on_fatal, around))

@@ -100,6 +100,13 @@ class ServeSettings:
         minimum=0.01,
         maximum=10_000,
     )
+    frames_before_job: int = setting(
+        3,
+        "frames of video that go before a waiting job of a request or a photo, if they wait as well; more = the video "
+        "is less late, fewer = requests are answered sooner",
+        minimum=1,
+        maximum=100,
+    )
     max_viewers: int = setting(20, "clients that watch live video or events at the same time", minimum=1, maximum=1000)
     max_connections_per_address: int = setting(
         100,

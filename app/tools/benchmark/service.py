@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import msgspec
@@ -18,10 +20,13 @@ import numpy as np
 from app.files import PROGRAM_FOLDER
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
-from app.text import percentage, table
+from app.text import counted, percentage, table
 from app.tools.benchmark.stopwatch import Spread
 from app.tools.machine import memory_mb
 from app.vision.align import TEMPLATE_SIZE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 BACKGROUND = 96
 OWN_TIME_RUNS = 100
@@ -44,6 +49,8 @@ class Load:
     """The largest one, if the pictures are of several sizes."""
     mixed: bool = False
     """Pictures of several sizes, in turns."""
+    one_by_one: bool = False
+    """The server answers one request after the other."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,24 @@ class ServiceSpeed:
 
     def as_json(self) -> Dict[str, Any]:
         return asdict(self)
+
+
+class OneByOne:
+    """A layer of the server that lets one request after the other in while it is `on`: what a program does that
+    has no queues, to compare with."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._turn: Optional[asyncio.Lock] = None
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            # Made here, because it belongs to the event loop.
+            self._turn = self._turn or asyncio.Lock()
+            async with self._turn if self.on else contextlib.AsyncExitStack():
+                await app(scope, receive, send)
+
+        return answer
 
 
 class OwnTime(NamedTuple):
@@ -161,6 +186,21 @@ def measure(
     )
 
 
+def gain(speeds: Sequence[ServiceSpeed]) -> str:
+    """How many times as many pictures are answered as one by one, where both were measured in turns."""
+    lines = []
+    for load in dict.fromkeys(replace(speed.load, one_by_one=False) for speed in speeds if speed.load.one_by_one):
+        together = [speed.pictures_per_s for speed in speeds if speed.load == load]
+        alone = [speed.pictures_per_s for speed in speeds if speed.load == replace(load, one_by_one=True)]
+        ratios = np.divide(together[: len(alone)], alone)
+        lines.append(
+            f"{counted(load.clients, 'client')}, {load.batch} in a request, {load.encoding}, {load.work}: "
+            f"{np.median(ratios):.2f} times as many pictures as one request after the other (median of "
+            f"{counted(len(ratios), 'turn')}, {ratios.min():.2f} to {ratios.max():.2f})"
+        )
+    return "\n".join(lines)
+
+
 def own_share(settings: Settings, portrait: bytes, speeds: Sequence[ServiceSpeed]) -> Optional[str]:
     """The part of a request that is the networks' own time, where one client sent one picture for both works."""
     alone = [speed for speed in speeds if speed.load == Load(1, size=speed.load.size, encoding=speed.load.encoding)]
@@ -197,7 +237,7 @@ def own_time(recognizer: Recognizer, picture: np.ndarray) -> OwnTime:
 
 
 def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
-    words = "work,size,format,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,grew MB,other than 200"
+    words = "work,size,format,answered,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,grew MB,other than 200"
     rows = []
     for speed in speeds:
         load, latency = speed.load, speed.latency
@@ -205,10 +245,9 @@ def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
         rows.append(
             (
                 load.work,
-                "112x112"
-                if load.work == "embed_only"
-                else f"{load.size[0]}x{load.size[1]}{' and less' if load.mixed else ''}",
+                _sizes(load),
                 load.encoding,
+                "one by one" if load.one_by_one else "together",
                 str(load.clients),
                 str(load.batch),
                 f"{speed.pictures_per_s:.1f}",
