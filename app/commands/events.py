@@ -16,7 +16,7 @@ from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
 from app.events.filtering import EventFilter, local_time
-from app.events.history import EVENT_COLUMNS, Record, log_files, relabels_of
+from app.events.history import EVENT_COLUMNS, Record, log_files, now_of, relabels_of
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
@@ -257,8 +257,7 @@ def _day_row(day: Day) -> Row:
 def _person(record: Record, relabels: Mapping[str, str]) -> str:
     if "visit" not in record and record["event"] != EventKind.RELABEL:
         return ""
-    stranger = record.get("stranger")
-    return _shown_name(record["name"] or relabels.get(stranger or ""), stranger)
+    return _shown_name(*now_of(relabels, record.get("visit"), record["name"], record.get("stranger")))
 
 
 def _shown_name(name: Optional[str], stranger: Optional[str] = None) -> str:

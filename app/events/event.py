@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -47,6 +48,22 @@ class LeftReason(str, enum.Enum):
         return self.value
 
 
+_VISIT_KEY = "visit-"
+
+
+def visit_key(visit: int) -> str:
+    """A visit among the relabels of its log."""
+    return f"{_VISIT_KEY}{visit}"
+
+
+def visit_of_key(key: str) -> Optional[int]:
+    return int(key[len(_VISIT_KEY) :]) if key.startswith(_VISIT_KEY) else None
+
+
+def is_stranger(who: str) -> bool:
+    return re.fullmatch(r"stranger-[1-9]\d*", who, re.ASCII) is not None
+
+
 @dataclass(frozen=True)
 class Event:
     """What all events have. `docs/events.md` describes their JSON form."""
@@ -87,14 +104,34 @@ class SourceEvent(Event):
 
 @dataclass(frozen=True)
 class RelabelEvent(Event):
-    """A stranger got a name (RELABEL): all visits of this stranger were that person's. `channel` is empty."""
+    """A stranger got a name (RELABEL): all visits of this stranger were that person's. Or one visit was another's than
+    was recognised. `channel` is empty."""
 
-    stranger: str
+    stranger: Optional[str]
+    """None: it is about one visit."""
     name: Optional[str]
-    """None: the name was taken back."""
+    """None: the name was taken back, or the visit was no one's who has a name."""
+    of_visit: Optional[int] = None
+    to_stranger: Optional[str] = None
+    """The visit was this stranger's."""
+    taken_back: bool = False
+    """The visit was whose it was recognised as."""
+
+    @classmethod
+    def of(cls, sequence: int, time: float, key: str, who: Optional[str]) -> RelabelEvent:
+        """Of what is in the relabels of a log: `stranger-7` -> `Eva`, `visit-12` -> `Bob`, `stranger-9` or unknown."""
+        visit = visit_of_key(key)
+        if visit is None:
+            return cls(sequence, EventKind.RELABEL, "", time, key, who)
+        to_stranger = who if who is not None and is_stranger(who) else None
+        name = None if to_stranger else who or None
+        return cls(sequence, EventKind.RELABEL, "", time, None, name, visit, to_stranger, who is None)
 
     def as_json(self) -> Dict[str, Any]:
-        return {**super().as_json(), "channel": None, "stranger": self.stranger, "name": self.name}
+        record = {**super().as_json(), "channel": None, "stranger": self.stranger, "name": self.name}
+        if self.of_visit is None:
+            return record
+        return {**record, "of_visit": self.of_visit, "to_stranger": self.to_stranger, "taken_back": self.taken_back}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Collection, Iterable, Mapping, Optional, Sequence, Set
 
 from app.events.event import EventKind
-from app.events.history import HEADER, Record
+from app.events.history import HEADER, Record, now_of
 from app.events.visits import Visit
 from app.text import parse_time, suggestion
 
@@ -45,7 +45,7 @@ class EventFilter:
         if record["event"] == HEADER or (self._kinds and record["event"] not in self._kinds):
             return False
         at = parse_time(record["time"])
-        name = record.get("name") or self._relabels.get(record.get("stranger") or "")
+        name, _ = now_of(self._relabels, record.get("visit"), record.get("name"), record.get("stranger"))
         has_person = "visit" in record or record["event"] == EventKind.RELABEL
         names = {name, record.get("previous_name") or name} if has_person else ()
         self._seen.update(filter(None, names))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, Optio
 
 from app import __version__
 from app.errors import OutputError
-from app.events.event import SCHEMA, EventKind, LeftReason
+from app.events.event import SCHEMA, EventKind, LeftReason, is_stranger, visit_key
 from app.text import iso_time, parse_time
 
 logger = logging.getLogger(__name__)
@@ -42,9 +42,11 @@ _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 _TYPES: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("event", "log", "time", "channel", "reason"), _TEXT),
     **dict.fromkeys(("name", "stranger", "nearest", "previous_name", "file", "error"), _TEXT + _NONE),
-    **dict.fromkeys(("sequence", "after", "visit", "track", "level", "previous_level"), (int,)),
+    **dict.fromkeys(("sequence", "after", "visit", "of_visit", "track", "level", "previous_level"), (int,)),
     **dict.fromkeys(("duration_s", "lost_s"), _NUMBER),
     **dict.fromkeys(("position", "similarity"), _NUMBER + _NONE),
+    "to_stranger": _TEXT + _NONE,
+    "taken_back": (bool,),
     "open": (list,),
     "relabels": (dict,),
 }
@@ -71,7 +73,7 @@ class History:
             self.relabels = dict(record.get("relabels", {}))
             return
         self.sequence = max(self.sequence, record["sequence"])
-        if kind == EventKind.RELABEL and record["stranger"] is not None:
+        if kind == EventKind.RELABEL:
             add_relabel(self.relabels, record)
         if "visit" not in record:
             return
@@ -161,16 +163,40 @@ def relabels_of(found: Iterable[Record], before: Optional[Mapping[str, str]] = N
     for record in found:
         if record["event"] == HEADER:
             names.update(record.get("relabels", {}))
-        elif record["event"] == EventKind.RELABEL and record["stranger"] is not None:
+        elif record["event"] == EventKind.RELABEL:
             add_relabel(names, record)
     return names
 
 
 def add_relabel(names: Dict[str, str], record: Record) -> None:
-    """What an event RELABEL says about its stranger. A name may be taken back."""
-    names.pop(record["stranger"], None)
-    if record["name"] is not None:
-        names[record["stranger"]] = record["name"]
+    """What an event RELABEL says about its stranger or visit. It may be taken back."""
+    if "of_visit" in record:
+        key = visit_key(record["of_visit"])
+        names.pop(key, None)
+        if not record.get("taken_back"):
+            names[key] = record["name"] or record.get("to_stranger") or ""
+    elif record["stranger"] is not None:
+        names.pop(record["stranger"], None)
+        if record["name"] is not None:
+            names[record["stranger"]] = record["name"]
+
+
+def own_relabels(names: Mapping[str, Optional[str]], log: str) -> Dict[str, Optional[str]]:
+    """What a log has to say of these: strangers, and the visits of this log, which are `LOG/12` in `names`."""
+    own = {key.partition("/")[0::2]: who for key, who in names.items()}
+    return {
+        visit_key(int(visit)) if visit else key: who for (key, visit), who in own.items() if not visit or key == log
+    }
+
+
+def now_of(
+    names: Mapping[str, str], visit: Optional[int], name: Optional[str], stranger: Optional[str]
+) -> Tuple[Optional[str], Optional[str]]:
+    """Name and stranger of a visit that was recognised as these, after what people have said since."""
+    said = None if visit is None else names.get(visit_key(visit))
+    if said is not None:
+        name, stranger = (None, said) if is_stranger(said) else (said or None, None)
+    return name or names.get(stranger or ""), stranger
 
 
 def require_log(file: BinaryIO, path: Path) -> None:

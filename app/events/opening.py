@@ -82,7 +82,7 @@ def open_events(
         sinks.append(queue)
     sequence = 0 if log is None else log.sequence
     relabels = None if log is None else log.relabels
-    stream = EventStream.from_settings(settings, sequence, relabels)
+    stream = EventStream.from_settings(settings, sequence, relabels, "" if log is None else log.id)
     if log is None:
         return EventPublisher(sinks, stream, pictures=pictures, on_death=on_death) if sinks or pictures else None
     with contextlib.ExitStack() as stack:

@@ -104,6 +104,15 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise AppError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def log_id(paths: Sequence[Path]) -> str:
+    """The id of a log, which its newest file begins with. Raises AppError."""
+    for path in sorted(paths, key=_begin)[-1:]:
+        with _opened(path) as file:
+            for record in records(file):
+                return str(record.get("log", ""))
+    return ""
+
+
 def newest_first(paths: Sequence[Path]) -> Iterator[Record]:
     """The records of a log, the last one first: a question about today need not read a whole year.
 

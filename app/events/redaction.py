@@ -12,7 +12,7 @@ from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTu
 
 from app.errors import OutputError
 from app.events.cursors import rewind
-from app.events.event import EventKind
+from app.events.event import EventKind, visit_key
 from app.events.history import HEADER, Record, encoded, log_files, records
 from app.events.log import open_locked
 from app.files import write_whole
@@ -32,14 +32,15 @@ _NULLABLE = (
 
 
 class Person(NamedTuple):
-    """Who is to be removed: names, and numbers such as `stranger-7`."""
+    """Who is to be removed: names, and numbers such as `stranger-7`, or `visit-12` for one that was given to them."""
 
     names: Collection[str]
     strangers: Collection[str]
 
     def is_in(self, record: Record) -> bool:
         """Whether the line is about a visit of the person."""
-        return record.get("name") in self.names or record.get("stranger") in self.strangers
+        keys = (record.get("stranger"), record.get("to_stranger"), visit_key(record.get("visit", 0)))
+        return record.get("name") in self.names or any(key in self.strangers for key in keys)
 
     def visits(self, found: Iterable[Tuple[str, Record]]) -> Dict[str, Set[int]]:
         """By log, the numbers of the person's visits, by any of their lines."""
@@ -71,7 +72,8 @@ def without(record: Record, person: Person, visits: Collection[int]) -> Record:
         kept = {name: value for name, value in record.items() if name != "relabels"}
         return {**kept, "open": opened, **({"relabels": relabels} if relabels else {})}
     if record["event"] == EventKind.RELABEL:
-        return {**record, "stranger": None, "name": None} if person.is_in(record) else record
+        told = ("stranger", "name", "to_stranger")
+        return {**record, **dict.fromkeys(record.keys() & told)} if person.is_in(record) else record
     if record.get("visit") in visits:
         left = {name: None for name in _NULLABLE if name in record}
         kept = {name: value if name in _KEPT else None for name, value in record.items() if name in {*_KEPT, *left}}

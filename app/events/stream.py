@@ -7,6 +7,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Set
 
 from app.credentials import masked
 from app.events.event import Event, EventKind, FaceEvent, LeftReason, LevelEvent, RelabelEvent, SourceEvent
+from app.events.history import own_relabels
 from app.settings import Settings
 from app.types import ChannelState, ChannelStatus, FrameResult, Reason, Track
 
@@ -43,12 +44,13 @@ class EventStream:
         cooldown_s: float = 0.0,
         relabels: Optional[Mapping[str, str]] = None,
         own: Optional[Mapping[str, VisitTimes]] = None,
+        log: str = "",
     ) -> None:
         """`after` is the number of the last event of the runs before, and `relabels` the names of strangers that they
         have written; None: it is not known, and only new ones are events.
 
         In `cooldown_s`, a person is identified once per channel, even if there are several visits. `own` are the times
-        of channels that have their own.
+        of channels that have their own. `log` is the id of the event log.
         """
         self._sequence = after
         self._times = VisitTimes(visit_gap_s, cooldown_s)
@@ -56,16 +58,17 @@ class EventStream:
         self._channels: Dict[str, _Channel] = {}
         self._lost: Dict[str, float] = {}
         """By channel: when it was lost, like `Frame.clock_s`."""
+        self._log = log
         self._relabels: Optional[Dict[str, Optional[str]]] = None if relabels is None else dict(relabels)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, after: int = 0, relabels: Optional[Mapping[str, str]] = None
+        cls, settings: Settings, after: int = 0, relabels: Optional[Mapping[str, str]] = None, log: str = ""
     ) -> EventStream:
         """With the times of the settings, and those that single channels have of their own."""
         gap_s, cooldown_s = VisitTimes.of(settings)
         own = {name: VisitTimes.of(settings.for_channel(name)) for name, _ in settings.channels}
-        return cls(after, gap_s, cooldown_s, relabels, own)
+        return cls(after, gap_s, cooldown_s, relabels, own, log)
 
     def handle(self, result: FrameResult) -> List[Event]:
         frame = result.frame
@@ -109,12 +112,13 @@ class EventStream:
 
     def relabel(self, names: Mapping[str, Optional[str]], now: float) -> List[Event]:
         """One event for each stranger who got a name since the last call: `stranger-7` -> `Eva`, or whose name was
-        taken back: `stranger-7` -> None."""
-        known, self._relabels = self._relabels, dict(names)
+        taken back: `stranger-7` -> None. Visits of this log that are another's are `LOG/12`."""
+        own = own_relabels(names, self._log)
+        known, self._relabels = self._relabels, own
         return [
-            RelabelEvent(self._next(), EventKind.RELABEL, "", now, stranger, name)
-            for stranger, name in names.items()
-            if known is not None and known.get(stranger) != name
+            RelabelEvent.of(self._next(), now, key, who)
+            for key, who in own.items()
+            if known is not None and known.get(key) != who
         ]
 
     def level(self, level: int, name: str, before: int, now: float) -> Event:

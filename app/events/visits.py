@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from app.events.event import EventKind
-from app.events.history import HEADER, Record, add_relabel
+from app.events.history import HEADER, Record, add_relabel, now_of
 from app.text import parse_time
 
 # fmt: off
@@ -61,8 +61,10 @@ def visits(records: Iterable[Record], relabels: Optional[Mapping[str, str]] = No
     """
     names = dict(relabels or {})
     for visit in _visits(records, names):
-        name = names.get(visit.stranger or "") if visit.name is None else None
-        yield visit if name is None else replace(visit, name=name)
+        name, stranger = now_of(names, visit.visit, visit.name, visit.stranger)
+        yield (
+            visit if (name, stranger) == (visit.name, visit.stranger) else replace(visit, name=name, stranger=stranger)
+        )
 
 
 def _visits(records: Iterable[Record], names: Dict[str, str]) -> Iterator[Visit]:
@@ -79,8 +81,7 @@ def _visits(records: Iterable[Record], names: Dict[str, str]) -> Iterator[Visit]
                 if "visit" in known:
                     present.setdefault(known["visit"], _begun(known))
         elif record["event"] == EventKind.RELABEL:
-            if record["stranger"] is not None:
-                add_relabel(names, record)
+            add_relabel(names, record)
         elif "visit" in record:
             visit = present.pop(record["visit"], None) or _begun(record)
             if record["event"] == EventKind.LEFT:

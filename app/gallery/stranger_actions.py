@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from app.errors import GalleryError, OutputError
-from app.events.event import EventKind, RelabelEvent
-from app.events.history import log_files
+from app.events.event import RelabelEvent
+from app.events.history import log_files, own_relabels
 from app.events.log import EventLog
 from app.events.pipe import is_pipe
 from app.gallery.files import person_folder
@@ -146,6 +146,7 @@ def changed_book(
     decide: Decision,
     photos: Tuple[MovedPhoto, ...] = (),
     others: Tuple[str, ...] = (),
+    visit: Optional[Tuple[Optional[str], Optional[str]]] = None,
 ) -> Optional[UndoableChange]:
     """Makes changes so that they can be undone. None: nothing is different. Raises GalleryError."""
     store = UndoStore(strangers_folder(settings), settings.strangers.keep_days)
@@ -154,7 +155,7 @@ def changed_book(
     def keep(book: StrangerBook) -> List[Change]:
         changes = decide(book)
         before, after = difference(book, changes)
-        change = UndoableChange(action, time.time(), before, after, photos, others)
+        change = UndoableChange(action, time.time(), before, after, photos, others, visit=visit)
         if photos or before != after:
             store.keep(change, journal.crops)
             kept.append(change)
@@ -173,9 +174,9 @@ def relabel_log(settings: Settings, names: Mapping[str, Optional[str]]) -> LogSt
         log = EventLog(path, sync=settings.output.events_sync)
     except OutputError:
         return LogState.RUN_WRITES
-    new = {stranger: name for stranger, name in names.items() if log.relabels.get(stranger) != name}
-    for sequence, (stranger, name) in enumerate(new.items(), log.sequence + 1):
-        log.write(RelabelEvent(sequence, EventKind.RELABEL, "", time.time(), stranger, name))
+    new = {key: who for key, who in own_relabels(names, log.id).items() if log.relabels.get(key) != who}
+    for sequence, (key, who) in enumerate(new.items(), log.sequence + 1):
+        log.write(RelabelEvent.of(sequence, time.time(), key, who))
     log.close()
     return LogState.RELABELLED
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import GalleryError
 from app.files import locked, write_whole
+from app.identity.reassignments import Reassigned, ReassignedState
 from app.identity.strangers import (
     Change,
     Denied,
@@ -50,6 +51,7 @@ _KINDS: Dict[str, Type[Any]] = {
     "unnamed": Unnamed,
     "renamed": Renamed,
     "denied": Denied,
+    "reassigned": Reassigned,
     "restored": Restored,
     "numbered": Numbered,
 }
@@ -243,7 +245,8 @@ def restored(fields: Mapping[str, Any]) -> Restored:
     renamed = fields.get("renamed")
     if not _fits(renamed, Optional[float]):
         raise TypeError(f"renamed is {renamed!r:.40}")
-    return Restored(visits, numbers, denied, renamed)
+    reassigned = tuple(_checked(ReassignedState(*one)) for one in fields.get("reassigned", ()))
+    return Restored(visits, numbers, denied, renamed, reassigned)
 
 
 def _checked(made: Any) -> Any:
@@ -254,7 +257,8 @@ def _checked(made: Any) -> Any:
     return made
 
 
-_HINTS = {kind: get_type_hints(kind) for kind in (Visit, VisitState, NumberState, DeniedState, *_KINDS.values())}
+_STATES = (Visit, VisitState, NumberState, DeniedState, ReassignedState, *_KINDS.values())
+_HINTS = {kind: get_type_hints(kind) for kind in _STATES}
 
 
 def _fits(value: Any, hint: Any) -> bool:

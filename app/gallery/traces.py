@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
+from app.events.event import visit_key
 from app.events.history import Record, log_files, relabels_of
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
@@ -124,7 +125,8 @@ def person_of(
         # A name that another person has now says nothing about this one.
         if one.name in (name, *former) and one.before not in (name, *former) and one.before not in known:
             former.append(one.before)
-    return Person([name, *former], [stranger for stranger, given in names.items() if given == name]), None
+    mine = [key.rpartition("/") for key, given in names.items() if given == name]
+    return Person([name, *former], [visit_key(int(key)) if log else key for log, _, key in mine]), None
 
 
 def snapshots_of(found: Iterable[Record], settings: Settings) -> List[Path]:

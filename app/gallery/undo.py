@@ -74,17 +74,21 @@ class UndoableChange:
     """Paths of photos that the person had already."""
     renamed: Optional[Tuple[str, str]] = None
     """A person with a new name, who keeps everything: old and new name."""
+    visit: Optional[Tuple[Optional[str], Optional[str]]] = None
+    """One visit of the event log that became another's: whose it was, and is. None: no one's."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     undone: Optional[float] = None
 
     @property
     def moved(self) -> List[Moved]:
         """From whom to whom, and how much."""
+        if self.visit is not None:
+            return [Moved(*self.visit, 1, 0)]
         return moved(self.before, self.after, self.photos)
 
     def is_about(self, names: Collection[str], numbers: Collection[int]) -> bool:
         """Whether it says anything about one of these people or strangers."""
-        told = {*(self.renamed or ())}
+        told = {*(self.renamed or ()), *filter(None, self.visit or ())}
         for photo in self.photos:
             told |= {photo.person, photo.owner}
         known: Set[int] = set()
@@ -124,11 +128,19 @@ def difference(book: StrangerBook, changes: Sequence[Change]) -> Tuple[Restored,
         for number in sorted({*book.merged, *book.named, *book.ignored, *later.merged, *later.named, *later.ignored})
     ]
     names = {(one.time, one.visit): one.name for one in later.denied}
+    known = {(one.time, one.visit) for one in book.denied}
     denied = [
         (DeniedState(one.time, one.visit, one.name), DeniedState(one.time, one.visit, names[one.time, one.visit]))
         for one in book.denied
         if (one.time, one.visit) in names
     ]
+    denied += [(DeniedState(*one, ""), DeniedState(*one, name)) for one, name in names.items() if one not in known]
+    denied += [
+        (DeniedState(one.time, one.visit, one.name), DeniedState(one.time, one.visit, ""))
+        for one in book.denied
+        if (one.time, one.visit) not in names
+    ]
+    reassigned = book.reassigned.differing(later.reassigned)
     new = {one.time for one in later.renamed} - {one.time for one in book.renamed}
     sides = []
     for side in (0, 1):
@@ -138,6 +150,7 @@ def difference(book: StrangerBook, changes: Sequence[Change]) -> Tuple[Restored,
                 tuple(pair[side] for pair in numbers if pair[0] != pair[1]),
                 tuple(pair[side] for pair in denied if pair[0] != pair[1]),
                 max(new, default=None) if side == 0 else None,
+                tuple(pair[side] for pair in reassigned),
             )
         )
     return sides[0], sides[1]
@@ -244,6 +257,7 @@ def _made(change_id: str, fields: Dict[str, Any]) -> UndoableChange:
         photos=tuple(MovedPhoto(**one) for one in fields["photos"]),
         others=tuple(fields["others"]),
         renamed=None if fields["renamed"] is None else (str(fields["renamed"][0]), str(fields["renamed"][1])),
+        visit=None if fields.get("visit") is None else (fields["visit"][0], fields["visit"][1]),
         id=change_id,
         undone=fields["undone"],
     )

@@ -88,7 +88,8 @@ def undo_change(
     returned = [replace(photo, owner=photo.person, person=photo.owner) for _, photo in photos]
     visits = {one.visit for one in done[0].visits}
     left = Restored(tuple(one for one in change.after.visits if one.visit in visits))
-    return Undone(change, moved(left, done[0], returned), log)
+    shown = moved(left, done[0], returned) if change.visit is None else [Moved(*change.visit[::-1], 1, 0)]
+    return Undone(change, shown, log)
 
 
 def _restored(book: StrangerBook, change: UndoableChange, later: str) -> Restored:
@@ -108,11 +109,19 @@ def _restored(book: StrangerBook, change: UndoableChange, later: str) -> Restore
         {(one.time, one.visit): one for one in change.after.denied},
         {(one.time, one.visit): DeniedState(one.time, one.visit, one.name) for one in book.denied},
     )
-    if visits is None or numbers is None or denied is None:
+    reassigned = _to_restore(
+        {(one.log, one.visit): one for one in change.before.reassigned},
+        {(one.log, one.visit): one for one in change.after.reassigned},
+        {
+            (one.log, one.visit): one._replace(who=book.reassigned.get(one.log, one.visit))
+            for one in change.after.reassigned
+        },
+    )
+    if visits is None or numbers is None or denied is None or reassigned is None:
         raise ConflictError(f"the visits of {_whose(change)} have changed since{later}")
     renamed = change.before.renamed
     is_renamed = any(one.time == renamed for one in book.renamed)
-    return Restored(visits, numbers, denied, renamed if is_renamed else None)
+    return Restored(visits, numbers, denied, renamed if is_renamed else None, reassigned)
 
 
 def _to_restore(before: Mapping[K, S], after: Mapping[K, S], now: Mapping[K, S]) -> Optional[Tuple[S, ...]]:
@@ -162,7 +171,7 @@ def _photos(gallery: Gallery, change: UndoableChange, later: str) -> List[Tuple[
 def _later(store: UndoStore, change: UndoableChange) -> str:
     """The later change that has to be undone first, in words."""
     names = {one.name for one in change.after.visits if one.name} | {photo.person for photo in change.photos}
-    names |= set(change.renamed or ())
+    names |= {*(change.renamed or ()), *filter(None, change.visit or ())}
     numbers = {one.stranger for one in (*change.before.visits, *change.after.visits) if one.stranger}
     for other in store.all()[::-1]:
         if other.time > change.time and other.undone is None and other.is_about(names, numbers):

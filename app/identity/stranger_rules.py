@@ -6,6 +6,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
+from app.identity.reassignments import Reassigned
 from app.identity.strangers import (
     MAX_VISITS,
     MERGE_ABOVE_SIMILARITY,
@@ -20,6 +21,7 @@ from app.identity.strangers import (
     StrangerBook,
     Unnamed,
     Visit,
+    stranger_name,
 )
 
 
@@ -116,6 +118,8 @@ def without(book: StrangerBook, strangers: Iterable[int] = (), names: Iterable[s
             kept = change.stranger not in gone
         elif isinstance(change, Renamed):
             kept = not people & {change.before, change.name}
+        elif isinstance(change, Reassigned):
+            kept = change.who not in {*people, *map(stranger_name, gone)}
         else:
             kept = not isinstance(change, Denied) or change.name not in people
         if kept:

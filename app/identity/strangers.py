@@ -12,6 +12,8 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
+from app.identity.reassignments import Reassigned, ReassignedState, Reassignments
+
 EXEMPLARS = 5
 """Visits of a stranger that new faces are compared with: those with the most and the clearest looks."""
 MAX_CROPS = 3
@@ -161,7 +163,7 @@ class NumberState(NamedTuple):
 
 
 class DeniedState(NamedTuple):
-    """The person whom a face is not."""
+    """The person whom a face is not. An empty name: nobody has said so."""
 
     time: float
     visit: Optional[str]
@@ -177,6 +179,7 @@ class Restored:
     denied: Tuple[DeniedState, ...] = ()
     renamed: Optional[float] = None
     """The time of the `Renamed` that never was."""
+    reassigned: Tuple[ReassignedState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class Numbered:
     next_number: int
 
 
-Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Unnamed, Renamed, Denied, Restored, Numbered]
+Change = Union[Seen, Dropped, Moved, Merged, Ignored, Named, Unnamed, Renamed, Denied, Reassigned, Restored, Numbered]
 
 
 class Nearest(NamedTuple):
@@ -213,6 +216,7 @@ class StrangerBook:
     renamed: List[Renamed] = field(default_factory=list)
     """For events of the time before."""
     denied: List[Denied] = field(default_factory=list)
+    reassigned: Reassignments = field(default_factory=Reassignments)
     _of: Dict[int, Dict[str, Visit]] = field(default_factory=dict)
     _exemplars: Dict[str, Tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     """By model: embeddings, and the stranger of each row. Made when they are needed."""
@@ -235,10 +239,11 @@ class StrangerBook:
         return {stranger: name for stranger, name in self.all_names().items() if name is not None}
 
     def all_names(self) -> Dict[str, Optional[str]]:
-        """The same with those whose name was taken back, as None."""
+        """The same with those whose name was taken back, as None, and with the visits that are another's."""
         numbers = sorted({*self.named, *self.merged, *self.unnamed})
         named = ((number, self.named.get(self.current(number))) for number in numbers)
-        return {stranger_name(number): name for number, name in named if name is not None or number in self.unnamed}
+        given = {stranger_name(number): name for number, name in named if name is not None or number in self.unnamed}
+        return {**given, **self.reassigned.names()}
 
     def crops(self) -> Set[str]:
         return {visit.crop for visit in self.visits.values() if visit.crop is not None}
@@ -302,10 +307,13 @@ class StrangerBook:
             self.renamed = [*self.renamed[-MAX_RENAMED + 1 :], change]
             self.named.update({number: name for number, given in self.named.items() if given == before})
             self.denied = [replace(one, name=name) if one.name == before else one for one in self.denied]
+            self.reassigned.rename(before, name)
             for one in [visit for visit in self.visits.values() if visit.name == before]:
                 self._put(replace(one, name=name))
         elif isinstance(change, Denied):
             self.denied.append(change)
+        elif isinstance(change, Reassigned):
+            self.reassigned.set(change.log, change.visit, change.who)
         else:
             self.next_number = max(self.next_number, change.next_number)
 
@@ -320,6 +328,7 @@ class StrangerBook:
             *(Named(stranger, name) for stranger, name in sorted(self.named.items())),
             *(Unnamed(stranger) for stranger in sorted(self.unnamed)),
             *self.denied,
+            *self.reassigned.changes(),
         ]
 
     def _restore(self, change: Restored) -> None:
@@ -339,7 +348,9 @@ class StrangerBook:
                 kept = self.visits[visit]
                 self._put(replace(kept, stranger=stranger, name=name, crop=crop, crop_quality=quality))
         names = {(time, visit): name for time, visit, name in change.denied}
-        self.denied = [replace(one, name=names.get((one.time, one.visit), one.name)) for one in self.denied]
+        denied = [replace(one, name=names.get((one.time, one.visit), one.name)) for one in self.denied]
+        self.denied = [one for one in denied if one.name]
+        self.reassigned.restore(change.reassigned)
         self.renamed = [one for one in self.renamed if one.time != change.renamed]
 
     def _put(self, visit: Visit) -> None:

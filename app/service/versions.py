@@ -19,6 +19,10 @@ def stranger_version(book: StrangerBook, number: int) -> str:
     return _digest([stranger_name(number), str(number in book.ignored), *visits])
 
 
+def visit_version(visit: int, who: Optional[str]) -> str:
+    return _digest([f"visit {visit}", who or ""])
+
+
 def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(parts)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

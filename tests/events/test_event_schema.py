@@ -54,6 +54,7 @@ def lines(tmp_path):
             log.write(event)
         log.write(stream.level(2, "longer_interval", 1, 1.9e9))
         log.write(RelabelEvent(event.sequence + 2, EventKind.RELABEL, "", 1.9e9, "stranger-1", "Eva"))
+        log.write(RelabelEvent.of(event.sequence + 3, 1.9e9, "visit-1", "stranger-2"))
         log._file.close()
     EventLog(path).close()
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

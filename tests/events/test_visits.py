@@ -7,6 +7,7 @@ import pytest
 from made_results import frame, result, track
 
 from app.events.event import EventKind, RelabelEvent
+from app.events.history import now_of, relabels_of
 from app.events.log import EventLog
 from app.events.reading import LogReader
 from app.events.stream import EventStream
@@ -147,3 +148,21 @@ def test_a_name_that_was_taken_back_is_an_event_and_the_log_forgets_it(tmp_path)
     first.write_text("".join(lines[:2]))
     second.write_text("".join(lines[2:3]))
     assert LogReader([first, second]).relabels() == {}, "it may be in a later file"
+
+
+def test_single_visits_are_another_persons_in_their_own_log_only():
+    stream = EventStream(relabels={"visit-3": "Eva"}, log="a")
+    said = {"a/3": "Eva", "a/4": "stranger-7", "a/5": "", "b/6": "Bob", "stranger-7": "Ann"}
+    told = [event.as_json() for event in stream.relabel(said, 5.0)]
+    assert [(one.get("of_visit"), one["name"], one.get("to_stranger"), one["stranger"]) for one in told] == [
+        (4, None, "stranger-7", None),
+        (5, None, None, None),
+        (None, "Ann", None, "stranger-7"),
+    ]
+    names = relabels_of(told)
+    assert names == {"visit-4": "stranger-7", "visit-5": "", "stranger-7": "Ann"}
+    assert now_of(names, 4, "Eva", None) == ("Ann", "stranger-7")
+    assert now_of(names, 5, "Eva", None) == (None, None)
+    assert now_of(names, 6, "Eva", None) == ("Eva", None)
+    (back,) = stream.relabel({**said, "a/4": None}, 6.0)
+    assert relabels_of([back.as_json()], names) == {"visit-5": "", "stranger-7": "Ann"}

@@ -73,6 +73,8 @@ ENDPOINTS = [
     ("GET", "/api/v1/visits", Scope.READ),
     ("GET", "/api/v1/visits/{visit}", Scope.READ),
     ("GET", "/api/v1/visits/{visit}/picture.jpg", Scope.READ),
+    ("POST", "/api/v1/visits/{visit}/person", Scope.ENROL),
+    ("POST", "/api/v1/events/{event}/person", Scope.ENROL),
     ("GET", "/api/v1/live", Scope.READ),
     ("GET", "/api/v1/strangers", Scope.READ),
     ("GET", "/api/v1/strangers/{stranger}", Scope.READ),

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options
@@ -23,6 +23,7 @@ from app.gallery.names import normalize
 from app.gallery.stranger_actions import opened_journal, search_visits
 from app.gallery.stranger_journal import require_unlocked, required
 from app.gallery.traces import traces_of, visit_json
+from app.gallery.visit_actions import visit_of_event
 from app.identity.stranger_rules import replayed
 from app.identity.strangers import (
     Change,
@@ -33,10 +34,7 @@ from app.identity.strangers import (
     stranger_name,
 )
 from app.settings import Settings
-from app.text import counted, parse_time, program, source_time, suggestion, table
-
-_CLOCK_S = 2.0
-"""An event may be so much earlier or later than the looks of its track."""
+from app.text import counted, program, source_time, suggestion, table
 
 
 def add_actions(actions: Any) -> None:
@@ -75,7 +73,7 @@ def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
         raise GalleryError(f"no person called {arguments.name!r}{suggestion(name, people)}")
     journal = opened_journal(settings)
     event = _event(settings, arguments.event)
-    visit = _visit_of(journal.book, event)
+    visit = visit_of_event(journal.book, event)
     if visit is None:
         raise GalleryError(
             f"the face of event {arguments.event} is not kept: it was not seen clearly enough, its visit has not "
@@ -121,18 +119,6 @@ def _log_records(settings: Settings) -> Iterator[Record]:
     if path is None or is_pipe(path):
         return iter(())
     return LogReader(log_files(path)).read()
-
-
-def _visit_of(book: StrangerBook, event: Record) -> Optional[Visit]:
-    """The kept visit whose track made an event: the same number, on the same channel, at the same time."""
-    moment = parse_time(event["time"])
-    candidates = [
-        visit
-        for visit in book.visits.values()
-        if (visit.channel, visit.track) == (event["channel"], event["track"])
-        and visit.first_seen - _CLOCK_S <= moment <= visit.last_seen + _CLOCK_S
-    ]
-    return min(candidates, key=lambda visit: abs(visit.first_seen - moment), default=None)
 
 
 def _search(arguments: argparse.Namespace, settings: Settings) -> int:

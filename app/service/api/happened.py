@@ -10,23 +10,29 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import AppError
+from app.errors import AppError, GalleryError, OutputError
 from app.events.event import EventKind
 from app.events.filtering import EventFilter, local_time
-from app.events.history import Record, log_files
-from app.events.reading import LogReader
-from app.events.visits import Visit as LoggedVisit
+from app.events.history import Record, log_files, now_of, own_relabels
+from app.events.reading import LogReader, log_id
+from app.events.visits import Visit as VisitInLog
 from app.events.visits import visits
-from app.identity.strangers import Renamed
-from app.service.api.live_messages import Events, Visit, VisitDetails, Visits
+from app.gallery.names import normalize
+from app.gallery.stranger_actions import NoSuchStrangerError, require_stranger
+from app.gallery.visit_actions import LoggedVisit, reassign_visit
+from app.identity.reassignments import UNKNOWN
+from app.identity.strangers import Renamed, stranger_name
+from app.service.api.changes import changed_by
+from app.service.api.live_messages import ChangedVisit, Events, Visit, VisitChange, VisitDetails, Visits
 from app.service.api.openapi import Described
-from app.service.api.replies import flag, jpeg, reply, whole
+from app.service.api.replies import flag, jpeg, read, reply, whole
 from app.service.core import FaceService
+from app.service.enrolment import Enrolment
 from app.service.feed import Position, logged
 from app.service.http import Endpoint, HttpError, Scope
-from app.service.kept_strangers import KeptStrangers
 from app.service.run_view import RunView
 from app.service.streams import Stream, TokenCheck
+from app.service.versions import require_version, visit_version
 from app.text import parse_time
 
 T = TypeVar("T")
@@ -38,8 +44,8 @@ _CLOCK_STEP_S = 86400.0
 """Events may be logged in another order than that of their times when the clock was set."""
 
 
-def history_endpoints(service: FaceService, view: RunView, kept: KeptStrangers) -> Tuple[Described, ...]:
-    routes = _Routes(service, view, kept)
+def history_endpoints(service: FaceService, view: RunView, enrolment: Enrolment) -> Tuple[Described, ...]:
+    routes = _Routes(service, view, enrolment)
     api, read = "/api/v1", Scope.READ
     chosen = (
         ("since", "string"),
@@ -81,14 +87,28 @@ def history_endpoints(service: FaceService, view: RunView, kept: KeptStrangers) 
             media_type="image/jpeg",
             failures=(404,),
         ),
+        *(
+            Described(
+                Endpoint("POST", path, routes.reassign, Scope.ENROL),
+                f"{what} is another person's than was recognised, a stranger's, or no one's who is known",
+                ChangedVisit,
+                body=VisitChange,
+                failures=(404, 409),
+            )
+            for path, what in (
+                (f"{api}/visits/{{visit}}/person", "A visit"),
+                (f"{api}/events/{{event}}/person", "The visit of an event"),
+            )
+        ),
     )
 
 
 class _Routes:
-    def __init__(self, service: FaceService, view: RunView, kept: KeptStrangers) -> None:
+    def __init__(self, service: FaceService, view: RunView, enrolment: Enrolment) -> None:
         self._service = service
         self._view = view
-        self._kept = kept
+        self._enrolment = enrolment
+        self._kept = enrolment.kept
         self._pictures = service.settings.output.visit_snapshots
 
     async def events(self, request: Request) -> Response:
@@ -125,9 +145,37 @@ class _Routes:
         log = self._log()
         names = await self._names(log)
         records = await self._read(lambda: self._of_visit(request, log))
-        (one,) = visits(records, names)
-        pictured = any(record.get("snapshot") for record in records)
-        return reply(VisitDetails(_shown(one, pictured), [_relabelled(record, names) for record in records]))
+        return reply(_details(records, names))
+
+    async def reassign(self, request: Request) -> Response:
+        log, wanted = self._log(), await read(request, VisitChange)
+        if wanted.name is not None and wanted.stranger is not None:
+            raise HttpError(400, "name and stranger: expected one of them, or none")
+        settings, journal, gallery = self._service.settings, self._kept.journal, self._service.gallery
+
+        def changed() -> Tuple[ChangedVisit, LoggedVisit, Optional[str]]:
+            before = self._current(request, log, journal.book.all_names(), journal.book.renamed)
+            was = before.visit.name or before.visit.stranger
+            require_version(f"visit {before.visit.visit}", before.visit.version, wanted.version)
+            who = normalize(wanted.name) if wanted.name is not None else UNKNOWN
+            if who and who not in gallery.people.names:
+                raise GalleryError(f"no one is called {who}; enrol the person first")
+            if wanted.stranger is not None:
+                who = stranger_name(require_stranger(journal.book, wanted.stranger, journal.folder))
+            visit = LoggedVisit(log_id(log_files(log)), before.visit.visit, was)
+            done = reassign_visit(settings, journal, visit, before.events, who)
+            after = self._current(request, log, journal.book.all_names(), journal.book.renamed)
+            return ChangedVisit(after.visit, done.face_kept, done.log.value, *changed_by(done.change)), visit, who
+
+        try:
+            answer, visit, who = await self._service.run(lambda: self._kept.changing(changed))
+        except NoSuchStrangerError as error:
+            raise HttpError(404, str(error)) from error
+        except (GalleryError, OutputError) as error:
+            raise HttpError(409, str(error)) from error
+        facts = {"visit": visit.number, "who": visit.who, "into": who or None, "undo": answer.undo}
+        self._enrolment.note(request, "reassign visit", **facts)
+        return reply(answer)
 
     async def picture(self, request: Request) -> Response:
         log = self._log()
@@ -166,9 +214,15 @@ class _Routes:
 
     async def _names(self, log: Path) -> Dict[str, str]:
         """The names that strangers got: `stranger-7` -> `Eva`. A run may not have logged the last ones yet."""
-        names = await self._read(lambda: {**LogReader(log_files(log)).relabels(), **self._kept.names()})
+        kept = await self._read(self._kept.names)
+        return await self._read(lambda: self._all_names(log, kept))
+
+    def _all_names(self, log: Path, kept: Dict[str, Optional[str]]) -> Dict[str, str]:
+        """`kept` is what people have said, which a run may not have logged yet."""
+        files = log_files(log)
+        names = {**LogReader(files).relabels(), **own_relabels(kept, log_id(files))}
         gone = {name for lines in self._kept.forgotten() for name in lines.person.names}
-        return {stranger: name for stranger, name in names.items() if name is not None and name not in gone}
+        return {key: name for key, name in names.items() if name is not None and name not in gone}
 
     async def _read(self, work: Callable[[], T]) -> T:
         try:
@@ -176,19 +230,31 @@ class _Routes:
         except AppError as error:
             raise HttpError(503, f"the event log cannot be read: {error}") from error
 
-    def _logged(self, log: Path) -> Iterator[Record]:
+    def _current(
+        self, request: Request, log: Path, kept: Dict[str, Optional[str]], renamed: Sequence[Renamed]
+    ) -> VisitDetails:
+        """The visit that a request is about. Raises HttpError (404)."""
+        return _details(self._of_visit(request, log, renamed), self._all_names(log, kept))
+
+    def _logged(self, log: Path, renamed: Optional[Sequence[Renamed]] = None) -> Iterator[Record]:
         """The events of a log, the last one first, with the names that people have now."""
-        records, renamed = logged(log), self._kept.renamed()
+        records, renamed = logged(log), self._kept.renamed() if renamed is None else renamed
         for lines in self._kept.forgotten():
             records = map(lines.without, records)
         return (_with_new_name(record, renamed) for record in records) if renamed else records
 
-    def _of_visit(self, request: Request, log: Path) -> List[Record]:
+    def _of_visit(self, request: Request, log: Path, renamed: Optional[Sequence[Renamed]] = None) -> List[Record]:
         """The oldest first. Raises HttpError (404)."""
-        text = str(request.path_params["visit"])
+        event = request.path_params.get("event")
+        text = str(request.path_params["visit"] if event is None else event)
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+        if event is not None:
+            found = next((one for one in self._logged(log, renamed) if one["sequence"] <= number), {})
+            if found.get("sequence") != number or "visit" not in found:
+                raise HttpError(404, f"there is no event {text} of a person")
+            number = found["visit"]
         records: List[Record] = []
-        for record in self._logged(log):
+        for record in self._logged(log, renamed):
             if record["sequence"] < number:
                 break
             if record.get("visit") == number:
@@ -230,13 +296,22 @@ def _since(records: Iterator[Record], since: Optional[float]) -> Iterator[Record
 
 
 def _relabelled(record: Record, names: Dict[str, str]) -> Dict[str, Any]:
-    """With the name that its stranger got later."""
-    name = names.get(record.get("stranger") or "") if record.get("name", "") is None else None
-    return record if name is None else {**record, "name": name}
+    """With the name that its stranger got later, or whose its visit is."""
+    if "visit" not in record:
+        return record
+    name, stranger = now_of(names, record["visit"], record["name"], record.get("stranger"))
+    return {**record, "name": name, **({"stranger": stranger} if "stranger" in record or stranger else {})}
 
 
-def _shown(visit: LoggedVisit, pictured: bool) -> Visit:
-    return Visit(**visit.as_json(), picture=pictured)
+def _shown(visit: VisitInLog, pictured: bool) -> Visit:
+    version = visit_version(visit.visit, visit.name or visit.stranger)
+    return Visit(**visit.as_json(), version=version, picture=pictured)
+
+
+def _details(records: Sequence[Record], names: Dict[str, str]) -> VisitDetails:
+    (one,) = visits(records, names)
+    pictured = any(record.get("snapshot") for record in records)
+    return VisitDetails(_shown(one, pictured), [_relabelled(record, names) for record in records])
 
 
 def _limit(request: Request) -> int:

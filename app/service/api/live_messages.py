@@ -6,6 +6,8 @@ from typing import Any, Dict, List, Optional, Union
 
 import msgspec
 
+from app.service.api.messages import Changed, Name
+
 
 class Counters(msgspec.Struct):
     """Since the start."""
@@ -59,6 +61,8 @@ class Events(msgspec.Struct):
 
 class Visit(msgspec.Struct):
     visit: int
+    version: str
+    """Changes with whose it is. A request that sends it is refused (409) if it is another one meanwhile."""
     channel: str
     track: int
     name: Optional[str]
@@ -89,6 +93,28 @@ class VisitDetails(msgspec.Struct):
     visit: Visit
     events: List[Dict[str, Any]]
     """The oldest first."""
+
+
+class VisitChange(msgspec.Struct):
+    """Whose a visit is. Without both, it is no one's who is known."""
+
+    name: Optional[Name] = None
+    """A person who is enrolled."""
+    stranger: Optional[str] = None
+    """Such as `stranger-7`."""
+    version: Optional[str] = None
+    """That of the visit when it was shown."""
+
+
+class ChangedVisit(msgspec.Struct):
+    visit: Visit
+    face_kept: bool
+    """Whether the face is kept, so that one that resembles it does not get the wrong name again."""
+    log: str
+    """`relabelled`, `run_writes` (the run says so in the log itself, within seconds), or `no_log`."""
+    changed: List[Changed]
+    undo: Optional[str]
+    """For `/api/v1/undo/`. Null: nothing has changed."""
 
 
 class EffectiveSettings(msgspec.Struct):

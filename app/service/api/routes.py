@@ -70,7 +70,7 @@ def own_api(
     described = (
         *_described(routes),
         *channel_endpoints(service, enrolment, view),
-        *history_endpoints(service, view, kept),
+        *history_endpoints(service, view, enrolment),
         *live_endpoints(),
         *stranger_endpoints(service, enrolment, kept),
         *change_endpoints(service, enrolment),
