@@ -15,6 +15,8 @@ if program() is None:
 BEGIN = 1_800_000_000.0
 """When the visits of `home` began."""
 
+COLLINS = "Eileen%20Collins"
+
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -153,3 +155,29 @@ def test_the_visits_of_a_day_are_shown_for_each_person_and_stranger(home, tab):
     assert (len(first.query_selector_all(".times li")), page.locator(".card").count()) == (2, 2)
     first.click()
     page.wait_for_selector(".queue a[aria-current]")
+
+
+def test_a_wrong_name_is_taken_from_a_visit_and_given_back(lasting, tab):
+    """On Today for one of several visits, and in the visit itself for the only one."""
+    page = tab(lasting, viewport={"width": 390, "height": 844}).open("today")
+    page.click(".grid.day .not-this")
+    page.wait_for_selector("dialog[open]")
+    choices = page.query_selector_all("dialog input[type=radio]")
+    if choices:
+        choices[0].click()
+    page.click("dialog button[type=submit]")
+    notice = page.wait_for_selector(".banner.notice").inner_text()
+    assert "1 past visit is no longer Eileen Collins." in notice
+    assert visits_of(lasting, COLLINS) == max(0, len(choices) - 1)
+    page.click(".banner.notice button:has-text('Undo')")
+    page.wait_for_selector(".grid.day .not-this")
+    (visit, *_) = lasting.get(f"/api/v1/visits?person={COLLINS}").json["visits"]
+
+    page.goto(f"{page.url.split('#')[0]}#/events/{visit['visit']}")
+    page.click(".heading button:has-text('This is not Eileen Collins')")
+    page.select_option("dialog select", "sstranger-1")
+    page.click("dialog button[type=submit]")
+    page.wait_for_selector("h1:has-text('stranger-1')")
+    assert visit["visit"] in {one["visit"] for one in lasting.get("/api/v1/visits?unknown=1").json["visits"]}
+    page.click(".banner.notice button:has-text('Undo')")
+    page.wait_for_selector("h1:has-text('Eileen Collins')")

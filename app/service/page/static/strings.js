@@ -7,7 +7,8 @@ function movedText({ from, to, visits, photos }) {
   const parts = [visits && counted(visits, "past visit"), photos && counted(photos, "photo")].filter(Boolean);
   if (!parts.length) return from && to ? `${from} is now ${to}.` : "";
   const verb = visits + photos === 1 ? "is" : "are";
-  return `${parts.join(" and ")}${from ? ` of ${from}` : ""} ${verb} now ${to ?? "gone"}.`;
+  if (!to) return `${parts.join(" and ")} ${verb} no longer ${from}.`;
+  return `${parts.join(" and ")}${from ? ` of ${from}` : ""} ${verb} now ${to}.`;
 }
 
 export const strings = {
@@ -131,6 +132,14 @@ export const strings = {
   requestBody: "Request",
   replyBody: "Reply",
   example: "Example",
+
+  notThisPerson: (name) => `This is not ${name}`,
+  reassign: "Change the visit",
+  reassignWhy: "The visit is changed, also in the event log. The photos stay as they are.",
+  whichVisit: "Which visit?",
+  itIs: "It is",
+  noOneKnown: "no one I know",
+  faceNotKept: "Its face is not kept, or not yet, so the same mistake can happen again.",
 
   undo: "Undo",
   moved: (moved) => moved.map(movedText).filter(Boolean).join(" ") || "Nothing has changed.",

@@ -6,7 +6,8 @@ import { byDay, clock, dayAfter, dayOf } from "../dates.js";
 import { useServer } from "../hooks.js";
 import { openLive } from "../live_socket.js";
 import { strings } from "../strings.js";
-import { Visit, VisitPicture, who } from "./visit.js";
+import { Visit } from "./visit.js";
+import { VisitPicture, who } from "./visit_picture.js";
 
 const GATHER_MS = 500;
 const UNKNOWN = "?";

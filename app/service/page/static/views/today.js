@@ -1,11 +1,12 @@
 /** Who was there on a day: one card for each person and each stranger. */
 
-import { html } from "../vendor/htm-preact.js";
+import { html, useState } from "../vendor/htm-preact.js";
 import { useArrivals } from "../arrivals.js";
 import { Photo, ServerPicture, Waiting } from "../components.js";
 import { dayOf } from "../dates.js";
 import { useServer } from "../hooks.js";
 import { strings } from "../strings.js";
+import { NotThisPerson } from "./not_this_person.js";
 
 const REFRESH_MS = 30000;
 const LIMIT = 1000;
@@ -75,6 +76,7 @@ function Card({ visits, people, strangers }) {
   const person = people.find((one) => one.name === name);
   const address = name ? `#/people/${encodeURIComponent(name)}` : stranger ? `#/strangers/${stranger}` : "#/events";
   const isThere = visits.some((visit) => !visit.ended);
+  const [asking, setAsking] = useState(false);
   return html`<a class="card" href=${address}>
     ${pictured || !person
       ? html`<${ServerPicture} path=${picture} alt="" missing=${strings.noPicture} />`
@@ -88,5 +90,7 @@ function Card({ visits, people, strangers }) {
     </ul>
     ${visits.length > MOST_TIMES && html`<span class="detail">${strings.moreTimes(visits.length - MOST_TIMES)}</span>`}
     ${!name && stranger && html`<span class="ask">${strings.whoIsThis}</span>`}
-  </a>`;
+  </a>
+  ${name && html`<button type="button" class="not-this" onClick=${() => setAsking(true)}>${strings.notThisPerson(name)}</button>`}
+  ${asking && html`<${NotThisPerson} visits=${visits} close=${() => setAsking(false)} />`}`;
 }

@@ -1,37 +1,18 @@
 /** One visit: its best picture, and what happened in it, with candidates and reasons. */
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
-import { request } from "../api.js";
+import { html, useState } from "../vendor/htm-preact.js";
 import { Waiting } from "../components.js";
 import { clock, dayAndTime } from "../dates.js";
-import { useFileUrl, useServer } from "../hooks.js";
+import { useServer } from "../hooks.js";
 import { explained, strings } from "../strings.js";
+import { NotThisPerson } from "./not_this_person.js";
+import { VisitPicture, who } from "./visit_picture.js";
 
 const GONE = 404;
 
-export const who = ({ name, stranger }) => name ?? stranger ?? strings.unknown;
-
-/** The best picture of a visit, if there is one yet. */
-export function VisitPicture({ visit }) {
-  const [blob, setBlob] = useState(null);
-  const url = useFileUrl(blob);
-  useEffect(() => {
-    let current = true;
-    if (visit.picture) {
-      request("GET", `/visits/${visit.visit}/picture.jpg`)
-        .then((reply) => reply.blob())
-        // A picture that was deleted meanwhile stays an empty frame.
-        .then((data) => current && setBlob(data), () => {});
-    }
-    return () => {
-      current = false;
-    };
-  }, [visit.visit, visit.picture]);
-  return html`<span class="photo">${url ? html`<img src=${url} alt=${strings.pictureOfVisit(who(visit))} />` : html`<span>${visit.ended ? strings.noVisitPicture : strings.pictureLater}</span>`}</span>`;
-}
-
 export function Visit({ number }) {
   const { data, error, reload } = useServer(`/visits/${encodeURIComponent(number)}`);
+  const [asking, setAsking] = useState(false);
   const back = html`<a class="back" href="#/events">← ${strings.allEvents}</a>`;
   if (error?.status === GONE) return html`${back}<p class="state">${strings.visitGone}</p>`;
   if (!data) return html`${back}<${Waiting} error=${error} reload=${reload} />`;
@@ -45,8 +26,10 @@ export function Visit({ number }) {
       <div class="actions">
         ${visit.name !== null && html`<a href="#/people/${encodeURIComponent(visit.name)}">${strings.toPerson(visit.name)}</a>`}
         ${visit.name === null && visit.stranger && html`<a href="#/strangers/${visit.stranger}">${strings.toStranger(visit.stranger)}</a>`}
+        <button type="button" onClick=${() => setAsking(true)}>${who(visit) === strings.unknown ? strings.whoIsThis : strings.notThisPerson(who(visit))}</button>
       </div>
     </div>
+    ${asking && html`<${NotThisPerson} visits=${[visit]} close=${() => setAsking(false)} />`}
     <div class="visit-detail">
       <${VisitPicture} visit=${visit} />
       <section>
