@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Coroutine, Dict, List, Optional, Sequence
+from typing import Any, Coroutine, Dict, Optional, Sequence
 
 from app.credentials import masked, read_secret
 from app.errors import OutputError, SettingsError
@@ -67,28 +67,23 @@ class Nats(Destination):
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         stream = (await self._connected()).jetstream(timeout=self._settings.timeout_s)
-        try:
-            await self._all([self._sent(stream, message) for message in messages])
-        except self._nats.js.errors.NoStreamResponseError:
-            await self._add_stream(stream)
-            await self._all([self._sent(stream, message) for message in messages])
-
-    async def _sent(self, stream: Any, message: Message) -> None:
-        subject = f"{self._subject}.{message.record['event']}"
-        await stream.publish(subject, message.body(), headers={"Nats-Msg-Id": message.key})
-
-    async def _all(self, sent: List[Coroutine[Any, Any, None]]) -> None:
-        for answer in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(answer, BaseException):
-                raise answer
-
-    async def _add_stream(self, stream: Any) -> None:
-        await stream.add_stream(
-            name=self._settings.stream,
-            subjects=[f"{self._settings.subject}.>"],
-            max_age=86400 * self._settings.keep_days,
-            duplicate_window=min(DUPLICATES_S, 86400 * self._settings.keep_days),
-        )
+        for is_last in (False, True):
+            sent = (
+                stream.publish(f"{self._subject}.{one.record['event']}", one.body(), headers={"Nats-Msg-Id": one.key})
+                for one in messages
+            )
+            failed = [one for one in await asyncio.gather(*sent, return_exceptions=True) if isinstance(one, Exception)]
+            if not failed:
+                return
+            if is_last or not isinstance(failed[0], self._nats.js.errors.NoStreamResponseError):
+                raise failed[0]
+            subjects, keep_s = [f"{self._settings.subject}.>"], 86400 * self._settings.keep_days
+            await stream.add_stream(
+                name=self._settings.stream,
+                subjects=subjects,
+                max_age=keep_s,
+                duplicate_window=min(DUPLICATES_S, keep_s),
+            )
 
     async def _answer(self) -> None:
         await (await self._connected()).flush()
@@ -124,16 +119,14 @@ class Nats(Destination):
             self._loop.run_until_complete(asyncio.wait_for(self._task, 2 * self._settings.timeout_s))
         except self._nats.errors.MaxPayloadError as error:
             raise RefusedError(f"{self._server}: the event is larger than its max_payload") from error
-        except asyncio.TimeoutError as error:  # that of nats-py as well, which is an Error, too
-            raise self._failed(f"no answer within {self._settings.timeout_s:g} s") from error
-        except (self._nats.errors.Error, OSError, asyncio.CancelledError) as error:
-            raise self._failed(getattr(error, "strerror", None) or str(error) or "the connection was lost") from error
+        except (self._nats.errors.Error, OSError, asyncio.TimeoutError, asyncio.CancelledError) as error:
+            self._loop.run_until_complete(self._drop())
+            reason = getattr(error, "strerror", None) or str(error) or "the connection was lost"
+            if isinstance(error, asyncio.TimeoutError):  # that of nats-py as well
+                reason = f"no answer within {self._settings.timeout_s:g} s"
+            raise OutputError(f"{self._server}: {reason}") from error
         finally:
             self._task = None
-
-    def _failed(self, reason: str) -> OutputError:
-        self._loop.run_until_complete(self._drop())
-        return OutputError(f"{self._server}: {reason}")
 
 
 async def _ignored(error: Exception) -> None:

@@ -27,8 +27,8 @@ class EventQueue:
             self.log = EventLog(settings.queue / "events.jsonl", sync=sync, max_bytes=self._max_bytes // PARTS)
         except OutputError as error:
             raise OutputError(
-                f"{error}; it is the queue of webhook and MQTT (delivery.queue), which a run with --events FILE does "
-                "not need"
+                f"{error}; it is the queue of what is sent to other programs (delivery.queue), which a run with "
+                "--events FILE does not need"
             ) from error
         self._rotations = 0
 
