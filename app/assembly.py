@@ -266,8 +266,8 @@ def open_outputs(
     cover = FaceCover.from_settings(settings)
     annotator = Annotator(settings.landmarks, settings.why, TextRenderer(), outlines(everything, channels))
     videos = [
-        VideoOutput(path, annotator, crf=everything.for_channel(channel).output.video_crf, overwrite=settings.overwrite)
-        for path, channel in zip(video_paths, channels)
+        VideoOutput(path, annotator, crf=own.video_crf, overwrite=own.overwrite, encoder=own.video_encoder)
+        for path, own in zip(video_paths, (everything.for_channel(channel).output for channel in channels))
     ]
     with contextlib.ExitStack() as stack:
         record = everything.record

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.errors import SourceError
 from app.gstreamer import child
+from app.gstreamer.i420 import I420
 from app.gstreamer.process import Message, PipelineError, PipelineProcess, PipelineTimeoutError
 
 _NO_TIME_STAMP_MS = -1e15
@@ -41,42 +42,22 @@ class FrameFormat(NamedTuple):
             full_range=fields.get("colorimetry", "").startswith(_FULL_RANGE),
         )
 
-    @property
-    def strides(self) -> Tuple[int, int]:
-        """Bytes per row, of brightness and of each colour: GStreamer fills rows up to a multiple of 4."""
-        return _filled_up(self.width, 4), _filled_up(_filled_up(self.width, 2) // 2, 4)
-
-    @property
-    def rows(self) -> int:
-        return _filled_up(self.height, 2)
-
-    @property
-    def size(self) -> int:
-        """Of a frame in bytes."""
-        bright, colour = self.strides
-        return self.rows * (bright + colour)
-
 
 def bgr_of(content: memoryview, frame: FrameFormat) -> np.ndarray:
-    """The image of a frame in I420, which has the colours at half the resolution."""
-    if len(content) != frame.size:
+    """The image of a frame."""
+    layout = I420(frame.width, frame.height)
+    if len(content) != layout.size:
         raise SourceError(
-            f"GStreamer gives frames of {len(content)} bytes; {frame.width} x {frame.height} in I420 has {frame.size}"
+            f"GStreamer gives frames of {len(content)} bytes; {frame.width} x {frame.height} in I420 has {layout.size}"
         )
-    (bright, colour), rows = frame.strides, frame.rows
     pixels = np.frombuffer(content, np.uint8)
-    width = _filled_up(frame.width, 2)
-    if bright != width or colour != width // 2 or frame.full_range:
-        planes = np.split(pixels, [rows * bright, rows * bright + rows // 2 * colour])
-        kept = [
-            planes[0].reshape(rows, bright)[:, :width],
-            *(plane.reshape(rows // 2, colour)[:, : width // 2] for plane in planes[1:]),
-        ]
+    if frame.full_range or not layout.is_dense:
+        planes = layout.planes(pixels)
         if frame.full_range:
             tables = (_TO_LIMITED_BRIGHTNESS, _TO_LIMITED_COLOUR, _TO_LIMITED_COLOUR)
-            kept = [table[plane] for table, plane in zip(tables, kept)]
-        pixels = np.concatenate([plane.ravel() for plane in kept])
-    image = cv2.cvtColor(pixels.reshape(rows * 3 // 2, width), cv2.COLOR_YUV2BGR_I420)
+            planes = [table[plane] for table, plane in zip(tables, planes)]
+        pixels = np.concatenate([plane.ravel() for plane in planes])
+    image = cv2.cvtColor(pixels.reshape(layout.rows * 3 // 2, layout.even_width), cv2.COLOR_YUV2BGR_I420)
     return image[: frame.height, : frame.width]
 
 
@@ -147,7 +128,3 @@ class PipelineCapture:
             self._frame, self.is_damaged = message, message.kind == child.DAMAGED
         elif message.kind == child.END:
             self._is_over = True
-
-
-def _filled_up(value: int, step: int) -> int:
-    return -(-value // step) * step

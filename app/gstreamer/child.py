@@ -43,6 +43,8 @@ UNKNOWN = -1
 _READ_END_S, _WRITE_END_S = 0.3, 10.0
 """How long a pipeline may take to end before the process does."""
 _POLL_NS = 100_000_000
+_QUEUE_POLL_NS = 2_000_000
+_MAX_QUEUED_FRAMES = 3
 _STATE_NULL, _STATE_PLAYING = 1, 4
 _MESSAGE_EOS, _MESSAGE_ERROR, _MESSAGE_PROGRESS = 1 << 0, 1 << 1, 1 << 25
 _PROGRESS_COMPLETE = 2
@@ -121,6 +123,7 @@ _FUNCTIONS: Dict[str, Any] = {
     "gst_app_sink_try_pull_sample": ("app", c_void_p, [c_void_p, c_uint64]),
     "gst_app_sink_is_eos": ("app", c_int, [c_void_p]),
     "gst_app_src_push_buffer": ("app", c_int, [c_void_p, c_void_p]),
+    "gst_app_src_get_current_level_bytes": ("app", c_uint64, [c_void_p]),
     "gst_app_src_end_of_stream": ("app", c_int, [c_void_p]),
     "g_quark_to_string": ("glib", c_char_p, [c_uint32]),
     "g_free": ("glib", None, [c_void_p]),
@@ -154,8 +157,8 @@ class GStreamer:
         domain = self.g_quark_to_string(error.contents.domain).decode()
         kind = (domain, error.contents.code)
         text = error.contents.message.decode("utf-8", "replace")
-        # The last line is the element's own; those before it name a line of GStreamer's source.
-        own = details.strip().rpartition("\n")[2]
+        # The first line names a line of GStreamer's source; what follows is the element's own.
+        own = details.partition("\n")[2].strip()
         text += f" ({own})" if own and own not in text else ""
         return PipelineFailedError(text, kind == _NO_SUCH_ELEMENT or kind in _MISSING_PLUGIN)
 
@@ -291,6 +294,9 @@ def write(gst: GStreamer, text: str, messages: Messages) -> None:
             public.pts, public.duration = time_ns, duration_ns
             flow = gst.gst_app_src_push_buffer(source, buffer)
             pipeline.check()
+            # The element can block by itself, but then it does so for ever if the rest of the pipeline has failed.
+            while gst.gst_app_src_get_current_level_bytes(source) > _MAX_QUEUED_FRAMES * length:
+                pipeline.check(wait_ns=_QUEUE_POLL_NS)
             if flow != _FLOW_OK:
                 pipeline.check(wait_ns=10 * _POLL_NS)
                 raise PipelineFailedError(f"the pipeline takes no more frames (GstFlowReturn {flow})")

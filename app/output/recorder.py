@@ -84,6 +84,7 @@ class Recorder:
         annotator: Optional[Annotator],
         post_roll_s: float,
         crf: int = 23,
+        encoder: str = "auto",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`channel` is a part of names of files. Without `annotator`, the pictures are those of the camera."""
@@ -96,6 +97,7 @@ class Recorder:
         self._post_roll_s = post_roll_s
         self._annotator = annotator
         self._crf = crf
+        self._encoder = encoder
         self._now = clock
         self._timeline = VideoClock()
         self._segment: Optional[_Segment] = None
@@ -171,7 +173,7 @@ class Recorder:
         height, width = result.frame.image.shape[:2]
         size = video_size(width, height)
         try:
-            writer = open_video_writer(path, size, self._crf)
+            writer = open_video_writer(path, size, self._crf, encoder=self._encoder)
         except BaseException:
             self._recordings.end(path, is_complete=False)
             with contextlib.suppress(OSError):
@@ -237,5 +239,13 @@ def recorders(
             drawn = annotator if own.record.annotated else None
             yield (
                 channel,
-                Recorder(recordings, name, own.record, drawn, own.tracking.visit_gap_s, own.output.video_crf),
+                Recorder(
+                    recordings,
+                    name,
+                    own.record,
+                    drawn,
+                    own.tracking.visit_gap_s,
+                    own.output.video_crf,
+                    own.output.video_encoder,
+                ),
             )

@@ -49,9 +49,10 @@ class VideoOutput:
         crf: int = 23,
         overwrite: bool = False,
         fps: Optional[float] = None,
+        encoder: str = "auto",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`fps` is the frame rate of the source if known; only writers without timestamps need it."""
+        """`fps` is the frame rate of the source if known; `encoder` is `output.video_encoder`."""
         claim_file(path, overwrite)
         self.name = f"video {path}"
         self._path = self._first = path
@@ -59,6 +60,7 @@ class VideoOutput:
         self._annotator = annotator
         self._crf = crf
         self._fps = fps
+        self._encoder = encoder
         self._now = clock
         self._clock = VideoClock()
         self._writer: Optional[VideoWriter] = None
@@ -88,7 +90,7 @@ class VideoOutput:
                 self._clock = VideoClock()
                 self._begun_at = self._checked_at = self._now()
                 self._claim = open_claimed(self._path)
-                self._writer = open_video_writer(self._path, self._size, self._crf, self._fps)
+                self._writer = open_video_writer(self._path, self._size, self._crf, self._fps, self._encoder)
                 if self._failed:
                     logger.warning("the video continues in %s; %d frames are missing", self._path, self._lost_frames)
                     self._lost_frames = 0

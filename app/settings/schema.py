@@ -290,6 +290,12 @@ class OutputSettings:
         10_000, "maximum number of such pictures; the oldest are deleted first", minimum=1
     )
     video_crf: int = setting(23, "quality of the video: 0 = lossless, 51 = worst", minimum=0, maximum=51)
+    video_encoder: str = setting(
+        "auto",
+        "encoder of videos: the hardware's through GStreamer (nvv4l2h264enc), or software; auto uses the hardware of a "
+        "Jetson that has an encoder",
+        choices=("auto", "hardware", "software"),
+    )
     queue_frames: int = setting(
         8, "frames that wait for a slow output before frames of live sources are skipped", minimum=1, maximum=256
     )

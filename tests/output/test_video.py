@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,10 +22,9 @@ from app.output.annotate import Annotator
 from app.output.layout import fit_into, inner_box
 from app.output.paths import channel_path, safe_name
 from app.output.video import RETRY_S, VideoOutput, video_size
-from app.output.video_encoders import bit_rate, gstreamer_pipeline, open_video_writer
+from app.output.video_encoders import open_video_writer
 from app.output.video_writers import PICTURE_SECONDS, ConstantRateWriter
 from app.settings import OutputSettings, Settings
-from app.text import gstreamer_quoted
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
 
@@ -322,22 +320,6 @@ def test_videos_that_fail_leave_no_memory_and_no_file_open(tmp_path):
     assert after_mb - before_mb < 40, "an encoder takes some 20 MB"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 3 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if (
-        not shutil.which("mount")
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("no rights to mount a disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 class Camera:
     """Frames that do not compress, and the time between them."""
 
@@ -513,72 +495,10 @@ def test_a_camera_that_is_offline_for_hours_does_not_fill_the_video_with_its_las
     assert "7140 s" in caplog.text
 
 
-def test_the_pipeline_for_a_jetson(tmp_path):
-    path = tmp_path / 'a "b".mp4'
-    text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, video_encoders.HARDWARE)
-    assert text == (
-        "appsrc ! video/x-raw,format=BGR ! videoconvert ! video/x-raw,format=BGRx ! nvvidconv ! "
-        "video/x-raw(memory:NVMM),format=NV12,width=1280,height=720 ! nvv4l2h264enc bitrate=2764800 "
-        "insert-sps-pps=true iframeinterval=30 idrinterval=30 maxperf-enable=true ! h264parse ! "
-        "mp4mux fragment-duration=1000 streamable=true ! filesink buffer-mode=2 "
-        f'location="{tmp_path}/a \\"b\\".mp4"'
-    )
-
-
-def test_a_path_that_begins_with_a_quote_is_quoted_twice():
-    path = Path('"odd".mp4')
-    text = gstreamer_pipeline(path, (1280, 720), 30.0, 23, video_encoders.HARDWARE)
-    quoted = gstreamer_quoted(str(path))
-    assert text.endswith(f"location={quoted}") and quoted.startswith('"\\"\\\\')
-
-
-def test_better_quality_takes_more_bits():
-    assert bit_rate((1280, 720), 30, 18) == 2 * bit_rate((1280, 720), 30, 23) == 4 * bit_rate((1280, 720), 30, 28)
-
-
-SOFTWARE_TWIN = """
-    import sys
-    import cv2, numpy as np
-    from pathlib import Path
-    from app.output import video_encoders as encoders
-    from app.output.video_writers import ConstantRateWriter
-
-    if not (encoders.opencv_has_gstreamer(cv2.getBuildInformation()) and encoders.element_exists(encoders.SOFTWARE)):
-        sys.exit(77)
-    assert encoders.encoder_works(encoders.SOFTWARE)
-    path = Path(sys.argv[1])
-    pipeline = encoders.gstreamer_pipeline(path, (320, 180), 25.0, 23, encoders.SOFTWARE)
-    writer = cv2.VideoWriter(pipeline, cv2.CAP_GSTREAMER, 0, 25.0, (320, 180))
-    video = ConstantRateWriter(writer, path, 25.0)
-    for i in range(50):
-        video.write(np.full((180, 320, 3), i * 4, np.uint8), i / 25)
-    video.close(1 / 25)
-"""
-
-
-def test_the_pipeline_with_a_software_encoder_writes_a_video_with_the_opencv_of_the_system(tmp_path):
-    root = str(__import__("pathlib").Path(video_encoders.__file__).parents[2])
-    path = tmp_path / 'odd "name" \\.mp4'
-    try:
-        run = subprocess.run(
-            ["/usr/bin/python3", "-c", textwrap.dedent(SOFTWARE_TWIN), str(path)],
-            env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-            stderr=subprocess.PIPE,
-            timeout=PATIENT_S,
-            check=False,
-        )
-    except FileNotFoundError:
-        pytest.skip("there is no /usr/bin/python3")
-    if run.returncode == 77 or b"No module named" in run.stderr:
-        pytest.skip("needs Debian's python3-opencv, gstreamer1.0-tools, -plugins-base, -good, -bad and -ugly")
-    assert run.returncode == 0, run.stderr.decode()
-    assert len(read_video(path)[1]) == 50
-
-
 def test_without_a_hardware_encoder_pyav_writes(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     video = open_video_writer(tmp_path / "video.mp4", (320, 180), 23)
-    assert type(video).__name__ == ("ConstantRateWriter" if video_encoders.hardware_encoder_works() else "PyAvWriter")
+    assert type(video).__name__ == ("PipelineWriter" if video_encoders.uses_hardware("auto") else "PyAvWriter")
     video.write(picture(), 0.0)
     video.close(0.04)
 

@@ -169,7 +169,11 @@ def _measure_stages(settings: Settings, source: Source, frames: int, result: Loo
             answer = pipeline.process(frame)
             draw_ms, picture = _timed(annotator.annotate, answer)
             writer = writer or open_video_writer(
-                Path(folder) / "video.mp4", (picture.shape[1], picture.shape[0]), settings.output.video_crf, reader.fps
+                Path(folder) / "video.mp4",
+                (picture.shape[1], picture.shape[0]),
+                settings.output.video_crf,
+                reader.fps,
+                settings.output.video_encoder,
             )
             encode_ms, _ = _timed(writer.write, picture, index / (reader.fps or 25))
             on_progress(index + 1, WARM_UP_FRAMES + frames)
