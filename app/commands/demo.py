@@ -34,6 +34,14 @@ EVENTS = Path("demo.events.jsonl")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fps",
+        metavar="N",
+        type=int,
+        choices=range(2, 26),
+        default=25,
+        help="frames per second of the video, 2 to 25; fewer take less time on a slow machine (default: 25)",
+    )
     add_settings_options(parser, sections=("models",))
 
 
@@ -55,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
     portraits = load_portraits()
     write_enrolment_photos(settings.gallery.folder, portraits)
     print("making the video ...", flush=True)
-    video = make_video(folder / "video.mp4", portraits, load_backdrops())
+    video = make_video(folder / "video.mp4", portraits, load_backdrops(), arguments.fps)
     check = NameCheck(video)
     source = parse_source(str(video.path), "demo")
     report = run(settings, [source], stop_on_signals, progress, extra_outputs=[check])

@@ -145,13 +145,16 @@ def library_options(includes: List[str], folders: List[Path]) -> List[str]:
     return options
 
 
-def compile_module(folder: Path, includes: List[str], libraries: List[str]) -> None:
+def compile_module(
+    folder: Path, includes: List[str], libraries: List[str], compiler: str = "g++", suffix: str = ""
+) -> None:
+    """`suffix`: the end of the file's name, if the module is not for the Python that runs this."""
     say("compiling TensorRT's Python module (about two minutes on a Nano)")
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"_tensorrt{sysconfig.get_config_var('EXT_SUFFIX')}"
+    name = f"_tensorrt{suffix or sysconfig.get_config_var('EXT_SUFFIX')}"
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         made = Path(unfinished) / name
-        command = ["g++", "-std=c++11", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"]
+        command = [compiler, "-std=c++11", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"]
         command += ["-Wno-deprecated-declarations", "-Wl,--strip-all", f'-DSOURCE_SHA256="{source_sha256()}"']
         command += [*include_options(includes), str(SOURCE), "-o", str(made)]
         command += libraries

@@ -66,19 +66,19 @@ class DemoVideo:
     expected: Tuple[Tuple[ExpectedFace, ...], ...]
 
 
-def make_video(path: Path, portraits: Sequence[Portrait], backdrops: Sequence[np.ndarray]) -> DemoVideo:
+def make_video(path: Path, portraits: Sequence[Portrait], backdrops: Sequence[np.ndarray], fps: int = FPS) -> DemoVideo:
     """Writes the video, which is the same on every machine, apart from the encoder."""
     wall = _wall(portraits, backdrops)
     random = np.random.default_rng(7)
     coarse = random.integers(0, 10, (4, HEIGHT // 2, WIDTH // 2), dtype=np.uint8)
     sensor_noise = [cv2.cvtColor(cv2.resize(grain, (WIDTH, HEIGHT)), cv2.COLOR_GRAY2BGR) for grain in coarse]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise AppError(f"{path}: the demo's video cannot be written: is the folder writable, or the disk full?")
     expected: List[Tuple[ExpectedFace, ...]] = []
     try:
-        for index in range(int(CAMERA_PATH[-1, 0] * FPS)):
-            view, light = _camera(index / FPS)
+        for index in range(int(CAMERA_PATH[-1, 0] * fps)):
+            view, light = _camera(index / fps)
             picture = cv2.warpAffine(wall, view, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
             lit = cv2.convertScaleAbs(picture, alpha=light)
             writer.write(cv2.add(lit, sensor_noise[index % len(sensor_noise)]))
