@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
 CROPS = "crops"
+FRAMES = "frames"
 _LOCK = ".lock"
 _HEADER = b'{"journal": "strangers", "version": 1}\n'
 _KINDS: Dict[str, Type[Any]] = {
@@ -86,6 +87,11 @@ class StrangerJournal:
     @property
     def crops(self) -> Optional[Path]:
         return None if self.folder is None else self.folder / CROPS
+
+    @property
+    def frames(self) -> Optional[Path]:
+        """The frames that the crops are from, with the same names."""
+        return None if self.folder is None else self.folder / FRAMES
 
     @property
     def path(self) -> Optional[Path]:
@@ -165,12 +171,11 @@ class StrangerJournal:
 
     def sweep(self, wanted: Set[str]) -> None:
         """Deletes all other pictures. May be called from another thread."""
-        if self.crops is None:
-            return
-        for path in self.crops.glob("*"):
-            if path.name not in wanted:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        for folder in filter(None, (self.crops, self.frames)):
+            for path in folder.glob("*"):
+                if path.name not in wanted:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
 
     def sync(self) -> None:
         """Brings what was written to the disk. May be called from another thread. Raises OSError."""

@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
-import cv2
 import numpy as np
 
-from app.files import write_whole
 from app.gallery.stranger_journal import Decision, StrangerJournal
+from app.gallery.stranger_pictures import StrangerPicture, picture_of, picture_quality, write_picture
 from app.identity.anchors import NegativeAnchors
 from app.identity.looks import TrackLooks, is_unknown, stranger_of
 from app.identity.stranger_rules import duplicates, pruned
@@ -30,7 +29,6 @@ from app.identity.strangers import (
     stranger_name,
 )
 from app.identity.votes import clarity
-from app.output.visit_pictures import QUALITY, face_picture
 from app.recognizer import Recognizer
 from app.settings import Settings, StrangerSettings
 from app.types import Faces, Frame, Reason, Track
@@ -44,8 +42,6 @@ _CLEARER = 1.1
 """How much better a picture must be to replace the one before."""
 _MAX_OUTSIDE = 0.05
 """Part of a face outside the picture. Where more is outside, landmarks are guesses: a profile seems to be frontal."""
-_SHARP, _SHARPNESS_SIZE = 100.0, (112, 112)
-"""A variance of the Laplacian, at this size, from which a picture is not better for being sharper."""
 _LOCK_WAIT_S = 0.05
 """A frame does not wait longer for a command that is changing the strangers."""
 _RETRY_S = 1.0
@@ -110,7 +106,7 @@ class LiveStrangers:
         self._ids = itertools.count(1)
         self._tracks: Dict[str, Dict[int, TrackLooks]] = {}
         """By channel and track."""
-        self._pictures: Dict[str, np.ndarray] = {}
+        self._pictures: Dict[str, StrangerPicture] = {}
         """The best picture of each visit that has no number yet."""
         self._waiting: Deque[Decision] = deque()
         """What could not be stored yet."""
@@ -224,7 +220,7 @@ class LiveStrangers:
             quality *= picture_quality(frame.image, faces[row])
             if quality > _CLEARER * looks.crop_quality:
                 looks.crop, looks.crop_quality = f"{looks.id}.jpg", quality
-                self._pictures[looks.id] = face_picture(frame.image, faces.boxes[row])
+                self._pictures[looks.id] = picture_of(frame.image, faces, row, self._settings.frames)
                 if looks.stranger is not None:
                     self._write_picture(looks)
 
@@ -285,9 +281,11 @@ class LiveStrangers:
             self._waiting.popleft()
 
     def _write_picture(self, looks: TrackLooks) -> None:
-        picture, crops = self._pictures.pop(looks.id, None), self._journal.crops
-        if picture is not None and crops is not None and looks.crop is not None and self._writer is not None:
-            self._writer.put(partial(_write_picture, crops / looks.crop, picture))
+        picture, crops, frames = self._pictures.pop(looks.id, None), self._journal.crops, self._journal.frames
+        if picture is None or looks.crop is None or self._writer is None:
+            return
+        if crops is not None and frames is not None:
+            self._writer.put(partial(write_picture, picture, crops / looks.crop, frames / looks.crop))
 
     def _refresh(self, monotonic: float, now: float) -> None:
         """Now and then: takes over what other programs have changed, and deletes what is too old."""
@@ -365,20 +363,3 @@ class _Writer:
                 if not self._failing:
                     self._failing = True
                     logger.warning("strangers: %s", error, exc_info=None if isinstance(error, OSError) else error)
-
-
-def picture_quality(image: np.ndarray, face: Faces) -> float:
-    """How good a picture the face makes, 0 to 1, besides its clarity: whether it is sharp, and wholly in the frame."""
-    height, width = image.shape[:2]
-    outside = float(parts_outside(face.landmarks, (width, height))[0])
-    x1, y1, x2, y2 = np.clip(np.rint(face.boxes[0]), 0, (width, height, width, height)).astype(int).tolist()
-    if x2 - x1 < 1 or y2 - y1 < 1:
-        return 0.0
-    grey = cv2.cvtColor(cv2.resize(image[y1:y2, x1:x2], _SHARPNESS_SIZE), cv2.COLOR_BGR2GRAY)
-    sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
-    return (1 - outside) ** 2 * min(1.0, 0.2 + sharpness / _SHARP)
-
-
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    write_whole(path, encoded.tobytes(), mode=0o600)

@@ -18,7 +18,7 @@ from app.gallery.files import photos_by_person
 from app.gallery.gallery import Gallery
 from app.gallery.names import normalize
 from app.gallery.stranger_actions import described, require_stranger
-from app.gallery.stranger_journal import StrangerJournal
+from app.gallery.stranger_journal import FRAMES, StrangerJournal
 from app.identity.strangers import Visit, stranger_name, stranger_number
 from app.settings import Settings
 from app.text import iso_time
@@ -51,6 +51,7 @@ def traces_of(text: str, settings: Settings, journal: StrangerJournal, gallery: 
     lines = of_person(found, person)
     denied = [one for one in journal.book.denied if one.name == name]
     crops = [(visit.crop, journal.crops / visit.crop) for visit in visits if visit.crop and journal.crops is not None]
+    frames = [(name, path.parent.parent / FRAMES / name) for name, path in crops]
     data = {
         "name": name,
         "stranger": described(journal, number) if number is not None and visits else None,
@@ -71,6 +72,7 @@ def traces_of(text: str, settings: Settings, journal: StrangerJournal, gallery: 
     files = {
         **{f"photos/{photo.path}": settings.gallery.folder / photo.path for photo in photos},
         **{f"pictures/{name}": path for name, path in crops if path.is_file()},
+        **{f"frames/{name}": path for name, path in frames if path.is_file()},
         **{f"pictures/{path.name}": path for path in snapshots_of(lines, settings)},
     }
     text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"

@@ -17,7 +17,7 @@ from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional, 
 
 from app.errors import GalleryError
 from app.files import write_whole
-from app.gallery.stranger_journal import restored
+from app.gallery.stranger_journal import FRAMES, restored
 from app.identity.stranger_rules import replayed
 from app.identity.strangers import (
     Change,
@@ -178,10 +178,10 @@ class UndoStore:
             home.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, home):
                 folder.chmod(0o700)
-            for name in _pictures(change):
-                if crops is not None and not (home / name).exists() and (crops / name).is_file():
-                    shutil.copyfile(str(crops / name), str(home / name))
-                    (home / name).chmod(0o600)
+            for place, kept in _files(change, crops, home):
+                if not kept.exists() and place.is_file():
+                    shutil.copyfile(str(place), str(kept))
+                    kept.chmod(0o600)
             write_whole(home / _RECORD, json.dumps(_plain(change), ensure_ascii=False).encode(), mode=0o600)
         except OSError as error:
             raise GalleryError(f"{home} cannot be written: {error.strerror}") from error
@@ -190,9 +190,9 @@ class UndoStore:
     def restore_pictures(self, change: UndoableChange, crops: Optional[Path]) -> None:
         """Copies them back. Raises GalleryError."""
         try:
-            for name in _pictures(change):
-                if crops is not None and not (crops / name).exists() and (self.folder / change.id / name).is_file():
-                    write_whole(crops / name, (self.folder / change.id / name).read_bytes(), mode=0o600)
+            for place, kept in _files(change, crops, self.folder / change.id):
+                if not place.exists() and kept.is_file():
+                    write_whole(place, kept.read_bytes(), mode=0o600)
         except OSError as error:
             raise GalleryError(f"{crops} cannot be written: {error.strerror}") from error
 
@@ -219,8 +219,9 @@ class UndoStore:
     def mark_undone(self, change: UndoableChange, now: float) -> None:
         """Its pictures are not needed any more."""
         self.keep(replace(change, undone=now), None)
-        for name in _pictures(change):
-            (self.folder / change.id / name).unlink(missing_ok=True)
+        home = self.folder / change.id
+        for _, kept in _files(change, home, home):
+            kept.unlink(missing_ok=True)
 
     def clean(self, now: float) -> None:
         """Deletes what is too old."""
@@ -235,9 +236,17 @@ class UndoStore:
                 self.remove(change.id)
 
 
-def _pictures(change: UndoableChange) -> List[str]:
-    """Only plain names: they become paths."""
-    return [one.crop for one in change.before.visits if one.crop is not None and Path(one.crop).name == one.crop]
+def _files(change: UndoableChange, crops: Optional[Path], home: Path) -> List[Tuple[Path, Path]]:
+    """The pictures and frames that it needs: where they belong, and where they are kept."""
+    if crops is None:
+        return []
+    # Only plain names: they become paths.
+    names = [one.crop for one in change.before.visits if one.crop is not None and Path(one.crop).name == one.crop]
+    frames = crops.parent / FRAMES
+    return [
+        *((crops / name, home / name) for name in names),
+        *((frames / name, home / f"frame-{name}") for name in names),
+    ]
 
 
 def _plain(change: UndoableChange) -> Dict[str, Any]:

@@ -218,6 +218,11 @@ class StrangerSettings:
     keep_days: float = setting(
         30.0, "days after which a visit, and a stranger who was not seen again, is deleted", minimum=0.01, maximum=3650
     )
+    frames: bool = setting(
+        True,
+        "keep the frame of each picture of a stranger as well, small and with all other faces blurred",
+        flag="--stranger-frames",
+    )
     max_count: int = setting(
         500, "maximum number of strangers; those seen only once, the longest ago, are deleted first", minimum=1
     )

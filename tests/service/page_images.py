@@ -29,7 +29,7 @@ WAIT_FOR = {
     "status": ".plot canvas >> nth=2",
     "live": ".face >> nth=1",
     "today": ".card:has-text('stranger-1') img",
-    "strangers": ".review > .photo img",
+    "strangers": ".seen > .photo img",
 }
 
 

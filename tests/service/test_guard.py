@@ -78,6 +78,7 @@ ENDPOINTS = [
     ("GET", "/api/v1/live", Scope.READ),
     ("GET", "/api/v1/strangers", Scope.READ),
     ("GET", "/api/v1/strangers/{stranger}", Scope.READ),
+    ("GET", "/api/v1/strangers/{stranger}/pictures/{picture}/frame.jpg", Scope.READ),
     ("DELETE", "/api/v1/strangers/{stranger}", Scope.ENROL),
     ("GET", "/api/v1/strangers/{stranger}/pictures/{picture}", Scope.READ),
     ("POST", "/api/v1/strangers/{stranger}/name", Scope.ENROL),

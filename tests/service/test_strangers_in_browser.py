@@ -40,7 +40,7 @@ def visits_of(client, name):
 
 def test_a_stranger_is_named_by_keyboard_and_that_is_undone(home, tab):
     page = tab(home, color_scheme="dark").open("strangers/stranger-1")
-    page.wait_for_selector(".review > .photo img")
+    page.wait_for_selector(".seen > .photo img")
     page.keyboard.press("n")
     page.keyboard.type("Grace")
     page.keyboard.press("Enter")
@@ -155,6 +155,19 @@ def test_the_visits_of_a_day_are_shown_for_each_person_and_stranger(home, tab):
     assert (len(first.query_selector_all(".times li")), page.locator(".card").count()) == (2, 2)
     first.click()
     page.wait_for_selector(".queue a[aria-current]")
+
+
+def test_a_stranger_is_shown_with_the_frame_and_with_the_nearest_people(lasting, tab):
+    (one,) = (found for found in lasting.get("/api/v1/strangers").json["strangers"] if found["frames"])
+    picture = f"/api/v1/strangers/{one['stranger']}/pictures/{one['frames'][0]}"
+    assert lasting.get(f"{picture}/frame.jpg").body.startswith(b"\xff\xd8")
+    assert lasting.get(f"/api/v1/strangers/{one['stranger']}/pictures/x.jpg/frame.jpg").status == 404
+    page = tab(lasting, viewport={"width": 390, "height": 844}).open(f"strangers/{one['stranger']}")
+    page.wait_for_selector(".seen > .photo img")
+    width, height = page.wait_for_selector(".seen .frame img").evaluate("one => [one.naturalWidth, one.naturalHeight]")
+    assert max(width, height) <= 640 and width > height
+    assert page.inner_text(".lookalikes .name") == "Eileen Collins"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_wrong_name_is_taken_from_a_visit_and_given_back(lasting, tab):

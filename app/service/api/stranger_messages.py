@@ -26,6 +26,8 @@ class Stranger(msgspec.Struct):
     channels: List[str]
     pictures: List[str]
     """Names of the pictures, the best first."""
+    frames: List[str]
+    """Those of which the frame is kept, small and with other faces blurred: `/pictures/NAME/frame.jpg`."""
     nearest: List[SimilarPerson]
     """The three people who resemble the stranger most."""
 

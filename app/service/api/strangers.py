@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
@@ -76,6 +77,12 @@ def stranger_endpoints(service: FaceService, enrolment: Enrolment, kept: KeptStr
             failures=(404,),
         ),
         Described(
+            Endpoint("GET", f"{one}/pictures/{{picture}}/frame.jpg", routes.frame, see),
+            "The frame that a picture of a stranger is from",
+            media_type="image/jpeg",
+            failures=(404,),
+        ),
+        Described(
             Endpoint("DELETE", one, routes.remove, enrol),
             "Deletes everything that is stored of a stranger, also in the event log",
             Removed,
@@ -140,17 +147,21 @@ class _Routes:
         return reply(await self._read(lambda: self._details(self._number(request))))
 
     async def picture(self, request: Request) -> Response:
-        def read_picture() -> bytes:
-            name = str(request.path_params["picture"])
-            # Only names that are known: nothing of the request becomes a path.
-            if name not in self._journal.book.crops_of(self._number(request)) or self._journal.crops is None:
-                raise HttpError(404, "there is no such picture of this stranger")
-            try:
-                return (self._journal.crops / name).read_bytes()
-            except OSError as error:
-                raise HttpError(404, "the picture is not there any more") from error
+        return jpeg(await self._read(lambda: self._picture(request, self._journal.crops)))
 
-        return jpeg(await self._read(read_picture))
+    async def frame(self, request: Request) -> Response:
+        return jpeg(await self._read(lambda: self._picture(request, self._journal.frames)))
+
+    def _picture(self, request: Request, folder: Optional[Path]) -> bytes:
+        """Raises HttpError (404)."""
+        name = str(request.path_params["picture"])
+        # Only names that are known: nothing of the request becomes a path.
+        if name not in self._journal.book.crops_of(self._number(request)) or folder is None:
+            raise HttpError(404, "there is no such picture of this stranger")
+        try:
+            return (folder / name).read_bytes()
+        except OSError as error:
+            raise HttpError(404, "the picture is not there any more") from error
 
     async def name(self, request: Request) -> Response:
         wanted = await read(request, NewName)
@@ -339,8 +350,12 @@ class _Routes:
             last_seen=iso_time(max(visit.last_seen for visit in visits)),
             channels=sorted({visit.channel for visit in visits}),
             pictures=book.crops_of(number),
+            frames=[name for name in book.crops_of(number) if self._has_frame(name)],
             nearest=[SimilarPerson(name, round(similarity, DIGITS)) for name, similarity in nearest],
         )
+
+    def _has_frame(self, name: str) -> bool:
+        return self._journal.frames is not None and (self._journal.frames / name).is_file()
 
 
 def _seen(visit: Visit) -> SeenVisit:

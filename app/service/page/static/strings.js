@@ -172,6 +172,8 @@ export const strings = {
     return `Seen ${count === 1 ? "once" : `${count} times`} at ${channels.join(", ")}, ${days}`;
   },
   pictureOf: (stranger) => `Best picture of ${stranger}`,
+  frameOf: (stranger) => `${stranger} in the frame`,
+  frameWhy: "The frame. Other people are blurred.",
   noPicture: "no picture",
   giveName: "Give this name",
   mergeInto: (name) => `This is ${name}`,

@@ -112,9 +112,14 @@ function Stranger({ stranger: one, others, people, reload }) {
     s: () => one.visits > 1 && split(),
     ...Object.fromEntries(nearest.map((near, row) => [String(row + 1), () => give(near.name)])),
   });
+  // That of the picture which is shown, or else of another one.
+  const frame = one.frames.includes(one.pictures[0]) ? one.pictures[0] : one.frames[0];
   const known = people.some((person) => person.name === name.trim());
   return html`<section class="review" aria-labelledby="stranger-title">
-    <${ServerPicture} path=${one.pictures.length ? picturePath(stranger, one.pictures[0]) : ""} alt=${strings.pictureOf(stranger)} />
+    <div class="seen">
+      <${ServerPicture} path=${one.pictures.length ? picturePath(stranger, one.pictures[0]) : ""} alt=${strings.pictureOf(stranger)} />
+      ${frame && html`<figure class="frame"><${ServerPicture} path=${`${picturePath(stranger, frame)}/frame.jpg`} alt=${strings.frameOf(stranger)} /><figcaption>${strings.frameWhy}</figcaption></figure>`}
+    </div>
     <div>
       <h2 id="stranger-title">${strings.whoIsThis}</h2>
       <p class="detail">
