@@ -15,7 +15,7 @@ from app.files import write_whole
 
 logger = logging.getLogger(__name__)
 
-CORRECTED = ("postgresql",)
+CORRECTED = ("postgres",)
 """Destinations that replace an event when it comes again and says less than before."""
 
 

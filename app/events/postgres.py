@@ -30,7 +30,7 @@ where event.body is distinct from excluded.body and (excluded.name is null or ex
 class Postgres(Destination):
     """A batch is one statement, and acknowledged when its transaction is on the server's disk."""
 
-    name = "postgresql"
+    name = "postgres"
     batch = 250
 
     def __init__(self, settings: FleetSettings, device: str) -> None:

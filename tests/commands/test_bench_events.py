@@ -16,7 +16,7 @@ def test_every_event_arrives_and_the_rows_are_deleted_afterwards(completed, conf
     code, out, err = completed("bench", "events", *words)
     assert code == 0, err
     (figures,) = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))["receivers"]
-    assert figures["destination"] == "postgresql" and "postgresql" in out
+    assert figures["destination"] == "postgres" and "postgres" in out
     assert figures["caught_up"] >= 2 * 60 and figures["live"] >= 6
     assert 0 < figures["lags_s"][0] <= figures["lags_s"][-1]
     name = database.rpartition("/")[2]

@@ -9,6 +9,10 @@ import pytest
 from waiting import until
 from web_server import WebServer
 
+from app.database.connection import connected
+from app.database.schema import migrate
+from app.settings import FleetSettings
+
 
 @pytest.fixture
 def gallery(tmp_path, people_gallery):
@@ -33,6 +37,32 @@ def test_webhook_and_command_get_the_events_of_the_log(gallery, completed, peopl
     assert received == written
     started = lines_of(tmp_path / "commands.jsonl")
     assert sorted(event["sequence"] for event in started) == [event["sequence"] for event in written]
+
+
+@pytest.mark.slow
+def test_a_database_gets_the_events_and_forgets_who_is_forgotten(
+    gallery, completed, config_file, people_video, postgres, database
+):
+    config = FleetSettings(database=database)
+    with connected(config) as connection:
+        migrate(connection)
+    with config_file.open("a", encoding="utf-8") as file:
+        file.write(f"fleet:\n  database: {database}\n")
+    folder, name = config_file.parent, database.rpartition("/")[2]
+    words = ["--video", f"door={people_video}", "--no-window", "--events", "e.jsonl"]
+
+    def rows():
+        return [body for (body,) in postgres.sql(name, "select body from event order by sequence")]
+
+    code, _, err = completed(*words)
+    assert code == 0, err
+    assert rows() == lines_of(folder / "e.jsonl") and "Grace Hopper" in str(rows())
+    code, _, err = completed("people", "forget", "Grace Hopper", "--events", "e.jsonl", "--yes")
+    assert code == 0, err
+    code, _, err = completed(*words, "--max-frames", "1")
+    assert code == 0, err
+    assert rows() == lines_of(folder / "e.jsonl") and "Eileen Collins" in str(rows())
+    assert "Grace" not in str(rows())
 
 
 def test_ctrl_c_with_a_dead_webhook_ends_soon_and_the_next_run_delivers(gallery, program, people_video, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from made_results import ANN, frame, result, track
 from nats_server import MISSING, NatsServer
 from waiting import until
+from web_server import certificate
 
 from app.errors import SettingsError
 from app.events.opening import open_events
@@ -117,6 +118,21 @@ def test_password_and_user_come_from_the_settings_and_a_wrong_one_is_not_shown(t
     until(lambda: publisher.deliveries()[0].waiting == 0)
     publisher.close()
     assert len(server.stored(user="faces", password="right")) == 3
+    server.close()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_certificates_are_verified(tmp_path, opened, caplog, is_trusted):
+    pem, key = certificate(tmp_path)
+    server = NatsServer(tmp_path / "store", "--tls", "--tlscert", str(pem), "--tlskey", str(key))
+    publisher = opened(f"tls://localhost:{server.port}", ca_file=pem if is_trusted else None)
+    visit(publisher)
+    if is_trusted:
+        until(lambda: publisher.deliveries()[0].waiting == 0)
+    else:
+        until(lambda: "certificate" in caplog.text)
+        assert publisher.deliveries()[0].done == 0
+    publisher.close()
     server.close()
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 from made_results import ANN, STRANGER, frame, result, track
 from waiting import until
+from web_server import WebServer
 
 from app.database.connection import connected
 from app.database.schema import migrate
@@ -15,7 +16,7 @@ from app.events.log import EventLog
 from app.events.opening import open_events
 from app.events.redaction import LockedLogs, Person
 from app.events.redaction import without as line_without
-from app.settings import DeliverySettings, FleetSettings, OutputSettings, Settings, TrackingSettings
+from app.settings import DeliverySettings, FleetSettings, OutputSettings, Settings, TrackingSettings, WebhookSettings
 from app.types import Match, Reason
 
 OCTOBER, JANUARY = 1_791_000_000.0, 1_800_000_000.0
@@ -140,6 +141,32 @@ def test_a_server_that_is_killed_while_it_is_written_to_misses_nothing(opened, p
     publisher.close()
     assert rows(postgres, name, "sequence") == list(range(1, written + 1))
     assert publisher.lost == () and "kept and delivered when it works again" in caplog.text
+
+
+def test_a_receiver_that_hangs_holds_up_no_other(tmp_path, postgres, name):
+    server = WebServer()
+    server.answers = ["hang"]
+    publisher = open_events(
+        Settings(
+            output=OutputSettings(events=tmp_path / "pi.jsonl"),
+            delivery=DeliverySettings(device="pi"),
+            webhook=WebhookSettings(url=server.url),
+            fleet=FleetSettings(database=postgres.address(name)),
+        )
+    )
+    show(publisher, ANN)
+    until(server.hanging.is_set)
+    for _ in range(50):
+        show(publisher)
+        show(publisher, ANN)
+    waiting = lambda: {delivery.kind: delivery.waiting for delivery in publisher.deliveries()}  # noqa: E731
+    until(lambda: waiting()["postgres"] == 0 and len(rows(postgres, name)) > 50)
+    assert waiting()["webhook"] == len(rows(postgres, name)), "all that the other has already"
+    server.released.set()
+    until(lambda: waiting()["webhook"] == 0)
+    publisher.close()
+    assert server.numbers == rows(postgres, name, "sequence")
+    server.close()
 
 
 def test_a_name_that_is_not_utf_8_and_a_zero_byte_are_stored(opened, postgres, name):
