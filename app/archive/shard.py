@@ -7,6 +7,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -71,7 +72,7 @@ def make_part(job: Job, shard: Shard, recognizer: Recognizer, on_item: ItemCallb
                     return None
         _require_networks(job, recognizer)
         part = write_part(job, shard.number, rows, recognizer.embedder.dimensions)
-    except AppError:
+    except (AppError, KeyboardInterrupt):
         _forget(attempts)
         raise
     _forget(attempts)
@@ -144,6 +145,13 @@ def _items(shard: Shard) -> Iterator[Shard]:
             yield replace(shard, pictures=(file,))
 
 
+def end_with(life: Connection) -> None:
+    """Ends this process when the other end is closed, as it is when the process there dies."""
+    with contextlib.suppress(EOFError, OSError):
+        life.recv()
+    os._exit(0)
+
+
 class _Reader:
     """A process that reads pictures one at a time, and is replaced when it dies."""
 
@@ -151,15 +159,20 @@ class _Reader:
         self._job = job
         self._process: Optional[BaseProcess] = None
         self._line: Optional[Connection] = None
+        self._life: Optional[Connection] = None
+        """The process ends with this one, even while it reads a picture."""
 
     def read(self, item: Shard) -> Union[List[Row], str]:
         """The rows of the item, or how the process ended."""
         if self._process is None or self._line is None:
             context = multiprocessing.get_context("spawn")
             self._line, other_end = context.Pipe()
-            self._process = context.Process(target=_read_items, args=(self._job, other_end), name="careful reader")
-            self._process.start()
+            other_life, self._life = context.Pipe(duplex=False)
+            process = context.Process(target=_read_items, args=(self._job, other_end, other_life), name="reader")
+            process.start()
+            self._process = process
             other_end.close()
+            other_life.close()
         with contextlib.suppress(EOFError, OSError):
             self._line.send(item)
             wait([self._line, self._process.sentinel])
@@ -173,15 +186,17 @@ class _Reader:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
-        if self._process is not None and self._line is not None:
+        if self._process is not None and self._line is not None and self._life is not None:
             self._line.close()
+            self._life.close()
             self._process.kill()
             self._process.join()
-        self._process = self._line = None
+        self._process = self._line = self._life = None
 
 
-def _read_items(job: Job, line: Connection) -> None:
+def _read_items(job: Job, line: Connection, life: Connection) -> None:
     """Until the other end is closed."""
+    threading.Thread(target=end_with, args=(life,), name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         try:

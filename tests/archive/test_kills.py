@@ -1,11 +1,11 @@
 """Whatever is killed, and whenever: the next run goes on, and the result is that of an undisturbed run."""
 
-import contextlib
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from held_pictures import alive
 from waiting import until
 
 from app.errors import ExitCode
@@ -18,12 +18,6 @@ def parts(out):
 def children(process):
     text = Path(f"/proc/{process}/task/{process}/children").read_text()
     return [int(word) for word in text.split()]
-
-
-def alive(process):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
 
 
 def test_kills_of_the_program_and_of_a_worker_leave_no_trace(program, completed, held, tmp_path):

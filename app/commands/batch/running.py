@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 from pathlib import Path
+from typing import Iterator
 
 from app.commands.arguments import positive, whole_number
 from app.commands.logs import configure_logging
@@ -54,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float16",
         help="float16 changes similarities by less than 0.001 and takes half the space (default: float16)",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run on the Ray cluster there, such as 10.0.0.1:6379; all of its machines must see the files and --out",
+    )
     add_settings_options(parser, sections=SECTIONS)
 
 
@@ -62,15 +68,27 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging("warning")
     # Imported here, so that --help is fast.
     from app.archive.inputs import find_inputs
-    from app.archive.job import deciding_facts, default_shard_size, one_thread, prepare, stored_facts, stored_job
+    from app.archive.job import (
+        Job,
+        Shard,
+        deciding_facts,
+        default_shard_size,
+        one_thread,
+        prepare,
+        stored_facts,
+        stored_job,
+    )
+    from app.archive.on_ray import require_ray, work_on_ray
     from app.archive.parts import require_pyarrow
-    from app.archive.pool import work_locally
+    from app.archive.pool import Made, work_locally
     from app.archive.running import State, run_job
     from app.commands.run import stop_on_signals
     from app.models.loading import ModelLoader, available_cores
     from app.recognizer import Recognizer
 
     require_pyarrow()
+    if arguments.ray is not None:
+        require_ray()
     settings = one_thread(settings)
     loader = ModelLoader(settings)
     check_all(*loader.checks()[:2])
@@ -93,14 +111,21 @@ def execute(arguments: argparse.Namespace) -> int:
     def show(state: State) -> None:
         progress.status(state.line(time.monotonic()))
 
-    state = run_job(job, lambda job, shards: work_locally(job, shards, workers, stop), show)
+    def work(job: Job, shards: Iterator[Shard]) -> Iterator[Made]:
+        if arguments.ray is not None:
+            return work_on_ray(job, shards, arguments.ray, on_gpu, stop)
+        return work_locally(job, shards, workers, stop)
+
+    state = run_job(job, work, show)
     progress.clear()
     if state.parts < job.shards:
         words = [program(), "batch", "--out", shlex.quote(str(arguments.out))]
         words += map(shlex.quote, given_settings(arguments))
+        words += [] if arguments.ray is None else ["--ray", shlex.quote(arguments.ray)]
         raise KeyboardInterrupt(f"{state.parts} of {job.shards} parts are done; go on with: {' '.join(words)}")
     made, spent_s = state.counts.rows - state.before, time.monotonic() - state.began_at
-    rate = f" ({made / spent_s:.1f} pictures/s, {counted(workers, 'process', 'processes')})" if made else ""
+    where = counted(workers, "process", "processes") if arguments.ray is None else f"Ray at {arguments.ray}"
+    rate = f" ({made / spent_s:.1f} pictures/s, {where})" if made else ""
     print(
         f"{counted(state.counts.faces, 'face')} in {counted(state.counts.rows, 'picture')}; {made} of them now, in "
         f"{duration(spent_s)}{rate}"
