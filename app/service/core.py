@@ -39,7 +39,7 @@ MAX_SHRUNK_PIXELS = 4_000_000
 MAX_INPUT_OF_SHRUNK = 960
 
 MAX_FACES_IN_BATCH = 32
-"""Faces that are embedded at once. A frame of live video waits for one batch."""
+"""Faces that are embedded at once, fewer on a processor. A frame of live video waits for one batch."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,16 @@ if TYPE_CHECKING:
 class EmbeddingBatcher:
     """Joins the faces of all requests that wait for the networks into one batch."""
 
-    def __init__(self, networks: NetworkThread, embed: Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]) -> None:
+    def __init__(
+        self,
+        networks: NetworkThread,
+        embed: Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]],
+        max_faces: int = MAX_FACES_IN_BATCH,
+    ) -> None:
+        """`max_faces`: of several requests together; one request may have more."""
         self._networks = networks
         self._embed = embed
+        self._max_faces = max_faces
         self._lock = threading.Lock()
         self._waiting: Deque[Tuple[np.ndarray, Embedding]] = deque()
 
@@ -176,7 +183,7 @@ class EmbeddingBatcher:
         batch: List[Tuple[np.ndarray, Embedding]] = []
         with self._lock:
             faces = 0
-            while self._waiting and (not batch or faces + len(self._waiting[0][0]) <= MAX_FACES_IN_BATCH):
+            while self._waiting and (not batch or faces + len(self._waiting[0][0]) <= self._max_faces):
                 crops, future = self._waiting.popleft()
                 # A request that was not answered in time has cancelled its part.
                 if future.set_running_or_notify_cancel():
@@ -219,7 +226,9 @@ class FaceService:
         self._networks = networks
         self._limits: ServeSettings = settings.serve
         self._admission = Admission(settings.serve.max_waiting_mp)
-        self._batcher = EmbeddingBatcher(networks, recognizer.embed_crops_with_norms)
+        runs_on = recognizer.embedder.runs_on
+        max_faces = (runs_on and runs_on.max_batch) or MAX_FACES_IN_BATCH
+        self._batcher = EmbeddingBatcher(networks, recognizer.embed_crops_with_norms, max_faces)
         threads = max(1, (os.cpu_count() or 2) - 1)
         self._pool = ThreadPoolExecutor(threads, "pictures", initializer=cv2.setNumThreads, initargs=(1,))
 
