@@ -98,6 +98,7 @@ def run_checks(
         ("Board", "hardware.check_board", ()),
         ("GPU", "hardware.check_gpu", (is_jetson,)),
         ("Video", "video.check_video", (is_jetson,)),
+        ("Decoding and encoding", "decoding.check_decoding", (settings,)),
         ("Power and clocks", "hardware.check_power", (is_jetson,)),
         ("Memory and disk", "hardware.check_memory_and_disk", (is_jetson, settings.models.catalog.parent)),
         ("Networks", "program.check_networks", (settings,)),

@@ -87,8 +87,7 @@ def _check_opencv(cv2: Any, is_jetson: bool) -> List[Finding]:
     if opencv_has_gstreamer(build):
         findings.append(ok("OpenCV has GStreamer"))
     elif is_jetson:
-        advice = "use JetPack's own OpenCV: .venv/bin/pip uninstall opencv-python"
-        findings.append(warning("OpenCV has no GStreamer: no hardware decoder and no CSI cameras", advice))
+        findings.append(note("OpenCV has no GStreamer, which runs in a process of its own instead"))
     else:
         findings.append(note("OpenCV has no GStreamer: cameras and videos are read with FFmpeg"))
     toolkit = gui_toolkit(build)
