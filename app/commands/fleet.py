@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from app.assembly import open_gallery
+from app.commands.arguments import whole_number
 from app.commands.options import add_settings_options, effective_settings
 from app.database.connection import Connection, connected, require_usable, shown
 from app.database.devices import devices
+from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
 from app.database.schema import applied, migrate, missing, require_schema
 from app.errors import DatabaseError, ExitCode
@@ -33,6 +35,7 @@ EXAMPLES = """examples:
   python -m app fleet devices     when each device was seen, and what it lacks
   python -m app fleet conflicts   what was changed here and elsewhere in different ways
   python -m app fleet conflicts --keep mine 1
+  python -m app fleet retention 90    keep events of all devices for 90 days
   python -m app fleet migrate     after an update of the program"""
 
 _DAY_S = 86400
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("devices", "list the devices: when they were seen, and what they lack"),
             ("sync", "exchange the gallery once"),
             ("conflicts", "list what was changed here and elsewhere in different ways, and decide"),
+            ("retention", "say or set for how many days events are kept; setting it needs the role of init"),
             ("again", "add photos that were deleted on another device"),
         )
     }
@@ -59,11 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     made["conflicts"].add_argument("--keep", choices=("mine", "theirs"), help="decide: the name here, or the other one")
     made["conflicts"].add_argument("number", nargs="?", type=int, metavar="N", help="which one")
+    made["retention"].add_argument(
+        "days",
+        nargs="?",
+        type=_days,
+        metavar="DAYS",
+        help="delete events that are older; `off`: keep them for ever",
+    )
     made["again"].add_argument("name", metavar="NAME", help="whose photos they are")
     made["again"].add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
     for name, action in made.items():
         with_networks = ("models", "quality") if name in ("sync", "again") else ()
         add_settings_options(action, sections=("gallery", *with_networks))
+
+
+def _days(text: str) -> int:
+    return 0 if text == "off" else whole_number(1, 36_500)(text)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -121,6 +136,16 @@ def _print_gallery(settings: Settings, connection: Connection) -> None:
     else:
         print(f"here       not exchanged yet: {program()} fleet sync")
     _print_devices(connection, state.device)
+
+
+def _retention(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    with connected(settings.fleet) as connection:
+        require_schema(connection)
+        if arguments.days is not None:
+            set_retention(connection, arguments.days or None)
+        days = retention_days(connection)
+    print("events are kept for ever" if days is None else f"events are kept for {counted(days, 'day')}")
+    return ExitCode.DONE
 
 
 def _devices(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -213,5 +238,6 @@ _ACTIONS = {
     "devices": _devices,
     "sync": _sync,
     "conflicts": _conflicts,
+    "retention": _retention,
     "again": _again,
 }

@@ -22,6 +22,21 @@ def test_a_database_is_prepared_once(answered, config):
     assert "PostgreSQL" in out
 
 
+def test_the_owner_sets_for_how_long_events_are_kept(answered, config):
+    assert answered("fleet", "retention", "--config", config)[0] == 2
+    answered("fleet", "init", "--config", config)
+    for words, answer in (
+        ((), "for ever"),
+        (("90",), "90 days"),
+        ((), "90 days"),
+        (("7",), "7 days"),
+        (("off",), "ever"),
+    ):
+        code, out, _ = answered("fleet", "retention", *words, "--config", config)
+        assert code == 0 and answer in out
+    assert answered("fleet", "retention", "0", "--config", config)[0] == 2
+
+
 def test_without_a_database_the_setting_is_named(answered, config_file):
     code, _, err = answered("fleet", "status", "--config", config_file)
     assert code == 2
