@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("starlette")
 
 from app.cli import main
-from app.tools.benchmark.service import OneByOne
+from app.tools.benchmark.service import OneByOne, growth
 
 
 def measured(tmp_path, *words):
@@ -52,6 +52,13 @@ def test_live_video_is_measured_without_and_with_requests(tmp_path, capsys):
     assert turn["ratio"] == turn["p95_busy_ms"] / turn["p95_alone_ms"]
     assert set(turn["requests"]["statuses"]) == {"200"} and turn["requests"]["statuses"]["200"] > 0
     assert f"{turn['ratio']:.2f} times" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("per_sample", "expected"), [(0.0, 0.0), (0.5, 100.0)])
+def test_growth_is_told_for_each_1000_requests_and_without_the_beginning(per_sample, expected):
+    begin, then = [5.0 * at for at in range(50)], [250 + per_sample * at for at in range(150)]
+    assert growth(begin + then, 1000) == pytest.approx(expected)
+    assert growth(begin, 1000) is None, "too short to tell"
 
 
 def test_only_one_request_is_let_in_at_a_time_while_it_is_on():

@@ -8,10 +8,11 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import msgspec
@@ -32,6 +33,7 @@ BACKGROUND = 96
 OWN_TIME_RUNS = 100
 PAUSE_S = 0.002
 MIXED_SIZES = (1.0, 0.25, 0.6, 0.4, 0.85, 0.15)
+SAMPLE_S, MIN_SAMPLES = 0.25, 60
 FACE_SHARE = 0.4
 """Of the picture's shorter side."""
 
@@ -68,6 +70,8 @@ class ServiceSpeed:
     memory_mb: Optional[float]
     """Of the server, afterwards."""
     memory_grew_mb: Optional[float]
+    memory_per_1000_mb: Optional[float]
+    """How much it grew with each 1000 requests, without the first quarter; None for a short measurement."""
 
     def as_json(self) -> Dict[str, Any]:
         return asdict(self)
@@ -162,14 +166,15 @@ def measure(
         "per_second": per_second,
     }
     cpu = time.process_time()
-    done = subprocess.run(
-        [sys.executable, "-m", "app.tools.benchmark.http_clients"],
-        input=json.dumps(plan),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=PROGRAM_FOLDER,
-    )
+    with _sampled(memory_mb) as memories:
+        done = subprocess.run(
+            [sys.executable, "-m", "app.tools.benchmark.http_clients"],
+            input=json.dumps(plan),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            cwd=PROGRAM_FOLDER,
+        )
     cpu = time.process_time() - cpu
     replies: List[Tuple[int, float, float]] = [tuple(reply) for reply in json.loads(done.stdout)]
     good = [(began, took) for status, began, took in replies if status == 200]
@@ -183,7 +188,37 @@ def measure(
         1000 * cpu / pictures if is_here and pictures else None,
         memory_mb() if is_here else None,
         memory_mb() - memory if is_here else None,
+        growth(memories, len(replies)) if is_here else None,
     )
+
+
+@contextlib.contextmanager
+def _sampled(value: Callable[[], float]) -> Iterator[List[float]]:
+    """The value every SAMPLE_S, until the block is left."""
+    samples: List[float] = []
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.wait(SAMPLE_S):
+            samples.append(value())
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()
+
+
+def growth(samples: Sequence[float], requests: int) -> Optional[float]:
+    """How much the samples grow with each 1000 requests, by a line through all but the first quarter: until then
+    networks are compiled for the shapes that come again and again."""
+    settled = samples[len(samples) // 4 :]
+    if len(settled) < MIN_SAMPLES or not requests:
+        return None
+    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0]
+    return float(slope * len(samples) * 1000 / requests)
 
 
 def gain(speeds: Sequence[ServiceSpeed]) -> str:
@@ -208,13 +243,12 @@ def own_share(settings: Settings, portrait: bytes, speeds: Sequence[ServiceSpeed
         return None
     with Recognizer.from_settings(settings) as recognizer:
         lines = []
-        for speed in alone:
-            own = own_time(recognizer, face_picture(portrait, speed.load.size))
-            share = percentage(sum(own) / speed.latency.p50, 0)
+        for load in dict.fromkeys(speed.load for speed in alone):
+            own = own_time(recognizer, face_picture(portrait, load.size))
+            p50 = float(np.median([speed.latency.p50 for speed in alone if speed.load == load]))
             lines.append(
-                f"one client, {speed.load.size[0]}x{speed.load.size[1]}, {speed.load.encoding}: the networks need "
-                f"{sum(own):.1f} of {speed.latency.p50:.1f} ms ({share}): detector {own.detector:.1f}, embedder "
-                f"{own.embedder:.1f}"
+                f"one client, {_sizes(load)}, {load.encoding}: the networks need {sum(own):.1f} of {p50:.1f} ms "
+                f"({percentage(sum(own) / p50, 0)}): detector {own.detector:.1f}, embedder {own.embedder:.1f}"
             )
     return "\n".join(lines)
 
@@ -237,7 +271,8 @@ def own_time(recognizer: Recognizer, picture: np.ndarray) -> OwnTime:
 
 
 def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
-    words = "work,size,format,answered,clients,batch,pictures/s,p50 ms,p95 ms,p99 ms,CPU ms,MB,grew MB,other than 200"
+    times = "pictures/s,p50 ms,p95 ms,p99 ms,CPU ms"
+    words = f"work,size,format,answered,clients,batch,{times},MB,grew MB,MB per 1000,other than 200"
     rows = []
     for speed in speeds:
         load, latency = speed.load, speed.latency
@@ -255,6 +290,7 @@ def speed_table(speeds: Sequence[ServiceSpeed]) -> str:
                 "-" if speed.cpu_ms is None else f"{speed.cpu_ms:.1f}",
                 "-" if speed.memory_mb is None else f"{speed.memory_mb:.0f}",
                 "-" if speed.memory_grew_mb is None else f"{speed.memory_grew_mb:+.1f}",
+                "-" if speed.memory_per_1000_mb is None else f"{speed.memory_per_1000_mb:+.2f}",
                 others or "-",
             )
         )
