@@ -71,6 +71,7 @@ ENDPOINTS = [
     ("GET", "/api/v1/events", Scope.READ),
     ("GET", "/api/v1/events/stream", Scope.READ),
     ("GET", "/api/v1/visits", Scope.READ),
+    ("GET", "/api/v1/retention", Scope.READ),
     ("GET", "/api/v1/visits/{visit}", Scope.READ),
     ("GET", "/api/v1/visits/{visit}/picture.jpg", Scope.READ),
     ("POST", "/api/v1/visits/{visit}/person", Scope.ENROL),

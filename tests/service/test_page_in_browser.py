@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 
 import cv2
 import pytest
@@ -17,6 +19,8 @@ from shipped import ROOT
 from waiting import until
 
 from app.channel_state import ChannelCounters, ChannelState, ChannelStatus
+from app.events.log import EventLog
+from app.events.stream import EventStream
 from app.service.tokens import add_token, remove_token
 
 pytest.importorskip("playwright", reason="needs the extra dev")
@@ -231,12 +235,14 @@ def killable(config_file, people_gallery, tmp_path):
     shutil.copytree(people_gallery, tmp_path / "copy")
     port = free_port()
     client = Client(port)
+    client.log = tmp_path / "visits.jsonl"
+    note_visit(client.log)
     processes = []
 
     def start():
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--config", str(config_file), "--gallery", str(tmp_path / "copy"),
-             "--port", str(port)],
+             "--port", str(port), "--events", str(client.log)],
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -261,6 +267,59 @@ def killable(config_file, people_gallery, tmp_path):
 
 
 LOST = "ERR_CONNECTION|ERR_EMPTY"
+
+
+def note_visit(log):
+    """Ann was at the door."""
+    with closing(EventLog(log)) as sink:
+        stream = EventStream(after=sink.sequence)
+        seen = result(frame(source="door", captured_at=time.time()), [(1, 2, 30, 40)], [ANN], [track(1, ANN)])
+        for event in (*stream.handle(seen), *stream.close()):
+            sink.write(event)
+
+
+def test_events_and_status_go_on_when_a_lost_server_is_back(killable, tab):
+    client, kill, start = killable
+    events = tab(client, expected=LOST).open("events")
+    status = tab(client, expected=LOST).open("status")
+    events.wait_for_selector(".visit:has-text('Ann')")
+    status.wait_for_selector(".kept dt")
+    kill()
+    for page, content in ((events, ".visit"), (status, ".kept dt")):
+        page.wait_for_selector(".banner.lost")
+        assert page.is_visible(content), "what was there can still be read"
+    assert events.is_disabled(".filters select >> nth=0")
+    note_visit(client.log)
+    with status.expect_response(lambda reply: reply.url.endswith("/api/v1/status") and reply.ok):
+        start()
+        status.wait_for_selector(".banner.lost", state="detached")
+    events.wait_for_selector(".visit >> nth=1")
+    assert events.is_enabled(".filters select >> nth=0")
+
+
+def test_events_and_status_ask_for_a_token_that_is_not_valid_any_more_and_stay_where_they_are(home, tab):
+    secrets = {name: add_token(home.tokens, name, "read") for name in ("first", "second", "third")}
+    # Without a command that has started it, this server has no findings of doctor.
+    page = tab(home, expected="status of 40[14]").open("status")
+
+    def log_in(name):
+        page.wait_for_selector(".login")
+        page.fill(".login input", secrets[name])
+        page.keyboard.press("Enter")
+
+    log_in("first")
+    page.wait_for_selector(".kept dt")
+    remove_token(home.tokens, "first")
+    # Status asks by itself.
+    log_in("second")
+    page.wait_for_selector(".kept dt")
+    page.goto(f"{page.url.split('#')[0]}#/events")
+    page.wait_for_selector(".visit")
+    remove_token(home.tokens, "second")
+    page.select_option(".filters select >> nth=0", "?")
+    log_in("third")
+    page.wait_for_selector(".visit:has-text('stranger-2')")
+    assert page.url.endswith("#/events?person=%3F")
 
 
 def test_the_page_goes_on_when_a_lost_server_is_back(killable, tab, photos):
@@ -414,6 +473,9 @@ def test_a_tab_too_many_is_shown_when_another_one_is_closed(watched, tab):
 
 def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
     page = tab(enrolled).open()
+    # Asked for early: Chromium misses a file chooser that opens just after Playwright begins to watch for it.
+    choosers = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.wait_for_selector(".card img")
 
     def tab_to(selector):
@@ -447,8 +509,8 @@ def test_everything_can_be_done_with_the_keyboard(enrolled, tab):
     page.wait_for_selector(".heading button:nth-child(2):focus")
     page.wait_for_selector(".grid > li:nth-child(2) img")
     tab_to(".drop input")
-    with page.expect_file_chooser():
-        page.keyboard.press("Space")
+    page.keyboard.press("Space")
+    until(lambda: choosers, lambda: page.wait_for_timeout(20))
 
 
 @pytest.mark.parametrize("view", ["live", "people", "people/Grace%20Hopper", "try", "people/No%20One"])

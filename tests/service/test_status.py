@@ -8,6 +8,7 @@ from http_client import Client, free_port
 from app.output.progress import Progress
 from app.service.measurements import KEPT, Measurements
 from app.service.serving import serving
+from app.settings import Settings
 from app.tools.doctor.checks import findings_of_server
 
 
@@ -57,3 +58,17 @@ def test_the_findings_are_made_once_for_all_who_ask(settings, tmp_path):
     assert "Cameras" not in titles
     found = {finding["status"] for section in first["sections"] for finding in section["findings"]}
     assert found <= {"OK", "-", "warning", "PROBLEM"}
+
+
+def test_it_says_how_long_what_is_kept(crowd, own):
+    kept = {one["what"]: one for one in crowd[0].get("/api/v1/retention").json["kept"]}
+    assert (kept["events"]["stored"], kept["events"]["days"]) == (True, None)
+    assert (kept["recordings"]["stored"], kept["recordings"]["days"]) == (False, 30)
+    mine = {one["what"]: one for one in own.get("/api/v1/retention").json["kept"]}
+    assert mine["events"]["stored"] is False
+    assert (mine["strangers"]["stored"], mine["strangers"]["days"], mine["strangers"]["count"]) == (True, 30, 500)
+    assert mine["undo"]["days"] == 7
+    for one in mine.values():
+        for setting in one["settings"]:
+            section, _, name = setting.partition(".")
+            assert hasattr(getattr(Settings(), section), name), setting

@@ -44,6 +44,7 @@ from app.service.api.messages import (
 )
 from app.service.api.openapi import Described, document
 from app.service.api.replies import PRIVATE, outcome_of, picture_of, read, reply, shown_photo
+from app.service.api.retention import retention_endpoints
 from app.service.api.session import session_endpoints
 from app.service.api.settings import settings_endpoints
 from app.service.api.socket import live_endpoints, live_sockets
@@ -75,6 +76,7 @@ def own_api(
         *stranger_endpoints(service, enrolment, kept),
         *change_endpoints(service, enrolment),
         *settings_endpoints(service),
+        *retention_endpoints(service),
         *session_endpoints(guard),
         *status_endpoints(service, view, measurements),
     )

@@ -71,6 +71,29 @@ export const strings = {
   plotLevel: "Left out (0 to 4)",
   plotReconnects: "Reconnects",
   plotValue: (name, value) => `${name}: ${value}`,
+  kept: "What is kept, and how long",
+  keptWhy: "Deleting a person or a stranger deletes all of it at once.",
+  keptWhat: {
+    photos: "Photos of people",
+    events: "Events and visits",
+    visit_snapshots: "Pictures of visits",
+    visits: "Faces of visits",
+    strangers: "Strangers and their pictures",
+    undo: "What can be undone",
+    recordings: "Recordings",
+    videos: "Annotated videos",
+    queue: "Events that wait for a receiver",
+    audit_log: "Who changed what",
+  },
+  keptFor({ stored, days, count, max_mb }) {
+    if (!stored) return "not stored";
+    const limits = [
+      days && counted(Number(days.toFixed(2)), "day"),
+      count && `at most ${count.toLocaleString()}`,
+      max_mb && `at most ${max_mb.toLocaleString()} MB`,
+    ].filter(Boolean);
+    return limits.join(", ") || "until they are deleted";
+  },
   machine: "This machine",
   machineWhy: "What “python -m app doctor” finds, without the cameras.",
   checkingMachine: "Checking this machine…",

@@ -24,6 +24,7 @@ export function Status() {
     </div>
     <${Channels} />
     <${Plots} series=${data.series} />
+    <${Kept} />
     <${Machine} />
   `;
 }
@@ -93,6 +94,18 @@ function Plots({ series }) {
       : html`<div class="plots">
           ${plots.map(([title, values, unit, digits]) => html`<${Plot} key=${title} title=${title} times=${times} series=${values} unit=${unit} digits=${digits} />`)}
         </div>`}
+  </section>`;
+}
+
+function Kept() {
+  const { data, error, reload } = useServer("/retention");
+  return html`<section class="section">
+    <div class="title"><h2>${strings.kept}</h2><span class="hint">${strings.keptWhy}</span></div>
+    ${!data && html`<${Waiting} error=${error} reload=${reload} />`}
+    ${data && html`<dl class="kept">${data.kept.map((one) => html`<div key=${one.what}>
+      <dt>${strings.keptWhat[one.what] ?? one.what}</dt>
+      <dd>${strings.keptFor(one)} <span class="detail">${one.settings.join(", ")}</span></dd>
+    </div>`)}</dl>`}
   </section>`;
 }
 
