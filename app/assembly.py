@@ -13,8 +13,9 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
 from app import __version__
 from app.capture.capture import Channels
-from app.capture.main_stream import small_source
+from app.capture.main_stream import opened_source, small_source
 from app.capture.opening import check_present, runs_unattended
+from app.capture.reader_process import EarlyReaders
 from app.capture.uri import Source, SourceKind
 from app.database.connection import require_usable
 from app.degrade import DegradeController
@@ -170,6 +171,8 @@ def open_run(
     supervisor = Supervisor()
     notify("STATUS=opening networks, gallery and sources")
     with contextlib.ExitStack() as stack:
+        read = [opened_source(source, settings.for_channel(source.name).capture) for source in sources]
+        early = stack.enter_context(contextlib.closing(EarlyReaders(read)))
         monitor = RunMonitor(settings.monitoring.stuck_after_s)
         stack.enter_context(_serving(settings.monitoring, monitor))
         recordings = [Path(source.address) for source in sources if source.kind is SourceKind.VIDEO]
@@ -202,9 +205,8 @@ def open_run(
             if output is not None:
                 outputs.add(output)
         own, queue_bytes = _own_capture(settings), _queue_bytes(settings, len(sources))
-        channels = stack.enter_context(
-            Channels(sources, settings.capture, own=own, queue_bytes=queue_bytes, on_death=supervisor.died)
-        )
+        wiring = (sources, settings.capture, early.start_reader)
+        channels = stack.enter_context(Channels(*wiring, own=own, queue_bytes=queue_bytes, on_death=supervisor.died))
         networks.on_submit(channels.wake)
         outputs.add(RunProgress(progress, channels.status))
         outputs.add(SourceWatch(events, channels.status))

@@ -38,7 +38,7 @@ def visited(caplog):
         thread.join()
 
 
-def test_networks_are_chosen_and_warm_before_a_source_is_opened(settings, visited, caplog):
+def test_networks_are_chosen_and_warm_before_a_recording_is_opened(settings, visited, caplog):
     address, logs = visited
     caplog.set_level(logging.DEBUG, logger="app")
     settings = dataclasses.replace(settings, capture=dataclasses.replace(settings.capture, open_timeout_s=PATIENT_S))

@@ -35,6 +35,11 @@ def small_source(source: Source, settings: CaptureSettings) -> Optional[Source]:
     return small
 
 
+def opened_source(source: Source, settings: CaptureSettings) -> Tuple[Source, CaptureSettings]:
+    """What a channel opens first, and how: the small stream if there is one."""
+    return small_source(source, settings) or source, settings
+
+
 class MainStream:
     """Opens and closes the large stream by need. `Channels` calls it with its lock held."""
 

@@ -16,9 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict
 from multiprocessing.connection import Pipe
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
@@ -43,6 +44,36 @@ def start_reader(source: Source, settings: CaptureSettings) -> Reader:
     return open_reader(source, settings)
 
 
+class EarlyReaders:
+    """Readers of live sources that open them while the networks are loaded, which takes as long.
+
+    The first time that a source is to be read, its reader is here; then `start_reader` starts others. Recordings from
+    the web are opened when they are read: nobody may take their frames for minutes, while an engine is built.
+    """
+
+    def __init__(self, sources: Iterable[Tuple[Source, CaptureSettings]]) -> None:
+        self._lock = threading.Lock()
+        self._readers: Dict[Source, ProcessReader] = {}
+        with contextlib.suppress(SourceError):  # whoever finds none tries again, and reports it
+            for source, settings in sources:
+                if source.live:
+                    self._readers[source] = ProcessReader(source, settings, early=True)
+
+    def start_reader(self, source: Source, settings: CaptureSettings) -> Reader:
+        with self._lock:
+            early = self._readers.pop(source, None)
+        if early is not None and early.was_killed:
+            early.close()
+            early = None
+        return early or start_reader(source, settings)
+
+    def close(self) -> None:
+        """Closes those that nobody wanted."""
+        with self._lock:
+            while self._readers:
+                self._readers.popitem()[1].close()
+
+
 class ProcessReader:
     """A reader in another process, which is started without waiting for it: `finish_opening` says if it failed."""
 
@@ -51,7 +82,9 @@ class ProcessReader:
     total_frames: Optional[int] = None
     unreadable = 0
 
-    def __init__(self, source: Source, settings: CaptureSettings) -> None:
+    def __init__(self, source: Source, settings: CaptureSettings, early: bool = False) -> None:
+        """`early`: it is started before anybody reads; the frames until then are not counted as lost."""
+        self._is_early = early
         self._memory = SharedMemory(_anonymous_file())
         self._line, other_end = Pipe()
         try:
@@ -100,6 +133,9 @@ class ProcessReader:
             return None
         image = np.array(self._memory.array(shape))
         self._ask({})
+        if self._is_early:
+            self._is_early = False
+            frame.update(replaced=0, beyond_max_fps=0, damaged=0)
         return RawFrame(image, **frame)
 
     def close(self) -> None:
@@ -111,6 +147,10 @@ class ProcessReader:
             self._process.kill()
             self._process.wait()
         self._memory.close()
+
+    @property
+    def was_killed(self) -> bool:
+        return bool(self._process.poll())
 
     def _ask(self, message: Dict[str, Any]) -> None:
         """The process may have died; then the answer says so."""

@@ -25,7 +25,7 @@ from waiting import PATIENT_S, until
 from app.capture.capture import Channels
 from app.capture.opening import open_reader
 from app.capture.reader_child import MAX_LAG_S, LiveSource, RateLimit
-from app.capture.reader_process import ProcessReader, SharedMemory, start_reader
+from app.capture.reader_process import EarlyReaders, ProcessReader, SharedMemory, start_reader
 from app.capture.readers import RecordingReader
 from app.capture.uri import Source, SourceKind, parse_source
 from app.errors import SourceError
@@ -96,6 +96,69 @@ def test_only_what_may_hang_is_read_by_another_process(recording, rtsp_server):
     assert isinstance(live, ProcessReader)
     live.close()
     assert children() == []
+
+
+@pytest.fixture
+def early():
+    made = []
+
+    def start(*sources):
+        made.append(EarlyReaders([(source, SETTINGS) for source in sources]))
+        return made[-1]
+
+    yield start
+    for readers in made:
+        readers.close()
+    assert children() == []
+
+
+def test_a_source_is_opened_before_anybody_reads_it(rtsp_server, early):
+    """Its frames until then are neither kept nor counted as lost."""
+    source = rtsp(rtsp_server().url)
+    readers = early(source)
+    until(lambda: len(children()) == 1)
+    with contextlib.closing(readers.start_reader(source, SETTINGS)) as reader:
+        assert len(children()) == 1, "it is the one that was started early"
+        reader.finish_opening()
+        time.sleep(0.5)  # frames come meanwhile, which nobody takes
+        first, second = reader.read(), reader.read()
+        assert first.replaced == 0
+        assert second.captured_at > first.captured_at
+    assert children() == []
+    with contextlib.closing(readers.start_reader(source, SETTINGS)) as again:
+        again.finish_opening()
+        assert again.read() is not None
+
+
+def test_readers_that_nobody_wants_are_ended(rtsp_server, early):
+    readers = early(rtsp(rtsp_server().url), parse_source("clip.mp4", "a recording"))
+    until(lambda: len(children()) == 1)
+    readers.close()
+    assert children() == []
+
+
+def test_a_source_that_fails_early_says_why_when_it_is_wanted(early):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"rtsp://127.0.0.1:{server.getsockname()[1]}/gone"
+    source = rtsp(address)
+    reader = early(source).start_reader(source, SETTINGS)
+    with contextlib.closing(reader), pytest.raises(SourceError, match="gone"):
+        reader.finish_opening()
+
+
+def test_a_recording_from_the_web_is_not_opened_early(early):
+    early(parse_source("http://127.0.0.1:9/film.mp4"))
+    assert children() == []
+
+
+def test_a_reader_that_died_early_is_replaced(rtsp_server, early):
+    source = rtsp(rtsp_server().url)
+    readers = early(source)
+    killed = child()
+    os.kill(killed, signal.SIGKILL)
+    os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)
+    with Channels([source], SETTINGS, readers.start_reader) as channels:
+        assert channels.take(PATIENT_S) is not None
 
 
 def test_a_recording_from_the_web_comes_complete_and_in_order(recording, web):

@@ -1,10 +1,11 @@
-"""The memory of a whole run on live cameras, which the benchmark plays itself: the program and its reader processes."""
+"""The memory and the start of a whole run on live cameras, which the benchmark plays itself."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Set, Tuple
 
 from app.errors import AppError
 from app.files import PROGRAM_FOLDER
@@ -21,6 +22,7 @@ from app.settings import DegradeSettings, Settings
 from app.text import counted, table
 from app.tools.machine import describe_machine, memory_mb, read_system_file
 from app.tools.soak.usage import descendants, readers
+from app.types import FrameResult
 
 SAMPLE_EVERY_S = 0.2
 PEOPLE, CLIP_FRAMES = 3, 100
@@ -50,6 +52,8 @@ class Footprint:
     """Of the program, once its libraries are loaded."""
     opened_mb: float
     """Of the program, once networks, gallery and outputs are open."""
+    start_s: Dict[str, float]
+    """When each part was ready, since the start of the process."""
     frames: int
     machine: str
 
@@ -70,6 +74,7 @@ class Footprint:
                 table(("process", "resident MB", "of it shared"), [*rows, ("together", f"{self.resident_mb:.0f}", "")]),
                 f"the program: {self.imported_mb:.0f} MB with its libraries, {self.opened_mb:.0f} MB with networks, "
                 "gallery and outputs",
+                "ready after: " + ", ".join(f"{what} {second:.1f} s" for what, second in self.start_s.items()),
                 f"{'OK  ' if self.fits else 'FAIL'}  {counted(self.channels, 'channel')} of 1280x720, videos written, "
                 f"{counted(self.frames, 'frame')} in {self.seconds:.0f} s: {self.resident_mb:.0f} of "
                 f"{self.limit_mb:.0f} MB",
@@ -91,8 +96,8 @@ def measure_run(settings: Settings, folder: Path, channels: int, seconds: float,
     write_enrolment_photos(folder / "gallery", portraits)
     write_crowd_video(folder / "people.mp4", portraits, PEOPLE, CLIP_FRAMES)
     with cameras([folder / "people.mp4"]) as (_, port):
-        job = (_settings_for(settings, folder), addresses(port, folder / "people.mp4", channels), seconds)
-        with _started(job) as process:
+        chosen = _settings_for(settings, folder)
+        with _started((chosen, addresses(port, folder / "people.mp4", channels), seconds, time.time())) as process:
             sample = _largest_sample(process, seconds)
             out = process.stdout.read().decode() if process.stdout else ""
     if process.returncode != 0 or not sample:
@@ -115,7 +120,7 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
 
 
 @contextlib.contextmanager
-def _started(job: Tuple[Settings, List[str], float]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(job: Tuple[Settings, List[str], float, float]) -> Iterator[subprocess.Popen[bytes]]:
     paths = [str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, "-c", "from app.tools.benchmark.footprint import child; child()"],
@@ -159,13 +164,56 @@ def _memory(name: str, pid: int) -> ProcessMemory:
     return ProcessMemory(name, resident, shared)
 
 
+class Start:
+    """When the parts of a run were ready, in seconds since the start of the process; it is an output of the run."""
+
+    name = "the measurement"
+
+    def __init__(self, began_at: float) -> None:
+        self._began_at = began_at
+        self._channels: Set[str] = set()
+        self.seconds: Dict[str, float] = {}
+
+    def note(self, what: str) -> None:
+        """The last time counts."""
+        self.seconds[what] = time.time() - self._began_at
+
+    def handle(self, result: FrameResult) -> None:
+        if result.frame.source not in self._channels:
+            self._channels.add(result.frame.source)
+            self.note("first frames")
+
+    def close(self) -> None:
+        """Does nothing: an output has to have it."""
+
+
+class LogReader(logging.Handler):
+    """Notes what the log of a run says."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(logging.INFO)
+        self._start = start
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if " runs on " in text:
+            self._start.note("networks")
+        elif text.startswith("gallery: "):
+            self._start.note("gallery")
+        elif text.endswith(": open"):
+            self._start.note("cameras")
+
+
 def child() -> None:
     """In the process that is measured: the run, with what `python -m app` would import."""
-    settings, addresses, seconds = pickle.load(sys.stdin.buffer)
+    settings, addresses, seconds, began_at = pickle.load(sys.stdin.buffer)
     from app.assembly import run
     from app.capture.uri import parse_source
     from app.output.progress import Progress
 
+    start = Start(began_at)
+    start.note("libraries")
+    logging.basicConfig(level=logging.INFO, handlers=[LogReader(start)])
     imported_mb, opened_mb = memory_mb(), 0.0
     settings = dataclasses.replace(settings, run=dataclasses.replace(settings.run, duration_s=seconds))
     sources = [parse_source(address, f"channel-{number + 1}") for number, address in enumerate(addresses)]
@@ -175,10 +223,11 @@ def child() -> None:
         opened_mb = memory_mb()
         return threading.Event()
 
-    report = run(settings, sources, listen, Progress(sys.stderr))
+    report = run(settings, sources, listen, Progress(sys.stderr), [start])
     facts = {
         "imported_mb": imported_mb,
         "opened_mb": opened_mb,
+        "start_s": start.seconds,
         "frames": report.summary.frames,
         "machine": describe_machine(),
     }
