@@ -15,6 +15,7 @@ import ctypes
 import json
 import os
 import select
+import signal
 import struct
 import sys
 import threading
@@ -27,7 +28,7 @@ HEADER = struct.Struct("<cIqq")
 JOB = b"J"
 """What to do, in JSON."""
 OPEN = b"O"
-"""The source has answered; frames will come."""
+"""The source has answered, or the encoder is there."""
 CAPS = b"C"
 """The format of the following frames; the duration is that of the recording."""
 FRAME = b"F"
@@ -278,6 +279,8 @@ def write(gst: GStreamer, text: str, messages: Messages) -> None:
     """Passes the frames that come to the element `source`; finishes when no more come, for whatever reason."""
     pipeline = Pipeline(gst, text)
     try:
+        # The encoder has its device by now.
+        messages.send(OPEN)
         source = pipeline.element("source")
         while True:
             head = _read_exactly(HEADER.size)
@@ -334,6 +337,8 @@ def _end_with_parent(stopped: threading.Event, within_s: float) -> None:
 
 def main(messages: Messages) -> None:
     """Does what the first message of the standard input says."""
+    # systemd sends this to all processes of a service. A video is to be finished, and all else ends with the program.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _, length, _, _ = HEADER.unpack(_read_exactly(HEADER.size))
     job = json.loads(_read_exactly(length))
     stopped = threading.Event()

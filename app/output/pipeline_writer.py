@@ -22,6 +22,8 @@ from app.output.video_writers import FRAGMENT_S, TICKS_PER_S, drop_incomplete_he
 logger = logging.getLogger(__name__)
 
 HARDWARE, SOFTWARE = "nvv4l2h264enc", "x264enc"
+_OPEN_TIMEOUT_S = 30.0
+"""The first start of GStreamer on a machine looks at each plugin."""
 _TAKE_TIMEOUT_S = 10.0
 """How long an encoder may take for a frame."""
 _FINISH_TIMEOUT_S = 30.0
@@ -42,6 +44,8 @@ class _Held(NamedTuple):
 class PipelineWriter:
     """H.264 with the true time of every frame, in fragments of a second, like those of PyAV.
 
+    Raises OutputError if the encoder cannot be opened.
+
     If this program is killed, the process finishes the video; if that is killed, all but its last second can be played.
     """
 
@@ -57,6 +61,11 @@ class PipelineWriter:
                 self._process = PipelineProcess(job, files=(file,))
             except PipelineError:
                 self._file.close()
+                raise
+            try:
+                self._process.receive(_OPEN_TIMEOUT_S)
+            except PipelineError:
+                self.abandon()
                 raise
 
     def write(self, image: np.ndarray, seconds: float) -> None:

@@ -164,6 +164,26 @@ def test_after_kill_9_of_gstreamer_all_but_the_last_second_is_there_and_the_caus
 
 
 @needs_gstreamer
+def test_the_video_is_finished_although_systemd_asks_all_processes_to_end(tmp_path):
+    writer = software(tmp_path / "video.mp4")
+    for number in range(50):
+        writer.write(grey(number), number / 25)
+        os.kill(writer._process.pid, signal.SIGTERM)
+    writer.close(0.04)
+    assert len(read_video(tmp_path / "video.mp4")) == 50
+
+
+@needs_gstreamer
+def test_an_encoder_that_cannot_be_opened_says_so_at_once_and_leaves_nothing(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    if not find_elements(("nvvidconv",)).missing:
+        pytest.skip("this machine has NVIDIA's elements")
+    with pytest.raises(OutputError, match="nvvidconv"):
+        PipelineWriter(tmp_path / "video.mp4", (320, 180), 23, 25.0, HARDWARE)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@needs_gstreamer
 def test_an_encoder_that_hangs_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("app.output.pipeline_writer._TAKE_TIMEOUT_S", 0.2)
     writer = software(tmp_path / "video.mp4")
