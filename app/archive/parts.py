@@ -74,21 +74,27 @@ def write_part(job: Job, number: int, rows: Sequence[Row], dimension: int) -> Pa
     return Part(path.name, part.rows, part.faces, part.errors, part.sha256)
 
 
-def described(path: Path, job: str = "") -> Part:
+def described(path: Path, job: str = "", with_hash: bool = True) -> Part:
     """Reads the counts and the hash of a part. Raises AppError if it is none, or of another job than this one."""
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
     try:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
+            while with_hash and (block := file.read(1 << 20)):
                 digest.update(block)
         facts = parquet.read_metadata(path)
         counts = facts.metadata or {}
         if job and counts[b"job"].decode() != job:
             raise AppError(f"{path}: belongs to another job; use another --out")
-        return Part(path.name, facts.num_rows, int(counts[b"faces"]), int(counts[b"errors"]), digest.hexdigest())
+        return Part(
+            path.name,
+            facts.num_rows,
+            int(counts[b"faces"]),
+            int(counts[b"errors"]),
+            digest.hexdigest() if with_hash else "",
+        )
     except (OSError, KeyError, ValueError, arrow.ArrowInvalid) as error:
         raise AppError(f"{path}: damaged ({error}); delete it, and run the batch again") from error
 

@@ -83,12 +83,13 @@ def manifest(job: Job, parts: List[Part]) -> Dict[str, Any]:
     return {"job": job.name, **total._asdict(), "parts": listed}
 
 
-def finished_parts(job: Job) -> Iterator[Part]:
-    """Those that are there, checked. Raises AppError if one is damaged, or of another job."""
+def finished_parts(job: Job, with_hashes: bool = True) -> Iterator[Part]:
+    """Those that are there, checked. Hashes take seconds per gigabyte. Raises AppError if one is damaged, or of another
+    job."""
     for number in range(job.shards):
         path = job.part(number)
         if path.exists():
-            yield described(path, job.name)
+            yield described(path, job.name, with_hashes)
 
 
 def _total(parts: Iterable[Part]) -> Counts:

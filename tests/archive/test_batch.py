@@ -87,7 +87,7 @@ def test_a_full_disk_is_said_and_the_batch_goes_on_later(completed, few_pictures
         assert code == ExitCode.INCOMPLETE, err
         assert len(rows_of(out)) == 9
     finally:
-        subprocess.run(["umount", out], check=True)
+        subprocess.run(["umount", "--lazy", out], check=True)
 
 
 def test_names_that_are_no_text_and_large_pictures(tmp_path, portraits, recognizer):
@@ -122,3 +122,15 @@ def test_a_video_that_cannot_be_read_is_one_error(tmp_path):
     assert sample_count(path, 1.0) == 1
     (sample,) = samples(path, range(1), 1.0)
     assert sample.image is None and sample.error
+
+
+def test_an_estimate_follows_from_a_sample_and_writes_nothing(answered, config_file, few_pictures):
+    before = sorted(few_pictures.rglob("*"))
+    words = ("batch", "estimate", few_pictures, "--sample", 4, "--pictures", 4000, "--cores", 10, "--json")
+    code, out, err = answered(*words, "--config", config_file)
+    assert code == ExitCode.DONE, err
+    facts = json.loads(out)
+    assert (facts["sample"], facts["pictures"], facts["cores"]) == (4, 4000, 10)
+    assert facts["seconds"] == pytest.approx(400 / facts["pictures_per_s_and_core"], rel=0.02)
+    assert facts["bytes"] == pytest.approx(4000 * facts["bytes_per_picture"], rel=0.01)
+    assert sorted(few_pictures.rglob("*")) == before

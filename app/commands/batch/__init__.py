@@ -13,6 +13,7 @@ photo, and names everybody who is enrolled."""
 EXAMPLES = """examples:
   python -m app batch photos/ --out archive/               # or run it again, to go on
   python -m app batch list.txt holiday.mp4 --every 2 --out archive/
+  python -m app batch estimate photos/                     # how long would it take?
   python -m app batch status archive/
   python -m app batch cluster archive/ --sheet people.html
   python -m app batch search archive/ ann.jpg
@@ -24,6 +25,7 @@ exit codes: 0 done; 1 done, but some pictures cannot be read; 2 a wrong option, 
 ACTIONS = {
     "run": ("running", "find and embed the faces of an archive (the default)"),
     "status": ("status", "say how far an archive is, and which pictures cannot be read"),
+    "estimate": ("estimating", "say how long an archive would take, measured on some of its pictures"),
     "cluster": ("clustering", "say who is in there: groups of faces, with a page that shows them"),
     "search": ("searching", "find a person by a photo"),
     "label": ("labelling", "name the people of the gallery"),
