@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from itertools import groupby
 from pathlib import Path
 
 from app.assembly import open_gallery
@@ -15,15 +16,17 @@ from app.database.devices import devices
 from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
 from app.database.schema import applied, migrate, missing, require_schema
+from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode
 from app.events.delivery import device_name
 from app.fleet.decisions import conflicts_here, decide
 from app.fleet.state import FleetFolder
+from app.fleet.strangers import StrangerSync
 from app.fleet.sync import GallerySync
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
-from app.text import counted, program
+from app.text import counted, iso_time, program
 
 DESCRIPTION = """Devices whose settings name the same PostgreSQL database (fleet.database) share their gallery. Each
 keeps its own folder, works while the database cannot be reached, and catches up later: docs/fleet.md."""
@@ -36,6 +39,7 @@ EXAMPLES = """examples:
   python -m app fleet conflicts   what was changed here and elsewhere in different ways
   python -m app fleet conflicts --keep mine 1
   python -m app fleet retention 90    keep events of all devices for 90 days
+  python -m app fleet strangers   who was at several devices, and where
   python -m app fleet migrate     after an update of the program"""
 
 _DAY_S = 86400
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("sync", "exchange the gallery once"),
             ("conflicts", "list what was changed here and elsewhere in different ways, and decide"),
             ("retention", "say or set for how many days events are kept; setting it needs the role of init"),
+            ("strangers", "list unknown people who were seen by several devices"),
             ("again", "add photos that were deleted on another device"),
         )
     }
@@ -181,6 +186,9 @@ def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         with connected(settings.fleet, device) as connection:
             require_schema(connection)
             done = GallerySync(settings, gallery).exchange(connection, arguments.remove_many)
+            strangers = StrangerSync(settings, gallery)
+            if strangers.is_on:
+                strangers.exchange(connection)
     print(done.text)
     return ExitCode.INCOMPLETE if done.conflicts or done.held_back or done.problems else ExitCode.DONE
 
@@ -214,6 +222,22 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.INCOMPLETE if here else ExitCode.DONE
 
 
+def _strangers(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    with connected(settings.fleet) as connection:
+        require_schema(connection)
+        state = FleetFolder(settings.gallery.folder).read()
+        found = SharedStrangers(connection, state.device).sightings(devices=2)
+    for person, sightings in groupby(found, key=lambda one: one.person):
+        seen = list(sightings)
+        print(f"{seen[0].name or person}")
+        for one in seen:
+            times = f"{iso_time(one.first_seen.timestamp())} to {iso_time(one.last_seen.timestamp())}"
+            print(f"  {one.device}: {one.stranger}, {one.channel}, {times}")
+    if not found:
+        print("nobody was seen by two devices")
+    return ExitCode.DONE
+
+
 def _again(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     photos = [NewPhoto.read(path) for path in arguments.photos]
     with open_gallery(settings) as gallery:
@@ -239,5 +263,6 @@ _ACTIONS = {
     "sync": _sync,
     "conflicts": _conflicts,
     "retention": _retention,
+    "strangers": _strangers,
     "again": _again,
 }

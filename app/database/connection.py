@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Set, Tuple
 
 from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
 from app.errors import DatabaseError, RejectedRowError, SettingsError
@@ -100,9 +100,11 @@ def listen(connection: Connection, channel: str) -> None:
     connection.execute(f'listen "{channel}"'.encode())
 
 
-def was_rung(connection: Connection, wait_s: float) -> bool:
-    """Waits for a notification; what other connections notified meanwhile is one."""
-    return bool(list(connection.notifies(timeout=wait_s, stop_after=1)))
+def rings(connection: Connection, wait_s: float) -> Set[str]:
+    """Waits for notifications; the channels of those that came."""
+    found = {one.channel for one in connection.notifies(timeout=wait_s, stop_after=1)}
+    # More of them may have come together; they are for the same look at the tables.
+    return found | {one.channel for one in connection.notifies(timeout=0)} if found else found
 
 
 @contextlib.contextmanager

@@ -133,7 +133,9 @@ class SharedGallery:
         heard of it. The device that deleted a photo may add it again.
         """
         with self._changing():
-            if known is not None and self._rows("select 1 from person where id = %s and deleted", known):
+            if known is not None and self._rows(
+                "select 1 from person where id = %s and deleted and changed_by is distinct from %s", known, self._device
+            ):
                 return Deleted()
             found = self._rows(
                 "select p.gone, p.changed_by::text, p.revision, o.id::text, o.name, o.revision from photo p "

@@ -218,6 +218,7 @@ class GallerySync:
             if person.name is None:
                 state.people.pop(person.id, None)
                 state.conflicts.pop(person_subject(person.id), None)
+        self._end_conflicts(state)
         state.seen = revision
         for sha256, here in _photos(state, self._records()).items():
             if sha256 in state.photos:
@@ -282,6 +283,8 @@ class GallerySync:
             state.photos[row.sha256] = now._replace(path=path)
             return 1
         conflict = state.conflicts.get(subject)
+        if agreed is not None and agreed.revision == row.revision and conflict is None:
+            return 0  # what this device has sent itself; it may have been moved here meanwhile
         if here.name == name:
             state.conflicts.pop(subject, None)
             state.photos[row.sha256] = now
@@ -293,6 +296,16 @@ class GallerySync:
         move_to_person(self._root, here.path, name)
         state.photos[row.sha256] = now
         return 1
+
+    def _end_conflicts(self, state: FleetState) -> None:
+        """Of photos whose person has got the name that they have here."""
+        for subject, conflict in list(state.conflicts.items()):
+            kind, _, key = subject.partition(" ")
+            person = state.people.get(conflict.person)
+            if kind == "photo" and person is not None and person.name == conflict.mine:
+                del state.conflicts[subject]
+                path = state.photos[key].path if key in state.photos else ""
+                state.photos[key] = SharedPhoto(conflict.person, conflict.revision, path)
 
     def _written(self, shared: SharedGallery, row: PhotoRow, name: str) -> Optional[str]:
         """Writes a photo of another device into the folder; its path there."""

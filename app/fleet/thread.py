@@ -7,11 +7,14 @@ import threading
 import time
 from typing import Optional
 
-from app.database.connection import Connection, connected, listen, was_rung
+from app.database.connection import Connection, connected, listen, rings
 from app.database.gallery import CHANNEL, SharedGallery
 from app.database.schema import require_schema
+from app.database.strangers import CHANNEL as STRANGERS_CHANNEL
+from app.database.strangers import SharedStrangers
 from app.errors import AppError
 from app.events.delivery import device_name
+from app.fleet.strangers import StrangerSync
 from app.fleet.sync import GallerySync
 from app.gallery.gallery import Gallery
 from app.network_thread import ShutDownError
@@ -35,6 +38,7 @@ class FleetThread:
         self._settings = settings
         self._gallery = gallery
         self._sync = GallerySync(settings, gallery)
+        self._strangers = StrangerSync(settings, gallery)
         self._closing = threading.Event()
         self._problem = ""
         self._cleaned_at: Optional[float] = None
@@ -60,6 +64,8 @@ class FleetThread:
                 with connected(self._settings.fleet, device_name(self._settings.delivery.device)) as connection:
                     require_schema(connection)
                     listen(connection, CHANNEL)
+                    if self._strangers.is_on:
+                        listen(connection, STRANGERS_CHANNEL)
                     self._exchange_until_closed(connection)
             except ShutDownError:
                 return
@@ -84,12 +90,17 @@ class FleetThread:
                 self._problem = ""
                 logger.info("fleet: the shared gallery is up to date")
             self._clean(connection)
-            self._wait(connection, generation)
+            self._exchange_strangers(connection, generation)
 
-    def _wait(self, connection: Connection, generation: int) -> None:
+    def _exchange_strangers(self, connection: Connection, generation: int) -> None:
+        """At once, until the gallery has to be exchanged again: a stranger may be at the next door soon."""
         give_up_at = time.monotonic() + self._settings.fleet.sync_every_s
+        rung = {STRANGERS_CHANNEL}
         while not self._closing.is_set() and time.monotonic() < give_up_at:
-            if was_rung(connection, _LOOK_EVERY_S) or self._gallery.people.generation != generation:
+            if self._strangers.is_on and (STRANGERS_CHANNEL in rung or self._strangers.is_changed()):
+                self._strangers.exchange(connection)
+            rung = rings(connection, _LOOK_EVERY_S)
+            if CHANNEL in rung or self._gallery.people.generation != generation:
                 return
 
     def _clean(self, connection: Connection) -> None:
@@ -98,6 +109,7 @@ class FleetThread:
             self._cleaned_at = now
             with self._sync.folder.locked() as state:
                 SharedGallery(connection, state.device).forget_old_deletions()
+                SharedStrangers(connection, state.device).expire()
 
     def _report(self, problem: str) -> bool:
         """Logs a problem once, until it is another one; whether it did."""

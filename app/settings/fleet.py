@@ -23,6 +23,13 @@ class FleetSettings:
     )
     events: bool = setting(True, "send events there as well; false shares only the gallery")
     share_gallery: bool = setting(True, "exchange the gallery with the other devices of the database")
+    share_strangers: bool = setting(True, "exchange unknown people with the other devices of the database")
+    strangers_minutes: float = setting(
+        60.0,
+        "minutes for which an unknown person whom another device saw is known here, without coming here",
+        minimum=0.1,
+        maximum=100_000,
+    )
     sync_every_s: float = setting(
         30.0,
         "seconds between two exchanges with the database; changes of other devices are announced and fetched at once",

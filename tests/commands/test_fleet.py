@@ -1,6 +1,10 @@
 """`python -m app fleet` with a real server."""
 
+import shutil
+
 import pytest
+
+from app.gallery.files import photos_by_person, rename_person
 
 
 @pytest.fixture
@@ -41,3 +45,45 @@ def test_without_a_database_the_setting_is_named(answered, config_file):
     code, _, err = answered("fleet", "status", "--config", config_file)
     assert code == 2
     assert "fleet.database" in err
+
+
+def test_devices_exchange_their_galleries_and_decide_about_conflicts(
+    answered, config, postgres, people_gallery, tmp_path
+):
+    other = tmp_path / "other" / "gallery"
+    other.mkdir(parents=True)
+    second = tmp_path / "second.yaml"
+    second.write_text(config.read_text().replace("folder: gallery", f"folder: {other}") + "delivery:\n  device: b\n")
+    own = tmp_path / "gallery"
+    for path in people_gallery.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy(path, own)
+    assert answered("fleet", "init", "--config", config)[0] == 0
+    assert answered("fleet", "sync", "--config", config)[0] == 0
+    assert answered("fleet", "sync", "--config", second)[0] == 0
+    assert list(photos_by_person(own)) == list(photos_by_person(other)) == ["Eileen Collins", "Grace Hopper"]
+
+    rename_person(own, "Grace Hopper", "Mine")
+    rename_person(other, "Grace Hopper", "Theirs")
+    assert answered("fleet", "sync", "--config", config)[0] == 0
+    assert answered("fleet", "sync", "--config", second)[0] == 1
+    code, out, _ = answered("fleet", "conflicts", "--config", second)
+    assert (code, "Theirs here, Mine on other devices" in out) == (1, True)
+    assert answered("fleet", "conflicts", "--keep", "mine", "--config", second)[0] == 2
+    assert answered("fleet", "conflicts", "--keep", "mine", "1", "--config", second)[0] == 0
+    for settings in (second, config):
+        assert answered("fleet", "sync", "--config", settings)[0] == 0
+    assert (own / "Theirs").is_dir()
+    code, out, _ = answered("fleet", "devices", "--config", config)
+    assert (code, len(out.splitlines()), "(this one)" in out) == (0, 2, True)
+    assert "up to date" in answered("fleet", "status", "--config", config)[1]
+
+    photo = next((own / "Theirs").iterdir())
+    kept = tmp_path / photo.name
+    kept.write_bytes(photo.read_bytes())
+    photo.unlink()
+    assert answered("fleet", "sync", "--config", config)[0] == 0
+    assert answered("fleet", "sync", "--config", second)[0] == 0
+    assert answered("fleet", "again", "Theirs", kept, "--config", second)[0] == 0
+    assert answered("fleet", "sync", "--config", config)[0] == 0
+    assert kept.read_bytes() in [path.read_bytes() for path in (own / "Theirs").iterdir()]

@@ -6,7 +6,7 @@ import threading
 import pytest
 from waiting import until
 
-from app.database.connection import connect, connected, listen, was_rung
+from app.database.connection import connect, connected, listen, rings
 from app.database.gallery import CHANNEL, SharedGallery
 from app.database.ids import new_id
 from app.database.schema import migrate
@@ -77,9 +77,9 @@ def test_a_reader_that_comes_and_goes_has_what_is_in_the_table(fleet):
 def test_a_change_rings_the_bell_of_those_who_listen(fleet):
     with connect(fleet) as listening, connect(fleet) as writing:
         listen(listening, CHANNEL)
-        assert not was_rung(listening, 0.01)
+        assert rings(listening, 0.01) == set()
         writing.execute(ADD, [new_id(), "Ann"])
-        until(lambda: was_rung(listening, 1))
+        until(lambda: rings(listening, 1) == {CHANNEL})
 
 
 def test_ids_sort_by_the_time_when_they_were_made():

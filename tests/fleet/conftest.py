@@ -12,6 +12,7 @@ from app.database.schema import migrate
 from app.fleet.state import FleetFolder
 from app.fleet.sync import GallerySync
 from app.gallery.files import move_to_person
+from app.gallery.folder import scan
 from app.gallery.gallery import Gallery
 from app.settings import DeliverySettings, FleetSettings
 
@@ -52,11 +53,11 @@ class Device:
 
     def files(self):
         """Whose photos there are, by content."""
-        found = sorted(path for path in self.folder.glob("*/*") if path.is_file() and ".fleet" not in path.parts)
-        return sorted((path.parent.name, path.read_bytes()) for path in found)
-
-    def paths(self):
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.glob("*/*.jpg"))
+        found = []
+        for path in scan(self.folder).photos:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # moved meanwhile
+                found.append((path.partition("/")[0], (self.folder / path).read_bytes()))
+        return sorted(found)
 
     def people(self):
         return sorted({name for name, _ in self.files()})

@@ -141,6 +141,34 @@ def test_a_conflict_ends_when_both_have_the_same_name(two, photo):
     assert conflicts_here(b.folder) == []
 
 
+def test_a_photo_whose_person_gets_the_name_that_it_has_here_is_no_conflict_any_more(two, photo):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    b.put("Anna/1.jpg", photo(0))
+    agree(a, b)
+    assert len(conflicts_here(b.folder)) == 1
+    a.rename("Ann", "Anna")
+    agree(a, b)
+    assert a.people() == b.people() == ["Anna"]
+    assert conflicts_here(b.folder) == []
+
+
+def test_a_person_who_is_renamed_while_the_photo_is_being_sent_is_renamed(two, photo, monkeypatch):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    aligned = a.gallery.aligned
+
+    def rename_first(data):
+        a.rename("Ann", "Anna")
+        return aligned(data)
+
+    monkeypatch.setattr(a.gallery, "aligned", rename_first)
+    a.exchange()
+    agree(a, b)
+    assert a.people() == b.people() == ["Anna"]
+    assert conflicts_here(a.folder) == []
+
+
 def test_a_decision_about_a_conflict_that_does_not_exist_is_refused(two):
     with pytest.raises(GalleryError):
         decide(two[0].folder, 1, True)
@@ -304,7 +332,7 @@ def test_devices_that_change_their_folders_at_random_agree_in_the_end(device, ph
     devices = [device(name) for name in "abc"]
     for _ in range(40):
         one = chance.choice(devices)
-        files = sorted(path for path in one.folder.glob("*/*") if ".fleet" not in path.parts)
+        files = sorted(path for path in one.folder.glob("*/*") if not path.parent.name.startswith("."))
         action = chance.choice(["add", "add", "delete", "move", "rename", "exchange", "exchange"])
         if action == "add":
             number = chance.randrange(8)

@@ -1,0 +1,253 @@
+"""The tables of strangers: what devices know of them, and who is one person."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timezone
+from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from app.database.connection import Connection
+
+CHANNEL = "strangers"
+"""Of LISTEN."""
+MERGER_LOCK = 7161447
+"""First key of the advisory lock of the one merger; the second one is of its embedder."""
+MAX_COMPARED = 20_000
+"""Strangers, the last seen ones, that a new one is compared with."""
+KEEP_GONE_DAYS = 90
+
+
+class StrangerRow(NamedTuple):
+    id: str
+    embedder: str
+    prototype: Optional[bytes]
+    """None: the stranger is gone."""
+    weight: float
+    looks: int
+    first_seen: float
+    last_seen: float
+    name: Optional[str]
+    """Of whoever survives."""
+    survivor: str
+    where: str
+    """A device and a channel that saw the stranger."""
+
+
+class SeenStranger(NamedTuple):
+    """What a device has seen of a stranger."""
+
+    id: str
+    number: int
+    channel: str
+    embedder: str
+    prototype: bytes
+    weight: float
+    looks: int
+    first_seen: float
+    last_seen: float
+    expires: float
+
+
+class Pair(NamedTuple):
+    low: str
+    high: str
+    same: bool
+
+
+class Sighting(NamedTuple):
+    person: str
+    name: Optional[str]
+    device: str
+    stranger: str
+    channel: str
+    first_seen: datetime
+    last_seen: datetime
+
+
+class SharedStrangers:
+    def __init__(self, connection: Connection, device: str) -> None:
+        self._connection = connection
+        self._device = device
+
+    def seen(self, one: SeenStranger) -> None:
+        """Adds or updates a stranger. One who was deleted stays deleted."""
+        with self._changing():
+            self._connection.execute(
+                "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do update set "
+                "prototype = case when excluded.weight > stranger.weight and excluded.embedder = stranger.embedder "
+                "then excluded.prototype else stranger.prototype end, "
+                "compared = stranger.compared and excluded.weight <= stranger.weight, "
+                "weight = greatest(stranger.weight, excluded.weight), "
+                "looks = greatest(stranger.looks, excluded.looks), "
+                "first_seen = least(stranger.first_seen, excluded.first_seen), "
+                "last_seen = greatest(stranger.last_seen, excluded.last_seen), "
+                "expires = greatest(stranger.expires, excluded.expires) where not stranger.gone",
+                [
+                    one.id,
+                    one.embedder,
+                    one.prototype,
+                    one.weight,
+                    one.looks,
+                    *map(_time, (one.first_seen, one.last_seen, one.expires)),
+                ],
+            )
+            self._connection.execute(
+                "insert into stranger_at(device, number, stranger, channel, first_seen, last_seen, expires) "
+                "values (%s, %s, %s, %s, %s, %s, %s) on conflict (device, number) do update set "
+                "stranger = excluded.stranger, channel = excluded.channel, first_seen = excluded.first_seen, "
+                "last_seen = excluded.last_seen, expires = excluded.expires",
+                [
+                    self._device,
+                    one.number,
+                    one.id,
+                    one.channel,
+                    *map(_time, (one.first_seen, one.last_seen, one.expires)),
+                ],
+            )
+
+    def leave(self, number: int) -> None:
+        """This device keeps nothing of this stranger any more. Whom no device keeps is gone."""
+        with self._changing():
+            self._connection.execute(
+                "delete from stranger_at where device = %s and number = %s", [self._device, number]
+            )
+            self._delete_unseen()
+
+    def decide(self, one: str, other: str, same: bool, by_person: bool) -> None:
+        """Says that two are one person, or are not. Of two decisions, that of a person counts, or the later one."""
+        low, high = sorted((one, other))
+        with self._changing():
+            self._connection.execute(
+                "insert into stranger_pair as known(low, high, same, by_person) values (%s, %s, %s, %s) "
+                "on conflict (low, high) do update set same = excluded.same, by_person = excluded.by_person, "
+                "decided_at = excluded.decided_at where known.same <> excluded.same "
+                "and (excluded.by_person or not known.by_person)",
+                [low, high, same, by_person],
+            )
+            self._unresolved()
+
+    def name(self, stranger: str, name: Optional[str]) -> None:
+        with self._changing():
+            self._connection.execute("update stranger set name = %s where id = %s and not gone", [name, stranger])
+            self._unresolved()
+
+    def changes(self, since: int, last_seen: float) -> Tuple[List[StrangerRow], int]:
+        """Who was seen since then or is gone, with a later revision; and the revision up to which this is complete."""
+        with self._connection.transaction():
+            self._connection.execute("set transaction isolation level repeatable read, read only")
+            rows = self._rows(
+                "select s.id::text, s.embedder, s.prototype, s.weight, s.looks, "
+                "extract(epoch from s.first_seen)::double precision, "
+                "extract(epoch from s.last_seen)::double precision, "
+                "coalesce(root.name, s.name), coalesce(s.merged_into, s.id)::text, "
+                "coalesce((select d.name || '/' || a.channel from stranger_at a join device d on d.id = a.device "
+                "where a.stranger = s.id order by a.last_seen desc limit 1), '') "
+                "from stranger s left join stranger root on root.id = s.merged_into "
+                "where s.revision > %s and (s.last_seen >= %s or s.gone or s.name is not null "
+                "or s.merged_into is not null) order by s.revision",
+                since,
+                _time(last_seen),
+            )
+            ((revision,),) = self._rows("select revision from stranger_head")
+        return [StrangerRow(*row) for row in rows], int(revision)
+
+    def is_merger(self, embedder: str) -> bool:
+        """Whether this connection is the one that compares; it stays so until it is closed."""
+        held = self._rows(
+            "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and classid = %s "
+            "and objid::bigint = (hashtext(%s)::bigint & 4294967295)",
+            MERGER_LOCK,
+            embedder,
+        )
+        if held:
+            return True
+        ((got,),) = self._rows("select pg_try_advisory_lock(%s, hashtext(%s))", MERGER_LOCK, embedder)
+        return bool(got)
+
+    def to_compare(self, embedder: str) -> Tuple[List[Tuple[str, bytes]], List[Tuple[str, bytes]]]:
+        """Prototypes of those whom nobody has compared yet, and of all whom they are compared with."""
+        new = self._rows(
+            "select id::text, prototype from stranger where embedder = %s and not compared and not gone "
+            "order by id limit 1000",
+            embedder,
+        )
+        if not new:
+            return [], []
+        known = self._rows(
+            "select id::text, prototype from stranger where embedder = %s and not gone "
+            "order by last_seen desc limit %s",
+            embedder,
+            MAX_COMPARED,
+        )
+        return [(one, bytes(two)) for one, two in new], [(one, bytes(two)) for one, two in known]
+
+    def compared(self, strangers: Collection[str]) -> None:
+        self._connection.execute("update stranger set compared = true where id = any(%s::uuid[])", [list(strangers)])
+
+    def is_unresolved(self) -> bool:
+        return bool(self._rows("select 1 from stranger_head where unresolved"))
+
+    @contextlib.contextmanager
+    def resolving(self) -> Iterator[Tuple[Mapping[str, Optional[str]], List[Pair]]]:
+        """Names by id of all who are not gone, and all pairs, while nobody changes them."""
+        with self._changing():
+            living = self._rows("select id::text, name from stranger where not gone")
+            pairs = self._rows("select low::text, high::text, same from stranger_pair")
+            yield dict(living), [Pair(*row) for row in pairs]
+            self._connection.execute("update stranger_head set unresolved = false")
+
+    def survive(self, survivors: Mapping[str, str]) -> None:
+        """Keeps who is whom; only what is different is written."""
+        self._connection.execute(
+            "update stranger s set merged_into = nullif(wanted.survivor, s.id) "
+            "from unnest(%s::uuid[], %s::uuid[]) as wanted(id, survivor) "
+            "where s.id = wanted.id and s.merged_into is distinct from nullif(wanted.survivor, s.id)",
+            [list(survivors), list(survivors.values())],
+        )
+
+    def expire(self) -> None:
+        """Deletes what is older than the devices said that they keep it."""
+        with self._changing():
+            self._connection.execute("delete from stranger_at where expires < now()")
+            self._delete_unseen()
+            self._connection.execute(
+                "delete from stranger where gone and last_seen < now() - make_interval(days => %s)", [KEEP_GONE_DAYS]
+            )
+            self._connection.execute(
+                "delete from stranger_pair where not exists (select from stranger where id in (low, high))"
+            )
+
+    def sightings(self, devices: int = 1) -> List[Sighting]:
+        """Where everybody was who was seen by at least so many devices, the latest first."""
+        rows = self._rows(
+            "select person::text, name, device, stranger, channel, first_seen, last_seen from stranger_seen "
+            "where person in (select person from stranger_seen group by 1 having count(distinct device) >= %s) "
+            "order by max(last_seen) over (partition by person) desc, person, first_seen",
+            devices,
+        )
+        return [Sighting(*row) for row in rows]
+
+    def _delete_unseen(self) -> None:
+        self._connection.execute(
+            "update stranger set gone = true, prototype = null, name = null, merged_into = null where not gone "
+            "and not exists (select from stranger_at where stranger = stranger.id)"
+        )
+        self._unresolved()
+
+    def _unresolved(self) -> None:
+        self._connection.execute("update stranger_head set unresolved = true")
+        self._connection.execute(f"select pg_notify('{CHANNEL}', '')".encode())
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._connection.transaction():
+            self._connection.execute("select from stranger_head for update")
+            yield
+
+    def _rows(self, query: str, *values: Any) -> List[Tuple[Any, ...]]:
+        return self._connection.execute(query.encode(), values).fetchall()
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

@@ -1,0 +1,43 @@
+"""Finds strangers of different devices who are one person. One device of the fleet does so at a time."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, Tuple
+
+import numpy as np
+
+from app.database.strangers import SharedStrangers
+from app.fleet.registry import alike, survivors
+
+
+def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
+    """Compares those whom nobody has compared yet; how many pairs are one person. 0 where another device is elected."""
+    if not shared.is_merger(embedder):
+        return 0
+    new, known = shared.to_compare(embedder)
+    found = alike(_vectors(new), _vectors(known), similarity)
+    for pair in found:
+        shared.decide(pair.low, pair.high, same=True, by_person=False)
+    if new:
+        shared.compared([one for one, _ in new])
+    if shared.is_unresolved():
+        resolve(shared)
+    return len(found)
+
+
+def resolve(shared: SharedStrangers) -> None:
+    with shared.resolving() as (living, pairs):
+        shared.survive(survivors(living, pairs))
+
+
+def packed(embedding: np.ndarray) -> bytes:
+    return embedding.astype("<f2").tobytes()
+
+
+def unpacked(prototype: bytes) -> np.ndarray:
+    vector = np.frombuffer(prototype, "<f2").astype(np.float32)
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+
+
+def _vectors(rows: Iterable[Tuple[str, bytes]]) -> Dict[str, np.ndarray]:
+    return {one: unpacked(prototype) for one, prototype in rows}

@@ -1,0 +1,302 @@
+"""One exchange of a device's strangers with those of the fleet.
+
+What the device has seen of strangers goes out, as a prototype each. Strangers whom other devices saw lately come in as
+visits of the local journal, so that the next camera knows them at once; and so do the names and the merges of those who
+are known here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+
+import numpy as np
+
+from app.database.connection import Connection
+from app.database.ids import new_id
+from app.database.strangers import SeenStranger, SharedStrangers, StrangerRow
+from app.errors import GalleryError
+from app.files import write_whole
+from app.fleet.merger import merge, packed, unpacked
+from app.fleet.state import FleetFolder
+from app.gallery.gallery import Gallery
+from app.gallery.stranger_journal import StrangerJournal
+from app.gallery.strangers import DAY_S, similarity_for, strangers_folder
+from app.identity.strangers import (
+    MERGE_ABOVE_SIMILARITY,
+    Change,
+    Dropped,
+    Merged,
+    Named,
+    Seen,
+    StrangerBook,
+    Visit,
+)
+from app.output.cover import ALL, STRANGERS
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_STATE = "strangers.json"
+FOREIGN = "fleet-"
+"""Visits with such an id are what other devices have seen."""
+
+
+@dataclass
+class StrangerState:
+    database: str = ""
+    seen: int = 0
+    ids: Dict[int, str] = field(default_factory=dict)
+    """Of the fleet, by the number here."""
+    sent: Dict[str, Tuple[float, float]] = field(default_factory=dict)
+    """By id: when the stranger was last seen here, and the weight of the prototype that was sent."""
+    visits: Dict[str, str] = field(default_factory=dict)
+    """By the id of the visit: the stranger that it was counted for."""
+    names: Dict[str, Optional[str]] = field(default_factory=dict)
+    survivors: Dict[str, str] = field(default_factory=dict)
+    merged: Set[Tuple[str, str]] = field(default_factory=set)
+    """Pairs that were sent."""
+
+    @classmethod
+    def read(cls, path: Path) -> StrangerState:
+        try:
+            found = json.loads(path.read_bytes())
+            return cls(
+                **{
+                    **found,
+                    "ids": {int(number): one for number, one in found["ids"].items()},
+                    "sent": {one: (float(seen), float(weight)) for one, (seen, weight) in found["sent"].items()},
+                    "merged": {(one, other) for one, other in found["merged"]},
+                }
+            )
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s: cannot be read (%s); strangers are exchanged from the beginning", path, error)
+            return cls()
+
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged)}
+        write_whole(path, json.dumps(content, ensure_ascii=False).encode(), mode=0o600)
+
+    def number_of(self, stranger: str) -> Optional[int]:
+        return next((number for number, one in self.ids.items() if one == stranger), None)
+
+
+class StrangerSync:
+    """Exchanges the strangers of a gallery's folder."""
+
+    def __init__(self, settings: Settings, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._keep_s = settings.strangers.keep_days * DAY_S
+        self._window_s = settings.fleet.strangers_minutes * 60
+        self._model = gallery.embedder_id
+        self._similarity = similarity_for(settings.strangers, gallery.recognizer.threshold) + MERGE_ABOVE_SIMILARITY
+        self.is_on = (
+            settings.strangers.enabled
+            and settings.fleet.share_strangers
+            and settings.output.cover not in (ALL, STRANGERS)
+        )
+        self._journal = StrangerJournal(strangers_folder(settings))
+        self._fleet = FleetFolder(settings.gallery.folder)
+        self._exchanged: Tuple[int, ...] = ()
+
+    def is_changed(self) -> bool:
+        """Whether the journal has grown since the last exchange."""
+        return self.is_on and self._stamp() != self._exchanged
+
+    def exchange(self, connection: Connection, now: Optional[float] = None) -> int:
+        """How many strangers of other devices came in. The device must have a row. Raises GalleryError."""
+        now = time.time() if now is None else now
+        with self._fleet.locked() as fleet:
+            path = self._fleet.path / _STATE
+            state = StrangerState.read(path)
+            if state.database != fleet.database:
+                state = StrangerState(database=fleet.database)
+            shared = SharedStrangers(connection, fleet.device)
+            stamp = self._stamp()
+            self._refresh()
+            self._send(shared, state)
+            state.write(path)
+            rows, revision = shared.changes(state.seen, now - self._window_s)
+            came = self._receive(state, rows, now)
+            if came is not None:
+                state.seen = revision
+            state.write(path)
+            self._exchanged = stamp
+        merge(shared, self._model, self._similarity)
+        return came or 0
+
+    def _send(self, shared: SharedStrangers, state: StrangerState) -> None:
+        book = self._journal.book
+        for number in book.strangers:
+            visits = [one for one in book.visits_of(number) if not one.id.startswith(FOREIGN)]
+            comparable = [one for one in visits if one.model == self._model]
+            if not comparable:
+                continue
+            stranger = state.ids.setdefault(number, new_id())
+            for visit in visits:
+                self._note_split(shared, state, visit.id, number, stranger)
+            seen = _seen(stranger, number, comparable, self._keep_s)
+            if state.sent.get(stranger) != (seen.last_seen, seen.weight):
+                shared.seen(seen)
+                state.sent[stranger] = seen.last_seen, seen.weight
+        for number, stranger in list(state.ids.items()):
+            current = book.current(number)
+            other = state.ids.get(current)
+            if other is not None and other != stranger and (stranger, other) not in state.merged:
+                shared.decide(stranger, other, same=True, by_person=False)
+                state.merged.add((stranger, other))
+            name = book.named.get(current)
+            if name != state.names.get(stranger) and (name is not None or stranger in state.names):
+                shared.name(stranger, name)
+                state.names[stranger] = name
+            if current == number and number not in book.strangers and name is None:
+                if stranger in state.sent:  # forgotten here, or too old
+                    shared.leave(number)
+                self._drop(state, number, stranger)
+
+    def _note_split(
+        self, shared: SharedStrangers, state: StrangerState, visit: str, number: int, stranger: str
+    ) -> None:
+        """A visit that belongs to another stranger than before, who is still there: they are two people."""
+        before = state.visits.get(visit)
+        old = None if before is None else state.number_of(before)
+        if before is not None and old is not None and before != stranger and self._journal.book.current(old) != number:
+            shared.decide(before, stranger, same=False, by_person=True)
+        state.visits[visit] = stranger
+
+    def _drop(self, state: StrangerState, number: int, stranger: str) -> None:
+        state.ids.pop(number, None)
+        for known in (state.sent, state.names, state.survivors):
+            known.pop(stranger, None)
+        state.visits = {visit: one for visit, one in state.visits.items() if one != stranger}
+
+    def _receive(self, state: StrangerState, rows: List[StrangerRow], now: float) -> Optional[int]:
+        """None: another program kept the journal locked, so that they have to come again."""
+        numbers: Dict[int, str] = {}
+
+        def decide(book: StrangerBook) -> List[Change]:
+            numbers.clear()
+            changes: List[Change] = []
+            for row in rows:
+                changes += self._changes(book, state, row, numbers, now)
+            state.survivors.update({row.id: row.survivor for row in rows if row.prototype is not None})
+            known = {**state.ids, **numbers}
+            changes += _merges(book, known, state.survivors)
+            changes += self._outdated(book, now)
+            return changes
+
+        if not rows and not self._outdated(self._journal.book, now):
+            return 0
+        try:
+            changes = self._journal.update(decide)
+        except OSError as error:
+            raise GalleryError(f"{self._journal.path} cannot be written: {error.strerror}") from error
+        if changes is None:
+            return None
+        state.ids.update(numbers)
+        for row in rows:
+            number = state.number_of(row.id)
+            if number is not None and row.name is not None:
+                state.names[row.id] = row.name
+        return len(numbers)
+
+    def _changes(
+        self, book: StrangerBook, state: StrangerState, row: StrangerRow, numbers: Dict[int, str], now: float
+    ) -> Iterable[Change]:
+        """What one stranger of the fleet means for the journal. New numbers are added to `numbers`."""
+        visit = FOREIGN + row.id
+        if row.prototype is None:
+            return [Dropped((visit,))] if visit in book.visits else []
+        number = state.number_of(row.id)
+        if number is not None:
+            changes: List[Change] = []
+            known = book.visits.get(visit)
+            if known is not None and (known.last_seen, known.weight) != (row.last_seen, row.weight):
+                changes.append(Seen(self._foreign(row, number)))
+            if row.name is not None and book.current(number) not in book.named:
+                changes.append(Named(number, row.name))
+            return changes
+        is_of_interest = row.embedder == self._model and row.last_seen >= now - self._window_s and row.name is None
+        if not is_of_interest or self._journal.folder is None:
+            return []
+        number = max([book.next_number - 1, *numbers]) + 1
+        numbers[number] = row.id
+        return [Seen(self._foreign(row, number))]
+
+    def _foreign(self, row: StrangerRow, number: int) -> Visit:
+        assert row.prototype is not None
+        return Visit(
+            id=FOREIGN + row.id,
+            channel=row.where,
+            track=0,
+            first_seen=row.first_seen,
+            last_seen=row.last_seen,
+            model=row.embedder,
+            embedding=unpacked(row.prototype),
+            weight=row.weight,
+            looks=row.looks,
+            stranger=number,
+        )
+
+    def _outdated(self, book: StrangerBook, now: float) -> List[Change]:
+        """Strangers of other devices who did not come here."""
+        old = [
+            visits[0].id
+            for number in book.strangers
+            for visits in [book.visits_of(number)]
+            if len(visits) == 1
+            and visits[0].id.startswith(FOREIGN)
+            and visits[0].last_seen < now - self._window_s
+            and number not in book.ignored
+        ]
+        return [Dropped(tuple(old))] if old else []
+
+    def _refresh(self) -> None:
+        try:
+            self._journal.refresh()
+        except OSError as error:
+            raise GalleryError(f"{self._journal.path} cannot be read: {error.strerror}") from error
+
+    def _stamp(self) -> Tuple[int, ...]:
+        try:
+            assert self._journal.path is not None
+            status = self._journal.path.stat()
+        except FileNotFoundError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _seen(stranger: str, number: int, visits: List[Visit], keep_s: float) -> SeenStranger:
+    mean = np.sum([visit.weight * visit.embedding for visit in visits], axis=0)
+    last = max(visits, key=lambda visit: visit.last_seen)
+    return SeenStranger(
+        stranger,
+        number,
+        last.channel,
+        last.model,
+        packed(mean / max(float(np.linalg.norm(mean)), 1e-9)),
+        float(sum(visit.weight for visit in visits)),
+        sum(visit.looks for visit in visits),
+        min(visit.first_seen for visit in visits),
+        last.last_seen,
+        last.last_seen + keep_s,
+    )
+
+
+def _merges(book: StrangerBook, ids: Dict[int, str], survivors: Dict[str, str]) -> List[Change]:
+    """Numbers of one person become one: the one with a name, or the smallest."""
+    groups: Dict[str, Set[int]] = {}
+    for number, stranger in ids.items():
+        groups.setdefault(survivors.get(stranger, stranger), set()).add(book.current(number))
+    changes: List[Change] = []
+    for numbers in groups.values():
+        target = min(numbers, key=lambda number: (number not in book.named, number))
+        changes += [Merged(number, target) for number in sorted(numbers - {target}) if number not in book.named]
+    return changes

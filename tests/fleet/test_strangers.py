@@ -1,0 +1,220 @@
+"""Strangers at the doors of several devices: planted faces, real trackers, journals and database."""
+
+import dataclasses
+import time
+
+import pytest
+from planted_visits import MODEL
+from stranger_stage import StrangerStage
+from waiting import until
+
+from app.database.connection import connected
+from app.database.strangers import SharedStrangers
+from app.fleet.strangers import StrangerSync
+from app.fleet.thread import FleetThread
+from app.gallery.strangers import strangers_folder
+from app.identity.stranger_rules import without
+from app.identity.strangers import Merged, Moved, Named
+
+
+class Door:
+    """A device with a camera."""
+
+    def __init__(self, device):
+        self.device = device
+        device.gallery.recognizer = dataclasses.replace(device.recognizer, embedder_id=MODEL)
+        self.strangers = StrangerSync(device.settings, device.gallery)
+        self.open()
+
+    def open(self):
+        self.stage = StrangerStage(strangers_folder(self.device.settings), start=time.time())
+        self.journal = self.strangers._journal
+
+    def passes(self, person):
+        """The number that somebody gets who comes and goes."""
+        label = self.stage.show((person, 100), frames=6)[0]
+        self.stage.leave()
+        return label
+
+    def exchange(self, now=None):
+        self.device.exchange()
+        with connected(self.device.settings.fleet) as connection:
+            return self.strangers.exchange(connection, now)
+
+    def change(self, *changes):
+        self.journal.update(lambda book: list(changes))
+
+    @property
+    def book(self):
+        self.journal.refresh()
+        return self.journal.book
+
+
+@pytest.fixture
+def doors(device):
+    return Door(device("door-a")), Door(device("door-b"))
+
+
+@pytest.fixture
+def seen(doors):
+    """Devices at which each person of the fleet was, with the names there."""
+
+    def everybody():
+        with connected(doors[0].device.settings.fleet) as connection:
+            found = {}
+            for one in SharedStrangers(connection, "").sightings():
+                found.setdefault(one.person, []).append((one.device, one.stranger, one.name))
+        return sorted(sorted(places) for places in found.values())
+
+    return everybody
+
+
+def exchange(*doors):
+    for _ in range(2):
+        for door in doors:
+            door.exchange()
+
+
+def test_a_stranger_of_one_door_is_known_at_the_next(doors, seen):
+    a, b = doors
+    assert b.passes("Max") == "stranger-1"
+    assert a.passes("Eva") == "stranger-1"
+    exchange(a, b)
+    assert b.passes("Eva") == "stranger-2"
+    exchange(b, a)
+    assert seen() == [
+        [("door-a", "stranger-1", None), ("door-b", "stranger-2", None)],
+        [("door-b", "stranger-1", None)],
+    ]
+    assert len(a.book.strangers) == 2
+
+
+def test_who_was_seen_by_both_before_they_heard_of_each_other_is_one_person(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    b.passes("Max")
+    b.passes("Eva")
+    exchange(a, b)
+    assert seen() == [
+        [("door-a", "stranger-1", None), ("door-b", "stranger-2", None)],
+        [("door-b", "stranger-1", None)],
+    ]
+    assert b.passes("Eva") == "stranger-2"
+    exchange(a, b)
+    assert len(a.book.strangers) == 2
+
+
+def test_a_name_that_is_given_at_one_door_is_known_at_the_other(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    number = int(b.passes("Eva").rpartition("-")[2])
+    exchange(b, a)
+    a.change(Named(1, "Eva"))
+    exchange(a, b)
+    assert b.book.named == {number: "Eva"}
+    assert {name for places in seen() for _, _, name in places} == {"Eva"}
+    b.change(Merged(number, number))  # nothing
+    exchange(b, a)
+    assert a.book.named == {1: "Eva"}
+
+
+def test_strangers_whom_somebody_made_one_person_are_one_person_everywhere(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    a.passes("Max")
+    exchange(a, b)
+    b.passes("Eva")
+    b.passes("Max")
+    exchange(b, a)
+    assert len(seen()) == 2
+    a.change(Merged(2, 1))
+    exchange(a, b)
+    assert len(seen()) == 1
+    assert len(b.book.strangers) == 1
+
+
+def test_two_people_who_were_separated_are_not_made_one_again(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    a.passes("Eva")
+    first, second = a.book.visits_of(1)
+    exchange(a, b)
+    assert len(seen()) == 1
+    a.change(Moved((second.id,), 2))
+    exchange(a, b)
+    exchange(a, b)
+    assert sorted(place for places in seen() for place in places) == [
+        ("door-a", "stranger-1", None),
+        ("door-a", "stranger-2", None),
+    ]
+    assert len(seen()) == 2
+    assert first.id in {visit.id for visit in a.book.visits_of(1)}
+
+
+def test_who_is_forgotten_at_the_only_door_is_forgotten_everywhere(doors, seen, rows):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    assert len(b.book.strangers) == 1
+    a.journal.rewrite(lambda book: without(book, [1], []))
+    exchange(a, b)
+    assert (seen(), b.book.strangers) == ([], [])
+    assert rows("select count(*), count(prototype), count(name) from stranger") == [(1, 0, 0)]
+
+
+def test_who_did_not_come_is_not_kept_for_longer_than_the_window(doors):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    assert len(b.book.strangers) == 1
+    b.exchange(time.time() + b.device.settings.fleet.strangers_minutes * 60 + 100)
+    assert b.book.strangers == []
+    a.exchange()
+    assert len(a.book.strangers) == 1
+
+
+def test_strangers_expire_in_the_database(doors, seen, rows):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    rows("update stranger_at set expires = now() - interval '1 s'")
+    with a.device.shared() as shared, connected(a.device.settings.fleet) as connection:
+        SharedStrangers(connection, shared._device).expire()
+    assert seen() == []
+    b.exchange()
+    assert b.book.strangers == []
+
+
+def test_nothing_is_sent_when_nothing_happened(doors, rows):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    before = rows("select revision from stranger_head")
+    exchange(a, b)
+    assert rows("select revision from stranger_head") == before
+
+
+def test_strangers_of_another_embedder_stay_apart(doors, seen):
+    a, b = doors
+    b.device.gallery.recognizer = dataclasses.replace(b.device.recognizer, embedder_id="another")
+    b.strangers = StrangerSync(b.device.settings, b.device.gallery)
+    a.passes("Eva")
+    exchange(a, b)
+    assert b.book.strangers == []
+
+
+def test_a_stranger_at_a_door_is_known_at_the_next_one_while_both_run(doors):
+    """The threads of two devices; what a run adds is that it reads its journal every two seconds."""
+    a, b = doors
+    threads = [FleetThread(door.device.settings, door.device.gallery) for door in doors]
+    try:
+        for thread in threads:
+            thread.start()
+        assert a.passes("Eva") == "stranger-1"
+        until(lambda: len(b.book.strangers) == 1)
+        assert b.passes("Eva") == "stranger-1"
+        assert len(b.book.visits_of(1)) == 2
+    finally:
+        for thread in threads:
+            thread.close()
