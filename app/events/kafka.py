@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, Dict, List, Sequence
 
@@ -11,8 +10,6 @@ from app.errors import OutputError, SettingsError
 from app.events.delivery import Destination, Message, RefusedError
 from app.settings import KafkaSettings
 from app.text import install_hint
-
-logger = logging.getLogger(__name__)
 
 HEADER_KEY = "idempotency-key"
 
@@ -40,6 +37,7 @@ class Kafka(Destination):
             "delivery.timeout.ms": round(1000 * settings.timeout_s),
             "security.protocol": ("SASL_" if settings.user else "") + ("SSL" if settings.tls else "PLAINTEXT"),
             "error_cb": self._heard,
+            "log_level": 0,  # it logs each attempt to connect; `error_cb` hears why they fail
         }
         if settings.user is not None:
             password = "" if settings.password is None else read_secret(settings.password, "kafka.password")
@@ -68,8 +66,9 @@ class Kafka(Destination):
             self.close()
             if failed and failed[0].code() == self._kafka.KafkaError.MSG_SIZE_TOO_LARGE:
                 raise RefusedError(f"kafka: {failed[0].str()}")
-            reason = failed[0].str() if failed else f"no acknowledgement within {self._timeout_s:g} s"
-            raise OutputError(f"kafka: {' '.join(filter(None, [reason, self._reason]))}")
+            timed_out = not failed or failed[0].code() == self._kafka.KafkaError._MSG_TIMED_OUT
+            late = self._reason or f"no acknowledgement within {self._timeout_s:g} s"
+            raise OutputError(f"kafka: {late if timed_out else failed[0].str()}")
 
     def close(self) -> None:
         if self._producer is not None:
@@ -84,13 +83,15 @@ class Kafka(Destination):
         if self._producer is None:
             self._reason = ""
             try:
-                self._producer = self._kafka.Producer(self._options, logger=logger)
+                self._producer = self._kafka.Producer(self._options)
             except self._kafka.KafkaException as error:
                 raise SettingsError(f"kafka (kafka.servers, --kafka): {error.args[0].str()}") from error
         return self._producer
 
     def _heard(self, error: Any) -> None:
-        self._reason = f"({error.str()})"
+        """Why the brokers cannot be reached, from the thread of `send`."""
+        if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:
+            self._reason = error.str().partition(" (after")[0]
 
 
 def _into(failed: List[Any]) -> Any:

@@ -116,6 +116,25 @@ def test_a_new_webhook_may_begin_with_the_oldest_event_that_is_still_in_a_file(o
     assert server.numbers == list(range(first, server.numbers[-1] + 1))
 
 
+def test_a_log_without_a_header_gets_its_id_with_the_first_run_that_continues_it(opened, server, tmp_path):
+    publisher = opened()
+    visit(publisher, 2)
+    publisher.close()
+    path = tmp_path / "e.jsonl"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines))
+    next(tmp_path.glob("cursors-*.json")).unlink()
+    server.requests.clear()
+    for _ in range(2):
+        publisher = opened(new_receivers="oldest")
+        visit(publisher)
+        publisher.close()
+    assert server.numbers == list(range(1, 13)) and publisher.lost == ()
+    (log,) = {event["key"].split("/")[1] for event in server.events}
+    assert log != json.loads(header)["log"]
+    assert log.encode() in path.read_bytes()
+
+
 def test_one_event_that_is_refused_costs_none_of_those_that_were_sent_with_it(tmp_path):
     class Choosy(Destination):
         name, batch = "choosy", 10
