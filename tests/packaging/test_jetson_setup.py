@@ -166,6 +166,32 @@ def test_boards_without_fast_int8_are_told_so(tmp_path: Path, board: tuple[str, 
     assert ("no fast int8" in set_up(simulated(tmp_path, *board), "--dry-run").stdout) == no_int8
 
 
+@pytest.mark.parametrize("compiles", [True, False])
+def test_without_tensorrts_module_the_setup_goes_on(tmp_path: Path, compiles: bool) -> None:
+    """Commands of a board are replaced by scripts that write down how they were called."""
+    root, project = simulated(tmp_path / "board", *NANO), tmp_path / "project"
+    called = tmp_path / "called"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    (project / "jetson_setup.sh").write_bytes((ROOT / "jetson_setup.sh").read_bytes())
+    for path in (tmp_path / "bin" / "python3.8", project / ".venv" / "bin" / "python"):
+        fails = "" if compiles else 'case "$*" in *jetpack4/build.py*) exit 1 ;; esac'
+        path.write_text(f'#!/bin/sh\necho "$*" >> {called}\n{fails}\n', encoding="utf-8")
+        path.chmod(0o755)
+    words = ["--yes", "--skip", "packages", "--skip", "swap", "--skip", "power"]
+    done = subprocess.run(
+        ["bash", str(project / "jetson_setup.sh"), *words],
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "JETSON_ROOT": str(root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("models run on the CPU" in done.stdout) is not compiles
+    steps = called.read_text(encoding="utf-8").splitlines()
+    assert [step.split()[0] for step in steps] == ["install/environment.py", "install/jetpack4/build.py", "-m"]
+
+
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     root = simulated(tmp_path / "board", *ORIN_NANO)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}

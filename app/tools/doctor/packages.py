@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import Any, List, NamedTuple
 
@@ -64,7 +65,8 @@ def _check_package(package: Package, is_jetson: bool) -> List[Finding]:
         return [note(text + (f": {install_hint(package.distribution)}" if package.distribution else ""))]
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         text = f"{package.title} is installed but cannot be imported: {error}"
-        return [problem(text, FROM_INSTALLER) if package.required else warning(text, "reinstall or uninstall it")]
+        advice = preload_advice(str(error)) or (FROM_INSTALLER if package.required else "reinstall or uninstall it")
+        return [problem(text, advice) if package.required else warning(text, advice)]
     version = getattr(module, "__version__", None) or getattr(module, "VERSION", "")
     version = ".".join(map(str, version)) if isinstance(version, tuple) else str(version).partition("-")[0]
     findings = [ok(f"{package.title} {version}".rstrip())]
@@ -75,6 +77,12 @@ def _check_package(package: Package, is_jetson: bool) -> List[Finding]:
         names = (provider.replace("ExecutionProvider", "") for provider in onnx_providers())
         findings.append(note("ONNX Runtime computes on: " + ", ".join(names)))
     return findings
+
+
+def preload_advice(error: str) -> str:
+    """On ARM, a library that is loaded late may find no room for its thread-local memory; loaded first, it does."""
+    found = re.match(r"(\S+): cannot allocate memory in static TLS block", error)
+    return f"load it first: export LD_PRELOAD={found[1]}" if found else ""
 
 
 def _check_opencv(cv2: Any, is_jetson: bool) -> List[Finding]:

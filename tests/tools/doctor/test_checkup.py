@@ -229,6 +229,18 @@ def test_package_that_is_missing(monkeypatch):
     assert found["OpenVINO"].status is Status.NOTE
 
 
+def test_a_library_without_room_for_its_threads_memory_is_to_be_loaded_first(monkeypatch, tmp_path):
+    """Seen by users of ARM boards with glibc before 2.32."""
+    library = "/x/faiss_cpu.libs/libgomp-d22c30c5.so.1.0.0"
+    (tmp_path / "faiss.py").write_text(
+        f"raise ImportError('{library}: cannot allocate memory in static TLS block')\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    (finding,) = [found for found in check_packages(is_jetson=True) if found.text.startswith("FAISS")]
+    assert finding.status is Status.PROBLEM and f"LD_PRELOAD={library}" in finding.advice
+
+
 def test_only_usable_providers_of_onnx_runtime_are_listed():
     (finding,) = [found for found in check_packages(is_jetson=False) if "computes on" in found.text]
     assert finding.text.endswith("CPU") and "Azure" not in finding.text
