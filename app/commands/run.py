@@ -126,11 +126,12 @@ def with_http_server(
         )
     require_packages()
     from app.service.compreface_core.plugins import with_compreface_variables
+    from app.service.insightface_rest.messages import with_insightface_variables
     from app.service.run_view import RunView
     from app.service.serving import http_server
     from app.tools.doctor.checks import findings_of_server
 
-    settings = with_compreface_variables(settings)
+    settings = with_compreface_variables(with_insightface_variables(settings))
     view = RunView.prepared(settings, sources, partial(findings_of_server, settings))
 
     def alongside(opened: OpenedRun) -> ContextManager[object]:

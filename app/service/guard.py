@@ -70,7 +70,7 @@ class Guard:
         self.login_code = LoginCode(state)
         self._sessions = Sessions(state)
         self._tickets = Tickets(state)
-        self._failures = Failures()
+        self._failures = Failures(state)
         names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts = names | set(listed(settings.allowed_hosts))
         self.cors_origins = _origins(settings.cors_origins, "serve.cors_origins")

@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict, deque
-from typing import Callable, Deque, Dict, Optional
+from functools import partial
+from typing import Callable, Dict, List, Optional
 
 from app.service.shared_state import Known, Session, SharedState
 from app.service.tokens import Token
@@ -21,8 +21,6 @@ MAX_FAILED_LOGINS = 5
 """In a minute, from one address."""
 MAX_ALL_FAILED_LOGINS = 60
 """In a minute."""
-MAX_ADDRESSES = 1000
-"""Whose failed logins are remembered."""
 CONSOLE = Token("console", "admin", "", "")
 """Whoever has read the login code in the output of the server, and may do what the owner of its files may."""
 
@@ -128,27 +126,36 @@ class Tickets:
 class Failures:
     """Counts failed logins, to slow down guessing. A valid token is taken from every address at any time."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+        self._state = state
         self._clock = clock
-        self._of: OrderedDict[str, Deque[float]] = OrderedDict()
-        self._all: Deque[float] = deque()
 
     def count(self, address: str) -> bool:
         """Notes one. Whether there were too many in the last minute, from this address or from all together."""
+        # Only those that count are written: guessing does not wear out the disk.
+        return self._are_too_many(self._state.read(), address) or self._state.change(partial(self._note, address))
+
+    def _note(self, address: str, known: Known) -> bool:
+        recent = self._recent(known)
+        known.failures = recent
+        if self._are_too_many(known, address):
+            return True
+        recent.setdefault(address, []).append(self._clock())
+        return False
+
+    def _recent(self, known: Known) -> Dict[str, List[float]]:
         now = self._clock()
-        own = self._of.setdefault(address, deque())
-        self._of.move_to_end(address)
-        while len(self._of) > MAX_ADDRESSES:
-            self._of.popitem(last=False)
-        too_many = False
-        for failures, maximum in ((own, MAX_FAILED_LOGINS), (self._all, MAX_ALL_FAILED_LOGINS)):
-            while failures and now - failures[0] > 60:
-                failures.popleft()
-            too_many = too_many or len(failures) >= maximum
-        if not too_many:
-            own.append(now)
-            self._all.append(now)
-        return too_many
+        # Times of the future are from before the clock was set.
+        kept = {
+            address: [moment for moment in moments if 0 <= now - moment <= 60]
+            for address, moments in known.failures.items()
+        }
+        return {address: moments for address, moments in kept.items() if moments}
+
+    def _are_too_many(self, known: Known, address: str) -> bool:
+        recent = self._recent(known)
+        in_all = sum(map(len, recent.values()))
+        return len(recent.get(address, ())) >= MAX_FAILED_LOGINS or in_all >= MAX_ALL_FAILED_LOGINS
 
 
 def _hash(secret: str) -> str:

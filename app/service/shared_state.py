@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple, TypeVar
+from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ class Known(msgspec.Struct):
     """By the hash of the cookie."""
     codes: Dict[str, float] = {}
     """By the hash of a login code: when it expires."""
+    failures: Dict[str, List[float]] = {}
+    """By address: when it sent a wrong token or code, in the last minute."""
 
 
 class SharedState:

@@ -7,6 +7,9 @@ import msgpack
 import numpy as np
 import pytest
 
+from app.errors import SettingsError
+from app.settings import Settings
+
 FACE_KEYS = {
     "bbox", "prob", "num_det", "scale", "size", "landmarks", "facedata",
     "vec", "norm", "gender", "age", "mask", "mask_probs",
@@ -206,8 +209,25 @@ def test_defaults_come_from_the_environment():
 
     defaults = Defaults.from_environment({"DEF_DET_THRESH": "0.3", "DEF_API_VER": "1", "DEF_RETURN_LANDMARKS": "True"})
     assert (defaults.det_thresh, defaults.api_ver, defaults.return_landmarks) == (0.3, "1", True)
-    with pytest.raises(ValueError, match="DEF_"):
-        Defaults.from_environment({"DEF_DET_THRESH": "high"})
+    headers = Defaults.from_environment({"DEF_IMG_REQ_HEADERS": '{"Authorization": "Basic eA=="}'}).img_req_headers
+    assert headers == {"Authorization": "Basic eA=="}
+    for wrong in ({"DEF_DET_THRESH": "high"}, {"DEF_IMG_REQ_HEADERS": "x"}, {"DEF_IMG_REQ_HEADERS": "[1]"}):
+        with pytest.raises(ValueError, match="DEF_"):
+            Defaults.from_environment(wrong)
+
+
+def test_models_come_from_the_environment_if_they_are_in_the_catalogue(caplog):
+    from app.service.insightface_rest.messages import with_insightface_variables
+
+    asked = {"DET_NAME": "scrfd_500m", "REC_NAME": "adaface_unheard", "GA_NAME": "None", "FORCE_FP16": "True"}
+    made = with_insightface_variables(Settings(), {**asked, "MASK_DETECTOR": "mask_drawn", "MAX_SIZE": "640,480"})
+    assert (made.models.detector, made.models.embedder) == ("scrfd_500m", Settings().models.embedder)
+    assert (made.models.precision, made.detection.input_size) == ("fp16", 640)
+    assert (made.attributes.gender_age, made.attributes.mask) == (None, "mask_drawn")
+    assert [record.args for record in caplog.records] == [("REC_NAME", "adaface_unheard")]
+    with pytest.raises(SettingsError, match="MAX_SIZE"):
+        with_insightface_variables(Settings(), {"MAX_SIZE": "large"})
+    assert with_insightface_variables(Settings(), {}) == Settings()
 
 
 def test_what_is_null_was_not_asked_for(served, photo):

@@ -132,8 +132,8 @@ def test_a_session_ends_when_it_is_not_used(clock, state):
     assert sessions.find(unused) is None
 
 
-def test_failures_are_counted_for_each_address_and_for_all_together(clock):
-    failures = Failures(clock)
+def test_failures_are_counted_for_each_address_and_for_all_together(clock, state):
+    failures = Failures(state, clock)
     assert [failures.count("a") for _ in range(MAX_FAILED_LOGINS + 1)] == [False] * MAX_FAILED_LOGINS + [True]
     others = [failures.count(f"b{number}") for number in range(MAX_ALL_FAILED_LOGINS)]
     assert others.count(False) == MAX_ALL_FAILED_LOGINS - MAX_FAILED_LOGINS

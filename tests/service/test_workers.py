@@ -15,6 +15,7 @@ from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.commands.workers import device_of
+from app.service.sessions import MAX_FAILED_LOGINS
 from app.service.tokens import add_token
 
 pytestmark = pytest.mark.timeout(120)
@@ -111,6 +112,12 @@ def test_a_log_in_with_one_worker_is_valid_with_both(tokens, server):
 
 
 @pytest.mark.slow
+def test_wrong_tokens_are_counted_by_both_workers_together(tokens, server):
+    until(lambda: len(server.workers()) == 2)
+    tries = [Client(server.port, Authorization="Bearer frt_wrong").get("/api/v1/people").status for _ in range(12)]
+    assert tries == [401] * MAX_FAILED_LOGINS + [429] * (12 - MAX_FAILED_LOGINS)
+
+
 def test_a_worker_that_dies_again_and_again_ends_the_server(server):
     killed = set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar, Union
@@ -10,12 +11,16 @@ from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar, Union
 import msgspec
 from starlette.requests import Request
 
+from app.errors import SettingsError
+from app.models.catalog import read_catalog
 from app.service.http import HttpError, json_response
 from app.settings import Settings
 
 MSGPACK_REQUEST = "application/msgpack"
 MSGPACK_REPLY = "application/x-msgpack"
 """Clients compare the content type of a reply with exactly this."""
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -70,15 +75,21 @@ class Defaults(msgspec.Struct, frozen=True):
     extract_ga: bool = False
     detect_masks: bool = False
     api_ver: str = "2"
+    img_req_headers: Dict[str, str] = {}
+    """For servers of pictures (`urls`). In the variable: a JSON object."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Defaults:
         """Raises ValueError for a variable with a wrong value."""
         variables = {name: f"DEF_{name.upper()}" for name in cls.__struct_fields__}
-        given = {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
+        given: Dict[str, Any] = {
+            name: environment[variable] for name, variable in variables.items() if environment.get(variable)
+        }
         try:
+            if "img_req_headers" in given:
+                given["img_req_headers"] = msgspec.json.decode(given["img_req_headers"])
             return converted(given, cls)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise ValueError(f"an environment variable DEF_... is wrong: {error}") from error
 
 
@@ -88,6 +99,38 @@ def with_root_images(settings: Settings, environment: Mapping[str, str] = os.env
     if not folder or settings.serve.root_images is not None:
         return settings
     return dataclasses.replace(settings, serve=dataclasses.replace(settings.serve, root_images=Path(folder)))
+
+
+_MODEL_VARIABLES = ("DET_NAME", "REC_NAME", "GA_NAME", "MASK_DETECTOR")
+
+
+def with_insightface_variables(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that InsightFace-REST's variables for its models ask for. Raises SettingsError.
+
+    A model that is not in our catalogue, such as InsightFace-REST's default, is left out with a warning.
+    """
+    known = {name: text for name in _MODEL_VARIABLES if (text := environment.get(name, "")) not in ("", "None")}
+    entries = read_catalog(settings.models.catalog).entries if known else {}
+    for variable in [name for name, model in known.items() if model not in entries]:
+        logger.warning("%s=%s: the catalogue of models has none of this name; ignored", variable, known.pop(variable))
+    models, attributes = settings.models, settings.attributes
+    models = dataclasses.replace(
+        models, detector=known.get("DET_NAME", models.detector), embedder=known.get("REC_NAME", models.embedder)
+    )
+    attributes = dataclasses.replace(
+        attributes,
+        gender_age=known.get("GA_NAME", attributes.gender_age),
+        mask=known.get("MASK_DETECTOR", attributes.mask),
+    )
+    if environment.get("FORCE_FP16", "").lower() in ("true", "1", "yes", "on"):
+        models = dataclasses.replace(models, precision="fp16")
+    detection, size = settings.detection, environment.get("MAX_SIZE", "").strip("[]() ")
+    if size:
+        sides = [side.strip() for side in size.split(",")]
+        if not all(side.isdigit() and 64 <= int(side) <= 4096 for side in sides):
+            raise SettingsError(f"MAX_SIZE={size!r}: expected width and height from 64 to 4096, such as 640,640")
+        detection = dataclasses.replace(detection, input_size=max(map(int, sides)))
+    return dataclasses.replace(settings, models=models, attributes=attributes, detection=detection)
 
 
 YES_OR_NO = {"yes": True, "y": True, "on": True, "t": True, "no": False, "n": False, "off": False, "f": False}

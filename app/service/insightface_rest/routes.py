@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
+from app.credentials import HIDDEN
 from app.service.core import FaceService, FoundFaces, Search
 from app.service.drawing import draw_faces
 from app.service.fetching import Fetcher, is_address
@@ -95,7 +96,7 @@ class Routes:
         began = time.perf_counter()
         body = await read_body(request, ExtractBody)
         wanted = self._wanted(body)
-        pictures = self._pictures(body.images, body.img_req_headers)
+        pictures = self._pictures(body.images, body.img_req_headers or self._defaults.img_req_headers)
         one = self._embed_crop if body.embed_only else self._extract_one
         entries = await asyncio.gather(*(one(picture, wanted) for picture in pictures))
         total_ms = 1000 * (time.perf_counter() - began)
@@ -170,7 +171,7 @@ class Routes:
                     "extract_ga": defaults.extract_ga,
                     "detect_masks": defaults.detect_masks,
                     "det_thresh": defaults.det_thresh,
-                    "img_req_headers": {},
+                    "img_req_headers": dict.fromkeys(defaults.img_req_headers, HIDDEN),
                     "sslv3_hack": False,
                 },
             }
