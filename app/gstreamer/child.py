@@ -27,6 +27,8 @@ HEADER = struct.Struct("<cIqq")
 """Of each message: kind, length of what follows, time and duration in nanoseconds (-1: unknown)."""
 JOB = b"J"
 """What to do, in JSON."""
+STARTED = b"S"
+"""GStreamer is there; what follows takes as long as the pipeline."""
 OPEN = b"O"
 """The source has answered, or the encoder is there."""
 CAPS = b"C"
@@ -339,24 +341,31 @@ def main(messages: Messages) -> None:
     """Does what the first message of the standard input says."""
     # systemd sends this to all processes of a service. A video is to be finished, and all else ends with the program.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _, length, _, _ = HEADER.unpack(_read_exactly(HEADER.size))
-    job = json.loads(_read_exactly(length))
+    try:
+        # For the first time on a machine it looks at all plugins, which may take longer than opening a camera may. This
+        # is finished even if nobody waits for it any more: otherwise each try would begin again.
+        gst = GStreamer()
+        messages.send(STARTED)
+        head = _read_exactly(HEADER.size)
+        if head:
+            do(gst, json.loads(_read_exactly(HEADER.unpack(head)[1])), messages)
+    except PipelineFailedError as failure:
+        messages.send(ERROR, json.dumps({"text": str(failure), "is_missing": failure.is_missing}).encode())
+
+
+def do(gst: GStreamer, job: Dict[str, Any], messages: Messages) -> None:
     stopped = threading.Event()
     within_s = _WRITE_END_S if job["do"] == "write" else _READ_END_S
     threading.Thread(target=_end_with_parent, args=(stopped, within_s), daemon=True).start()
-    try:
-        gst = GStreamer()
-        if job["do"] == "find":
-            missing = [name for name in job["elements"] if not gst.gst_element_factory_find(name.encode())]
-            version = gst.text(gst.gst_version_string()).rpartition(" ")[2]
-            messages.send(FOUND, json.dumps({"version": version, "missing": missing}).encode())
-        elif job["do"] == "read":
-            read(gst, job["pipeline"], messages, stopped)
-        else:
-            write(gst, job["pipeline"], messages)
-        messages.send(END)
-    except PipelineFailedError as failure:
-        messages.send(ERROR, json.dumps({"text": str(failure), "is_missing": failure.is_missing}).encode())
+    if job["do"] == "find":
+        missing = [name for name in job["elements"] if not gst.gst_element_factory_find(name.encode())]
+        version = gst.text(gst.gst_version_string()).rpartition(" ")[2]
+        messages.send(FOUND, json.dumps({"version": version, "missing": missing}).encode())
+    elif job["do"] == "read":
+        read(gst, job["pipeline"], messages, stopped)
+    else:
+        write(gst, job["pipeline"], messages)
+    messages.send(END)
 
 
 if __name__ == "__main__":

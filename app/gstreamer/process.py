@@ -19,8 +19,9 @@ from app.gstreamer import child
 
 CLOSE_WITHIN_S = 0.3
 """How long a pipeline may take to say goodbye to its camera before it is killed."""
-_FIND_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 """The first start of GStreamer on a machine looks at each plugin."""
+_FIND_TIMEOUT_S = 30.0
 _MAX_SAID = 4096
 
 
@@ -93,7 +94,12 @@ class PipelineProcess:
         self._said = b""
         """The end of what GStreamer printed."""
         self._frame = bytearray()
-        self.send(child.JOB, json.dumps(job).encode(), timeout_s=_FIND_TIMEOUT_S)
+        try:
+            self.send(child.JOB, json.dumps(job).encode(), timeout_s=_START_TIMEOUT_S)
+            self.receive(_START_TIMEOUT_S)
+        except PipelineError:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 HARDWARE, SOFTWARE = "nvv4l2h264enc", "x264enc"
 _OPEN_TIMEOUT_S = 30.0
-"""The first start of GStreamer on a machine looks at each plugin."""
 _TAKE_TIMEOUT_S = 10.0
 """How long an encoder may take for a frame."""
 _FINISH_TIMEOUT_S = 30.0

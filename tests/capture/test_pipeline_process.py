@@ -239,6 +239,29 @@ def test_gstreamer_ends_when_the_program_is_killed_even_while_nobody_reads(tmp_p
     until(lambda: not is_running(pid))
 
 
+def test_the_first_look_at_all_plugins_is_finished_even_if_nobody_waits_for_it(tmp_path):
+    """It takes many seconds on a small board; if it ended with a camera's time-out, each try would begin it again."""
+    code = (
+        "import sys; from app.capture.pipeline_capture import PipelineCapture\n"
+        "print('here', flush=True); PipelineCapture(sys.argv[1], open_timeout_s=60, read_timeout_s=60)"
+    )
+    registry = tmp_path / "registry.bin"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, made_up()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "GST_REGISTRY": str(registry), "GST_REGISTRY_1_0": str(registry)},
+    )
+    program.stdout.readline()
+    until(lambda: pipelines(program.pid))
+    (pid,) = pipelines(program.pid)
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    until(lambda: not is_running(pid))
+    assert registry.stat().st_size > 1000
+
+
 def test_no_password_is_in_the_list_of_processes_or_in_a_message(rtsp_server):
     server = rtsp_server("basic", "user", PASSWORD)
     with of(server.url.replace("://", f"://user:{PASSWORD}@")) as channels:
