@@ -116,7 +116,9 @@ def postgres(_postgres):
 @pytest.fixture
 def database(postgres):
     """The address of a new, empty database."""
-    return postgres.database()
+    address = postgres.database()
+    yield address
+    postgres.drop(address)
 
 
 @pytest.fixture

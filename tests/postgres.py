@@ -45,7 +45,7 @@ class PostgresServer:
 
     def _words(self, name, *words):
         # Ends with the tests, however they end.
-        prefix = ["setpriv", "--pdeathsig", "INT"]
+        prefix = ["setpriv", "--pdeathsig", "QUIT"]
         if os.geteuid() == 0:
             prefix += [f"--reuid={self._user}", f"--regid={self._user}", "--init-groups"]
         return [*prefix, str(_BINARIES[-1] / name), *map(str, words)]
@@ -108,7 +108,11 @@ class PostgresServer:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def drop(self, address):
+        if self.process.poll() is None:
+            self.sql("postgres", f"drop database {address.rpartition('/')[2]} with (force)")
+
     def close(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
+        # Nothing of it is wanted any more, so nothing has to be written.
+        self.stop()
         shutil.rmtree(self._folder)

@@ -47,6 +47,7 @@ def test_without_a_database_the_setting_is_named(answered, config_file):
     assert "fleet.database" in err
 
 
+@pytest.mark.slow
 def test_devices_exchange_their_galleries_and_decide_about_conflicts(
     answered, config, postgres, people_gallery, tmp_path
 ):

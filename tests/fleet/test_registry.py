@@ -1,5 +1,6 @@
 """Who is one person follows from the decisions, in whatever order they come and however often."""
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ decisions = st.lists(pairs, max_size=14, unique_by=lambda pair: pair[:2]).map(
 living = st.dictionaries(st.sampled_from(IDS), st.sampled_from([None, None, "Ann", "Eva"]))
 
 
+@hypothesis.settings(max_examples=50)
 @given(living, decisions, st.randoms(use_true_random=False))
 def test_the_order_of_decisions_and_their_repetition_change_nothing(names, found, chance):
     shuffled = [*found, *chance.sample(found, len(found) // 2)]
@@ -30,6 +32,7 @@ def test_the_order_of_decisions_and_their_repetition_change_nothing(names, found
     assert survivors(names, shuffled) == survivors(names, found)
 
 
+@hypothesis.settings(max_examples=50)
 @given(living, decisions)
 def test_a_named_person_beats_a_stranger_and_the_smallest_id_survives(names, found):
     answer = survivors(names, found)
@@ -43,6 +46,7 @@ def test_a_named_person_beats_a_stranger_and_the_smallest_id_survives(names, fou
         assert len({names[one] for one in named}) <= 1
 
 
+@hypothesis.settings(max_examples=50)
 @given(living, decisions)
 def test_two_who_are_not_the_same_person_never_become_one(names, found):
     answer = survivors(names, found)
@@ -51,6 +55,7 @@ def test_two_who_are_not_the_same_person_never_become_one(names, found):
             assert answer[pair.low] != answer[pair.high]
 
 
+@hypothesis.settings(max_examples=50)
 @given(decisions)
 def test_without_objections_exactly_those_who_are_connected_are_one_person(found):
     same = [pair for pair in found if pair.same]
@@ -70,8 +75,8 @@ def test_who_resembles_whom():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_database_gives_the_same_answer_for_any_order(postgres, order):
-    settings = FleetSettings(database=postgres.database())
+def test_the_database_gives_the_same_answer_for_any_order(database, order):
+    settings = FleetSettings(database=database)
     with connected(settings) as connection:
         migrate(connection)
         device = new_id()
