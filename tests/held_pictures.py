@@ -42,7 +42,7 @@ class HeldPicture:
         """The process that reads it, which does not go on. The next reader waits for a picture."""
         process, end = self.reader()
         os.kill(process, signal.SIGSTOP)
-        until(lambda: state(process) in "TZX")
+        until(lambda: states(process) <= set("TZX"))
         os.close(end)
         return process
 
@@ -54,18 +54,21 @@ class HeldPicture:
 
     def give(self):
         """Lets one reader have the picture, as soon as there is one."""
-        threading.Thread(target=lambda: self.path.write_bytes(self._data), daemon=True).start()
+        threading.Thread(target=self.path.write_bytes, args=(self._data,), daemon=True).start()
 
 
-def state(process):
-    """The letter of the kernel: Z for a process that is dead, T for one that is stopped; X once it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    return "X"
+def states(process):
+    """The letters of the kernel for each thread: Z for one that is dead, T for one that is stopped. While one is left,
+    the files of the process are open, even if the process counts as dead."""
+    found = set()
+    for thread in Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            found.add(thread.read_text().rpartition(")")[2].split()[0])
+    return found
 
 
 def alive(process):
-    return state(process) not in "ZX"
+    return not states(process) <= set("ZX")
 
 
 def few_pictures_in(folder, portraits):

@@ -97,7 +97,9 @@ def test_killed_nodes_and_programs_leave_no_trace(cluster, program, completed, p
 
     run = program(*words, "--out", out, "--ray", cluster.address, **variables(cluster))
     until(lambda: len(list(out.glob("part-*.parquet"))) == 4)  # all but the one with the held picture
-    cluster.kill_node_of(held.stopped_reader())
+    reader = held.stopped_reader()
+    cluster.kill_node_of(reader)
+    until(lambda: not alive(reader))
 
     reader, end = held.reader()  # on the other node
     run.kill()
