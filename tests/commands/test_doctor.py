@@ -16,4 +16,4 @@ def test_wrong_settings_are_a_finding(completed, tmp_path):
     found = json.loads(out)
     assert not found["can_run"]
     assert "detectr" in found["sections"][0]["findings"][0]["text"]
-    assert len(found["sections"]) == 13
+    assert found["sections"][-1]["title"] == "Cameras"
