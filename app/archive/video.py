@@ -55,7 +55,7 @@ def samples(path: Path, indices: range, every_s: float) -> Iterator[Sample]:
                     frame = next(frames, None)
                     position = math.inf if frame is None else _position_s(frame, stream)
                 if frame is not None:
-                    yield Sample(position, _upright(frame))
+                    yield Sample(position, _upright(frame, stream))
                 elif moment < duration_s - END_TOLERANCE_S or index == 0:
                     yield Sample(moment, None, f"{path}: has no frame here or later, but {duration_s:.1f} s")
     except SourceError as error:
@@ -68,7 +68,7 @@ def frame_at(path: Path, position_s: float) -> np.ndarray:
     with _opened(path) as (container, stream):
         for frame in _frames_before(container, stream, position_s):
             if _position_s(frame, stream) >= position_s - _EARLY_S:
-                return _upright(frame)
+                return _upright(frame, stream)
     raise SourceError(f"{path}: has no frame at {position_s:.1f} s")
 
 
@@ -136,8 +136,11 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         yield from (frame for frame in decoded if frame.pts is not None)
 
 
-def _upright(frame: Any) -> np.ndarray:
+def _upright(frame: Any, stream: Any) -> np.ndarray:
     """BGR. Phones record sideways and note by how much."""
     image = frame.to_ndarray(format="bgr24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    # PyAV 12 knows it of the stream only.
+    of_stream = getattr(stream, "side_data", {}).get("DISPLAYMATRIX", 0)
+    rotation = getattr(frame, "rotation", of_stream)
+    turns = round(rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.asarray(image)

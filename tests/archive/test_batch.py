@@ -134,3 +134,24 @@ def test_an_estimate_follows_from_a_sample_and_writes_nothing(answered, config_f
     assert facts["seconds"] == pytest.approx(400 / facts["pictures_per_s_and_core"], rel=0.02)
     assert facts["bytes"] == pytest.approx(4000 * facts["bytes_per_picture"], rel=0.01)
     assert sorted(few_pictures.rglob("*")) == before
+
+
+def test_a_video_that_was_recorded_sideways_is_turned(people_video, tmp_path):
+    from app.archive.video import samples
+
+    content = people_video.read_bytes()
+    one, minus_one, zero, last = b"\0\1\0\0", b"\xff\xff\0\0", bytes(4), b"\x40\0\0\0"
+    upright = one + zero * 3 + one + zero * 3 + last
+    for name, matrix in {
+        "right": zero + one + zero + minus_one + zero * 4 + last,
+        "left": zero + minus_one + zero + one + zero * 4 + last,
+        "upside down": minus_one + zero * 3 + minus_one + zero * 3 + last,
+    }.items():
+        path = tmp_path / f"{name}.mp4"
+        # The last one is that of the track.
+        before, _, after = content.rpartition(upright)
+        path.write_bytes(before + matrix + after)
+        expected = cv2.VideoCapture(str(path)).read()[1]
+        (sample,) = samples(path, range(1), 1.0)
+        assert sample.image.shape == expected.shape, name
+        assert np.abs(sample.image.astype(int) - expected).mean() < 5, name
