@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import time
 from contextlib import closing
 
 import pytest
 from made_results import ANN, frame, result, track
+from waiting import until
 
 from app.events.history import log_files
 from app.events.log import EventLog
@@ -143,3 +145,19 @@ def test_what_cannot_be_is_refused_and_changes_nothing(mistaken):
     assert of_day(mistaken) == BEFORE and mistaken.audit()[0]["undo"] is None
     assert mistaken.post(asked, {"version": stale}).status == 200
     assert mistaken.post(asked, {"name": "Collins", "version": stale}).status == 409
+
+
+def test_a_run_that_writes_the_log_says_it_there_itself(meeting):
+    with meeting(20) as one:
+        (visit,) = one.client.get("/api/v1/visits?person=Eileen%20Collins").json["visits"]
+        reply = one.client.post(f"/api/v1/visits/{visit['visit']}/person", {"stranger": "stranger-1"})
+        assert (reply.status, reply.json["log"]) == (200, "run_writes")
+        # It is shown at once, and logged when the run looks for changes, every 2 s; its video has few frames.
+        assert one.client.get(f"/api/v1/visits/{visit['visit']}").json["visit"]["stranger"] == "stranger-1"
+
+        def logged():
+            lines = one.client.get("/api/v1/events?kind=relabel").json["events"]
+            return [(line["of_visit"], line["to_stranger"]) for line in lines if "of_visit" in line]
+
+        until(logged, lambda: one.held.go_on(1) or time.sleep(0.3))
+        assert logged() == [(visit["visit"], "stranger-1")]

@@ -72,7 +72,7 @@ export const strings = {
   plotReconnects: "Reconnects",
   plotValue: (name, value) => `${name}: ${value}`,
   kept: "What is kept, and how long",
-  keptWhy: "Deleting a person or a stranger deletes all of it at once.",
+  keptWhy: "Deleting a person or a stranger deletes what is stored of them at once, except in recordings, videos and the list of changes.",
   keptWhat: {
     photos: "Photos of people",
     events: "Events and visits",
