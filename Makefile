@@ -5,6 +5,7 @@
 #   OPENCV=auto               which OpenCV: auto, system, window or headless (docs/install.md)
 #   PYTEST_ARGS="-k align"    more arguments for pytest
 #   WORKERS=auto              processes that run tests: auto (one per core) or a number; 0: in pytest's own process
+#   AARCH64_ARGS=--clean      more arguments for `make test-aarch64`
 #   LINT_ALL=1                fail if a linter cannot be installed (CI)
 
 SHELL := /bin/bash
@@ -20,9 +21,9 @@ LINT_ALL ?=
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
-SHELL_SCRIPTS := $(wildcard *.sh */*.sh) .ci/run tests/on_ray/in_namespace
+SHELL_SCRIPTS := $(wildcard *.sh */*.sh */*/*.sh) .ci/run tests/on_ray/in_namespace
 
-.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray lint diagram lock clean
+.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -71,6 +72,9 @@ test-clients: $(VENV)/ready-dev ## run client packages of CompreFace and DeepSta
 
 test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, in an environment and a network of its own
 	@tests/on_ray/in_namespace build/ray/bin/python -m pytest tests/on_ray $(PYTEST_ARGS)
+
+test-aarch64: $(VENV)/ready-dev ## install and run the program on emulated arm64, compare its results with this machine's
+	@$(VENV)/bin/python tests/aarch64/check.py $(AARCH64_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \

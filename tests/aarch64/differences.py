@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 ALLOWED = {
-    "similarity": 1e-3,
-    "runner_up_similarity": 1e-3,
-    "score": 1e-3,
-    "embedding": 1e-3,
-    "box_px": 0.05,
-    "landmarks_px": 0.05,
+    "similarity": (1e-3, 1e-2),
+    "runner_up_similarity": (1e-3, 1e-2),
+    "score": (1e-3, 1e-2),
+    "embedding": (1e-3, 2e-2),
+    "box_px": (0.05, 0.25),
+    "landmarks_px": (0.05, 0.25),
 }
-"""How far numbers may differ; everything else must be equal."""
+"""How far numbers may differ, and how far in pictures that are shrunk for the detector: OpenCV's resizing rounds
+differently on another processor, so the networks see other pixels. Everything else must be equal."""
 
 
 class Comparison:
@@ -23,7 +24,7 @@ class Comparison:
 
     def __init__(self, one, other):
         self.faces = 0
-        self.largest = dict.fromkeys(ALLOWED, 0.0)
+        self.largest = {shrunk: dict.fromkeys(ALLOWED, 0.0) for shrunk in (False, True)}
         self.problems = []
         if set(one["pictures"]) != set(other["pictures"]):
             self.problems.append(f"other pictures: {sorted(set(one['pictures']) ^ set(other['pictures']))}")
@@ -41,9 +42,9 @@ class Comparison:
         for number, (face, same) in enumerate(zip(one["faces"], other["faces"]), 1):
             self.faces += 1
             for key in sorted(set(face) | set(same)):
-                self._value(f"{name}, face {number}, {key}", key, face.get(key), same.get(key))
+                self._value(f"{name}, face {number}, {key}", key, face.get(key), same.get(key), one["shrunk"])
 
-    def _value(self, where, key, value, other):
+    def _value(self, where, key, value, other, shrunk):
         if key not in ALLOWED:
             if value != other:
                 self.problems.append(f"{where}: {value} and {other}")
@@ -53,14 +54,17 @@ class Comparison:
             self.problems.append(f"{where}: {len(values)} and {len(others)} numbers, or none")
             return
         difference = max(abs(first - second) for first, second in zip(values, others))
-        self.largest[key] = max(self.largest[key], difference)
-        if not difference <= ALLOWED[key]:
-            self.problems.append(f"{where}: they differ by {difference:.2g}, at most {ALLOWED[key]:.2g} is allowed")
+        allowed = ALLOWED[key][shrunk]
+        self.largest[shrunk][key] = max(self.largest[shrunk][key], difference)
+        if not difference <= allowed:
+            self.problems.append(f"{where}: they differ by {difference:.2g}, at most {allowed:.2g} is allowed")
 
     def text(self):
-        largest = ", ".join(f"{key} {value:.1e}" for key, value in self.largest.items())
-        lines = [f"{self.faces} faces compared; largest differences: {largest}", *self.problems]
-        return "\n".join(lines)
+        lines = [f"{self.faces} faces compared, largest differences:"]
+        for shrunk, largest in self.largest.items():
+            values = ", ".join(f"{key} {value:.1e}" for key, value in largest.items())
+            lines.append(f"  {'shrunk pictures' if shrunk else 'other pictures'}: {values}")
+        return "\n".join([*lines, *self.problems])
 
 
 def main():

@@ -11,9 +11,9 @@ shift
 root=$1
 shift
 
-mkdir -p "$root"/{proc,sys,dev,tmp}
+mkdir -p "$root"/{proc,dev,tmp}
 mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
+# Not /sys: it describes the real processor, and ONNX Runtime crashes when that is none of Arm.
 mount --rbind /dev "$root/dev"
 
 if ! chroot "$root" /bin/true 2>/dev/null; then
@@ -25,7 +25,8 @@ if ! chroot "$root" /bin/true 2>/dev/null; then
     >/proc/sys/fs/binfmt_misc/register
 fi
 
+# Not exec: a program that is process 1 hangs instead of crashing.
 # Nothing of this machine's environment: its OPENBLAS_CORETYPE, for instance, would name a processor of x86-64.
-exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/opt/venv/bin:/usr/bin:/bin LANG=C.UTF-8 \
+chroot "$root" /usr/bin/env -i HOME=/root PATH=/opt/venv/bin:/usr/bin:/bin LANG=C.UTF-8 \
   PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/wheels PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
   JETPACK4_BOARDS=/opt/jetpack4 /bin/sh -c 'cd /face-recognition && exec "$@"' sh "$@"

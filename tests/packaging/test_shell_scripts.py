@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = [*sorted(ROOT.glob("*.sh")), *sorted(ROOT.glob("*/*.sh")), ROOT / ".ci" / "run"]
+SCRIPTS = [
+    *sorted(ROOT.glob("*.sh")),
+    *sorted(ROOT.glob("*/*.sh")),
+    *sorted(ROOT.glob("*/*/*.sh")),
+    ROOT / ".ci" / "run",
+]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
