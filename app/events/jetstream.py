@@ -94,6 +94,8 @@ class Nats(Destination):
             self._client = await self._nats.connect(
                 self._settings.url,
                 allow_reconnect=False,
+                max_reconnect_attempts=1,  # to connect at all; the default tries for minutes
+                reconnect_time_wait=0.1,
                 connect_timeout=self._settings.timeout_s,
                 error_cb=_ignored,  # the call that fails says why
                 closed_cb=self._lost,

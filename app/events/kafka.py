@@ -65,10 +65,10 @@ class Kafka(Destination):
         if failed or len(producer):
             self.close()
             if failed and failed[0].code() == self._kafka.KafkaError.MSG_SIZE_TOO_LARGE:
-                raise RefusedError(f"kafka: {failed[0].str()}")
+                raise RefusedError(failed[0].str())
             timed_out = not failed or failed[0].code() == self._kafka.KafkaError._MSG_TIMED_OUT
             late = self._reason or f"no acknowledgement within {self._timeout_s:g} s"
-            raise OutputError(f"kafka: {late if timed_out else failed[0].str()}")
+            raise OutputError(late if timed_out else failed[0].str())
 
     def close(self) -> None:
         if self._producer is not None:
