@@ -39,7 +39,7 @@ TESTS = (
     "tests/events/test_visits.py",
 )
 MODULE_TESTS = ("tests/jetpack4/test_networks_on_jetpack4.py", "tests/jetpack4/test_module.py")
-NEEDS_COMPILER = "not header and not pybind11 and not built_again and not refuse and not grow"
+NEEDS_COMPILER = "not header and not pybind11 and not built_again and not refuse and not grow and not link"
 """Tests of the module that compile, and those that take minutes in emulation."""
 EMULATED_TIMEOUT_S = 900
 CROSS = "aarch64-linux-gnu-"
