@@ -57,9 +57,13 @@ def test_a_stranger_is_named_by_keyboard_and_that_is_undone(home, tab):
 def test_a_merge_of_people_is_undone(home, photos, tab):
     home.upload("/api/v1/people/Grace/photos", {}, [("photos", "g.jpg", photos[1][0])])
     page = tab(home).open("people/Grace")
+    # A photo that is asked for under the old name would not be found.
+    page.wait_for_selector(".grid img")
     page.click(".heading button:nth-child(2)")
     page.select_option("dialog select", "Collins")
     page.click("dialog button[type=submit]")
+    page.wait_for_selector(".grid > li:nth-child(1) img")
+    page.wait_for_selector(".grid > li:nth-child(2) img")
     page.click(".banner .undo")
     page.wait_for_selector("h1:has-text('Grace')")
     assert {one["name"]: one["photos"] for one in home.get("/api/v1/people").json["people"]} == {
