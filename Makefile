@@ -23,7 +23,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh */*/*.sh) .ci/run tests/on_ray/in_namespace
 
-.PHONY: help install demo test test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 lint diagram lock clean
+.PHONY: help install demo test test-slow test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -35,11 +35,14 @@ demo: $(VENV)/ready-demo ## install the dependencies and run the demo, which nee
 	@echo "==> python -m app demo"
 	@$(VENV)/bin/python -m app demo
 
-test: $(VENV)/ready-dev ## install the dependencies and run all tests
+test: $(VENV)/ready-dev ## install the dependencies and run all tests but the slow ones
 	@echo "==> pytest"
-	@$(PYTEST) $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-py38: ## run all tests on Python 3.8, the oldest supported version, if it is installed
+test-slow: $(VENV)/ready-dev ## run the tests that take more than about 5 s each
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
+
+test-py38: ## run make test on Python 3.8, the oldest supported version, if it is installed
 	@if python=$$(install/find_python.sh 3.8 2>/dev/null); then \
 	  $(MAKE) --no-print-directory test VENV=.venv38 PYTHON="$$python"; \
 	else \
