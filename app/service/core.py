@@ -24,7 +24,6 @@ import numpy as np
 from app.gallery.gallery import Gallery
 from app.network_thread import NetworkThread, ShutDownError
 from app.recognizer import Recognizer
-from app.service.futures import after, completed
 from app.service.http import HttpError
 from app.service.pictures import BadPictureError, decode, picture_header, read_below
 from app.settings import Settings
@@ -70,13 +69,6 @@ class FoundFaces(NamedTuple):
     """Width and height of the picture."""
     detect_ms: float
     embed_ms: float
-
-
-class Look(NamedTuple):
-    """What was found, and its embeddings as soon as there are some."""
-
-    found: FoundFaces
-    embedding: Optional[Embedding]
 
 
 MAX_DECODED_MP = 24
@@ -249,33 +241,34 @@ class FaceService:
         input_size = search.input_size or self.settings.detection.input_size
         enough = MAX_SHRUNK_PIXELS if header.format == "JPEG" and input_size <= MAX_INPUT_OF_SHRUNK else None
         async with self._admission.of(header.width * header.height):
-            decoded = self._pool.submit(lambda: decode(data, enough))
-            full, only_found = header.upright_size, replace(search, embeddings=False, attributes=False)
-
-            def look(image: np.ndarray) -> Future[Look]:
-                shrink = image.shape[1] / full[0]
-                wanted = replace(only_found, min_face_px=search.min_face_px * shrink) if shrink < 1 else search
-                return self._look(image, wanted)
-
-            looked = after(decoded, look)
-            found = await self._embedded(looked)
-            image = decoded.result()
-            (height, width) = image.shape[:2]
+            image = await self.run(lambda: decode(data, enough))
+            (height, width), full = image.shape[:2], header.upright_size
             if (width, height) == full:
-                return await self._described(image, search, found)
+                return await self.find(image, search)
             scale = np.array([full[0] / width, full[1] / height], np.float32)
+            only_found = replace(search, embeddings=False, attributes=False, min_face_px=search.min_face_px / scale[0])
+            found = await self.find(image, only_found)
             boxes, landmarks = found.faces.boxes * np.tile(scale, 2), found.faces.landmarks * scale
             faces = replace(found.faces, boxes=boxes, landmarks=landmarks)
             in_image = found.faces
             if (search.embeddings or search.attributes) and _smallest_side(in_image) < TEMPLATE_SIZE:
                 image, in_image = await self.run(lambda: decode(data)), faces
-            again = completed(self._asked(image, in_image, search, found.detect_ms))
-            described = await self._described(image, search, await self._embedded(again))
+            embedding = self._embedding(image, in_image, search)
+            described = await self._described(image, search, in_image, found.detect_ms, embedding)
             return described._replace(faces=replace(faces, embeddings=described.faces.embeddings), size=full)
 
     async def find(self, image: np.ndarray, search: Search) -> FoundFaces:
         """The faces of a picture (H x W x 3, uint8, BGR)."""
-        return await self._described(image, search, await self._embedded(self._look(image, search)))
+        recognizer = self.recognizer
+        began = time.perf_counter()
+
+        def find_and_ask() -> Tuple[Faces, float, Optional[Embedding]]:
+            (found,) = recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
+            faces = chosen(found, search)
+            # Asked for here: each step from thread to thread takes a part of what the networks take.
+            return faces, 1000 * (time.perf_counter() - began), self._embedding(image, faces, search)
+
+        return await self._described(image, search, *await self.with_networks(find_and_ask))
 
     async def whole_picture(self, image: np.ndarray, search: Search) -> FoundFaces:
         """The same for a picture that is one face, upright and from edge to edge."""
@@ -283,52 +276,33 @@ class FaceService:
         box = np.array([[0, 0, width, height]], np.float32)
         scale = np.array([width / TEMPLATE_SIZE, height / TEMPLATE_SIZE], np.float32)
         faces = Faces(box, np.ones(1, np.float32), (template() * scale)[None])
-        looked = completed(self._asked(image, faces, search, 0.0))
-        return await self._described(image, search, await self._embedded(looked))
+        return await self._described(image, search, faces, 0.0, self._embedding(image, faces, search))
 
     async def whole_picture_in(self, data: bytes, search: Search) -> FoundFaces:
         """The same for a picture as a client sent it. Raises BadPictureError."""
         async with self.opened(data) as image:
             return await self.whole_picture(image, search)
 
-    def _look(self, image: np.ndarray, search: Search) -> Future[Look]:
-        """Finds the faces, and asks for their embeddings on the same thread."""
-        began = time.perf_counter()
-
-        def find() -> Look:
-            (found,) = self.recognizer.find([image], input_size=search.input_size, min_score=search.min_score)
-            return self._asked(image, chosen(found, search), search, 1000 * (time.perf_counter() - began))
-
-        return self._networks.submit(find)
-
-    def _asked(self, image: np.ndarray, faces: Faces, search: Search, detect_ms: float) -> Look:
-        embedding: Optional[Embedding] = None
+    def _embedding(self, image: np.ndarray, faces: Faces, search: Search) -> Optional[Embedding]:
         if search.embeddings and len(faces):
-            embedding = self._batcher.submit(self.recognizer.crops(image, faces))
+            return self._batcher.submit(self.recognizer.crops(image, faces))
+        return None
+
+    async def _described(
+        self, image: np.ndarray, search: Search, faces: Faces, detect_ms: float, embedding: Optional[Embedding]
+    ) -> FoundFaces:
+        recognizer = self.recognizer
+        began = time.perf_counter()
+        norms = np.empty(0, np.float32)
+        if embedding is not None:
+            vectors, norms = await asyncio.wrap_future(embedding)
+            faces = replace(faces, embeddings=vectors)
+        attributes: List[FaceAttributes] = []
+        if search.attributes and len(faces):
+            rows, unknown = range(len(faces)), [NO_ATTRIBUTES] * len(faces)
+            attributes = await self.with_networks(lambda: recognizer.attributes(image, faces, rows, unknown))
         size = (image.shape[1], image.shape[0])
-        return Look(FoundFaces(faces, np.empty(0, np.float32), [], size, detect_ms, 0.0), embedding)
-
-    async def _embedded(self, looked: Future[Look]) -> FoundFaces:
-        """Wakes the event loop once, with everything: each step from thread to thread takes a part of what the networks
-        take."""
-
-        def embedded(look: Look) -> Future[FoundFaces]:
-            if look.embedding is None:
-                return completed(look.found)
-            began = time.perf_counter()
-            return after(look.embedding, lambda done: completed(with_embeddings(look.found, *done, began)))
-
-        return await asyncio.wrap_future(after(looked, embedded))
-
-    async def _described(self, image: np.ndarray, search: Search, found: FoundFaces) -> FoundFaces:
-        """The same with attributes, if they are wanted."""
-        if not (search.attributes and len(found.faces)):
-            return found
-        recognizer, began = self.recognizer, time.perf_counter()
-        rows, unknown = range(len(found.faces)), [NO_ATTRIBUTES] * len(found.faces)
-        attributes = await self.with_networks(lambda: recognizer.attributes(image, found.faces, rows, unknown))
-        took_ms = 1000 * (time.perf_counter() - began)
-        return found._replace(attributes=attributes, embed_ms=found.embed_ms + took_ms)
+        return FoundFaces(faces, norms, attributes, size, detect_ms, 1000 * (time.perf_counter() - began))
 
     def identify(self, faces: Faces) -> List[Match]:
         """Who the faces are, one answer each. They must have been embedded."""
@@ -351,11 +325,6 @@ class FaceService:
     async def with_networks(self, work: Callable[[], T]) -> T:
         """Does work with the recognizer, on the thread of the networks."""
         return await asyncio.wrap_future(self._networks.submit(work))
-
-
-def with_embeddings(found: FoundFaces, vectors: np.ndarray, norms: np.ndarray, began: float) -> FoundFaces:
-    faces = replace(found.faces, embeddings=vectors)
-    return found._replace(faces=faces, norms=norms, embed_ms=1000 * (time.perf_counter() - began))
 
 
 def chosen(faces: Faces, search: Search) -> Faces:
