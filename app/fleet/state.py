@@ -128,4 +128,4 @@ class FleetFolder:
 
     def write(self, state: FleetState) -> None:
         """Raises OSError."""
-        write_whole(self.path / _STATE, json.dumps(state.as_json(), ensure_ascii=False).encode(), mode=0o600)
+        write_whole(self.path / _STATE, json.dumps(state.as_json()).encode(), mode=0o600)

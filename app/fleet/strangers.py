@@ -82,7 +82,7 @@ class StrangerState:
     def write(self, path: Path) -> None:
         """Raises OSError."""
         content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged)}
-        write_whole(path, json.dumps(content, ensure_ascii=False).encode(), mode=0o600)
+        write_whole(path, json.dumps(content).encode(), mode=0o600)
 
     def number_of(self, stranger: str) -> Optional[int]:
         return next((number for number, one in self.ids.items() if one == stranger), None)

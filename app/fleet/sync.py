@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -85,12 +86,11 @@ class GallerySync:
             greet(connection, state.device, self._name, self._gallery.embedder_id, __version__)
             shared = SharedGallery(connection, state.device)
             head = shared.head()
-            if state.database != head.database:
+            if state.database != head.database or head.revision < state.seen:  # an old backup is another database
                 state.start_over(head.database)
             try:
                 self._send(shared, state, remove_many, done)
-                is_new = state.seen < head.oldest or head.revision < state.seen
-                self._receive(shared, state, is_new, done)
+                self._receive(shared, state, state.seen < head.oldest, done)
             except BaseException:
                 with contextlib.suppress(OSError):
                     self.folder.write(state)
@@ -148,7 +148,7 @@ class GallerySync:
         undecided = {one.mine: one.theirs for subject, one in state.conflicts.items() if subject.startswith("person ")}
         name = undecided.get(change.photo.name, change.photo.name)
         known = [person for person, agreed in state.people.items() if agreed.name == name]
-        row = NewRow(change.sha256, path.name, data, self._gallery.aligned(data))
+        row = NewRow(change.sha256, _as_text(path.name), data, self._gallery.aligned(data))
         return shared.add(row, name, known[0] if known else None)
 
     def _note(
@@ -172,8 +172,11 @@ class GallerySync:
                     change.photo.path,
                     program(),
                 )
-                shared.notice(subject, PurePosixPath(change.photo.path).name)
-                self._delete(change.sha256)
+                shared.notice(subject, _as_text(PurePosixPath(change.photo.path).name))
+                try:
+                    self._delete(change.sha256)
+                except GalleryError as error:  # the next exchange tries again
+                    done.problems.append(str(error))
             return
         done.sent += 1
         if isinstance(change, RenamePerson):
@@ -357,6 +360,11 @@ def _photos(state: FleetState, records: Dict[str, List[PhotoRecord]]) -> Dict[st
         best = min(copies, key=lambda record: (record.person != agreed, record.path))
         chosen[sha256] = LocalPhoto(best.path, best.person, best.finding.used)
     return chosen
+
+
+def _as_text(filename: str) -> str:
+    """A name of a file may hold bytes that are not text, which a database does not take."""
+    return os.fsencode(filename).decode("utf-8", "replace")
 
 
 def _is_gone(path: Path) -> bool:

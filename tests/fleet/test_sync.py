@@ -1,7 +1,10 @@
 """Devices exchange their folders through a real database, and agree in the end."""
 
+import errno
+import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -285,6 +288,52 @@ def test_a_device_that_was_away_for_longer_than_deletions_are_remembered_deletes
     assert rows("select count(*) from photo") == [(1,)]
     agree(b, a)
     assert b.people() == ["Eva"]
+
+
+def test_an_old_backup_of_the_database_deletes_no_photo_that_was_added_since(two, photo, rows):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    ((backup,),) = rows("select revision from head")
+    a.put("Ann/2.jpg", photo(1))
+    agree(a, b)
+    rows(f"delete from photo where revision > {backup}", f"update head set revision = {backup}")
+    agree(a, b)
+    assert a.files() == b.files() == [("Ann", content) for content in sorted([photo(0), photo(1)])]
+
+
+def test_a_file_whose_name_is_not_utf_8_is_shared(two, photo):
+    a, b = two
+    a.put(os.fsdecode(b"Ann/J\xf6rg.jpg"), photo(0))
+    agree(a, b)
+    assert b.files() == [("Ann", photo(0))]
+    a.delete(os.fsdecode(b"Ann/J\xf6rg.jpg"))
+    agree(a, b)
+    assert b.files() == []
+
+
+def test_a_photo_that_cannot_be_deleted_here_does_not_stop_the_exchange(two, photo, monkeypatch):
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    a.put("Eva/1.jpg", photo(2))
+    agree(a, b)
+    a.delete("Ann/1.jpg")
+    a.put("Ida/1.jpg", photo(1))
+    a.exchange()
+    unlink = Path.unlink
+
+    def refused(path, *rest, **options):
+        if path == b.folder / "Ann/1.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, *rest, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "unlink", refused)
+        for _ in range(2):
+            assert b.exchange().problems
+        assert b.people() == ["Ann", "Eva", "Ida"]
+    agree(a, b)
+    assert a.people() == b.people() == ["Eva", "Ida"]
 
 
 def test_each_embedder_has_embeddings_of_its_own(two, photo, rows):
