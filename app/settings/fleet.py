@@ -14,7 +14,8 @@ class FleetSettings:
 
     database: Optional[str] = setting(
         None,
-        "PostgreSQL database that devices share, postgresql://USER@HOST/NAME?sslmode=verify-full (docs/fleet.md)",
+        "PostgreSQL database in which devices share their gallery, strangers and events, unless switches turn one "
+        "of them off: postgresql://USER@HOST/NAME?sslmode=verify-full (docs/fleet.md)",
         metavar="URL",
     )
     password: Optional[str] = setting(None, "where its password is: env:NAME or file:PATH", secret=True)
@@ -22,7 +23,9 @@ class FleetSettings:
         10.0, "seconds after which a connection or a statement has failed", minimum=0.1, maximum=600
     )
     events: bool = setting(True, "send events there as well; false shares only the gallery")
-    share_gallery: bool = setting(True, "exchange the gallery with the other devices of the database")
+    share_gallery: bool = setting(
+        True, "exchange the gallery with the other devices of the database; false turns off share_strangers as well"
+    )
     share_strangers: bool = setting(True, "exchange unknown people with the other devices of the database")
     strangers_minutes: float = setting(
         60.0,
