@@ -1,10 +1,14 @@
 """`bench events` sends the events of simulated devices to real receivers, and cleans up."""
 
 import json
+import multiprocessing
+
+from waiting import PATIENT_S
 
 from app.database.connection import connected
 from app.database.schema import migrate
-from app.settings import FleetSettings
+from app.settings import FleetSettings, Settings
+from app.tools.benchmark.events import EventLoad, _device
 
 
 def test_every_event_arrives_and_the_rows_are_deleted_afterwards(completed, config_file, tmp_path, postgres, database):
@@ -28,3 +32,18 @@ def test_every_event_arrives_and_the_rows_are_deleted_afterwards(completed, conf
 def test_without_a_receiver_the_settings_are_named(completed):
     code, _, err = completed("bench", "events")
     assert code == 2 and "fleet.database" in err and "kafka.servers" in err
+
+
+def test_a_device_that_cannot_deliver_ends_when_the_program_is_gone():
+    settings = Settings(fleet=FleetSettings(database="postgresql://127.0.0.1:1/none"))
+    context = multiprocessing.get_context("spawn")
+    mine, other = context.Pipe()
+    load = EventLoad(devices=1, cameras=1, seconds=1.0, backlog=3)
+    device = context.Process(target=_device, args=(settings, load, "bench-test", 0, other), daemon=True)
+    device.start()
+    other.close()
+    mine.recv()
+    mine.send(None)
+    mine.close()
+    device.join(PATIENT_S)
+    assert device.exitcode == 0

@@ -134,6 +134,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(mistaken):
     stale = first(mistaken)["version"]
     for body, status in (
         ({"name": "Nobody"}, 409),
+        ({"name": " "}, 409),
         ({"stranger": "stranger-99"}, 404),
         ({"name": "Collins", "stranger": "stranger-1"}, 400),
         ({"version": "0" * 16}, 409),

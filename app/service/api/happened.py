@@ -158,8 +158,8 @@ class _Routes:
             was = before.visit.name or before.visit.stranger
             require_version(f"visit {before.visit.visit}", before.visit.version, wanted.version)
             who = normalize(wanted.name) if wanted.name is not None else UNKNOWN
-            if who and who not in gallery.people.names:
-                raise GalleryError(f"no one is called {who}; enrol the person first")
+            if wanted.name is not None and who not in gallery.people.names:
+                raise GalleryError(f"no one is called {wanted.name!r}; enrol the person first")
             if wanted.stranger is not None:
                 who = stranger_name(require_stranger(journal.book, wanted.stranger, journal.folder))
             visit = LoggedVisit(log_id(log_files(log)), before.visit.visit, was)

@@ -186,7 +186,8 @@ def _device(settings: Settings, load: EventLoad, name: str, number: int, pipe: C
             delivery.start()
         pending = list(deliveries)
         while pending:
-            time.sleep(0.005)
+            if pipe.poll(0.005):
+                pipe.recv()  # nothing is sent now: the benchmark is gone, and this raises EOFError
             for delivery in [one for one in pending if not one.status().waiting]:
                 parts[delivery.destination.name].caught_up_at = time.time()
                 pending.remove(delivery)
