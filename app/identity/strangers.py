@@ -87,7 +87,7 @@ class Moved:
     """Visits that belong to another stranger, or to none."""
 
     visits: Tuple[str, ...]
-    stranger: Optional[int]
+    stranger: Optional[int] = None
     name: Optional[str] = None
 
 

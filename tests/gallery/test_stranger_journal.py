@@ -15,6 +15,8 @@ CHANGES = [
     Seen(visit("a", 0, stranger=1, crop_quality=0.5)),
     Seen(visit("b", 1, stranger=2, position=4.25, file="x/é.jpg")),
     Seen(visit("c", 2, name="José")),
+    Moved(("c",), None),
+    Moved(("c",), None, "José"),
     Moved(("b",), 3),
     Merged(3, 1),
     Ignored(1),

@@ -81,6 +81,8 @@ def test_a_visit_is_no_longer_that_person_and_the_next_face_like_it_is_not_eithe
     assert {event["name"] for event in details["events"]} == {None}
     assert len(mistaken.get("/api/v1/visits?unknown=1").json["visits"]) == 4
     assert matched(mistaken, recognizer, embeddings[1]).reason is Reason.NOT_THIS_PERSON
+    mistaken.journal.refresh()
+    assert mistaken.journal.book.visits["f"].name is None
     (entry,) = mistaken.audit()
     assert (entry["action"], entry["who"], entry["into"]) == ("reassign visit", "Collins", None)
 

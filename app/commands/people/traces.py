@@ -93,7 +93,7 @@ def _deny(arguments: argparse.Namespace, settings: Settings) -> int:
 
     def decide(book: StrangerBook) -> List[Change]:
         changes: List[Change] = [Denied(name, visit.model, visit.embedding, time.time(), visit.id)]
-        return [*changes, *([Moved((visit.id,), None)] if visit.name == name else [])]
+        return [*changes, *([Moved((visit.id,))] if visit.name == name else [])]
 
     required(journal.update(decide), journal.folder)
     print(f"event {arguments.event}: a face that resembles this one more than {name}'s photos does not get the name")
