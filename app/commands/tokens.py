@@ -8,7 +8,7 @@ import sys
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode
 from app.service.packages import require_packages
-from app.text import program
+from app.text import iso_time, program
 
 DESCRIPTION = """Tokens let clients use `serve` from other machines. A token is shown once, when it is made; the file
 keeps only its hash. A running server follows changes at once."""
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="read",
         help="read: recognise and look; enrol: also add and change people; admin: everything (default: read)",
     )
-    listing = actions.add_parser("list", help="list the tokens")
+    listing = actions.add_parser("list", help="list the tokens, and when each was used last")
     remove = actions.add_parser("remove", help="remove a token; its client is refused from then on")
     remove.add_argument("name", metavar="NAME")
     for action in (add, listing, remove):
@@ -42,6 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
     path = effective_settings(arguments).settings.serve.tokens
     require_packages()
     # Imported late, so that --help works without the packages of `serve`.
+    from app.service.shared_state import SharedState
     from app.service.tokens import add_token, read_tokens, remove_token
 
     if arguments.action == "add":
@@ -59,6 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
         tokens = read_tokens(path)
         if not tokens:
             print(f"no tokens in {path}; make one with: {program()} tokens add NAME", file=sys.stderr)
+        used = SharedState.next_to(path).read().used
         for token in tokens:
-            print(f"{token.name:<24} {token.scope:<6} {token.created}")
+            last = f"used {iso_time(used[token.sha256])}" if token.sha256 in used else "not used yet"
+            print(f"{token.name:<24} {token.scope:<6} made {token.created}  {last}")
     return ExitCode.DONE

@@ -26,7 +26,7 @@ from starlette.types import Scope as AsgiScope
 from app.errors import SettingsError
 from app.service.addresses import forwarded_client, listed, networks, parsed, within
 from app.service.http import HttpError, Scope
-from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, cookie_header, cookie_name
+from app.service.sessions import CONSOLE, Failures, LoginCode, Sessions, Tickets, TokenUses, cookie_header, cookie_name
 from app.service.shared_state import SharedState
 from app.service.tokens import Token, TokenFile
 from app.settings.serve import ServeSettings
@@ -71,6 +71,7 @@ class Guard:
         self._sessions = Sessions(state)
         self._tickets = Tickets(state)
         self._failures = Failures(state)
+        self._uses = TokenUses(state)
         names = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts = names | set(listed(settings.allowed_hosts))
         self.cors_origins = _origins(settings.cors_origins, "serve.cors_origins")
@@ -140,6 +141,8 @@ class Guard:
             raise HttpError(503, "the file with the tokens cannot be read") from error
         if token is None:
             raise self._refusal(request, secret)
+        if token != CONSOLE:
+            self._uses.note(token, self._file.tokens)
         if token.allows < scope:
             raise HttpError(403, f"this token allows {token.scope}; {scope} is needed")
         return token

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import time
 from functools import partial
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 from app.service.shared_state import Known, Session, SharedState
 from app.service.tokens import Token
@@ -69,6 +69,26 @@ class Sessions:
 
     def _is_over(self, session: Session) -> bool:
         return self._clock() - session.used_at > SESSION_IDLE_S
+
+
+class TokenUses:
+    """When each token was used last, to the minute."""
+
+    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+        self._state = state
+        self._clock = clock
+
+    def note(self, token: Token, tokens: Iterable[Token]) -> None:
+        """`tokens` are all that there are; nothing is kept of others."""
+        if abs(self._clock() - self._state.read().used.get(token.sha256, 0.0)) <= NOTE_USE_EVERY_S:
+            return
+        kept = {one.sha256 for one in tokens}
+
+        def used(known: Known) -> None:
+            known.used = {key: moment for key, moment in known.used.items() if key in kept}
+            known.used[token.sha256] = self._clock()
+
+        self._state.change(used)
 
 
 class LoginCode:

@@ -33,6 +33,8 @@ class Known(msgspec.Struct):
     """By the hash of a login code: when it expires."""
     failures: Dict[str, List[float]] = {}
     """By address: when it sent a wrong token or code, in the last minute."""
+    used: Dict[str, float] = {}
+    """By the hash of a token: when it was used last."""
 
 
 class SharedState:

@@ -10,6 +10,9 @@ from http_client import Client, free_port
 from shipped import ROOT
 from waiting import PATIENT_S, until
 
+from app.service.shared_state import SharedState
+from app.service.tokens import read_tokens
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -140,6 +143,9 @@ def test_tokens_are_made_listed_and_removed(tmp_path, config_file):
     code, secret, _ = tokens("add", "phone", "--scope", "enrol")
     assert (code, len(secret.strip())) == (0, 36)
     assert tokens("list")[1].split()[:2] == ["phone", "enrol"]
+    (token,) = read_tokens(tmp_path / "tokens.json")
+    SharedState.next_to(tmp_path / "tokens.json").change(lambda known: known.used.update({token.sha256: 86_400.0}))
+    assert "1970-01-02" in tokens("list")[1]
     assert tokens("add", "phone")[0] == 2
     assert tokens("remove", "phone")[0] == 0
     code, out, err = tokens("list")

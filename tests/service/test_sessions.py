@@ -12,17 +12,19 @@ from app.service.sessions import (
     CONSOLE,
     MAX_ALL_FAILED_LOGINS,
     MAX_FAILED_LOGINS,
+    NOTE_USE_EVERY_S,
     SESSION_IDLE_S,
     TICKET_VALID_S,
     Failures,
     LoginCode,
     Sessions,
     Tickets,
+    TokenUses,
     cookie_header,
     cookie_name,
 )
 from app.service.shared_state import SharedState
-from app.service.tokens import Token, add_token, remove_token
+from app.service.tokens import Token, add_token, read_tokens, remove_token
 
 SESSION = "/api/v1/session"
 CSRF = {"X-CSRF": "1"}
@@ -251,3 +253,32 @@ def test_without_a_place_for_the_file_sessions_are_kept_in_memory(clock, tmp_pat
     assert sessions.find(cookie) == CONSOLE
     sessions.close(cookie)
     assert sessions.find(cookie) is None
+
+
+def test_when_a_token_was_used_last_is_noted_once_a_minute(clock, state, tmp_path):
+    phone, gone = (Token(name, "read", name, "") for name in ("phone", "gone"))
+    uses, other_process = TokenUses(state, clock), SharedState(tmp_path / "sessions.json")
+    uses.note(gone, (phone, gone))
+    uses.note(phone, (phone,))
+    assert other_process.read().used == {phone.sha256: 1000.0}
+    clock.now_s += NOTE_USE_EVERY_S
+    uses.note(phone, (phone,))
+    assert other_process.read().used == {phone.sha256: 1000.0}
+    clock.now_s += 1
+    uses.note(phone, (phone,))
+    assert other_process.read().used == {phone.sha256: 1061.0}
+
+
+def test_a_use_of_a_token_is_seen_in_each_way_that_clients_have(locked):
+    client, secret, tokens = locked
+    add_token(tokens, "unused", "admin")
+    (phone, _) = read_tokens(tokens)
+    state = SharedState.next_to(tokens)
+    assert client.get("/info", Authorization="Bearer wrong").status == 401
+    assert state.read().used == {}
+    assert client.get("/info", **{"x-api-key": secret}).status == 200
+    assert set(state.read().used) == {phone.sha256}
+    state.change(lambda known: known.used.clear())
+    browser, _ = logged_in(client, secret)
+    assert browser.get("/info").status == 200
+    assert set(state.read().used) == {phone.sha256}
