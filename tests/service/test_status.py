@@ -3,12 +3,14 @@
 import dataclasses
 import io
 
+import pytest
 from http_client import Client, free_port
 
 from app.output.progress import Progress
+from app.service.api.retention import kept_by
 from app.service.measurements import KEPT, Measurements
 from app.service.serving import serving
-from app.settings import Settings
+from app.settings import OutputSettings, Settings, StrangerSettings
 from app.tools.doctor.checks import findings_of_server
 
 
@@ -67,8 +69,19 @@ def test_it_says_how_long_what_is_kept(crowd, own):
     mine = {one["what"]: one for one in own.get("/api/v1/retention").json["kept"]}
     assert mine["events"]["stored"] is False
     assert (mine["strangers"]["stored"], mine["strangers"]["days"], mine["strangers"]["count"]) == (True, 30, 500)
+    assert (mine["stranger_frames"]["stored"], mine["stranger_frames"]["days"]) == (True, 30)
     assert mine["undo"]["days"] == 7
     for one in mine.values():
         for setting in one["settings"]:
             section, _, name = setting.partition(".")
             assert hasattr(getattr(Settings(), section), name), setting
+
+
+@pytest.mark.parametrize(
+    ("strangers", "cover", "stored"),
+    [({"frames": False}, None, False), ({}, "Ann", False), ({"enabled": False}, None, False), ({}, None, True)],
+)
+def test_it_says_whether_frames_of_strangers_are_kept(strangers, cover, stored):
+    settings = Settings(strangers=StrangerSettings(**strangers), output=OutputSettings(cover=cover))
+    (frames,) = (one for one in kept_by(settings) if one.what == "stranger_frames")
+    assert frames.stored is stored

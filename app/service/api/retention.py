@@ -19,8 +19,8 @@ from app.settings import Settings
 
 class Kept(msgspec.Struct):
     what: str
-    """`photos`, `events`, `visit_snapshots`, `visits`, `strangers`, `undo`, `recordings`, `videos`, `queue` or
-    `audit_log`."""
+    """`photos`, `events`, `visit_snapshots`, `visits`, `strangers`, `stranger_frames`, `undo`, `recordings`,
+    `videos`, `queue` or `audit_log`."""
     stored: bool
     """Whether it is stored at all, with these settings."""
     days: Optional[float] = None
@@ -68,6 +68,12 @@ def kept_by(settings: Settings) -> List[Kept]:
         ),
         Kept("visits", is_kept, days, settings=["strangers.enabled", "strangers.keep_days"]),
         Kept("strangers", is_kept, days, strangers.max_count, settings=["strangers.keep_days", "strangers.max_count"]),
+        Kept(
+            "stranger_frames",
+            is_kept and strangers.frames and output.cover is None,
+            days,
+            settings=["strangers.frames", "strangers.keep_days"],
+        ),
         Kept("undo", True, min(UNDO_DAYS, days), UNDO_COUNT, settings=["strangers.keep_days"]),
         Kept(
             "recordings",

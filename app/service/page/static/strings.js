@@ -79,6 +79,7 @@ export const strings = {
     visit_snapshots: "Pictures of visits",
     visits: "Faces of visits",
     strangers: "Strangers and their pictures",
+    stranger_frames: "Frames of strangers, other faces blurred",
     undo: "What can be undone",
     recordings: "Recordings",
     videos: "Annotated videos",
