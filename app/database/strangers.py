@@ -69,10 +69,10 @@ class SharedStrangers:
         self._connection = connection
         self._device = device
 
-    def seen(self, one: SeenStranger) -> None:
-        """Adds or updates a stranger. One who was deleted stays deleted."""
+    def seen(self, one: SeenStranger) -> bool:
+        """Adds or updates a stranger. False: the stranger is gone, and stays so; nothing was changed."""
         with self._changing():
-            self._connection.execute(
+            kept = self._rows(
                 "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires) "
                 "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do update set "
                 "prototype = case when excluded.weight > stranger.weight and excluded.embedder = stranger.embedder "
@@ -82,16 +82,16 @@ class SharedStrangers:
                 "looks = greatest(stranger.looks, excluded.looks), "
                 "first_seen = least(stranger.first_seen, excluded.first_seen), "
                 "last_seen = greatest(stranger.last_seen, excluded.last_seen), "
-                "expires = greatest(stranger.expires, excluded.expires) where not stranger.gone",
-                [
-                    one.id,
-                    one.embedder,
-                    one.prototype,
-                    one.weight,
-                    one.looks,
-                    *map(_time, (one.first_seen, one.last_seen, one.expires)),
-                ],
+                "expires = greatest(stranger.expires, excluded.expires) where not stranger.gone returning 1",
+                one.id,
+                one.embedder,
+                one.prototype,
+                one.weight,
+                one.looks,
+                *map(_time, (one.first_seen, one.last_seen, one.expires)),
             )
+            if not kept:
+                return False
             self._connection.execute(
                 "insert into stranger_at(device, number, stranger, channel, first_seen, last_seen, expires) "
                 "values (%s, %s, %s, %s, %s, %s, %s) on conflict (device, number) do update set "
@@ -105,6 +105,7 @@ class SharedStrangers:
                     *map(_time, (one.first_seen, one.last_seen, one.expires)),
                 ],
             )
+        return True
 
     def leave(self, number: int) -> None:
         """This device keeps nothing of this stranger any more. Whom no device keeps is gone."""

@@ -144,7 +144,11 @@ class StrangerSync:
                 self._note_split(shared, state, visit.id, number, stranger)
             seen = _seen(stranger, number, comparable, self._keep_s)
             if state.sent.get(stranger) != (seen.last_seen, seen.weight):
-                shared.seen(seen)
+                if not shared.seen(seen):  # expired there while this device was away
+                    self._drop(state, number, stranger)
+                    stranger = state.ids[number] = new_id()
+                    state.visits.update({visit.id: stranger for visit in visits})
+                    shared.seen(seen._replace(id=stranger))
                 state.sent[stranger] = seen.last_seen, seen.weight
         for number, stranger in list(state.ids.items()):
             current = book.current(number)
@@ -160,6 +164,7 @@ class StrangerSync:
                 if stranger in state.sent:  # forgotten here, or too old
                     shared.leave(number)
                 self._drop(state, number, stranger)
+        state.visits = {visit: one for visit, one in state.visits.items() if visit in book.visits}
 
     def _note_split(
         self, shared: SharedStrangers, state: StrangerState, visit: str, number: int, stranger: str

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from waiting import until
@@ -60,15 +61,16 @@ def test_a_reader_that_comes_and_goes_has_what_is_in_the_table(fleet):
                         "update person set name = %s where id = %s", [f"{seed}-{number}", chance.choice(ids)]
                     )
 
-    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, seed) for seed in range(4)]
+        mirror, seen, is_last = {}, 0, False
+        while not is_last:
+            is_last = all(writer.done() for writer in writers)
+            with connect(fleet) as connection:
+                people, _, seen = SharedGallery(connection, new_id()).changes(seen)
+            mirror.update({person.id: person.name for person in people})
     for writer in writers:
-        writer.start()
-    mirror, seen, is_last = {}, 0, False
-    while not is_last:
-        is_last = not any(writer.is_alive() for writer in writers)
-        with connect(fleet) as connection:
-            people, _, seen = SharedGallery(connection, new_id()).changes(seen)
-        mirror.update({person.id: person.name for person in people})
+        writer.result()
     with connect(fleet) as connection:
         table = dict(connection.execute("select id::text, name from person").fetchall())
     assert mirror == table

@@ -10,11 +10,11 @@ from waiting import until
 
 from app.database.connection import connected
 from app.database.strangers import SharedStrangers
-from app.fleet.strangers import StrangerSync
+from app.fleet.strangers import StrangerState, StrangerSync
 from app.fleet.thread import FleetThread
 from app.gallery.strangers import strangers_folder
 from app.identity.stranger_rules import without
-from app.identity.strangers import Merged, Moved, Named
+from app.identity.strangers import Dropped, Merged, Moved, Named
 
 
 class Door:
@@ -184,6 +184,40 @@ def test_strangers_expire_in_the_database(doors, seen, rows):
     assert seen() == []
     b.exchange()
     assert b.book.strangers == []
+
+
+def test_who_comes_again_after_the_database_has_forgotten_is_known_at_the_next_door(doors, seen, rows):
+    """The device was away for longer than strangers are kept."""
+    a, b = doors
+
+    def expire():
+        with a.device.shared() as shared, connected(a.device.settings.fleet) as connection:
+            SharedStrangers(connection, shared._device).expire()
+
+    a.passes("Eva")
+    exchange(a, b)
+    rows("update stranger_at set expires = now() - interval '1 s'")
+    expire()
+    b.exchange()
+    assert b.book.strangers == []
+    a.passes("Eva")
+    exchange(a, b)
+    assert len(b.book.strangers) == 1
+    assert seen() == [[("door-a", "stranger-1", None)]]
+    rows("update stranger set last_seen = now() - interval '100 days' where gone")
+    expire()
+    assert rows("select count(*) from stranger") == [(1,)]
+
+
+def test_visits_that_a_device_does_not_keep_are_not_noted_for_ever(doors):
+    a, _ = doors
+    for _ in range(2):
+        a.passes("Eva")
+    a.exchange()
+    first, second = sorted(a.book.visits)
+    a.change(Dropped((first,)))
+    a.exchange()
+    assert set(StrangerState.read(a.device.folder / ".fleet/strangers.json").visits) == {second}
 
 
 def test_nothing_is_sent_when_nothing_happened(doors, rows):
