@@ -87,7 +87,9 @@ def _of_list(path: str) -> Dict[str, int]:
         text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    names = [line for line in text.split("\n") if line.strip()]
+    if "\0" in text:
+        raise SourceError(f"{path}: has zero bytes; expected a text file with a path on each line")
+    names = [line for line in text.lstrip("\ufeff").split("\n") if line.strip()]
     folder = os.path.dirname(path)
     files = (os.path.normpath(os.path.join(folder, name.rstrip("\r"))) for name in names)
     return {file: _size(file) for file in files}

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.errors import ExitCode
+from app.archive.inputs import find_inputs
+from app.errors import ExitCode, SourceError
 
 
 def test_an_archive_has_a_row_for_each_picture_and_moment(archive, few_pictures, recognizer, rows_of):
@@ -73,6 +74,15 @@ def test_what_cannot_be_read_is_said_before_anything_is_written(answered, config
 
 
 @pytest.mark.slow
+def test_a_list_has_lines_and_may_come_from_windows(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfpictures/a.jpg\r\n\r\npictures/b.jpg\r\n")
+    found = find_inputs([tmp_path / "list.txt"], tmp_path / "out")
+    assert [file for file, _ in found.pictures] == ["a.jpg", "b.jpg"]
+    (tmp_path / "list.txt").write_bytes(b"pictures/a.jpg\0pictures/b.jpg\0")  # find -print0
+    with pytest.raises(SourceError, match="zero bytes"):
+        find_inputs([tmp_path / "list.txt"], tmp_path / "out")
+
+
 def test_a_full_disk_is_said_and_the_batch_goes_on_later(completed, few_pictures, rows_of, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
