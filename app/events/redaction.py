@@ -143,9 +143,9 @@ class LockedLogs:
         again.
         """
         count = 0
-        first: Dict[Tuple[Path, str], int] = {}
         for path in self.paths:
             lines: List[bytes] = []
+            first: Dict[str, int] = {}
             changed = 0
             log = ""
             for line in _lines(path):
@@ -156,16 +156,17 @@ class LockedLogs:
                 changed += new != line
                 if new != line and found and found[0]["event"] != HEADER:
                     number = found[0]["sequence"]
-                    first[path.parent, log] = min(number, first.get((path.parent, log), number))
+                    first[log] = min(number, first.get(log, number))
                 lines.append(line if new is None else new)
                 if new is None:
                     lines.pop()
+            # Before the file: if this ends in between, a repetition would find nothing to change.
+            for log, sequence in first.items():
+                rewind(path.parent, log, sequence)
             if changed:
                 content = b"".join(lines)
                 write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content)
             count += changed
-        for (folder, log), sequence in first.items():
-            rewind(folder, log, sequence)
         return count
 
 

@@ -92,6 +92,19 @@ def test_compressed_files_and_damaged_lines_are_cleaned_too(path, tmp_path):
     assert b"Ann" not in gzip.decompress((tmp_path / "v.jsonl.1.gz").read_bytes())
 
 
+def test_what_was_cleaned_before_an_error_is_corrected_in_the_database_too(path, tmp_path):
+    (tmp_path / "v.jsonl.1.gz").write_bytes(gzip.compress(path.read_bytes()))
+    log = next(records(path.read_bytes().splitlines()))["log"]
+    cursors = tmp_path / f"cursors-{log}.json"
+    cursors.write_text(json.dumps({"log": log, "delivered": {"postgres": 9, "kafka": 9}}))
+    logs = LockedLogs([path])
+    logs.paths[-1].unlink()
+    with pytest.raises(OutputError):
+        logs.replace(lambda log, record: without(record, ANN_AND_SEVEN, {1}), ["Ann"])
+    logs.close()
+    assert json.loads(cursors.read_text())["delivered"] == {"postgres": 0, "kafka": 9}
+
+
 def test_a_log_that_is_being_written_is_refused(path):
     log = EventLog(path)
     with pytest.raises(OutputError, match="another run"):
