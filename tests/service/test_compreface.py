@@ -82,13 +82,17 @@ def test_json_with_base64_instead_of_a_form(known, photo):
 
 
 def test_two_pictures_are_verified(known, photos, group):
-    def verify(source, target):
-        return known.upload(
-            "/api/v1/verification/verify", {}, [("source_image", "a.jpg", source), ("target_image", "b.jpg", target)]
-        )
+    def verify(source, target, **fields):
+        files = [("source_image", "a.jpg", source), ("target_image", "b.jpg", target)]
+        return known.upload("/api/v1/verification/verify", fields, files)
 
     (result,) = verify(photos[0][0], group).json["result"]
     assert set(result) == {"source_image_face", "face_matches"}
+    assert set(result["source_image_face"]) == {"box"}
+    assert {key for face in result["face_matches"] for key in face} == {"box", "similarity"}
+    (full,) = verify(photos[0][0], group, status="true").json["result"]
+    assert set(full["plugins_versions"]) == {"detector"}
+    assert all("execution_time" in face for face in (full["source_image_face"], *full["face_matches"]))
     matches = sorted(result["face_matches"], key=lambda face: face["box"]["x_min"])
     assert matches[0]["similarity"] > 0.9
     assert max(face["similarity"] for face in matches[1:]) < 0.5

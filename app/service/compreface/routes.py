@@ -117,9 +117,8 @@ class Routes:
             for face, row in zip(matches, by_area(target, limit)):
                 face["similarity"] = self._similarity(source.faces.embeddings[0], target.faces.embeddings[row])
         (source_face,) = self._described(source, plugins, 1)
-        result = {"source_image_face": source_face, "face_matches": matches}
-        if call.flag("status", False):
-            result["plugins_versions"] = self._versions(plugins)
+        result: Item = {"source_image_face": source_face, "face_matches": matches}
+        self._finish(result, [source_face, *matches], call, plugins)
         return json_response({"result": [result]})
 
     async def verify_face(self, request: Request) -> Response:
@@ -270,12 +269,16 @@ class Routes:
         return faces
 
     def _reply(self, content: Item, call: Call, plugins: Tuple[Plugin, ...]) -> Response:
+        self._finish(content, content["result"], call, plugins)
+        return json_response(content)
+
+    def _finish(self, content: Item, faces: List[Item], call: Call, plugins: Tuple[Plugin, ...]) -> None:
+        """Versions and times are for clients that ask for them."""
         if call.flag("status", False):
             content["plugins_versions"] = self._versions(plugins)
         else:
-            for face in content["result"]:
+            for face in faces:
                 del face["execution_time"]
-        return json_response(content)
 
     def _versions(self, plugins: Tuple[Plugin, ...]) -> Dict[str, str]:
         return {"detector": detector_name(self._service.settings), **{plugin.slug: plugin.name for plugin in plugins}}
