@@ -370,11 +370,13 @@ def test_a_stream_that_is_joined_between_two_key_frames_begins_with_a_whole_pict
 
 
 def test_a_missing_element_is_named_with_what_to_install(monkeypatch):
+    # All programs of a machine share their claims of cameras, also those of other runs of the tests.
+    camera = f"csi:{os.getpid() % 1000}"
     with pytest.raises(SourceError, match=r"nvarguscamerasrc.*only on a Jetson"):
-        open_reader(parse_source("csi:0"), SETTINGS)
+        open_reader(parse_source(camera), SETTINGS)
     monkeypatch.setattr(opening, "this_jetson", lambda: JetsonGeneration.R32)
     with pytest.raises(SourceError, match=r"nvarguscamerasrc.*apt-get install nvidia-l4t-gstreamer"):
-        open_reader(parse_source("csi:0"), SETTINGS)
+        open_reader(parse_source(camera), SETTINGS)
 
 
 def test_a_jetson_without_its_elements_reads_with_ffmpeg_and_says_why(rtsp_server, monkeypatch, caplog):

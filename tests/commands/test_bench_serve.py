@@ -55,7 +55,7 @@ def test_live_video_is_measured_without_and_with_requests(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("per_sample", "expected"), [(0.0, 0.0), (0.5, 100.0)])
-def test_growth_is_told_for_each_1000_requests_and_without_the_beginning(per_sample, expected):
+def test_growth_is_for_each_1000_requests_and_without_the_beginning(per_sample, expected):
     begin, then = [5.0 * at for at in range(50)], [250 + per_sample * at for at in range(150)]
     assert growth(begin + then, 1000) == pytest.approx(expected)
     assert growth(begin, 1000) is None, "too short to tell"

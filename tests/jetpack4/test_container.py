@@ -22,9 +22,9 @@ def step(words, release):
 
 
 def installed(release):
-    told = 'for name in apt-get rm; do eval "$name() { echo $name \\"\\$*\\"; }"; done\n'
+    printing = 'for name in apt-get rm; do eval "$name() { echo $name \\"\\$*\\"; }"; done\n'
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-euc", told + step("apt-get install", release)],
+        ["bash", "-o", "pipefail", "-euc", printing + step("apt-get install", release)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -55,8 +55,8 @@ class Image:
         assert made.returncode == 0
         script = step("install/environment.py", release).replace("/opt/venv", str(self.venv))
         script = script.replace("/app/engines", str(self.engines))
-        told = 'for name in python3.8 system-python; do eval "$name() { echo $name \\"\\$*\\"; }"; done\n'
-        done = subprocess.run(["bash", "-euc", told + script], check=True, stdout=subprocess.PIPE, text=True)
+        printing = 'for name in python3.8 system-python; do eval "$name() { echo $name \\"\\$*\\"; }"; done\n'
+        done = subprocess.run(["bash", "-euc", printing + script], check=True, stdout=subprocess.PIPE, text=True)
         self.words = done.stdout.split()
         (packages,) = self.venv.glob("lib/python*/site-packages")
         (packages / "of_this_machine.pth").write_text(

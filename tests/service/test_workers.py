@@ -118,6 +118,7 @@ def test_wrong_tokens_are_counted_by_both_workers_together(tokens, server):
     assert tries == [401] * MAX_FAILED_LOGINS + [429] * (12 - MAX_FAILED_LOGINS)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_ends_the_server(server):
     killed = set()
 

@@ -22,6 +22,7 @@ def test_two_cameras_fit_on_a_small_board(answered, config_file, tmp_path):
     assert facts["frames"] > 16, "both cameras were read"
 
 
+@pytest.mark.slow
 def test_one_that_does_not_fit_fails(answered, config_file):
     pytest.importorskip("av")
     words = ("--channels", "1", "--limits", "50m", "--seconds", "1")

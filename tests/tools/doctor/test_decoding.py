@@ -1,6 +1,7 @@
 """Doctor names what decodes and encodes, and why, on this machine and on pretended boards."""
 
 import dataclasses
+import functools
 
 import cv2
 import pytest
@@ -41,6 +42,7 @@ def board(monkeypatch, tmp_path):
     return pretend
 
 
+@functools.lru_cache(maxsize=None)
 def has_gstreamer():
     try:
         return not find_elements(("rtspsrc", "appsink", "videoconvert")).missing
