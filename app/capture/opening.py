@@ -49,6 +49,13 @@ _OUR_OPTIONS = re.compile(r"rtsp_transport;(tcp|udp)\|stimeout;\d+(\|tls_verify;
 
 def open_reader(source: Source, settings: CaptureSettings) -> Reader:
     """An open reader, or a SourceError that names the source, the cause if it is known, and what to try."""
+    try:
+        return _open(source, settings)
+    except _MissingError as error:
+        raise SourceError(f"{source} cannot be opened. {error}") from error
+
+
+def _open(source: Source, settings: CaptureSettings) -> Reader:
     if source.kind is SourceKind.IMAGES:
         return PicturesReader(picture_files(source.address))
     if source.kind is SourceKind.CSI:
