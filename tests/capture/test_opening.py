@@ -70,7 +70,10 @@ def test_a_camera_without_permission(tmp_path, monkeypatch):
     assert "usermod -aG video" in refusal("camera:0")
 
 
-def test_a_device_that_is_not_a_camera():
+def test_a_device_that_is_not_a_camera(tmp_path, monkeypatch):
+    claimed = tmp_path / "null"  # not /dev/null, which another run of the tests may have claimed
+    claimed.touch()
+    monkeypatch.setattr("app.capture.uri.Source.device", str(claimed))
     assert "not a camera" in refusal("camera:/dev/null")
 
 
