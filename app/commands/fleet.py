@@ -26,7 +26,7 @@ from app.fleet.sync import GallerySync
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
-from app.text import counted, iso_time, program
+from app.text import counted, iso_time, printable, program
 
 DESCRIPTION = """Devices whose settings name the same PostgreSQL database (fleet.database) share their gallery. Each
 keeps its own folder, works while the database cannot be reached, and catches up later: docs/fleet.md."""
@@ -135,7 +135,7 @@ def _print_gallery(settings: Settings, connection: Connection) -> None:
     people, photos = counted(size.people, "person", "people"), counted(size.photos, "photo")
     print(f"gallery    {people}, {photos}, {size.megabytes:.1f} MB, revision {head.revision}")
     for embedder, count in size.embeddings:
-        print(f"embedder   {embedder or 'unknown'}: {counted(count, 'photo')}")
+        print(printable(f"embedder   {embedder or 'unknown'}: {counted(count, 'photo')}"))
     if state.database == head.database:
         print(f"here       revision {state.seen}, {counted(len(state.conflicts), 'conflict')}")
     else:
@@ -165,10 +165,8 @@ def _print_devices(connection: Connection, own: str) -> None:
         lacks = f"lacks {counted(row.behind, 'change')}" if row.behind else "up to date"
         conflicts = f", {counted(row.conflicts, 'conflict')}" if row.conflicts else ""
         here = " (this one)" if row.id == own else ""
-        print(
-            f"device     {row.name}{here}: seen {_ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}, "
-            f"{row.embedder or 'unknown embedder'}"
-        )
+        seen = f"seen {_ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"
+        print(printable(f"device     {row.name}{here}: {seen}, {row.embedder or 'unknown embedder'}"))
 
 
 def _ago(seconds: float) -> str:
@@ -214,9 +212,11 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     for other in others:
         if other.kind == "deleted":
             where = "here" if other.is_own else f"on {other.device}"
-            print(f"-  {other.mine} was deleted on another device, so it was not added {where}")
+            print(printable(f"-  {other.mine} was deleted on another device, so it was not added {where}"))
         elif not other.is_own:
-            print(f"-  on {other.device}: {other.mine} there, {other.theirs} elsewhere; decide on that device")
+            print(
+                printable(f"-  on {other.device}: {other.mine} there, {other.theirs} elsewhere; decide on that device")
+            )
     if not here and not others:
         print("no conflicts")
     return ExitCode.INCOMPLETE if here else ExitCode.DONE
@@ -229,10 +229,10 @@ def _strangers(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         found = SharedStrangers(connection, state.device).sightings(devices=2)
     for person, sightings in groupby(found, key=lambda one: one.person):
         seen = list(sightings)
-        print(f"{seen[0].name or person}")
+        print(printable(seen[0].name or person))
         for one in seen:
             times = f"{iso_time(one.first_seen.timestamp())} to {iso_time(one.last_seen.timestamp())}"
-            print(f"  {one.device}: {one.stranger}, {one.channel}, {times}")
+            print(printable(f"  {one.device}: {one.stranger}, {one.channel}, {times}"))
     if not found:
         print("nobody was seen by two devices")
     return ExitCode.DONE

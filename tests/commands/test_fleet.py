@@ -47,6 +47,20 @@ def test_without_a_database_the_setting_is_named(answered, config_file):
     assert "fleet.database" in err
 
 
+def test_what_other_devices_wrote_is_safe_for_a_terminal(answered, config, postgres, database):
+    answered("fleet", "init", "--config", config)
+    clear = "\x1b[2J"
+    device = "00000000-0000-7000-8000-000000000000"
+    postgres.sql(
+        database.rpartition("/")[2],
+        f"insert into device(id, name) values ('{device}', 'door{clear}')",
+        f"insert into conflict values ('{device}', 'photo', 'deleted', 'a{clear}.jpg', '')",
+    )
+    for action, named in (("devices", "door"), ("conflicts", "a\ufffd[2J.jpg")):
+        out = answered("fleet", action, "--config", config)[1]
+        assert named in out and "\x1b" not in out
+
+
 @pytest.mark.slow
 def test_devices_exchange_their_galleries_and_decide_about_conflicts(
     answered, config, postgres, people_gallery, tmp_path
