@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime, timezone
-from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from app.database.connection import Connection
 
@@ -166,10 +166,11 @@ class SharedStrangers:
         ((got,),) = self._rows("select pg_try_advisory_lock(%s, hashtext(%s))", MERGER_LOCK, embedder)
         return bool(got)
 
-    def to_compare(self, embedder: str) -> Tuple[List[Tuple[str, bytes]], List[Tuple[str, bytes]]]:
-        """Prototypes of those whom nobody has compared yet, and of all whom they are compared with."""
+    def to_compare(self, embedder: str) -> Tuple[List[Tuple[str, bytes, int]], List[Tuple[str, bytes]]]:
+        """Prototypes and revisions of those whom nobody has compared yet, and prototypes of all whom they are compared
+        with."""
         new = self._rows(
-            "select id::text, prototype from stranger where embedder = %s and not compared and not gone "
+            "select id::text, prototype, revision from stranger where embedder = %s and not compared and not gone "
             "order by id limit 1000",
             embedder,
         )
@@ -181,10 +182,16 @@ class SharedStrangers:
             embedder,
             MAX_COMPARED,
         )
-        return [(one, bytes(two)) for one, two in new], [(one, bytes(two)) for one, two in known]
+        return [(one, bytes(two), int(at)) for one, two, at in new], [(one, bytes(two)) for one, two in known]
 
-    def compared(self, strangers: Collection[str]) -> None:
-        self._connection.execute("update stranger set compared = true where id = any(%s::uuid[])", [list(strangers)])
+    def compared(self, revisions: Mapping[str, int]) -> None:
+        """These need no comparison until they change. Who has changed after this revision still does."""
+        with self._changing():
+            self._connection.execute(
+                "update stranger s set compared = true from unnest(%s::uuid[], %s::bigint[]) as done(id, revision) "
+                "where s.id = done.id and s.revision = done.revision",
+                [list(revisions), list(revisions.values())],
+            )
 
     def is_unresolved(self) -> bool:
         return bool(self._rows("select 1 from stranger_head where unresolved"))

@@ -15,11 +15,11 @@ def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
     if not shared.is_merger(embedder):
         return 0
     new, known = shared.to_compare(embedder)
-    found = alike(_vectors(new), _vectors(known), similarity)
+    found = alike(_vectors((one, prototype) for one, prototype, _ in new), _vectors(known), similarity)
     for pair in found:
         shared.decide(pair.low, pair.high, same=True, by_person=False)
     if new:
-        shared.compared([one for one, _ in new])
+        shared.compared({one: revision for one, _, revision in new})
     if shared.is_unresolved():
         resolve(shared)
     return len(found)

@@ -209,6 +209,22 @@ def test_who_comes_again_after_the_database_has_forgotten_is_known_at_the_next_d
     assert rows("select count(*) from stranger") == [(1,)]
 
 
+def test_a_stranger_who_was_seen_better_during_a_comparison_is_compared_again(doors, rows):
+    a, _ = doors
+    a.passes("Eva")
+    a.exchange()
+    rows("update stranger set compared = false")
+    with connected(a.device.settings.fleet) as connection:
+        strangers = SharedStrangers(connection, a.device.state.device)
+        ((one, _, revision),), _ = strangers.to_compare(MODEL)
+        rows("update stranger set last_seen = last_seen + interval '1 s'")
+        strangers.compared({one: revision})
+        ((again, _, revision),), _ = strangers.to_compare(MODEL)
+        assert again == one
+        strangers.compared({one: revision})
+        assert strangers.to_compare(MODEL) == ([], [])
+
+
 def test_visits_that_a_device_does_not_keep_are_not_noted_for_ever(doors):
     a, _ = doors
     for _ in range(2):
