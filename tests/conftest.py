@@ -177,13 +177,16 @@ def config_file(tmp_path):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol():
-    """A command that runs in this process, in a test or in a fixture, leaves the logging configuration to the next
-    test as it was."""
+    """A command that runs in this process, in a test or in a fixture, leaves logging and signals to the next test as
+    they were."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    actions = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for number, action in actions.items():
+        signal.signal(number, action)
 
 
 @pytest.fixture(autouse=True)

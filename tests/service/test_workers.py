@@ -1,5 +1,6 @@
 """A server of two worker processes, over real HTTP."""
 
+import contextlib
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ class Server:
         """The processes of all workers that have begun to answer, the oldest first."""
         assert self.process.poll() is None, self.log
         return [int(pid) for pid in re.findall(r"worker \d answers, process (\d+)", self.log)]
+
+    def worker_processes(self):
+        """Of all workers, also those that do not answer yet."""
+        parent = Path(f"/proc/{self.process.pid}")
+        found = set()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for pid in map(int, (parent / f"task/{parent.name}/children").read_text().split()):
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(pid)
+        return found
 
     def ended(self):
         code = self.process.wait(PATIENT_S)
@@ -120,13 +132,16 @@ def test_wrong_tokens_are_counted_by_both_workers_together(tokens, server):
 
 @pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_ends_the_server(server):
+    until(lambda: len(server.workers()) == 2)
+    first, _ = server.workers()
     killed = set()
 
     def kill_the_second():
-        again = re.findall(r"worker 2 answers, process (\d+)", server.log)
-        for pid in set(again) - killed:
-            os.kill(int(pid), signal.SIGKILL)
+        """As soon as it is there: how long it takes to answer does not matter."""
+        for pid in server.worker_processes() - killed - {first}:
+            os.kill(pid, signal.SIGKILL)
             killed.add(pid)
+        time.sleep(0.01)
 
     until(lambda: server.process.poll() is not None, do=kill_the_second)
     assert server.ended() == 3, server.log
