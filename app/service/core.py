@@ -75,6 +75,12 @@ MAX_DECODED_MP = 24
 """Pictures of requests that are in memory at once, with three bytes for each pixel; the others wait as they came."""
 
 
+class OneRequest:
+    """As soon as one of its pictures is worked on, the others wait for their turn instead of being turned away."""
+
+    has_begun = False
+
+
 class Admission:
     """How many pixels are worked on. Used by the event loop's thread."""
 
@@ -84,14 +90,22 @@ class Admission:
         self._seconds_per_pixel = 0.0
         self._decoded = 0
         self._waiting: Deque[asyncio.Future[None]] = deque()
+        self._begun: List[asyncio.Future[None]] = []
+        """Pictures of requests that have begun, until another picture is done."""
 
     @asynccontextmanager
-    async def of(self, pixels: int) -> AsyncIterator[None]:
+    async def of(self, pixels: int, request: Optional[OneRequest] = None) -> AsyncIterator[None]:
         """Counts a picture until it is done, and waits until it may be decoded. Raises HttpError (503) if it is too
         much for this server."""
-        if self._pixels and self._pixels + pixels > self._max:
-            wait_s = max(1, math.ceil(self._pixels * self._seconds_per_pixel))
-            raise HttpError(503, "too many requests at the moment", headers={"Retry-After": str(min(wait_s, 60))})
+        while self._pixels and self._pixels + pixels > self._max:
+            if request is None or not request.has_begun:
+                wait_s = max(1, math.ceil(self._pixels * self._seconds_per_pixel))
+                raise HttpError(503, "too many requests at the moment", headers={"Retry-After": str(min(wait_s, 60))})
+            another_done = asyncio.get_running_loop().create_future()
+            self._begun.append(another_done)
+            await another_done
+        if request is not None:
+            request.has_begun = True
         self._pixels += pixels
         began, ahead = time.monotonic(), self._pixels
         try:
@@ -99,6 +113,10 @@ class Admission:
                 yield
         finally:
             self._pixels -= pixels
+            begun, self._begun = self._begun, []
+            for another_done in begun:
+                if not another_done.done():
+                    another_done.set_result(None)
             self._seconds_per_pixel += 0.1 * ((time.monotonic() - began) / ahead - self._seconds_per_pixel)
 
     @asynccontextmanager
@@ -225,14 +243,18 @@ class FaceService:
         self._pool = ThreadPoolExecutor(threads, "pictures", initializer=cv2.setNumThreads, initargs=(1,))
 
     @asynccontextmanager
-    async def opened(self, data: bytes) -> AsyncIterator[np.ndarray]:
-        """A picture (H x W x 3, uint8, BGR), counted among those that are worked on. Raises BadPictureError."""
+    async def opened(self, data: bytes, request: Optional[OneRequest] = None) -> AsyncIterator[np.ndarray]:
+        """A picture (H x W x 3, uint8, BGR), counted among those that are worked on. Raises BadPictureError.
+
+        `request` is the one that it is of, if that has several.
+        """
         header = picture_header(data, self._limits.max_picture_mp)
-        async with self._admission.of(header.width * header.height):
+        async with self._admission.of(header.width * header.height, request):
             yield await self.run(lambda: decode(data))
 
-    async def find_in(self, data: bytes, search: Search) -> FoundFaces:
-        """The faces of a picture as a client sent it, in its own pixels. Raises BadPictureError.
+    async def find_in(self, data: bytes, search: Search, request: Optional[OneRequest] = None) -> FoundFaces:
+        """The faces of a picture as a client sent it, in its own pixels; `request` is as in `opened`. Raises
+        BadPictureError.
 
         A large JPEG is decoded at a half or a quarter of its size, which takes a third of the time, and once more in
         full only if a face is too small for its crop.
@@ -240,7 +262,7 @@ class FaceService:
         header = picture_header(data, self._limits.max_picture_mp)
         input_size = search.input_size or self.settings.detection.input_size
         enough = MAX_SHRUNK_PIXELS if header.format == "JPEG" and input_size <= MAX_INPUT_OF_SHRUNK else None
-        async with self._admission.of(header.width * header.height):
+        async with self._admission.of(header.width * header.height, request):
             image = await self.run(lambda: decode(data, enough))
             (height, width), full = image.shape[:2], header.upright_size
             if (width, height) == full:

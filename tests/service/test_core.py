@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.network_thread import NetworkThread, ShutDownError
-from app.service.core import MAX_DECODED_MP, MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher
+from app.service.core import MAX_DECODED_MP, MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher, OneRequest
 from app.service.http import HttpError
 
 
@@ -115,6 +115,36 @@ def test_one_picture_above_the_limit_is_done_if_nothing_else_is():
             pass
 
     asyncio.run(scenario())
+
+
+def test_pictures_of_a_request_that_has_begun_wait_instead_of_being_turned_away():
+    async def scenario():
+        admission, own, order, done = Admission(max_megapixels=1), OneRequest(), [], {}
+
+        async def work(name, request):
+            async with admission.of(600_000, request):
+                order.append(name)
+                done[name] = asyncio.get_running_loop().create_future()
+                await done[name]
+
+        async def settle():
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        running = [asyncio.ensure_future(work(name, own)) for name in ("first", "given up", "last")]
+        await settle()
+        with pytest.raises(HttpError):
+            await work("another request", OneRequest())
+        running[1].cancel()
+        assert order == ["first"]
+        done["first"].set_result(None)
+        await settle()
+        assert order == ["first", "last"]
+        done["last"].set_result(None)
+        await asyncio.gather(*running, return_exceptions=True)
+        assert admission.megapixels == 0
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_pictures_wait_in_order_until_those_before_are_out_of_memory():

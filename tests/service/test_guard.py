@@ -1,5 +1,6 @@
 """Who may do what, and how much of it."""
 
+import base64
 import dataclasses
 import socket
 
@@ -9,6 +10,7 @@ from http_client import serving
 from app.errors import SettingsError
 from app.service.guard import Guard
 from app.service.http import Endpoint, Scope
+from app.service.self_test import self_test_picture
 from app.service.sessions import MAX_FAILED_LOGINS
 from app.service.tokens import add_token, read_tokens, remove_token
 from app.settings.serve import ServeSettings
@@ -278,6 +280,16 @@ def test_too_many_pictures_in_one_request_are_refused(settings):
     with serving(settings, max_pictures=3) as client:
         assert client.post("/extract", {"images": {"data": ["x"] * 3}}).status == 200
         assert client.post("/extract", {"images": {"data": ["x"] * 4}}).status == 413
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_many_large_pictures_in_one_request_are_examined_one_after_the_other(settings, crops):
+    picture = base64.b64encode(self_test_picture()).decode()
+    with serving(settings, max_waiting_mp=0.01) as client:
+        body = {"images": {"data": [picture] * 3}, "return_face_data": crops}
+        reply = client.post("/extract", body)
+        assert reply.status == 200, reply.body
+        assert [len(entry["faces"]) for entry in reply.json["data"]] == [1, 1, 1]
 
 
 def test_replies_carry_headers_that_keep_browsers_careful(served):

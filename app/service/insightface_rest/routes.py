@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from app import __version__
 from app.credentials import HIDDEN
-from app.service.core import FaceService, FoundFaces, Search
+from app.service.core import FaceService, FoundFaces, OneRequest, Search
 from app.service.drawing import draw_faces
 from app.service.fetching import Fetcher, is_address
 from app.service.http import Dialect, Endpoint, HttpError, Scope, from_base64, json_response, read_form
@@ -81,6 +81,7 @@ class Wanted:
     masks: bool
     landmarks: bool
     crops: bool
+    request: OneRequest
 
 
 class Routes:
@@ -215,6 +216,7 @@ class Routes:
             masks,
             either(body.return_landmarks, defaults.return_landmarks),
             either(body.return_face_data, defaults.return_face_data),
+            OneRequest(),
         )
 
     def _search(
@@ -276,11 +278,11 @@ class Routes:
             return failed_entry(str(error))
         try:
             if wanted.crops:
-                async with self._service.opened(data) as image:
+                async with self._service.opened(data, wanted.request) as image:
                     found = await self._service.find(image, wanted.search)
                     faces = await self._service.run(lambda: self._faces(found, wanted, image))
             else:
-                found = await self._service.find_in(data, wanted.search)
+                found = await self._service.find_in(data, wanted.search, wanted.request)
                 faces = self._faces(found, wanted)
         except BadPictureError as error:
             return failed_entry(f"{NOT_DECODED}: {error}")
@@ -318,7 +320,7 @@ class Routes:
     async def _embed_crop(self, picture: Any, wanted: Wanted) -> Dict[str, Any]:
         began = time.perf_counter()
         try:
-            async with self._service.opened(await self._bytes_of(picture)) as image:
+            async with self._service.opened(await self._bytes_of(picture), wanted.request) as image:
                 if image.shape[:2] != (TEMPLATE_SIZE, TEMPLATE_SIZE):
                     raise BadPictureError(
                         f"{image.shape[1]} x {image.shape[0]} pixels; with embed_only, pictures are faces of "
