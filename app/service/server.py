@@ -241,11 +241,11 @@ class _Joining:
 def _run_on_event_loop(serve: Coroutine[Any, Any, None]) -> None:
     """On uvloop's, which other threads wake without giving up Python's lock; without uvloop, on asyncio's."""
     try:
-        import uvloop
-    except ImportError:
+        from uvloop import run
+    except ImportError:  # also one before 0.18, which a system's packages may bring
         asyncio.run(serve)
     else:
-        uvloop.run(serve)
+        run(serve)
 
 
 def check_ports(settings: ServeSettings) -> None:
