@@ -148,7 +148,7 @@ def unpack_system():
 
 def python_of_system():
     """3.11 for Debian 12."""
-    return (SYSTEM / "usr" / "bin" / "python3").readlink().name[len("python") :]
+    return Path(os.readlink(str(SYSTEM / "usr" / "bin" / "python3"))).name[len("python") :]
 
 
 def copy_project():
