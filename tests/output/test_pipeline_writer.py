@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_results import frame, picture, result
+from made_results import picture
+from noise_camera import NoiseCamera
 from waiting import PATIENT_S, until
 
 from app.errors import OutputError
 from app.gstreamer.process import PipelineError, find_elements
 from app.output import video_encoders
-from app.output.annotate import Annotator
 from app.output.pipeline_writer import (
     HARDWARE,
     SOFTWARE,
@@ -28,7 +28,7 @@ from app.output.pipeline_writer import (
     encoder_pipeline,
     why_encoder_fails,
 )
-from app.output.video import RETRY_S, VideoOutput
+from app.output.video import RETRY_S
 from app.output.video_encoders import open_video_writer, uses_hardware
 
 av = pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
@@ -226,26 +226,9 @@ def with_software(monkeypatch):
     monkeypatch.setattr("app.output.video.open_video_writer", opened)
 
 
-class Camera:
-    """Frames that do not compress, and the time between them."""
-
-    def __init__(self, path):
-        self.video = VideoOutput(path, Annotator(), clock=lambda: self.now)
-        self.now = 0.0
-        self.frames = 0
-        self.noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
-
-    def show(self, count):
-        for _ in range(count):
-            self.now += 0.04
-            image = np.roll(self.noise, self.frames, axis=1)
-            self.video.handle(result(frame(self.frames, position=self.frames / 25, image=image)))
-            self.frames += 1
-
-
 @needs_gstreamer
 def test_a_video_whose_encoder_dies_continues_in_another_file(tmp_path, with_software):
-    camera = Camera(tmp_path / "video.mp4")
+    camera = NoiseCamera(tmp_path / "video.mp4")
     camera.show(60)
     os.kill(camera.video._writer._process.pid, signal.SIGKILL)
     until(lambda: not camera.video.is_working, lambda: camera.show(1))
@@ -262,7 +245,7 @@ def test_a_full_disk_is_named_and_what_fits_can_be_played(small_disk, with_softw
     monkeypatch.setattr("app.output.video.MIN_FREE_BYTES", 1_000_000)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_500_000))
-    camera = Camera(small_disk / "video.mp4")
+    camera = NoiseCamera(small_disk / "video.mp4")
     until(lambda: not camera.video.is_working, lambda: camera.show(10))
     ballast.unlink()
     camera.now += RETRY_S

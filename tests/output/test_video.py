@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_results import ANN, frame, picture, result
+from noise_camera import NoiseCamera
 from waiting import PATIENT_S
 
 from app.assembly import open_outputs
@@ -320,34 +321,11 @@ def test_videos_that_fail_leave_no_memory_and_no_file_open(tmp_path):
     assert after_mb - before_mb < 40, "an encoder takes some 20 MB"
 
 
-class Camera:
-    """Frames that do not compress, and the time between them."""
-
-    def __init__(self, video):
-        self.video = video
-        self.now = 0.0
-        self.frames = 0
-        self.noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
-
-    def show(self, count):
-        for _ in range(count):
-            self.now += 0.04
-            image = np.roll(self.noise, self.frames, axis=1)
-            self.video.handle(result(frame(self.frames, position=self.frames / 25, image=image)))
-            self.frames += 1
-
-
-def recorded(path):
-    camera = Camera(None)
-    camera.video = VideoOutput(path, Annotator(), clock=lambda: camera.now)
-    return camera
-
-
 def test_a_video_resumes_when_a_full_disk_has_room_again(small_disk, monkeypatch, caplog):
     monkeypatch.setattr("app.output.video.MIN_FREE_BYTES", 1_000_000)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_500_000))
-    camera = recorded(small_disk / "video.mp4")
+    camera = NoiseCamera(small_disk / "video.mp4")
     camera.show(300)
     assert [path.name for path in sorted(small_disk.iterdir())] == ["ballast", "video.mp4"]
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
@@ -364,7 +342,7 @@ def test_a_video_resumes_when_a_full_disk_has_room_again(small_disk, monkeypatch
 
 def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_back(tmp_path):
     folder = tmp_path / "videos"
-    camera = recorded(folder / "video.mp4")
+    camera = NoiseCamera(folder / "video.mp4")
     camera.show(10)
     shutil.rmtree(folder)
     camera.now += RETRY_S
@@ -381,7 +359,7 @@ def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_ba
 
 
 def test_a_video_that_was_removed_shortly_before_the_end_is_not_reported_as_written(tmp_path):
-    camera = recorded(tmp_path / "video.mp4")
+    camera = NoiseCamera(tmp_path / "video.mp4")
     camera.show(1)
     (tmp_path / "video.mp4").unlink()
     camera.video.close()
@@ -391,7 +369,7 @@ def test_a_video_that_was_removed_shortly_before_the_end_is_not_reported_as_writ
 
 def test_frames_that_are_missing_at_the_end_are_reported(tmp_path):
     folder = tmp_path / "videos"
-    camera = recorded(folder / "video.mp4")
+    camera = NoiseCamera(folder / "video.mp4")
     camera.show(10)
     shutil.rmtree(folder)
     camera.now += RETRY_S
@@ -505,8 +483,8 @@ def test_without_a_hardware_encoder_pyav_writes(tmp_path, caplog):
 
 def test_a_second_run_is_refused_a_video_that_is_being_written(tmp_path):
     path = tmp_path / "video.mp4"
-    first = recorded(path)
-    early = recorded(path)  # before the first frame of the first run
+    first = NoiseCamera(path)
+    early = NoiseCamera(path)  # before the first frame of the first run
     first.show(60)
     with pytest.raises(OutputError, match="another run"):
         VideoOutput(path, Annotator(), overwrite=True)
