@@ -10,6 +10,8 @@ from waiting import until
 
 from app.errors import ExitCode
 
+pytestmark = pytest.mark.slow
+
 
 def parts(out):
     return sorted(path.name for path in out.glob("part-*.parquet"))
@@ -50,7 +52,6 @@ def test_kills_of_the_program_and_of_a_worker_leave_no_trace(program, completed,
     assert {name: (out / name).stat().st_mtime_ns for name in parts(out)} == before
 
 
-@pytest.mark.slow
 def test_a_picture_that_ends_its_process_again_and_again_is_reported(program, held, rows_of, tmp_path):
     out = tmp_path / "out"
     run = program("batch", held.path.parent, "--out", out, "--shard-size", 4, "--workers", 1)
@@ -65,7 +66,6 @@ def test_a_picture_that_ends_its_process_again_and_again_is_reported(program, he
     assert len(rows["more/7.png"]["faces"]) == 2
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(program, completed, held, rows_of, tmp_path):
     out = tmp_path / "out"
     run = program("batch", held.path.parent, "--out", out, "--shard-size", 10, "--workers", 1)
@@ -86,7 +86,6 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(program, completed, held, row
     assert len(rows_of(out)) == 10
 
 
-@pytest.mark.slow
 def test_two_runs_at_once_share_the_work(program, few_pictures, rows_of, tmp_path):
     words = ("batch", few_pictures, "--out", tmp_path / "out", "--shard-size", 1, "--workers", 1)
     runs = [program(*words), program(*words)]
