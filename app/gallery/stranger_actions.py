@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import time
 from dataclasses import dataclass
@@ -174,10 +175,10 @@ def relabel_log(settings: Settings, names: Mapping[str, Optional[str]]) -> LogSt
         log = EventLog(path, sync=settings.output.events_sync)
     except OutputError:
         return LogState.RUN_WRITES
-    new = {key: who for key, who in own_relabels(names, log.id).items() if log.relabels.get(key) != who}
-    for sequence, (key, who) in enumerate(new.items(), log.sequence + 1):
-        log.write(RelabelEvent.of(sequence, time.time(), key, who))
-    log.close()
+    with contextlib.closing(log):
+        new = {key: who for key, who in own_relabels(names, log.id).items() if log.relabels.get(key) != who}
+        for sequence, (key, who) in enumerate(new.items(), log.sequence + 1):
+            log.write(RelabelEvent.of(sequence, time.time(), key, who))
     return LogState.RELABELLED
 
 

@@ -225,8 +225,9 @@ def test_models_come_from_the_environment_if_they_are_in_the_catalogue(caplog):
     assert (made.models.precision, made.detection.input_size) == ("fp16", 640)
     assert (made.attributes.gender_age, made.attributes.mask) == (None, "mask_drawn")
     assert [record.args for record in caplog.records] == [("REC_NAME", "adaface_unheard")]
-    with pytest.raises(SettingsError, match="MAX_SIZE"):
-        with_insightface_variables(Settings(), {"MAX_SIZE": "large"})
+    for size in ("large", "640²"):
+        with pytest.raises(SettingsError, match="MAX_SIZE"):
+            with_insightface_variables(Settings(), {"MAX_SIZE": size})
     assert with_insightface_variables(Settings(), {}) == Settings()
 
 

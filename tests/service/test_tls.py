@@ -77,6 +77,9 @@ def test_a_replaced_certificate_is_used_for_new_connections_and_open_ones_go_on(
         shutil.copy(str(new_key), str(key))
 
         def is_new():
+            # The server closes a connection that is idle for long.
+            old.request("GET", "/")
+            assert old.getresponse().read()
             with contextlib.suppress(ssl.SSLCertVerificationError):
                 connection, reply = connected(port, new_cert_copy)
                 connection.close()

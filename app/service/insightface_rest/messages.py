@@ -127,7 +127,7 @@ def with_insightface_variables(settings: Settings, environment: Mapping[str, str
     detection, size = settings.detection, environment.get("MAX_SIZE", "").strip("[]() ")
     if size:
         sides = [side.strip() for side in size.split(",")]
-        if not all(side.isdigit() and 64 <= int(side) <= 4096 for side in sides):
+        if not all(side.isdecimal() and 64 <= int(side) <= 4096 for side in sides):
             raise SettingsError(f"MAX_SIZE={size!r}: expected width and height from 64 to 4096, such as 640,640")
         detection = dataclasses.replace(detection, input_size=max(map(int, sides)))
     return dataclasses.replace(settings, models=models, attributes=attributes, detection=detection)
