@@ -27,6 +27,8 @@ fi
 
 # Not exec: a program that is process 1 hangs instead of crashing.
 # Nothing of this machine's environment: its OPENBLAS_CORETYPE, for instance, would name a processor of x86-64.
-chroot "$root" /usr/bin/env -i HOME=/root PATH=/opt/venv/bin:/usr/bin:/bin LANG=C.UTF-8 \
+# The processor of a Jetson Nano. With everything that qemu can emulate, OpenBLAS takes its kernels for SVE, which give
+# NaN now and then there.
+chroot "$root" /usr/bin/env -i QEMU_CPU=cortex-a57 HOME=/root PATH=/opt/venv/bin:/usr/bin:/bin LANG=C.UTF-8 \
   PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/wheels PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
   JETPACK4_BOARDS=/opt/jetpack4 /bin/sh -c 'cd /face-recognition && exec "$@"' sh "$@"
