@@ -29,8 +29,8 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _URL = re.compile(rf"({_SCHEME})(.*)", re.DOTALL)
 _SECRET_IN_URL = re.compile(rf"({_SCHEME}[^:]*):(.*)@", re.DOTALL)
 _URL_IN_TEXT = re.compile(rf"{_SCHEME}\S+")
-_TOKEN_IN_URL = re.compile(rf"({_SCHEME})([^/?#@:\s]{{12,}})@")
-"""A user without a password; a long one is probably a token."""
+_TOKEN_IN_URL = re.compile(rf"((?<![A-Za-z0-9+.-])(?!postgres(?:ql)?:){_SCHEME})([^/?#@:\s]{{12,}})@", re.IGNORECASE)
+"""A user without a password; a long one is probably a token, but not for a database."""
 _SECRET_FIELD = re.compile(
     r"((?:pass(?:word|wd|code)?|pwd|psw|pw|secret|token|api_?key|(?<=[?&;])(?:auth|key|session|sig|p))=)[^&\s#;]+",
     re.IGNORECASE,

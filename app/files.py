@@ -56,10 +56,10 @@ def make_folder(path: Path) -> None:
         raise OutputError(f"folder {path} cannot be created: {error.strerror}") from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Replaces the file once the new text is complete on the disk. Raises OutputError."""
     try:
-        write_whole(path, text.encode())
+        write_whole(path, text.encode(), mode)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -88,6 +88,11 @@ def test_paths_of_sources_in_a_settings_file_count_from_its_folder(answered, tmp
     )
 
 
+def test_a_misspelt_action_of_batch_is_no_picture(answered):
+    code, _, err = answered("batch", "statsu", "archive")
+    assert code == 2 and "'status'" in err
+
+
 @pytest.mark.parametrize("group", ["engines", "evaluate", "people"])
 def test_without_an_action_the_help_is_printed(answered, group):
     code, out, err = answered(group)

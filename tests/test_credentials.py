@@ -144,6 +144,8 @@ def test_a_reference_to_nothing_is_an_error(monkeypatch, reference, said):
         ("rtsp://10.0.0.7/?token=abc", True),
         ("rtsp://0123456789abcdef@10.0.0.7/", True),
         ("rtsp://admin:${CAM}@10.0.0.7/", False),
+        ("postgresql://faces_device@10.0.0.7/faces", False),
+        ("postgresql://faces_device:s3cret@10.0.0.7/faces", True),
         ("rtsp://admin:${file:/run/secrets/cam}@10.0.0.7/", False),
         ("rtsp://10.0.0.7/?token=${CAM}", False),
         ("rtsp://10.0.0.7/", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import uuid
 from dataclasses import asdict, dataclass
@@ -44,6 +45,8 @@ def require_pyarrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
+        if importlib.util.find_spec("pyarrow") is not None:
+            raise AppError(f"archives need pyarrow, for Parquet, which cannot be imported: {error}") from error
         raise AppError(f"archives need pyarrow, for Parquet; install with:\n  {install_hint('pyarrow')}") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
 from app.database.schema import applied, migrate, missing, require_schema
 from app.database.strangers import SharedStrangers
-from app.errors import DatabaseError, ExitCode
+from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name
 from app.fleet.decisions import conflicts_here, decide
 from app.fleet.state import FleetFolder
@@ -95,8 +94,8 @@ def _init(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     with connected(settings.fleet) as connection:
         if applied(connection):
             raise DatabaseError(f"{shown(settings.fleet)} has the tables already; after an update: fleet migrate")
-        done = migrate(connection)
-    print(f"made the tables, {counted(len(done), 'migration')}; next: a role for the devices (docs/fleet.md)")
+        migrate(connection)
+    print("made the tables; next: a role for the devices (docs/fleet.md)")
     return ExitCode.DONE
 
 
@@ -196,11 +195,14 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     if arguments.keep is not None:
         if arguments.number is None:
             found = conflicts_here(settings.gallery.folder)
-            print(f"say which of the {len(found)} is meant: fleet conflicts --keep {arguments.keep} N", file=sys.stderr)
-            return ExitCode.USER_ERROR
+            raise SettingsError(
+                f"--keep needs the number of a conflict, of which there are {len(found)}: "
+                f"fleet conflicts --keep {arguments.keep} N"
+            )
         decided = decide(settings.gallery.folder, arguments.number, arguments.keep == "mine")
         kept = decided.mine if arguments.keep == "mine" else decided.theirs
-        print(f"{decided.what}: {kept}; it is sent with the next exchange")
+        sent = "; other devices get it with the next exchange" if arguments.keep == "mine" else ""
+        print(f"{decided.what}: {kept}{sent}")
         return ExitCode.DONE
     here = conflicts_here(settings.gallery.folder)
     for number, one in enumerate(here, 1):

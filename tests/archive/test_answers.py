@@ -27,6 +27,7 @@ def test_faces_are_divided_into_people(archive, answered, config_file, tmp_path)
             of_video.setdefault(row["position_s"], set()).add(row["group"])
     assert len(of_video) == 4 and all(found == {1, 2, 3} for found in of_video.values())
     assert sum(group["faces"] for group in groups[:3]) == len(rows) == 25
+    assert sheet.stat().st_mode & 0o777 == 0o600, "it shows faces"
     page = sheet.read_text()
     assert page.count("data:image/jpeg") == sum(min(8, group["faces"]) for group in groups)
 

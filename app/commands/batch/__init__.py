@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from pathlib import Path
 from typing import Any, List, Sequence
+
+from app.text import suggestion
 
 DESCRIPTION = """Finds and embeds every face of many pictures and videos, and keeps them in Parquet files, one row per
 picture. It goes on where it was after a kill, a crash or a full disk. Then it says who is in there, finds a person by a
@@ -34,9 +37,10 @@ ACTIONS = {
 
 
 def with_default_action(words: Sequence[str]) -> List[str]:
-    """Pictures may follow the command without an action."""
+    """Pictures may follow the command without an action. What is only similar to one is left to the error message."""
     named = not words or words[0] in ("-h", "--help", *ACTIONS)
-    return [*words] if named else ["run", *words]
+    misspelt = not named and bool(suggestion(words[0], ACTIONS, "")) and not Path(words[0]).exists()
+    return [*words] if named or misspelt else ["run", *words]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

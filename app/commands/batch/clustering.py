@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         f"{int((sizes == 1).sum())} of them seen once; {counted(found.left_out, 'face')} too unclear to compare"
     )
     if arguments.sheet is not None:
-        write_text(arguments.sheet, page(job.root, shown, summary))
+        write_text(arguments.sheet, page(job.root, shown, summary), 0o600)
     if arguments.json:
         for group in shown:
             print(
