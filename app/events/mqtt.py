@@ -8,24 +8,20 @@ import logging
 import secrets
 import threading
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
-from urllib.parse import urlsplit
 
-from app.credentials import credentials, read_secret, without_credentials
 from app.errors import OutputError, SettingsError
+from app.events.broker import BrokerAddress
 from app.events.delivery import Destination, Message
 from app.events.history import History
 from app.events.home_assistant import discovery
 from app.events.presence import Presence, person_topic
-from app.events.webhook import tls_context
 from app.settings import MqttSettings
-from app.text import install_hint
 
 logger = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
 CHECK_EVERY_S = 2.0
 """How often the connection and the people of the gallery are checked when no event comes."""
-PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 class Mqtt(Destination):
@@ -42,25 +38,8 @@ class Mqtt(Destination):
         people: Callable[[], Optional[Sequence[str]]],
     ) -> None:
         """`people` are all that are enrolled now; None while that is not known. Raises SettingsError."""
-        try:
-            import paho.mqtt.client
-        except ImportError as error:
-            raise SettingsError(f"mqtt.url (--mqtt) needs paho-mqtt: {install_hint('paho-mqtt')}") from error
-        self._paho: Any = paho.mqtt.client
-        address = settings.url or ""
-        parts = urlsplit(without_credentials(address))
-        try:
-            self._port = parts.port or PORTS[parts.scheme]
-        except (KeyError, ValueError):
-            self._port = 0
-        if not self._port or not parts.hostname:
-            raise SettingsError("mqtt.url (--mqtt): expected an address such as mqtt://host, or mqtts://host:8883")
-        self._host = parts.hostname
-        self._broker = f"{parts.scheme}://{self._host}:{self._port}"
-        self._tls = tls_context(settings.ca_file, "mqtt.ca_file") if parts.scheme == "mqtts" else None
-        user, password = credentials(address) or (None, None)
-        self._user = settings.user or user
-        self._password = password if settings.password is None else read_secret(settings.password, "mqtt.password")
+        self._address = BrokerAddress(settings)
+        self._broker = self._address.name
         if not settings.topic or any(letter in settings.topic for letter in "+#\0"):
             raise SettingsError(f"mqtt.topic = {settings.topic!r}: expected a topic without + and #")
         self._device = device
@@ -177,7 +156,7 @@ class Mqtt(Destination):
         with self._changed:
             self._answer, self._published, self._acknowledged = None, {}, {}
         try:
-            client.connect(self._host, self._port, KEEPALIVE_S)
+            client.connect(self._address.host, self._address.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
             raise OutputError(f"{self._broker}: {getattr(error, 'strerror', None) or error}") from error
         self._client = client
@@ -201,19 +180,9 @@ class Mqtt(Destination):
             raise OutputError(f"{self._broker} refused the connection: {answer}")
 
     def _new_client(self) -> Any:
-        paho = self._paho
-        client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
-            # Unique, because a broker disconnects an older client with the same id.
-            client_id=f"faces-{self._device}-{secrets.token_hex(4)}",
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = self._timeout_s
+        # Unique, because a broker disconnects an older client with the same id.
+        client = self._address.client(f"faces-{self._device}-{secrets.token_hex(4)}", reconnect=False)
         client.will_set(f"{self._prefix}/status", "offline", qos=1, retain=True)
-        if self._user is not None:
-            client.username_pw_set(self._user, self._password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish

@@ -13,6 +13,7 @@ from app.settings.delivery import (
     WebhookSettings,
 )
 from app.settings.fleet import FleetSettings
+from app.settings.frigate import FrigateSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.recording import RecordSettings
@@ -40,6 +41,7 @@ __all__ = [
     "DeliverySettings",
     "DetectionSettings",
     "FleetSettings",
+    "FrigateSettings",
     "GallerySettings",
     "KafkaSettings",
     "ModelSettings",

@@ -26,6 +26,7 @@ from app.settings.delivery import (
     WebhookSettings,
 )
 from app.settings.fleet import FleetSettings
+from app.settings.frigate import FrigateSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 from app.settings.recording import RecordSettings
@@ -311,11 +312,7 @@ class RunSettings:
     """How long a run takes, and how much it logs."""
 
     max_frames: Optional[int] = setting(
-        None,
-        "stop after this many frames, all channels together",
-        flag="--max-frames",
-        metavar="N",
-        minimum=1,
+        None, "stop after this many frames, all channels together", flag="--max-frames", metavar="N", minimum=1
     )
     duration_s: Optional[float] = setting(
         None, "stop after this many seconds", flag="--duration", metavar="S", minimum=0.001
@@ -363,6 +360,7 @@ class Settings:
     nats: NatsSettings = NatsSettings()
     on_event: OnEventSettings = OnEventSettings()
     fleet: FleetSettings = FleetSettings()
+    frigate: FrigateSettings = FrigateSettings()
     degrade: DegradeSettings = DegradeSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     serve: ServeSettings = ServeSettings()
