@@ -29,6 +29,7 @@ COMMANDS = {
     "people": "list, add, remove and check the people in the gallery",
     "fleet": "share the gallery with other devices, in a PostgreSQL database",
     "frigate": "name the people that Frigate sees, and write the names into it",
+    "cameras": "find ONVIF cameras in the network, and the addresses of their streams",
     "who": "name the people in pictures, with the nearest three for each face",
     "calibrate": "find the threshold at which strangers rarely get a name, for your gallery",
     "batch": "find every face of an archive of pictures and videos; search and name them",

@@ -1,0 +1,1 @@
+"""Finding ONVIF cameras, and asking them for the addresses of their streams."""
