@@ -76,8 +76,8 @@ def test_a_newer_database_can_be_used(fleet, monkeypatch):
 @pytest.mark.parametrize("how", ["in the address", "environment in the address", "setting"])
 def test_the_password_reaches_the_server(postgres, database, monkeypatch, tmp_path, how):
     name = database.rpartition("/")[2]
-    postgres.sql(name, f"create role of_{name} login password '{PASSWORD}'")
-    address = postgres.address(name, f"of_{name}")
+    postgres.sql(name, f"create role a_device_of_{name} login password '{PASSWORD}'")
+    address = postgres.address(name, f"a_device_of_{name}")
     user, host = address.split("@")
     monkeypatch.setenv("FACES_PASSWORD", PASSWORD)
     (tmp_path / "secret").write_text(PASSWORD + "\n")
@@ -87,7 +87,7 @@ def test_the_password_reaches_the_server(postgres, database, monkeypatch, tmp_pa
         "setting": FleetSettings(database=address, password=f"file:{tmp_path / 'secret'}"),
     }[how]
     with connected(fleet) as connection:
-        assert connection.execute("select current_user").fetchone() == (f"of_{name}",)
+        assert connection.execute("select current_user").fetchone() == (f"a_device_of_{name}",)
 
 
 def test_a_wrong_password_is_not_shown(postgres, database, monkeypatch):
