@@ -46,6 +46,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.models.loading import ModelLoader
     from app.network_thread import NetworkThread
     from app.recognizer import Recognizer
+    from app.supervision.supervisor import Supervisor
+    from app.supervision.watchdog import Watchdog
 
     loader = ModelLoader(settings)
     check_all(*loader.checks(), partial(require_folder, settings.gallery.folder))
@@ -61,5 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         gallery.load(progress.counter("examining photos"))
         gallery.anchors = stored_anchors(settings, recognizer)
         gallery.watch()
-        service.run(run.stop_on_signals())
+        stop, supervisor = run.stop_on_signals(), Supervisor()
+        with Watchdog(supervisor, settings.run.end_if_stuck_s, service.status, lambda: None):
+            service.run(stop, supervisor.check)
     return ExitCode.DONE

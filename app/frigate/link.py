@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from typing import Any, Callable, Dict
 
 from app.events.broker import BrokerAddress
@@ -35,7 +36,8 @@ class FrigateLink:
         self._on_person, self._on_start = on_person, on_start
         self._problem = ""
         self._is_strange = False
-        client = self._address.client(f"faces-{device}-frigate", reconnect=True)
+        # Unique, because a broker disconnects an older client with the same id.
+        client = self._address.client(f"faces-{device}-{secrets.token_hex(4)}", reconnect=True)
         client.reconnect_delay_set(1, 30)
         client.max_queued_messages_set(MAX_UNSENT)
         client.will_set(f"{self._prefix}/status", "offline", qos=1, retain=True)

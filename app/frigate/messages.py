@@ -55,7 +55,7 @@ def read_message(payload: bytes) -> Optional[PersonMessage]:
         if has_ended and after.get("has_snapshot") is False:
             moment = None
         return PersonMessage(identity, camera, has_ended, moment, box, _sub_label(after.get("sub_label")))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"without {error}" if isinstance(error, KeyError) else "of another form") from error
 
 

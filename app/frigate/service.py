@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from app.capture.pictures import decode_picture
 from app.errors import SourceError
@@ -22,6 +22,7 @@ from app.gallery.gallery import Gallery
 from app.http_request import RequestError
 from app.network_thread import NetworkThread
 from app.settings import Settings
+from app.text import counted
 from app.types import Match
 
 logger = logging.getLogger(__name__)
@@ -53,16 +54,24 @@ class FrigateService:
         self._sizes: Optional[Dict[str, Optional[Tuple[int, int]]]] = None
         self._has_restarted = threading.Event()
         self._pause_s = 0.0
+        self._problem = ""
+        self._named = 0
         self._generation = (gallery.index, 0)
         device = device_name(settings.delivery.device)
         self._link = FrigateLink(settings.mqtt, self._own, device, self._on_person, self._has_restarted.set)
 
-    def run(self, stop: threading.Event) -> None:
-        """Raises FatalError when the networks cannot be run any more."""
+    def status(self) -> str:
+        """How it is, in a line."""
+        return f"{counted(self._named, 'name')} written into Frigate, {self._problem or 'which answers'}"
+
+    def run(self, stop: threading.Event, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Raises FatalError when the networks cannot be run any more. `on_turn` is called twice a second, less often
+        while Frigate does not answer."""
         self._link.start()
         reported = 0
         try:
             while not stop.is_set():
+                on_turn()
                 message = self._inbox.take(LOOK_EVERY_S)
                 if message is not None and not self._advance(message):
                     # Frigate is away: everyone waits.
@@ -127,6 +136,7 @@ class FrigateService:
         try:
             if self._frigate.set_sub_label(person.message.id, name, score(match) if name else None):
                 logger.info("%s: %s is %s", person.message.camera, person.message.id, name or "unknown after all")
+                self._named += bool(name)
                 return replace(person, written=name, attempts=0)
             problem = "Frigate does not know it"
         except FrigateError:
@@ -169,8 +179,9 @@ class FrigateService:
         if not self._pause_s:
             logger.warning("%s; trying again until it works", error)
         self._pause_s = min(MAX_PAUSE_S, 2 * self._pause_s or 1.0)
+        self._problem = str(error)
 
     def _is_back(self) -> None:
         if self._pause_s:
             logger.info("Frigate at %s answers again", self._frigate.name)
-        self._pause_s = 0.0
+        self._pause_s, self._problem = 0.0, ""

@@ -33,7 +33,7 @@ class FrigateSettings:
     replace_sub_label: bool = setting(
         False, "also where something else, such as Frigate's own face recognition, has written a name"
     )
-    timeout_s: float = setting(10.0, "seconds after which a request to Frigate has failed", minimum=0.1, maximum=600)
+    timeout_s: float = setting(10.0, "seconds after which a request to Frigate has failed", minimum=0.1, maximum=30)
     queue: int = setting(
         200, "people that may wait to be looked at; then the oldest is left out", minimum=1, maximum=10_000
     )

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -31,7 +32,11 @@ def test_it_names_people_until_it_is_stopped(program, tmp_path, people_gallery, 
         frigate = stack.enter_context(contextlib.closing(FrigateServer()))
         watching = stack.enter_context(contextlib.closing(Subscriber(broker.port)))
         frigate.pictures["a"] = jpeg(picture)
-        process = program("frigate", frigate.url, "--mqtt", f"mqtt://127.0.0.1:{broker.port}")
+        systemd = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        systemd.bind(str(tmp_path / "notify"))
+        broker_url = f"mqtt://127.0.0.1:{broker.port}"
+        process = program("frigate", frigate.url, "--mqtt", broker_url, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert systemd.recv(1000).startswith(b"READY=1")
         status = "/frigate/status"
         until(lambda: any(topic.endswith(status) for topic in watching.now()))
         watching.publish("frigate/events", message("end", "a", 1.0, (90, 190, 430, 570)))

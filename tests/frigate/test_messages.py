@@ -88,6 +88,11 @@ def test_any_value_of_a_field_is_read_or_refused(field, value):
         assert read_message(json.dumps(content).encode()) is None or content["after"]["label"] == "person"
 
 
+def test_a_time_that_no_clock_shows_is_refused():
+    with pytest.raises(ValueError):
+        read("new", ID, 1.0, BOX, snapshot={"frame_time": 10**400})
+
+
 def test_deeply_nested_messages_are_refused():
     with pytest.raises(ValueError):
         read_message(b'{"type": "new", "after": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
