@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional, Tuple
 
 Box = Tuple[float, float, float, float]
@@ -29,6 +29,8 @@ class PersonMessage:
     """The person in that picture, in pixels of the size in which Frigate detects."""
     sub_label: Optional[str]
     """The name that the event has in Frigate."""
+    received: float = field(default=0.0, compare=False)
+    """When it came, by this program's clock."""
 
     def and_later(self, later: PersonMessage) -> PersonMessage:
         """The newer one of two messages about one person; an event that has ended does not begin again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Tuple
@@ -34,13 +35,23 @@ MAX_PEOPLE = 2000
 MAX_ATTEMPTS = 8
 """For one person, while Frigate answers others."""
 MAX_PAUSE_S = 30.0
+MAX_AGE_S = 3.0
+"""Of a message about somebody who is still there: then Frigate may have a newer picture, to which its box does not
+belong."""
 
 
 class FrigateService:
     """Its loop runs on the thread that calls `run`; the networks have one of their own."""
 
-    def __init__(self, settings: Settings, gallery: Gallery, networks: NetworkThread) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gallery: Gallery,
+        networks: NetworkThread,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Raises SettingsError."""
+        self._clock = clock
         self._settings = settings
         self._own = settings.frigate
         # Snapshots are few: those that agree are counted by a setting of their own.
@@ -84,7 +95,7 @@ class FrigateService:
 
     def _on_person(self, message: PersonMessage) -> None:
         if not self._cameras or message.camera in self._cameras:
-            self._inbox.put(message)
+            self._inbox.put(replace(message, received=self._clock()))
 
     def _advance(self, message: PersonMessage) -> bool:
         """Does what is to be done for a person. False if Frigate did not answer, and it has to be done later."""
@@ -108,6 +119,9 @@ class FrigateService:
         if not person.wants_snapshot:
             return person
         watched = self._watched(person.message.camera)
+        if not person.message.has_ended and self._clock() - person.message.received > MAX_AGE_S:
+            # The next message comes when there is a better picture, or at the end.
+            return person
         data = self._frigate.snapshot(person.message.id)
         person = replace(person, asked=person.message.snapshot_time)
         digest = hashlib.sha256(data or b"").hexdigest()
@@ -166,6 +180,7 @@ class FrigateService:
         """The size in which Frigate watches a camera, asked for once, and again when Frigate has started."""
         if self._sizes is None or self._has_restarted.is_set() or camera not in self._sizes:
             self._has_restarted.clear()
+            self._sizes = None
             self._sizes = dict(self._frigate.sizes())
             logger.info("Frigate at %s watches %s", self._frigate.name, ", ".join(sorted(self._sizes)))
         return self._sizes.setdefault(camera, None)

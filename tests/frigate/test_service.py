@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -64,11 +66,12 @@ def gallery(tmp_path_factory, people_gallery, recognizer, networks):
 
 
 @pytest.fixture
-def started(settings, gallery, networks, broker):
+def started(settings, gallery, networks, broker, monkeypatch):
     """Starts the service, and waits until it listens."""
+    monkeypatch.setattr("app.frigate.service.LOOK_EVERY_S", 0.02)
     running = []
 
-    def start(frigate, watching=None, **own):
+    def start(frigate, watching=None, clock=time.monotonic, **own):
         service = FrigateService(
             dataclasses.replace(
                 settings,
@@ -78,6 +81,7 @@ def started(settings, gallery, networks, broker):
             ),
             gallery,
             networks,
+            clock,
         )
         stop = threading.Event()
         thread = threading.Thread(target=service.run, args=(stop,))
@@ -216,6 +220,20 @@ def test_frigate_may_go_and_come_back_with_other_sizes(started, watching, scene)
         until(lambda: frigate.names(ID) == ["Eileen Collins"])
         watching.publish("frigate/events", message("end", "b", 11.0, RIGHT))
         until(lambda: frigate.names("b") == ["Grace Hopper"])
+
+
+def test_a_message_that_waited_too_long_is_not_used_while_the_person_moves_on(started, watching, frigate, scene):
+    """The picture may be newer, and another person where this one was."""
+    started(frigate, watching, clock=itertools.count(0, 10).__next__)
+    frigate.pictures = {ID: scene(HOPPER, None, 1), "b": scene(COLLINS, None, 2)}
+    watching.publish("frigate/events", message("update", ID, 11.0, LEFT))
+    watching.publish("frigate/events", message("end", "b", 11.0, LEFT))
+    until(lambda: frigate.names("b") == ["Eileen Collins"])
+    assert ID not in frigate.asked
+    frigate.pictures[ID] = scene(COLLINS, None, 3)
+    watching.publish("frigate/events", message("end", ID, 12.0, LEFT))
+    until(lambda: frigate.names(ID) == ["Eileen Collins"])
+    assert frigate.asked.count(ID) == 1
 
 
 def test_the_broker_may_be_killed_and_come_back(started, watching, broker, frigate, scene):
