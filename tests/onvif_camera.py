@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import urllib.request
 
 SOAP = '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tt="http://www.onvif.org/ver10/schema">{}</s:Envelope>'
 FAULT = (
@@ -33,12 +34,21 @@ class OnvifCamera:
         self.replaced = {}
         """Answers (bytes) instead of the usual ones, by the name of the request."""
         self.bodies = []
+        self.challenge = None
+        """The digest of HTTP that is asked for instead of a token: `MD5`, `SHA-256`, or `old` for one without qop."""
         self.used = set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                if outer.challenge is not None and "GetSystemDateAndTime" not in body and not outer.allows(self):
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                    self.send_header("WWW-Authenticate", outer.challenges())
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 status, answer = outer.answer(body)
                 with contextlib.suppress(OSError):
                     self.send_response(status)
@@ -90,9 +100,27 @@ class OnvifCamera:
         self.bodies.append(request)
         if name in self.replaced:
             return 200, self.replaced[name]
-        if self.user is not None and name != "GetSystemDateAndTime" and not self._is_allowed(request):
+        needs_token = self.challenge is None and self.user is not None and name != "GetSystemDateAndTime"
+        if needs_token and not self._is_allowed(request):
             return 400, SOAP.format(FAULT).encode()
         return 200, SOAP.format(f"<s:Body>{getattr(self, name)(request)}</s:Body>").encode()
+
+    def challenges(self):
+        old = 'Digest realm="a, b", nonce="5f2e", opaque="x=y"'
+        return old if self.challenge == "old" else f'{old}, qop="auth-int,auth", algorithm={self.challenge}'
+
+    def allows(self, request):
+        """By RFC 7616, with the parser of Python's own client."""
+        given = request.headers["Authorization"] or ""
+        fields = urllib.request.parse_keqv_list(urllib.request.parse_http_list(given.partition(" ")[2]))
+        kind = hashlib.sha256 if self.challenge == "SHA-256" else hashlib.md5
+
+        def hashed(*parts):
+            return kind(":".join(parts).encode()).hexdigest()
+
+        middle = [] if self.challenge == "old" else [fields.get("nc", ""), fields.get("cnonce", ""), "auth"]
+        secret, wanted = hashed(self.user[0], "a, b", self.user[1]), hashed("POST", request.path)
+        return fields.get("response") == hashed(secret, "5f2e", *middle, wanted) and fields["opaque"] == "x=y"
 
     def _now(self):
         return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.clock_ahead_s)

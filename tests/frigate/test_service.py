@@ -151,6 +151,42 @@ def test_a_single_snapshot_is_enough_when_the_event_has_ended(started, watching,
     assert results(watching)[0]["votes"] == 1
 
 
+def test_an_afternoon_at_two_cameras(started, watching, frigate, scene):
+    """Two people at the door at once, a dog, messages about zones without a new picture, and somebody in the yard."""
+    started(frigate, watching)
+    collins, hopper, yard = "1607.1-aaaaaa", "1607.2-bbbbbb", "1607.3-cccccc"
+    sequence = [
+        ("new", collins, 1.0, LEFT, {}),
+        ("new", hopper, 1.2, RIGHT, {}),
+        ("new", "1607.2-dddddd", 1.3, LEFT, {"label": "dog"}),
+        ("update", collins, 1.0, LEFT, {"current_zones": ["porch"]}),
+        ("update", hopper, 2.2, RIGHT, {}),
+        ("new", yard, 2.5, LEFT, {"camera": "yard", "has_snapshot": False}),
+        ("update", collins, 3.0, LEFT, {}),
+        ("end", "1607.2-dddddd", 1.3, LEFT, {"label": "dog"}),
+        ("update", hopper, 2.2, RIGHT, {"stationary": True, "sub_label": ["Grace Hopper", 0.99]}),
+        ("end", hopper, 2.2, RIGHT, {"sub_label": ["Grace Hopper", 0.99]}),
+        ("end", yard, 2.5, LEFT, {"camera": "yard", "has_snapshot": False}),
+        ("end", collins, 3.0, LEFT, {}),
+    ]
+    seen = set()
+    for number, (kind, identity, moment, box, changes) in enumerate(sequence):
+        frigate.pictures[identity] = scene(COLLINS, HOPPER, number)
+        watching.publish("frigate/events", message(kind, identity, moment, box, **changes))
+        if (identity, moment) not in seen and "label" not in changes:
+            seen.add((identity, moment))
+            until(lambda: len(frigate.asked) == len(seen))
+    until(lambda: [result["id"] for result in results(watching) if result["ended"]] == [hopper, collins])
+    until(lambda: results(watching, "yard"))
+    assert sorted(frigate.asked) == sorted(identity for identity, _ in seen)
+    assert [(identity, name) for identity, name, _ in frigate.sub_labels] == [
+        (hopper, "Grace Hopper"),
+        (collins, "Eileen Collins"),
+        (yard, "Eileen Collins"),
+    ]
+    assert [result["votes"] for result in results(watching) if result["ended"]] == [2, 2]
+
+
 def test_a_stranger_gets_no_sub_label_and_a_result_at_the_end(started, watching, frigate, scene):
     started(frigate, watching)
     frigate.pictures[ID] = scene(STRANGER, COLLINS, 1)

@@ -7,13 +7,15 @@ import datetime
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from types import MappingProxyType
+from typing import List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from app.credentials import without_credentials
 from app.errors import AccessDeniedError, SourceError
-from app.http_request import RequestError, request
+from app.http_request import Reply, RequestError, request
+from app.tools.onvif.challenge import authorization
 from app.tools.onvif.discovery import at_host
 from app.tools.onvif.markup import MAX_BYTES, Element, MarkupError, parse
 
@@ -116,11 +118,12 @@ class OnvifDevice:
             '<?xml version="1.0" encoding="UTF-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope">'
             f"{header}<s:Body>{body}</s:Body></s:Envelope>"
         )
-        headers = {"Content-Type": "application/soap+xml; charset=utf-8"}
-        try:
-            reply = request("POST", address, envelope.encode(), headers, timeout_s=self._timeout_s, max_bytes=MAX_BYTES)
-        except RequestError as error:
-            raise SourceError(str(error)) from error
+        reply = self._post(address, envelope)
+        if reply.status == 401 and with_login and self._login is not None:
+            # Some devices take no tokens, only what HTTP has.
+            answer_to_challenge = authorization(reply.headers.get_all("WWW-Authenticate") or [], address, *self._login)
+            if answer_to_challenge is not None:
+                reply = self._post(address, envelope, {"Authorization": answer_to_challenge})
         if reply.status in (401, 403):
             raise self._denied()
         try:
@@ -134,6 +137,13 @@ class OnvifDevice:
                 raise self._denied()
             raise SourceError(f"{self._host}: {(fault.said('Reason') or fault.said('Text') or codes)[:200]!r}")
         return answer
+
+    def _post(self, address: str, envelope: str, more: Mapping[str, str] = MappingProxyType({})) -> Reply:
+        headers = {"Content-Type": "application/soap+xml; charset=utf-8", **more}
+        try:
+            return request("POST", address, envelope.encode(), headers, timeout_s=self._timeout_s, max_bytes=MAX_BYTES)
+        except RequestError as error:
+            raise SourceError(str(error)) from error
 
     def _denied(self) -> AccessDeniedError:
         if self._login is None:

@@ -50,6 +50,21 @@ def test_a_wrong_and_a_missing_password_are_told_apart(camera):
         asked(camera, None)
 
 
+@pytest.mark.parametrize("challenge", ["MD5", "SHA-256", "old"])
+def test_a_camera_that_takes_only_the_digest_of_http(camera, challenge):
+    camera.challenge = challenge
+    assert len(asked(camera)) == 3
+    with pytest.raises(AccessDeniedError, match="refused"):
+        asked(camera, ("admin", "wrong"))
+
+
+def test_the_password_is_not_sent_to_a_camera_that_wants_it_itself(camera):
+    camera.challenge = "unheard-of"
+    with pytest.raises(AccessDeniedError):
+        asked(camera)
+    assert camera.asked == ["GetSystemDateAndTime"]
+
+
 @pytest.mark.parametrize("address", ["http://192.0.2.1/", "rtsp://a b", "rtsp://a/\u2028x", "javascript:alert(1)", ""])
 def test_a_stream_that_is_none_is_an_error(camera, address):
     camera.stream = address
