@@ -23,7 +23,7 @@ from app.gallery.gallery import Gallery
 from app.http_request import RequestError
 from app.network_thread import NetworkThread
 from app.settings import Settings
-from app.text import counted
+from app.text import counted, suggestion
 from app.types import Match
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class FrigateService:
         self._inbox = Inbox(self._own.queue)
         self._cameras = frozenset(filter(None, (name.strip() for name in (self._own.cameras or "").split(","))))
         self._people: OrderedDict[str, TrackedPerson] = OrderedDict()
-        self._sizes: Optional[Dict[str, Optional[Tuple[int, int]]]] = None
+        self._sizes: Dict[str, Optional[Tuple[int, int]]] = {}
         self._has_restarted = threading.Event()
         self._pause_s = 0.0
         self._problem = ""
@@ -79,6 +79,10 @@ class FrigateService:
         """Raises FatalError when the networks cannot be run any more. `on_turn` is called twice a second, less often
         while Frigate does not answer."""
         self._link.start()
+        try:
+            self._learn_sizes()
+        except FrigateError as error:
+            self._is_away(error)
         reported = 0
         try:
             while not stop.is_set():
@@ -178,12 +182,17 @@ class FrigateService:
 
     def _watched(self, camera: str) -> Optional[Tuple[int, int]]:
         """The size in which Frigate watches a camera, asked for once, and again when Frigate has started."""
-        if self._sizes is None or self._has_restarted.is_set() or camera not in self._sizes:
-            self._has_restarted.clear()
-            self._sizes = None
-            self._sizes = dict(self._frigate.sizes())
-            logger.info("Frigate at %s watches %s", self._frigate.name, ", ".join(sorted(self._sizes)))
+        if self._has_restarted.is_set() or camera not in self._sizes:
+            self._learn_sizes()
         return self._sizes.setdefault(camera, None)
+
+    def _learn_sizes(self) -> None:
+        self._has_restarted.clear()
+        self._sizes = {}
+        self._sizes.update(self._frigate.sizes())
+        logger.info("Frigate at %s watches %s", self._frigate.name, ", ".join(sorted(self._sizes)))
+        for name in sorted(self._cameras - self._sizes.keys()):
+            logger.warning("frigate.cameras: Frigate has no camera %r%s", name, suggestion(name, self._sizes))
 
     def _remember(self, person: TrackedPerson) -> None:
         self._people[person.message.id] = person

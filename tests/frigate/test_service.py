@@ -223,6 +223,11 @@ def test_other_objects_and_cameras_are_left_alone(started, watching, frigate, sc
     assert frigate.asked == ["yard"]
 
 
+def test_a_camera_that_frigate_does_not_have_is_named(started, watching, frigate, caplog):
+    started(frigate, watching, cameras="yrad, door")
+    until(lambda: any("yrad" in record.getMessage() and "yard" in record.getMessage() for record in caplog.records))
+
+
 def test_an_event_that_frigate_has_not_stored_yet_is_named_later(started, watching, frigate, scene):
     started(frigate, watching)
     frigate.unknown_for = 1
