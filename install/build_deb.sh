@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export VERSION
-rm -rf build/deb
+rm -rf build/deb build/face-recognition-l4t_*_all.deb
 mkdir -p build/deb
 git ls-files -z -- app engines gallery/README.md install config.yaml pyproject.toml README.md LICENSE jetson_setup.sh |
   xargs -0 cp --parents --target-directory build/deb

@@ -15,11 +15,12 @@ from shipped import ROOT
 
 from app import __version__
 
-PACKAGES = sorted((ROOT / "build").glob("face-recognition-l4t_*_all.deb"))
+PACKAGE = os.environ.get("DEB", "")
+"""The file; set by `make test-deb`, which has just built it."""
 FOLDER = "opt/face-recognition-l4t"
 
 pytestmark = pytest.mark.skipif(
-    not PACKAGES or shutil.which("dpkg-deb") is None, reason="no package was built (make deb), or this is no Debian"
+    not PACKAGE or shutil.which("dpkg-deb") is None, reason="only in `make test-deb`, on Debian and Ubuntu"
 )
 
 IN_A_COPY = """
@@ -40,7 +41,7 @@ def copy_of_the_system(tmp_path):
         pytest.skip("needs root and unshare")
 
     def run(script):
-        words = [tmp_path, script, PACKAGES[-1], Path(sys.executable).parent.parent]
+        words = [tmp_path, script, PACKAGE, Path(sys.executable).parent.parent]
         command = ["unshare", "--mount", "bash", "-c", IN_A_COPY, "-", *map(str, words)]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -55,7 +56,7 @@ def files(tmp_path_factory):
     """The package's members by name."""
     folder = tmp_path_factory.mktemp("deb")
     with (folder / "data.tar").open("wb") as file:
-        subprocess.run(["dpkg-deb", "--fsys-tarfile", PACKAGES[-1]], stdout=file, check=True)
+        subprocess.run(["dpkg-deb", "--fsys-tarfile", PACKAGE], stdout=file, check=True)
     with tarfile.open(folder / "data.tar") as archive:
         return {member.name.lstrip("./"): member for member in archive.getmembers()}
 
