@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Set, Tuple
 
-from app.credentials import credentials, for_opening, masked, read_secret, with_secrets, without_secrets
+from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
 from app.errors import DatabaseError, RejectedRowError, SettingsError
 from app.settings import FleetSettings
 from app.text import install_hint, program
@@ -32,9 +31,7 @@ def require_database(settings: FleetSettings) -> str:
         )
     if not address.startswith(_SCHEMES):
         raise SettingsError(f"fleet.database = {masked(address)!r}: expected an address that begins with {_SCHEMES[0]}")
-    # Not `has_secret`: for that, a long name of a user may be a token.
-    in_address = (credentials(address) or ("", ""))[1] or re.search(r"[?&]password=", address)
-    if settings.password is not None and in_address:
+    if settings.password is not None and has_secret(address):
         raise SettingsError("fleet.database has a password, and so has fleet.password: keep one of them")
     return address
 
