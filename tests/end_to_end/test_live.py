@@ -133,6 +133,7 @@ def test_the_program_waits_for_a_camera_and_hides_its_password(program, camera, 
     assert process.returncode == 0, err
 
 
+@pytest.mark.slow
 def test_recordings_go_on_after_kill_9_with_the_same_command(program, camera, people_gallery, tmp_path):
     command = ("--rtsp", f"door={camera.url}", "--gallery", people_gallery, "--record", "videos")
 

@@ -40,6 +40,7 @@ def running(device, fleet, postgres):
         yield start
 
 
+@pytest.mark.slow
 def test_a_photo_arrives_at_the_other_device_whatever_is_away_meanwhile(running, photo, postgres):
     a, b = running("a"), running("b")
     a.put("Ann/1.jpg", photo(0))
