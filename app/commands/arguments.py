@@ -1,10 +1,11 @@
-"""The types of command-line arguments: each reads one text, or says what was expected."""
+"""What commands share: types of arguments, each of which reads one text or says what was expected, and actions."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
-from typing import Callable, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from app.text import bounds, parse_size
 
@@ -101,3 +102,18 @@ def word_or(word: str, value: T, parse: Callable[[str], T]) -> Callable[[str], T
 
 def expected(text: str, what: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"{text!r}: expected {what}")
+
+
+def add_actions(parser: argparse.ArgumentParser, package: str, actions: Mapping[str, Tuple[str, str]]) -> None:
+    """For a command that is a package: each action is a module of it, given with its help."""
+    choices = parser.add_subparsers(title="actions", dest="action", metavar="|".join(actions), required=True)
+    for name, (module_name, purpose) in actions.items():
+        module = importlib.import_module(f"{package}.{module_name}")
+        action = choices.add_parser(
+            name, help=purpose, description=module.DESCRIPTION or purpose, epilog=module.EXAMPLES
+        )
+        module.add_arguments(action)
+
+
+def execute_action(arguments: argparse.Namespace, package: str, actions: Mapping[str, Tuple[str, str]]) -> int:
+    return int(importlib.import_module(f"{package}.{actions[arguments.action][0]}").execute(arguments))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import List, Sequence
 
+from app.commands.arguments import add_actions, execute_action
 from app.text import suggestion
 
 DESCRIPTION = """Finds and embeds every face of many pictures and videos, and keeps them in Parquet files, one row per
@@ -44,18 +44,8 @@ def with_default_action(words: Sequence[str]) -> List[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="actions", dest="action", metavar="|".join(ACTIONS), required=True)
-    for name, (_, purpose) in ACTIONS.items():
-        module = _module(name)
-        action = actions.add_parser(
-            name, help=purpose, description=module.DESCRIPTION or purpose, epilog=module.EXAMPLES
-        )
-        module.add_arguments(action)
+    add_actions(parser, __name__, ACTIONS)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    return int(_module(arguments.action).execute(arguments))
-
-
-def _module(action: str) -> Any:
-    return importlib.import_module(f"app.commands.batch.{ACTIONS[action][0]}")
+    return execute_action(arguments, __name__, ACTIONS)

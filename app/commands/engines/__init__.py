@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from typing import Any
+
+from app.commands.arguments import add_actions, execute_action
 
 DESCRIPTION = """Manages the models, the networks that detect and recognise faces: lists those of the catalogue
 (engines/catalog.yaml), downloads and imports more, builds TensorRT engines, and inspects and compares them. Some models
@@ -37,18 +37,8 @@ ACTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="actions", dest="action", metavar="|".join(ACTIONS), required=True)
-    for name, (_, purpose) in ACTIONS.items():
-        module = _module(name)
-        action = actions.add_parser(
-            name, help=purpose, description=module.DESCRIPTION or purpose, epilog=module.EXAMPLES
-        )
-        module.add_arguments(action)
+    add_actions(parser, __name__, ACTIONS)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    return int(_module(arguments.action).execute(arguments))
-
-
-def _module(action: str) -> Any:
-    return importlib.import_module(f"app.commands.engines.{ACTIONS[action][0]}")
+    return execute_action(arguments, __name__, ACTIONS)
