@@ -18,6 +18,9 @@ PYTEST_ARGS ?=
 WORKERS ?= auto
 LINT_ALL ?=
 
+# For the reason in app/__main__.py; besides, the workers use all cores already.
+export OPENBLAS_NUM_THREADS ?= 1
+
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt

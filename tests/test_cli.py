@@ -183,6 +183,36 @@ def test_a_reader_of_the_output_that_stops_early_causes_no_complaint():
     assert not done.stderr
 
 
+MULTIPLY_WHILE_PROGRAMS_START = """
+import runpy, subprocess, sys, threading
+
+sys.argv = ["app", "--version"]
+try:
+    runpy.run_module("app", run_name="__main__")
+except SystemExit:
+    pass
+import numpy
+
+def multiply():
+    while not done.is_set():
+        left @ right
+
+left, right, done = numpy.ones((200, 512), "f4"), numpy.ones((512, 200), "f4"), threading.Event()
+thread = threading.Thread(target=multiply)
+thread.start()
+for _ in range(200):
+    subprocess.run(["true"], check=True)
+done.set()
+thread.join()
+"""
+
+
+def test_matrix_products_go_on_while_the_program_starts_others():
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", MULTIPLY_WHILE_PROGRAMS_START]
+    subprocess.run(command, check=True, timeout=50, cwd=ROOT, env=environment)
+
+
 LEFT_BEHIND = """
 import threading
 import cv2, numpy
