@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any, List
 
@@ -73,3 +74,11 @@ def test_the_changelog_has_one_line_per_change() -> None:
     assert len(set(sections)) == len(sections)
     listed = changes[changes.index(sections[0]) :]
     assert [line for line in listed if line and not line.startswith(("- ", "### ", "## "))] == []
+
+
+def test_no_link_in_the_repository_leads_to_one_machine() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout of Git")
+    listing = subprocess.run(["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, text=True, check=True)
+    entries = [line.split(None, 3) for line in listing.stdout.splitlines()]
+    assert [name for mode, _, _, name in entries if mode == "120000"] == []
