@@ -79,6 +79,10 @@ class BackendError(ModelError):
     """A backend fails while it runs a network, through no fault of the input: the device is lost, memory is short."""
 
 
+class NotNowError(ModelError):
+    """A network on another machine does not answer at the moment, and what it was to say can wait."""
+
+
 class FatalError(AppError):
     """A part that the program cannot do without failed, and could not be restored; exit code 3."""
 

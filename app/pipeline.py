@@ -14,6 +14,7 @@ import numpy as np
 from app.capture.capture import Channels
 from app.capture.motion import Motion, MotionDetector
 from app.degrade import DegradeController, DegradeLevel
+from app.errors import NotNowError
 from app.gallery.gallery import Gallery
 from app.gallery.strangers import LiveStrangers
 from app.identity.face_tracker import FaceTracker
@@ -189,7 +190,7 @@ class Pipeline:
         people get no numbers. `degrade` says what is left out; without it nothing is.
         `main_frames` are as in `Channels`."""
         self._settings = settings or Settings()
-        self._recognizer = recognizer
+        self._recognizer = recognizer.for_video()
         self._gallery = gallery
         self._networks = networks or NetworkThread()
         self._strangers = strangers
@@ -274,16 +275,20 @@ class Pipeline:
             matches = dict.fromkeys(pending.rows, NOT_COMPARED_YET)
         elif pending.rows:
             pixels = [one.image for one in large or ()]
-            (faces, rejected, quality), found = recognizer.embed_good_from(
-                pixels, frame.image, faces, pending.rows, channel.limits, timer, pending.unverified
-            )
-            if large is not None:
-                channel.count_found_again(frame.source, found, len(pending.rows))
-            rows = [row for row in pending.rows if row not in rejected]
-            for row, (reason, measured, limit) in rejected.items():
-                matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])
-            for row, match in zip(rows, recognizer.identify(faces, people, rows, timer) if rows else ()):
-                matches[row] = replace(match, quality=quality[row])
+            try:
+                (faces, rejected, quality), found = recognizer.embed_good_from(
+                    pixels, frame.image, faces, pending.rows, channel.limits, timer, pending.unverified
+                )
+            except NotNowError:
+                matches = dict.fromkeys(pending.rows, NOT_COMPARED_YET)
+            else:
+                if large is not None:
+                    channel.count_found_again(frame.source, found, len(pending.rows))
+                rows = [row for row in pending.rows if row not in rejected]
+                for row, (reason, measured, limit) in rejected.items():
+                    matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])
+                for row, match in zip(rows, recognizer.identify(faces, people, rows, timer) if rows else ()):
+                    matches[row] = replace(match, quality=quality[row])
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):
             with timer.stage("attributes"):

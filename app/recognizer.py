@@ -114,6 +114,11 @@ class Recognizer:
             recognition=settings.recognition,
         )
 
+    def for_video(self) -> Recognizer:
+        """The same for faces that are seen again: raises NotNowError where they can be embedded later, because the
+        server that does it does not answer (`remote.fallback`). It is closed with this one."""
+        return dataclasses.replace(self, embedder=self.embedder.deferring())
+
     def find(
         self,
         images: Sequence[np.ndarray],

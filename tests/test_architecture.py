@@ -46,6 +46,7 @@ GUARDED = {
     "psycopg": {"database"},
     "confluent_kafka": {"events"},
     "nats": {"events"},
+    "grpc": {"inference"},
 }
 """Packages that take long to import, or that not every machine has, and who may import them."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from app.errors import BackendError, FatalError, ModelError
 from app.inference.backends import OpenedNetwork, open_elsewhere, reopen
 from app.inference.engine import Engine, NetworkSpec, TensorSpec
+from app.inference.remote.network import RemoteNetwork
 from app.text import program
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,6 @@ def _release_frames(error: Optional[BaseException]) -> None:
 
 def running(engine: Engine) -> Optional[OpenedNetwork]:
     """The backend that runs a network at the moment, and why; None for an engine that was opened directly."""
-    if isinstance(engine, RecoveringNetwork):
+    if isinstance(engine, (RecoveringNetwork, RemoteNetwork)):
         return engine.opened
     return engine if isinstance(engine, OpenedNetwork) else None

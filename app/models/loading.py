@@ -25,6 +25,7 @@ from app.models.entry import ModelEntry
 from app.models.families import DETECTORS, EMBEDDERS, FAMILIES
 from app.models.int8 import calibration_inputs, find_photos
 from app.models.reference import ReferenceEmbeddings, read_reference
+from app.models.remote import remote_network
 from app.settings import AttributeSettings, Settings
 from app.text import program
 from app.vision.attribute_models import AntispoofModel, AttributeModels, GenderAgeModel, Landmarks106Model, MaskModel
@@ -159,7 +160,14 @@ class ModelLoader:
         """The chosen embedder; the caller closes it. `exact_precision` forbids a fallback to another precision."""
         entry = self.embedder_entry
         factory = _family(EMBEDDERS, entry)
-        return self._opened(entry, lambda engine: factory(engine, entry), exact_precision)
+
+        def make(engine: Engine) -> FaceEmbedder:
+            return factory(engine, entry)
+
+        if self.settings.remote.url is None or exact_precision:
+            return self._opened(entry, make, exact_precision)
+        self.verified_file(entry)
+        return make(remote_network(self.settings.remote, entry, make, lambda: self._opened(entry, make)))
 
     def open_attributes(self, detector_predicts_masks: bool = False) -> Optional[AttributeModels]:
         """The chosen attribute models; the caller closes them. None where no attribute is wanted or predicted."""

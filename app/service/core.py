@@ -326,6 +326,12 @@ class FaceService:
         size = (image.shape[1], image.shape[0])
         return FoundFaces(faces, norms, attributes, size, detect_ms, 1000 * (time.perf_counter() - began))
 
+    async def embedded(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Embeddings of unit length, and their lengths before that, of faces as the embedder takes them."""
+        pixels = crops.shape[0] * crops.shape[1] * crops.shape[2]
+        async with self._admission.of(pixels):
+            return await asyncio.wrap_future(self._batcher.submit(crops))
+
     def identify(self, faces: Faces) -> List[Match]:
         """Who the faces are, one answer each. They must have been embedded."""
         return self.recognizer.identify(faces, self.gallery.index) if len(faces) else []

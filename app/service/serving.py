@@ -29,6 +29,7 @@ from app.service.deepstack.routes import deepstack
 from app.service.enrolment import Enrolment
 from app.service.guard import Guard
 from app.service.http import Dialect
+from app.service.inference_protocol.routes import inference_protocol
 from app.service.insightface_rest.messages import Defaults, with_root_images
 from app.service.insightface_rest.routes import insightface_rest
 from app.service.measurements import Measurements
@@ -52,6 +53,7 @@ def dialects(service: FaceService, view: RunView, guard: Guard, measurements: Me
         compreface_core(service),
         compreface(service, enrolment),
         deepstack(service, enrolment),
+        inference_protocol(service),
         own_api(service, enrolment, view, guard, measurements),
         page(),
     )

@@ -17,6 +17,7 @@ from app.settings.frigate import FrigateSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
 from app.settings.recording import RecordSettings
+from app.settings.remote import RemoteSettings
 from app.settings.schema import (
     AttributeSettings,
     DetectionSettings,
@@ -55,6 +56,7 @@ __all__ = [
     "QualitySettings",
     "RecognitionSettings",
     "RecordSettings",
+    "RemoteSettings",
     "RunSettings",
     "SettingInfo",
     "Settings",

@@ -30,6 +30,7 @@ from app.settings.frigate import FrigateSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualitySettings
 from app.settings.recording import RecordSettings
+from app.settings.remote import RemoteSettings
 from app.settings.serve import ServeSettings
 from app.settings.view import ViewSettings
 
@@ -343,6 +344,7 @@ class Settings:
     capture: CaptureSettings = CaptureSettings()
     view: ViewSettings = ViewSettings()
     models: ModelSettings = ModelSettings()
+    remote: RemoteSettings = RemoteSettings()
     detection: DetectionSettings = DetectionSettings()
     attention: AttentionSettings = AttentionSettings()
     gallery: GallerySettings = GallerySettings()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Tuple
 
 import numpy as np
 
 from app.inference.engine import Engine
+from app.inference.remote.network import RemoteNetwork
 from app.vision.face_network import FaceNetwork
 from app.vision.preprocessing import Preprocessing
 
@@ -18,6 +20,15 @@ class FaceEmbedder(FaceNetwork):
         """`crop_size` is width and height of the crops; it and `dimensions` come from the catalogue entry."""
         super().__init__(engine, preprocessing, crop_size, "an embedder", (dimensions,))
         self.dimensions = dimensions
+
+    def deferring(self) -> FaceEmbedder:
+        """The same for faces that can wait: raises NotNowError where a server is to embed them and does not answer.
+        It is closed with this one."""
+        if not isinstance(self._engine, RemoteNetwork) or not self._engine.defers:
+            return self
+        other = copy.copy(self)
+        other._engine = self._engine.deferring
+        return other
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Unit vectors (N x dimensions) of aligned faces (N x height x width x 3, uint8, BGR), in one batch."""

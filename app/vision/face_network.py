@@ -12,6 +12,7 @@ from app.errors import ModelError
 from app.inference.backends import OpenedNetwork
 from app.inference.engine import Engine, TensorSpec, run_in_batches
 from app.inference.recovery import running
+from app.inference.remote.network import RemoteNetwork, RemoteStatus
 from app.vision.preprocessing import Preprocessing
 
 
@@ -38,11 +39,12 @@ class FaceNetwork:
         width, height = crop_size
         channels_first = _takes(engine, (3, height, width))
         self._channels_last = not channels_first and _takes(engine, (height, width, 3))
+        self._takes_pixels = _takes(engine, (height, width, 3), np.uint8)
         outputs = [output for output in engine.outputs if _values_per_face(output) in lengths]
         if not outputs and len(engine.outputs) == 1 and _values_per_face(engine.outputs[0]) is None:
             outputs = list(engine.outputs)
         is_usable = len(outputs) == 1 and outputs[0].dtype == np.float32
-        if not is_usable or not (channels_first or self._channels_last):
+        if not is_usable or not (channels_first or self._channels_last or self._takes_pixels):
             expected = " or ".join(map(str, lengths))
             raise ModelError(
                 f"this is not {title} with input ? x 3 x {height} x {width} and one output ? x {expected}: "
@@ -52,7 +54,10 @@ class FaceNetwork:
         self._output = outputs[0]
 
     def prepare(self, crops: np.ndarray) -> np.ndarray:
-        """The network's input (N x 3 x height x width or channels last, float32) for these crops."""
+        """The network's input (N x 3 x height x width or channels last, float32) for these crops. A network that takes
+        pixels as they are (uint8) prepares them itself."""
+        if self._takes_pixels:
+            return np.ascontiguousarray(crops)
         blob = cv2.dnn.blobFromImages(
             list(crops),
             scalefactor=1 / self._preprocessing.divisor,
@@ -82,13 +87,23 @@ class FaceNetwork:
         """The backend and why it was chosen; None for an engine that was opened directly."""
         return running(self._engine)
 
+    @property
+    def output(self) -> TensorSpec:
+        """The values of each face."""
+        return self._output
+
+    @property
+    def remote(self) -> Optional[RemoteStatus]:
+        """How the server is that runs the network; None for a network on this machine."""
+        return self._engine.status if isinstance(self._engine, RemoteNetwork) else None
+
     def close(self) -> None:
         self._engine.close()
 
 
-def _takes(engine: Engine, shape: Tuple[int, int, int]) -> bool:
-    """Whether the engine has a single float32 input of any batch size and this shape per face."""
-    if len(engine.inputs) != 1 or engine.inputs[0].dtype != np.float32:
+def _takes(engine: Engine, shape: Tuple[int, int, int], dtype: type = np.float32) -> bool:
+    """Whether the engine has a single input of this type, any batch size and this shape per face."""
+    if len(engine.inputs) != 1 or engine.inputs[0].dtype != dtype:
         return False
     found = engine.inputs[0].shape
     return len(found) == 4 and all(side is None or side == wanted for side, wanted in zip(found[1:], shape))

@@ -111,6 +111,12 @@ ENDPOINTS = [
     ("POST", "/v1/vision/face/list", Scope.READ),
     ("POST", "/v1/vision/face/register", Scope.ENROL),
     ("POST", "/v1/vision/face/delete", Scope.ENROL),
+    ("GET", "/v2", Scope.PUBLIC),
+    ("GET", "/v2/health/live", Scope.PUBLIC),
+    ("GET", "/v2/health/ready", Scope.PUBLIC),
+    ("GET", "/v2/models/{model}", Scope.READ),
+    ("GET", "/v2/models/{model}/ready", Scope.READ),
+    ("POST", "/v2/models/{model}/infer", Scope.READ),
 ]
 
 

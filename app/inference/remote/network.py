@@ -1,0 +1,318 @@
+"""A network on another machine: an `Engine` that sends pictures of faces, and goes on without its server.
+
+Requests and checks are made by a thread of its own, so that the caller never waits longer than the limit, whatever
+the server, the network or the resolution of its name does.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Callable, Deque, Dict, Mapping, NamedTuple, Optional, Protocol, Tuple
+
+import numpy as np
+
+from app.errors import ModelError, NotNowError
+from app.inference.backends import OpenedNetwork
+from app.inference.engine import TensorSpec, misfit
+from app.inference.remote.circuit import Circuit
+from app.inference.remote.protocol import Client, ModelMetadata, RefusedError, RemoteAddress, RemoteError
+
+logger = logging.getLogger(__name__)
+
+INPUT = "crops"
+"""The input of exported models, and of servers that do not describe theirs."""
+MIN_COSINE = 0.999
+"""Of a server's answers with this machine's, mean over the known pictures: fp16 has 0.9999, another model below 0.5."""
+CHECK_TIMEOUT_S = 5.0
+"""Of each step of a check. A server that has just started computes its first answer slowly."""
+MAX_BATCH = 16
+_P95_OF = 200
+
+
+class LocalNetwork(Protocol):
+    """The same network on this machine."""
+
+    def infer(self, crops: np.ndarray) -> Dict[str, np.ndarray]: ...
+
+    @property
+    def runs_on(self) -> Optional[OpenedNetwork]: ...
+
+    def close(self) -> None: ...
+
+
+class Known(NamedTuple):
+    """Pictures (N x H x W x 3, uint8, BGR) and the answers that the right model gives to them (N x D)."""
+
+    pictures: np.ndarray
+    answers: np.ndarray
+
+
+@dataclass(frozen=True)
+class RemotePolicy:
+    """`remote.*` of the settings."""
+
+    timeout_s: float
+    defers: bool
+    """Without the server, those that can wait get no answer, instead of this machine's."""
+
+
+class RemoteStatus(NamedTuple):
+    """For metrics. Counts are of requests, each with one or more faces."""
+
+    address: str
+    is_up: bool
+    answered: int
+    failed: int
+    """Each of them was answered by this machine, or not at all."""
+    local: int
+    deferred: int
+    p95_s: float
+    """Of the last answers; 0 without any."""
+
+
+class RemoteNetwork:
+    """An `Engine` whose input are pictures as they were cut out: N x H x W x 3, uint8, BGR."""
+
+    def __init__(
+        self,
+        name: str,
+        address: RemoteAddress,
+        client: Client,
+        known: Known,
+        output: TensorSpec,
+        open_local: Callable[[], LocalNetwork],
+        policy: RemotePolicy,
+    ) -> None:
+        """Asks the server whether it has the right model, and raises ModelError if it has another one. If it cannot be
+        reached, that is logged, and it is asked again later.
+
+        `open_local` is called on the thread that calls `run`, when it is needed for the first time: at once, unless
+        faces may wait.
+        """
+        self.name = name
+        self.inputs = (TensorSpec(INPUT, (None, *known.pictures.shape[1:]), np.dtype(np.uint8)),)
+        self.outputs = (output,)
+        self.max_batch: Optional[int] = MAX_BATCH
+        self.defers = policy.defers
+        self._address = address
+        self._client = client
+        self._known = known
+        self._open_local = open_local
+        self._local: Optional[LocalNetwork] = None
+        self._timeout_s = policy.timeout_s
+        self._names = (INPUT, output.name)
+        self._circuit = Circuit()
+        self._trouble: Optional[type] = None
+        self._lock = threading.Lock()
+        self._requests: queue.SimpleQueue[Optional[Tuple[np.ndarray, Future[np.ndarray]]]] = queue.SimpleQueue()
+        self._is_closed = False
+        self._answered = self._failed = self._answered_here = self._deferred = 0
+        self._latencies_s: Deque[float] = deque(maxlen=_P95_OF)
+        if not policy.defers:
+            self._local = open_local()
+        try:
+            self._check(first=True)
+        except ModelError:
+            client.close()
+            if self._local is not None:
+                self._local.close()
+            raise
+        threading.Thread(target=self._work, name=f"remote {name}", daemon=True).start()
+
+    @property
+    def deferring(self) -> DeferringNetwork:
+        """The same, for those who rather wait than use this machine. It is closed with this one."""
+        return DeferringNetwork(self)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        answer = self.ask(feeds)
+        if answer is not None:
+            return answer
+        if self._local is None:
+            self._local = self._open_local()
+        self._answered_here += 1
+        (pictures,) = feeds.values()
+        outputs = self._local.infer(pictures)
+        return {self.outputs[0].name: outputs[self.outputs[0].name]}
+
+    def ask(self, feeds: Mapping[str, np.ndarray]) -> Optional[Dict[str, np.ndarray]]:
+        """The server's answer; None if it is not asked, or does not answer in time."""
+        wrong_input = misfit(self.inputs, feeds)
+        if wrong_input:
+            raise ModelError(f"{self.name} on {self._address}: {wrong_input}")
+        if not self._circuit.is_closed:
+            return None
+        began = time.monotonic()
+        (pictures,) = feeds.values()
+        request: Future[np.ndarray] = Future()
+        self._requests.put((pictures, request))
+        try:
+            answer = request.result(self._timeout_s)
+        except FutureTimeoutError:
+            request.cancel()
+            self._client.abort()
+            self._lost(RemoteError(f"no answer within {1000 * self._timeout_s:.0f} ms (remote.timeout_ms)"))
+        except (RemoteError, RefusedError) as error:
+            self._lost(error)
+        else:
+            self._answered += 1
+            self._latencies_s.append(time.monotonic() - began)
+            return {self.outputs[0].name: answer}
+        self._failed += 1
+        return None
+
+    def defer(self) -> NotNowError:
+        self._deferred += 1
+        return NotNowError(f"{self.name}: {self._address} does not answer at the moment")
+
+    @property
+    def opened(self) -> OpenedNetwork:
+        """What runs the network at the moment."""
+        if self._circuit.is_closed:
+            return OpenedNetwork(self, "remote", "of the server", "remote.url", f"remote ({self._address})")
+        runs_on = None if self._local is None else self._local.runs_on
+        return runs_on or OpenedNetwork(self, "remote", "none", "the server does not answer", "remote (no answer)")
+
+    @property
+    def status(self) -> RemoteStatus:
+        latencies = list(self._latencies_s)
+        return RemoteStatus(
+            str(self._address),
+            self._circuit.is_closed,
+            self._answered,
+            self._failed,
+            self._answered_here,
+            self._deferred,
+            float(np.percentile(latencies, 95)) if latencies else 0.0,
+        )
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._client.abort()
+        self._requests.put(None)
+        if self._local is not None:
+            self._local.close()
+
+    def _work(self) -> None:
+        """Until it is closed: answers requests, and checks the server between them."""
+        while not self._is_closed:
+            left_s = self._circuit.next_check_s - time.monotonic()
+            if left_s <= 0:
+                self._check()
+                continue
+            try:
+                job = self._requests.get(timeout=left_s)
+            except queue.Empty:
+                continue
+            if job is None:
+                # Closed, or the time of the next check has changed.
+                continue
+            pictures, request = job
+            if request.set_running_or_notify_cancel():
+                try:
+                    request.set_result(self._infer(pictures, self._timeout_s))
+                except Exception as error:  # noqa: BLE001 - the root of a thread: who has asked gets the error
+                    request.set_exception(error)
+        self._client.close()
+
+    def _infer(self, pictures: np.ndarray, timeout_s: float) -> np.ndarray:
+        input_name, output_name = self._names
+        answer = self._client.infer({input_name: pictures}, output_name, timeout_s)
+        expected = (len(pictures), self._known.answers.shape[1])
+        if answer.size != expected[0] * expected[1] or len(answer) != expected[0]:
+            raise RefusedError(
+                f"it answers with {' x '.join(map(str, answer.shape))} numbers; this machine's {self.name} with "
+                f"{expected[0]} x {expected[1]}, so it has another model"
+            )
+        return np.asarray(answer, np.float32).reshape(expected)
+
+    def _check(self, first: bool = False) -> None:
+        """Whether the server is there, has the right model and is fast enough. Raises ModelError only at first."""
+        try:
+            took_s = self._verify()
+        except RefusedError as error:
+            if first:
+                raise ModelError(f"{self.name}: {self._address}: {error}; docs/remote.md") from error
+            self._lost(error)
+        except RemoteError as error:
+            self._lost(error)
+        else:
+            with self._lock:
+                was_closed = self._circuit.is_closed
+                self._circuit.passed(time.monotonic())
+                self._trouble = None
+            if not was_closed:
+                level = logging.INFO if first else logging.WARNING
+                logger.log(level, "%s runs on %s: %.0f ms a face", self.name, self._address, 1000 * took_s)
+
+    def _verify(self) -> float:
+        """The seconds of one face. Raises RemoteError, RefusedError."""
+        if not self._client.is_ready(CHECK_TIMEOUT_S):
+            raise RemoteError("it is not ready")
+        self._names = self._chosen(self._client.metadata(CHECK_TIMEOUT_S))
+        pictures, expected = self._known
+        answers = self._infer(pictures, CHECK_TIMEOUT_S)
+        lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
+        cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
+        if not cosine >= MIN_COSINE:
+            raise RefusedError(
+                f"it has another model than this machine's {self.name}, or prepares pictures differently: the cosine "
+                f"of its answers to known pictures with the right ones is {cosine:.4f}, expected {MIN_COSINE} or more"
+            )
+        began = time.monotonic()
+        self._infer(pictures[:1], CHECK_TIMEOUT_S)
+        took_s = time.monotonic() - began
+        if took_s > self._timeout_s:
+            limit_ms = 1000 * self._timeout_s
+            raise RemoteError(f"it needs {1000 * took_s:.0f} ms for a face, the limit is {limit_ms:.0f} ms")
+        return took_s
+
+    def _chosen(self, described: ModelMetadata) -> Tuple[str, str]:
+        """The names of its input and output. Raises RefusedError."""
+        (wanted,), (output,) = self.inputs, self.outputs
+        fitting = [one for one in described.inputs if one.dtype == wanted.dtype and one.shape[-3:] == wanted.shape[1:]]
+        if described.inputs and not (len(described.inputs) == 1 and fitting):
+            found = ", ".join(map(str, described.inputs))
+            raise RefusedError(
+                f"its input is {found}, and should be {wanted}: `engines export-triton` makes a model that takes "
+                "pictures as they are"
+            )
+        named = [one.name for one in described.outputs if one.name == output.name]
+        if described.outputs and not named and len(described.outputs) > 1:
+            raise RefusedError(f"it has no output {output.name}: found {', '.join(map(str, described.outputs))}")
+        only = described.outputs[0].name if described.outputs else output.name
+        return (fitting[0].name if fitting else INPUT), (named[0] if named else only)
+
+    def _lost(self, error: ModelError) -> None:
+        with self._lock:
+            is_news = self._circuit.is_closed or self._trouble is not type(error)
+            self._circuit.failed(time.monotonic())
+            self._trouble = type(error)
+        self._requests.put(None)
+        if is_news and not self._is_closed:
+            meanwhile = "people get their names later" if self.defers else "faces are compared on this machine"
+            logger.error("%s: %s: %s; %s until it works again", self.name, self._address, error, meanwhile)
+
+
+class DeferringNetwork:
+    """An `Engine` that raises NotNowError while the server does not answer."""
+
+    def __init__(self, network: RemoteNetwork) -> None:
+        self.network = network
+        self.inputs, self.outputs, self.max_batch = network.inputs, network.outputs, network.max_batch
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        answer = self.network.ask(feeds)
+        if answer is None:
+            raise self.network.defer()
+        return answer
+
+    def close(self) -> None:
+        """The one behind it is closed by its owner."""
