@@ -117,6 +117,8 @@ class Recognizer:
     def for_video(self) -> Recognizer:
         """The same for faces that are seen again: raises NotNowError where they can be embedded later, because the
         server that does it does not answer (`remote.fallback`). It is closed with this one."""
+        if not self.embedder.can_defer:
+            return self
         return dataclasses.replace(self, embedder=self.embedder.deferring())
 
     def find(

@@ -47,26 +47,23 @@ def remote_address(settings: RemoteSettings, entry: ModelEntry) -> RemoteAddress
 
 
 def known_pictures(size: Tuple[int, int]) -> np.ndarray:
-    """Drawn faces (N x H x W x 3, uint8, BGR) of this width and height, the same on every machine."""
-    width, height = size
-    pictures = np.empty((KNOWN_PICTURES, height, width, 3), np.uint8)
-    for number, picture in enumerate(pictures):
-        shade = np.linspace(30 + 40 * number, 200 - 30 * number, height, dtype=np.float32)[:, None, None]
-        picture[:] = (shade + np.array([40, 0, 15 * number], np.float32)).clip(0, 255).astype(np.uint8)
+    """Drawn faces (N x H x W x 3, uint8, BGR) of this width and height."""
+    pictures = np.empty((KNOWN_PICTURES, size[1], size[0], 3), np.uint8)
+    for number in range(KNOWN_PICTURES):
+        shade = np.linspace(30 + 40 * number, 200 - 30 * number, 112, dtype=np.float32)[:, None, None]
+        background = (shade + np.array([40, 0, 15 * number], np.float32)).clip(0, 255).astype(np.uint8)
+        picture = np.ascontiguousarray(np.broadcast_to(background, (112, 112, 3)))
         skin = (120 + 15 * number, 150 + 20 * number, 190 + 15 * number)
         hair = (20 + 20 * number, 30 + 25 * number, 50 + 40 * number)
-
-        def at(x: float, y: float) -> Tuple[int, int]:
-            return round(x * width / 112), round(y * height / 112)
-
-        cv2.ellipse(picture, at(56, 52), at(46, 58), 0, 0, 360, hair, -1)
-        cv2.ellipse(picture, at(56, 64), at(36 + number, 46), 0, 0, 360, skin, -1)
+        cv2.ellipse(picture, (56, 52), (46, 58), 0, 0, 360, hair, -1)
+        cv2.ellipse(picture, (56, 64), (36 + number, 46), 0, 0, 360, skin, -1)
         for x in (38, 74):
-            cv2.ellipse(picture, at(x, 52), at(7, 4), 0, 0, 360, (235, 235, 235), -1)
-            cv2.circle(picture, at(x, 52), at(3, 3)[0], (60 + 50 * number, 60, 40), -1)
-            cv2.line(picture, at(x - 8, 43 - number), at(x + 8, 42), hair, at(3, 3)[0])
-        cv2.line(picture, at(56, 54), at(52 + number, 72), (90, 110, 150), at(2, 2)[0])
-        cv2.ellipse(picture, at(56, 92), at(15, 4 + number), 0, 0, 180, (80, 70, 170), -1)
+            cv2.ellipse(picture, (x, 52), (7, 4), 0, 0, 360, (235, 235, 235), -1)
+            cv2.circle(picture, (x, 52), 3, (60 + 50 * number, 60, 40), -1)
+            cv2.line(picture, (x - 8, 43 - number), (x + 8, 42), hair, 3)
+        cv2.line(picture, (56, 54), (52 + number, 72), (90, 110, 150), 2)
+        cv2.ellipse(picture, (56, 92), (15, 4 + number), 0, 0, 180, (80, 70, 170), -1)
+        pictures[number] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return pictures
 
 

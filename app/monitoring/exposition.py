@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,6 +16,7 @@ from app.monitoring.monitor import RunMonitor, WatchedRun
 from app.monitoring.processes import children, temperatures, threads
 from app.recognizer import Recognizer
 from app.types import ChannelState, ChannelStatus
+from app.vision.face_network import RemoteStatus
 
 PREFIX = "face_recognition_"
 
@@ -58,6 +59,7 @@ class RunCollector(Collector):
             yield from _of_sources(self._monitor.run.channels.status())
             yield from _of_outputs(self._monitor.run)
             yield _networks(self._monitor.run.recognizer)
+            yield from _of_remote(self._monitor.run.recognizer.embedder.remote)
             level = self._monitor.run.degrade.level
             yield gauge("degrade_level", "What is left out because the machine is too slow: 0 to 4.", [((), level)])
         yield from _of_the_machine()
@@ -109,6 +111,18 @@ def _networks(recognizer: Recognizer) -> Metric:
     opened = {"detector": recognizer.detector.runs_on, "embedder": recognizer.embedder.runs_on}
     running = [((name, one.label, one.precision), 1) for name, one in opened.items() if one is not None]
     return gauge("network_info", "What runs a network at the moment.", running, ["network", "backend", "precision"])
+
+
+def _of_remote(remote: Optional[RemoteStatus]) -> Iterator[Metric]:
+    """Without values if this machine embeds faces."""
+    there = [] if remote is None else [remote]
+    yield gauge("remote_up", "1 if the server that embeds faces answers.", [((), one.is_up) for one in there])
+    results = [
+        ((result,), getattr(one, result)) for one in there for result in ("answered", "failed", "local", "deferred")
+    ]
+    yield counter("remote_requests", "Requests to embed faces, by how they ended.", results, ["result"])
+    p95 = [((), one.p95_s) for one in there]
+    yield gauge("remote_p95_seconds", "95th percentile of the last 200 answers.", p95)
 
 
 def _of_outputs(run: WatchedRun) -> Iterator[Metric]:

@@ -21,6 +21,8 @@ class Problem(str, enum.Enum):
     SOURCE_LOST = "source_lost"
     DELIVERY_FAILING = "delivery_failing"
     """Another program does not take events; they are kept."""
+    REMOTE_LOST = "remote_lost"
+    """The server that is to embed faces does not answer: this machine does it meanwhile, or people get no names."""
     DEGRADED = "degraded"
     """The machine is too slow for its live sources, and something is left out."""
 
@@ -30,7 +32,7 @@ class Problem(str, enum.Enum):
     @property
     def is_fatal(self) -> bool:
         """Whether the run does not do its work, or else only a part of it is missing."""
-        return self not in (Problem.SOURCE_LOST, Problem.DELIVERY_FAILING, Problem.DEGRADED)
+        return self not in (Problem.SOURCE_LOST, Problem.DELIVERY_FAILING, Problem.REMOTE_LOST, Problem.DEGRADED)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def assess(
     output_failed: bool,
     delivery_failing: bool,
     is_degraded: bool = False,
+    remote_lost: bool = False,
 ) -> Health:
     """`silent_s` is how long the loop has not come by."""
     # A recording that has ended is not lost, nor is one that is about to begin, nor what somebody has stopped.
@@ -78,6 +81,7 @@ def assess(
         Problem.OUTPUT_FAILED: output_failed,
         Problem.SOURCE_LOST: any(running) and not all(running),
         Problem.DELIVERY_FAILING: delivery_failing,
+        Problem.REMOTE_LOST: remote_lost,
         Problem.DEGRADED: is_degraded,
     }
     found = tuple(problem for problem, is_there in problems.items() if is_there)

@@ -45,7 +45,8 @@ class RunMonitor:
     def health(self) -> Health:
         if self.run is None:
             return STARTING
-        channels, outputs, events, degrade, _ = self.run
+        channels, outputs, events, degrade, recognizer = self.run
+        remote = recognizer.embedder.remote
         working = [output.is_working for output in outputs.status()] + [sink.is_working for sink in events.sinks()]
         return assess(
             self.counts.silent_s(),
@@ -54,4 +55,5 @@ class RunMonitor:
             output_failed=bool(outputs.lost) or not all(working),
             delivery_failing=not all(delivery.is_working for delivery in events.deliveries()),
             is_degraded=degrade.is_automatic and degrade.level > 0,
+            remote_lost=remote is not None and not remote.is_up,
         )

@@ -21,11 +21,15 @@ class FaceEmbedder(FaceNetwork):
         super().__init__(engine, preprocessing, crop_size, "an embedder", (dimensions,))
         self.dimensions = dimensions
 
+    @property
+    def can_defer(self) -> bool:
+        """Whether a server embeds, and faces may wait for it."""
+        return isinstance(self._engine, RemoteNetwork) and self._engine.defers
+
     def deferring(self) -> FaceEmbedder:
-        """The same for faces that can wait: raises NotNowError where a server is to embed them and does not answer.
-        It is closed with this one."""
-        if not isinstance(self._engine, RemoteNetwork) or not self._engine.defers:
-            return self
+        """The same for faces that can wait: raises NotNowError while the server does not answer. It is closed with this
+        one."""
+        assert isinstance(self._engine, RemoteNetwork)
         other = copy.copy(self)
         other._engine = self._engine.deferring
         return other

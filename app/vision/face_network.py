@@ -12,7 +12,8 @@ from app.errors import ModelError
 from app.inference.backends import OpenedNetwork
 from app.inference.engine import Engine, TensorSpec, run_in_batches
 from app.inference.recovery import running
-from app.inference.remote.network import RemoteNetwork, RemoteStatus
+from app.inference.remote.network import RemoteNetwork
+from app.inference.remote.network import RemoteStatus as RemoteStatus
 from app.vision.preprocessing import Preprocessing
 
 
@@ -58,13 +59,18 @@ class FaceNetwork:
         pixels as they are (uint8) prepares them itself."""
         if self._takes_pixels:
             return np.ascontiguousarray(crops)
+        return self.prepared(crops, self._preprocessing, self._channels_last)
+
+    @staticmethod
+    def prepared(crops: np.ndarray, preprocessing: Preprocessing, channels_last: bool) -> np.ndarray:
+        """The crops as the catalogue says that a network wants them."""
         blob = cv2.dnn.blobFromImages(
             list(crops),
-            scalefactor=1 / self._preprocessing.divisor,
-            mean=self._preprocessing.mean,
-            swapRB=self._preprocessing.channels == "rgb",
+            scalefactor=1 / preprocessing.divisor,
+            mean=preprocessing.mean,
+            swapRB=preprocessing.channels == "rgb",
         )
-        if self._channels_last:
+        if channels_last:
             return np.ascontiguousarray(blob.transpose(0, 2, 3, 1))
         return np.asarray(blob)
 

@@ -31,6 +31,7 @@ ACTIONS = {
     "build": ("building", "build TensorRT engines on this machine"),
     "compare": ("comparing", "compare the results of one model on two backends"),
     "measure": ("measuring", "measure again which backend is fastest on this machine"),
+    "export-triton": ("exporting", "write a model repository for Triton, which embeds for other devices"),
     "inspect": ("inspecting", "show what is inside a model file: inputs, outputs, precision, layers, memory"),
 }
 """By name: the module in this package, and the help."""

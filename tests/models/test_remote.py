@@ -1,0 +1,218 @@
+"""Faces are embedded by another machine: a real `serve`, which is killed, frozen, too slow, or has another model."""
+
+import contextlib
+import dataclasses
+import logging
+
+import cv2
+import numpy as np
+import pytest
+from serve_process import ServeProcess
+from shipped import CATALOG
+from waiting import until
+
+from app.errors import ModelError, SettingsError
+from app.gallery.gallery import Gallery
+from app.models.loading import ModelLoader
+from app.models.remote import known_pictures
+from app.pipeline import Pipeline
+from app.recognizer import Recognizer
+from app.service.tokens import add_token
+from app.settings import RemoteSettings
+from app.types import Frame, Reason
+
+for package in ("starlette", "uvicorn", "msgspec", "orjson", "msgpack", "python_multipart"):
+    pytest.importorskip(package)
+
+FACES = known_pictures((112, 112))
+PATIENT_MS = 8000.0
+"""A server that works answers within this time, however busy the machine is."""
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory):
+    server = ServeProcess(tmp_path_factory.mktemp("server"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(module_server):
+    """Runs, with the built-in models and without tokens."""
+    module_server.tokens.unlink(missing_ok=True)
+    if module_server._process is None:
+        module_server.describe()
+        module_server.start()
+    return module_server
+
+
+@pytest.fixture
+def embedder(settings):
+    """Opens embedders of a server, which are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def open_embedder(server, **remote):
+            remote = RemoteSettings(url=server.url, **{"timeout_ms": PATIENT_MS, **remote})
+            loader = ModelLoader(dataclasses.replace(settings, remote=remote))
+            return stack.enter_context(contextlib.closing(loader.open_embedder()))
+
+        yield open_embedder
+
+
+@pytest.fixture(scope="module")
+def wrong_catalog(tmp_path_factory):
+    """The same file under the same name, which gets its pictures in another order of colours."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for file in (*CATALOG.parent.glob("*.onnx"), *CATALOG.parent.glob("*.npz")):
+        (folder / file.name).symlink_to(file)
+    lines = CATALOG.read_text().splitlines(keepends=True)
+    start = lines.index("mobilefacenet:\n")
+    row = next(row for row in range(start, len(lines)) if lines[row] == "  channels: rgb\n")
+    lines[row] = "  channels: bgr\n"
+    (folder / "catalog.yaml").write_text("".join(lines))
+    return folder / "catalog.yaml"
+
+
+def errors_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def same(vectors, others):
+    return bool(((vectors * others).sum(axis=1) > 0.9999).all())
+
+
+def test_the_server_embeds_and_the_answers_are_those_of_this_machine(server, embedder, recognizer):
+    remote = embedder(server)
+    pictures = np.concatenate([FACES] * 5)
+    vectors, lengths = remote.embed_with_norms(pictures)
+    here, lengths_here = recognizer.embed_crops_with_norms(pictures)
+    assert same(vectors, here) and np.allclose(lengths, lengths_here, rtol=1e-3)
+    status = remote.remote
+    assert status.is_up and status.answered == 2 and status.local == status.failed == 0, "20 faces are two requests"
+    assert status.p95_s > 0 and remote.runs_on.backend == "remote" and server.url in remote.runs_on.label
+
+
+def test_a_killed_server_is_replaced_by_this_machine_and_comes_back(server, embedder, recognizer, caplog):
+    remote = embedder(server)
+    expected = recognizer.embed_crops(FACES)
+    server.kill()
+    for _ in range(3):
+        assert same(remote.embed(FACES), expected)
+    status = remote.remote
+    assert not status.is_up and status.failed == 1 and status.local == 3, "a dead server is asked once"
+    assert remote.runs_on.backend == "onnx"
+    assert len(errors_in(caplog)) == 1 and server.url in errors_in(caplog)[0]
+    server.start()
+    until(lambda: remote.remote.is_up)
+    assert same(remote.embed(FACES), expected)
+    assert remote.remote.answered == 1 and remote.remote.local == 3 and remote.runs_on.backend == "remote"
+
+
+def test_a_frozen_server_costs_one_deadline(server, embedder, recognizer, caplog):
+    remote = embedder(server)
+    server.freeze()
+    try:
+        engine = remote._engine
+        engine._timeout_s = 0.2
+        assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+        assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+        assert remote.remote.failed == 1 and remote.remote.local == 2 and not remote.remote.is_up
+        assert "200 ms" in errors_in(caplog)[0]
+    finally:
+        engine._timeout_s = PATIENT_MS / 1000
+        server.thaw()
+    until(lambda: remote.remote.is_up)
+
+
+def test_a_server_that_is_too_slow_is_not_used(server, embedder, recognizer, caplog):
+    remote = embedder(server, timeout_ms=1.0)
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+    assert not remote.remote.is_up and remote.remote.failed == 0 and "limit is 1 ms" in errors_in(caplog)[0]
+
+
+def test_a_start_without_the_server_goes_on_and_finds_it_later(server, embedder, recognizer, caplog):
+    server.kill()
+    remote = embedder(server)
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+    assert not remote.remote.is_up and len(errors_in(caplog)) == 1
+    server.start()
+    until(lambda: remote.remote.is_up)
+
+
+def test_a_server_with_another_model_is_refused_at_the_start(server, embedder, wrong_catalog):
+    with pytest.raises(ModelError, match="404"):
+        embedder(server, model="other")
+    server.kill()
+    server.describe(wrong_catalog)
+    server.start()
+    with pytest.raises(ModelError, match=r"cosine .* 0\.8"):
+        embedder(server)
+    server.kill()
+
+
+def test_a_server_that_comes_back_with_another_model_is_not_used(server, embedder, recognizer, wrong_catalog, caplog):
+    remote = embedder(server)
+    server.kill()
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+    server.describe(wrong_catalog)
+    server.start()
+    until(lambda: len(errors_in(caplog)) == 2)
+    assert "another model" in errors_in(caplog)[1] and not remote.remote.is_up
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+    server.kill()
+    server.describe()
+    server.start()
+    until(lambda: remote.remote.is_up)
+
+
+def test_a_server_with_tokens_lets_in_who_has_one(server, embedder, monkeypatch):
+    monkeypatch.setenv("FACES_TOKEN", add_token(server.tokens, "door", "read"))
+    with pytest.raises(ModelError, match="401"):
+        embedder(server)
+    assert embedder(server, token="env:FACES_TOKEN").remote.is_up
+    with pytest.raises(SettingsError, match=r"remote\.token"):
+        embedder(server, token="secret itself")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a:1", "http://", "http://user:password@host", "grpc://host", "http://host:port", "host:80"]
+)
+def test_an_address_that_cannot_be_used_is_refused(embedder, url):
+    class Server:
+        pass
+
+    Server.url = url
+    with pytest.raises(SettingsError, match=r"remote\.url"):
+        embedder(Server)
+
+
+def test_names_that_may_wait_come_when_the_server_does(server, settings, people_gallery, people_video, caplog):
+    _, picture = cv2.VideoCapture(str(people_video)).read()
+    server.kill()
+    settings = dataclasses.replace(
+        settings,
+        gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
+        remote=RemoteSettings(url=server.url, timeout_ms=PATIENT_MS, fallback="later"),
+    )
+    with Recognizer.from_settings(settings) as recognizer, contextlib.closing(Gallery(settings, recognizer)) as gallery:
+        gallery.load()
+        assert gallery.people.names, "photos do not wait"
+        pipeline = Pipeline(recognizer, gallery, settings)
+        moments = iter(range(1000))
+
+        def look():
+            index = next(moments)
+            return pipeline.process(Frame(picture, "door", index, 0.0, index * 0.04)).matches
+
+        for _ in range(10):
+            assert {match.reason for match in look()} == {Reason.NOT_COMPARED_YET}
+        assert recognizer.embedder.remote.deferred >= 10
+        server.start()
+        until(lambda: recognizer.embedder.remote.is_up)
+        named = [{match.name for match in look()} for _ in range(20)][-1]
+        assert named == {"Eileen Collins", "Grace Hopper", None}
+        local = recognizer.embedder.remote.local
+        server.kill()
+        kept = {match.name for match in look()}
+        assert kept == named, "who has a name keeps it"
+        assert recognizer.embedder.remote.local == local
