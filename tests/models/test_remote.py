@@ -124,12 +124,14 @@ def test_a_frozen_server_costs_one_deadline(server, embedder, recognizer, caplog
     until(lambda: remote.remote.is_up)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_too_slow_is_not_used(server, embedder, recognizer, caplog):
     remote = embedder(server, timeout_ms=1.0)
     assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
     assert not remote.remote.is_up and remote.remote.failed == 0 and "limit is 1 ms" in errors_in(caplog)[0]
 
 
+@pytest.mark.slow
 def test_a_start_without_the_server_goes_on_and_finds_it_later(server, embedder, recognizer, caplog):
     server.kill()
     remote = embedder(server)
@@ -150,6 +152,7 @@ def test_a_server_with_another_model_is_refused_at_the_start(server, embedder, w
     server.kill()
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_with_another_model_is_not_used(server, embedder, recognizer, wrong_catalog, caplog):
     remote = embedder(server)
     server.kill()
@@ -163,6 +166,28 @@ def test_a_server_that_comes_back_with_another_model_is_not_used(server, embedde
     server.describe()
     server.start()
     until(lambda: remote.remote.is_up)
+
+
+def test_another_model_behind_a_new_connection_gets_no_face_a_name(server, embedder, recognizer, wrong_catalog, caplog):
+    """It was replaced between two requests, so that no request has failed."""
+    remote = embedder(server)
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES)) and remote.remote.answered == 1
+    server.kill()
+    server.describe(wrong_catalog)
+    server.start()
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES))
+    assert remote.remote.failed == remote.remote.local == 1 and "another model" in errors_in(caplog)[0]
+    server.kill()
+
+
+@pytest.mark.slow
+def test_a_server_that_only_closed_the_connection_is_used_again(server, embedder, caplog):
+    remote = embedder(server)
+    server.kill()
+    server.start()
+    remote.embed(FACES)
+    status = remote.remote
+    assert status.is_up and status.answered == 1 and status.failed == status.local == 0 and not errors_in(caplog)
 
 
 def test_a_server_with_tokens_lets_in_who_has_one(server, embedder, monkeypatch):

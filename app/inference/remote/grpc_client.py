@@ -41,6 +41,8 @@ class GrpcClient:
             self._channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(roots), options)
         else:
             self._channel = grpc.insecure_channel(address.netloc, options)
+        self.connections = 0
+        self._channel.subscribe(self._changed)
 
     def is_ready(self, timeout_s: float) -> bool:
         return messages.is_true(self._call("ServerReady", b"", timeout_s))
@@ -60,6 +62,9 @@ class GrpcClient:
 
     def close(self) -> None:
         self._channel.close()
+
+    def _changed(self, state: Any) -> None:
+        self.connections += state is self._grpc.ChannelConnectivity.READY
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         call = self._channel.unary_unary(f"/{messages.SERVICE}/{method}")

@@ -40,6 +40,7 @@ class HttpClient:
         self._model = f"{address.path}/v2/models/{quote(address.model, safe='')}"
         self._headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
         self._connection: Optional[http.client.HTTPConnection] = None
+        self.connections = 0
         self._numbers = itertools.count(1)
 
     def is_ready(self, timeout_s: float) -> bool:
@@ -142,6 +143,7 @@ class HttpClient:
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._connection is None:
+            self.connections += 1
             address = self._address
             if address.is_encrypted:
                 context = ssl.create_default_context(cafile=address.ca_file)

@@ -109,6 +109,7 @@ class RemoteNetwork:
         self._timeout_s = policy.timeout_s
         self._names = (INPUT, output.name)
         self._circuit = Circuit()
+        self._verified_connections = -1
         self._trouble: Optional[type] = None
         self._lock = threading.Lock()
         self._requests: queue.SimpleQueue[Optional[Tuple[np.ndarray, Future[np.ndarray]]]] = queue.SimpleQueue()
@@ -217,10 +218,31 @@ class RemoteNetwork:
             pictures, request = job
             if request.set_running_or_notify_cancel():
                 try:
-                    request.set_result(self._infer(pictures, self._timeout_s))
+                    request.set_result(self._answer(pictures))
                 except Exception as error:  # noqa: BLE001 - the root of a thread: who has asked gets the error
                     request.set_exception(error)
         self._client.close()
+
+    def _answer(self, pictures: np.ndarray) -> np.ndarray:
+        """Behind a new connection, only that of the right model. Servers close connections that are not used."""
+        answer = self._infer(pictures, self._timeout_s)
+        if self._client.connections != self._verified_connections:
+            self._compare(1, self._timeout_s)
+        return answer
+
+    def _compare(self, count: int, timeout_s: float) -> None:
+        """Raises RefusedError if the answers to so many of the known pictures are not those of this machine."""
+        connections = self._client.connections
+        pictures, expected = self._known.pictures[:count], self._known.answers[:count]
+        answers = self._infer(pictures, timeout_s)
+        lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
+        cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
+        if not cosine >= MIN_COSINE:
+            raise RefusedError(
+                f"it has another model than this machine's {self.name}, or prepares pictures differently: the cosine "
+                f"of its answers to known pictures with the right ones is {cosine:.4f}, expected {MIN_COSINE} or more"
+            )
+        self._verified_connections = connections
 
     def _infer(self, pictures: np.ndarray, timeout_s: float) -> np.ndarray:
         input_name, output_name = self._names
@@ -257,17 +279,10 @@ class RemoteNetwork:
         if not self._client.is_ready(CHECK_TIMEOUT_S):
             raise RemoteError("it is not ready")
         self._names = self._chosen(self._client.metadata(CHECK_TIMEOUT_S))
-        pictures, expected = self._known
-        answers = self._infer(pictures, CHECK_TIMEOUT_S)
-        lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
-        cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
-        if not cosine >= MIN_COSINE:
-            raise RefusedError(
-                f"it has another model than this machine's {self.name}, or prepares pictures differently: the cosine "
-                f"of its answers to known pictures with the right ones is {cosine:.4f}, expected {MIN_COSINE} or more"
-            )
+        if not self._circuit.is_closed:
+            self._compare(len(self._known.pictures), CHECK_TIMEOUT_S)
         began = time.monotonic()
-        self._infer(pictures[:1], CHECK_TIMEOUT_S)
+        self._compare(1, CHECK_TIMEOUT_S)
         took_s = time.monotonic() - began
         if took_s > self._timeout_s:
             limit_ms = 1000 * self._timeout_s

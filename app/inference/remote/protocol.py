@@ -94,6 +94,11 @@ class Client(Protocol):
     Raises RemoteError and RefusedError.
     """
 
+    @property
+    def connections(self) -> int:
+        """How many were made so far: behind a new one, there may be another server or another model."""
+        ...
+
     def is_ready(self, timeout_s: float) -> bool: ...
 
     def metadata(self, timeout_s: float) -> ModelMetadata: ...
