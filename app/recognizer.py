@@ -11,6 +11,7 @@ from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Seque
 
 import numpy as np
 
+from app.errors import NotNowError
 from app.identity.calibration import Calibration, calibrate
 from app.identity.gates import Rejection, rejections
 from app.identity.index import PersonIndex, decide
@@ -23,6 +24,7 @@ from app.vision.attention import Plan
 from app.vision.attribute_models import AttributeModels
 from app.vision.detector import FaceDetector
 from app.vision.embedder import FaceEmbedder
+from app.vision.face_network import FaceNetwork, RemoteStatus
 from app.vision.quality import measure, with_pixels
 from app.vision.regions import find_as_planned
 from app.vision.two_streams import found_in_large, with_faces
@@ -358,6 +360,13 @@ class Recognizer:
             opened.pop_all()
         return recognizer
 
+    @property
+    def remotes(self) -> Dict[str, RemoteStatus]:
+        """How the servers are that run networks, by what these are for."""
+        models = self.attribute_models
+        networks: Dict[str, FaceNetwork] = {"embedder": self.embedder, **({} if models is None else models.networks)}
+        return {name: status for name, network in networks.items() if (status := network.remote) is not None}
+
     def warm_up(self, frame_size: Tuple[int, int]) -> None:
         """Runs the networks once in each shape, for frames of this width and height.
 
@@ -370,7 +379,8 @@ class Recognizer:
         for count in (1, MAX_FACES_AT_ONCE):
             landmarks = np.repeat(template()[None], count, axis=0)
             faces = Faces(np.repeat(box, count, axis=0), np.ones(count, np.float32), landmarks)
-            self.embed(image, faces)
+            with contextlib.suppress(NotNowError):
+                self.for_video().embed(image, faces)
             self.attributes(image, faces, range(count), [NO_ATTRIBUTES] * count)
         logger.debug("networks warmed up")
 

@@ -23,12 +23,12 @@ class ServeProcess:
         self.describe(catalog)
         self._process = None
 
-    def describe(self, catalog=CATALOG, **models):
+    def describe(self, catalog=CATALOG, **attributes):
         """The models from the next start on."""
-        more = "".join(f"\n  {name}: {value}" for name, value in models.items())
+        more = "attributes:\n" * bool(attributes) + "".join(f"  {name}: {of}\n" for name, of in attributes.items())
         gallery = self._config.with_name("empty")
         self._config.write_text(
-            f"models:\n  catalog: {catalog}\n  backend: onnx\n  threads: 1{more}\n"
+            f"models:\n  catalog: {catalog}\n  backend: onnx\n  threads: 1\n{more}"
             f"gallery:\n  folder: {gallery}\nserve:\n  port: {self.port}\n  tokens: {self.tokens}\n"
         )
 

@@ -164,10 +164,7 @@ class ModelLoader:
         def make(engine: Engine) -> FaceEmbedder:
             return factory(engine, entry)
 
-        if self.settings.remote.url is None or exact_precision:
-            return self._opened(entry, make, exact_precision)
-        self.verified_file(entry)
-        return make(remote_network(self.settings.remote, entry, make, lambda: self._opened(entry, make)))
+        return self._opened(entry, make, True) if exact_precision else self._opened_remotely(entry, make)
 
     def open_attributes(self, detector_predicts_masks: bool = False) -> Optional[AttributeModels]:
         """The chosen attribute models; the caller closes them. None where no attribute is wanted or predicted."""
@@ -229,9 +226,20 @@ class ModelLoader:
         if family not in self.settings.attributes.models:
             return None
         entry = self.attribute_entry(family)
-        reader = self._opened(entry, lambda engine: factory(engine, entry.face_input))
+
+        def make(engine: Engine) -> Reader:
+            return factory(engine, entry.face_input)
+
+        reader = self._opened_remotely(entry, make) if self.settings.remote.attributes else self._opened(entry, make)
         opened.callback(reader.close)
         return reader
+
+    def _opened_remotely(self, entry: ModelEntry, make: Callable[[Engine], Reader]) -> Reader:
+        """The network on the server, if there is one; this machine's otherwise."""
+        if self.settings.remote.url is None:
+            return self._opened(entry, make)
+        self.verified_file(entry)
+        return make(remote_network(self.settings.remote, entry, make, lambda: self._opened(entry, make)))
 
     def _opened(self, entry: ModelEntry, make: Callable[[Engine], Opened], exact_precision: bool = False) -> Opened:
         """What `make` makes of the network once it is open, which owns the engine; closes it where `make` fails."""

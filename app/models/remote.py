@@ -32,7 +32,8 @@ def remote_network(
     address = remote_address(settings, entry)
     client = open_client(address)
     known, output = _known(entry, make, open_local)
-    policy = RemotePolicy(settings.timeout_ms / 1000, settings.fallback == "later")
+    may_defer = entry.task == "embedding" and settings.fallback == "later"
+    policy = RemotePolicy(settings.timeout_ms / 1000, may_defer)
     return RemoteNetwork(entry.name, address, client, known, output, open_local, policy)
 
 
@@ -43,7 +44,8 @@ def remote_address(settings: RemoteSettings, entry: ModelEntry) -> RemoteAddress
     ca_file: Optional[Path] = settings.ca_file
     if ca_file is not None and not ca_file.is_file():
         raise ModelError(f"remote.ca_file: there is no file {ca_file}")
-    return parse_address(settings.url, settings.model or entry.name, token, str(ca_file) if ca_file else None)
+    renamed = settings.model if entry.task == "embedding" else None
+    return parse_address(settings.url, renamed or entry.name, token, str(ca_file) if ca_file else None)
 
 
 def known_pictures(size: Tuple[int, int]) -> np.ndarray:
@@ -74,6 +76,6 @@ def _known(
     network = open_local() if unavailable_reason("onnx") else make(OnnxEngine(entry.file, threads=1))
     try:
         pictures = known_pictures(entry.crop)
-        return Known(pictures, network.answers(pictures)), network.output
+        return Known(pictures, network.answers(pictures), entry.task == "embedding"), network.output
     finally:
         network.close()

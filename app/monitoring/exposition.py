@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple, Union
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -59,7 +59,7 @@ class RunCollector(Collector):
             yield from _of_sources(self._monitor.run.channels.status())
             yield from _of_outputs(self._monitor.run)
             yield _networks(self._monitor.run.recognizer)
-            yield from _of_remote(self._monitor.run.recognizer.embedder.remote)
+            yield from _of_remotes(self._monitor.run.recognizer.remotes)
             level = self._monitor.run.degrade.level
             yield gauge("degrade_level", "What is left out because the machine is too slow: 0 to 4.", [((), level)])
         yield from _of_the_machine()
@@ -113,16 +113,18 @@ def _networks(recognizer: Recognizer) -> Metric:
     return gauge("network_info", "What runs a network at the moment.", running, ["network", "backend", "precision"])
 
 
-def _of_remote(remote: Optional[RemoteStatus]) -> Iterator[Metric]:
-    """Without values if this machine embeds faces."""
-    there = [] if remote is None else [remote]
-    yield gauge("remote_up", "1 if the server that embeds faces answers.", [((), one.is_up) for one in there])
+def _of_remotes(remotes: Mapping[str, RemoteStatus]) -> Iterator[Metric]:
+    """Without values if this machine runs all networks."""
+    up = [((name,), one.is_up) for name, one in remotes.items()]
+    yield gauge("remote_up", "1 if the server that runs a network answers.", up, ["network"])
     results = [
-        ((result,), getattr(one, result)) for one in there for result in ("answered", "failed", "local", "deferred")
+        ((name, result), getattr(one, result))
+        for name, one in remotes.items()
+        for result in ("answered", "failed", "local", "deferred")
     ]
-    yield counter("remote_requests", "Requests to embed faces, by how they ended.", results, ["result"])
-    p95 = [((), one.p95_s) for one in there]
-    yield gauge("remote_p95_seconds", "95th percentile of the last 200 answers.", p95)
+    yield counter("remote_requests", "Requests for a network, by how they ended.", results, ["network", "result"])
+    p95 = [((name,), one.p95_s) for name, one in remotes.items()]
+    yield gauge("remote_p95_seconds", "95th percentile of the last 200 answers.", p95, ["network"])
 
 
 def _of_outputs(run: WatchedRun) -> Iterator[Metric]:

@@ -46,7 +46,6 @@ class RunMonitor:
         if self.run is None:
             return STARTING
         channels, outputs, events, degrade, recognizer = self.run
-        remote = recognizer.embedder.remote
         working = [output.is_working for output in outputs.status()] + [sink.is_working for sink in events.sinks()]
         return assess(
             self.counts.silent_s(),
@@ -55,5 +54,5 @@ class RunMonitor:
             output_failed=bool(outputs.lost) or not all(working),
             delivery_failing=not all(delivery.is_working for delivery in events.deliveries()),
             is_degraded=degrade.is_automatic and degrade.level > 0,
-            remote_lost=remote is not None and not remote.is_up,
+            remote_lost=not all(remote.is_up for remote in recognizer.remotes.values()),
         )

@@ -30,6 +30,7 @@ from app.settings import Settings
 from app.settings.serve import ServeSettings
 from app.types import NO_ATTRIBUTES, FaceAttributes, Faces, Match
 from app.vision.align import TEMPLATE_SIZE, template
+from app.vision.face_network import FaceNetwork
 
 T = TypeVar("T")
 
@@ -326,11 +327,13 @@ class FaceService:
         size = (image.shape[1], image.shape[0])
         return FoundFaces(faces, norms, attributes, size, detect_ms, 1000 * (time.perf_counter() - began))
 
-    async def embedded(self, crops: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Embeddings of unit length, and their lengths before that, of faces as the embedder takes them."""
-        pixels = crops.shape[0] * crops.shape[1] * crops.shape[2]
-        async with self._admission.of(pixels):
-            return await asyncio.wrap_future(self._batcher.submit(crops))
+    async def answers(self, network: FaceNetwork, crops: np.ndarray) -> np.ndarray:
+        """What a network of the recognizer says of faces as it takes them. Embeddings are not of unit length."""
+        async with self._admission.of(crops.shape[0] * crops.shape[1] * crops.shape[2]):
+            if network is self.recognizer.embedder:
+                vectors, lengths = await asyncio.wrap_future(self._batcher.submit(crops))
+                return np.asarray(vectors * lengths[:, None])
+            return await self.with_networks(lambda: network.answers(crops))
 
     def identify(self, faces: Faces) -> List[Match]:
         """Who the faces are, one answer each. They must have been embedded."""

@@ -11,7 +11,7 @@ from app.settings.declaration import setting
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """Embeddings from a server: docs/remote.md."""
+    """Networks on a server: docs/remote.md."""
 
     url: Optional[str] = setting(
         None,
@@ -20,6 +20,7 @@ class RemoteSettings:
         metavar="URL",
     )
     model: Optional[str] = setting(None, "the model's name there; by default that of models.embedder", metavar="NAME")
+    attributes: bool = setting(False, "let it run the attribute models as well, under their own names")
     timeout_ms: float = setting(
         300.0, "milliseconds after which a request has failed; the next frame waits for it", minimum=1, maximum=60_000
     )

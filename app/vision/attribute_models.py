@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -132,10 +132,20 @@ class AttributeModels:
                 found[row] = dataclasses.replace(found[row], landmarks106=points)
         return found
 
+    @property
+    def networks(self) -> Dict[str, FaceNetwork]:
+        """Those in use, by family."""
+        families: Dict[str, Optional[FaceNetwork]] = {
+            "gender_age": self.gender_age,
+            "mask": self.mask,
+            "antispoof": self.antispoof,
+            "landmarks106": self.landmarks106,
+        }
+        return {family: network for family, network in families.items() if network is not None}
+
     def close(self) -> None:
-        for network in (self.gender_age, self.mask, self.antispoof, self.landmarks106):
-            if network is not None:
-                network.close()
+        for network in self.networks.values():
+            network.close()
 
     def _lasting(self, image: np.ndarray, faces: Faces, known: Sequence[FaceAttributes]) -> List[FaceAttributes]:
         """What stays the same for as long as a face is tracked."""

@@ -19,7 +19,7 @@ from app.pipeline import Pipeline
 from app.recognizer import Recognizer
 from app.service.tokens import add_token
 from app.settings import RemoteSettings
-from app.types import Frame, Reason
+from app.types import NO_ATTRIBUTES, Frame, Reason
 
 for package in ("starlette", "uvicorn", "msgspec", "orjson", "msgpack", "python_multipart"):
     pytest.importorskip(package)
@@ -188,6 +188,37 @@ def test_a_server_that_only_closed_the_connection_is_used_again(server, embedder
     remote.embed(FACES)
     status = remote.remote
     assert status.is_up and status.answered == 1 and status.failed == status.local == 0 and not errors_in(caplog)
+
+
+def test_attribute_models_run_there_as_well(server, settings, portraits, caplog):
+    server.kill()
+    server.describe(mask="mask_drawn", gender_age="genderage_utk")
+    server.start()
+    attributes = dataclasses.replace(settings.attributes, mask="mask_drawn", gender_age="genderage_utk")
+    remote = RemoteSettings(url=server.url, timeout_ms=PATIENT_MS, attributes=True, fallback="later")
+    here = dataclasses.replace(settings, attributes=attributes)
+
+    def predicted(recognizer):
+        image = portraits[0].image
+        (faces,) = recognizer.find([image])
+        return recognizer.attributes(image, faces, range(len(faces)), [NO_ATTRIBUTES] * len(faces))[0]
+
+    with Recognizer.from_settings(here) as recognizer:
+        assert recognizer.remotes == {}
+        expected = predicted(recognizer)
+    with Recognizer.from_settings(dataclasses.replace(here, remote=remote)) as recognizer:
+        assert set(recognizer.remotes) == {"embedder", "mask", "gender_age"}
+        found = predicted(recognizer)
+        server.kill()
+        assert predicted(recognizer).age == pytest.approx(expected.age, abs=0.1), "they do not wait"
+        after = recognizer.remotes
+    assert found.gender is expected.gender and found.age == pytest.approx(expected.age, abs=0.1)
+    assert found.mask_probability == pytest.approx(expected.mask_probability, abs=0.01)
+    assert after["mask"].answered > 0 and after["mask"].local == 1 and after["mask"].failed == 1
+    server.describe()
+    server.start()
+    with pytest.raises(ModelError, match="404"):
+        Recognizer.from_settings(dataclasses.replace(here, remote=remote))
 
 
 def test_a_server_with_tokens_lets_in_who_has_one(server, embedder, monkeypatch):

@@ -30,6 +30,8 @@ INPUT = "crops"
 """The input of exported models, and of servers that do not describe theirs."""
 MIN_COSINE = 0.999
 """Of a server's answers with this machine's, mean over the known pictures: fp16 has 0.9999, another model below 0.5."""
+MAX_ERROR = 0.05
+"""The same for values whose size counts: of the difference, as a share of the values. fp16 has 0.002."""
 CHECK_TIMEOUT_S = 5.0
 """Of each step of a check. A server that has just started computes its first answer slowly."""
 MAX_BATCH = 16
@@ -52,6 +54,27 @@ class Known(NamedTuple):
 
     pictures: np.ndarray
     answers: np.ndarray
+    are_directions: bool = True
+    """Whether only their direction counts, as that of embeddings."""
+
+    def check(self, answers: np.ndarray) -> None:
+        """Raises RefusedError if other answers to the first of the pictures are not those of the right model."""
+        expected = self.answers[: len(answers)]
+        if self.are_directions:
+            lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
+            cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
+            is_same, found = cosine >= MIN_COSINE, f"their mean cosine is {cosine:.4f}, expected {MIN_COSINE} or more"
+        else:
+            error = float(np.linalg.norm(answers - expected) / max(np.linalg.norm(expected), 1e-12))
+            is_same, found = (
+                error <= MAX_ERROR,
+                f"they differ by {error:.4f} of their size, expected {MAX_ERROR} or less",
+            )
+        if not is_same:
+            raise RefusedError(
+                "it has another model than this machine, or prepares pictures differently: both were asked about "
+                f"known pictures, and {found}"
+            )
 
 
 @dataclass(frozen=True)
@@ -233,15 +256,7 @@ class RemoteNetwork:
     def _compare(self, count: int, timeout_s: float) -> None:
         """Raises RefusedError if the answers to so many of the known pictures are not those of this machine."""
         connections = self._client.connections
-        pictures, expected = self._known.pictures[:count], self._known.answers[:count]
-        answers = self._infer(pictures, timeout_s)
-        lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
-        cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
-        if not cosine >= MIN_COSINE:
-            raise RefusedError(
-                f"it has another model than this machine's {self.name}, or prepares pictures differently: the cosine "
-                f"of its answers to known pictures with the right ones is {cosine:.4f}, expected {MIN_COSINE} or more"
-            )
+        self._known.check(self._infer(self._known.pictures[:count], timeout_s))
         self._verified_connections = connections
 
     def _infer(self, pictures: np.ndarray, timeout_s: float) -> np.ndarray:

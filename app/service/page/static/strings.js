@@ -36,7 +36,7 @@ export const strings = {
     all_sources_lost: "All sources are lost.",
     output_failed: "A video, an event log or a window is not written any more.",
     source_lost: "A source is lost.",
-    remote_lost: "The server that compares faces does not answer.",
+    remote_lost: "The server that runs networks for this machine does not answer.",
     delivery_failing: "Another program does not take events. They are kept.",
     degraded: "This machine is too slow for its live sources. Something is left out.",
   },
