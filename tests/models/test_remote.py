@@ -39,7 +39,10 @@ def module_server(tmp_path_factory):
 @pytest.fixture
 def server(module_server):
     """Runs, with the built-in models and without tokens."""
-    module_server.tokens.unlink(missing_ok=True)
+    if module_server.tokens.exists():
+        # It goes on to ask for one until it is started again.
+        module_server.kill()
+        module_server.tokens.unlink()
     if module_server._process is None:
         module_server.describe()
         module_server.start()
@@ -228,6 +231,21 @@ def test_a_server_with_tokens_lets_in_who_has_one(server, embedder, monkeypatch)
     assert embedder(server, token="env:FACES_TOKEN").remote.is_up
     with pytest.raises(SettingsError, match=r"remote\.token"):
         embedder(server, token="secret itself")
+
+
+def test_doctor_says_how_the_server_is(server, settings):
+    from app.tools.doctor.program import check_networks
+
+    def last(**remote):
+        remote = RemoteSettings(url=server.url, **{"timeout_ms": PATIENT_MS, **remote})
+        return check_networks(dataclasses.replace(settings, remote=remote))[-1]
+
+    assert last().status.value == "OK" and server.url in last().text
+    refused = last(model="other")
+    assert refused.status.value == "PROBLEM" and "404" in refused.text
+    server.kill()
+    lost = last()
+    assert lost.status.value == "warning" and "refused" in lost.text
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ class RemoteStatus(NamedTuple):
     deferred: int
     p95_s: float
     """Of the last answers; 0 without any."""
+    trouble: str
+    """Why it is not up; empty if it is."""
 
 
 class RemoteNetwork:
@@ -133,7 +135,7 @@ class RemoteNetwork:
         self._names = (INPUT, output.name)
         self._circuit = Circuit()
         self._verified_connections = -1
-        self._trouble: Optional[type] = None
+        self._trouble: Optional[ModelError] = None
         self._lock = threading.Lock()
         self._requests: queue.SimpleQueue[Optional[Tuple[np.ndarray, Future[np.ndarray]]]] = queue.SimpleQueue()
         self._is_closed = False
@@ -215,6 +217,7 @@ class RemoteNetwork:
             self._answered_here,
             self._deferred,
             float(np.percentile(latencies, 95)) if latencies else 0.0,
+            str(self._trouble or ""),
         )
 
     def close(self) -> None:
@@ -322,9 +325,9 @@ class RemoteNetwork:
 
     def _lost(self, error: ModelError) -> None:
         with self._lock:
-            is_news = self._circuit.is_closed or self._trouble is not type(error)
+            is_news = self._circuit.is_closed or type(self._trouble) is not type(error)
             self._circuit.failed(time.monotonic())
-            self._trouble = type(error)
+            self._trouble = error
         self._requests.put(None)
         if is_news and not self._is_closed:
             meanwhile = "people get their names later" if self.defers else "faces are compared on this machine"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional
 
-from app.errors import GalleryError, ModelError
+from app.errors import GalleryError, ModelError, SettingsError
 from app.gallery.files import photos_by_person
 from app.gallery.folder import scan
 from app.inference.backends import open_network, remembered_choice
@@ -48,8 +48,27 @@ def check_networks(settings: Settings) -> List[Finding]:
             findings.append(problem(str(error), f"{program()} engines list"))
         else:
             findings += _check_network(entry, loader)
+    findings += _check_remote(loader)
     reported = {finding.text for finding in findings}
     return findings + [warning(error) for error in loader.catalog.errors if error not in reported]
+
+
+def _check_remote(loader: ModelLoader) -> Iterator[Finding]:
+    """Whether the server that embeds faces, if there is one, has the right model and is fast enough."""
+    if loader.settings.remote.url is None:
+        return
+    try:
+        with contextlib.closing(loader.open_embedder()) as embedder:
+            status = embedder.remote
+    except (ModelError, SettingsError) as error:
+        yield problem(str(error))
+        return
+    assert status is not None
+    text = f"{loader.embedder_entry.name} on {status.address}"
+    if status.is_up:
+        yield ok(f"{text}: the server has the same model as this machine")
+    else:
+        yield warning(f"{text}: {status.trouble}; this machine goes on without it (remote.fallback)")
 
 
 def _check_network(entry: ModelEntry, loader: ModelLoader) -> Iterator[Finding]:
