@@ -202,9 +202,9 @@ class RemoteNetwork:
     def opened(self) -> OpenedNetwork:
         """What runs the network at the moment."""
         if self._circuit.is_closed:
-            return OpenedNetwork(self, "remote", "of the server", "remote.url", f"remote ({self._address})")
+            return OpenedNetwork(self, "remote", "remote", "as remote.url says", str(self._address))
         runs_on = None if self._local is None else self._local.runs_on
-        return runs_on or OpenedNetwork(self, "remote", "none", "the server does not answer", "remote (no answer)")
+        return runs_on or OpenedNetwork(self, "remote", "remote", "it does not answer", str(self._address))
 
     @property
     def status(self) -> RemoteStatus:
