@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import threading
 
 import cv2
 import numpy as np
@@ -93,6 +94,23 @@ def test_the_server_embeds_and_the_answers_are_those_of_this_machine(server, emb
     status = remote.remote
     assert status.is_up and status.answered == 2 and status.local == status.failed == 0, "20 faces are two requests"
     assert status.p95_s > 0 and remote.runs_on.backend == "remote" and server.url in remote.runs_on.label
+
+
+def test_closing_ends_the_thread_also_while_the_server_hangs(server, embedder):
+    def threads():
+        return [thread for thread in threading.enumerate() if thread.name == "remote mobilefacenet"]
+
+    until(lambda: not threads())
+    remote = embedder(server)
+    assert len(threads()) == 1
+    server.freeze()
+    try:
+        remote._engine._timeout_s = 0.2
+        remote.embed(FACES)
+        remote.close()
+        until(lambda: not threads())
+    finally:
+        server.thaw()
 
 
 def test_a_killed_server_is_replaced_by_this_machine_and_comes_back(server, embedder, recognizer, caplog):
