@@ -8,6 +8,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from ports import free_port
 from serve_process import ServeProcess
 from shipped import CATALOG
 from waiting import until
@@ -33,21 +34,24 @@ PATIENT_MS = 8000.0
 @pytest.fixture(scope="module")
 def module_server(tmp_path_factory):
     server = ServeProcess(tmp_path_factory.mktemp("server"))
+    server.tokens.with_name("device").write_text(add_token(server.tokens, "door", "read"))
     yield server
     server.kill()
 
 
 @pytest.fixture
 def server(module_server):
-    """Runs, with the built-in models and without tokens."""
-    if module_server.tokens.exists():
-        # It goes on to ask for one until it is started again.
-        module_server.kill()
-        module_server.tokens.unlink()
+    """Runs, with the built-in models, and asks for a token."""
     if module_server._process is None:
         module_server.describe()
         module_server.start()
     return module_server
+
+
+def device_of(server, **remote):
+    """The settings of a device that is let in."""
+    token = f"file:{server.tokens.with_name('device')}"
+    return RemoteSettings(**{"url": server.url, "timeout_ms": PATIENT_MS, "token": token, **remote})
 
 
 @pytest.fixture
@@ -55,10 +59,9 @@ def embedder(settings):
     """Opens embedders of a server, which are closed after the test."""
     with contextlib.ExitStack() as stack:
 
-        def open_embedder(server, **remote):
-            remote = RemoteSettings(url=server.url, **{"timeout_ms": PATIENT_MS, **remote})
-            loader = ModelLoader(dataclasses.replace(settings, remote=remote))
-            return stack.enter_context(contextlib.closing(loader.open_embedder()))
+        def open_embedder(server, models=settings.models, **remote):
+            device = dataclasses.replace(settings, models=models, remote=device_of(server, **remote))
+            return stack.enter_context(contextlib.closing(ModelLoader(device).open_embedder()))
 
         yield open_embedder
 
@@ -162,15 +165,11 @@ def test_a_start_without_the_server_goes_on_and_finds_it_later(server, embedder,
     until(lambda: remote.remote.is_up)
 
 
-def test_a_server_with_another_model_is_refused_at_the_start(server, embedder, wrong_catalog):
+def test_a_server_with_another_model_is_refused_at_the_start(server, embedder, settings, wrong_catalog):
     with pytest.raises(ModelError, match="404"):
         embedder(server, model="other")
-    server.kill()
-    server.describe(wrong_catalog)
-    server.start()
     with pytest.raises(ModelError, match=r"cosine .* 0\.8"):
-        embedder(server)
-    server.kill()
+        embedder(server, dataclasses.replace(settings.models, catalog=wrong_catalog))
 
 
 @pytest.mark.slow
@@ -189,6 +188,7 @@ def test_a_server_that_comes_back_with_another_model_is_not_used(server, embedde
     until(lambda: remote.remote.is_up)
 
 
+@pytest.mark.slow
 def test_another_model_behind_a_new_connection_gets_no_face_a_name(server, embedder, recognizer, wrong_catalog, caplog):
     """It was replaced between two requests, so that no request has failed."""
     remote = embedder(server)
@@ -211,12 +211,13 @@ def test_a_server_that_only_closed_the_connection_is_used_again(server, embedder
     assert status.is_up and status.answered == 1 and status.failed == status.local == 0 and not errors_in(caplog)
 
 
+@pytest.mark.slow
 def test_attribute_models_run_there_as_well(server, settings, portraits, caplog):
     server.kill()
     server.describe(mask="mask_drawn", gender_age="genderage_utk")
     server.start()
     attributes = dataclasses.replace(settings.attributes, mask="mask_drawn", gender_age="genderage_utk")
-    remote = RemoteSettings(url=server.url, timeout_ms=PATIENT_MS, attributes=True, fallback="later")
+    remote = device_of(server, attributes=True, fallback="later")
     here = dataclasses.replace(settings, attributes=attributes)
 
     def predicted(recognizer):
@@ -242,10 +243,10 @@ def test_attribute_models_run_there_as_well(server, settings, portraits, caplog)
         Recognizer.from_settings(dataclasses.replace(here, remote=remote))
 
 
-def test_a_server_with_tokens_lets_in_who_has_one(server, embedder, monkeypatch):
-    monkeypatch.setenv("FACES_TOKEN", add_token(server.tokens, "door", "read"))
+def test_only_those_with_a_token_are_let_in(server, embedder, monkeypatch):
+    monkeypatch.setenv("FACES_TOKEN", server.tokens.with_name("device").read_text())
     with pytest.raises(ModelError, match="401"):
-        embedder(server)
+        embedder(server, token=None)
     assert embedder(server, token="env:FACES_TOKEN").remote.is_up
     with pytest.raises(SettingsError, match=r"remote\.token"):
         embedder(server, token="secret itself")
@@ -255,36 +256,31 @@ def test_doctor_says_how_the_server_is(server, settings):
     from app.tools.doctor.program import check_networks
 
     def last(**remote):
-        remote = RemoteSettings(url=server.url, **{"timeout_ms": PATIENT_MS, **remote})
-        return check_networks(dataclasses.replace(settings, remote=remote))[-1]
+        return check_networks(dataclasses.replace(settings, remote=device_of(server, **remote)))[-1]
 
     assert last().status.value == "OK" and server.url in last().text
     refused = last(model="other")
     assert refused.status.value == "PROBLEM" and "404" in refused.text
-    server.kill()
-    lost = last()
+    lost = last(url=f"http://127.0.0.1:{free_port()}")
     assert lost.status.value == "warning" and "refused" in lost.text
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://a:1", "http://", "http://user:password@host", "grpc://host", "http://host:port", "host:80"]
 )
-def test_an_address_that_cannot_be_used_is_refused(embedder, url):
-    class Server:
-        pass
-
-    Server.url = url
+def test_an_address_that_cannot_be_used_is_refused(server, embedder, url):
     with pytest.raises(SettingsError, match=r"remote\.url"):
-        embedder(Server)
+        embedder(server, url=url)
 
 
+@pytest.mark.slow
 def test_names_that_may_wait_come_when_the_server_does(server, settings, people_gallery, people_video, caplog):
     _, picture = cv2.VideoCapture(str(people_video)).read()
     server.kill()
     settings = dataclasses.replace(
         settings,
         gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
-        remote=RemoteSettings(url=server.url, timeout_ms=PATIENT_MS, fallback="later"),
+        remote=device_of(server, fallback="later"),
     )
     with Recognizer.from_settings(settings) as recognizer, contextlib.closing(Gallery(settings, recognizer)) as gallery:
         gallery.load()
