@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import faulthandler
 import logging
 import os
 import signal
@@ -21,7 +22,11 @@ from shipped import CATALOG, ROOT
 
 from app.settings import ModelSettings, Settings
 
-SLOW_TIMEOUT_S = 300
+SLOW_TIMEOUT_S = 600
+STUCK_S = 60.0
+"""A test that is not over so long after its limit hangs where pytest-timeout cannot end it: in compiled code."""
+
+STANDARD_ERROR = pytest.StashKey()
 
 # A shell that starts the suite in the background leaves Ctrl-C ignored, here and in every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -175,14 +180,25 @@ def config_file(tmp_path):
     return config
 
 
+def pytest_configure(config):
+    # During tests, standard error is captured.
+    config.stash[STANDARD_ERROR] = os.dup(2)
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol():
+def pytest_runtest_protocol(item):
     """A command that runs in this process, in a test or in a fixture, leaves logging and signals to the next test as
-    they were."""
+    they were. A process that is stuck ends with the stack of every thread; pytest-xdist reports the test and starts
+    another."""
+    marker, config = item.get_closest_marker("timeout"), item.config
+    limit_s = float(marker.args[0] if marker else config.getoption("timeout") or config.getini("timeout"))
+    if limit_s and not config.getoption("usepdb"):
+        faulthandler.dump_traceback_later(limit_s + STUCK_S, exit=True, file=config.stash[STANDARD_ERROR])
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     actions = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
+    faulthandler.cancel_dump_traceback_later()
     root.handlers[:] = handlers
     root.setLevel(level)
     for number, action in actions.items():

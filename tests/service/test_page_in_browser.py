@@ -27,7 +27,6 @@ pytest.importorskip("playwright", reason="needs the extra dev")
 if program() is None:
     pytest.skip("needs chromium (tests/install_system_packages.sh)", allow_module_level=True)
 
-pytestmark = pytest.mark.timeout(180)
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
 

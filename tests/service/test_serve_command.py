@@ -13,8 +13,6 @@ from waiting import PATIENT_S, until
 from app.service.shared_state import SharedState
 from app.service.tokens import read_tokens
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def start(config_file, people_gallery):

@@ -17,8 +17,6 @@ BEGIN = 1_800_000_000.0
 
 COLLINS = "Eileen%20Collins"
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def lasting(people_video, people_gallery, built_in_models, tmp_path_factory):

@@ -13,8 +13,6 @@ from waiting import until
 
 from app.events.log import EventLog
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def listed(client):
     return {one["stranger"]: one for one in client.get("/api/v1/strangers").json["strangers"]}

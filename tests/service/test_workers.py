@@ -20,8 +20,6 @@ from app.commands.workers import device_of
 from app.service.sessions import MAX_FAILED_LOGINS
 from app.service.tokens import add_token
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Server:
     """`serve --workers 2`, with what it logs."""
