@@ -189,7 +189,8 @@ def open_run(
         recognizer = stack.enter_context(Recognizer.from_loader(loader))
         networks = NetworkThread(settings.serve.frames_before_job)
         gallery = stack.enter_context(contextlib.closing(Gallery(settings, recognizer, networks)))
-        fleet = stack.enter_context(contextlib.closing(FleetThread(settings, gallery)))
+        deliveries = None if events is None else events.deliveries
+        fleet = stack.enter_context(contextlib.closing(FleetThread(settings, gallery, deliveries)))
         # Closed before the gallery and the fleet, whose threads may wait for an answer.
         stack.callback(networks.close)
         gallery.load(progress.counter("examining photos"))

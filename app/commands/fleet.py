@@ -162,6 +162,7 @@ def _devices(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 def _print_devices(connection: Connection, own: str) -> None:
     for row in devices(connection):
         lacks = f"lacks {counted(row.behind, 'change')}" if row.behind else "up to date"
+        lacks += f", {counted(row.unsent, 'event')} not sent yet" if row.unsent else ""
         conflicts = f", {counted(row.conflicts, 'conflict')}" if row.conflicts else ""
         here = " (this one)" if row.id == own else ""
         seen = f"seen {_ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"

@@ -70,7 +70,7 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
         connection: Connection = psycopg.connect(opened, autocommit=True, **options)
         connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
     except psycopg.Error as error:
-        reason = without_secrets(" ".join(str(error).split()), address, "fleet.database")
+        reason = without_secrets(_without_hints(str(error)), address, "fleet.database")
         raise DatabaseError(f"{shown(settings)} cannot be opened: {masked(reason)}") from error
     version = connection.info.server_version // 10_000
     if version < OLDEST_SERVER:
@@ -129,6 +129,11 @@ def reported(settings: FleetSettings) -> Iterator[None]:
 def shown(settings: FleetSettings) -> str:
     """The address without its password, for messages."""
     return masked(settings.database or "")
+
+
+def _without_hints(text: str) -> str:
+    """What libpq says in one line. It indents its guesses at the cause; several hosts have a line each."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\t", " ")))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 from app.database.connection import Connection
 
@@ -18,6 +18,8 @@ class DeviceRow(NamedTuple):
     behind: int
     """Changes of the gallery that it does not have yet."""
     conflicts: int
+    unsent: Optional[int]
+    """Events that waited there when it was seen. None: it sends none."""
 
 
 def greet(connection: Connection, device: str, name: str, embedder: str, program: str) -> None:
@@ -29,8 +31,10 @@ def greet(connection: Connection, device: str, name: str, embedder: str, program
     )
 
 
-def has_revision(connection: Connection, device: str, revision: int) -> None:
-    connection.execute("update device set revision = %s, last_seen = now() where id = %s", [revision, device])
+def has_revision(connection: Connection, device: str, revision: int, unsent: Optional[int]) -> None:
+    connection.execute(
+        "update device set revision = %s, unsent = %s, last_seen = now() where id = %s", [revision, unsent, device]
+    )
 
 
 def devices(connection: Connection) -> List[DeviceRow]:
@@ -40,6 +44,7 @@ def devices(connection: Connection) -> List[DeviceRow]:
         "extract(epoch from now() - d.last_seen)::double precision, "
         "(select count(*) from photo where revision > d.revision) + "
         "(select count(*) from person where revision > d.revision), "
-        "(select count(*) from conflict c where c.device = d.id and c.kind <> 'deleted') from device d order by 2, 1"
+        "(select count(*) from conflict c where c.device = d.id and c.kind <> 'deleted'), d.unsent "
+        "from device d order by 2, 1"
     )
     return [DeviceRow(*row) for row in rows]

@@ -5,65 +5,82 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import List, Mapping, NamedTuple, Optional
 
 from app.errors import GalleryError
 from app.fleet.state import Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
 from app.gallery.files import move_to_person, photos_by_person, rename_person
 
 
+class NoSuchConflictError(GalleryError):
+    """It was decided meanwhile, or has changed."""
+
+
 class Shown(NamedTuple):
     """A conflict of this device, as it is listed."""
 
+    id: str
+    """Another one when a name in it has changed, so that a decision is about what was shown."""
     subject: str
     what: str
     mine: str
     theirs: str
+    path: str
+    """Of the photo in the folder; empty if it is not there any more, or if it is about a person's name."""
 
 
-def conflicts_here(gallery: Path) -> List[Shown]:
-    """In a fixed order, so that their numbers stay the same until one is decided."""
+def conflicts_here(gallery: Path, paths: Optional[Mapping[str, str]] = None) -> List[Shown]:
+    """In a fixed order, so that their numbers stay the same until one is decided. `paths` are those of the photos in
+    the folder by SHA-256, where they are known; otherwise files are read."""
     state = FleetFolder(gallery).read()
-    return [
-        Shown(subject, _described(gallery, state, subject), one.mine, one.theirs) for subject, one in _in_order(state)
-    ]
+    return [_shown(gallery, state, subject, paths) for subject in sorted(state.conflicts)]
 
 
 def decide(gallery: Path, number: int, keep_mine: bool) -> Shown:
+    """Keeps one of both names of a conflict, by its place in the list. Raises GalleryError."""
+    found = conflicts_here(gallery)
+    if not 1 <= number <= len(found):
+        raise NoSuchConflictError(f"there is no conflict {number} on this device; there are {len(found)}")
+    return settle(gallery, found[number - 1].id, keep_mine)
+
+
+def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> Shown:
     """Keeps one of both names; the next exchange sends it. Raises GalleryError."""
     folder = FleetFolder(gallery)
     with folder.locked() as state:
-        found = _in_order(state)
-        if not 1 <= number <= len(found):
-            raise GalleryError(f"there is no conflict {number} on this device; there are {len(found)}")
-        subject, conflict = found[number - 1]
-        shown = Shown(subject, _described(gallery, state, subject), conflict.mine, conflict.theirs)
+        found = [subject for subject, one in state.conflicts.items() if _id(subject, one) == conflict_id]
+        if not found:
+            raise NoSuchConflictError("this conflict does not exist any more, or its names have changed")
+        (subject,) = found
+        conflict, shown = state.conflicts[subject], _shown(gallery, state, subject)
         kind, _, key = subject.partition(" ")
         if kind == "person":
             if not keep_mine and conflict.mine in photos_by_person(gallery):
                 rename_person(gallery, conflict.mine, conflict.theirs, merge=True)
             state.people[key] = SharedPerson(conflict.theirs, conflict.revision)
         else:
-            path = _path(gallery, state, key, conflict.mine)
-            if not keep_mine and path:
-                move_to_person(gallery, path, conflict.theirs)
+            if not keep_mine and shown.path:
+                move_to_person(gallery, shown.path, conflict.theirs)
             state.people.setdefault(conflict.person, SharedPerson(conflict.theirs, conflict.person_revision))
-            state.photos[key] = SharedPhoto(conflict.person, conflict.revision, path)
+            state.photos[key] = SharedPhoto(conflict.person, conflict.revision, shown.path)
         del state.conflicts[subject]
         folder.write(state)
     return shown
 
 
-def _in_order(state: FleetState) -> List[Tuple[str, Conflict]]:
-    return sorted(state.conflicts.items())
+def _id(subject: str, conflict: Conflict) -> str:
+    return hashlib.sha256("\n".join((subject, conflict.mine, conflict.theirs)).encode()).hexdigest()[:16]
 
 
-def _described(gallery: Path, state: FleetState, subject: str) -> str:
+def _shown(gallery: Path, state: FleetState, subject: str, paths: Optional[Mapping[str, str]] = None) -> Shown:
+    conflict = state.conflicts[subject]
     kind, _, key = subject.partition(" ")
     if kind == "person":
-        return f"name of {state.people[key].name}" if key in state.people else "name of a person"
-    path = _path(gallery, state, key, state.conflicts[subject].mine)
-    return f"person of {path or f'photo {key[:12]}'}"
+        path, what = "", f"name of {state.people[key].name}" if key in state.people else "name of a person"
+    else:
+        path = _path(gallery, state, key, conflict.mine) if paths is None else paths.get(key, "")
+        what = f"person of {path or f'photo {key[:12]}'}"
+    return Shown(_id(subject, conflict), subject, what, conflict.mine, conflict.theirs, path)
 
 
 def _path(gallery: Path, state: FleetState, sha256: str, person: str) -> str:

@@ -79,8 +79,9 @@ class GallerySync:
         self._name = device_name(settings.delivery.device)
         self.folder = FleetFolder(self._root)
 
-    def exchange(self, connection: Connection, remove_many: bool = False) -> Exchange:
-        """Raises GalleryError where the folder cannot be used; errors of the database are its own."""
+    def exchange(self, connection: Connection, remove_many: bool = False, unsent: Optional[int] = None) -> Exchange:
+        """`unsent` events wait on this device, which others are shown. Raises GalleryError where the folder cannot be
+        used; errors of the database are its own."""
         done = Exchange()
         with self.folder.locked() as state:
             greet(connection, state.device, self._name, self._gallery.embedder_id, __version__)
@@ -101,7 +102,7 @@ class GallerySync:
             shared.keep_conflicts(
                 (subject, subject.partition(" ")[0], one.mine, one.theirs) for subject, one in state.conflicts.items()
             )
-            has_revision(connection, state.device, state.seen)
+            has_revision(connection, state.device, state.seen, unsent)
             done.conflicts = len(state.conflicts)
         return done
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Optional
+from typing import Callable, Optional, Sequence
 
 from app.database.connection import Connection, connected, listen, rings
 from app.database.gallery import CHANNEL, SharedGallery
@@ -14,6 +14,8 @@ from app.database.strangers import CHANNEL as STRANGERS_CHANNEL
 from app.database.strangers import SharedStrangers
 from app.errors import AppError
 from app.events.delivery import device_name
+from app.events.postgres import Postgres
+from app.events.sinks import SinkStatus
 from app.fleet.strangers import StrangerSync
 from app.fleet.sync import GallerySync
 from app.gallery.gallery import Gallery
@@ -34,8 +36,12 @@ class FleetThread:
     While the database cannot be reached, the program goes on with its own folder.
     """
 
-    def __init__(self, settings: Settings, gallery: Gallery) -> None:
+    def __init__(
+        self, settings: Settings, gallery: Gallery, deliveries: Optional[Callable[[], Sequence[SinkStatus]]] = None
+    ) -> None:
+        """`deliveries` are those of the run's events, if there is one."""
         self._settings = settings
+        self._deliveries = deliveries
         self._gallery = gallery
         self._sync = GallerySync(settings, gallery)
         self._strangers = StrangerSync(settings, gallery)
@@ -81,7 +87,7 @@ class FleetThread:
     def _exchange_until_closed(self, connection: Connection) -> None:
         while not self._closing.is_set():
             generation = self._gallery.people.generation
-            done = self._sync.exchange(connection)
+            done = self._sync.exchange(connection, unsent=self._unsent())
             if done.sent or done.received:
                 logger.info("fleet: %s", done.text)
             if done.problems or done.held_back:
@@ -103,6 +109,9 @@ class FleetThread:
             if CHANNEL in rung or self._gallery.people.generation != generation:
                 return
 
+    def _unsent(self) -> Optional[int]:
+        return None if self._deliveries is None else unsent(self._deliveries())
+
     def _clean(self, connection: Connection) -> None:
         now = time.monotonic()
         if self._cleaned_at is None or now - self._cleaned_at > _CLEAN_EVERY_S:
@@ -118,3 +127,8 @@ class FleetThread:
         self._problem = problem
         logger.warning("fleet: %s", problem)
         return True
+
+
+def unsent(deliveries: Sequence[SinkStatus]) -> Optional[int]:
+    """Events that wait for the database; None where none are sent there."""
+    return next((one.waiting for one in deliveries if one.kind == Postgres.name), None)

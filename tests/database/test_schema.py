@@ -106,8 +106,10 @@ def test_an_address_that_cannot_be_meant_is_refused(address):
 
 def test_a_server_that_is_down_is_an_error_of_the_database(database):
     nowhere = database.replace(database.split(":")[-1].split("/")[0], "1")
-    with pytest.raises(DatabaseError):
+    with pytest.raises(DatabaseError) as caught:
         connect(FleetSettings(database=nowhere))
+    assert str(caught.value).count("Connection refused") == 1
+    assert "Is the server running" not in str(caught.value)
 
 
 def test_devices_need_only_the_rights_that_the_documentation_grants(postgres, database):

@@ -10,6 +10,9 @@ import pytest
 from browser import Tab, chromium
 from http_client import serving
 from made_results import frame, result, track
+from shared_devices import device as device
+from shared_devices import fleet as fleet
+from shared_devices import photo as numbered_photo  # noqa: F401 - a fixture
 
 from app.events.log import EventLog
 from app.events.stream import EventStream

@@ -100,6 +100,8 @@ ENDPOINTS = [
     ("POST", "/api/v1/tickets", Scope.READ),
     ("GET", "/api/v1/status", Scope.READ),
     ("GET", "/api/v1/doctor", Scope.READ),
+    ("GET", "/api/v1/fleet", Scope.READ),
+    ("POST", "/api/v1/fleet/conflicts/{conflict}", Scope.ADMIN),
     ("GET", "/openapi.json", Scope.READ),
     ("GET", "/", Scope.PUBLIC),
     ("GET", "/docs", Scope.PUBLIC),

@@ -16,7 +16,7 @@ REFERENCES = "#/components/schemas/{name}"
 TAGS = {
     "pictures": ("identify", "verify", "detect", "embed"),
     "events": ("events", "visits", "live"),
-    "server": ("health", "version", "status", "doctor", "settings", "retention", "metrics"),
+    "server": ("health", "version", "status", "doctor", "fleet", "settings", "retention", "metrics"),
     "access": ("session", "tickets"),
 }
 """What belongs together, by the first part of the path. Others are a group of their own."""

@@ -16,6 +16,7 @@ from app.gallery.undo import UndoableChange
 from app.gallery.who import people_in
 from app.service.api.changes import change_endpoints, changed_by, removed
 from app.service.api.channels import channel_endpoints
+from app.service.api.fleet import fleet_endpoints
 from app.service.api.happened import history_endpoints
 from app.service.api.messages import (
     Box,
@@ -79,6 +80,7 @@ def own_api(
         *retention_endpoints(service),
         *session_endpoints(guard),
         *status_endpoints(service, view, measurements),
+        *fleet_endpoints(service, enrolment, view),
     )
     openapi = document(described)
 

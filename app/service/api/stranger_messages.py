@@ -24,6 +24,9 @@ class Stranger(msgspec.Struct):
     first_seen: str
     last_seen: str
     channels: List[str]
+    """Those of other devices begin with the device: `door-a/camera`."""
+    devices: List[str]
+    """Other devices that share the database and saw the stranger."""
     pictures: List[str]
     """Names of the pictures, the best first."""
     frames: List[str]

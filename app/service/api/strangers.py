@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import GalleryError
+from app.fleet.strangers import FOREIGN
 from app.gallery.stranger_actions import (
     NoSuchStrangerError,
     Search,
@@ -349,6 +350,7 @@ class _Routes:
             first_seen=iso_time(visits[0].first_seen),
             last_seen=iso_time(max(visit.last_seen for visit in visits)),
             channels=sorted({visit.channel for visit in visits}),
+            devices=sorted({visit.channel.partition("/")[0] for visit in visits if visit.id.startswith(FOREIGN)}),
             pictures=book.crops_of(number),
             frames=[name for name in book.crops_of(number) if self._has_frame(name)],
             nearest=[SimilarPerson(name, round(similarity, DIGITS)) for name, similarity in nearest],

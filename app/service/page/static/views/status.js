@@ -7,6 +7,7 @@ import { clock, dayAndTime } from "../dates.js";
 import { useServer } from "../hooks.js";
 import { Plot } from "../plot.js";
 import { strings } from "../strings.js";
+import { Fleet } from "./fleet.js";
 
 const REFRESH_MS = 5000;
 const FORBIDDEN = 403;
@@ -23,6 +24,7 @@ export function Status() {
       <p><strong>${strings.statusOf[data.health]}</strong>${data.problems.map((problem) => html` ${strings.problems[problem] ?? problem}`)}</p>
     </div>
     <${Channels} />
+    <${Fleet} />
     <${Plots} series=${data.series} />
     <${Kept} />
     <${Machine} />

@@ -53,7 +53,7 @@ export function Strangers({ name }) {
             ${strangers.map((one) => html`<li key=${one.stranger}>
               <a href="#/strangers/${one.stranger}" aria-current=${one === shown ? "true" : null}>
                 <${ServerPicture} path=${one.pictures.length ? picturePath(one.stranger, one.pictures[0]) : ""} alt="" missing="?" />
-                <span>${strings.visitCount(one.visits)}</span>
+                <span>${one.pictures.length ? strings.visitCount(one.visits) : one.devices[0] ?? strings.visitCount(one.visits)}</span>
               </a>
             </li>`)}
           </ul>`
@@ -116,7 +116,7 @@ function Stranger({ stranger: one, others, people, reload }) {
   const known = people.some((person) => person.name === name.trim());
   return html`<section class="review" aria-labelledby="stranger-title">
     <div class="seen">
-      <${ServerPicture} path=${one.pictures.length ? picturePath(stranger, one.pictures[0]) : ""} alt=${strings.pictureOf(stranger)} />
+      <${ServerPicture} path=${one.pictures.length ? picturePath(stranger, one.pictures[0]) : ""} alt=${strings.pictureOf(stranger)} missing=${one.devices.length ? strings.pictureElsewhere(one.devices) : strings.noPicture} />
       ${frame && html`<figure class="frame"><${ServerPicture} path=${`${picturePath(stranger, frame)}/frame.jpg`} alt=${strings.frameOf(stranger)} /><figcaption>${strings.frameWhy}</figcaption></figure>`}
     </div>
     <div>
@@ -124,6 +124,7 @@ function Stranger({ stranger: one, others, people, reload }) {
       <p class="detail">
         ${strings.strangerSeen(one.visits, one.channels, one.first_seen, one.last_seen)} · ${stranger}
       </p>
+      ${one.devices.length > 0 && html`<p><span class="badge">${strings.seenElsewhere(one.devices)}</span></p>`}
       <form class="naming" onSubmit=${(event) => {
         event.preventDefault();
         if (name.trim()) give(name.trim());

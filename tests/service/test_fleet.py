@@ -1,0 +1,148 @@
+"""Devices, what they lack and conflicts, over HTTP and on the page."""
+
+import contextlib
+import dataclasses
+import json
+
+import pytest
+from browser import program
+from http_client import serving
+from tcp_link import Link
+from waiting import until
+
+from app.fleet.decisions import conflicts_here
+from app.service.tokens import add_token
+
+PHONE = {"viewport": {"width": 390, "height": 844}}
+
+
+@pytest.fixture
+def link(postgres):
+    """The cable between the server of the page and the database."""
+    with contextlib.closing(Link(postgres.port)) as cable:
+        yield cable
+
+
+@pytest.fixture
+def doors(device, numbered_photo):
+    """Two devices that gave a person and a photo different names while they were apart."""
+    lobby, yard = device("lobby"), device("yard")
+    for one in (lobby, yard):
+        one.put("Ann/1.jpg", numbered_photo(0))
+        one.exchange(unsent=3)
+    lobby.rename("Ann", "Anna")
+    lobby.put("Eva/2.jpg", numbered_photo(2))
+    lobby.exchange()
+    yard.rename("Ann", "Hanna")
+    yard.put("Ida/2.jpg", numbered_photo(2))
+    yard.exchange(unsent=7)
+    return lobby, yard
+
+
+@pytest.fixture
+def served(doors, link, fleet, postgres, tmp_path):
+    """A client of the page of `yard`."""
+    address = fleet.database.replace(f":{postgres.port}/", f":{link.port}/")
+    tokens = tmp_path / "tokens.json"
+    secrets = {scope: add_token(tokens, scope, scope) for scope in ("read", "admin")}
+    shared = dataclasses.replace(fleet, database=address, timeout_s=2.0, sync_every_s=1.0)
+    with serving(
+        dataclasses.replace(doors[1].settings, fleet=shared), tokens=tokens, audit_log=tmp_path / "audit.jsonl"
+    ) as client:
+        client.headers = {"x-api-key": secrets["read"]}
+        client.secrets, client.audit_log = secrets, tmp_path / "audit.jsonl"
+        yield client
+
+
+def test_devices_are_shown_with_what_they_lack(served, doors):
+    found = served.get("/api/v1/fleet").json
+    assert found["state"] == "available"
+    assert found["problem"] is None
+    by_name = {one["name"]: one for one in found["devices"]}
+    assert sorted(by_name) == ["lobby", "yard"]
+    assert [one["name"] for one in found["devices"] if one["own"]] == ["yard"]
+    assert by_name["yard"]["conflicts"] == 2
+    assert by_name["lobby"]["unsent"] is None
+    assert by_name["lobby"]["embedder"] == doors[0].gallery.embedder_id
+    doors[0].put("Eva/3.jpg", doors[0].files()[0][1] + b"more")
+    doors[0].exchange(unsent=4)
+    until(lambda: {one["name"]: one["unsent"] for one in served.get("/api/v1/fleet").json["devices"]}["lobby"] == 4)
+
+
+def test_a_conflict_is_decided_by_an_admin_and_the_others_get_it(served, doors):
+    lobby, yard = doors
+    found = {one["kind"]: one for one in served.get("/api/v1/fleet").json["conflicts"]}
+    assert (found["person"]["mine"], found["person"]["theirs"]) == ("Hanna", "Anna")
+    assert (found["photo"]["mine"], found["photo"]["theirs"]) == ("Ida", "Eva")
+    for one in found.values():
+        assert served.get(f"/api/v1/people/{one['mine']}/photos/{one['photo']}").status == 200
+    path = f"/api/v1/fleet/conflicts/{found['person']['id']}"
+    assert served.post(path, {"keep": "mine"}).status == 403
+    admin = {"x-api-key": served.secrets["admin"]}
+    assert served.post(path, {"keep": "both"}, **admin).status == 400
+    assert served.post(path, {"keep": "mine"}, **admin).json == {"kind": "person", "name": "Hanna"}
+    assert served.post(path, {"keep": "mine"}, **admin).status == 404
+    assert served.post(f"/api/v1/fleet/conflicts/{found['photo']['id']}", {"keep": "theirs"}, **admin).status == 200
+    assert conflicts_here(yard.folder) == []
+    until(lambda: lobby.exchange() and lobby.people() == ["Eva", "Hanna"])
+    until(lambda: yard.people() == ["Eva", "Hanna"])
+    noted = [json.loads(line) for line in served.audit_log.read_text().splitlines()]
+    assert [(one["kept"], one["dropped"]) for one in noted] == [("Hanna", "Anna"), ("Eva", "Ida")]
+
+
+def test_a_decision_is_about_the_names_that_were_shown(served, doors):
+    (before,) = [one for one in served.get("/api/v1/fleet").json["conflicts"] if one["kind"] == "person"]
+    doors[0].rename("Anna", "Annabel")
+    doors[0].exchange()
+    until(lambda: "Annabel" in [one.theirs for one in conflicts_here(doors[1].folder)])
+    admin = {"x-api-key": served.secrets["admin"]}
+    assert served.post(f"/api/v1/fleet/conflicts/{before['id']}", {"keep": "theirs"}, **admin).status == 404
+    assert doors[1].people() == ["Hanna", "Ida"]
+
+
+def test_what_is_known_stays_while_the_database_is_away(served, link):
+    before = served.get("/api/v1/fleet").json
+    link.cut()
+    until(lambda: served.get("/api/v1/fleet").json["state"] == "unavailable")
+    away = served.get("/api/v1/fleet").json
+    assert away["problem"]
+    assert [one["name"] for one in away["devices"]] == ["lobby", "yard"]
+    assert away["conflicts"] == before["conflicts"]
+    link.mend()
+    until(lambda: served.get("/api/v1/fleet").json["state"] == "available")
+
+
+def test_a_server_without_a_database_has_no_devices(settings):
+    with serving(settings) as client:
+        assert client.get("/api/v1/fleet").json["state"] == "off"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(program() is None, reason="needs chromium (tests/install_system_packages.sh)")
+def test_the_page_shows_devices_and_decides_conflicts(served, doors, link, tab):
+    pytest.importorskip("playwright", reason="needs the extra dev")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
+    page = tab(served, expected="status of 40[134]", **PHONE).open("status")
+    page.fill(".login input", served.secrets["read"])
+    page.click(".login button")
+    page.wait_for_selector(".fleet .channel-row:has-text('lobby')")
+    page.wait_for_selector(".fleet .channel-row:has-text('yard'):has-text('this device')")
+    page.click("text=Take Anna")
+    page.wait_for_selector(".banner.busy:has-text('admin')")
+    page.click("header button")
+    page.fill(".login input", served.secrets["admin"])
+    page.click(".login button")
+    page.click("text=Take Anna")
+    page.wait_for_selector("text=Take Anna", state="detached")
+    page.click("text=Keep Ida")
+    page.wait_for_selector(".fleet .conflict", state="detached")
+    assert conflicts_here(doors[1].folder) == []
+    until(lambda: doors[0].exchange() and doors[0].people() == doors[1].people() == ["Anna", "Ida"])
+    link.cut()
+    page.wait_for_selector(".fleet .note")
+    page.wait_for_selector(".fleet .channel-row:has-text('lobby')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        violations = axe.Axe().run(page).response["violations"]
+        assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == []
