@@ -68,3 +68,7 @@ class ChannelStatus:
     total_frames: Optional[int]
     last_error: Optional[str]
     """The last error, even if the channel has recovered since."""
+    failed_tries: int = 0
+    """How often in a row a live source could not be opened or kept open."""
+    next_try_s: Optional[float] = None
+    """Seconds until the next try to open it; None: nothing waits, it may be trying now."""

@@ -1,0 +1,1 @@
+"""Reading cameras, streams, videos and pictures. It knows no faces."""

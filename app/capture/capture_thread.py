@@ -89,6 +89,7 @@ class CaptureThread:
         self._closing = threading.Event()
         self._was_open = False
         self._failures_in_a_row = 0
+        self._next_try_at: Optional[float] = None
         self._denied = False
         self._first_frame_at: Optional[float] = None
         self._lost_at = 0.0
@@ -147,6 +148,8 @@ class CaptureThread:
             fps=self._fps,
             total_frames=self._total_frames,
             last_error=self._last_error,
+            failed_tries=self._failures_in_a_row,
+            next_try_s=None if self._next_try_at is None else max(0.0, self._next_try_at - time.monotonic()),
         )
 
     def stop(self) -> None:
@@ -344,12 +347,11 @@ class CaptureThread:
             # Cameras that were lost together, as after a power cut, should not all come back in the same moment.
             until = time.monotonic() + self._backoff_s() * random.uniform(1.0, JITTER)
             self._failures_in_a_row += 1
-            while not self._closing.is_set():
-                left_s = until - time.monotonic()
-                if left_s <= 0:
-                    return True
-                self._wake.wait(left_s)
-            return False
+            self._next_try_at = until
+            while not self._closing.is_set() and time.monotonic() < until:
+                self._wake.wait(until - time.monotonic())
+            self._next_try_at = None
+            return not self._closing.is_set()
 
     # Changes of state, with the lock held.
 

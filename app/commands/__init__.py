@@ -1,0 +1,1 @@
+"""The command line: a module per command, which reads options, calls what does the work, and prints."""

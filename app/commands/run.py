@@ -125,6 +125,9 @@ def with_http_server(
             "the cameras and report everyone again; run the sources and the workers as two programs, on two ports"
         )
     require_packages()
+    from app.service.server import require_address
+
+    require_address(settings.serve)
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.insightface_rest.messages import with_insightface_variables
     from app.service.run_view import RunView

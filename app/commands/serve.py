@@ -70,7 +70,9 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and a wrong option are answered at once, also without these packages.
     from app.service.compreface_core.plugins import with_compreface_variables
     from app.service.insightface_rest.messages import with_insightface_variables
+    from app.service.server import require_address
 
+    require_address(effective.settings.serve)
     settings = with_compreface_variables(with_insightface_variables(effective.settings))
     if settings.serve.workers > 1:
         from app.commands.workers import serve_with_workers

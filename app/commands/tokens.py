@@ -8,7 +8,7 @@ import sys
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode
 from app.service.packages import require_packages
-from app.text import iso_time, program
+from app.text import iso_time, program, table
 
 DESCRIPTION = """Tokens let clients use `serve` from other machines. A token is shown once, when it is made; the file
 keeps only its hash. A running server follows changes at once."""
@@ -20,6 +20,12 @@ EXAMPLES = """examples:
   python -m app tokens remove kitchen-tablet
 clients send it as `Authorization: Bearer TOKEN` or as `x-api-key: TOKEN`"""
 
+SCOPES = {
+    "read": "recognise and look",
+    "enrol": "also add and change people",
+    "admin": "everything",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -27,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("name", metavar="NAME", help="what uses it")
     add.add_argument(
         "--scope",
-        choices=("read", "enrol", "admin"),
+        choices=tuple(SCOPES),
         default="read",
-        help="read: recognise and look; enrol: also add and change people; admin: everything (default: read)",
+        help="; ".join(f"{scope}: {purpose}" for scope, purpose in SCOPES.items()) + " (default: read)",
     )
     listing = actions.add_parser("list", help="list the tokens, and when each was used last")
     remove = actions.add_parser("remove", help="remove a token; its client is refused from then on")
@@ -46,14 +52,21 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.service.tokens import add_token, read_tokens, remove_token
 
     if arguments.action == "add":
+        # Only the token is for standard output, from which scripts take it.
         print(add_token(path, arguments.name, arguments.scope))
+        print(
+            f"{arguments.name} has the scope {arguments.scope} ({SCOPES[arguments.scope]}). "
+            "This is the only time that the token is shown.",
+            file=sys.stderr,
+        )
     elif arguments.action == "remove":
         remove_token(path, arguments.name)
         print(f"removed {arguments.name}")
         if not read_tokens(path):
             print(
-                f"that was the last one: `serve` lets no one in until there is another; delete {path} and restart it "
-                "to let all programs of this machine in without a token",
+                "that was the last token: programs are refused until there is another. A browser can still log in, "
+                "with the address that `serve` prints when it starts. To let all programs of this machine in without a "
+                f"token, delete {path} and restart `serve`",
                 file=sys.stderr,
             )
     else:
@@ -61,7 +74,10 @@ def execute(arguments: argparse.Namespace) -> int:
         if not tokens:
             print(f"no tokens in {path}; make one with: {program()} tokens add NAME", file=sys.stderr)
         used = SharedState.next_to(path).read().used
-        for token in tokens:
-            last = f"used {iso_time(used[token.sha256])}" if token.sha256 in used else "not used yet"
-            print(f"{token.name:<24} {token.scope:<6} made {token.created}  {last}")
+        rows = [
+            (token.name, token.scope, token.created, iso_time(used[token.sha256]) if token.sha256 in used else "never")
+            for token in tokens
+        ]
+        if rows:
+            print(table(("name", "scope", "made", "used last"), rows))
     return ExitCode.DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import stat
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
-from app.text import printable
+from app.text import printable, suggestion
 from app.types import ProgressCallback, Reason
 
 STILL_COPYING_S = 5.0
@@ -54,7 +55,9 @@ class Scan:
 
 def require_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise GalleryError(f"{folder}: no such folder; create it, or choose another one with --gallery")
+        beside = [one.name for one in folder.parent.iterdir() if one.is_dir()] if folder.parent.is_dir() else []
+        otherwise = f"; create it with: mkdir -p {shlex.quote(str(folder))}; or choose another one with --gallery"
+        raise GalleryError(f"{folder}: no such folder{suggestion(folder.name, beside, otherwise)}")
 
 
 def scan(folder: Path) -> Scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 import unicodedata
@@ -63,6 +64,10 @@ class ChannelProgress:
     latency_s: float = 0.0
     state: str = ""
     """Shown instead of the numbers while a source is not running, such as "reconnecting"."""
+    tries: str = ""
+    """Added to the state: how often it was tried, and when it is tried next."""
+    cause: str = ""
+    """Why it is not running."""
     rate: RateMeter = field(default_factory=RateMeter, repr=False)
 
 
@@ -78,11 +83,16 @@ def recording_line(done: int, total: Optional[int], fps: Optional[float], faces:
 
 
 def live_line(channels: Mapping[str, ChannelProgress]) -> str:
-    """`front 24.8 fps 43 ms 2 faces | yard reconnecting`"""
+    """`front 24.8 fps 43 ms 2 faces | yard reconnecting, try 5 in 8 s`
+
+    The cause is shown where there is a single channel: with several, it would push the others out of the line.
+    """
     parts = []
     for name, channel in channels.items():
         if channel.state:
-            text = channel.state
+            text = channel.state + channel.tries
+            if channel.cause and len(channels) == 1:
+                text += f": {channel.cause}"
         elif not channel.done:
             text = "waiting for a frame"
         else:
@@ -90,6 +100,32 @@ def live_line(channels: Mapping[str, ChannelProgress]) -> str:
             text = f"{rate}{channel.latency_s * 1000:.0f} ms {counted(channel.faces_now, 'face')}"
         parts.append(f"{name} {text}")
     return _SEPARATOR.join(parts)
+
+
+def _state(status: ChannelStatus) -> str:
+    """The state as shown; a live source whose first tries have failed is not "opening" for a person who waits."""
+    if status.state is ChannelState.RUNNING:
+        return ""
+    if status.state in (ChannelState.OPENING, ChannelState.FAILED) and status.live and status.failed_tries:
+        return "not available"
+    return str(status.state)
+
+
+def _tries(status: ChannelStatus) -> str:
+    if not status.failed_tries or status.state in (ChannelState.RUNNING, ChannelState.STOPPED):
+        return ""
+    when = "now" if status.next_try_s is None else f"in {duration(math.ceil(status.next_try_s))}"
+    return f", try {status.failed_tries + 1} {when}"
+
+
+def _cause(status: ChannelStatus) -> str:
+    """The last error without what the line says anyway: which source it is, and that it cannot be opened."""
+    source = f"{status.name} ({status.address})"
+    cause = (status.last_error or "").split("\n")[0]
+    for start in (source, status.name, " cannot be opened"):
+        if cause.startswith(start):
+            cause = cause[len(start) :]
+    return cause.lstrip(".: ")
 
 
 def shortened(text: str, columns: int) -> str:
@@ -218,7 +254,7 @@ class RunProgress:
         for status in self._status():
             channel = self._channels.setdefault(status.name, ChannelProgress())
             channel.live, channel.total = status.live, status.total_frames
-            channel.state = "" if status.state is ChannelState.RUNNING else str(status.state)
+            channel.state, channel.tries, channel.cause = _state(status), _tries(status), _cause(status)
         channels = list(self._channels.values())
         if any(channel.live for channel in channels) or not any(channel.done for channel in channels):
             level = [self._level.shown] if self._level else []

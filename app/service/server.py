@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import FatalError, SettingsError
+from app.errors import FatalError, SettingsError, check_all
 from app.service.addresses import Network, networks, parsed, within
-from app.service.guard import ports
+from app.service.guard import Guard, ports
 from app.service.streams import SLOW_CLIENT_S
 from app.service.tls import TlsFiles
 from app.settings.serve import ServeSettings
@@ -120,6 +120,14 @@ class HttpServer:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+
+
+def require_address(settings: ServeSettings) -> None:
+    """Raises SettingsError if the server could not start: a port that is in use, a missing token or certificate.
+
+    For before the networks are loaded, which takes seconds.
+    """
+    check_all(Guard(settings).check_address, lambda: HttpServer(settings).close())
 
 
 class OneWrite(HttpToolsProtocol):

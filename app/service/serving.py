@@ -86,7 +86,11 @@ def http_server(
         logger.info("listening on %s", ", ".join(server.addresses))
         if guard.needs_token:
             # Behind the #, it is sent to no server. It is of use once, and for 10 minutes.
-            logger.info("log in, once, within 10 minutes: %s/#/login/%s", server.addresses[0], guard.login_code.make())
+            logger.info(
+                "to log in with a browser, once, within 10 minutes: %s/#/login/%s",
+                server.addresses[0],
+                guard.login_code.make(),
+            )
         try:
             yield server
         finally:

@@ -368,6 +368,15 @@ def test_a_run_waits_for_its_only_camera_if_it_should(gate, caplog):
     assert [record.levelname for record in caplog.records if "cam: off" in record.getMessage()] == ["WARNING"]
 
 
+def test_a_channel_says_how_often_it_was_tried_and_when_it_is_tried_next():
+    slow = dataclasses.replace(FAST, wait=True, retry_min_s=TOO_LONG_S, retry_max_s=TOO_LONG_S)
+    with Channels(cameras("cam"), slow, Opener(cam=[SourceError("cam: off")])) as channels:
+        until(lambda: channels.status()[0].next_try_s is not None)
+        (status,) = channels.status()
+        assert status.failed_tries == 1
+        assert 0 < status.next_try_s <= 1.2 * TOO_LONG_S
+
+
 def test_a_run_is_finished_when_every_source_has_failed_even_while_cameras_are_retried(caplog):
     caplog.set_level(logging.INFO, "app.capture")
     with Channels(cameras("cam"), FAST, Opener(cam=[SourceError("cam: off")] * 1000)) as channels:

@@ -111,6 +111,19 @@ def test_a_file_in_place_of_the_gallery_is_an_error(completed, tmp_path):
     assert code == 2 and "no such folder" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("list",), ("check",), ("add", "Ann", "ann.jpg"), ("strangers",), ("search", "ann.jpg"), ("export", "Ann", "x")],
+)
+def test_a_misspelt_gallery_is_an_error_and_is_not_created(completed, gallery, tmp_path, words):
+    (tmp_path / "ann.jpg").write_bytes(next(gallery.rglob("*.jpg")).read_bytes())
+    words = [str(tmp_path / word) if word.endswith(".jpg") else word for word in words]
+    code, out, err = completed("people", *words, "--gallery", str(tmp_path / "galery"))
+    assert (code, out) == (2, ""), err
+    assert "'gallery'?" in err
+    assert not (tmp_path / "galery").exists()
+
+
 def test_a_person_is_removed_with_everything_that_was_computed(completed, gallery):
     completed("people", "check")
     size_before = (gallery / ".embeddings.cache").stat().st_size

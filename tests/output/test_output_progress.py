@@ -140,6 +140,43 @@ def test_a_silent_source_is_shown_with_its_state():
     assert "front reconnecting" in stream.getvalue()
 
 
+def test_a_camera_that_is_off_is_shown_with_the_reason_and_the_next_try():
+    error = "front (address) cannot be opened. Connection refused by 10.0.0.9:554. Is the camera on?"
+    off = dataclasses.replace(
+        channel(state=ChannelState.OPENING), last_error=error, failed_tries=4, next_try_s=7.2, live=True
+    )
+    channels = [off]
+    progress = RunProgress(Progress(Terminal()), lambda: channels)
+    reason = "Connection refused by 10.0.0.9:554. Is the camera on?"
+    assert progress.line() == f"front not available, try 5 in 8 s: {reason}"
+    channels[0] = dataclasses.replace(off, next_try_s=None)
+    assert progress.line() == f"front not available, try 5 now: {reason}"
+    channels[0] = dataclasses.replace(
+        off, state=ChannelState.RECONNECTING, last_error="front (address): connection lost", failed_tries=1
+    )
+    assert progress.line() == "front reconnecting, try 2 in 8 s: connection lost"
+    channels.append(channel("yard"))
+    assert progress.line() == "front reconnecting, try 2 in 8 s | yard waiting for a frame"
+
+
+def test_waiting_for_a_camera_does_not_fill_the_log(caplog):
+    """The countdown changes all the time; the state does not."""
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    off = dataclasses.replace(
+        channel(state=ChannelState.OPENING), last_error="front: off", failed_tries=1, next_try_s=5.0
+    )
+    channels = [off]
+    progress = RunProgress(Progress(io.StringIO(), clock=clock), lambda: channels)
+    for second in range(3600):
+        clock.now += 1
+        channels[0] = dataclasses.replace(off, failed_tries=1 + second // 5, next_try_s=5.0 - second % 5)
+        progress.poll()
+    lines = [record.getMessage() for record in caplog.records]
+    assert 5 <= len(lines) <= 12
+    assert all("off" in line for line in lines)
+
+
 def test_the_line_says_what_is_left_out_on_a_slow_machine():
     progress = progress_of(Terminal(), Clock(), channel())
     progress.handle(dataclasses.replace(result(), degrade_level=1))

@@ -138,9 +138,12 @@ def test_tokens_are_made_listed_and_removed(tmp_path, config_file):
         )
         return done.returncode, done.stdout, done.stderr
 
-    code, secret, _ = tokens("add", "phone", "--scope", "enrol")
+    code, secret, err = tokens("add", "phone", "--scope", "enrol")
     assert (code, len(secret.strip())) == (0, 36)
-    assert tokens("list")[1].split()[:2] == ["phone", "enrol"]
+    assert "enrol" in err and secret.strip() not in err
+    heading, _, row = tokens("list")[1].splitlines()
+    assert heading.split()[:2] == ["name", "scope"]
+    assert row.split()[:2] == ["phone", "enrol"]
     (token,) = read_tokens(tmp_path / "tokens.json")
     SharedState.next_to(tmp_path / "tokens.json").change(lambda known: known.used.update({token.sha256: 86_400.0}))
     assert "1970-01-02" in tokens("list")[1]
@@ -155,6 +158,24 @@ def test_what_only_a_run_does_is_refused_without_a_source(completed):
     code, _, err = completed("serve", "--record", "videos", "--duration", "3")
     assert code == 2
     assert "--record, --duration: only with a source" in err
+
+
+@pytest.mark.parametrize(
+    "words", [["serve"], ["serve", "--workers", "2"], ["run", "--serve", "--wait", "--rtsp", "rtsp://127.0.0.1:9/"]]
+)
+def test_a_port_that_is_in_use_is_refused_before_networks_are_loaded(completed, words):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        # A model that does not exist is reported only when models are looked for.
+        code, _, err = completed(*words, "--port", str(port), "--detector", "missing")
+    assert code == 2
+    assert str(port) in err and "missing" not in err
+
+
+def test_other_machines_without_a_token_are_refused_before_networks_are_loaded(completed):
+    code, _, err = completed("serve", "--host", "0.0.0.0", "--port", str(free_port()), "--detector", "missing")
+    assert code == 2
+    assert "tokens add" in err and "missing" not in err
 
 
 @pytest.mark.parametrize("words", [["serve"], ["run", "--serve", "--camera", "0"], ["tokens", "list"]])

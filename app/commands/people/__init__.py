@@ -15,7 +15,7 @@ from app.errors import ExitCode, GalleryError, SettingsError, check_all
 from app.files import check_writable, write_text
 from app.gallery.checks import find_mixed, find_outliers
 from app.gallery.files import person_folder, photos_by_person, remove_photos, rename_person
-from app.gallery.folder import scan
+from app.gallery.folder import require_folder, scan
 from app.gallery.names import normalize
 from app.gallery.stranger_actions import rename_visits
 from app.settings import Settings
@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     configure_logging("error")
+    require_folder(settings.gallery.folder)
     own = {"list": _list, "add": _add, "rename": _rename, "remove": _remove, "check": _check}
     action = {**own, **strangers.ACTIONS, **traces.ACTIONS, **forgetting.ACTIONS}[arguments.action]
     return action(arguments, settings)

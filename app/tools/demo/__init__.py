@@ -1,0 +1,1 @@
+"""`demo`: a short video of public-domain portraits, with two people enrolled."""

@@ -1,0 +1,1 @@
+"""`evaluate`: the accuracy of models on labelled pictures and videos."""

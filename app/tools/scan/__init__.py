@@ -1,0 +1,1 @@
+"""`scan`: faces of pictures drawn, and checked against annotations."""
