@@ -357,13 +357,15 @@ def test_a_camera_that_is_off_at_the_start_is_reported_once_and_used_when_it_app
 
 
 def test_a_run_waits_for_its_only_camera_if_it_should(gate, caplog):
-    hold = gate()
-    opener = Opener(cam=[*[SourceError("cam: off")] * 3, ScriptedReader(7, hold)])
+    is_on = gate()
+    camera = ScriptedReader(7, gate(), opening=[is_on])
+    opener = Opener(cam=[*[SourceError("cam: off")] * 3, camera])
     with Channels(cameras("cam"), dataclasses.replace(FAST, wait=True), opener) as channels:
-        until(lambda: opener.opened == 2)
+        until(lambda: camera.waiting)
         (status,) = channels.status()
         assert (status.state, status.last_error) == (ChannelState.OPENING, "cam: off")
         assert not channels.finished
+        is_on.set()
         assert values([channels.take(PATIENT_S)]) == [7]
     assert [record.levelname for record in caplog.records if "cam: off" in record.getMessage()] == ["WARNING"]
 
@@ -489,12 +491,13 @@ def test_frames_that_the_reader_left_out_are_counted_apart_from_those_that_were_
 
 
 def test_a_stall_that_passes_by_itself_is_counted_and_nothing_is_reopened(gate):
-    hold, clock = gate(), Clock()
+    begin, clock = gate(), Clock()
     stalled = []
     quiet = Silence(FAST.read_timeout_s * 0.6, clock)
-    reader = ScriptedReader(1, quiet, lambda: stalled.append(channels.status()[0].state), 2, hold)
+    reader = ScriptedReader(begin, 1, quiet, lambda: stalled.append(channels.status()[0].state), 2, gate())
     with Channels(cameras("cam"), FAST, Opener(cam=[reader]), clock) as channels:
-        until(lambda: reader.waiting > 0)
+        begin.set()
+        until(lambda: channels.status()[0].counters.read == 2)
         (status,) = channels.status()
     assert stalled == [ChannelState.STALLED]
     assert (status.state, status.counters.stalls) == (ChannelState.RUNNING, 1)

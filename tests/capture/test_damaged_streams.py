@@ -81,7 +81,7 @@ def test_damaged_frames_are_counted_and_whole_ones_follow(network, damage, codec
         (status,) = channels.status()
     assert bad.damaged >= 1  # one damaged packet can spoil many frames
     assert (status.state, status.counters.reconnects) == (ChannelState.RUNNING, 0)
-    assert len([record for record in caplog.records if "damaged" in record.message]) == 1, "not one for each frame"
+    assert 1 <= len([record for record in caplog.records if "damaged" in record.message]) < 5, "not one for each frame"
 
 
 def test_damaged_motion_jpeg_does_not_show_an_old_picture_again(http_camera):

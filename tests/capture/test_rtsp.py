@@ -16,7 +16,7 @@ from app.settings import CaptureSettings
 from app.types import ChannelState
 
 SETTINGS = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S, retry_min_s=0.05, retry_max_s=0.2)
-IMPATIENT = dataclasses.replace(SETTINGS, open_timeout_s=60.0, read_timeout_s=2.0)
+IMPATIENT = dataclasses.replace(SETTINGS, read_timeout_s=2.0)
 """For a server that will be frozen. Elsewhere a busy machine must not be taken for one."""
 USER, PASSWORD = "me@home", 'p@s:s/w#o?r d%é"!'
 

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from handles import held, require_no_more_than
 from made_results import picture
 from noise_camera import NoiseCamera
 from waiting import PATIENT_S, until
@@ -198,9 +198,6 @@ def test_an_encoder_that_hangs_is_killed(tmp_path, monkeypatch):
 
 @needs_gstreamer
 def test_nothing_is_left_behind_by_many_videos(tmp_path):
-    def handles():
-        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
-
     def once(number):
         writer = software(tmp_path / "video.mp4")
         writer.write(grey(number), 0.0)
@@ -210,10 +207,10 @@ def test_nothing_is_left_behind_by_many_videos(tmp_path):
             writer.close(0.04)
 
     once(0)
-    before = handles()
+    before = held()
     for number in range(10):
         once(number)
-    assert handles() == before
+    require_no_more_than(before)
 
 
 @pytest.fixture
@@ -228,14 +225,15 @@ def with_software(monkeypatch):
 
 @needs_gstreamer
 def test_a_video_whose_encoder_dies_continues_in_another_file(tmp_path, with_software):
-    camera = NoiseCamera(tmp_path / "video.mp4")
-    camera.show(60)
+    path = tmp_path / "video.mp4"
+    camera = NoiseCamera(path)
+    until(lambda: path.exists() and path.read_bytes().count(b"mdat") >= 2, lambda: camera.show(1))
     os.kill(camera.video._writer._process.pid, signal.SIGKILL)
     until(lambda: not camera.video.is_working, lambda: camera.show(1))
     camera.now += RETRY_S
     camera.show(10)
     camera.video.close()
-    assert playable_frames(tmp_path / "video.mp4") >= 24
+    assert playable_frames(path) >= 24
     assert len(read_video(tmp_path / "video-2.mp4")) == 10
     assert "signal 9" in camera.video.lost[0]
 
