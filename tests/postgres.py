@@ -72,12 +72,26 @@ class PostgresServer:
         words = [_BINARIES[-1] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(words, check=False).returncode == 0
 
-    def kill(self):
-        """kill -9 of the server and all its processes; the next start recovers from its log."""
+    def _signal(self, number):
+        """To the server and all its processes; returns these."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in (self.process.pid, *map(int, children)):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
+        return children
+
+    @contextlib.contextmanager
+    def hanging(self):
+        """Meanwhile nothing is answered, and no connection ends."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def kill(self):
+        """kill -9 of the server and all its processes; the next start recovers from its log."""
+        children = self._signal(signal.SIGKILL)
         self.process.wait()
         until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))
 

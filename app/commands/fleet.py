@@ -188,7 +188,7 @@ def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
             if strangers.is_on:
                 strangers.exchange(connection)
     print(done.text)
-    return ExitCode.INCOMPLETE if done.conflicts or done.held_back or done.problems else ExitCode.DONE
+    return ExitCode.DONE if done.is_complete else ExitCode.INCOMPLETE
 
 
 def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -255,7 +255,8 @@ def _again(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     for photo, result in zip(photos, results):
         print(f"{photo.filename}: {'added' if isinstance(result, Added) else result.reason}")
     print(done.text)
-    return ExitCode.DONE if all(isinstance(result, Added) for result in results) else ExitCode.INCOMPLETE
+    all_added = all(isinstance(result, Added) for result in results)
+    return ExitCode.DONE if all_added and done.is_complete else ExitCode.INCOMPLETE
 
 
 _ACTIONS = {

@@ -37,6 +37,9 @@ class CommandParser(argparse.ArgumentParser):
             self.print_help(sys.stderr)
             self.exit(ExitCode.USER_ERROR)
         names = [name for actions in self._actions_of_commands() for name in actions.choices or ()]
+        positional = next((action for action in self._actions if not action.option_strings), None)
+        if isinstance(positional, argparse._SubParsersAction) and words and not words[0].startswith("-"):
+            self._check_value(positional, words[0])
         known = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
         for word in takewhile(lambda word: word != "--" and word not in names, words):
             option = word.partition("=")[0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Set, Tuple
+import functools
+import math
+import time
+from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, Set, Tuple, Type, TypeVar, cast
 
 from app.credentials import for_opening, has_secret, masked, read_secret, with_secrets, without_secrets
 from app.errors import DatabaseError, RejectedRowError, SettingsError
@@ -18,6 +21,10 @@ else:
     Connection = Any
 
 OLDEST_SERVER = 15
+CLIENT_GRACE_S = 1.0
+"""How much longer than the server's own limit a statement may take until the connection is given up."""
+T = TypeVar("T")
+
 _SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -67,7 +74,8 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
         options["password"] = read_secret(settings.password, "fleet.password")
     opened = for_opening(with_secrets(address, "fleet.database"))
     try:
-        connection: Connection = psycopg.connect(opened, autocommit=True, **options)
+        connection: Connection = _bounded_class().connect(opened, autocommit=True, **options)
+        connection.limit_s = settings.timeout_s + CLIENT_GRACE_S  # type: ignore[attr-defined]
         connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
     except psycopg.Error as error:
         reason = without_secrets(_without_hints(str(error)), address, "fleet.database")
@@ -77,6 +85,52 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
         connection.close()
         raise DatabaseError(f"{shown(settings)} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
     return connection
+
+
+@functools.lru_cache(maxsize=None)
+def _bounded_class() -> Type[Connection]:
+    """Connections that end when the server says nothing for too long.
+
+    A server that is stopped or swaps keeps its connections open, and the kernel of its machine goes on answering, so
+    that neither its own limit nor that of TCP comes into effect.
+    """
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection):
+        limit_s = math.inf
+
+        def wait(self, gen: Generator[Any, Any, T], *rest: Any, **options: Any) -> T:
+            return super().wait(self._bounded(gen), *rest, **options)
+
+        def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+            heard_at = time.monotonic()
+            try:
+                wanted = next(gen)
+                while True:
+                    is_ready = yield wanted
+                    if is_ready:
+                        heard_at = time.monotonic()
+                    elif time.monotonic() - heard_at > self.limit_s:
+                        gen.close()
+                        self.close()  # so that nothing waits for it once more
+                        raise psycopg.OperationalError(f"the server has not answered for {self.limit_s:g} s")
+                    wanted = gen.send(is_ready)
+            except StopIteration as done:
+                return cast(T, done.value)
+
+    return BoundedConnection
+
+
+@contextlib.contextmanager
+def unlimited(connection: Connection) -> Iterator[None]:
+    """In a transaction whose statements may take long."""
+    limit_s: float = connection.limit_s  # type: ignore[attr-defined]
+    connection.limit_s = math.inf  # type: ignore[attr-defined]
+    connection.execute("set local statement_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.limit_s = limit_s  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
-from app.database.connection import Connection
+from app.database.connection import Connection, unlimited
 from app.errors import DatabaseError
 from app.text import program
 
@@ -53,8 +53,7 @@ def missing(connection: Connection) -> List[Migration]:
 
 def migrate(connection: Connection) -> List[Migration]:
     """Applies what is missing, all or nothing; what was applied."""
-    with connection.transaction():
-        connection.execute("set local statement_timeout = 0")
+    with connection.transaction(), unlimited(connection):
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute(_VERSIONS)
         todo = missing(connection)

@@ -119,19 +119,23 @@ class SharedStrangers:
         """Says that two are one person, or are not. Of two decisions, that of a person counts, or the later one."""
         low, high = sorted((one, other))
         with self._changing():
-            self._connection.execute(
+            changed = self._rows(
                 "insert into stranger_pair as known(low, high, same, by_person) values (%s, %s, %s, %s) "
                 "on conflict (low, high) do update set same = excluded.same, by_person = excluded.by_person, "
                 "decided_at = excluded.decided_at where known.same <> excluded.same "
-                "and (excluded.by_person or not known.by_person)",
-                [low, high, same, by_person],
+                "and (excluded.by_person or not known.by_person) returning 1",
+                *(low, high, same, by_person),
             )
-            self._unresolved()
+            if changed:
+                self._unresolved()
 
     def name(self, stranger: str, name: Optional[str]) -> None:
         with self._changing():
-            self._connection.execute("update stranger set name = %s where id = %s and not gone", [name, stranger])
-            self._unresolved()
+            if self._rows(
+                "update stranger set name = %s where id = %s and not gone and name is distinct from %s returning 1",
+                *(name, stranger, name),
+            ):
+                self._unresolved()
 
     def changes(self, since: int, last_seen: float) -> Tuple[List[StrangerRow], int]:
         """Who was seen since then or is gone, with a later revision; and the revision up to which this is complete."""
@@ -237,11 +241,11 @@ class SharedStrangers:
         return [Sighting(*row) for row in rows]
 
     def _delete_unseen(self) -> None:
-        self._connection.execute(
+        if self._rows(
             "update stranger set gone = true, prototype = null, name = null, merged_into = null where not gone "
-            "and not exists (select from stranger_at where stranger = stranger.id)"
-        )
-        self._unresolved()
+            "and not exists (select from stranger_at where stranger = stranger.id) returning 1"
+        ):
+            self._unresolved()
 
     def _unresolved(self) -> None:
         self._connection.execute("update stranger_head set unresolved = true")

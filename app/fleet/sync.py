@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Set
 
@@ -36,38 +35,15 @@ from app.fleet.changes import (
     removes_too_many,
     subject_of,
 )
+from app.fleet.exchange import Exchange, FailedPhotos
 from app.fleet.state import Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
-from app.gallery.files import add_photo, move_to_person, plain_filename, remove_photo, rename_person
+from app.gallery.files import add_photo, move_to_person, person_folder, plain_filename, remove_photo, rename_person
 from app.gallery.gallery import Gallery
 from app.gallery.people import PhotoRecord
 from app.settings import Settings
-from app.text import counted, program
+from app.text import program
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Exchange:
-    """What an exchange has done."""
-
-    sent: int = 0
-    received: int = 0
-    conflicts: int = 0
-    held_back: int = 0
-    """Photos that are gone from the folder, but so many that nothing was deleted elsewhere."""
-    problems: List[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        parts = [f"{counted(self.sent, 'change')} sent, {self.received} received"]
-        if self.conflicts:
-            parts.append(f"{counted(self.conflicts, 'conflict')}: {program()} fleet conflicts")
-        if self.held_back:
-            parts.append(
-                f"{self.held_back} photos are gone from the folder at once, so they were not deleted on other devices; "
-                f"if they should be: {program()} fleet sync --remove-many"
-            )
-        return "; ".join([*parts, *self.problems])
 
 
 class GallerySync:
@@ -78,6 +54,7 @@ class GallerySync:
         self._root = settings.gallery.folder
         self._name = device_name(settings.delivery.device)
         self.folder = FleetFolder(self._root)
+        self._failed = FailedPhotos()
 
     def exchange(self, connection: Connection, remove_many: bool = False, unsent: Optional[int] = None) -> Exchange:
         """`unsent` events wait on this device, which others are shown. Raises GalleryError where the folder cannot be
@@ -316,12 +293,20 @@ class GallerySync:
         filename = plain_filename(row.file_name)
         if PurePosixPath(filename).suffix.lower() not in PICTURE_SUFFIXES:
             raise GalleryError(f"the shared photo {row.file_name!r} of {name} is not a picture, by its name")
-        data = shared.data(row.sha256)
-        if data is None:
-            return None
-        if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise GalleryError(f"the shared photo {row.file_name!r} of {name} is damaged in the database")
-        return add_photo(self._root, name, filename, data).relative_to(self._root).as_posix()
+        person_folder(self._root, name)  # a name that no folder can have costs no fetching
+        self._failed.require_due(row.sha256, row.revision)
+        try:
+            data = shared.data(row.sha256)
+            if data is None:
+                return None
+            if hashlib.sha256(data).hexdigest() != row.sha256:
+                raise GalleryError(f"the shared photo {row.file_name!r} of {name} is damaged in the database")
+            path = add_photo(self._root, name, filename, data).relative_to(self._root).as_posix()
+        except GalleryError as error:
+            self._failed.note(row.sha256, row.revision, str(error))
+            raise
+        self._failed.forget(row.sha256)
+        return path
 
     def _delete(self, sha256: str) -> int:
         """Deletes all files with this content; how many."""

@@ -90,8 +90,8 @@ class FleetThread:
             done = self._sync.exchange(connection, unsent=self._unsent())
             if done.sent or done.received:
                 logger.info("fleet: %s", done.text)
-            if done.problems or done.held_back:
-                self._report(done.text)
+            if done.trouble:
+                self._report(done.trouble)
             elif self._problem:
                 self._problem = ""
                 logger.info("fleet: the shared gallery is up to date")

@@ -63,7 +63,7 @@ def test_what_other_devices_wrote_is_safe_for_a_terminal(answered, config, postg
 
 @pytest.mark.slow
 def test_devices_exchange_their_galleries_and_decide_about_conflicts(
-    answered, config, postgres, people_gallery, tmp_path
+    answered, config, postgres, database, people_gallery, tmp_path
 ):
     other = tmp_path / "other" / "gallery"
     other.mkdir(parents=True)
@@ -93,12 +93,25 @@ def test_devices_exchange_their_galleries_and_decide_about_conflicts(
     assert (code, len(out.splitlines()), "(this one)" in out) == (0, 2, True)
     assert "up to date" in answered("fleet", "status", "--config", config)[1]
 
-    photo = next((own / "Theirs").iterdir())
-    kept = tmp_path / photo.name
-    kept.write_bytes(photo.read_bytes())
-    photo.unlink()
-    assert answered("fleet", "sync", "--config", config)[0] == 0
-    assert answered("fleet", "sync", "--config", second)[0] == 0
-    assert answered("fleet", "again", "Theirs", kept, "--config", second)[0] == 0
-    assert answered("fleet", "sync", "--config", config)[0] == 0
-    assert kept.read_bytes() in [path.read_bytes() for path in (own / "Theirs").iterdir()]
+    kept = tmp_path / "kept.jpg"
+    for code in (0, 1):
+        photo = next((own / "Theirs").iterdir())
+        kept.write_bytes(photo.read_bytes())
+        photo.unlink()
+        assert answered("fleet", "sync", "--config", config)[0] == 0
+        assert answered("fleet", "sync", "--config", second)[0] == 0
+        if code == 1:  # another photo of the database is damaged
+            postgres.sql(
+                database.rpartition("/")[2],
+                "insert into photo(sha256, person, file_name, data) "
+                "select decode(repeat('ab', 32), 'hex'), id, 'x.jpg', 'x' from person where name = 'Eileen Collins'",
+            )
+        found = answered("fleet", "again", "Theirs", kept, "--config", second)
+        assert (found[0], "kept.jpg: added" in found[1]) == (code, True)
+        answered("fleet", "sync", "--config", config)
+        assert kept.read_bytes() in [path.read_bytes() for path in (own / "Theirs").iterdir()]
+
+
+def test_an_unknown_action_is_named_before_its_options(answered):
+    code, _, err = answered("fleet", "synk", "--config", "x.yaml")
+    assert (code, "'synk'" in err, "'sync'" in err) == (2, True, True)

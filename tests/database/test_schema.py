@@ -7,7 +7,7 @@ import pytest
 from postgres import PASSWORD
 from shipped import ROOT
 
-from app.database.connection import connect, connected
+from app.database.connection import connect, connected, reported
 from app.database.devices import greet
 from app.database.gallery import Accepted, NewRow, SharedGallery
 from app.database.ids import new_id
@@ -147,3 +147,16 @@ def test_devices_need_only_the_rights_that_the_documentation_grants(postgres, da
             FleetSettings(database=postgres.address(name, f"{name}_device:{PASSWORD}"))
         ) as connection:
             connection.execute(forbidden)
+
+
+def test_a_server_that_hangs_is_noticed_and_used_again(postgres, database):
+    settings = FleetSettings(database=database, timeout_s=0.5)
+    connection = connect(settings)
+    with postgres.hanging():
+        with pytest.raises(DatabaseError, match="has not answered"), reported(settings), connection.transaction():
+            connection.execute("select 1")
+        assert connection.closed
+        with pytest.raises(DatabaseError):
+            connect(settings)
+    with connected(settings) as again:
+        assert again.execute("select 1").fetchone() == (1,)

@@ -8,7 +8,7 @@ from planted_visits import MODEL
 from stranger_stage import StrangerStage
 from waiting import until
 
-from app.database.connection import connected
+from app.database.connection import connected, listen, rings
 from app.database.strangers import SharedStrangers
 from app.fleet.strangers import StrangerState, StrangerSync
 from app.fleet.thread import FleetThread
@@ -87,6 +87,26 @@ def test_a_stranger_of_one_door_is_known_at_the_next(doors, seen):
         [("door-b", "stranger-1", None)],
     ]
     assert len(a.book.strangers) == 2
+
+
+def test_what_is_said_twice_is_announced_once(doors, seen, fleet):
+    a, b = doors
+    a.passes("Eva")
+    a.passes("Max")
+    exchange(a, b)
+    first, second = sorted(StrangerState.read(a.device.folder / ".fleet" / "strangers.json").ids.values())
+    with connected(fleet) as connection, connected(fleet) as listening:
+        shared = SharedStrangers(connection, a.device.state.device)
+        listen(listening, "strangers")
+        for said in (
+            lambda: shared.decide(first, second, same=False, by_person=True),
+            lambda: shared.name(first, "Eva"),
+            lambda: shared.leave(99),
+        ):
+            said()
+            rings(listening, 0.2)
+            said()
+            assert rings(listening, 0.2) == set()
 
 
 def test_who_was_seen_by_both_before_they_heard_of_each_other_is_one_person(doors, seen):

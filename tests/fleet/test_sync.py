@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.database.gallery import SharedGallery
 from app.errors import GalleryError
 from app.fleet.decisions import conflicts_here, decide
 
@@ -372,6 +373,45 @@ def test_a_damaged_or_dangerous_photo_of_the_database_is_not_written(two, photo,
     rows("update photo set file_name = '../../good.jpg' where person = (select id from person where name = 'Eva')")
     b.exchange()
     assert (b.folder / "Eva/good.jpg").read_bytes() == photo(2)
+
+
+def test_a_photo_that_cannot_be_written_is_not_fetched_with_each_exchange(two, photo, rows, monkeypatch):
+    """Its person is shown under a name that no folder can have, or its bytes are damaged."""
+    a, b = two
+    (a.folder / "people.yaml").write_text("acdc: AC/DC\n")
+    a.put("acdc/1.jpg", photo(0))
+    a.put("Eva/1.jpg", photo(2))
+    a.exchange()
+    rows("update photo set data = 'x' where person = (select id from person where name = 'Eva')")
+    fetched = []
+    data = SharedGallery.data
+    monkeypatch.setattr(SharedGallery, "data", lambda shared, sha256: fetched.append(sha256) or data(shared, sha256))
+    first = b.exchange()
+    assert len(first.problems) == 2
+    assert "people.yaml" in first.trouble
+    a.put("Ida/1.jpg", photo(1))
+    a.exchange()
+    assert b.exchange().trouble == first.trouble
+    assert len(fetched) == 2  # the damaged one and the new one
+    assert b.people() == ["Ida"]
+    (b.folder / "acdc").mkdir()
+    (b.folder / "people.yaml").write_text("acdc: AC/DC\n")
+    b.exchange()
+    assert (b.folder / "acdc/1.jpg").read_bytes() == photo(0)
+
+
+def test_a_folder_that_is_shown_under_another_name_renames_the_person_everywhere(two, photo):
+    """People are their names, and the name is the one that is shown."""
+    a, b = two
+    a.put("Ann/1.jpg", photo(0))
+    agree(a, b)
+    (a.folder / "people.yaml").write_text("Ann: Anna Bell\n")
+    agree(a, b)
+    assert b.people() == ["Anna Bell"]
+    assert a.people() == ["Ann"]
+    b.rename("Anna Bell", "Eva")
+    agree(b, a)
+    assert a.gallery.people.names == b.gallery.people.names == ("Eva",)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])

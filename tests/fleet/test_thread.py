@@ -41,7 +41,7 @@ def running(device, fleet, postgres):
 
 
 @pytest.mark.slow
-def test_a_photo_arrives_at_the_other_device_whatever_is_away_meanwhile(running, photo, postgres):
+def test_a_photo_arrives_at_the_other_device_whatever_is_away_meanwhile(running, photo, postgres, caplog):
     a, b = running("a"), running("b")
     a.put("Ann/1.jpg", photo(0))
     until(lambda: b.gallery.people.names == ("Ann",))
@@ -55,3 +55,8 @@ def test_a_photo_arrives_at_the_other_device_whatever_is_away_meanwhile(running,
     b.put("Eva/1.jpg", photo(2))
     postgres.start()
     until(lambda: ("Eva", photo(2)) in a.files())
+    with postgres.hanging():
+        b.put("Ida/1.jpg", photo(6))
+        until(lambda: "has not answered" in caplog.text)
+        until(lambda: "Ida" in b.gallery.people.names)  # it goes on alone
+    until(lambda: ("Ida", photo(6)) in a.files())
