@@ -72,14 +72,17 @@ class GroupedFaces:
         for number, rows in enumerate(members(self.groups)[:most], 1):
             if len(rows) < min_faces:
                 break
-            pictures = {self._picture(row) for row in rows.tolist()}
+            in_video = dict(map(self._picture, rows.tolist()))
+            moments = sum(in_video.values())
             shown = [self._face(row) for row in rows[:SHOWN_FACES].tolist()]
-            found.append(Group(f"group {number}", len(rows), len(pictures), shown))
+            found.append(Group(f"group {number}", len(rows), len(in_video) - moments, moments, shown))
         return found
 
-    def _picture(self, row: int) -> Tuple[int, int]:
+    def _picture(self, row: int) -> Tuple[Tuple[int, int], bool]:
+        """Which one the face is in, and whether that is a moment of a video."""
         part, face = self.where[row].tolist()
-        return part, int(self.parts[part].pictures[face])
+        found = self.parts[part]
+        return (part, int(found.pictures[face])), found.positions_s[face] is not None
 
     def _face(self, row: int) -> Shown:
         part, face = self.where[row].tolist()
@@ -132,6 +135,8 @@ class PersonFound(NamedTuple):
 
     name: str
     pictures: int
+    moments: int
+    """Of videos."""
     best: str
     """Where the person resembles the photos most."""
     similarity: float
@@ -140,8 +145,8 @@ class PersonFound(NamedTuple):
 def write_names(
     job: Job, recognizer: Recognizer, index: PersonIndex, limits: QualityLimits
 ) -> Tuple[List[PersonFound], int]:
-    """`names.parquet`: the verdict on each face. Returns the people, those in most pictures first, and how many faces
-    have no name."""
+    """`names.parquet`: the verdict on each face. Returns the people, those who were found most often first, and how
+    many faces have no name."""
     import pyarrow as arrow
 
     schema = arrow.schema(
@@ -157,6 +162,7 @@ def write_names(
         ]
     )
     pictures: Counter[str] = Counter()
+    moments: Counter[str] = Counter()
     best: Dict[str, Tuple[float, str]] = {}
     unnamed = 0
     with _written(job.out / NAMES_FILE, schema) as writer:
@@ -166,13 +172,13 @@ def write_names(
                 if match.name is None:
                     unnamed += 1
                     continue
-                pictures[match.name] += 1
+                (pictures if part.positions_s[row] is None else moments)[match.name] += 1
                 if match.similarity > best.get(match.name, (-2.0, ""))[0]:
                     best[match.name] = match.similarity, place(part.files[row], part.positions_s[row])
             writer.write_table(arrow.table(_columns(part, matches), schema=schema))
     people = [
-        PersonFound(name, count, best[name][1], round(best[name][0], 4))
-        for name, count in sorted(pictures.items(), key=lambda item: (-item[1], item[0]))
+        PersonFound(name, pictures[name], moments[name], best[name][1], round(best[name][0], 4))
+        for name, _ in sorted((pictures + moments).items(), key=lambda item: (-item[1], item[0]))
     ]
     return people, unnamed
 
@@ -224,7 +230,8 @@ def _written(path: Path, schema: Any) -> Iterator[Any]:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _box(part: ArchivedFaces, row: int) -> Tuple[float, float, float, float]:

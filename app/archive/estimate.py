@@ -1,4 +1,4 @@
-"""How long an archive would take and how large it would be, measured on some of its pictures."""
+"""How long an archive would take and how large it would be, measured on some of its pictures and moments of videos."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence, Tuple
 
 from app.archive.inputs import Inputs
 from app.archive.job import Job, Shard
 from app.archive.parts import write_part
 from app.archive.rows import Row, rows_of
-from app.errors import AppError
+from app.archive.video import sample_count
 from app.recognizer import Recognizer
 from app.settings import Settings
 from app.types import ProgressCallback
 
 _SEED = 0
+VIDEOS = 5
+"""Of which a stretch is read."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A sample of pictures, read by one process with one thread."""
+    """A sample of pictures, or of moments of videos, read by one process with one thread."""
 
-    pictures: int
+    count: int
+    """Of all."""
+    sample: int
     faces: int
     errors: int
     seconds: float
@@ -36,43 +40,63 @@ class Estimate:
 
     @property
     def rate(self) -> float:
-        """Pictures per second and core."""
-        return self.pictures / max(self.seconds, 1e-9)
+        """Per second and core."""
+        return self.sample / max(self.seconds, 1e-9)
 
     @property
     def processor_rate(self) -> float:
-        return self.pictures / max(self.processor_seconds, 1e-9)
+        return self.sample / max(self.processor_seconds, 1e-9)
 
-    def seconds_for(self, pictures: int, cores: int) -> float:
-        return pictures / self.rate / cores
+    def seconds_with(self, cores: int) -> float:
+        return self.count / self.rate / cores
 
-    def size_of(self, pictures: int) -> float:
+    @property
+    def size_of_all(self) -> float:
         """In bytes."""
-        return self.size / self.pictures * pictures
+        return self.size / self.sample * self.count
+
+
+def sample_of_pictures(inputs: Inputs, sample: int) -> List[Shard]:
+    """Up to `sample` of the pictures, chosen at random but always the same ones."""
+    files = [file for file, _ in inputs.pictures]
+    chosen = sorted(random.Random(_SEED).sample(files, min(sample, len(files))))
+    return [Shard(0, tuple(chosen))] if chosen else []
+
+
+def sample_of_videos(inputs: Inputs, sample: int, every_s: float) -> Tuple[List[Shard], int]:
+    """A stretch of each of some videos, and how many moments all of them have."""
+    choice = random.Random(_SEED)
+    counts = [(video, sample_count(inputs.root / video, every_s)) for video, _ in inputs.videos]
+    chosen = sorted(choice.sample(counts, min(VIDEOS, len(counts))))
+    shards = []
+    for video, count in chosen:
+        length = min(count, max(1, sample // len(chosen)))
+        shards.append(Shard(0, video=video, first=choice.randint(0, count - length), count=length))
+    return shards, sum(count for _, count in counts)
 
 
 def estimate(
-    inputs: Inputs,
+    root: Path,
+    shards: Sequence[Shard],
+    count: int,
     recognizer: Recognizer,
     facts: Dict[str, Any],
     settings: Settings,
-    sample: int,
     show: ProgressCallback,
 ) -> Estimate:
-    """Reads up to `sample` of the pictures, chosen at random but always the same ones. Raises AppError if there are
-    none."""
-    files = [file for file, _ in inputs.pictures]
-    if not files:
-        raise AppError("an estimate needs pictures; videos are left out of it")
-    chosen = sorted(random.Random(_SEED).sample(files, min(sample, len(files))))
+    """Reads these shards, whose kind has `count` pictures or moments in all. The first one is read once before the
+    clock starts: networks take longer in their first run."""
+    total = sum(shard.items for shard in shards)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(Path(folder), inputs.root, "", facts, settings, 1, len(chosen))
+        job = Job(Path(folder), root, "", facts, settings, 1, total)
+        next(rows_of(job, shards[0], recognizer), None)
         rows: List[Row] = []
         began, processor_began = time.perf_counter(), time.process_time()
-        for row in rows_of(job, Shard(0, tuple(chosen)), recognizer):
-            rows.append(row)
-            show(len(rows), len(chosen))
+        for shard in shards:
+            for row in rows_of(job, shard, recognizer):
+                rows.append(row)
+                show(len(rows), total)
         part = write_part(job, 0, rows, recognizer.embedder.dimensions)
         spent, processor_spent = time.perf_counter() - began, time.process_time() - processor_began
         size = job.part(0).stat().st_size
-    return Estimate(len(rows), part.faces, part.errors, spent, processor_spent, size)
+    return Estimate(count, max(1, len(rows)), part.faces, part.errors, spent, processor_spent, size)

@@ -28,7 +28,8 @@ class Inputs(NamedTuple):
 
 
 def find_inputs(places: Sequence[Path], without: Path) -> Inputs:
-    """Folders are searched with their subfolders; hidden files and folders are skipped, and so is the folder `without`.
+    """Folders are searched with their subfolders; hidden files and folders are skipped, and so are links to folders and
+    the folder `without`.
 
     A `.txt` or `.lst` file is a list with a path on each line, relative to the list's folder.
     """
@@ -77,6 +78,8 @@ def _of_folder(folder: str, skipped: str) -> Iterator[Tuple[str, int]]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                logger.warning("%s: left out, it is a link to a folder; name it too if it belongs in", entry.path)
             elif entry.name.lower().endswith((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)):
                 yield entry.path, _size(entry.path)
 

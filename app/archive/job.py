@@ -20,13 +20,17 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from app.archive.inputs import Inputs
 from app.archive.video import sample_count
 from app.errors import AppError, OutputError, SettingsError
-from app.files import write_whole
+from app.files import locked, write_whole
 from app.models.loading import ModelLoader
 from app.recognizer import Recognizer
 from app.settings import Settings
+from app.text import counted
 
 FORMAT = 1
 JOB_FILE, PLAN_FILE, MANIFEST_FILE = "job.json", "plan.jsonl", "manifest.json"
+PLAN_LOCK = ".plan.lock"
+"""Held while a plan is written, so that two runs that begin at once do not mix theirs."""
+PLAN_LOCK_WAIT_S = 60.0
 MAX_SHARDS = 10_000
 LARGE_SHARD, MIN_SHARD, MAX_SHARD = 500, 8, 10_000
 VIDEO_SHARD_S = 600.0
@@ -62,6 +66,16 @@ class Job:
     settings: Settings
     shards: int
     items: int
+    """Pictures, and moments of videos."""
+    moments: int = 0
+
+    @property
+    def pictures(self) -> int:
+        return self.items - self.moments
+
+    def of_pictures(self, number: int) -> bool:
+        """Whether this shard has pictures: those come first. The others have moments of videos."""
+        return number * int(self.facts["shard_size"]) < self.pictures
 
     @property
     def every_s(self) -> float:
@@ -76,9 +90,28 @@ class Job:
         return self.out / f"part-{number:06d}.parquet"
 
     def plan(self) -> Iterator[Shard]:
-        with (self.out / PLAN_FILE).open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                yield read_shard(number, line)
+        """All shards. Raises AppError, at the end at the latest, if they are not those of this job."""
+        path = self.out / PLAN_FILE
+        advice = "write it again with the command that began the job, with its folders, lists and files"
+        digest = hashlib.sha256(_head(self.facts))
+        try:
+            with path.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines):
+                    digest.update(line.encode())
+                    yield read_shard(number, line)
+        except FileNotFoundError:
+            raise AppError(f"{path} is missing; {advice}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AppError(f"{path}: cannot be read ({error}); delete it, and {advice}") from error
+        if digest.hexdigest() != self.name:
+            raise AppError(f"{path}: damaged, or of another job; delete it, and {advice}")
+
+
+def shown_items(pictures: int, moments: int) -> str:
+    """`9 pictures`, `4 moments of videos`, or both."""
+    words = [counted(pictures, "picture")] if pictures or not moments else []
+    words += [counted(moments, "moment of a video", "moments of videos")] if moments else []
+    return " and ".join(words)
 
 
 def read_shard(number: int, line: str) -> Shard:
@@ -86,6 +119,11 @@ def read_shard(number: int, line: str) -> Shard:
     if "video" in entry:
         return Shard(number, video=entry["video"], first=entry["first"], count=entry["count"])
     return Shard(number, tuple(file for file, _ in entry["pictures"]))
+
+
+def _head(facts: Dict[str, Any]) -> bytes:
+    """What a job's name is the hash of, before the lines of its plan."""
+    return json.dumps(facts, sort_keys=True).encode() + b"\n"
 
 
 def one_thread(settings: Settings) -> Settings:
@@ -122,11 +160,10 @@ def default_shard_size(items: int) -> int:
 
 
 def prepare(out: Path, inputs: Inputs, facts: Dict[str, Any], settings: Settings) -> Job:
-    """Writes the plan of a new job, or finds the job of the same name. Raises SettingsError where `out` holds another
-    one."""
-    head = json.dumps(facts, sort_keys=True).encode()
-    digest = hashlib.sha256(head + b"\n")
-    shards = items = 0
+    """Writes the plan of a new job, or finds the job of the same name and mends its plan. Raises SettingsError where
+    `out` holds another one."""
+    digest = hashlib.sha256(_head(facts))
+    shards = pictures = moments = 0
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{PLAN_FILE}.", suffix=".part", dir=out)
@@ -137,15 +174,19 @@ def prepare(out: Path, inputs: Inputs, facts: Dict[str, Any], settings: Settings
                     digest.update(line.encode())
                     file.write(line)
                     shards += 1
-                    items += entry["count"] if "video" in entry else len(entry["pictures"])
+                    pictures += len(entry.get("pictures", ()))
+                    moments += entry.get("count", 0)
                 file.flush()
                 os.fsync(file.fileno())
-            job = Job(out, inputs.root, digest.hexdigest(), facts, settings, shards, items)
-            if (out / JOB_FILE).exists():
-                require_same(stored_facts(out), job)
-            else:
-                Path(temporary).replace(out / PLAN_FILE)
-                write_whole(out / JOB_FILE, json.dumps(_as_json(job), indent=1).encode() + b"\n")
+            job = Job(out, inputs.root, digest.hexdigest(), facts, settings, shards, pictures + moments, moments)
+            with locked(out / PLAN_LOCK, PLAN_LOCK_WAIT_S):
+                is_new = not (out / JOB_FILE).exists()
+                if not is_new:
+                    _require_same(stored_job(out, settings), job)
+                if is_new or not (out / PLAN_FILE).exists():
+                    Path(temporary).replace(out / PLAN_FILE)
+                if is_new:
+                    write_whole(out / JOB_FILE, json.dumps(_as_json(job), indent=1).encode() + b"\n")
             return job
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -158,7 +199,7 @@ def stored_facts(out: Path) -> Dict[str, Any]:
     """`job.json`. Raises AppError if there is none."""
     try:
         facts: Dict[str, Any] = json.loads((out / JOB_FILE).read_text(encoding="utf-8"))
-        facts["name"], facts["facts"], facts["root"]
+        facts["name"], facts["facts"]["shard_size"], facts["root"], facts["shards"], facts["items"]
         return facts
     except FileNotFoundError:
         raise AppError(f"{out}: no archive (it has no {JOB_FILE}); make one with: batch DIR --out {out}") from None
@@ -169,26 +210,28 @@ def stored_facts(out: Path) -> Dict[str, Any]:
 def stored_job(out: Path, settings: Settings, facts: Optional[Dict[str, Any]] = None) -> Job:
     """The job of this folder; with `facts`, to go on with it: raises SettingsError if they differ from its own."""
     stored = stored_facts(out)
-    job = Job(out, Path(stored["root"]), stored["name"], stored["facts"], settings, stored["shards"], stored["items"])
+    sizes = stored["shards"], stored["items"], stored.get("moments", 0)
+    job = Job(out, Path(stored["root"]), stored["name"], stored["facts"], settings, *sizes)
     if facts is not None:
-        require_same(stored, replace(job, facts=facts))
+        _require_same(job, replace(job, facts=facts))
     return job
 
 
-def require_same(stored: Dict[str, Any], job: Job) -> None:
-    before = stored["facts"]
+def _require_same(before: Job, now: Job) -> None:
     other = [
-        f"{key} {before.get(key)!r}, now {value!r}" for key, value in job.facts.items() if before.get(key) != value
+        f"{key} {before.facts.get(key)!r}, now {value!r}"
+        for key, value in now.facts.items()
+        if before.facts.get(key) != value
     ]
     if other:
         raise SettingsError(
-            f"{job.out} was begun with other settings: {'; '.join(other)}. Use the same ones, or another --out"
+            f"{now.out} was begun with other settings: {'; '.join(other)}. Use the same ones, or another --out"
         )
-    if stored["name"] != job.name:
+    if before.name != now.name:
+        files, these = (f"{shown_items(job.pictures, job.moments)} in {job.root}" for job in (before, now))
         raise SettingsError(
-            f"{job.out} was begun with other files: {stored['items']} pictures and moments of videos in "
-            f"{stored['root']}, now {job.items} in {job.root}. To go on with those, give --out alone; for the new "
-            "ones, another --out"
+            f"{now.out} was begun with other files: {files}, now {these}. To go on with those, give --out alone; for "
+            "the new ones, another --out"
         )
 
 
@@ -198,6 +241,7 @@ def _as_json(job: Job) -> Dict[str, Any]:
         "root": str(job.root),
         "shards": job.shards,
         "items": job.items,
+        "moments": job.moments,
         "facts": job.facts,
     }
 

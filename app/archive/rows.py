@@ -48,7 +48,7 @@ def rows_of(job: Job, shard: Shard, recognizer: Recognizer) -> Iterator[Row]:
     path = job.root / shard.video
     moments = range(shard.first, shard.first + shard.count)
     for sample in samples(path, moments, job.every_s):
-        row = Row(shown(shard.video), sample.position_s, error=sample.error or None)
+        row = Row(shown(shard.video), sample.position_s, error=_reason(sample.error, path) or None)
         yield row if sample.image is None else examined(row, sample.image, recognizer)
 
 
@@ -59,10 +59,15 @@ def picture_row(root: Path, file: str, recognizer: Recognizer) -> Row:
     except OSError as error:
         return Row(shown(file), error=f"cannot be read: {error.strerror or error}")
     except SourceError as error:
-        return Row(shown(file), error=shown(str(error)).replace(f"{shown(file)}: ", "", 1))
+        return Row(shown(file), error=_reason(str(error), Path(file)))
     except MemoryError:
         return Row(shown(file), error="there is not enough memory to decode it")
     return examined(Row(shown(file)), image, recognizer, shrunk_by(data, image))
+
+
+def _reason(error: str, path: Path) -> str:
+    """Without the path, which is another one on the next machine."""
+    return shown(error).replace(f"{shown(str(path))}: ", "", 1)
 
 
 def shrunk_by(data: bytes, image: np.ndarray) -> int:

@@ -7,9 +7,9 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List
+from typing import Any, Callable, Container, Dict, Iterable, Iterator, List
 
-from app.archive.job import MANIFEST_FILE, Job, Shard
+from app.archive.job import MANIFEST_FILE, Job, Shard, shown_items
 from app.archive.parts import TEMPORARY, Part, described
 from app.archive.pool import Counts, Made
 from app.archive.shard import attempts_file
@@ -34,11 +34,14 @@ class State:
     before: int = 0
     """Rows that earlier runs made."""
     began_at: float = 0.0
+    moments: int = 0
+    """Rows of videos, of finished parts."""
 
     def line(self, now: float) -> str:
-        """`pictures 320 of 900 (35 %) | 84.1/s | 7 s left | 641 faces`"""
+        """`320 of 900 pictures (35 %) | 84.1/s | 7 s left | 641 faces`"""
         rows, items = self.counts.rows, self.job.items
-        words = [f"pictures {rows} of {items} ({min(100, 100 * rows // max(1, items))} %)"]
+        share = min(100, 100 * rows // max(1, items))
+        words = [f"{rows} of {shown_items(self.job.pictures, self.job.moments)} ({share} %)"]
         made, spent_s = rows - self.before, now - self.began_at
         if made > 0 and spent_s > 0:
             words.append(f"{made / spent_s:.1f}/s")
@@ -68,7 +71,10 @@ def run_job(job: Job, work: Work, show: Callable[[State], None]) -> State:
             counts = Counts(*map(sum, zip(_total(parts.values()), made.under_way)))
             state = State(job, len(parts), counts, before, state.began_at)
             show(state)
-        state = State(job, len(parts), _total(parts.values()), before, state.began_at)
+        # Processes that were stopped, and other runs, may have finished more than they said.
+        parts.update({part.file: part for part in finished_parts(job, without=parts)})
+        moments = moments_of(job, parts.values())
+        state = State(job, len(parts), _total(parts.values()), before, state.began_at, moments)
         if len(parts) == job.shards:
             write_text(job.out / MANIFEST_FILE, json.dumps(manifest(job, list(parts.values())), indent=1) + "\n")
             if lock:
@@ -83,13 +89,19 @@ def manifest(job: Job, parts: List[Part]) -> Dict[str, Any]:
     return {"job": job.name, **total._asdict(), "parts": listed}
 
 
-def finished_parts(job: Job, with_hashes: bool = True) -> Iterator[Part]:
+def finished_parts(job: Job, with_hashes: bool = True, without: Container[str] = ()) -> Iterator[Part]:
     """Those that are there, checked. Hashes take seconds per gigabyte. Raises AppError if one is damaged, or of another
     job."""
     for number in range(job.shards):
         path = job.part(number)
-        if path.exists():
+        if path.name not in without and path.exists():
             yield described(path, job.name, with_hashes)
+
+
+def moments_of(job: Job, parts: Iterable[Part]) -> int:
+    """How many rows are moments of videos."""
+    of_pictures = {job.part(number).name for number in range(job.shards) if job.of_pictures(number)}
+    return sum(part.rows for part in parts if part.file not in of_pictures)
 
 
 def _total(parts: Iterable[Part]) -> Counts:

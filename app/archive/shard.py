@@ -127,11 +127,14 @@ def _rows_carefully(job: Job, shard: Shard) -> Generator[Row, None, None]:
             rows = reader.read(item)
             if isinstance(rows, str):
                 rows = reader.read(item)
+            died = isinstance(rows, str)
             if isinstance(rows, str):
                 position = item.first * job.every_s if item.video else None
                 file = item.video or item.pictures[0]
                 rows = [Row(shown(file), position, error=f"ended the process that read it, twice ({rows})")]
             yield from rows
+            if shard.video and rows and rows[-1].error is not None and rows[-1].width is None and not died:
+                return  # the video has no frames from here on, which is said once
     finally:
         reader.close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
 from html import escape
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -11,7 +13,8 @@ import cv2
 import numpy as np
 
 from app.archive.inputs import VIDEO_SUFFIXES
-from app.archive.rows import MAX_PIXELS, shrunk_by
+from app.archive.job import shown_items
+from app.archive.rows import MAX_PIXELS, shown, shrunk_by
 from app.archive.video import frame_at
 from app.capture.pictures import decode_picture
 from app.errors import SourceError
@@ -46,6 +49,8 @@ class Group(NamedTuple):
     title: str
     faces: int
     pictures: int
+    moments: int
+    """Of videos."""
     shown: Sequence[Shown]
 
 
@@ -54,7 +59,7 @@ def page(root: Path, groups: Sequence[Group], summary: str) -> str:
     images = _cut_out(root, [face for group in groups for face in group.shown])
     sections = [
         f"<section><h2>{escape(group.title)}</h2><div class='muted'>{counted(group.faces, 'face')} in "
-        f"{counted(group.pictures, 'picture')}</div><div class='faces'>"
+        f"{shown_items(group.pictures, group.moments)}</div><div class='faces'>"
         f"{''.join(_figure(face, images.get(face)) for face in group.shown)}</div></section>"
         for group in groups
     ]
@@ -64,7 +69,7 @@ def page(root: Path, groups: Sequence[Group], summary: str) -> str:
             '<html lang="en"><head><meta charset="utf-8"><title>Who is in there</title>',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{STYLE}</style></head><body><h1>Who is in there</h1>",
-            f"<p class='muted'>{escape(str(root))}: {escape(summary)}</p>",
+            f"<p class='muted'>{escape(shown(str(root)))}: {escape(summary)}</p>",
             *sections,
             "</body></html>",
             "",
@@ -93,12 +98,21 @@ def _cut_out(root: Path, faces: Sequence[Shown]) -> Dict[Shown, bytes]:
         of_picture.setdefault((face.file, face.position_s), []).append(face)
     for (file, position_s), wanted in of_picture.items():
         try:
-            image, scale = _image(root / file, position_s)
+            image, scale = _image(_path(root, file), position_s)
         except (SourceError, OSError):
             continue
         for face in wanted:
             found[face] = _jpeg(image, np.array(face.box) * scale)
     return found
+
+
+def _path(root: Path, file: str) -> Path:
+    """Of a file as its row names it, where bytes that are not text are written as `\\xff`."""
+    path = root / file
+    if path.exists():
+        return path
+    name = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), file.encode())
+    return root / os.fsdecode(name)
 
 
 def _image(path: Path, position_s: Optional[float]) -> Tuple[np.ndarray, float]:

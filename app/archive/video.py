@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ SEEK_AHEAD_S = 10.0
 """A moment that is farther ahead is sought; otherwise all frames up to it are decoded."""
 END_TOLERANCE_S = 2.0
 """How much shorter than its header says a video may be, as with sound that is longer than the pictures."""
+MIN_BYTES_PER_S = 100
+"""A header that says that a video has fewer is not believed: its packets are counted."""
 _EARLY_S = 0.001
 """Time stamps are rounded to the time base."""
 
@@ -32,15 +34,18 @@ def sample_count(path: Path, every_s: float) -> int:
     """How many moments, `every_s` apart, a recording has: 1 if it cannot be read."""
     try:
         with _opened(path) as (container, stream):
-            return max(1, math.ceil(_duration_s(container, stream) / every_s - 1e-6))
-    except SourceError:
+            duration_s, frames = _duration_s(container, stream), math.inf
+            # Recordings that were broken off often have no duration, or any number.
+            if not 0 < duration_s * MIN_BYTES_PER_S <= path.stat().st_size:
+                duration_s, frames = _duration_of_packets(container, stream)
+            return int(max(1, min(math.ceil(duration_s / every_s - 1e-6), frames)))
+    except (SourceError, OSError):
         return 1
 
 
 def samples(path: Path, indices: range, every_s: float) -> Iterator[Sample]:
     """The first frame from `index * every_s` on, for each index. Moments after the end of the pictures are left out if
-    they are within `END_TOLERANCE_S` of it."""
-    first = indices.start * every_s
+    they are within `END_TOLERANCE_S` of it; otherwise the first of them is an error, and the last sample."""
     try:
         with _opened(path) as (container, stream):
             duration_s = _duration_s(container, stream)
@@ -57,10 +62,11 @@ def samples(path: Path, indices: range, every_s: float) -> Iterator[Sample]:
                 if frame is not None:
                     yield Sample(position, _upright(frame, stream))
                 elif moment < duration_s - END_TOLERANCE_S or index == 0:
-                    yield Sample(moment, None, f"{path}: has no frame here or later, but {duration_s:.1f} s")
+                    length = f"; its header says {duration_s:.1f} s" if duration_s > 0 else ""
+                    yield Sample(moment, None, f"{path}: has no frame here or later{length}")
+                    return
     except SourceError as error:
-        for index in indices:
-            yield Sample(max(first, index * every_s), None, str(error))
+        yield Sample(indices.start * every_s, None, str(error))
 
 
 def frame_at(path: Path, position_s: float) -> np.ndarray:
@@ -92,6 +98,20 @@ def _duration_s(container: Any, stream: Any) -> float:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     return 0.0 if container.duration is None else container.duration / 1e6
+
+
+def _duration_of_packets(container: Any, stream: Any) -> Tuple[float, int]:
+    """From the beginning to the last packet, and how many there are. Reads the whole file, but decodes nothing."""
+    import av
+
+    last, count = 0, 0
+    start = stream.start_time or 0
+    with contextlib.suppress(av.error.FFmpegError, OSError):
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                last, count = max(last, packet.pts - start), count + 1
+    # Each packet lasts a little.
+    return float(last * stream.time_base) + _EARLY_S, count
 
 
 def _position_s(frame: Any, stream: Any) -> float:

@@ -44,7 +44,8 @@ def test_status_counts_and_lists_errors(archive, answered, tmp_path):
     code, out, _ = answered("batch", "status", archive, "--json")
     facts = json.loads(out)
     assert code == ExitCode.DONE
-    assert (facts["complete"], facts["pictures_done"], facts["errors"]) == (True, 13, 1)
+    assert (facts["complete"], facts["pictures_done"], facts["moments_done"], facts["errors"]) == (True, 9, 4, 1)
+    assert "9 pictures and 4 moments of videos" in answered("batch", "status", archive)[1]
     code, out, _ = answered("batch", "status", archive, "--errors", "--json")
     assert [json.loads(line)["file"].rpartition("/")[2] for line in out.splitlines()] == ["broken.jpg"]
     assert answered("batch", "status", tmp_path)[0] == ExitCode.USER_ERROR
@@ -140,10 +141,23 @@ def test_an_estimate_follows_from_a_sample_and_writes_nothing(answered, config_f
     code, out, err = answered(*words, "--config", config_file)
     assert code == ExitCode.DONE, err
     facts = json.loads(out)
-    assert (facts["sample"], facts["pictures"], facts["cores"]) == (4, 4000, 10)
-    assert facts["seconds"] == pytest.approx(400 / facts["pictures_per_s_and_core"], rel=0.02)
-    assert facts["bytes"] == pytest.approx(4000 * facts["bytes_per_picture"], rel=0.01)
+    pictures = facts["pictures"]
+    assert (pictures["sample"], pictures["count"], facts["cores"]) == (4, 4000, 10)
+    assert facts["seconds"] == pytest.approx(400 / pictures["per_s_and_core"], rel=0.02)
+    assert facts["bytes"] == pytest.approx(4000 * pictures["bytes_each"], rel=0.01)
     assert sorted(few_pictures.rglob("*")) == before
+
+
+def test_an_estimate_reads_stretches_of_videos(answered, config_file, few_pictures, people_video):
+    words = ("batch", "estimate", few_pictures, people_video, "--every", 0.1, "--sample", 4, "--config", config_file)
+    code, out, err = answered(*words, "--json")
+    assert code == ExitCode.DONE, err
+    facts = json.loads(out)
+    moments = facts["moments"]
+    assert (moments["count"], moments["sample"], moments["faces_in_each"]) == (16, 4, 3)
+    assert facts["bytes"] == pytest.approx(facts["pictures"]["bytes"] + moments["bytes"], abs=1)
+    code, out, _ = answered("batch", "estimate", people_video, "--config", config_file)
+    assert code == ExitCode.DONE and "moments of 1 video" in out
 
 
 def test_a_video_that_was_recorded_sideways_is_turned(people_video, tmp_path):

@@ -59,8 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
     sizes = np.bincount(found.groups) if len(found.groups) else np.empty(0, np.int64)
     shown = found.shown(arguments.groups, arguments.min_faces)
     summary = (
-        f"{counted(len(found.groups), 'face')} of {counted(len(sizes), 'person', 'people')}, "
-        f"{int((sizes == 1).sum())} of them seen once; {counted(found.left_out, 'face')} too unclear to compare"
+        f"{counted(len(found.groups), 'face')} of {counted(len(sizes), 'person', 'people')}, {int((sizes == 1).sum())} "
+        f"of them with a single face; {counted(found.left_out, 'face')} too unclear to compare"
     )
     if arguments.sheet is not None:
         write_text(arguments.sheet, page(job.root, shown, summary), 0o600)
@@ -72,18 +72,25 @@ def execute(arguments: argparse.Namespace) -> int:
                         "group": group.title,
                         "faces": group.faces,
                         "pictures": group.pictures,
+                        "moments": group.moments,
                         "examples": [[face.file, face.position_s] for face in group.shown],
                     }
                 )
             )
         return ExitCode.DONE
     rows = [
-        (group.title, str(group.faces), str(group.pictures), place(group.shown[0].file, group.shown[0].position_s))
+        (
+            group.title,
+            str(group.faces),
+            str(group.pictures),
+            str(group.moments),
+            place(group.shown[0].file, group.shown[0].position_s),
+        )
         for group in shown
     ]
     print(printable(summary))
     if rows:
-        print(table(("group", "faces", "pictures", "clearest"), rows))
+        print(table(("group", "faces", "pictures", "moments of videos", "clearest"), rows))
     if arguments.sheet is not None:
-        print(f"page: {arguments.sheet}")
+        print(printable(f"page: {arguments.sheet}"))
     return ExitCode.DONE

@@ -5,31 +5,50 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict
 
-from app.commands.arguments import whole_number
+from app.commands.arguments import positive, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, check_all
-from app.text import counted, duration, megabytes, table
+from app.text import counted, duration, megabytes, percentage, table
 
-DESCRIPTION = """Reads some of the pictures with one thread, and says how many there are per second and core, how long
-all of them would take, and how large the archive would be. Nothing is written. Videos are left out."""
+if TYPE_CHECKING:
+    from app.archive.estimate import Estimate
+
+MOSTLY_BUSY = 0.8
+"""Below this share of processor time, what the others take is said."""
+
+DESCRIPTION = """Reads some of the pictures, and stretches of some videos, with one thread, and says how many there are
+per second and core, how long all of them would take, and how large the archive would be. Nothing is written."""
 
 EXAMPLES = """examples:
   python -m app batch estimate photos/
+  python -m app batch estimate videos/ --every 2
   python -m app batch estimate photos/ --sample 1000 --pictures 100000000 --cores 256
 
-The time assumes that the other pictures are like the sample, that cores do not slow each other, and that the disk or
-network delivers the pictures as fast as they are read."""
+The time assumes that the others are like the sample, that cores do not slow each other, and that the disk or network
+delivers the files as fast as they are read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", metavar="DIR|LIST", nargs="+", type=Path, help="what would be read")
+    parser.add_argument("inputs", metavar="DIR|LIST|VIDEO", nargs="+", type=Path, help="what would be read")
     parser.add_argument(
-        "--sample", metavar="N", type=whole_number(1), default=200, help="pictures that are read (default: 200)"
+        "--sample",
+        metavar="N",
+        type=whole_number(1),
+        default=200,
+        help="pictures, and moments of videos, that are read (default: 200 of each)",
     )
     parser.add_argument(
         "--pictures", metavar="N", type=whole_number(1), help="how many there are (default: those found)"
+    )
+    parser.add_argument(
+        "--every",
+        metavar="S",
+        type=positive(86400, "seconds"),
+        default=1.0,
+        help="look at a frame of each S seconds of a video (default: 1)",
     )
     parser.add_argument("--cores", metavar="N", type=whole_number(1), help="of all machines (default: of this one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -40,7 +59,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = effective_settings(arguments).settings
     progress = configure_logging("warning")
     # Imported here, so that --help is fast.
-    from app.archive.estimate import estimate
+    from app.archive.estimate import estimate, sample_of_pictures, sample_of_videos
     from app.archive.inputs import find_inputs
     from app.archive.job import deciding_facts, one_thread
     from app.archive.parts import require_pyarrow
@@ -52,36 +71,79 @@ def execute(arguments: argparse.Namespace) -> int:
     loader = ModelLoader(settings)
     check_all(*loader.checks()[:2])
     inputs = find_inputs(arguments.inputs, Path("no folder is left out"))
+    pictures = sample_of_pictures(inputs, arguments.sample)
+    stretches, moments = sample_of_videos(inputs, arguments.sample, arguments.every)
+    count = arguments.pictures or len(inputs.pictures)
     with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
-        facts = deciding_facts(loader, recognizer, 1.0, "float16", arguments.sample)
-        count = progress.counter("reading pictures")
-        found = estimate(inputs, recognizer, facts, settings, arguments.sample, count)
-    pictures = arguments.pictures or len(inputs.pictures)
-    cores = arguments.cores or available_cores()
-    seconds, size = found.seconds_for(pictures, cores), found.size_of(pictures)
-    if arguments.json:
-        shown = {
-            "sample": found.pictures,
-            "faces_per_picture": round(found.faces / found.pictures, 3),
-            "not_readable": found.errors,
-            "pictures_per_s_and_core": round(found.rate, 2),
-            "pictures_per_s_of_processor_time": round(found.processor_rate, 2),
-            "bytes_per_picture": round(found.size / found.pictures, 1),
-            "pictures": pictures,
-            "cores": cores,
-            "seconds": round(seconds, 1),
-            "bytes": round(size),
-            "networks": facts["networks"],
+        facts = deciding_facts(loader, recognizer, arguments.every, "float16", arguments.sample)
+        found = {
+            kind: estimate(
+                inputs.root, shards, number, recognizer, facts, settings, progress.counter(f"reading {kind}")
+            )
+            for kind, shards, number in (("pictures", pictures, count), ("moments", stretches, moments))
+            if shards
         }
-        print(json.dumps(shown))
+    progress.clear()
+    cores = arguments.cores or available_cores()
+    seconds = sum(one.seconds_with(cores) for one in found.values())
+    size = sum(one.size_of_all for one in found.values())
+    networks = facts["networks"]
+    if arguments.json:
+        kinds = {kind: _as_json(one, cores) for kind, one in found.items()}
+        print(
+            json.dumps(
+                {**kinds, "cores": cores, "seconds": round(seconds, 1), "bytes": round(size), "networks": networks}
+            )
+        )
         return ExitCode.DONE
-    print(
-        f"{counted(found.pictures, 'picture')} of {len(inputs.pictures)}: {found.faces / found.pictures:.2f} faces "
-        f"each, {found.errors} not readable\n"
-        f"one core: {found.rate:.1f} pictures/s; {found.processor_rate:.1f} if it neither waits for the disk nor for "
-        f"other programs ({facts['networks']['detector']})\n"
-    )
-    gigabytes = megabytes(round(size)) if size < 1e9 else f"{size / 1e9:.1f} GB"
-    took = duration(seconds) if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
-    print(table(("pictures", "cores", "time", "size"), [(f"{pictures:,}", str(cores), took, gigabytes)]))
+    titles = {"pictures": "pictures", "moments": f"moments of {counted(len(inputs.videos), 'video')}"}
+    header = ("", "in all", "read", "not readable", "faces in each", "per s and core", f"time, {cores} cores", "size")
+    rows = [
+        (
+            titles[kind],
+            f"{one.count:,}",
+            str(one.sample),
+            str(one.errors),
+            f"{one.faces / one.sample:.2f}",
+            f"{one.rate:.1f}",
+            _time(one.seconds_with(cores)),
+            _size(one.size_of_all),
+        )
+        for kind, one in found.items()
+    ]
+    if len(rows) > 1:
+        rows.append(("together", "-", "-", "-", "-", "-", _time(seconds), _size(size)))
+    print(table(header, rows))
+    for kind, one in found.items():
+        busy = one.processor_seconds / max(one.seconds, 1e-9)
+        if busy < MOSTLY_BUSY:
+            print(
+                f"{titles[kind]}: {percentage(1 - busy, 0)} of the time was waiting for the disk or other programs; "
+                f"without it, {one.processor_rate:.1f} per s and core"
+            )
+    print(f"networks: {networks['detector']}")
     return ExitCode.DONE
+
+
+def _as_json(one: Estimate, cores: int) -> Dict[str, Any]:
+    return {
+        "count": one.count,
+        "sample": one.sample,
+        "not_readable": one.errors,
+        "faces_in_each": round(one.faces / one.sample, 3),
+        "per_s_and_core": round(one.rate, 2),
+        "per_s_of_processor_time": round(one.processor_rate, 2),
+        "bytes_each": round(one.size / one.sample, 1),
+        "seconds": round(one.seconds_with(cores), 1),
+        "bytes": round(one.size_of_all),
+    }
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
+    return duration(seconds) if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def _size(size: float) -> str:
+    return megabytes(round(size)) if size < 1e9 else f"{size / 1e9:.1f} GB"

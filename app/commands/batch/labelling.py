@@ -55,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(json.dumps(person._asdict(), ensure_ascii=False))
         return ExitCode.DONE
     if people:
-        print(table(("person", "pictures", "best"), [(one.name, str(one.pictures), one.best) for one in people]))
+        rows = [(one.name, str(one.pictures), str(one.moments), one.best) for one in people]
+        print(table(("person", "pictures", "moments of videos", "best"), rows))
     print(printable(f"{counted(unnamed, 'face')} without a name; all faces: {job.out / 'names.parquet'}"))
     return ExitCode.DONE

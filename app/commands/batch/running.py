@@ -75,6 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
         default_shard_size,
         one_thread,
         prepare,
+        shown_items,
         stored_facts,
         stored_job,
     )
@@ -96,8 +97,8 @@ def execute(arguments: argparse.Namespace) -> int:
     inputs = find_inputs(arguments.inputs, arguments.out) if arguments.inputs else None
     stored = stored_facts(arguments.out)["facts"] if inputs is None else {}
     with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
-        items = 0 if inputs is None else len(inputs.pictures) + len(inputs.videos)
-        size = int(stored.get("shard_size", 0) or arguments.shard_size or default_shard_size(items))
+        files = 0 if inputs is None else len(inputs.pictures) + len(inputs.videos)
+        size = int(stored.get("shard_size", 0) or arguments.shard_size or default_shard_size(files))
         every_s = stored.get("every_s", arguments.every)
         embeddings = stored.get("embeddings", arguments.embeddings)
         facts = deciding_facts(loader, recognizer, every_s, embeddings, size)
@@ -125,14 +126,12 @@ def execute(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt(f"{state.parts} of {job.shards} parts are done; go on with: {' '.join(words)}")
     made, spent_s = state.counts.rows - state.before, time.monotonic() - state.began_at
     where = counted(workers, "process", "processes") if arguments.ray is None else f"Ray at {arguments.ray}"
-    rate = f" ({made / spent_s:.1f} pictures/s, {where})" if made else ""
-    print(
-        f"{counted(state.counts.faces, 'face')} in {counted(state.counts.rows, 'picture')}; {made} of them now, in "
-        f"{duration(spent_s)}{rate}"
-    )
+    rate = f" ({made / spent_s:.1f}/s, {where})" if made else ""
+    items = shown_items(state.counts.rows - state.moments, state.moments)
+    print(f"{counted(state.counts.faces, 'face')} in {items}; {made} of them now, in {duration(spent_s)}{rate}")
     if state.counts.errors:
         print(
-            f"not readable: {counted(state.counts.errors, 'picture')}; list them with: {program()} batch status "
+            f"not readable: {state.counts.errors}; list them with: {program()} batch status "
             f"{shlex.quote(str(arguments.out))} --errors"
         )
     return ExitCode.INCOMPLETE if state.counts.errors else ExitCode.DONE

@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     # Imported here, so that --help is fast.
-    from app.archive.job import MANIFEST_FILE, stored_job
+    from app.archive.job import MANIFEST_FILE, shown_items, stored_job
     from app.archive.parts import part_files, read_rows, require_pyarrow
-    from app.archive.running import finished_parts
+    from app.archive.running import finished_parts, moments_of
     from app.archive.shard import attempts_of
 
     require_pyarrow()
@@ -47,15 +47,18 @@ def execute(arguments: argparse.Namespace) -> int:
                     print(shown if arguments.json else printable(shown))
         return code
     parts = list(finished_parts(job, with_hashes=False))
-    tries = {shard.number: attempts_of(arguments.out, shard.number) for shard in job.plan()}
+    tries = {number: attempts_of(arguments.out, number) for number in range(job.shards)}
+    rows, moments = sum(part.rows for part in parts), moments_of(job, parts)
     facts: Dict[str, Any] = {
         "job": job.name,
         "root": str(job.root),
         "complete": is_complete,
         "parts_done": len(parts),
         "parts": job.shards,
-        "pictures_done": sum(part.rows for part in parts),
-        "pictures": job.items,
+        "pictures_done": rows - moments,
+        "pictures": job.pictures,
+        "moments_done": moments,
+        "moments": job.moments,
         "faces": sum(part.faces for part in parts),
         "errors": sum(part.errors for part in parts),
         "attempts": {number: count for number, count in tries.items() if count},
@@ -65,11 +68,11 @@ def execute(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts))
         return code
     done = "complete" if is_complete else f"{len(parts)} of {counted(job.shards, 'part')} done"
-    print(f"{arguments.out}: {done}; pictures of {job.root}")
-    print(
-        f"  {facts['pictures_done']} of {counted(job.items, 'picture')} and moments of videos, "
-        f"{counted(facts['faces'], 'face')}, {facts['errors']} not readable"
-    )
+    print(printable(f"{arguments.out}: {done}; files of {job.root}"))
+    read = shown_items(rows - moments, moments)
+    # A video may have fewer moments than its header says.
+    read += "" if is_complete else f" of {shown_items(job.pictures, job.moments)}"
+    print(f"  {read}: {counted(facts['faces'], 'face')}, {facts['errors']} not readable")
     for number, count in facts["attempts"].items():
         print(f"  part {number} was begun and not finished: {counted(count, 'time')}")
     return code

@@ -39,6 +39,8 @@ PACKAGES = (
     Package("av", "PyAV", "videos as H.264", distribution="av"),
     Package("prometheus_client", "prometheus-client", "--metrics-port", distribution="prometheus-client"),
     Package("starlette", "Starlette", "serve, with seven smaller packages", distribution="starlette"),
+    Package("pyarrow", "pyarrow", "batch; in the extra archive", distribution="pyarrow"),
+    Package("psycopg", "psycopg", "fleet.database; in the extra fleet", distribution="psycopg[binary]"),
     Package("PIL", "Pillow", "names in every script on the picture", distribution="pillow"),
 )
 
