@@ -68,11 +68,13 @@ def write_part(job: Job, number: int, rows: Sequence[Row], dimension: int) -> Pa
             os.fsync(file.fileno())
         part = described(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, AppError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if path.exists():  # another run made it, and cleaned up
             return described(path)
+        if isinstance(error, AppError):
+            raise
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     return Part(path.name, part.rows, part.faces, part.errors, part.sha256)
 

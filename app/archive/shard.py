@@ -60,6 +60,8 @@ def make_part(job: Job, shard: Shard, recognizer: Recognizer, on_item: ItemCallb
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
+        if path.exists():  # another run made it, and cleaned up
+            return described(path, job.name)
         raise OutputError(f"{attempts} cannot be written: {error.strerror}") from error
     rows: List[Row] = []
     made = _rows_carefully(job, shard) if before >= MAX_ATTEMPTS else _rows_with_limit(job, shard, recognizer)

@@ -14,7 +14,9 @@ from waiting import until
 from app.archive import job as jobs
 from app.archive.inputs import Inputs, find_inputs
 from app.archive.job import prepare, stored_job
+from app.archive.parts import TEMPORARY, write_part
 from app.archive.pool import Counts, Made
+from app.archive.rows import Row
 from app.archive.running import run_job
 from app.archive.shard import make_part
 from app.archive.video import sample_count, samples
@@ -196,6 +198,26 @@ def test_two_runs_that_begin_at_once_do_not_mix_their_plans(tmp_path):
     assert [type(problem) for problem in problems] == [SettingsError]
     assert list(stored_job(out, Settings()).plan()) == list(other.plan())
     assert not list(out.glob(".plan.jsonl.*"))
+
+
+def test_another_run_that_is_complete_may_clean_up_meanwhile(tmp_path):
+    """It removes the files of parts that are being written, as what a killed process left."""
+    job = prepare(tmp_path / "out", Inputs(tmp_path, [("a.png", 1)], []), FACTS, Settings())
+    part = write_part(job, 0, [Row("a.png")], 128)
+    ended = threading.Event()
+
+    def clean():
+        while not ended.is_set():
+            for path in job.out.glob(TEMPORARY):
+                path.unlink(missing_ok=True)
+
+    thread = threading.Thread(target=clean)
+    thread.start()
+    try:
+        assert all(write_part(job, 0, [Row("a.png")], 128) == part for _ in range(40))
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_parts_that_are_finished_while_the_run_ends_are_counted(few_pictures, recognizer, tmp_path):
