@@ -14,7 +14,7 @@ import numpy as np
 from app.errors import NotNowError
 from app.identity.calibration import Calibration, calibrate
 from app.identity.gates import Rejection, rejections
-from app.identity.index import PersonIndex, decide
+from app.identity.index import EXACT_BELOW_THRESHOLD, PersonIndex, decide
 from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
 from app.models.reference import ReferenceEmbeddings
 from app.settings import QualityLimits, RecognitionSettings, Settings
@@ -293,7 +293,7 @@ class Recognizer:
             certainty = None if people.calibration is None else people.calibration.certainty
             return [
                 people.anchors.checked(decide(candidates, threshold, self.margin, certainty), vector)
-                for candidates, vector in zip(people.search(vectors), vectors)
+                for candidates, vector in zip(people.search(vectors, threshold - EXACT_BELOW_THRESHOLD), vectors)
             ]
 
     def calibrate(self, embeddings: np.ndarray, people: Sequence[str]) -> Optional[Calibration]:

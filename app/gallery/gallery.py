@@ -6,8 +6,10 @@ the lowest priority, so that no video frame waits for more than one photo.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -110,6 +112,9 @@ class Gallery:
         fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits} {optional_formats()}"
         self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
         self._closing = threading.Event()
+        self._in_run = False
+        self._finishing = threading.Event()
+        """Set while a thread makes the graph."""
         self._watcher: Optional[threading.Thread] = None
         self._refreshing = threading.Lock()
         self._reported: Set[str] = set()
@@ -283,6 +288,8 @@ class Gallery:
         if self._settings.reload_every_s > 0:
             self._watcher = threading.Thread(target=self._watch, name="gallery", daemon=True)
             self._watcher.start()
+        self._in_run = True
+        self._finish_index()
 
     def close(self) -> None:
         """Stops watching. The networks must be closed first, as the watching thread may be waiting for them."""
@@ -320,9 +327,38 @@ class Gallery:
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
             calibration = self.recognizer.calibrate(people.embeddings, people.row_people)
-            self._index = people.index(calibration, self.recognizer.recognition.rate_to_follow)
+            recognition = self.recognizer.recognition
+            self._index = people.index(calibration, recognition.rate_to_follow, recognition.index, self._index)
             self.people = people
             self._report(before, people, calibration)
+        self._finish_index()
+
+    def _finish_index(self) -> None:
+        """Lets a thread make what the index lacks, during a run. Searches are right without it, only slower."""
+        if not self._in_run or not self._index.is_unfinished or self._finishing.is_set():
+            return
+        self._finishing.set()
+        threading.Thread(target=self._make_graph, name="gallery index", daemon=True).start()
+
+    def _make_graph(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # only Linux has a priority for each thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        try:
+            while self._index.is_unfinished and not self._closing.is_set():
+                index, began = self._index, time.monotonic()
+                logger.info("gallery: making the graph of %s; until then, searches are slower", len(index))
+                made = index.finished(lambda: not self._closing.is_set())
+                with self._refreshing:
+                    if self._index is index:
+                        self._index = made
+                    else:
+                        self._index = self._index.taking_over(made)
+                if not made.is_unfinished:
+                    logger.info("gallery: the graph is ready after %.0f s", time.monotonic() - began)
+        except Exception:  # the root of a thread; the run continues without the graph
+            logger.exception("gallery: the graph could not be made; searches stay slower")
+        finally:
+            self._finishing.clear()
 
     def _report(self, before: EnrolledPeople, people: EnrolledPeople, calibration: Optional[Calibration]) -> None:
         names = {photo.person for photo in people.row_photos}

@@ -109,9 +109,16 @@ class EnrolledPeople:
         return [photo.person for photo in self.row_photos]
 
     def index(
-        self, calibration: Optional[Calibration] = None, false_accept_rate: Optional[float] = None
+        self,
+        calibration: Optional[Calibration] = None,
+        false_accept_rate: Optional[float] = None,
+        kind: str = "flat",
+        before: Optional[PersonIndex] = None,
     ) -> PersonIndex:
-        """What faces are compared with. With a false-accept rate, it has the threshold that follows from it."""
+        """What faces are compared with. With a false-accept rate, it has the threshold that follows from it.
+
+        `kind` is `recognition.index`; `before` is the index of these people before they changed.
+        """
         threshold = None
         if calibration is not None and false_accept_rate is not None:
             threshold = calibration.threshold(false_accept_rate)
@@ -122,4 +129,6 @@ class EnrolledPeople:
             self.generation,
             calibration,
             threshold,
+            kind,
+            before,
         )

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+import enum
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.errors import GalleryError
 from app.identity.anchors import NegativeAnchors
 from app.identity.calibration import Calibration, Certainty
-from app.text import install_hint
+from app.identity.nearest_rows import AllRows, HalfRows
 from app.types import NOT_COMPARED_YET, Candidate, Match, Reason
 
 NEAREST = 3
 """People who are named as candidates."""
+FIRST_DEPTH, DEPTH_STEP = 64, 8
+"""Rows that are fetched for a face; so many times more while these do not prove who the nearest three are."""
+EXACT_BELOW_THRESHOLD = 0.05
+"""HNSW's answer counts for faces whose similarity is further below the threshold of a name."""
+HNSW_FROM = 300_000
+"""Photos."""
+
+
+class IndexKind(str, enum.Enum):
+    """How the faces of a gallery are searched."""
+
+    FLAT = "flat"
+    """Every photo."""
+    FP16 = "fp16"
+    """Every photo, at half precision; the nearest ones again at full precision."""
+    HNSW = "hnsw"
+    """Along a graph of similar photos; what might get a name, as with FP16."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def chosen_kind(setting: str, photos: int, dimension: int) -> IndexKind:
+    """The kind that a gallery of so many photos gets with this value of `recognition.index`."""
+    if setting != "auto":
+        return IndexKind(setting)
+    return IndexKind.HNSW if photos >= HNSW_FROM else IndexKind.FLAT
 
 
 @dataclass(frozen=True)
@@ -40,9 +66,10 @@ NO_EMBEDDING = Candidates(similarity=float("nan"))
 
 
 class PersonIndex:
-    """Exact inner-product search over all photos of a gallery.
+    """Who of a gallery's people resembles a face most.
 
-    Immutable, so that threads can share it; a changed gallery gets a new index.
+    Immutable, so that threads can share it; a changed gallery gets a new index. All kinds of index give the same
+    answers, with one exception that the caller of `search` must allow.
     """
 
     def __init__(
@@ -53,38 +80,68 @@ class PersonIndex:
         generation: int = 0,
         calibration: Optional[Calibration] = None,
         threshold: Optional[float] = None,
+        kind: str = "flat",
+        before: Optional[PersonIndex] = None,
     ) -> None:
         """`people` and `photos` are the person and the file of each row of `embeddings` (R x D, unit length).
 
         `generation` increases with every change of the gallery, so that faces are compared again after it.
         `calibration` gives matches their confidence; `threshold` is the one of this gallery, if it has one of its own.
+        `kind` is that of the settings (`recognition.index`). `before` is an index of the same gallery before it
+        changed: what takes long to make is taken from it. The embeddings are not copied and must not be changed.
         """
         if not len(embeddings) == len(people) == len(photos):
             raise ValueError(
                 f"PersonIndex needs one person and one photo for each of {len(embeddings)} rows, "
                 f"not {len(people)} and {len(photos)}"
             )
-        try:
-            import faiss
-        except ImportError as error:
-            raise GalleryError(
-                f"FAISS, which compares faces, cannot be imported ({error}): {install_hint('faiss-cpu')}"
-            ) from error
-        self._faiss: Any = faiss
         self.generation = generation
         self.calibration = calibration
         self.threshold = threshold
         self.anchors = NegativeAnchors()
         """Faces that must not get a name; `recognizer.identify` asks them."""
-        self._dimension = embeddings.shape[1]
+        self.kind = chosen_kind(kind, *embeddings.shape)
+        """FLAT, FP16 or HNSW."""
+        self._rows = np.ascontiguousarray(embeddings, np.float32)
         self._photos = list(photos)
         self._people_of_rows = list(people)
-        # All photos of the best two people may precede the first one of the third.
-        most_photos = sorted(Counter(self._people_of_rows).values())[1 - NEAREST :]
-        self._depth = min(sum(most_photos) + 1, len(self._photos))
-        self._index = self._faiss.IndexFlatIP(self._dimension) if self._photos else None
-        if self._index is not None:
-            self._index.add(embeddings)
+        self._wanted = min(NEAREST, len(set(people)))
+        self._all = AllRows(self._rows)
+        self._half: Optional[HalfRows] = None
+        if self.kind is IndexKind.FLAT or not photos:
+            return
+        if before is not None:
+            self._take_over(before)
+        if self.kind is IndexKind.FP16 and self.is_unfinished:
+            self._half = HalfRows.of(self._rows, with_graph=False)
+
+    def _take_over(self, before: PersonIndex) -> None:
+        if before.kind is not self.kind or before._half is None or before._dimension != self._dimension:
+            return
+        row_of_photo = {photo: row for row, photo in enumerate(before._photos)}
+        self._half = before._half.updated(row_of_photo, self._rows, before._rows, self._photos)
+
+    def taking_over(self, before: PersonIndex) -> PersonIndex:
+        """The same with what was made for an index of this gallery before it changed."""
+        index = copy.copy(self)
+        index._take_over(before)
+        return index
+
+    @property
+    def _dimension(self) -> int:
+        return int(self._rows.shape[1])
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether `finished` would make searches faster. Answers are right without it."""
+        return self.kind is not IndexKind.FLAT and bool(self._photos) and (self._half is None or self._half.outdated)
+
+    def finished(self, go_on: Callable[[], bool] = lambda: True) -> PersonIndex:
+        """The same with its graph, which takes minutes for a million photos. Ends early when `go_on` says no."""
+        half = HalfRows.of(self._rows, self.kind is IndexKind.HNSW, go_on) if self.is_unfinished else self._half
+        index = copy.copy(self)
+        index._half = self._half if half is None else half
+        return index
 
     def with_anchors(self, anchors: NegativeAnchors) -> PersonIndex:
         """The same people with these negative anchors."""
@@ -97,36 +154,70 @@ class PersonIndex:
         """The number of photos."""
         return len(self._photos)
 
-    def search(self, embeddings: np.ndarray) -> List[Candidates]:
-        """The nearest person and the runner-up for each row of `embeddings` (N x D, unit length)."""
+    def search(self, embeddings: np.ndarray, exact_from: float = -1.0) -> List[Candidates]:
+        """The nearest person and the runner-up for each row of `embeddings` (N x D, unit length).
+
+        A face whose nearest person is less similar than `exact_from` may get an answer that HNSW found alone: its
+        similarities are right, but somebody nearer may have been missed.
+        """
         if embeddings.ndim != 2:
             raise ValueError(f"embeddings must have the shape N x D, not {embeddings.shape}")
         comparable = np.isfinite(embeddings).all(axis=1)
         found = [NO_CANDIDATE if row else NO_EMBEDDING for row in comparable]
-        if self._index is None or not comparable.any():
+        if not self._photos or not comparable.any():
             return found
         if embeddings.shape[1] != self._dimension:
             raise ValueError(
                 f"embeddings must have {self._dimension} columns like the gallery's, not {embeddings.shape[1]}"
             )
         queries = np.ascontiguousarray(embeddings[comparable], dtype=np.float32)
-        # For a few faces it is not worth waking other cores, which then spin while they are needed for video.
-        self._faiss.omp_set_num_threads(1)
-        similarities, rows = self._index.search(queries, self._depth)
-        for face, scores, photos in zip(np.flatnonzero(comparable), similarities.tolist(), rows.tolist()):
-            nearest: Dict[str, Candidate] = {}
-            for score, photo in zip(scores, photos):
-                name = self._people_of_rows[photo]
-                if name not in nearest:
-                    nearest[name] = Candidate(name, score, self._photos[photo])
-                    if len(nearest) == NEAREST:
-                        break
-            first, *others = nearest.values()
-            runner_up, second = (others[0].name, others[0].similarity) if others else (None, 0.0)
-            found[face] = Candidates(
-                first.name, first.similarity, first.photo, runner_up, second, tuple(nearest.values())
-            )
+        faces = np.flatnonzero(comparable).tolist()
+        left = list(range(len(faces)))
+        if self._half is not None and self._half.graph is not None and exact_from > -1:
+            rows_of_faces, left = self._half.walk(queries, FIRST_DEPTH).rows, []
+            for at, rows in enumerate(rows_of_faces):
+                nearest = self._ranked(queries[at], rows)
+                if len(nearest) == self._wanted and nearest[0].similarity < exact_from:
+                    found[faces[at]] = _candidates(nearest)
+                else:
+                    left.append(at)
+        scanned = self._all if self._half is None else self._half
+        depth = FIRST_DEPTH
+        while left:
+            rows_of_faces, limits = scanned.scan(queries[left], min(depth, scanned.size))
+            undecided = []
+            for at, rows, limit in zip(left, rows_of_faces, limits.tolist()):
+                nearest = self._ranked(queries[at], rows)
+                if depth >= scanned.size or (len(nearest) == self._wanted and limit < nearest[-1].similarity):
+                    found[faces[at]] = _candidates(nearest)
+                else:
+                    undecided.append(at)
+            left = undecided
+            depth *= DEPTH_STEP
         return found
+
+    def _ranked(self, query: np.ndarray, rows: np.ndarray) -> List[Candidate]:
+        """The nearest people among these rows, each by the best photo. Of two at the same distance, the earlier row."""
+        rows = np.sort(rows[rows >= 0])
+        # Row by row in double precision, so that equal rows have equal similarities wherever they are.
+        similarities = np.einsum("ij,j->i", self._rows[rows], query, dtype=np.float64).astype(np.float32)
+        nearest: Dict[str, Candidate] = {}
+        order = np.argsort(-similarities, kind="stable")
+        for row, similarity in zip(rows[order].tolist(), similarities[order].tolist()):
+            name = self._people_of_rows[row]
+            if name not in nearest and similarity == similarity:
+                nearest[name] = Candidate(name, similarity, self._photos[row])
+                if len(nearest) == NEAREST:
+                    break
+        return list(nearest.values())
+
+
+def _candidates(nearest: Sequence[Candidate]) -> Candidates:
+    if not nearest:
+        return NO_CANDIDATE
+    first, *others = nearest
+    runner_up, second = (others[0].name, others[0].similarity) if others else (None, 0.0)
+    return Candidates(first.name, first.similarity, first.photo, runner_up, second, tuple(nearest))
 
 
 def decide(candidates: Candidates, threshold: float, margin: float, certainty: Optional[Certainty] = None) -> Match:

@@ -16,6 +16,7 @@ from app.settings.fleet import FleetSettings
 from app.settings.frigate import FrigateSettings
 from app.settings.monitoring import MonitoringSettings
 from app.settings.quality import QualityLimits, QualitySettings
+from app.settings.recognition import RecognitionSettings
 from app.settings.recording import RecordSettings
 from app.settings.remote import RemoteSettings
 from app.settings.schema import (
@@ -24,7 +25,6 @@ from app.settings.schema import (
     GallerySettings,
     ModelSettings,
     OutputSettings,
-    RecognitionSettings,
     RunSettings,
     Settings,
     StrangerSettings,

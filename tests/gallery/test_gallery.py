@@ -98,6 +98,28 @@ def test_a_person_added_while_it_runs_is_known_soon_and_a_removed_one_is_forgott
     until(lambda: [networks.run_pending()] and names(people) == set())
 
 
+def test_a_run_makes_the_graph_of_a_large_gallery_and_keeps_it_when_people_come(
+    recognizer, networks, people_gallery, settings
+):
+    folder = settings.gallery.folder
+    for name in ("Eileen Collins_1.jpg", "Eileen Collins_2.jpg"):
+        shutil.copy(people_gallery / name, folder)
+    large = dataclasses.replace(recognizer, recognition=dataclasses.replace(recognizer.recognition, index="hnsw"))
+    watching = dataclasses.replace(settings, gallery=dataclasses.replace(settings.gallery, reload_every_s=0.02))
+    with contextlib.closing(Gallery(watching, large, networks)) as people:
+        people.load()
+        assert people.index.is_unfinished
+        people.watch()
+        until(lambda: not people.index.is_unfinished)
+        graph = people.index._half.graph
+        shutil.copy(people_gallery / "Grace Hopper_1.jpg", folder / "Grace.jpg")
+        until(lambda: [networks.run_pending()] and "Grace" in names(people))
+        assert people.index._half.graph is graph
+        row = next(row for row, photo in enumerate(people.people.row_photos) if photo.person == "Grace")
+        (found,) = people.index.search(people.people.embeddings[[row]])
+        assert (found.person, found.runner_up) == ("Grace", "Eileen Collins")
+
+
 def test_the_networks_are_used_by_their_own_thread_only(recognizer, networks, people_gallery, settings):
     users = []
 

@@ -1,12 +1,12 @@
 """The speed of this machine: of the whole program, of the networks alone (`bench engines`),
 with many cameras (`bench channels`), or of the HTTP server (`bench serve`); its memory (`bench memory`);
-and the speed of a fleet's database or broker (`bench events`)."""
+the speed of a fleet's database or broker (`bench events`), and of large galleries (`bench gallery`)."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.commands.bench import channels, engines, events, loop, memory, service
+from app.commands.bench import channels, engines, events, gallery, loop, memory, service
 
 DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
@@ -16,19 +16,21 @@ EXAMPLES = (
   python -m app bench channels                     # how many cameras it carries; see bench channels --help
   python -m app bench serve                        # requests over HTTP; see bench serve --help
   python -m app bench memory                       # pictures under memory limits; see bench memory --help
-  python -m app bench events                       # a database or broker under many cameras; see bench events --help"""
+  python -m app bench events                       # a database or broker under many cameras; see bench events --help
+  python -m app bench gallery                      # large galleries; see bench gallery --help"""
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_arguments(parser)
-    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve|memory|events", required=False)
+    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve|memory|events|gallery", required=False)
     for name, part, purpose in (
         ("engines", engines, "measure the networks alone, by backend, precision and batch"),
         ("channels", channels, "measure how many live cameras this machine carries"),
         ("serve", service, "measure the HTTP server"),
         ("memory", memory, "recognise pictures under memory limits"),
         ("events", events, "send the events of simulated cameras to a database or broker"),
+        ("gallery", gallery, "search large galleries with each index"),
     ):
         word = words.add_parser(name, help=purpose, description=part.DESCRIPTION, epilog=part.EXAMPLES)
         part.add_arguments(word)
@@ -41,5 +43,6 @@ def execute(arguments: argparse.Namespace) -> int:
         "serve": service.execute,
         "memory": memory.execute,
         "events": events.execute,
+        "gallery": gallery.execute,
     }
     return parts.get(arguments.part, loop.execute)(arguments)
