@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -31,9 +31,14 @@ MOST_PEOPLE = 200
 USUAL_SLOPE, USUAL_OFFSET = 30.0, -9.0
 """Of `Certainty`, for the built-in embedder."""
 
+MOST_COMPARISONS = 200_000_000
+"""Of photos with one another. Of larger galleries, some people's photos are compared with everybody's: those of 14,000
+photos all, of 100,000 photos 2,000."""
+
 _PULL = 1e-7
 _BINS = 1000
-_ROWS_PER_BLOCK = 256
+_CELLS_PER_BLOCK = 8_000_000
+"""Of a table of similarities: 32 MB."""
 _REPEATS_OF_Q90_TO_MEDIAN = 4
 
 
@@ -134,7 +139,9 @@ class Calibration:
     """Similarities of the enrolled people's photos to the other photos of the same person; -1 where another person was
     nearer, or nearly."""
     own_people: int
-    """Who have two photos or more."""
+    """Who have two photos or more; of a large gallery, those of them who were compared."""
+    compared_photos: int
+    """That were compared with all others, for the nearest pair."""
     pair: Optional[NearestPair]
     certainty: Certainty
     votes: Tuple[int, int]
@@ -190,6 +197,7 @@ def calibrate(
         tail=Tail.of(np.where(clear, nearest.similarity, -1.0)[unknown]),
         own=own,
         own_people=own_people,
+        compared_photos=len(_some_rows(len(embeddings))),
         pair=nearest_pair(embeddings, person_of_row),
         certainty=certainty(np.concatenate([same_person, own[own > -1]]), different.ravel(), len(numbers)),
         votes=(settings.vote_window, settings.min_votes),
@@ -200,16 +208,17 @@ def best_per_person(
     faces: np.ndarray, embeddings: np.ndarray, person_of_row: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
     """The numbers of the people (P), and each face's similarity to the best photo of each person (N x P)."""
-    order = np.argsort(person_of_row, kind="stable")
-    persons, starts = np.unique(person_of_row[order], return_index=True)
-    return persons, np.maximum.reduceat(faces @ embeddings[order].T, starts, axis=1)
+    embeddings, person_of_row = _by_person(embeddings, person_of_row)
+    persons, starts = np.unique(person_of_row, return_index=True)
+    return persons, np.maximum.reduceat(faces @ embeddings.T, starts, axis=1)
 
 
 def nearest_people(faces: np.ndarray, embeddings: np.ndarray, person_of_row: np.ndarray) -> Nearest:
     """Compares faces (N x D) with people, as `PersonIndex` does."""
+    embeddings, person_of_row = _by_person(embeddings, person_of_row)
     found: List[Tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start in range(0, len(faces) if len(embeddings) else 0, _ROWS_PER_BLOCK):
-        persons, best = best_per_person(faces[start : start + _ROWS_PER_BLOCK], embeddings, person_of_row)
+    for block in _blocks(len(faces), len(embeddings)) if len(embeddings) else ():
+        persons, best = best_per_person(faces[block], embeddings, person_of_row)
         rows = np.arange(len(best))
         first = best.argmax(axis=1)
         similarity = best[rows, first].copy()
@@ -222,40 +231,68 @@ def nearest_people(faces: np.ndarray, embeddings: np.ndarray, person_of_row: np.
 
 def own_looks(embeddings: np.ndarray, person_of_row: np.ndarray, margin: float) -> Tuple[np.ndarray, int]:
     """Each photo of people with several, compared as if it were a look of a camera: with the person's other photos, and
-    with everybody else's."""
+    with everybody else's. Of a large gallery, the photos of some of these people."""
+    embeddings, person_of_row = _by_person(embeddings, person_of_row)
+    _, starts, counts = np.unique(person_of_row, return_index=True, return_counts=True)
+    several = np.flatnonzero(counts > 1)
+    looks = int(counts[several].sum())
+    # Evenly spaced, so that the same gallery always gives the same answer.
+    step = max(1, -(-looks // (MOST_COMPARISONS // max(len(embeddings), 1) + 1)))
+    several = several[::step]
     similarities: List[float] = []
     own_people = 0
-    for person in np.unique(person_of_row):
-        mine = person_of_row == person
-        if mine.sum() < 2:
-            continue
+    for person in several.tolist():
+        mine = slice(starts[person], starts[person] + counts[person])
         own = embeddings[mine] @ embeddings[mine].T
         own[own > SAME_PICTURE] = -1.0
         best = own.max(axis=1)
-        others = nearest_people(embeddings[mine], embeddings[~mine], person_of_row[~mine]).similarity
-        tested = best > -1
-        own_people += bool(tested.any())
-        similarities += np.where(best - others >= margin, best, -1.0)[tested].tolist()
+        tested = np.flatnonzero(best > -1)
+        own_people += bool(len(tested))
+        for block in _blocks(len(tested), len(embeddings)):
+            table = embeddings[mine][tested[block]] @ embeddings.T
+            table[:, mine] = -1.0
+            clear = best[tested[block]] - table.max(axis=1) >= margin
+            similarities += np.where(clear, best[tested[block]], -1.0).tolist()
     return np.array(similarities), own_people
 
 
 def nearest_pair(embeddings: np.ndarray, person_of_row: np.ndarray) -> Optional[NearestPair]:
-    """The most similar photos of two people; None where there are not two."""
+    """The most similar photos of two people; None where there are not two. Of a large gallery, one of them is among
+    those photos that were compared with all."""
     best, rows = -2.0, (0, 0)
-    for start in range(0, len(embeddings), _ROWS_PER_BLOCK):
-        block = slice(start, start + _ROWS_PER_BLOCK)
-        similarity = embeddings[block] @ embeddings.T
-        similarity[person_of_row[block, None] == person_of_row[None]] = -2.0
+    some = _some_rows(len(embeddings))
+    for block in _blocks(len(some), len(embeddings)):
+        similarity = embeddings[some[block]] @ embeddings.T
+        similarity[person_of_row[some[block], None] == person_of_row[None]] = -2.0
         at = int(similarity.argmax())
         if similarity.flat[at] > best:
             best = float(similarity.flat[at])
-            rows = (start + at // len(embeddings), at % len(embeddings))
+            rows = (int(some[block][at // len(embeddings)]), at % len(embeddings))
     if best == -2.0:
         return None
     one, other = (np.flatnonzero(person_of_row == person_of_row[row]) for row in rows)
     table = embeddings[one] @ embeddings[other].T
     without = (table[one != rows[0]].max(initial=-1.0), table[:, other != rows[1]].max(initial=-1.0))
     return NearestPair(rows, best, (float(without[0]), float(without[1])))
+
+
+def _by_person(embeddings: np.ndarray, person_of_row: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of their people; not copied if they are in it already."""
+    if (np.diff(person_of_row) >= 0).all():
+        return embeddings, person_of_row
+    order = np.argsort(person_of_row, kind="stable")
+    return embeddings[order], person_of_row[order]
+
+
+def _some_rows(count: int) -> np.ndarray:
+    """The rows that can be compared with all, evenly spaced."""
+    return np.arange(0, count, max(1, -(-count * count // MOST_COMPARISONS)))
+
+
+def _blocks(faces: int, photos: int) -> Iterator[slice]:
+    """Parts of the faces whose similarities to all photos fit into little memory."""
+    size = max(1, min(256, _CELLS_PER_BLOCK // max(photos, 1)))
+    return (slice(start, start + size) for start in range(0, faces, size))
 
 
 def certainty(same: np.ndarray, different: np.ndarray, people: int) -> Certainty:

@@ -20,8 +20,10 @@ FIRST_DEPTH, DEPTH_STEP = 64, 8
 """Rows that are fetched for a face; so many times more while these do not prove who the nearest three are."""
 EXACT_BELOW_THRESHOLD = 0.05
 """HNSW's answer counts for faces whose similarity is further below the threshold of a name."""
-HNSW_FROM = 300_000
-"""Photos."""
+FACES_AT_ONCE = 5
+"""From so many on, it is faster to multiply faces with all rows than to compare each at half precision."""
+FP16_FROM, HNSW_FROM = 50_000, 300_000
+"""Photos. Measured with `bench gallery`, see docs/large-galleries.md."""
 
 
 class IndexKind(str, enum.Enum):
@@ -38,11 +40,13 @@ class IndexKind(str, enum.Enum):
         return self.value
 
 
-def chosen_kind(setting: str, photos: int, dimension: int) -> IndexKind:
+def chosen_kind(setting: str, photos: int) -> IndexKind:
     """The kind that a gallery of so many photos gets with this value of `recognition.index`."""
     if setting != "auto":
         return IndexKind(setting)
-    return IndexKind.HNSW if photos >= HNSW_FROM else IndexKind.FLAT
+    if photos >= HNSW_FROM:
+        return IndexKind.HNSW
+    return IndexKind.FP16 if photos >= FP16_FROM else IndexKind.FLAT
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class PersonIndex:
         self.threshold = threshold
         self.anchors = NegativeAnchors()
         """Faces that must not get a name; `recognizer.identify` asks them."""
-        self.kind = chosen_kind(kind, *embeddings.shape)
+        self.kind = chosen_kind(kind, len(embeddings))
         """FLAT, FP16 or HNSW."""
         self._rows = np.ascontiguousarray(embeddings, np.float32)
         self._photos = list(photos)
@@ -181,7 +185,7 @@ class PersonIndex:
                     found[faces[at]] = _candidates(nearest)
                 else:
                     left.append(at)
-        scanned = self._all if self._half is None else self._half
+        scanned = self._all if self._half is None or len(left) >= FACES_AT_ONCE else self._half
         depth = FIRST_DEPTH
         while left:
             rows_of_faces, limits = scanned.scan(queries[left], min(depth, scanned.size))

@@ -173,7 +173,7 @@ def test_an_index_of_other_embeddings_is_not_taken_over():
 
 
 def test_the_setting_wins_over_the_number_of_photos():
-    assert chosen_kind("auto", 1000, 128) is IndexKind.FLAT
-    assert chosen_kind("auto", 10_000_000, 128) is IndexKind.HNSW
+    chosen = [chosen_kind("auto", photos) for photos in (1000, 100_000, 1_000_000)]
+    assert chosen == [IndexKind.FLAT, IndexKind.FP16, IndexKind.HNSW]
     for kind in IndexKind:
-        assert chosen_kind(kind.value, 1, 128) is kind
+        assert chosen_kind(kind.value, 1) is kind

@@ -98,7 +98,8 @@ def _pair(found: Calibration, photos: Sequence[PhotoRecord]) -> List[str]:
         return []
     one, other = (photos[row] for row in found.pair.rows)
     pair = f"{one.person} ({one.path}) and {other.person} ({other.path})"
-    text = f"nearest pair: {pair}, similarity {found.pair.similarity:.2f}"
+    some = "" if found.compared_photos == len(photos) else f" (of {found.compared_photos:,} photos compared with all)"
+    text = f"nearest pair{some}: {pair}, similarity {found.pair.similarity:.2f}"
     responsible = min((0, 1), key=lambda side: found.pair.without[side] if found.pair else 0)
     without = found.pair.without[responsible]
     if without > -1 and found.pair.similarity - without >= 0.02:
