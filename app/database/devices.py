@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from app.database.connection import Connection
 
@@ -22,13 +22,29 @@ class DeviceRow(NamedTuple):
     """Events that waited there when it was seen. None: it sends none."""
 
 
-def greet(connection: Connection, device: str, name: str, embedder: str, program: str) -> None:
-    """Says who is here, and with what."""
-    connection.execute(
-        "insert into device(id, name, embedder, program) values (%s, %s, %s, %s) on conflict (id) do update set "
-        "name = excluded.name, embedder = excluded.embedder, program = excluded.program, last_seen = now()",
-        [device, name, embedder, program],
-    )
+def greet(
+    connection: Connection, device: str, name: str, embedder: str, program: str, turns: Sequence[str] = ()
+) -> bool:
+    """Says who is here, and with what. False: another device had this id in the meantime; nothing was changed.
+
+    `turns` are those that the device has drawn, the latest last: the database keeps it, and only a device that has the
+    one that it keeps may replace it.
+    """
+    known = connection.execute(
+        "insert into device(id, name, embedder, program, turn) values (%(id)s, %(name)s, %(embedder)s, %(program)s, "
+        "%(turn)s) on conflict (id) do update set name = excluded.name, embedder = excluded.embedder, "
+        "program = excluded.program, turn = excluded.turn, last_seen = now() "
+        "where device.turn is null or device.turn = any(%(turns)s::uuid[]) returning 1",
+        {
+            "id": device,
+            "name": name,
+            "embedder": embedder,
+            "program": program,
+            "turn": turns[-1] if turns else None,
+            "turns": list(turns),
+        },
+    ).fetchone()
+    return known is not None
 
 
 def has_revision(connection: Connection, device: str, revision: int, unsent: Optional[int]) -> None:

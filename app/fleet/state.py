@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from app.database.ids import new_id
 from app.errors import GalleryError
@@ -54,6 +55,9 @@ class Conflict(NamedTuple):
 @dataclass
 class FleetState:
     device: str = field(default_factory=new_id)
+    turns: List[str] = field(default_factory=list)
+    """The last one that the database has of this device, and one that may have reached it. A copy of the folder has
+    old ones as soon as either draws a new one."""
     database: str = ""
     """The id of the database that all of the following is about."""
     seen: int = 0
@@ -65,6 +69,11 @@ class FleetState:
     """By what they are about: `photo SHA256` or `person ID`."""
     waiting: Dict[str, int] = field(default_factory=dict)
     """Photos of others that could not be written, with their revisions; tried again each time."""
+
+    def draw_turn(self) -> None:
+        """One that may not have reached the database is used again: it is not known which of both is there."""
+        if len(self.turns) < 2:
+            self.turns.append(str(uuid.uuid4()))
 
     def start_over(self, database: str) -> None:
         """For another database: nothing is agreed upon, so that nothing is deleted on either side."""

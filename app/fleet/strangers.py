@@ -49,6 +49,8 @@ FOREIGN = "fleet-"
 @dataclass
 class StrangerState:
     database: str = ""
+    device: str = ""
+    """Whose `sent` and `merged` these are."""
     seen: int = 0
     ids: Dict[int, str] = field(default_factory=dict)
     """Of the fleet, by the number here."""
@@ -118,6 +120,11 @@ class StrangerSync:
             state = StrangerState.read(path)
             if state.database != fleet.database:
                 state = StrangerState(database=fleet.database)
+            if (
+                state.device != fleet.device
+            ):  # a copy: the numbers mean the same, but the database has none of this device
+                state.device = fleet.device
+                state.sent.clear()
             shared = SharedStrangers(connection, fleet.device)
             stamp = self._stamp()
             self._refresh()

@@ -20,6 +20,7 @@ from app.capture.uri import PICTURE_SUFFIXES
 from app.database.connection import Connection
 from app.database.devices import greet, has_revision
 from app.database.gallery import Accepted, Deleted, Differs, NewRow, Outcome, PersonRow, PhotoRow, SharedGallery
+from app.database.ids import new_id
 from app.errors import GalleryError
 from app.events.delivery import device_name
 from app.fleet.changes import (
@@ -55,13 +56,15 @@ class GallerySync:
         self._name = device_name(settings.delivery.device)
         self.folder = FleetFolder(self._root)
         self._failed = FailedPhotos()
+        self._has_drawn = False
+        """One turn for each start of a program is enough."""
 
     def exchange(self, connection: Connection, remove_many: bool = False, unsent: Optional[int] = None) -> Exchange:
         """`unsent` events wait on this device, which others are shown. Raises GalleryError where the folder cannot be
         used; errors of the database are its own."""
         done = Exchange()
         with self.folder.locked() as state:
-            greet(connection, state.device, self._name, self._gallery.embedder_id, __version__)
+            self._greet(connection, state)
             shared = SharedGallery(connection, state.device)
             head = shared.head()
             if state.database != head.database or head.revision < state.seen:  # an old backup is another database
@@ -82,6 +85,28 @@ class GallerySync:
             has_revision(connection, state.device, state.seen, unsent)
             done.conflicts = len(state.conflicts)
         return done
+
+    def _greet(self, connection: Connection, state: FleetState) -> None:
+        """Makes this device one of its own if another one has used its id: the folder was copied, as with a memory
+        card, or is an old backup. What was agreed upon is true of the copy as well, and stays."""
+        facts = self._name, self._gallery.embedder_id, __version__
+        if not self._has_drawn or not state.turns:
+            state.draw_turn()
+            # Before the database has it: after a crash, it may have either.
+            self.folder.write(state)
+        if not greet(connection, state.device, *facts, state.turns):
+            before, state.device = state.device, new_id()
+            logger.warning(
+                "fleet: another device has used the id of this one, %s: this folder was copied, or restored from a "
+                "backup. It is a device of its own from now on, %s, and nothing is lost. If both are in use, give "
+                "them different names (delivery.device); this one is called %s",
+                before,
+                state.device,
+                self._name,
+            )
+            self.folder.write(state)
+            greet(connection, state.device, *facts, state.turns)
+        state.turns, self._has_drawn = state.turns[-1:], True
 
     def _records(self) -> Dict[str, List[PhotoRecord]]:
         """The files in the folder, by their SHA-256."""
