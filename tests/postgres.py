@@ -81,6 +81,35 @@ class PostgresServer:
         return children
 
     @contextlib.contextmanager
+    def encrypted(self, certificate, key):
+        """Meanwhile new connections may use TLS, and those of roles that tests make have to."""
+        files = []
+        for origin in (certificate, key):
+            files.append(self._folder / origin.name)
+            shutil.copy(origin, files[-1])
+            if os.geteuid() == 0:
+                os.chown(files[-1], *pwd.getpwnam(self._user)[2:4])
+        access = (self._data / "pg_hba.conf").read_text()
+        try:
+            self._configure(f"ssl = on\nssl_cert_file = '{files[0]}'\nssl_key_file = '{files[1]}'\n")
+            (self._data / "pg_hba.conf").write_text(access.replace("host all all", "hostssl all all"))
+            self._reload()
+            yield
+        finally:
+            self._configure("")
+            (self._data / "pg_hba.conf").write_text(access)
+            self._reload()
+
+    def _configure(self, text):
+        """In a file of its own, which the server reads with `_reload`."""
+        (self._data / "postgresql.auto.conf").write_text(text)
+
+    def _reload(self):
+        loaded = self.sql("postgres", "select pg_conf_load_time()")
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.sql("postgres", "select pg_conf_load_time()") > loaded)
+
+    @contextlib.contextmanager
     def hanging(self):
         """Meanwhile nothing is answered, and no connection ends."""
         self._signal(signal.SIGSTOP)

@@ -1,18 +1,12 @@
 """The tables on a real server: made once, brought up to date, never half."""
 
-import re
 import threading
 
 import pytest
 from postgres import PASSWORD
-from shipped import ROOT
 
 from app.database.connection import connect, connected, reported
-from app.database.devices import greet
-from app.database.gallery import Accepted, NewRow, SharedGallery
-from app.database.ids import new_id
 from app.database.schema import Migration, applied, migrate, migrations, missing, require_schema
-from app.database.strangers import SeenStranger, SharedStrangers
 from app.errors import DatabaseError, SettingsError
 from app.settings import FleetSettings
 
@@ -110,43 +104,6 @@ def test_a_server_that_is_down_is_an_error_of_the_database(database):
         connect(FleetSettings(database=nowhere))
     assert str(caught.value).count("Connection refused") == 1
     assert "Is the server running" not in str(caught.value)
-
-
-def test_devices_need_only_the_rights_that_the_documentation_grants(postgres, database):
-    """Its SQL, with other names of the roles, as they are for all databases of a server."""
-    name = database.rpartition("/")[2]
-    text = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
-    section = text.partition("## Roles")[2]
-    sql = re.search(r"```sql\n(.*?)```", section, re.DOTALL)[1]
-    sql = sql.replace("faces_", f"{name}_").replace("database faces", f"database {name}").replace("…", PASSWORD)
-    postgres.sql(name, f"create role {name}_owner login password '{PASSWORD}'")
-    postgres.sql(name, f"alter database {name} owner to {name}_owner")
-    user = f"{name}_owner:{PASSWORD}"
-    owner = FleetSettings(database=postgres.address(name, user))
-    with connected(owner) as connection:
-        migrate(connection)
-    postgres.sql(name, *filter(str.strip, sql.split(";")))
-    with connected(FleetSettings(database=postgres.address(name, f"{name}_device:{PASSWORD}"))) as connection:
-        require_schema(connection)
-        greet(connection, new_id(), "a", "m", "1")
-        gallery = SharedGallery(connection, connection.execute("select id::text from device").fetchone()[0])
-        assert isinstance(gallery.add(NewRow("00" * 32, "1.jpg", b"1", None), "Ann", None), Accepted)
-        gallery.add_embedding("00" * 32, "m", b"1234")
-        gallery.move("00" * 32, "Eva", 2)
-        gallery.remove("00" * 32)
-        gallery.keep_conflicts([("photo 1", "photo", "Ann", "Eva")])
-        gallery.forget_old_deletions()
-        strangers = SharedStrangers(connection, gallery._device)
-        strangers.seen(SeenStranger(new_id(), 1, "x", "m", b"ab", 1.0, 2, 0.0, 1.0, 4e9))
-        assert strangers.is_merger("m")
-        strangers.leave(1)
-        strangers.expire()
-        assert strangers.sightings() == []
-    for forbidden in ("create table mine (id int)", "drop table photo", "delete from schema_version"):
-        with pytest.raises(DatabaseError), connected(
-            FleetSettings(database=postgres.address(name, f"{name}_device:{PASSWORD}"))
-        ) as connection:
-            connection.execute(forbidden)
 
 
 def test_a_server_that_hangs_is_noticed_and_used_again(postgres, database):
