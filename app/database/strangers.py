@@ -14,6 +14,7 @@ MERGER_LOCK = 7161447
 """First key of the advisory lock of the one merger; the second one is of its embedder."""
 MAX_COMPARED = 20_000
 """Strangers, the last seen ones, that a new one is compared with."""
+COMPARED_AT_ONCE = 1000
 KEEP_GONE_DAYS = 90
 
 
@@ -170,23 +171,29 @@ class SharedStrangers:
         ((got,),) = self._rows("select pg_try_advisory_lock(%s, hashtext(%s))", MERGER_LOCK, embedder)
         return bool(got)
 
-    def to_compare(self, embedder: str) -> Tuple[List[Tuple[str, bytes, int]], List[Tuple[str, bytes]]]:
-        """Prototypes and revisions of those whom nobody has compared yet, and prototypes of all whom they are compared
-        with."""
-        new = self._rows(
+    def to_compare(self, embedder: str) -> List[Tuple[str, bytes, int]]:
+        """Prototypes and revisions of those whom nobody has compared yet."""
+        rows = self._rows(
             "select id::text, prototype, revision from stranger where embedder = %s and not compared and not gone "
-            "order by id limit 1000",
+            "order by id limit %s",
             embedder,
+            COMPARED_AT_ONCE,
         )
-        if not new:
-            return [], []
-        known = self._rows(
-            "select id::text, prototype from stranger where embedder = %s and not gone "
-            "order by last_seen desc limit %s",
-            embedder,
-            MAX_COMPARED,
-        )
-        return [(one, bytes(two), int(at)) for one, two, at in new], [(one, bytes(two)) for one, two in known]
+        return [(one, bytes(two), int(at)) for one, two, at in rows]
+
+    def compared_with(self, embedder: str) -> Iterator[List[Tuple[str, bytes]]]:
+        """Prototypes of those whom new ones are compared with, a part at a time, so that not all are in memory."""
+        with self._connection.transaction(), self._connection.cursor("compared_with") as cursor:
+            cursor.execute(
+                b"select id::text, prototype from stranger where embedder = %s and not gone "
+                b"order by last_seen desc limit %s",
+                [embedder, MAX_COMPARED],
+            )
+            while True:
+                rows = cursor.fetchmany(COMPARED_AT_ONCE)
+                if not rows:
+                    return
+                yield [(one, bytes(two)) for one, two in rows]
 
     def compared(self, revisions: Mapping[str, int]) -> None:
         """These need no comparison until they change. Who has changed after this revision still does."""
@@ -202,9 +209,13 @@ class SharedStrangers:
 
     @contextlib.contextmanager
     def resolving(self) -> Iterator[Tuple[Mapping[str, Optional[str]], List[Pair]]]:
-        """Names by id of all who are not gone, and all pairs, while nobody changes them."""
+        """Names by id of those who are not gone and may be one person with others, and all pairs, while nobody changes
+        them."""
         with self._changing():
-            living = self._rows("select id::text, name from stranger where not gone")
+            living = self._rows(
+                "select id::text, name from stranger where not gone and (merged_into is not null "
+                "or id in (select low from stranger_pair union all select high from stranger_pair))"
+            )
             pairs = self._rows("select low::text, high::text, same from stranger_pair")
             yield dict(living), [Pair(*row) for row in pairs]
             self._connection.execute("update stranger_head set unresolved = false")

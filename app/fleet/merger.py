@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Tuple
+from typing import Dict, Iterable, Set, Tuple
 
 import numpy as np
 
-from app.database.strangers import SharedStrangers
+from app.database.strangers import Pair, SharedStrangers
 from app.fleet.registry import alike, survivors
 
 
@@ -14,11 +14,14 @@ def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
     """Compares those whom nobody has compared yet; how many pairs are one person. 0 where another device is elected."""
     if not shared.is_merger(embedder):
         return 0
-    new, known = shared.to_compare(embedder)
-    found = alike(_vectors((one, prototype) for one, prototype, _ in new), _vectors(known), similarity)
-    for pair in found:
-        shared.decide(pair.low, pair.high, same=True, by_person=False)
+    found: Set[Pair] = set()
+    new = shared.to_compare(embedder)
     if new:
+        vectors = _vectors((one, prototype) for one, prototype, _ in new)
+        for known in shared.compared_with(embedder):
+            found.update(alike(vectors, _vectors(known), similarity))
+        for pair in sorted(found):
+            shared.decide(pair.low, pair.high, same=True, by_person=False)
         shared.compared({one: revision for one, _, revision in new})
     if shared.is_unresolved():
         resolve(shared)

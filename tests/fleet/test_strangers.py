@@ -2,14 +2,17 @@
 
 import dataclasses
 import time
+import tracemalloc
 
+import numpy as np
 import pytest
 from planted_visits import MODEL
 from stranger_stage import StrangerStage
 from waiting import until
 
 from app.database.connection import connected, listen, rings
-from app.database.strangers import SharedStrangers
+from app.database.strangers import MAX_COMPARED, SharedStrangers
+from app.fleet.merger import merge
 from app.fleet.strangers import StrangerState, StrangerSync
 from app.fleet.thread import FleetThread
 from app.gallery.strangers import strangers_folder
@@ -236,13 +239,13 @@ def test_a_stranger_who_was_seen_better_during_a_comparison_is_compared_again(do
     rows("update stranger set compared = false")
     with connected(a.device.settings.fleet) as connection:
         strangers = SharedStrangers(connection, a.device.state.device)
-        ((one, _, revision),), _ = strangers.to_compare(MODEL)
+        ((one, _, revision),) = strangers.to_compare(MODEL)
         rows("update stranger set last_seen = last_seen + interval '1 s'")
         strangers.compared({one: revision})
-        ((again, _, revision),), _ = strangers.to_compare(MODEL)
+        ((again, _, revision),) = strangers.to_compare(MODEL)
         assert again == one
         strangers.compared({one: revision})
-        assert strangers.to_compare(MODEL) == ([], [])
+        assert strangers.to_compare(MODEL) == []
 
 
 def test_visits_that_a_device_does_not_keep_are_not_noted_for_ever(doors):
@@ -263,6 +266,29 @@ def test_nothing_is_sent_when_nothing_happened(doors, rows):
     before = rows("select revision from stranger_head")
     exchange(a, b)
     assert rows("select revision from stranger_head") == before
+
+
+def test_new_strangers_are_compared_with_all_others_in_little_memory(fleet):
+    prototypes = np.random.default_rng(0).standard_normal((MAX_COMPARED, 16)).astype("<f2")
+    prototypes[-1] = prototypes[0]  # the one that was seen last is the one that was seen first
+    with connected(fleet) as connection:
+        connection.execute("alter table stranger disable trigger numbered")  # so many at once take long with it
+        connection.execute(
+            "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires, compared, "
+            "revision) select gen_random_uuid(), 'many', made, 1, 2, now(), now() - make_interval(secs => n), "
+            "now() + interval '1 day', n > 1000, n from unnest(%s::bytea[]) with ordinality as one(made, n)",
+            [[one.tobytes() for one in prototypes]],
+        )
+        connection.execute("alter table stranger enable trigger numbered")
+        shared = SharedStrangers(connection, "")
+        tracemalloc.start()
+        try:
+            assert merge(shared, "many", 0.999) == 1
+            assert tracemalloc.get_traced_memory()[1] < 30e6
+        finally:
+            tracemalloc.stop()
+        assert connection.execute("select count(*) from stranger where merged_into is not null").fetchone() == (1,)
+        assert shared.to_compare("many") == []
 
 
 def test_strangers_of_another_embedder_stay_apart(doors, seen):
