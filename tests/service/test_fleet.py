@@ -11,8 +11,11 @@ from tcp_link import Link
 from waiting import until
 
 from app.fleet.decisions import conflicts_here
+from app.fleet.strangers import FOREIGN
+from app.identity.strangers import Seen, Visit
 from app.service.tokens import add_token
 
+BEGIN = 1_800_000_000.0
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
 
@@ -146,3 +149,40 @@ def test_the_page_shows_devices_and_decides_conflicts(served, doors, link, tab):
         page.emulate_media(color_scheme=scheme)
         violations = axe.Axe().run(page).response["violations"]
         assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == []
+
+
+@pytest.fixture
+def visited(home, recognizer, embeddings):
+    """A client of a server that knows of a stranger who was seen at the device `lobby` only."""
+    visit = Visit(
+        id=f"{FOREIGN}0190-1",
+        channel="lobby/entrance",
+        track=0,
+        first_seen=BEGIN,
+        last_seen=BEGIN + 5,
+        model=recognizer.embedder_id,
+        embedding=-embeddings[0],
+        weight=2.0,
+        looks=3,
+        stranger=9,
+    )
+    home.journal.update(lambda book: [Seen(visit)])
+    return home
+
+
+def test_a_stranger_of_another_device_says_where(visited):
+    found = {one["stranger"]: one for one in visited.get("/api/v1/strangers").json["strangers"]}
+    assert found["stranger-9"]["devices"] == ["lobby"]
+    assert found["stranger-9"]["channels"] == ["lobby/entrance"]
+    assert found["stranger-1"]["devices"] == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(program() is None, reason="needs chromium (tests/install_system_packages.sh)")
+def test_the_page_says_at_which_device_a_stranger_was_seen(visited, tab):
+    pytest.importorskip("playwright", reason="needs the extra dev")
+    page = tab(visited, **PHONE).open("strangers/stranger-9")
+    page.wait_for_selector(".review .badge:has-text('lobby')")
+    assert "lobby/entrance" in page.inner_text(".review .detail")
+    page.wait_for_selector(".queue a[aria-current]:has-text('lobby')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
