@@ -1,14 +1,16 @@
-"""python -m app"""
+"""python -m app, and the command `face-recognition`."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import sys
+from typing import NoReturn
 
 from app.cli import leave, main
 
-if __name__ == "__main__":
+
+def start() -> NoReturn:
     # A crash in native code, or systemd's watchdog (SIGABRT), shows what each thread was doing.
     faulthandler.enable()
     if sys.version_info < (3, 10):
@@ -16,3 +18,7 @@ if __name__ == "__main__":
         # ours would wait for them without end. So it gets no threads; it reads this when NumPy is imported.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     leave(main())
+
+
+if __name__ == "__main__":
+    start()

@@ -9,14 +9,22 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, List, NoReturn, Optional, Sequence, TextIO
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, TextIO, Tuple
 
 from app import __version__
 from app.capture.uri import PICTURE_SUFFIXES
 from app.commands.parser import CommandParser
 from app.credentials import refuse_telemetry
 from app.errors import AppError, CombinedError, ExitCode, FatalError
-from app.text import printable, printable_lines, program, suggestion
+from app.files import IS_CHECKOUT
+from app.text import (
+    install_hint,
+    printable,
+    printable_lines,
+    program_name,
+    repeat_in_hints,
+    suggestion,
+)
 
 COMMANDS = {
     "run": "recognise people in live video or recordings (the default)",
@@ -46,6 +54,11 @@ COMMANDS = {
 SOURCE_WORDS = ("rtsp", "camera", "csi", "video", "images")
 SOURCE_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mpg", ".mpeg", *PICTURE_SUFFIXES)
 """An unknown command with one of these is meant as a source."""
+
+BEFORE_COMMAND = {"--config": "config", "--gallery": "gallery.folder"}
+"""Options that hints repeat, and may therefore also stand before the command; what they are after parsing."""
+PACKAGES = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "yaml": "pyyaml", "skimage": "scikit-image"}
+"""Names for pip of modules that a command cannot do without, where they differ."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -78,9 +91,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "app":
             raise
+        module = (error.name or "").split(".")[0]
+        install = install_hint(PACKAGES.get(module, module))
+        if not IS_CHECKOUT:
+            return _report_errors(f"the package {module!r} is not installed: {install}")
         return _report_errors(
-            f"{sys.executable} has no package {error.name!r}; use the Python of this program's environment, "
-            ".venv/bin/python, or make the environment: make install"
+            f"{sys.executable} has no package {module!r}; use the Python of this program's environment, "
+            f".venv/bin/python, or make the environment: make install; or install only this package: {install}"
         )
 
 
@@ -117,6 +134,8 @@ def leave(code: int) -> NoReturn:
 
 
 def _run(words: List[str]) -> int:
+    repeat_in_hints()
+    given, words = _before_command(words)
     named = bool(words) and not words[0].startswith("-")
     name = words.pop(0) if named else "run"
     if name not in COMMANDS:
@@ -133,13 +152,32 @@ def _run(words: List[str]) -> int:
     overview = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
     overview = ["commands (see also: python -m app COMMAND --help):", *overview, "", command.EXAMPLES]
     parser = CommandParser(
-        prog=f"{program()} {name}" if named else program(),
+        prog=f"{program_name()} {name}" if named else program_name(),
         description=command.DESCRIPTION,
         epilog=command.EXAMPLES if named else "\n".join(overview),
         commands=() if named else COMMANDS,
     )
     command.add_arguments(parser)
-    return int(command.execute(parser.parse_args(words)))
+    parsed = parser.parse_args(words)
+    facts = vars(parsed)
+    for option, value in given.items():
+        if "config" not in facts:
+            parser.error(f"{option}: this command takes no settings")
+        if facts.get(BEFORE_COMMAND[option]) is None:
+            facts[BEFORE_COMMAND[option]] = Path(value)
+    repeated = [(option, facts[key]) for option, key in BEFORE_COMMAND.items() if facts.get(key) is not None]
+    repeat_in_hints(*(str(word) for pair in repeated for word in pair))
+    return int(command.execute(parsed))
+
+
+def _before_command(words: List[str]) -> Tuple[Dict[str, str], List[str]]:
+    """`--config FILE` and `--gallery DIR` that stand before the name of a command, and the other words."""
+    given: Dict[str, str] = {}
+    rest = list(words)
+    while len(rest) > 1 and rest[0].partition("=")[0] in BEFORE_COMMAND:
+        option, equals, value = rest.pop(0).partition("=")
+        given[option] = value if equals else rest.pop(0)
+    return (given, rest) if rest and not rest[0].startswith("-") else ({}, words)
 
 
 def _report_errors(*messages: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import logging
 import os
 import tempfile
@@ -24,8 +25,45 @@ logger = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.005
 
-PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
-"""The folder that holds `app/`, `engines/`, `gallery/` and `config.yaml`, wherever the program is started."""
+CODE_FOLDER = Path(__file__).resolve().parent.parent
+"""The folder that holds `app/`."""
+IS_CHECKOUT = (CODE_FOLDER / "engines").is_dir()
+"""Whether the program is in a folder of its own. Otherwise pip has put `app/` among other packages."""
+SHIPPED_FOLDER = CODE_FOLDER / "app" / "shipped"
+"""There, the models and the template of the settings, as setup.py has packed them."""
+
+
+def _users_folder() -> Path:
+    chosen = os.environ.get("FACE_RECOGNITION_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME")
+    return Path(data if data and Path(data).is_absolute() else Path.home() / ".local/share") / "face-recognition"
+
+
+PROGRAM_FOLDER = CODE_FOLDER if IS_CHECKOUT else _users_folder()
+"""The folder that holds `engines/`, `gallery/` and `config.yaml`, wherever the program is started."""
+
+
+def lay_out_program_folder() -> None:
+    """Copies what the package has for it into the program's folder, unless it is there already. Raises OutputError."""
+    if IS_CHECKOUT:
+        return
+    for shipped in sorted(path for path in SHIPPED_FOLDER.rglob("*") if path.is_file()):
+        target = PROGRAM_FOLDER / shipped.relative_to(SHIPPED_FOLDER)
+        if target.is_file() and filecmp.cmp(str(shipped), str(target)):
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, shipped.read_bytes())
+            # With equal times, the next start need not compare their content.
+            status = shipped.stat()
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        except OSError as error:
+            raise OutputError(
+                f"{target} cannot be written: {error.strerror}; name a folder for this program's files in the "
+                "environment variable FACE_RECOGNITION_HOME"
+            ) from error
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:

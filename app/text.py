@@ -10,10 +10,16 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
 SUGGESTION_CUTOFF = 0.65
 """How similar a name must be to be suggested (`difflib` ratio). Options resemble each other by their leading dashes."""
+
+DISTRIBUTION = "face-recognition-l4t"
+"""The name for pip."""
+COMMAND = "face-recognition"
+"""The command that pip and pipx install, another way to say `python -m app`."""
+_repeated: List[str] = []
 
 
 def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
@@ -118,13 +124,30 @@ def labelled(label: str, lines: Iterable[str]) -> Iterator[Tuple[str, str]]:
 
 
 def program() -> str:
-    """How this program was started, for commands that people copy."""
-    return f"{python()} -m app"
+    """How this program was started and with which files, for commands that people copy."""
+    return " ".join([program_name(), *map(shlex.quote, _repeated)])
+
+
+def program_name() -> str:
+    """How this program was started, without options."""
+    script = Path(sys.argv[0])
+    if script.name != COMMAND:
+        return f"{python()} -m app"
+    found = shutil.which(COMMAND)
+    return COMMAND if found is not None and Path(found).samefile(script) else shlex.quote(str(from_here(script)))
+
+
+def repeat_in_hints(*options: str) -> None:
+    """The options that each hint of this process repeats, so that it is about the same settings and gallery."""
+    _repeated[:] = options
 
 
 def install_hint(*packages: str) -> str:
     """What installs packages where this program finds them, for people to copy."""
-    return f"{python()} -m pip install {' '.join(map(shlex.quote, packages))}"
+    names = " ".join(map(shlex.quote, packages))
+    if Path(sys.prefix, "pipx_metadata.json").is_file():
+        return f"pipx inject {DISTRIBUTION} {names}"
+    return f"{python()} -m pip install {names}"
 
 
 def python() -> str:

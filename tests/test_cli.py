@@ -44,6 +44,38 @@ def test_sentences_of_the_help_do_not_begin_with_a_command(answered, action):
     assert not [line for line in out.splitlines() if line.startswith(program())]
 
 
+@pytest.mark.parametrize("place", ["before the command", "after it"])
+def test_a_hint_is_about_the_same_settings_and_gallery(tmp_path, config_file, place):
+    """Copied to a shell, it works: in a folder whose names need quotes, too."""
+    gallery = tmp_path / "my photos"
+    gallery.mkdir()
+    files = ["--config", str(config_file), "--gallery", str(gallery)]
+    words = [*files, "people", "list"] if place == "before the command" else ["people", "list", *files]
+
+    def run(words):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    hint = run([sys.executable, "-m", "app", *words]).partition("or run: ")[2].strip()
+    copied = shlex.split(hint.replace("add NAME PHOTO", "list"))
+    (gallery / "Ann.jpg").write_bytes(b"no matter what")
+    assert "Ann" in run(copied)
+
+
+def test_a_command_without_settings_takes_none_before_it(answered, config_file):
+    code, _, err = answered("--config", str(config_file), "cameras")
+    assert code == 2 and "--config" in err
+
+
+def test_hints_of_one_command_do_not_repeat_options_of_the_one_before(answered, config_file, tmp_path):
+    answered("tokens", "list", "--config", str(config_file))
+    assert str(config_file) in program()
+    answered("cameras", "--help")
+    assert str(config_file) not in program()
+
+
 def test_a_mistyped_command_is_reported_with_the_nearest_one(answered):
     code, _, err = answered("pepole")
     assert code == 2

@@ -27,7 +27,7 @@ from app.capture.opening import open_reader
 from app.capture.readers import RawFrame, Reader, ReaderDiedError, StallError
 from app.capture.uri import Source
 from app.errors import AccessDeniedError, SourceError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.settings import CaptureSettings
 
 END_WITHIN_S = 0.5
@@ -198,7 +198,7 @@ def _anonymous_file() -> int:
 
 
 def _environment() -> Dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(PROGRAM_FOLDER), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(CODE_FOLDER), os.environ.get("PYTHONPATH")]))
     # Threads for linear algebra would only take memory there.
     return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
 

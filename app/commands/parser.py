@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional
 
 from app.errors import ExitCode
-from app.text import program, python, suggestion
+from app.text import program, program_name, python, suggestion
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            epilog=epilog and epilog.replace("python -m ", f"{python()} -m "),
+            epilog=epilog and epilog.replace("python -m app", program_name()).replace("python -m ", f"{python()} -m "),
             **facts,
         )
         self._commands = tuple(commands)

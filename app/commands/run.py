@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Optional, Sequ
 
 from app.capture.uri import Source, name_sources
 from app.commands.logs import configure_logging
-from app.commands.options import add_settings_options, add_source_options, effective_settings
+from app.commands.options import OWN_SETTINGS, add_settings_options, add_source_options, effective_settings
 from app.credentials import mask_process_list
 from app.errors import ExitCode, ModelError, SettingsError
 from app.events.pipe import is_stdout
@@ -26,7 +26,7 @@ from app.files import dated, write_text
 from app.settings import Settings
 from app.settings.permissions import readable_by_all
 from app.settings.reader import Assignment, format_settings
-from app.text import program, suggestion
+from app.text import from_here, program, suggestion
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def execute(arguments: argparse.Namespace) -> int:
         print(format_settings(effective, addresses, _resolved(effective.settings)))
         return ExitCode.DONE
     if not sources:
-        raise SettingsError(NO_SOURCE.replace("python -m app", program()))
+        own = arguments.config or from_here(OWN_SETTINGS)
+        raise SettingsError(NO_SOURCE.replace("python -m app", program()).replace("config.local.yaml", str(own)))
     progress = configure_logging(effective.settings.run.log_level)
     if effective.replaced_sources is not None:
         log.info("the sources of the command line replace those of %s", effective.replaced_sources)

@@ -14,6 +14,7 @@ from typing import AbstractSet, Callable, Dict, Iterable, List, Mapping, NamedTu
 
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import GalleryError
+from app.files import PROGRAM_FOLDER, make_folder
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
@@ -54,6 +55,9 @@ class Scan:
 
 
 def require_folder(folder: Path) -> None:
+    """Raises GalleryError if there is none; the default one is made."""
+    if folder.absolute() == PROGRAM_FOLDER / "gallery":
+        make_folder(folder)
     if not folder.is_dir():
         beside = [one.name for one in folder.parent.iterdir() if one.is_dir()] if folder.parent.is_dir() else []
         otherwise = f"; create it with: mkdir -p {shlex.quote(str(folder))}; or choose another one with --gallery"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from app.errors import ModelError
+from app.files import PROGRAM_FOLDER, lay_out_program_folder
 from app.models.entry import MY_MODELS, ModelEntry
 from app.settings.yaml_lines import YamlNode, read_yaml
 from app.text import program, suggestion
@@ -99,6 +100,8 @@ def read_catalog(path: Path) -> Catalog:
 
     An error in this file raises ModelError. An error in one of the user's own entries makes only that one unusable.
     """
+    if path.absolute().parent == PROGRAM_FOLDER / "engines":
+        lay_out_program_folder()
     if not path.is_file():
         raise ModelError(f"there is no catalogue of models {path}; check models.catalog in your settings")
     described: Dict[str, ModelEntry] = {}

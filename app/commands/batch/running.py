@@ -12,7 +12,7 @@ from app.commands.arguments import positive, whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings, given_settings
 from app.errors import ExitCode, check_all
-from app.text import counted, duration, program
+from app.text import counted, duration, program, program_name
 
 DESCRIPTION = """Finds and embeds every face of pictures and videos. Folders are searched with their subfolders, except
 for hidden ones. A .txt or .lst file is a list of files, one on each line. The work is divided into parts, and each part
@@ -120,7 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     state = run_job(job, work, show)
     progress.clear()
     if state.parts < job.shards:
-        words = [program(), "batch", "--out", shlex.quote(str(arguments.out))]
+        words = [program_name(), "batch", "--out", shlex.quote(str(arguments.out))]
         words += map(shlex.quote, given_settings(arguments))
         words += [] if arguments.ray is None else ["--ray", shlex.quote(arguments.ray)]
         raise KeyboardInterrupt(f"{state.parts} of {job.shards} parts are done; go on with: {' '.join(words)}")

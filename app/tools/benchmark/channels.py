@@ -19,7 +19,7 @@ import numpy as np
 from app.assembly import open_run
 from app.capture.uri import parse_source
 from app.errors import AppError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.look import Look
 from app.output.progress import Progress
 from app.output.video_encoders import open_video_writer
@@ -296,7 +296,7 @@ def _visitors(heads: Sequence[Head], second: float, share: float) -> List[Visito
 @contextlib.contextmanager
 def cameras(clips: Sequence[Path]) -> Iterator[Tuple[int, int]]:
     """Plays the clips as RTSP cameras in another process: its id, and its port."""
-    path = os.pathsep.join(filter(None, [str(PROGRAM_FOLDER), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(CODE_FOLDER), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [sys.executable, "-m", "app.tools.benchmark.rtsp_cameras", *map(str, clips)],
         stdin=subprocess.PIPE,

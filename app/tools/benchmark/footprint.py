@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Set, Tuple
 
 from app.errors import AppError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.settings import DegradeSettings, Settings
 from app.text import counted, table
 from app.tools.machine import describe_machine, memory_mb, read_system_file
@@ -121,7 +121,7 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
 
 @contextlib.contextmanager
 def _started(job: Tuple[Settings, List[str], float, float]) -> Iterator[subprocess.Popen[bytes]]:
-    paths = [str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(CODE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, "-c", "from app.tools.benchmark.footprint import child; child()"],
         stdin=subprocess.PIPE,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from app.errors import AppError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.settings import Settings
 
 CHILD_LIMIT_S = 180.0
@@ -59,7 +59,7 @@ def recognise_within(settings: Settings, picture: Path, limit: int) -> MemoryCas
     if sys.platform != "linux":
         raise AppError("memory can be limited on Linux only")
     size = settings.detection.input_size
-    paths = [str(PROGRAM_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(CODE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
             [sys.executable, "-c", "from app.tools.benchmark.memory import child; child()"],

@@ -18,7 +18,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.recognizer import Recognizer, StageTimer
 from app.settings import Settings
 from app.text import counted, percentage, table
@@ -175,7 +175,7 @@ def measure(
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            cwd=PROGRAM_FOLDER,
+            cwd=CODE_FOLDER,
         )
     cpu = time.process_time() - cpu
     replies: List[Tuple[int, float, float]] = [tuple(reply) for reply in json.loads(done.stdout)]

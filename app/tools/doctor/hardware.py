@@ -14,7 +14,7 @@ from typing import List, Optional, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import ModelError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 from app.inference.cuda import NoGpuError, load_cudart, probe_gpu
 from app.inference.host import board_model, processor_name
 from app.inference.tensorrt_api import load_tensorrt
@@ -28,7 +28,7 @@ MIN_FREE_DISK_MB = 1_000
 COMMAND_TIMEOUT_S = 20
 SET_UP = "run ./jetson_setup.sh"
 BUILD_MODULE = "build it again: .venv/bin/python install/jetpack4/build.py"
-MODULE = PROGRAM_FOLDER / "install" / "jetpack4"
+MODULE = CODE_FOLDER / "install" / "jetpack4"
 
 _ROOT = Path("/")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from app.errors import AppError
-from app.files import PROGRAM_FOLDER
+from app.files import CODE_FOLDER
 
 
 class CameraProcess:
@@ -38,7 +38,7 @@ class CameraProcess:
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
-        path = os.pathsep.join(filter(None, [str(PROGRAM_FOLDER), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(CODE_FOLDER), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app.tools.soak.camera", self.address.rstrip("/").rpartition(":")[2], *self._files],
             stdin=subprocess.PIPE,
