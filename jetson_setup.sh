@@ -227,7 +227,7 @@ make_environment() {
   wanted python "Python environment .venv" || return 0
   if [ "$generation" = 4 ]; then
     note "JetPack 4's Python modules are for Python 3.6 only: OpenCV comes from pip, RTSP and CSI cameras are read by"
-    note "GStreamer in a process of its own, and TensorRT's module is compiled here, which takes some minutes."
+    note "GStreamer in a separate process, and TensorRT's module is compiled here, which takes some minutes."
     run "$python" install/environment.py .venv --extras cpu,video,fonts,metrics,serve,jetpack4 --opencv headless
     run nice .venv/bin/python install/jetpack4/build.py ||
       note "TensorRT cannot be used for the reason above: models run on the CPU. Run this script again when it is solved."

@@ -50,7 +50,7 @@ class ChannelCounters:
     unreadable: int = 0
     """Pictures that were skipped."""
     damaged: int = 0
-    """Frames of a live source about which the decoder complained (FFmpeg, and GStreamer in a process of its own).
+    """Frames of a live source about which the decoder complained (FFmpeg, and GStreamer in a separate process).
     FFmpeg's are used, but for Motion JPEG; those after them may be damaged as well, up to the next key frame."""
 
 

@@ -28,7 +28,7 @@ _LOCK_POLL_S = 0.005
 CODE_FOLDER = Path(__file__).resolve().parent.parent
 """The folder that holds `app/`."""
 IS_CHECKOUT = (CODE_FOLDER / "engines").is_dir()
-"""Whether the program is in a folder of its own. Otherwise pip has put `app/` among other packages."""
+"""Whether the program is in a separate folder. Otherwise pip has put `app/` among other packages."""
 SHIPPED_FOLDER = CODE_FOLDER / "app" / "shipped"
 """There, the models and the template of the settings, as setup.py has packed them."""
 

@@ -49,7 +49,7 @@ class FrameSource:
 def open_source(
     address: Union[str, Path], name: Optional[str] = None, settings: Optional[CaptureSettings] = None
 ) -> FrameSource:
-    """Opens a source and reads it in a thread of its own; iterate over the result to get its frames.
+    """Opens a source and reads it in a separate thread; iterate over the result to get its frames.
 
     `address` is what the program takes as well: `rtsp://…`, `camera:0`, `csi:0`, a video file, `images:DIR`. A live
     source gives its newest frame and is reopened whenever it breaks, so its frames never end; a recording gives every

@@ -1,4 +1,4 @@
-"""A GStreamer pipeline in a process of its own, with the methods of `cv2.VideoCapture`: the readers take either."""
+"""A GStreamer pipeline in a separate process, with the methods of `cv2.VideoCapture`: the readers take either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a live or remote source in a process of its own, which can be ended whatever it hangs in.
+"""Reads a live or remote source in a separate process, which can be ended whatever it hangs in.
 
 Opening one camera does not delay the others either: OpenCV opens one source at a time in each process.
 

@@ -168,7 +168,7 @@ class GStreamerReader(StreamReader):
 
 
 class PipelineReader(StreamReader):
-    """A live source through GStreamer in a process of its own.
+    """A live source through GStreamer in a separate process.
 
     A stream that is joined in its middle begins with grey frames, up to the next key frame. The software decoder says
     that they are damaged; NVIDIA's has not been tried.

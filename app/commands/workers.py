@@ -134,7 +134,7 @@ def device_of(number: int, visible: Optional[str], count: int) -> Optional[str]:
 
 
 def work(settings: Settings, number: int, line: Connection) -> None:
-    """One worker, in a process of its own."""
+    """One worker, in a separate process."""
     faulthandler.enable()
     refuse_telemetry()
     device = device_of(number, os.environ.get("CUDA_VISIBLE_DEVICES"), len(list(Path("/dev").glob("nvidia[0-9]*"))))

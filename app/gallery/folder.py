@@ -59,9 +59,9 @@ def require_folder(folder: Path) -> None:
     if folder.absolute() == PROGRAM_FOLDER / "gallery":
         make_folder(folder)
     if not folder.is_dir():
-        beside = [one.name for one in folder.parent.iterdir() if one.is_dir()] if folder.parent.is_dir() else []
+        siblings = [one.name for one in folder.parent.iterdir() if one.is_dir()] if folder.parent.is_dir() else []
         otherwise = f"; create it with: mkdir -p {shlex.quote(str(folder))}; or choose another one with --gallery"
-        raise GalleryError(f"{folder}: no such folder{suggestion(folder.name, beside, otherwise)}")
+        raise GalleryError(f"{folder}: no such folder{suggestion(folder.name, siblings, otherwise)}")
 
 
 def scan(folder: Path) -> Scan:

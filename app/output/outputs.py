@@ -102,7 +102,7 @@ class OutputStatus:
 
 
 class OutputThread:
-    """Runs one output in a thread of its own; is itself an output, one that never raises.
+    """Runs one output in a separate thread; is itself an output, one that never raises.
 
     `handled + skipped + failed` is the number of results handed over, once it is closed.
     """

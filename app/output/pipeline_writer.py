@@ -1,4 +1,4 @@
-"""A video through an encoder of GStreamer's, such as that of a Jetson, in a process of its own."""
+"""A video through an encoder of GStreamer's, such as that of a Jetson, in a separate process."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _entries(folder: Path) -> List[Path]:
 
 
 class Recordings:
-    """The folder. An output that takes no results: it deletes what is superfluous, in a thread of its own."""
+    """The folder. An output that takes no results: it deletes what is superfluous, in a separate thread."""
 
     name = "recordings"
 

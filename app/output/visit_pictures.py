@@ -43,7 +43,7 @@ class _Picture(NamedTuple):
 
 
 class VisitPictures:
-    """Keeps one small picture per visit in memory, and writes it in a thread of its own."""
+    """Keeps one small picture per visit in memory, and writes it in a separate thread."""
 
     def __init__(
         self,

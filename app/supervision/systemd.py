@@ -23,7 +23,7 @@ def notify(message: str, environment: Optional[Mapping[str, str]] = None) -> boo
             messenger.settimeout(1.0)
             messenger.sendall(message.encode("utf-8", "replace"))
     except OSError as error:
-        logger.debug("systemd cannot be told %r: %s", message, error)
+        logger.debug("systemd did not get %r: %s", message, error)
         return False
     return True
 

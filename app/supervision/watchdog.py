@@ -1,4 +1,4 @@
-"""Watches the loop from a thread of its own: feeds systemd's watchdog while it lives, and ends a program that hangs."""
+"""Watches the loop from a separate thread: feeds systemd's watchdog while it lives, and ends a program that hangs."""
 
 from __future__ import annotations
 
