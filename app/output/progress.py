@@ -104,8 +104,8 @@ def live_line(channels: Mapping[str, ChannelProgress]) -> str:
 
 def _state(status: ChannelStatus) -> str:
     """The state as shown; a live source whose first tries have failed is not "opening" for a person who waits."""
-    if status.state is ChannelState.RUNNING:
-        return ""
+    if status.state is ChannelState.RUNNING or (status.state is ChannelState.OPENING and not status.failed_tries):
+        return ""  # it may be open already, without a frame
     if status.state in (ChannelState.OPENING, ChannelState.FAILED) and status.live and status.failed_tries:
         return "not available"
     return str(status.state)

@@ -140,6 +140,11 @@ def test_a_silent_source_is_shown_with_its_state():
     assert "front reconnecting" in stream.getvalue()
 
 
+def test_a_camera_without_a_frame_yet_is_not_said_to_be_opening():
+    progress = RunProgress(Progress(Terminal()), lambda: [channel(state=ChannelState.OPENING)])
+    assert progress.line() == "front waiting for a frame"
+
+
 def test_a_camera_that_is_off_is_shown_with_the_reason_and_the_next_try():
     error = "front (address) cannot be opened. Connection refused by 10.0.0.9:554. Is the camera on?"
     off = dataclasses.replace(

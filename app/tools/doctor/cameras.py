@@ -21,7 +21,7 @@ from app.output.areas import draw_grid, outlines
 from app.output.paths import save_snapshot
 from app.output.text_renderer import TextRenderer
 from app.settings import Settings
-from app.tools.doctor.checks import CHECK_ERRORS, Finding, note, ok, problem, warning
+from app.tools.doctor.checks import CHECK_ERRORS, Finding, Status, note, ok, problem, warning
 from app.tools.machine import read_system_file
 
 SOURCE_TIMEOUT_S = 5.0
@@ -58,10 +58,17 @@ def check_sources(
         while len(found) < len(sources):
             source, finding = done.get(timeout=hanging_after_s)
             found[source] = finding
+    unanswered = "restart the camera or its driver"
+    findings = [
+        found.get(source) or problem(f"{source}: no answer in {hanging_after_s:g} s", unanswered) for source in sources
+    ]
+    if not any(finding.status is Status.OK for finding in findings):
+        return findings
     return [
-        found.get(source)
-        or problem(f"{source}: no answer in {hanging_after_s:g} s", "restart the camera or its driver")
-        for source in sources
+        warning(finding.text, finding.advice or "meanwhile the others run, and this one is tried again")
+        if source.live and finding.status is Status.PROBLEM
+        else finding
+        for source, finding in zip(sources, findings)
     ]
 
 

@@ -126,7 +126,7 @@ def with_known_facts(path: Path, draft: Draft, known: Optional[KnownNetwork], on
     is_own = entry.source_file.name == MY_MODELS
     origin = MY_MODELS if is_own else "the catalogue"
     on_message(f"identified as {entry.name} of {origin}, {known.matched_by}: {facts_text(facts)}; {entry.licence_text}")
-    remarks = [*draft.remarks, *([entry.notes] if entry.notes and not is_own else [])]
+    remarks = [*draft.remarks, *([entry.notes] if entry.notes and not (is_own or by_user) else [])]
     return dataclasses.replace(draft, facts=facts, remarks=remarks, unsure=(), known=entry)
 
 

@@ -121,8 +121,11 @@ def test_networks_with_another_crop_margin_are_distinguished(tmp_path, shipped_c
 
 def test_like_takes_facts_for_a_file_of_any_name(tmp_path, shipped_catalog, messages):
     options = ImportOptions(like="adaface_ir101_webface12m", licence="bought")
-    entry = import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, options, messages.append).entry
+    model = import_file(embedder(tmp_path / "mine.onnx"), shipped_catalog, options, messages.append)
+    entry = model.entry
     assert (entry.name, entry.preprocessing.channels) == ("mine", "bgr")
+    notes = read_catalog(shipped_catalog).without_file["adaface_ir101_webface12m"].notes
+    assert notes and notes not in model.remarks, "they are about other weights"
     assert entry.licence == "bought" and entry.commercial_use
 
 
