@@ -6,19 +6,20 @@ import contextlib
 import heapq
 import uuid
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from app.archive.appearances import Appearance, appearances
 from app.archive.faces import ArchivedFaces, archived_faces
 from app.archive.job import Job
 from app.archive.sheet import Group, Shown, place
 from app.errors import OutputError
 from app.gallery.who import one_face_per_name
 from app.identity.gates import rejections
-from app.identity.grouping import grouped, members
+from app.identity.grouping import grouped, members, shares_of_pairs
 from app.identity.index import PersonIndex
 from app.recognizer import Recognizer
 from app.settings import QualityLimits
@@ -61,6 +62,7 @@ class GroupedFaces:
     """All comparable faces of an archive, the clearest first, and the group of each."""
 
     parts: List[ArchivedFaces]
+    """Without their embeddings."""
     where: np.ndarray
     """N x 2: part and row of each face."""
     groups: np.ndarray
@@ -75,8 +77,29 @@ class GroupedFaces:
             in_video = dict(map(self._picture, rows.tolist()))
             moments = sum(in_video.values())
             shown = [self._face(row) for row in rows[:SHOWN_FACES].tolist()]
-            found.append(Group(f"group {number}", len(rows), len(in_video) - moments, moments, shown))
+            found.append(Group(_title(number - 1), len(rows), len(in_video) - moments, moments, shown))
         return found
+
+    def in_order(self) -> Iterator[Tuple[ArchivedFaces, int, int]]:
+        """Part, row and group of each face, in the order of the archive."""
+        order = np.lexsort((self.where[:, 1], self.where[:, 0]))
+        for (part, row), group in zip(self.where[order].tolist(), self.groups[order].tolist()):
+            yield self.parts[part], row, group
+
+    def seen(self) -> Iterator[Tuple[str, str, Optional[float]]]:
+        """Group, file and position of each face, for `appearances`."""
+        return ((_title(group), part.files[row], part.positions_s[row]) for part, row, group in self.in_order())
+
+    def like_folders(self) -> Tuple[int, float, float]:
+        """Where each folder of pictures is one person, of whom the largest face of each picture is: how many there are;
+        and `shares_of_pairs` of these faces."""
+        rows = [
+            (group, str(PurePosixPath(part.files[row]).parent))
+            for part, row, group in self.in_order()
+            if part.largest[row] and part.positions_s[row] is None
+        ]
+        folders, people = np.unique([folder for _, folder in rows], return_inverse=True)
+        return (len(folders), *shares_of_pairs(np.array([group for group, _ in rows], np.int64), people))
 
     def _picture(self, row: int) -> Tuple[Tuple[int, int], bool]:
         """Which one the face is in, and whether that is a moment of a video."""
@@ -90,16 +113,23 @@ class GroupedFaces:
         return Shown(found.files[face], found.positions_s[face], _box(found, face))
 
 
+def _title(group: int) -> str:
+    return f"group {group + 1}"
+
+
 def faces_by_group(job: Job, limits: QualityLimits, similarity: float) -> GroupedFaces:
     """Clearest first: groups begin with faces whose embeddings are sure."""
     parts: List[ArchivedFaces] = []
     where: List[np.ndarray] = []
+    vectors: List[np.ndarray] = []
     left_out = 0
     for part in archived_faces(job):
         rows = part.good_enough(limits)
         left_out += len(part) - len(rows)
         where.append(np.stack([np.full(len(rows), len(parts)), np.arange(len(rows))], axis=1))
-        parts.append(part[rows])
+        kept = part[rows]
+        vectors.append(kept.embeddings)
+        parts.append(replace(kept, faces=replace(kept.faces, embeddings=None)))
     if not parts:
         return GroupedFaces([], np.empty((0, 2), np.int64), np.empty(0, np.int64), left_out)
     places = np.concatenate(where)
@@ -108,22 +138,33 @@ def faces_by_group(job: Job, limits: QualityLimits, similarity: float) -> Groupe
     size = np.concatenate([one.size_px for one in quality])
     clarity = np.minimum(size, 112) / 112 * np.cos(np.radians(np.minimum(turned, 90)))
     order = np.argsort(-clarity, kind="stable")
-    embeddings = np.concatenate([part.embeddings for part in parts])[order]
-    return GroupedFaces(parts, places[order], grouped(embeddings, similarity), left_out)
+    return GroupedFaces(parts, places[order], grouped(_in_order(vectors, order), similarity), left_out)
+
+
+def _in_order(vectors: List[np.ndarray], order: np.ndarray) -> np.ndarray:
+    """All vectors in this order. The list is emptied meanwhile: they may fill the memory only once."""
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    found = np.empty((len(order), vectors[0].shape[1]), np.float32)
+    end = len(order)
+    while vectors:
+        last = vectors.pop()
+        found[places[end - len(last) : end]] = last
+        end -= len(last)
+    return found
 
 
 def write_groups(job: Job, found: GroupedFaces) -> None:
     """`groups.parquet`: the group of each face, from 1 for the largest."""
     import pyarrow as arrow
 
-    order = np.lexsort((found.where[:, 1], found.where[:, 0]))
-    rows = [(part, row, group + 1) for (part, row), group in zip(found.where[order].tolist(), found.groups[order])]
+    rows = list(found.in_order())
     table = arrow.table(
         {
-            "file": arrow.array([found.parts[part].files[row] for part, row, _ in rows], arrow.string()),
-            "position_s": arrow.array([found.parts[part].positions_s[row] for part, row, _ in rows], arrow.float64()),
-            "face": arrow.array([int(found.parts[part].numbers[row]) for part, row, _ in rows], arrow.int32()),
-            "group": arrow.array([int(group) for _, _, group in rows], arrow.int32()),
+            "file": arrow.array([part.files[row] for part, row, _ in rows], arrow.string()),
+            "position_s": arrow.array([part.positions_s[row] for part, row, _ in rows], arrow.float64()),
+            "face": arrow.array([int(part.numbers[row]) for part, row, _ in rows], arrow.int32()),
+            "group": arrow.array([group + 1 for _, _, group in rows], arrow.int32()),
         }
     )
     with _written(job.out / GROUPS_FILE, table.schema) as writer:
@@ -143,10 +184,10 @@ class PersonFound(NamedTuple):
 
 
 def write_names(
-    job: Job, recognizer: Recognizer, index: PersonIndex, limits: QualityLimits
-) -> Tuple[List[PersonFound], int]:
-    """`names.parquet`: the verdict on each face. Returns the people, those who were found most often first, and how
-    many faces have no name."""
+    job: Job, recognizer: Recognizer, index: PersonIndex, limits: QualityLimits, gap_s: float
+) -> Tuple[List[PersonFound], int, List[Appearance]]:
+    """`names.parquet`: the verdict on each face. Returns the people, those who were found most often first, how many
+    faces have no name, and when the people are in videos."""
     import pyarrow as arrow
 
     schema = arrow.schema(
@@ -165,7 +206,9 @@ def write_names(
     moments: Counter[str] = Counter()
     best: Dict[str, Tuple[float, str]] = {}
     unnamed = 0
-    with _written(job.out / NAMES_FILE, schema) as writer:
+
+    def named(writer: Any) -> Iterator[Tuple[str, str, Optional[float]]]:
+        nonlocal unnamed
         for part in archived_faces(job):
             matches = _verdicts(part, recognizer, index, limits)
             for row, match in enumerate(matches):
@@ -175,12 +218,16 @@ def write_names(
                 (pictures if part.positions_s[row] is None else moments)[match.name] += 1
                 if match.similarity > best.get(match.name, (-2.0, ""))[0]:
                     best[match.name] = match.similarity, place(part.files[row], part.positions_s[row])
+                yield match.name, part.files[row], part.positions_s[row]
             writer.write_table(arrow.table(_columns(part, matches), schema=schema))
+
+    with _written(job.out / NAMES_FILE, schema) as writer:
+        ranges = list(appearances(named(writer), gap_s))
     people = [
         PersonFound(name, pictures[name], moments[name], best[name][1], round(best[name][0], 4))
         for name, _ in sorted((pictures + moments).items(), key=lambda item: (-item[1], item[0]))
     ]
-    return people, unnamed
+    return people, unnamed, ranges
 
 
 def _verdicts(part: ArchivedFaces, recognizer: Recognizer, index: PersonIndex, limits: QualityLimits) -> List[Match]:

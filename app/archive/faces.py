@@ -31,6 +31,8 @@ class ArchivedFaces:
     """N: the row of the part that the face is in."""
     numbers: np.ndarray
     """N: which face of its picture it is, from 0."""
+    largest: np.ndarray
+    """N: whether it is the largest face of its picture."""
     faces: Faces
     quality: FaceQuality
 
@@ -43,6 +45,7 @@ class ArchivedFaces:
             [self.positions_s[row] for row in rows],
             self.pictures[rows],
             self.numbers[rows],
+            self.largest[rows],
             self.faces[rows],
             self.quality[rows],
         )
@@ -112,7 +115,17 @@ def _read(path: Path) -> ArchivedFaces:
         [positions[row] for row in pictures],
         pictures,
         numbers,
+        _largest(pictures, faces.boxes),
         # 16 bits shorten them a little.
         replace(faces, embeddings=np.asarray(embeddings / lengths, np.float32)),
         FaceQuality(score=score, **columns),
     )
+
+
+def _largest(pictures: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """N: whether a face is the largest one of its picture, the first one of several."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    order = np.lexsort((-areas, pictures))
+    found = np.zeros(len(pictures), bool)
+    found[order] = np.diff(pictures[order], prepend=-1) != 0
+    return found

@@ -102,6 +102,8 @@ def work_locally(job: Job, shards: Iterator[Shard], workers: int, stop: threadin
                     pool[at] = _started(job, at)
             yield Made(parts, Counts(*map(sum, zip(*(worker.counts for worker in pool)))))
     finally:
+        if stop.is_set() and any(worker.shard is not None for worker in pool):
+            logger.warning("stopping after the pictures at hand; a second Ctrl-C stops at once")
         _end(pool)
 
 
@@ -139,8 +141,6 @@ def _end(pool: List[_Worker]) -> None:
         with contextlib.suppress(OSError):
             worker.life.send("stop")
         worker.line.close()
-    if any(worker.shard is not None for worker in pool):
-        logger.warning("stopping after the pictures at hand; a second Ctrl-C stops at once")
     give_up_at = time.monotonic() + END_WITHIN_S
     for worker in pool:
         worker.process.join(max(0.0, give_up_at - time.monotonic()))

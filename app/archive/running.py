@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Container, Dict, Iterable, Iterator, List
 
-from app.archive.job import MANIFEST_FILE, Job, Shard, shown_items
+from app.archive.job import MANIFEST_FILE, Job, Shard
 from app.archive.parts import TEMPORARY, Part, described
 from app.archive.pool import Counts, Made
 from app.archive.shard import attempts_file
@@ -38,10 +38,11 @@ class State:
     """Rows of videos, of finished parts."""
 
     def line(self, now: float) -> str:
-        """`320 of 900 pictures (35 %) | 84.1/s | 7 s left | 641 faces`"""
+        """`[###-------] 35 % | 320 of 900 | 84.1/s | 7 s left | 641 faces`"""
         rows, items = self.counts.rows, self.job.items
         share = min(100, 100 * rows // max(1, items))
-        words = [f"{rows} of {shown_items(self.job.pictures, self.job.moments)} ({share} %)"]
+        bar = "#" * (share // 10)
+        words = [f"[{bar:-<10}] {share} %", f"{rows} of {items}"]
         made, spent_s = rows - self.before, now - self.began_at
         if made > 0 and spent_s > 0:
             words.append(f"{made / spent_s:.1f}/s")

@@ -9,6 +9,8 @@ import numpy as np
 from app.identity.strangers import MERGE_ABOVE_SIMILARITY
 
 _ROWS_AT_ONCE = 512
+_NUMBERS_AT_ONCE = 1 << 25
+"""Similarities that are held in memory."""
 ROUNDS = 2
 """In the second one, groups begin with the faces of the first, so that the order of the faces counts for less."""
 
@@ -45,8 +47,9 @@ def _assigned(embeddings: np.ndarray, centres: np.ndarray, similarity: float) ->
     sums = np.zeros_like(means)
     means[: len(centres)] = centres
     count = len(centres)
-    for start in range(0, len(embeddings), _ROWS_AT_ONCE):
-        block = embeddings[start : start + _ROWS_AT_ONCE]
+    start = 0
+    while start < len(embeddings):
+        block = embeddings[start : start + _rows_at_once(count)]
         known = count
         if known:
             similarities = block @ means[:known].T
@@ -71,6 +74,7 @@ def _assigned(embeddings: np.ndarray, centres: np.ndarray, similarity: float) ->
             sums[group] += vector
             if group >= len(centres):
                 means[group] = sums[group] / max(float(np.linalg.norm(sums[group])), 1e-9)
+        start += len(block)
     used = np.unique(of)
     return np.searchsorted(used, of), sums[used]
 
@@ -85,8 +89,9 @@ def _merged(of: np.ndarray, sums: np.ndarray, similarity: float) -> Tuple[np.nda
             group = parent[group]
         return group
 
-    for start in range(0, len(centres), _ROWS_AT_ONCE):
-        rows, others = np.nonzero(centres[start : start + _ROWS_AT_ONCE] @ centres.T >= similarity)
+    at_once = _rows_at_once(len(centres))
+    for start in range(0, len(centres), at_once):
+        rows, others = np.nonzero(centres[start : start + at_once] @ centres.T >= similarity)
         for one, other in zip((rows + start).tolist(), others.tolist()):
             first, second = sorted((root(one), root(other)))
             if first != second:
@@ -97,6 +102,23 @@ def _merged(of: np.ndarray, sums: np.ndarray, similarity: float) -> Tuple[np.nda
     numbers = np.searchsorted(kept, roots)
     np.add.at(joined, numbers, sums)
     return numbers[of], joined
+
+
+def _rows_at_once(columns: int) -> int:
+    return max(16, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // max(1, columns)))
+
+
+def shares_of_pairs(groups: np.ndarray, people: np.ndarray) -> Tuple[float, float]:
+    """How right groups are: of the pairs of faces in one group, the share that is one person (precision), and of the
+    pairs of one person, the share that is in one group (recall). 1 where there are no pairs."""
+
+    def pairs(of: np.ndarray) -> int:
+        _, counts = np.unique(of, axis=0, return_counts=True)
+        return int((counts.astype(np.int64) * (counts - 1) // 2).sum())
+
+    right = pairs(np.stack([groups, people], axis=1))
+    together, of_one_person = pairs(groups), pairs(people)
+    return right / together if together else 1.0, right / of_one_person if of_one_person else 1.0
 
 
 def _units(sums: np.ndarray) -> np.ndarray:

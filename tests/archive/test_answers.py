@@ -1,11 +1,14 @@
 """Who is in an archive, where is a person, and what are they called."""
 
+import csv
 import json
 
+import cv2
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+from app.archive.appearances import appearances, largest_gap_s
 from app.errors import ExitCode
 from app.identity.grouping import grouped, members
 
@@ -14,10 +17,17 @@ def lines(out):
     return [json.loads(line) for line in out.splitlines()]
 
 
+def csv_rows(path):
+    assert path.stat().st_mode & 0o777 == 0o600, "it says who was where"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_faces_are_divided_into_people(archive, answered, config_file, tmp_path):
     """Three people, in each moment of the video and in several pictures."""
     sheet = tmp_path / "people.html"
-    code, out, err = answered("batch", "cluster", archive, "--sheet", sheet, "--json", "--config", config_file)
+    words = ("--sheet", sheet, "--times", tmp_path / "times.csv", "--json")
+    code, out, err = answered("batch", "cluster", archive, *words, "--config", config_file)
     assert code == ExitCode.DONE, err
     groups = lines(out)
     rows = parquet.read_table(archive / "groups.parquet").to_pylist()
@@ -28,6 +38,11 @@ def test_faces_are_divided_into_people(archive, answered, config_file, tmp_path)
     assert len(of_video) == 4 and all(found == {1, 2, 3} for found in of_video.values())
     assert sum(group["faces"] for group in groups[:3]) == len(rows) == 25
     assert sheet.stat().st_mode & 0o777 == 0o600, "it shows faces"
+    times = csv_rows(tmp_path / "times.csv")
+    assert sorted((row["person"], row["video"].rpartition("/")[2]) for row in times) == [
+        (f"group {number}", "people.mp4") for number in (1, 2, 3)
+    ]
+    assert {(row["from"], row["to"], row["moments"]) for row in times} == {("0:00.0", "0:01.5", "4")}
     page = sheet.read_text()
     assert page.count("data:image/jpeg") == sum(min(8, group["faces"]) for group in groups)
 
@@ -48,10 +63,15 @@ def test_a_person_is_found_by_a_photo(archive, answered, config_file, few_pictur
     assert lines(out) == found[:1]
 
 
-def test_names_are_those_of_who(archive, answered, config_file, few_pictures, people_gallery):
+def test_names_are_those_of_who(archive, answered, config_file, few_pictures, people_gallery, tmp_path):
     options = ("--gallery", people_gallery, "--config", config_file)
-    code, out, err = answered("batch", "label", archive, "--json", *options)
+    code, out, err = answered("batch", "label", archive, "--json", "--times", tmp_path / "times.csv", *options)
     assert code == ExitCode.DONE, err
+    times = csv_rows(tmp_path / "times.csv")
+    assert [(row["person"], row["from_s"], row["to_s"], row["moments"]) for row in times] == [
+        ("Eileen Collins", "0.0", "1.52", "4"),
+        ("Grace Hopper", "0.0", "1.52", "4"),
+    ]
     assert {person["name"] for person in lines(out)} == {"Eileen Collins", "Grace Hopper"}
     names = {}
     for row in parquet.read_table(archive / "names.parquet").to_pylist():
@@ -64,6 +84,40 @@ def test_names_are_those_of_who(archive, answered, config_file, few_pictures, pe
     }
     assert len(by_who) == 7
     assert by_who == {file: sorted(names[file]) for file in by_who}
+
+
+def test_moments_that_follow_one_another_are_one_range():
+    seen = [
+        ("Ann", "a.mp4", 0.0),
+        ("Ben", "a.mp4", 0.0),
+        ("Ann", "a.mp4", 10.0),
+        ("Ann", "a.mp4", 10.0),
+        ("Ann", "photo.jpg", None),
+        ("Ann", "a.mp4", 21.0),
+        ("Ann", "b.mp4", 22.0),
+    ]
+    assert sorted(appearances(seen, 10.0)) == [
+        ("Ann", "a.mp4", 0.0, 10.0, 2),
+        ("Ann", "a.mp4", 21.0, 21.0, 1),
+        ("Ann", "b.mp4", 22.0, 22.0, 1),
+        ("Ben", "a.mp4", 0.0, 0.0, 1),
+    ]
+    assert largest_gap_s(1.0, 10.0) == 10.0
+    assert largest_gap_s(60.0, 10.0) == 150.0
+
+
+def test_groups_are_compared_with_folders(answered, config_file, portraits, tmp_path):
+    """Two pictures of each of two people, one of them in the other's folder."""
+    pictures = tmp_path / "pictures"
+    for name, portrait in (("Ann/1", 0), ("Ann/2", 0), ("Ann/3", 1), ("Ben/1", 1)):
+        path = pictures / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), portraits[portrait].image)
+    options = ("--config", config_file)
+    assert answered("batch", pictures, "--out", tmp_path / "out", "--workers", 1, *options)[0] == ExitCode.DONE
+    code, out, err = answered("batch", "cluster", tmp_path / "out", "--folders", "--json", *options)
+    assert code == ExitCode.DONE, err
+    assert lines(out)[0] == {"folders": 2, "precision": 0.5, "recall": pytest.approx(1 / 3)}
 
 
 def test_an_archive_of_another_embedder_is_refused(archive, answered, config_file):

@@ -232,3 +232,10 @@ def test_parts_that_are_finished_while_the_run_ends_are_counted(few_pictures, re
 
     state = run_job(job, unheard, lambda state: None)
     assert (state.parts, state.counts.rows, job.shards) == (1, 2, 5)
+    assert state.line(state.began_at + 4).split(" | ") == [
+        "[##--------] 22 %",
+        "2 of 9",
+        "0.5/s",
+        "14 s left",
+        "2 faces",
+    ]

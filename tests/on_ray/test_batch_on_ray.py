@@ -79,8 +79,9 @@ def kill_all(process):
     process.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    """One for all tests: each needs a node, and only one test kills one."""
     # Ray's sockets need short paths.
     cluster = Cluster(tmp_path_factory.mktemp("r"))
     yield cluster

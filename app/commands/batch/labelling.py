@@ -18,16 +18,19 @@ videos, each moment counts by itself; there are no votes."""
 
 EXAMPLES = """examples:
   python -m app batch label archive/ --gallery gallery/
+  python -m app batch label archive/ --gallery gallery/ --times times.csv
   python -m app batch label archive/ --json | jq -r '.name'
 
 names.parquet in the folder of the archive gets a row for each face: file, position_s, face, name or null, reason,
-similarity, the nearest person, confidence
+similarity, the nearest person, confidence. --times writes who is in which video from when to when; moments with less
+than tracking.visit_gap_s between them are one range
 
 exit codes: 0 done; 1 no one is enrolled; 2 a wrong option, setting or file"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the archive")
+    parser.add_argument("--times", metavar="FILE.csv", type=Path, help="write when each person is in which video")
     parser.add_argument("--json", action="store_true", help="print one JSON object per person")
     add_settings_options(parser, sections=("models", "detection", "gallery", "quality", "recognition"))
 
@@ -37,9 +40,12 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = configure_logging("warning")
     # Imported here, so that --help is fast.
     from app.archive.answers import write_names
+    from app.archive.appearances import as_csv, largest_gap_s
     from app.archive.faces import open_archive
     from app.assembly import open_gallery
+    from app.files import check_writable, write_text
 
+    check_writable(arguments.times)
     with open_gallery(settings) as gallery:
         job = open_archive(arguments.out, settings, gallery.recognizer.embedder_id)
         gallery.load(progress.counter("examining photos"))
@@ -49,7 +55,10 @@ def execute(arguments: argparse.Namespace) -> int:
             )
             return ExitCode.INCOMPLETE
         limits = settings.quality.video_limits()
-        people, unnamed = write_names(job, gallery.recognizer, gallery.index, limits)
+        gap_s = largest_gap_s(job.every_s, settings.tracking.visit_gap_s)
+        people, unnamed, ranges = write_names(job, gallery.recognizer, gallery.index, limits, gap_s)
+    if arguments.times is not None:
+        write_text(arguments.times, as_csv(ranges), 0o600)
     if arguments.json:
         for person in people:
             print(json.dumps(person._asdict(), ensure_ascii=False))
@@ -57,5 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if people:
         rows = [(one.name, str(one.pictures), str(one.moments), one.best) for one in people]
         print(table(("person", "pictures", "moments of videos", "best"), rows))
+    if arguments.times is not None:
+        print(printable(f"{counted(len(ranges), 'appearance')} in videos: {arguments.times}"))
     print(printable(f"{counted(unnamed, 'face')} without a name; all faces: {job.out / 'names.parquet'}"))
     return ExitCode.DONE
