@@ -27,7 +27,7 @@ from app.capture.decoder_errors import DecoderErrors
 from app.capture.lag import LagMeter, waits_of_this_thread
 from app.capture.opening import open_reader
 from app.capture.reader_process import SharedMemory
-from app.capture.readers import RawFrame, Reader, StreamReader
+from app.capture.readers import STALL_SHARE, RawFrame, Reader, StallError, StreamReader
 from app.capture.uri import Source, SourceKind
 from app.errors import SourceError
 from app.settings import CaptureSettings
@@ -38,6 +38,8 @@ _CHECK_PARENT_EVERY_S = 0.2
 MAX_LAG_S = 2.0
 """A stream whose frames are later than this is reopened."""
 WARN_EVERY_S = 60.0
+DAMAGED_WITHIN_S = 2.0
+"""A stream without frames is damaged if the decoder complained at most so long ago, and silent otherwise."""
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ def main(pipe: int, memory: int) -> None:
     if reader.live:
         reopen, limit = partial(open_reader, source, settings), RateLimit(settings.max_fps)
         live = LiveSource(str(source), reader, reopen, limit, errors.came)
-        serve_newest(live, line, shared)
+        serve_newest(live, line, shared, STALL_SHARE * settings.read_timeout_s, job["hold_s"])
     else:
         with contextlib.closing(reader):
             serve_all(reader, line, shared)
@@ -129,17 +131,29 @@ class LiveSource:
         self._errors_came = errors_came
         self._damaged = 0
         """Frames that were not reported in the log yet."""
+        self._damaged_at = -math.inf
+        self._has_complained = False
+        """The decoder, about the frame that is being grabbed."""
+        self._has_read = False
         self._damage_logged_at = -math.inf
         self._reader = cast(StreamReader, reader)
         self._reopen = reopen
         self._limit = limit
         self._meter = LagMeter()
         self._warned_at = -math.inf
+        self._is_paused = False
+
+    def pause(self) -> None:
+        """Closes the stream until the next `read`."""
+        self._reader.close()
+        self._is_paused = True
 
     def read(self) -> Outcome:
         """The next frame that the limit takes, with the time at which it should have come."""
         left_out = damaged = 0
         try:
+            if self._is_paused:
+                self._open_again()
             while True:
                 waits = waits_of_this_thread()
                 if not self._reader.grab():
@@ -161,6 +175,7 @@ class LiveSource:
                 elif following is None:
                     return End()
                 else:
+                    self._has_read = True
                     return replace(
                         following,
                         captured_at=arrived_at - lag_s,
@@ -169,15 +184,28 @@ class LiveSource:
                         damaged=damaged,
                     )
         except SourceError as error:
-            return error
+            return (self.only_damage() if isinstance(error, StallError) else None) or error
+
+    def note_complaints(self) -> None:
+        """To be called now and then while another thread waits for a frame: there may be none that is whole enough."""
+        if self._errors_came():
+            self._has_complained, self._damaged_at = True, time.monotonic()
+
+    def only_damage(self) -> Optional[SourceError]:
+        """Why no frame comes, if only damaged ones did just now."""
+        if time.monotonic() - self._damaged_at > DAMAGED_WITHIN_S and not self._reader.is_damaged:
+            return None
+        return SourceError("all frames that come are damaged (is the network or the camera overloaded?)")
 
     def _is_damaged(self) -> bool:
         """Whether the frame that was just grabbed is, as far as the decoder says. Reported now and then."""
-        if not self._errors_came() and not self._reader.is_damaged:
+        complained, self._has_complained = self._has_complained, False
+        if not (self._errors_came() or complained or self._reader.is_damaged):
             return False
         self._damaged += 1
-        now = time.monotonic()
-        if now - self._damage_logged_at > WARN_EVERY_S:
+        self._damaged_at = now = time.monotonic()
+        # Without any whole one, the stream fails, which is reported.
+        if self._has_read and now - self._damage_logged_at > WARN_EVERY_S:
             log.warning(
                 "%s: frames arrive damaged (%d since the last message); is the network or the camera overloaded?",
                 self._name,
@@ -196,11 +224,16 @@ class LiveSource:
                 lag_s,
             )
         self._reader.close()
+        self._open_again()
+
+    def _open_again(self) -> None:
         self._meter = LagMeter()
         self._reader = cast(StreamReader, self._reopen())
+        self._is_paused = False
 
     def close(self) -> None:
-        self._reader.close()
+        if not self._is_paused:
+            self._reader.close()
 
 
 def serve_all(reader: Reader, line: Line, shared: SharedMemory) -> None:
@@ -211,32 +244,54 @@ def serve_all(reader: Reader, line: Line, shared: SharedMemory) -> None:
             return
 
 
-def serve_newest(source: LiveSource, line: Line, shared: SharedMemory) -> None:
-    """Reads all frames as they come; the parent gets the newest one that it did not have yet."""
+def serve_newest(
+    source: LiveSource, line: Line, shared: SharedMemory, silence_s: float, hold_s: Optional[float] = None
+) -> None:
+    """Reads all frames as they come; the parent gets the newest one that it did not have yet.
+
+    If it gets none for `silence_s` because all are damaged, it gets that as an error. If it wants none for `hold_s`,
+    the source is closed until then.
+    """
     changed = threading.Condition()
     newest: Optional[Outcome] = None
-    closed = False
+    wanted = closed = False
 
     def answer() -> None:
-        nonlocal newest, closed
+        nonlocal newest, wanted, closed
         with contextlib.suppress(EOFError, OSError):
             while True:
                 line.receive()
+                asked_at = time.monotonic()
                 with changed:
+                    wanted = True
+                    changed.notify_all()
                     while newest is None:
                         changed.wait(_CHECK_PARENT_EVERY_S)
                         if newest is None and line.is_closed:
                             raise EOFError
+                        if newest is None:
+                            source.note_complaints()
+                            if time.monotonic() - asked_at > silence_s:
+                                newest = source.only_damage()
                     following, newest = newest, None
                 if not send_next(following, line, shared):
                     break
         with changed:
             closed = True
+            changed.notify_all()
 
     answering = threading.Thread(target=answer, daemon=True)
     answering.start()
     with contextlib.closing(source):
+        hold_until = math.inf if hold_s is None else time.monotonic() + hold_s
         while True:
+            if not wanted and time.monotonic() > hold_until:
+                source.pause()
+                with changed:
+                    newest = None
+                    changed.wait_for(lambda: wanted or closed)
+                    if closed:
+                        return
             following = source.read()
             with changed:
                 if closed:

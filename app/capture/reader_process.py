@@ -32,6 +32,9 @@ from app.settings import CaptureSettings
 
 END_WITHIN_S = 0.5
 """How long the process may take to close its camera before it is killed."""
+HOLD_S = 10.0
+"""How long a source that was opened early is read while nobody wants a frame. Networks are loaded in less time; while
+engines are built, which takes minutes, decoding would only take the processor from that."""
 _FOREVER_S = 3600.0
 ERRORS = {error.__name__: error for error in (SourceError, StallError, ReaderDiedError, AccessDeniedError)}
 """What the other process may raise, or its death."""
@@ -47,17 +50,17 @@ def start_reader(source: Source, settings: CaptureSettings) -> Reader:
 class EarlyReaders:
     """Readers of live sources that open them while the networks are loaded, which takes as long.
 
-    The first time that a source is to be read, its reader is here; then `start_reader` starts others. Recordings from
-    the web are opened when they are read: nobody may take their frames for minutes, while an engine is built.
+    The first time that a source is to be read, its reader is here; then `start_reader` starts others. If that is not
+    within `hold_s`, the source is closed again until then. Recordings from the web are opened when they are read.
     """
 
-    def __init__(self, sources: Iterable[Tuple[Source, CaptureSettings]]) -> None:
+    def __init__(self, sources: Iterable[Tuple[Source, CaptureSettings]], hold_s: float = HOLD_S) -> None:
         self._lock = threading.Lock()
         self._readers: Dict[Source, ProcessReader] = {}
         with contextlib.suppress(SourceError):  # whoever finds none tries again, and reports it
             for source, settings in sources:
                 if source.live:
-                    self._readers[source] = ProcessReader(source, settings, early=True)
+                    self._readers[source] = ProcessReader(source, settings, hold_s)
 
     def start_reader(self, source: Source, settings: CaptureSettings) -> Reader:
         with self._lock:
@@ -82,9 +85,10 @@ class ProcessReader:
     total_frames: Optional[int] = None
     unreadable = 0
 
-    def __init__(self, source: Source, settings: CaptureSettings, early: bool = False) -> None:
-        """`early`: it is started before anybody reads; the frames until then are not counted as lost."""
-        self._is_early = early
+    def __init__(self, source: Source, settings: CaptureSettings, hold_s: Optional[float] = None) -> None:
+        """With `hold_s` it is started before anybody reads: the frames until then are not counted as lost, and after
+        so long a live source is closed until somebody does."""
+        self._is_early = hold_s is not None
         self._memory = SharedMemory(_anonymous_file())
         self._line, other_end = Pipe()
         try:
@@ -103,7 +107,7 @@ class ProcessReader:
         finally:
             other_end.close()
         self._message: Optional[Dict[str, Any]] = None
-        self._ask({"source": asdict(source), "settings": asdict(settings)})
+        self._ask({"source": asdict(source), "settings": asdict(settings), "hold_s": hold_s})
 
     def wait(self, timeout_s: float) -> bool:
         """Log messages of the process are passed on meanwhile."""

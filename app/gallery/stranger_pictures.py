@@ -12,6 +12,7 @@ from app.files import write_whole
 from app.output.cover import blur_face
 from app.output.visit_pictures import QUALITY, face_picture
 from app.types import Faces
+from app.vision.preprocessing import resize_exactly
 from app.vision.quality import parts_outside
 
 FRAME_PX = 640
@@ -64,6 +65,6 @@ def picture_quality(image: np.ndarray, face: Faces) -> float:
     x1, y1, x2, y2 = np.clip(np.rint(face.boxes[0]), 0, (width, height, width, height)).astype(int).tolist()
     if x2 - x1 < 1 or y2 - y1 < 1:
         return 0.0
-    grey = cv2.cvtColor(cv2.resize(image[y1:y2, x1:x2], _SHARPNESS_SIZE), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(resize_exactly(image[y1:y2, x1:x2], _SHARPNESS_SIZE), cv2.COLOR_BGR2GRAY)
     sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
     return (1 - outside) ** 2 * min(1.0, 0.2 + sharpness / _SHARP)

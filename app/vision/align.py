@@ -12,6 +12,8 @@ from typing import Tuple
 import cv2
 import numpy as np
 
+from app.vision.preprocessing import resize_exactly
+
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
@@ -108,5 +110,5 @@ def cut_surroundings(image: np.ndarray, boxes: np.ndarray, enlarge: float, size:
     crops = np.empty((len(boxes), size[1], size[0], 3), dtype=np.uint8)
     for crop, box in zip(crops, boxes):
         x1, y1, x2, y2 = surroundings(box, enlarge, (image.shape[1], image.shape[0]))
-        cv2.resize(image[y1:y2, x1:x2], size, dst=crop)
+        crop[:] = resize_exactly(image[y1:y2, x1:x2], size)
     return crops

@@ -25,7 +25,7 @@ from app.text import program
 from app.types import Faces
 from app.vision.close_ups import MIN_CLOSE_UP_PX, SEEN_AT_ONCE_PX, second_size, with_close_ups
 from app.vision.model_outputs import takes_images
-from app.vision.preprocessing import Preprocessing
+from app.vision.preprocessing import Preprocessing, resize_exactly
 
 Size = Tuple[int, int]
 """Width and height."""
@@ -159,7 +159,7 @@ class FaceDetector(ABC):
                 image, (width, height) = images[index], shrunk[index]
                 planes[:, height:, :] = 0
                 planes[:, :height, width:] = 0
-                fitting = image if image_sizes[index] == (width, height) else cv2.resize(image, (width, height))
+                fitting = image if image_sizes[index] == (width, height) else resize_exactly(image, (width, height))
                 self._preprocessing.fill(planes, fitting)
         scales = tuple((s[0] / i[0], s[1] / i[1]) for s, i in zip(shrunk, image_sizes))
         return DetectorInput(tensors, tuple(map(tuple, groups.values())), scales, image_sizes)

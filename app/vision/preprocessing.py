@@ -9,6 +9,18 @@ import cv2
 import numpy as np
 
 
+def resize_exactly(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """The image in another size (width, height), linearly interpolated, with the same pixels on every processor.
+
+    INTER_LINEAR gives others on ARM than on x86-64, from which similarities differed by 0.003. INTER_LINEAR_EXACT takes
+    up to three times as long, except at half the size. At an odd ratio, such as 1920 x 1080 to 640 x 360, both take the
+    pixels in the middle.
+    """
+    ratios = image.shape[1] / size[0], image.shape[0] / size[1]
+    is_odd = all(ratio % 2 == 1 for ratio in ratios)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if is_odd else cv2.INTER_LINEAR_EXACT))
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """(pixel - mean) / divisor per channel; pixels are 0 to 255."""

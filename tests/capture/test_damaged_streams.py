@@ -7,11 +7,12 @@ import sys
 
 import cv2
 import pytest
-from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, unchanged
+from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, nonsense, unchanged
 from shipped import ROOT
 from waiting import PATIENT_S, until
 
 from app.capture.capture import Channels
+from app.capture.reader_child import DAMAGED_WITHIN_S
 from app.capture.uri import Source, SourceKind, parse_source
 from app.channel_state import ChannelState
 from app.settings import CaptureSettings
@@ -94,6 +95,38 @@ def test_damaged_motion_jpeg_does_not_show_an_old_picture_again(http_camera):
         whole_again(channels)
     seen = [stamp for stamp in stamps if stamp is not None]
     assert len(seen) == len(set(seen))
+
+
+def test_a_stream_of_which_all_pictures_are_damaged_is_said_to_be_damaged(http_camera):
+    settings = dataclasses.replace(SETTINGS, read_timeout_s=1.0)
+    with Channels([parse_source(http_camera.address, "cam")], settings) as channels:
+        whole_again(channels)
+        http_camera.say("garbage only")
+        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING, lambda: channels.take(0.1))
+        assert "damaged" in channels.status()[0].last_error
+        http_camera.say("garbage off")
+        whole_again(channels)
+        assert channels.status()[0].state is ChannelState.RUNNING
+
+
+@pytest.mark.slow
+def test_a_stream_of_which_the_decoder_makes_no_frame_is_said_to_be_damaged(network):
+    bad = network("h265")
+    with channels_of(bad.url, dataclasses.replace(SETTINGS, read_timeout_s=3.0)) as channels:
+        whole_again(channels)
+        bad.damage = nonsense
+        until(lambda: "damaged" in (channels.status()[0].last_error or ""), lambda: channels.take(0.1))
+
+
+def test_a_camera_that_freezes_after_a_damaged_picture_is_said_to_be_silent(http_camera, caplog):
+    settings = dataclasses.replace(SETTINGS, read_timeout_s=2 * DAMAGED_WITHIN_S)
+    with Channels([parse_source(http_camera.address, "cam")], settings) as channels:
+        whole_again(channels)
+        http_camera.say("garbage only")
+        until(lambda: "damaged" in caplog.text, lambda: channels.take(0.1))
+        http_camera.freeze()
+        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING, lambda: channels.take(0.1))
+        assert "no frame" in channels.status()[0].last_error
 
 
 @pytest.mark.slow

@@ -103,8 +103,8 @@ def test_only_what_may_hang_is_read_by_another_process(recording, rtsp_server):
 def early():
     made = []
 
-    def start(*sources):
-        made.append(EarlyReaders([(source, SETTINGS) for source in sources]))
+    def start(*sources, **hold):
+        made.append(EarlyReaders([(source, SETTINGS) for source in sources], **hold))
         return made[-1]
 
     yield start
@@ -129,6 +129,44 @@ def test_a_source_is_opened_before_anybody_reads_it(rtsp_server, early):
     with contextlib.closing(readers.start_reader(source, SETTINGS)) as again:
         again.finish_opening()
         assert again.read() is not None
+
+
+def connections(pid):
+    """How many sockets the process has open, without the pipe to this one."""
+    names = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            names.append(os.readlink(link))
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as lines:
+        of_tcp = {line.split()[9] for line in list(lines)[1:]}
+    return sum(name[len("socket:[") : -1] in of_tcp for name in names)
+
+
+def test_a_source_whose_frames_nobody_wants_is_closed_until_somebody_does(rtsp_server, early):
+    """While an engine is built, which takes minutes, decoding would take the processor from that."""
+    source = rtsp(rtsp_server("--clock", "h264").url)
+    readers = early(source, hold_s=1.0)
+    until(lambda: connections(child()) > 0)
+    until(lambda: connections(child()) == 0)
+    with contextlib.closing(readers.start_reader(source, SETTINGS)) as reader:
+        reader.finish_opening()
+        first, second = reader.read(), reader.read()
+        assert connections(child()) == 1
+    assert (first.replaced, first.damaged) == (0, 0)
+    assert 0 < age_s(read_stamp(first.image), read_stamp(second.image)) < PATIENT_S
+
+
+def test_a_source_that_is_closed_as_nobody_wants_it_and_then_gone_fails_when_it_is_wanted(rtsp_server, early):
+    server = rtsp_server()
+    source = rtsp(server.url)
+    readers = early(source, hold_s=0.0)
+    until(lambda: connections(child()) > 0)
+    until(lambda: connections(child()) == 0)
+    server.kill()
+    with contextlib.closing(readers.start_reader(source, SETTINGS)) as reader:
+        reader.finish_opening()
+        with pytest.raises(SourceError, match="refused"):
+            reader.read()
 
 
 def test_readers_that_nobody_wants_are_ended(rtsp_server, early):

@@ -3,7 +3,7 @@
     python -m app.tools.soak.camera PORT WALL.png HEAD.png...
 
 Prints `ready` once it listens, and ends when its standard input does. Lines of its input change what it sends:
-`size 320x180`, `garbage on`, `garbage off`.
+`size 320x180`, `garbage on`, `garbage off`, and `garbage only`: every picture is cut in half.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Camera:
 
     def __init__(self, scene: Scene) -> None:
         self.size: Tuple[int, int] = (WIDTH, HEIGHT)
-        self.garbage = False
+        self.garbage = "off"
         self._scene = scene
         self._chance = random.Random(1)
 
@@ -42,14 +42,16 @@ class Camera:
         if word == "size":
             self.size = parse_size(value)
         elif word == "garbage":
-            self.garbage = value == "on"
+            self.garbage = value
 
     def part(self) -> bytes:
         """The next picture of the stream, or what a bad cable makes of it."""
         picture = self._scene.picture(now_ms(), self.size)
         jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+        if self.garbage == "only":
+            jpeg = jpeg[: len(jpeg) // 2]
         kind = self._chance.random()
-        if not self.garbage or kind < 0.5:
+        if self.garbage != "on" or kind < 0.5:
             return BOUNDARY % len(jpeg) + jpeg + b"\r\n"
         # Most bytes that are wrong are in a picture; a few break the stream itself.
         noise = bytearray(jpeg)
