@@ -32,8 +32,8 @@ class Known(msgspec.Struct):
     codes: Dict[str, float] = {}
     """By the hash of a login code: when it expires."""
     failures: Dict[str, List[float]] = {}
-    """By address: when it sent a wrong token or code. Those older than a minute do not count, and are removed when another
-    is noted."""
+    """By address: when it sent a wrong token or code. What is older than a minute does not count, and is removed when
+    another is noted."""
     used: Dict[str, float] = {}
     """By the hash of a token: when it was used last."""
 

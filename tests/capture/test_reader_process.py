@@ -137,8 +137,8 @@ def connections(pid):
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             names.append(os.readlink(link))
-    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as lines:
-        of_tcp = {line.split()[9] for line in list(lines)[1:]}
+    lines = Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()
+    of_tcp = {line.split()[9] for line in lines[1:]}
     return sum(name[len("socket:[") : -1] in of_tcp for name in names)
 
 

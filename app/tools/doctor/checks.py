@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import importlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from app.capture.gstreamer import l4t_release
 from app.errors import AppError
@@ -107,13 +107,22 @@ def run_checks(
         ("Display", "program.check_display", ()),
         ("Cameras", "cameras.check_cameras", (settings, grid)),
     )
+    given: Set[str] = set()
     for title, place, arguments in checks if cameras else checks[:-1]:
         module, _, function = place.partition(".")
         try:
             findings = getattr(importlib.import_module(f"app.tools.doctor.{module}"), function)(*arguments)
         except CHECK_ERRORS as error:
             findings = [problem(f"this check failed: {type(error).__name__}: {error}")]
-        yield Section(title, tuple(findings))
+        yield Section(title, tuple(_advised_once(findings, given)))
+
+
+def _advised_once(findings: Iterable[Finding], given: Set[str]) -> Iterator[Finding]:
+    """A long list of packages is given once, however many findings it helps."""
+    for finding in findings:
+        yield replace(finding, advice="as above") if finding.advice in given else finding
+        if finding.advice:
+            given.add(finding.advice)
 
 
 def can_run(sections: Iterable[Section]) -> bool:

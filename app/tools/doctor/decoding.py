@@ -14,7 +14,7 @@ from app.output.video_encoders import RELEASE_OF_JETSON
 from app.settings import Settings
 from app.text import opencv_has_gstreamer
 from app.tools.doctor.checks import Finding, note, ok, warning
-from app.tools.doctor.video import JETSON_PACKAGES, PACKAGES
+from app.tools.doctor.video import JETSON_PACKAGES, PACKAGES, can_list_elements
 
 
 def check_decoding(settings: Settings) -> List[Finding]:
@@ -40,7 +40,8 @@ def _cameras(backend: str) -> Finding:
     except PipelineError as error:
         return warning(f"GStreamer does not run in a process of its own, so {otherwise}: {error}", advice)
     if found.missing:
-        return warning(f"GStreamer {found.version} has no {', '.join(found.missing)}, so {otherwise}", advice)
+        lacks = "lacks elements, see Video" if can_list_elements() else f"has no {', '.join(found.missing)}"
+        return warning(f"GStreamer {found.version} {lacks}, so {otherwise}", advice)
     return ok(f"RTSP cameras are decoded by GStreamer {found.version} in a process of its own ({why})")
 
 

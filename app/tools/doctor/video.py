@@ -27,6 +27,8 @@ ELEMENTS = {
     "h264parse": "H.264",
     "v4l2src": "USB cameras",
     "avdec_h264": "H.264 on the processor",
+    "videoconvert": "frames for the program",
+    "appsink": "frames for the program",
     "x264enc": "encoding on the processor",
 }
 JETSON_PACKAGES = "sudo apt-get install nvidia-l4t-gstreamer; in a container: --runtime nvidia"
@@ -39,7 +41,7 @@ PACKAGES = (
 def check_video(is_jetson: bool) -> List[Finding]:
     """GStreamer is needed on a Jetson; elsewhere FFmpeg does the same."""
     missing = warning if is_jetson else note
-    if shutil.which("gst-inspect-1.0") is None or shutil.which("gst-launch-1.0") is None:
+    if not can_list_elements():
         text = "GStreamer's programs are not installed"
         return [missing(text, "sudo apt-get install gstreamer1.0-tools" if is_jetson else "")]
     elements = list_elements()
@@ -52,6 +54,11 @@ def check_video(is_jetson: bool) -> List[Finding]:
     if {"x264enc", "h264parse", "nvvidconv" if hardware else "avdec_h264"} <= elements:
         findings.append(check_decoder("nvv4l2decoder" if hardware else "avdec_h264"))
     return findings
+
+
+def can_list_elements() -> bool:
+    """Otherwise, this check cannot say which ones are missing."""
+    return shutil.which("gst-inspect-1.0") is not None and shutil.which("gst-launch-1.0") is not None
 
 
 def list_elements() -> Optional[AbstractSet[str]]:
