@@ -248,7 +248,9 @@ set_power() {
   modes=$(sed -n 's/^< *POWER_MODEL ID=\([0-9]*\) NAME=\([^ >]*\).*/\1 \2/p' "$ROOT/etc/nvpmodel.conf" 2>/dev/null || true)
   chosen=$(printf '%s\n' "$modes" | awk '$2 == "MAXN_SUPER" { super = $1 } $2 == "MAXN" { maxn = $1 }
     END { print super != "" ? super : maxn }')
-  if [ -z "$chosen" ]; then
+  if [ -z "$modes" ]; then
+    note "/etc/nvpmodel.conf is missing or names no modes, so the mode is not changed"
+  elif [ -z "$chosen" ]; then
     note "/etc/nvpmodel.conf has no MAXN mode, so the mode is not changed. Choose one: sudo nvpmodel -m NUMBER"
     printf '%s\n' "$modes" | sed 's/^/      /'
   elif ! $dry_run && as_root nvpmodel -q | grep -qx "$chosen"; then

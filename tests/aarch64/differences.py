@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 
 ALLOWED = {
-    "similarity": (1e-3, 1e-2),
-    "runner_up_similarity": (1e-3, 1e-2),
-    "score": (1e-3, 1e-2),
-    "embedding": (1e-3, 2e-2),
-    "box_px": (0.05, 0.25),
-    "landmarks_px": (0.05, 0.25),
+    "similarity": 1e-3,
+    "runner_up_similarity": 1e-3,
+    "score": 1e-3,
+    "embedding": 1e-3,
+    "box_px": 0.05,
+    "landmarks_px": 0.05,
 }
-"""How far numbers may differ, and how far in pictures that are shrunk for the detector: OpenCV's resizing rounds
-differently on another processor, so the networks see other pixels. Everything else must be equal."""
+"""How far numbers may differ: networks add up in another order on another processor. Everything else must be equal."""
 
 
 class Comparison:
@@ -24,7 +23,7 @@ class Comparison:
 
     def __init__(self, one, other):
         self.faces = 0
-        self.largest = {shrunk: dict.fromkeys(ALLOWED, 0.0) for shrunk in (False, True)}
+        self.largest = dict.fromkeys(ALLOWED, 0.0)
         self.problems = []
         if set(one["pictures"]) != set(other["pictures"]):
             self.problems.append(f"other pictures: {sorted(set(one['pictures']) ^ set(other['pictures']))}")
@@ -42,9 +41,9 @@ class Comparison:
         for number, (face, same) in enumerate(zip(one["faces"], other["faces"]), 1):
             self.faces += 1
             for key in sorted(set(face) | set(same)):
-                self._value(f"{name}, face {number}, {key}", key, face.get(key), same.get(key), one["shrunk"])
+                self._value(f"{name}, face {number}, {key}", key, face.get(key), same.get(key))
 
-    def _value(self, where, key, value, other, shrunk):
+    def _value(self, where, key, value, other):
         if key not in ALLOWED:
             if value != other:
                 self.problems.append(f"{where}: {value} and {other}")
@@ -54,17 +53,14 @@ class Comparison:
             self.problems.append(f"{where}: {len(values)} and {len(others)} numbers, or none")
             return
         difference = max(abs(first - second) for first, second in zip(values, others))
-        allowed = ALLOWED[key][shrunk]
-        self.largest[shrunk][key] = max(self.largest[shrunk][key], difference)
+        allowed = ALLOWED[key]
+        self.largest[key] = max(self.largest[key], difference)
         if not difference <= allowed:
             self.problems.append(f"{where}: they differ by {difference:.2g}, at most {allowed:.2g} is allowed")
 
     def text(self):
-        lines = [f"{self.faces} faces compared, largest differences:"]
-        for shrunk, largest in self.largest.items():
-            values = ", ".join(f"{key} {value:.1e}" for key, value in largest.items())
-            lines.append(f"  {'shrunk pictures' if shrunk else 'other pictures'}: {values}")
-        return "\n".join([*lines, *self.problems])
+        values = ", ".join(f"{key} {value:.1e}" for key, value in self.largest.items())
+        return "\n".join([f"{self.faces} faces compared, largest differences:", f"  {values}", *self.problems])
 
 
 def main():

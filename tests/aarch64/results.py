@@ -16,7 +16,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INPUT_PX = 640
-"""Longer pictures are shrunk for the detector."""
+"""Longer pictures are shrunk for the detector; the large crowd is."""
 
 
 def write_pictures(folder):
@@ -63,7 +63,6 @@ def found_in(picture, recognizer, index):
     matches = recognizer.identify(faces, index)
     return {
         "pixels": hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest(),
-        "shrunk": max(picture.shape) > INPUT_PX,
         "faces": [
             {
                 "name": matches[row].name,

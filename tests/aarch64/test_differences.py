@@ -82,4 +82,4 @@ def test_equal_results_and_small_differences_pass(compared):
 )
 def test_any_other_difference_fails(compared, change):
     code, text = compared(change)
-    assert code == 1 and len(text.splitlines()) >= 4
+    assert code == 1 and len(text.splitlines()) >= 3

@@ -146,6 +146,11 @@ def test_the_power_mode_comes_from_the_boards_list(tmp_path: Path, modes: str, c
     assert command or "15W" in done.stdout
 
 
+def test_a_board_without_a_list_of_power_modes_is_not_asked_to_choose(tmp_path: Path) -> None:
+    done = set_up(simulated(tmp_path, *ORIN_NANO, modes=""), "--dry-run")
+    assert "names no modes" in done.stdout and "nvpmodel -m" not in done.stdout
+
+
 def test_steps_can_be_skipped(tmp_path: Path) -> None:
     root = simulated(tmp_path, *ORIN_NANO)
     skips = ["--skip", "packages", "--skip", "swap", "--skip", "power", "--skip", "python"]
