@@ -2,6 +2,8 @@
 
 import json
 
+from waiting import PATIENT_S
+
 TOPIC = "faces"
 
 
@@ -11,7 +13,7 @@ class KafkaCluster:
 
         options = {"bootstrap.servers": "ignored", "test.mock.num.brokers": 3, "log_level": 0}
         self._owner = Producer({**options, "test.mock.default.partitions": partitions} if partitions != 4 else options)
-        brokers = self._owner.list_topics(timeout=20).brokers.values()
+        brokers = self._owner.list_topics(timeout=PATIENT_S).brokers.values()
         self.servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
     def records(self, topic=TOPIC):
@@ -20,12 +22,12 @@ class KafkaCluster:
 
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test", "log_level": 0})
         found = []
-        for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+        for number in consumer.list_topics(topic, timeout=PATIENT_S).topics[topic].partitions:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENT_S)
             consumer.assign([TopicPartition(topic, number, 0)])
             position = 0
             while position < end:
-                record = consumer.poll(20)
+                record = consumer.poll(PATIENT_S)
                 assert record is not None and record.error() is None, record
                 position = record.offset() + 1
                 header = dict(record.headers())["idempotency-key"].decode()

@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 from ports import free_port
-from waiting import until
+from waiting import PATIENT_S, until
 
 MISSING = (
     None
@@ -74,10 +74,10 @@ class Subscriber:
         self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(20)
+        assert self._subscribed.wait(PATIENT_S)
 
     def publish(self, topic, content, retain=False):
-        self._client.publish(topic, content, qos=1, retain=retain).wait_for_publish(20)
+        self._client.publish(topic, content, qos=1, retain=retain).wait_for_publish(PATIENT_S)
 
     def now(self):
         """The last message of each topic that is not empty."""

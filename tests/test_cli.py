@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from shipped import ROOT
+from waiting import PATIENT_S
 
 from app.cli import COMMANDS
 from app.text import install_hint, program
@@ -242,7 +243,7 @@ thread.join()
 def test_matrix_products_go_on_while_the_program_starts_others():
     environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
     command = [sys.executable, "-c", MULTIPLY_WHILE_PROGRAMS_START]
-    subprocess.run(command, check=True, timeout=50, cwd=ROOT, env=environment)
+    subprocess.run(command, check=True, timeout=PATIENT_S, cwd=ROOT, env=environment)
 
 
 LEFT_BEHIND = """

@@ -167,9 +167,8 @@ def patient_close(monkeypatch):
 
 
 @pytest.fixture
-def gate(monkeypatch, patient_close):
+def gate():
     """Events that hold a reader; all of them open at the end, so that no thread outlives its test."""
-    monkeypatch.setattr("app.capture.capture.CLOSE_WITHIN_S", 0.05)
     made = []
 
     def make():

@@ -32,7 +32,7 @@ def test_ctrl_c_ends_it_with_what_is_known(program, tmp_path):
     out, err = process.communicate()
     report = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
     assert report["ran_s"] < 1800
-    assert len(report["faults"]) == 1
+    assert len(report["faults"]) >= 1
     # So early, too little has happened for some verdicts, but none of them is missing.
     assert all(verdict["name"] in out for verdict in report["verdicts"])
     assert process.returncode == (1 if any(verdict["passed"] is False for verdict in report["verdicts"]) else 130), err

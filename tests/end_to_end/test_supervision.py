@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from ports import free_port
 from waiting import PATIENT_S, until
 
 
@@ -97,7 +98,7 @@ def systemd(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+        monkeypatch.setenv("WATCHDOG_USEC", "8000000")
         receiver.setblocking(False)
 
         def told():
@@ -115,7 +116,7 @@ def test_a_network_that_never_returns_ends_the_program_with_its_stack_and_comple
     systemd, program, trapped, video, people_gallery, config_file, tmp_path
 ):
     trapped(endless=True)
-    configure(config_file, "run:", "  end_if_stuck_s: 4", "")
+    configure(config_file, "run:", "  end_if_stuck_s: 6", "")
     process = program(
         "--video", video, "--gallery", people_gallery, "--events", "e.jsonl", "--save", "o.mp4", "--no-window"
     )
@@ -138,7 +139,7 @@ def test_a_run_tells_systemd_of_its_life(systemd, program, camera, people_galler
     def alive():
         assert process.poll() is None, process.stderr.read()
         messages.extend(systemd())
-        return messages.count("WATCHDOG=1") >= 3
+        return messages.count("WATCHDOG=1") >= 2
 
     until(alive)
     process.send_signal(signal.SIGTERM)
@@ -151,11 +152,11 @@ def test_a_run_tells_systemd_of_its_life(systemd, program, camera, people_galler
 
 
 def test_a_program_that_was_stopped_for_a_while_goes_on(program, camera, people_gallery, config_file, tmp_path):
-    configure(config_file, "run:", "  end_if_stuck_s: 2", "")
+    configure(config_file, "run:", "  end_if_stuck_s: 4", "")
     process = program("--rtsp", camera.url, "--gallery", people_gallery, "--no-window", "--events", "e.jsonl")
     until(lambda: "enter" in events_of(tmp_path / "e.jsonl"))
     process.send_signal(signal.SIGSTOP)
-    time.sleep(4)
+    time.sleep(6)
     process.send_signal(signal.SIGCONT)
     written = len(events_of(tmp_path / "e.jsonl"))
     time.sleep(1)
@@ -177,10 +178,7 @@ def test_what_systemds_watchdog_ends_shows_what_it_was_doing(systemd, program, c
 
 def test_a_service_without_sources_is_ready_too(systemd, program, people_gallery):
     pytest.importorskip("starlette")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    process = program("serve", "--port", port, "--gallery", people_gallery)
+    process = program("serve", "--port", free_port(), "--gallery", people_gallery)
     messages = []
     until(lambda: messages.extend(systemd()) or "READY=1" in messages or process.poll() is not None)
     process.send_signal(signal.SIGTERM)

@@ -7,6 +7,7 @@ import threading
 import pytest
 from frigate_server import FrigateServer
 from ports import free_port
+from waiting import PATIENT_S
 
 from app.errors import SettingsError
 from app.frigate.api import Frigate, FrigateError
@@ -33,7 +34,7 @@ def answering(*parts, pause_s=0.0):
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         released.set()
-        thread.join(20)
+        thread.join(PATIENT_S)
 
 
 def test_an_answer_that_is_too_large_is_refused():

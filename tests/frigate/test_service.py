@@ -13,7 +13,7 @@ import pytest
 from frigate_server import HEIGHT, WIDTH, FrigateServer, jpeg, message
 from mosquitto import MISSING, Broker, Subscriber
 from ports import free_port
-from waiting import until
+from waiting import PATIENT_S, until
 
 from app.frigate.service import FrigateService
 from app.gallery.gallery import Gallery
@@ -69,6 +69,7 @@ def gallery(tmp_path_factory, people_gallery, recognizer, networks):
 def started(settings, gallery, networks, broker, monkeypatch):
     """Starts the service, and waits until it listens."""
     monkeypatch.setattr("app.frigate.service.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("app.frigate.service.MAX_AGE_S", PATIENT_S)
     running = []
 
     def start(frigate, watching=None, clock=time.monotonic, **own):
@@ -265,7 +266,7 @@ def test_frigate_may_go_and_come_back_with_other_sizes(started, watching, scene)
 
 def test_a_message_that_waited_too_long_is_not_used_while_the_person_moves_on(started, watching, frigate, scene):
     """The picture may be newer, and another person where this one was."""
-    started(frigate, watching, clock=itertools.count(0, 10).__next__)
+    started(frigate, watching, clock=itertools.count(0, 10 * PATIENT_S).__next__)
     frigate.pictures = {ID: scene(HOPPER, None, 1), "b": scene(COLLINS, None, 2)}
     watching.publish("frigate/events", message("update", ID, 11.0, LEFT))
     watching.publish("frigate/events", message("end", "b", 11.0, LEFT))

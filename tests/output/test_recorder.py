@@ -257,9 +257,10 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_is_full_at_once_loses_some_frames_and_recording_goes_on(small_disk, caplog):
+def test_a_disk_that_is_full_at_once_loses_some_frames_and_recording_goes_on(small_disk, caplog, monkeypatch):
     """It fills faster than it is checked: writing fails, the oldest segments are deleted, and it goes on."""
     caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(folder_module, "CHECK_EVERY_S", 3600.0)
     noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
     camera = Camera(small_disk, min_free_gb=0.003, segment_minutes=0.05)
     camera.recordings.start()

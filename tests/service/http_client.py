@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 
 from ports import free_port as free_port
+from waiting import PATIENT_S
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Client:
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def request(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=50)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENT_S)
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             reply = connection.getresponse()
@@ -43,7 +44,7 @@ class Client:
     @contextlib.contextmanager
     def opened(self, path, **headers):
         """A reply without an end, to read from."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=50)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENT_S)
         try:
             connection.request("GET", path, headers={**self.headers, **headers})
             yield connection.getresponse()

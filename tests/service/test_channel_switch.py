@@ -37,7 +37,9 @@ def test_a_stopped_channel_waits_for_its_start_while_the_run_goes_on(two, tmp_pa
         ("owner", "stop channel", "door"),
         ("owner", "start channel", "hall"),
     ]
-    events = [json.loads(line) for line in (tmp_path / "visits.jsonl").read_text().splitlines()]
+    until(lambda: "source_back" in (tmp_path / "visits.jsonl").read_text())
+    written = (tmp_path / "visits.jsonl").read_text().rpartition("\n")[0]
+    events = [json.loads(line) for line in written.splitlines()]
     lost = [(one["channel"], one["error"]) for one in events if one["event"] == "source_lost"]
     assert sorted(lost) == [("door", "stopped by a person"), ("hall", "stopped by a person")]
     assert [one["channel"] for one in events if one["event"] == "source_back"] == ["hall"]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from waiting import PATIENT_S
 
 from app.errors import SettingsError
 from app.settings import Settings
@@ -178,7 +179,7 @@ def test_errors_of_the_base64_endpoint(served):
 
 def test_headers_and_body_arrive_in_one_piece(served, photo):
     """ApacheBench, which CompreFace's benchmark.sh uses, looks at the first read only."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=50)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENT_S)
     connection.request("GET", "/status")
     first = connection.sock.recv(65536)
     connection.close()

@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from waiting import PATIENT_S
 
 from app.network_thread import NetworkThread, ShutDownError
 from app.service.core import MAX_DECODED_MP, MAX_FACES_IN_BATCH, Admission, EmbeddingBatcher, OneRequest
@@ -67,7 +68,7 @@ def test_requests_that_wait_when_the_networks_close_are_told():
     networks.close()
     for future in waiting:
         with pytest.raises(ShutDownError):
-            future.result(timeout=10)
+            future.result(timeout=PATIENT_S)
 
 
 def test_a_request_that_was_given_up_takes_no_other_with_it():

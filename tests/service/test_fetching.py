@@ -9,6 +9,7 @@ import threading
 import pytest
 from certificates import certificate
 from http_client import free_port, serving
+from waiting import PATIENT_S
 
 from app.errors import SettingsError
 from app.service import fetching
@@ -51,6 +52,11 @@ def elsewhere(answers, context=None):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(fetching, "FETCH_WITHIN_S", PATIENT_S)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from http_client import serving
+from waiting import PATIENT_S
 
 from app.errors import SettingsError
 from app.service.guard import Guard
@@ -264,7 +265,7 @@ def test_a_body_above_the_limit_is_refused_before_it_is_read(locked):
 
 def test_a_body_without_a_length_is_limited_as_well(locked):
     client, secrets, _ = locked
-    with socket.create_connection(("127.0.0.1", client.port), timeout=50) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENT_S) as connection:
         connection.sendall(
             f"POST /extract HTTP/1.1\r\nHost: localhost\r\nx-api-key: {secrets['read']}\r\n"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
@@ -276,7 +277,7 @@ def test_a_body_without_a_length_is_limited_as_well(locked):
 
 def test_a_body_that_does_not_come_is_not_waited_for(locked):
     client, secrets, _ = locked
-    with socket.create_connection(("127.0.0.1", client.port), timeout=50) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENT_S) as connection:
         connection.sendall(
             f"POST /extract HTTP/1.1\r\nHost: localhost\r\nx-api-key: {secrets['read']}\r\n"
             "Content-Length: 100\r\n\r\n{".encode()

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from made_results import ANN, STRANGER, frame, picture, result, track
-from waiting import until
+from waiting import PATIENT_S, until
 
 from app.events.event import EventKind, SourceEvent
 from app.service.tokens import add_token
@@ -21,7 +21,10 @@ from websockets.sync.client import connect
 def opened(client, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     origin = headers.pop("Origin", None)
-    return connect(f"ws://127.0.0.1:{client.port}/api/v1/live", additional_headers=headers, origin=origin)
+    return connect(
+        f"ws://127.0.0.1:{client.port}/api/v1/live", additional_headers=headers, origin=origin,
+        open_timeout=PATIENT_S, ping_timeout=None, close_timeout=PATIENT_S,
+    )  # fmt: skip
 
 
 def say(socket, **message):
@@ -30,7 +33,7 @@ def say(socket, **message):
 
 def next_picture(socket):
     """Header and picture of the next binary message."""
-    message = socket.recv(timeout=50)
+    message = socket.recv(timeout=PATIENT_S)
     assert isinstance(message, bytes), message
     size = int.from_bytes(message[:4], "big")
     return json.loads(message[4 : 4 + size]), cv2.imdecode(np.frombuffer(message[4 + size :], np.uint8), 1)
@@ -113,7 +116,7 @@ def test_the_frame_rate_is_what_the_tab_wants(watched):
     client, view = watched("front")
     view.live.handle(grey(40))
     with opened(client) as socket:
-        say(socket, want={"front": [320, 0.1]})
+        say(socket, want={"front": [320, 0.01]})
         header, _ = next_picture(socket)
         say(socket, ack=header["id"])
         view.live.handle(grey(80))
@@ -130,7 +133,7 @@ def test_events_are_text_messages(watched):
         say(socket, want={})
         until(lambda: view.viewers.count == 1)
         view.events.add(lost(1))
-        event = json.loads(socket.recv(timeout=50))
+        event = json.loads(socket.recv(timeout=PATIENT_S))
     assert (event["event"], event["channel"], event["sequence"]) == ("source_lost", "front", 1)
     assert event["id"] == view.events.id_of(event)
 
@@ -139,7 +142,7 @@ def test_a_channel_that_does_not_exist_is_named(watched):
     client, _ = watched("front")
     with opened(client) as socket:
         say(socket, want={"yard": [320, 5]})
-        assert "yard" in json.loads(socket.recv(timeout=50))["error"]
+        assert "yard" in json.loads(socket.recv(timeout=PATIENT_S))["error"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_a_message_that_is_no_wish_ends_the_connection(watched, message):
     with opened(client) as socket:
         socket.send(message)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=50)
+            socket.recv(timeout=PATIENT_S)
     assert closed.value.rcvd.code == 4400
     until(lambda: view.viewers.count == 0)
 
@@ -192,7 +195,7 @@ def test_without_a_token_nothing_is_shown(watched, tmp_path, first):
     with opened(client) as socket:
         say(socket, **first)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=50)
+            socket.recv(timeout=PATIENT_S)
     assert closed.value.rcvd.code == 4401
 
 
@@ -216,7 +219,7 @@ def test_a_token_that_is_removed_ends_what_is_open(watched, tmp_path, monkeypatc
         view.live.handle(grey(80))
         with pytest.raises(ConnectionClosed) as closed:
             while True:
-                socket.recv(timeout=50)
+                socket.recv(timeout=PATIENT_S)
         assert closed.value.rcvd.code == 4401
         stream.read()  # to its end
 
@@ -227,7 +230,7 @@ def test_viewers_are_limited(watched):
         say(first, want={})
         until(lambda: view.viewers.count == 1)
         with opened(client) as second, pytest.raises(ConnectionClosed) as closed:
-            second.recv(timeout=50)
+            second.recv(timeout=PATIENT_S)
     assert closed.value.rcvd.code == 4503
 
 
@@ -238,7 +241,7 @@ def test_a_tab_is_told_when_the_server_ends(watched):
         until(lambda: view.viewers.count == 1)
         view.close()
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=50)
+            socket.recv(timeout=PATIENT_S)
     assert closed.value.rcvd.code == 1001
 
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 from certificates import certificate
 from http_client import free_port
-from waiting import until
+from waiting import PATIENT_S, until
 
 from app.client import FaceClient, ServiceError
 from app.errors import SettingsError
@@ -37,7 +37,7 @@ def served_with(settings, cert, key, **more):
 
 def connected(port, trusted):
     context = ssl.create_default_context(cafile=str(trusted))
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=50, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENT_S, context=context)
     connection.request("GET", "/")
     reply = connection.getresponse()
     reply.read()

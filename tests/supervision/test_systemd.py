@@ -4,6 +4,7 @@ import os
 import socket
 
 import pytest
+from waiting import PATIENT_S
 
 from app.supervision.systemd import notify, watchdog_s
 
@@ -15,7 +16,7 @@ def manager(request, tmp_path):
     shown = str(tmp_path / "notify") if request.param == "path" else f"@{name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(shown if request.param == "path" else f"\0{name}")
-        receiver.settimeout(10)
+        receiver.settimeout(PATIENT_S)
         yield receiver, {"NOTIFY_SOCKET": shown}
 
 

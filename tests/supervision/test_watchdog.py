@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from shipped import ROOT
-from waiting import until
+from waiting import PATIENT_S, until
 
 from app.supervision.supervisor import Supervisor
 from app.supervision.watchdog import Watchdog, stacks
@@ -24,7 +25,7 @@ def systemd(tmp_path, monkeypatch):
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        receiver.settimeout(30)
+        receiver.settimeout(PATIENT_S)
         yield receiver
 
 
@@ -47,7 +48,8 @@ def watchdog(supervisor, stuck_after_s=0.0, **options):
     return Watchdog(supervisor, stuck_after_s, lambda: "1 of 1 source running", **options)
 
 
-def test_systemd_hears_of_the_beginning_of_life_and_of_the_end(systemd):
+def test_systemd_hears_of_the_beginning_of_life_and_of_the_end(systemd, monkeypatch):
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")  # a loop that only waits for its turn is not to be taken as stuck
     supervisor = Supervisor()
     over = threading.Event()
 
@@ -59,7 +61,7 @@ def test_systemd_hears_of_the_beginning_of_life_and_of_the_end(systemd):
     loop.start()
     with watchdog(supervisor):
         assert told(systemd) == ["READY=1", "STATUS=1 of 1 source running"]
-        for _ in range(3):
+        for _ in range(2):
             assert told(systemd) == ["WATCHDOG=1"]
     over.set()
     loop.join()
@@ -90,7 +92,7 @@ def test_a_loop_that_hangs_is_ended_after_its_files_are_completed(caplog, monkey
     def salvage():
         salvaged.set()
         if hangs:
-            released.wait(30)
+            released.wait(PATIENT_S)
 
     with watchdog(Supervisor(), 0.2, salvage=salvage, leave=codes.append):
         until(lambda: codes)
@@ -107,13 +109,13 @@ def test_with_systemds_limit_the_program_ends_itself_before(systemd):
 
 
 STOPPED = """
-import sys, time
+import os, signal, sys, time
 from app.supervision.supervisor import Supervisor
 from app.supervision.watchdog import Watchdog
 
 supervisor = Supervisor()
-with Watchdog(supervisor, 1.0, lambda: "", lambda: None):
-    print("ready", flush=True)
+with Watchdog(supervisor, 2.0, lambda: "", lambda: None):
+    os.kill(os.getpid(), signal.SIGSTOP)
     for line in sys.stdin:
         supervisor.check()
         print("alive", flush=True)
@@ -128,11 +130,12 @@ def test_a_program_that_was_stopped_or_suspended_is_not_taken_for_one_that_hangs
     program = subprocess.Popen(
         [sys.executable, "-c", STOPPED], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert program.stdout.readline() == "ready\n"
-    os.kill(program.pid, signal.SIGSTOP)
-    time.sleep(2.5)
+    until(lambda: Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    program.stdin.write("go on\n")
+    program.stdin.flush()
+    time.sleep(4.5)  # more than twice the limit
     os.kill(program.pid, signal.SIGCONT)
-    out, _ = program.communicate("go on\n", timeout=30)
+    out, _ = program.communicate(timeout=PATIENT_S)
     assert out == "alive\n" and program.returncode == 0
 
 

@@ -6,6 +6,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from waiting import PATIENT_S
 
 from app.capture.uri import parse_source
 from app.settings import CaptureSettings, Settings
@@ -57,7 +58,7 @@ def test_a_picture_of_each_source_shows_a_grid_and_what_is_ignored(people_video,
 
 
 def test_sources_are_opened_at_the_same_time(monkeypatch):
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=PATIENT_S)
 
     def start_reader(source, settings):
         together.wait()
