@@ -5,6 +5,8 @@ import random
 import socket
 import threading
 
+from tcp_link import stop_listening
+
 _RTP_HEADER_BYTES = 16
 """The header, and the first bytes of the payload, which say how it is packed."""
 
@@ -26,7 +28,7 @@ class BadNetwork:
         return f"rtsp://127.0.0.1:{self._server.getsockname()[1]}/cam"
 
     def close(self):
-        self._server.close()
+        stop_listening(self._server)
         for connection in self._connections:
             connection.close()
 

@@ -29,7 +29,7 @@ class Link:
 
     def close(self):
         self.cut()
-        self._server.close()
+        stop_listening(self._server)
 
     def _accept(self):
         while True:
@@ -56,6 +56,13 @@ class Link:
                 target.sendall(part)
         for connection in (origin, target):
             _end(connection)
+
+
+def stop_listening(server):
+    """Ends the thread, too, that accepts connections: closing alone leaves it where it is."""
+    with contextlib.suppress(OSError):
+        server.shutdown(socket.SHUT_RDWR)
+    server.close()
 
 
 def _end(connection):

@@ -327,7 +327,7 @@ def test_nothing_is_finished_before_the_last_frame_was_taken():
 
 def test_a_source_that_cannot_be_opened_fails_and_the_others_go_on(caplog):
     opener = Opener(
-        bad=[SourceError("bad: not there")], cam=[SourceError("cam: off")], tape=[ScriptedReader(1, live=False)]
+        bad=[SourceError("bad: not there")], cam=[SourceError("cam: off")] * 1000, tape=[ScriptedReader(1, live=False)]
     )
     with Channels([*recordings("bad", "tape"), *cameras("cam")], FAST, opener) as channels:
         assert values(take_all(channels)) == [1]

@@ -14,6 +14,7 @@ from typing import ClassVar
 import cv2
 import pytest
 from real_sources import frame_number
+from tcp_link import stop_listening
 from waiting import PATIENT_S
 from web_server import certificate
 
@@ -69,7 +70,7 @@ class RawServer:
 
     def close(self):
         self.closed.set()
-        self._listener.close()
+        stop_listening(self._listener)
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ def test_a_kept_certificate_of_an_rtsps_camera(rtsp_server, certificates):
         settings = dataclasses.replace(SETTINGS, ca_file=certificates["camera.example"][0])
         with contextlib.closing(open_reader(parse_source(address), settings)) as reader:
             assert reader.read().image.shape == (240, 320, 3)
+        stop_listening(listener)
 
 
 def _relay(listener, tls, port):

@@ -116,7 +116,7 @@ def test_the_frame_rate_is_what_the_tab_wants(watched):
     client, view = watched("front")
     view.live.handle(grey(40))
     with opened(client) as socket:
-        say(socket, want={"front": [320, 0.01]})
+        say(socket, want={"front": [320, 0.1]})
         header, _ = next_picture(socket)
         say(socket, ack=header["id"])
         view.live.handle(grey(80))
