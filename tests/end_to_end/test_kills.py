@@ -16,7 +16,7 @@ from app.tools.soak.stamp import age_s, now_ms, read_stamp
 pytest.importorskip("skimage", reason="the people come with scikit-image")
 KILLS = 4
 MAX_LOST_S = 6.0
-"""Of one kill at least: 2 s if the machine keeps up with its camera; on a busy one, frames also wait for the encoder."""
+"""Of one kill at least: 2 s where the machine keeps up with its camera; elsewhere frames also wait for the encoder."""
 
 
 @pytest.fixture

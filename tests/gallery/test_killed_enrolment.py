@@ -24,7 +24,12 @@ ENROL = """
 
     def counted(*arguments, **options):
         print("examined", flush=True)
+        examined.append(None)
+        if len(examined) == int(sys.argv[3]):
+            sys.stdin.readline()
         return examine_photo(*arguments, **options)
+
+    examined = []
 
     gallery.examine_photo = counted
     settings = resolve([read_file(Path(sys.argv[1]))]).settings
@@ -47,15 +52,15 @@ def many_photos(tmp_path, people_gallery):
     return folder
 
 
-def start(config_file, folder):
+def start(config_file, folder, stands_still_at=0):
     paths = [path for path in sys.path if path]
     source = f"import sys; sys.path[:0] = {paths!r}\n" + textwrap.dedent(ENROL)
-    command = [sys.executable, "-c", source, str(config_file), str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", source, str(config_file), str(folder), str(stands_still_at)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_after_kill_9_only_the_other_photos_are_examined(config_file, many_photos):
-    first = start(config_file, many_photos)
+    first = start(config_file, many_photos, PHOTOS // 2)
     assert [first.stdout.readline() for _ in range(PHOTOS // 4)] == ["examined\n"] * (PHOTOS // 4)
     until(lambda: first.poll() is not None or (many_photos / CACHE_FILE).exists())
     first.kill()

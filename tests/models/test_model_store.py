@@ -283,7 +283,7 @@ def test_a_download_that_drips_counts_as_lost_and_keeps_what_came(entry, server)
     server.answers = [Answer(drips=True)]
     assert pull(entry, timeout_s=2)
     assert entry.file.read_bytes() == WEIGHTS
-    assert len(server.requests) == 2 and int(server.ranges()[1].strip("bytes=-")) > 0
+    assert len(server.requests) >= 2 and int(server.ranges()[1].strip("bytes=-")) > 0
 
 
 def test_a_stalled_download_is_retried(entry, server):
