@@ -166,7 +166,7 @@ def test_a_server_that_comes_back_with_another_codec_is_read(clock):
         server.kill()
         server.words = ("--clock", "h265")
         server.start()
-        until(lambda: channels.status()[0].counters.reconnects == 1, lambda: channels.take(0.1))
+        until(lambda: channels.status()[0].counters.reconnects >= 1, lambda: channels.take(0.1))
         whole_again(channels)
 
 

@@ -4,6 +4,8 @@ import base64
 import contextlib
 import shutil
 
+from waiting import PATIENT_S
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -14,7 +16,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-PATIENT_MS = 25_000
+PATIENT_MS = PATIENT_S * 1000
 
 
 def program():

@@ -23,7 +23,7 @@ def opened(client, **headers):
     origin = headers.pop("Origin", None)
     return connect(
         f"ws://127.0.0.1:{client.port}/api/v1/live", additional_headers=headers, origin=origin,
-        open_timeout=PATIENT_S, ping_timeout=None, close_timeout=PATIENT_S,
+        open_timeout=PATIENT_S, close_timeout=PATIENT_S,
     )  # fmt: skip
 
 
