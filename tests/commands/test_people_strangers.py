@@ -195,6 +195,7 @@ def test_strangers_are_listed_as_a_table_json_and_a_picture(completed, planted, 
     assert second["first_seen"] == "1970-01-01T00:50:00.000Z"
 
 
+@pytest.mark.slow
 def test_a_stranger_without_a_good_picture_is_named_once_the_person_has_a_photo(completed, planted, gallery):
     planted.crops.mkdir(exist_ok=True)
     cv2.imwrite(str(planted.crops / "a.jpg"), np.full((200, 100, 3), 127, np.uint8))
@@ -317,6 +318,7 @@ def test_only_the_persons_own_visits_are_forgotten_where_several_logs_count_from
     assert (tmp_path / "of-Eve.jpg").exists()
 
 
+@pytest.mark.slow
 def test_a_log_can_be_cleaned_after_everything_else_was_forgotten(completed, planted, tmp_path):
     planted.update(lambda book: [Seen(visit("m", 2, name="Max")), Seen(visit("e", 3, name="Eve"))])
     log = EventLog(tmp_path / "v.jsonl")

@@ -27,6 +27,7 @@ def entrance(tmp_path_factory, recognizer, portraits):
     return folder / "entrance.mp4"
 
 
+@pytest.mark.slow
 def test_people_who_come_in_are_found_and_named_within_a_second(completed, entrance, people_gallery, tmp_path):
     words = ("--truth", entrance.with_suffix(".csv"), "--boxes", entrance.with_suffix(".boxes.csv"))
     words = (*words, "--gallery", people_gallery, "--json", "found.json")

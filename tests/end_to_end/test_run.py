@@ -176,7 +176,7 @@ def test_an_output_that_fails_is_reported_in_the_summary_and_by_the_exit_code(co
     assert err.count("WARNING") == err.count("ERROR") == 1, "logged once that it failed, and once what is lost"
 
 
-@pytest.mark.parametrize("style", ["blur", "pixelate"])
+@pytest.mark.parametrize("style", ["blur", pytest.param("pixelate", marks=pytest.mark.slow)])
 def test_nobody_is_recognised_in_a_video_with_covered_faces(completed, people_video, people_gallery, tmp_path, style):
     words = (
         "--gallery",

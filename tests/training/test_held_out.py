@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Tuple
 
 import numpy as np
+import pytest
 
 from app.tools.evaluation.detection import PictureMatch
 from app.tools.evaluation.labels import LabelledFace, labelled_picture, read_text_labels
@@ -28,6 +29,7 @@ def test_24_crowds_are_held_out() -> None:
     assert len(HELD_OUT_CROWDS) == 24
 
 
+@pytest.mark.slow
 def test_held_out_pictures_and_labels_are_written(tiny_set: Tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "crowds.txt").write_text(CROWDS)
     write_held_out(*tiny_set, tmp_path / "crowds.txt", tmp_path / "held")

@@ -60,9 +60,11 @@ def test_cameras_show_people_for_their_share_of_the_time(tmp_path, portraits, re
     shown = {}
     for path in (idle, often):
         video = cv2.VideoCapture(str(path))
-        shown[path] = [bool(len(recognizer.find([image])[0])) for _, image in iter(video.read, (False, None))]
+        frames = enumerate(iter(video.read, (False, None)), 1)
+        looks = [(number, number % 5 == 0 and bool(len(recognizer.find([image])[0]))) for number, (_, image) in frames]
         video.release()
-    assert len(shown[idle]) == len(shown[often]) == CYCLE_S * FPS
+        assert len(looks) == CYCLE_S * FPS
+        shown[path] = [found for number, found in looks if number % 5 == 0]
     assert sum(shown[idle]) == 0
     assert 0.2 <= np.mean(shown[often]) <= 0.3
 
