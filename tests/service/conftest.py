@@ -7,7 +7,7 @@ from functools import partial
 
 import cv2
 import pytest
-from browser import Tab, chromium
+from browser import Tab, chromium, program
 from http_client import serving
 from made_results import frame, result, track
 from shared_devices import device as device
@@ -54,6 +54,9 @@ def own(settings, tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
+    pytest.importorskip("playwright", reason="needs the extra dev")
+    if program() is None:
+        pytest.skip("needs chromium (tests/install_system_packages.sh)")
     with chromium() as opened:
         yield opened
 
