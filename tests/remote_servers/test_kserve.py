@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 FACES = np.concatenate([known_pictures((112, 112))] * 5)
-PATIENT_MS = 20_000.0
+PATIENT_MS = 60_000.0
 NO_GRPC = importlib.util.find_spec("grpc") is None
 SCHEMES = ["http", pytest.param("grpc", marks=pytest.mark.skipif(NO_GRPC, reason="grpcio is not installed"))]
 
