@@ -173,10 +173,7 @@ def test_a_stranger_of_another_device_says_where(visited):
     assert found["stranger-1"]["devices"] == []
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.skipif(program() is None, reason="needs chromium (tests/install_system_packages.sh)")
 def test_the_page_says_at_which_device_a_stranger_was_seen(visited, tab):
-    pytest.importorskip("playwright", reason="needs the extra dev")
     page = tab(visited, **PHONE).open("strangers/stranger-9")
     page.wait_for_selector(".review .badge:has-text('lobby')")
     assert "lobby/entrance" in page.inner_text(".review .detail")
