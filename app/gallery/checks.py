@@ -12,6 +12,8 @@ import numpy as np
 from app.gallery.people import EnrolledPeople, PhotoRecord
 
 _ROWS_PER_BLOCK = 1024
+_CELLS_PER_BLOCK = 8_000_000
+"""Of a table of similarities: 32 MB."""
 _MIN_PHOTOS_FOR_OUTLIERS = 3
 """Of two photos that differ, neither is known to be the wrong one."""
 MAX_SIMILAR_PAIRS = 100
@@ -47,11 +49,14 @@ class GalleryWarning:
     """SIMILAR_PEOPLE: of the two photos; OUTLIER: with the most similar other photo of the person."""
 
 
-def check_people(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
-    """Everything that prevents people from being recognized, or confuses them with one another."""
+def check_people(people: EnrolledPeople, threshold: float, rows: Optional[np.ndarray] = None) -> List[GalleryWarning]:
+    """Everything that prevents people from being recognized, or confuses them with one another.
+
+    Comparing all photos with all takes minutes for 100,000; with `rows`, only these photos are compared with all.
+    """
     shared = _shared_photos(people)
     known = {(warning.people[0], warning.people[1]) for warning in shared}
-    return [*shared, *_similar_people(people, threshold, known), *_without_usable_photo(people)]
+    return [*shared, *_similar_people(people, threshold, known, rows), *_without_usable_photo(people)]
 
 
 def _shared_photos(people: EnrolledPeople) -> List[GalleryWarning]:
@@ -74,9 +79,11 @@ def _shared_photos(people: EnrolledPeople) -> List[GalleryWarning]:
     return [found[pair] for pair in sorted(found)]
 
 
-def _similar_people(people: EnrolledPeople, threshold: float, skip: Set[Pair]) -> List[GalleryWarning]:
+def _similar_people(
+    people: EnrolledPeople, threshold: float, skip: Set[Pair], compared: Optional[np.ndarray]
+) -> List[GalleryWarning]:
     """One warning per two people, with their most similar photos. Of more than MAX_SIMILAR_PAIRS, the most similar."""
-    closest, concerned = _closest_rows(people, threshold, skip)
+    closest, concerned = _closest_rows(people, threshold, skip, compared)
     found = []
     for score, row, column in closest[:MAX_SIMILAR_PAIRS]:
         one, other = sorted((people.row_photos[row], people.row_photos[column]), key=lambda photo: photo.person)
@@ -97,7 +104,7 @@ def _similar_people(people: EnrolledPeople, threshold: float, skip: Set[Pair]) -
 
 
 def _closest_rows(
-    people: EnrolledPeople, threshold: float, skip: Set[Pair]
+    people: EnrolledPeople, threshold: float, skip: Set[Pair], compared: Optional[np.ndarray]
 ) -> Tuple[List[Tuple[float, int, int]], int]:
     """Similarity and rows of the most similar photos of two people, the most similar people first, but one more than
     MAX_SIMILAR_PAIRS at most; and how many people there are that resemble another."""
@@ -106,14 +113,19 @@ def _closest_rows(
     skipped = [min(pair) * len(numbers) + max(pair) for pair in ((numbers[one], numbers[other]) for one, other in skip)]
     scores, rows, columns = np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
     concerned = np.zeros(len(numbers), bool)
-    for start in range(0, len(person_of_row), _ROWS_PER_BLOCK):
-        block = slice(start, start + _ROWS_PER_BLOCK)
-        similarity = people.embeddings[block] @ people.embeddings[start:].T
-        # Above the diagonal, so that each two photos are found once.
-        close = np.triu(similarity >= threshold, 1) & (person_of_row[block, None] != person_of_row[None, start:])
-        here, there = np.nonzero(close)
-        scores = np.concatenate((scores, similarity[here, there]))
-        rows, columns = np.concatenate((rows, start + here)), np.concatenate((columns, start + there))
+    chosen = np.arange(len(person_of_row)) if compared is None else compared
+    size = max(1, min(_ROWS_PER_BLOCK, _CELLS_PER_BLOCK // max(len(person_of_row), 1)))
+    for start in range(0, len(chosen), size):
+        block = chosen[start : start + size]
+        # If all rows are compared, each two photos are found once.
+        first = start if compared is None else 0
+        similarity = people.embeddings[block] @ people.embeddings[first:].T
+        here, there = np.nonzero(similarity >= threshold)
+        found = similarity[here, there]
+        here, there = block[here], there + first
+        other_person = person_of_row[here] != person_of_row[there]
+        scores = np.concatenate((scores, found[other_person]))
+        rows, columns = np.concatenate((rows, here[other_person])), np.concatenate((columns, there[other_person]))
         # The first of each two people is kept, if the most similar photos come first.
         order = np.argsort(-scores, kind="stable")
         one, other = person_of_row[rows[order]], person_of_row[columns[order]]
@@ -128,8 +140,13 @@ def _closest_rows(
 
 def _without_usable_photo(people: EnrolledPeople) -> List[GalleryWarning]:
     found = []
-    for person in sorted(set(people.names) - {photo.person for photo in people.row_photos}):
-        rejected = [photo for photo in people.photos if photo.person == person]
+    rejected_of: Dict[str, List[PhotoRecord]] = {
+        person: [] for person in sorted(set(people.names) - {photo.person for photo in people.row_photos})
+    }
+    for photo in people.photos:
+        if photo.person in rejected_of:
+            rejected_of[photo.person].append(photo)
+    for person, rejected in rejected_of.items():
         reasons = ", ".join(f"{photo.path}: {photo.finding.why}" for photo in rejected)
         message = f"{person} cannot be recognised: no usable photo ({reasons})"
         paths = tuple(photo.path for photo in rejected)
@@ -156,16 +173,22 @@ def resembles_another(people: EnrolledPeople, threshold: float, photo: PhotoReco
     )
 
 
-def find_outliers(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
+def _rows_by_person(people: EnrolledPeople, only: Optional[str]) -> List[Tuple[str, List[int]]]:
+    """The rows of everybody, or of this person alone, in alphabetical order."""
+    rows_of: Dict[str, List[int]] = defaultdict(list)
+    for row, photo in enumerate(people.row_photos):
+        if only is None or photo.person == only:
+            rows_of[photo.person].append(row)
+    return sorted(rows_of.items())
+
+
+def find_outliers(people: EnrolledPeople, threshold: float, only: Optional[str] = None) -> List[GalleryWarning]:
     """One warning per photo that resembles no other photo of its person, and may show a person without photos here.
 
     Old and difficult photos do so too, so this is for `people check` and `people add`, not for every start.
     """
-    rows_of: Dict[str, List[int]] = defaultdict(list)
-    for row, photo in enumerate(people.row_photos):
-        rows_of[photo.person].append(row)
     found = []
-    for person, rows in sorted(rows_of.items()):
+    for person, rows in _rows_by_person(people, only):
         if len(rows) < _MIN_PHOTOS_FOR_OUTLIERS:
             continue
         own = people.embeddings[rows]
@@ -184,14 +207,13 @@ def find_outliers(people: EnrolledPeople, threshold: float) -> List[GalleryWarni
     return found
 
 
-def find_mixed(people: EnrolledPeople, threshold: float) -> List[GalleryWarning]:
+def find_mixed(people: EnrolledPeople, threshold: float, only: Optional[str] = None) -> List[GalleryWarning]:
     """One warning per person whose photos form groups that do not resemble each other, as two photos of two people do.
 
     A single photo that is unlike all others is no group, but an outlier.
     """
     found = []
-    for person in people.names:
-        rows = [row for row, photo in enumerate(people.row_photos) if photo.person == person]
+    for person, rows in _rows_by_person(people, only):
         groups = _groups(people.embeddings[rows], threshold)
         if len(rows) >= _MIN_PHOTOS_FOR_OUTLIERS:
             groups = [group for group in groups if len(group) > 1]

@@ -6,10 +6,8 @@ the lowest priority, so that no video frame waits for more than one photo.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from types import TracebackType
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Type, Union
 
 import cv2
+import numpy as np
 
 from app.capture.picture_headers import UPRIGHT, read_header
 from app.capture.pictures import decode_picture, optional_formats
@@ -27,12 +26,13 @@ from app.errors import AppError, GalleryError, SourceError
 from app.files import make_folder
 from app.gallery.changing import changing
 from app.gallery.checks import GalleryWarning, check_people, find_mixed, find_outliers, resembles_another
+from app.gallery.current_index import LARGE, CurrentIndex
 from app.gallery.files import add_photo, display_name, plain_filename
 from app.gallery.folder import GalleryFolder, copy_of, require_folder
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.gallery.photo import aligned_face, cut_out, examine_photo
 from app.gallery.upright import Upright, find_upright
-from app.identity.calibration import Calibration
+from app.identity.calibration import MOST_COMPARISONS, Calibration
 from app.identity.index import PersonIndex
 from app.network_thread import NetworkThread, Priority, ShutDownError
 from app.recognizer import Recognizer
@@ -47,6 +47,8 @@ FINDINGS_VERSION = 5
 
 MAX_PHOTO_PIXELS = 25_000_000
 """Larger photos are shrunk when they are read."""
+MAX_WATCH_SHARE = 0.1
+"""Of the time may be spent on looking for changes of the folder."""
 MAX_REPORTED_PROBLEMS = 5
 """At once, so that similar people do not drown the other messages of a start."""
 
@@ -112,16 +114,13 @@ class Gallery:
         fingerprint = f"{FINDINGS_VERSION} {recognizer.fingerprint} {self._limits} {optional_formats()}"
         self._folder = GalleryFolder(self._settings.folder, fingerprint, self.examine)
         self._closing = threading.Event()
-        self._in_run = False
-        self._finishing = threading.Event()
-        """Set while a thread makes the graph."""
         self._watcher: Optional[threading.Thread] = None
         self._refreshing = threading.Lock()
         self._reported: Set[str] = set()
         self.people = EnrolledPeople()
-        self._index = self.people.index()
-        self._anchored = (self._index, self._index)
-        self.anchors = self._index.anchors
+        self._current = CurrentIndex(recognizer)
+        self._anchored = (self._current.index, self._current.index)
+        self.anchors = self._current.index.anchors
         """Faces that must not get a name. May be replaced at any time."""
 
     @classmethod
@@ -160,7 +159,7 @@ class Gallery:
     @property
     def index(self) -> PersonIndex:
         """What faces are compared with."""
-        base, anchors = self._index, self.anchors
+        base, anchors = self._current.index, self.anchors
         known, anchored = self._anchored
         if known is not base or anchored.anchors is not anchors:
             anchored = base.with_anchors(anchors)
@@ -243,7 +242,10 @@ class Gallery:
                     known[result.photo.content_hash] = result.photo
         finally:
             self.refresh()
-        suspicious = [*find_mixed(self.people, self.threshold), *find_outliers(self.people, self.threshold)]
+        suspicious = [
+            *find_mixed(self.people, self.threshold, person),
+            *find_outliers(self.people, self.threshold, person),
+        ]
         outliers = {path: warning for warning in suspicious for path in warning.photos}
         return [
             replace(result, warnings=(outliers[result.photo.path],))
@@ -278,7 +280,10 @@ class Gallery:
 
     def problems(self) -> List[str]:
         """What the owner of the gallery should check: files that cannot be read, people that may be confused."""
-        warnings = check_people(self.people, self.threshold)
+        return self._problems(None)
+
+    def _problems(self, compared: Optional[np.ndarray]) -> List[str]:
+        warnings = check_people(self.people, self.threshold, compared)
         return [*self._folder.problems, *(warning.message for warning in warnings)]
 
     def watch(self) -> None:
@@ -288,12 +293,12 @@ class Gallery:
         if self._settings.reload_every_s > 0:
             self._watcher = threading.Thread(target=self._watch, name="gallery", daemon=True)
             self._watcher.start()
-        self._in_run = True
-        self._finish_index()
+        self._current.finish_in_background()
 
     def close(self) -> None:
         """Stops watching. The networks must be closed first, as the watching thread may be waiting for them."""
         self._closing.set()
+        self._current.close()
         if self._watcher is not None:
             self._watcher.join(timeout=5)
 
@@ -306,7 +311,9 @@ class Gallery:
         self.close()
 
     def _watch(self) -> None:
-        while not self._closing.wait(self._settings.reload_every_s):
+        took_s = 0.0
+        while not self._closing.wait(max(self._settings.reload_every_s, took_s / MAX_WATCH_SHARE)):
+            began = time.monotonic()
             try:
                 self.refresh()
             except ShutDownError:
@@ -317,6 +324,7 @@ class Gallery:
                 if "fault" not in self._reported:
                     self._reported.add("fault")
                     logger.exception("the gallery could not be read again")
+            took_s = time.monotonic() - began
 
     def refresh(self, progress: Optional[ProgressCallback] = None) -> None:
         """Reads the folder again, if something in it has changed."""
@@ -326,39 +334,9 @@ class Gallery:
                 return
             before = self.people
             # The index first, so that people who are seen in `people` are already recognised.
-            calibration = self.recognizer.calibrate(people.embeddings, people.row_people)
-            recognition = self.recognizer.recognition
-            self._index = people.index(calibration, recognition.rate_to_follow, recognition.index, self._index)
+            calibration = self._current.update(people)
             self.people = people
             self._report(before, people, calibration)
-        self._finish_index()
-
-    def _finish_index(self) -> None:
-        """Lets a thread make what the index lacks, during a run. Searches are right without it, only slower."""
-        if not self._in_run or not self._index.is_unfinished or self._finishing.is_set():
-            return
-        self._finishing.set()
-        threading.Thread(target=self._make_graph, name="gallery index", daemon=True).start()
-
-    def _make_graph(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # only Linux has a priority for each thread
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        try:
-            while self._index.is_unfinished and not self._closing.is_set():
-                index, began = self._index, time.monotonic()
-                logger.info("gallery: making the graph of %s; until then, searches are slower", len(index))
-                made = index.finished(lambda: not self._closing.is_set())
-                with self._refreshing:
-                    if self._index is index:
-                        self._index = made
-                    else:
-                        self._index = self._index.taking_over(made)
-                if not made.is_unfinished:
-                    logger.info("gallery: the graph is ready after %.0f s", time.monotonic() - began)
-        except Exception:  # the root of a thread; the run continues without the graph
-            logger.exception("gallery: the graph could not be made; searches stay slower")
-        finally:
-            self._finishing.clear()
 
     def _report(self, before: EnrolledPeople, people: EnrolledPeople, calibration: Optional[Calibration]) -> None:
         names = {photo.person for photo in people.row_photos}
@@ -371,7 +349,20 @@ class Gallery:
             if photo.finding.message and (photo.path, photo.content_hash) not in known_before:
                 level = logging.INFO if photo.finding.used else logging.WARNING
                 logger.log(level, "photo %s: %s", photo.path, photo.finding.text)
-        new = [problem for problem in self.problems() if problem not in self._reported]
+        compared = None
+        if len(people.row_photos) >= LARGE:
+            rows = [
+                row
+                for row, photo in enumerate(people.row_photos)
+                if (photo.path, photo.content_hash) not in known_before
+            ]
+            compared = np.array(rows, np.int64)[:: 1 + len(rows) * len(people.row_photos) // MOST_COMPARISONS]
+            if len(compared) < len(rows):
+                text = (
+                    "gallery: %d of %d photos were compared with all others, as so many take long; all: %s people check"
+                )
+                logger.info(text, len(compared), len(rows), program())
+        new = [problem for problem in self._problems(compared) if problem not in self._reported]
         for problem in new[:MAX_REPORTED_PROBLEMS]:
             self._report_once(logging.WARNING, problem)
         if len(new) > MAX_REPORTED_PROBLEMS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class EnrolledPeople:
     """Increases with every change of the gallery; comparisons with an older one may be outdated."""
     names: Tuple[str, ...] = field(init=False)
     """Everyone who has a photo, used or not, in alphabetical order."""
+    photos_of: Mapping[str, Sequence[PhotoRecord]] = field(init=False)
+    """The photos of each of them."""
     embeddings: np.ndarray = field(init=False)
     """R x D float32 of unit length, one row per photo that is used."""
     row_photos: Tuple[PhotoRecord, ...] = field(init=False)
@@ -89,6 +91,9 @@ class EnrolledPeople:
         for photo in photos:
             if photo.finding.used:
                 rows.setdefault((photo.person, photo.content_hash), photo)
+        photos_of: Dict[str, List[PhotoRecord]] = {name: [] for name in sorted({photo.person for photo in photos})}
+        for photo in photos:
+            photos_of[photo.person].append(photo)
         vectors = [photo.finding.embedding for photo in rows.values() if photo.finding.embedding is not None]
         lengths = sorted({len(vector) for vector in vectors})
         if len(lengths) > 1:
@@ -97,7 +102,8 @@ class EnrolledPeople:
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
         for name, value in (
             ("photos", photos),
-            ("names", tuple(sorted({photo.person for photo in photos}))),
+            ("names", tuple(photos_of)),
+            ("photos_of", photos_of),
             ("row_photos", tuple(rows.values())),
             ("embeddings", embeddings),
         ):

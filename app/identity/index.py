@@ -22,8 +22,9 @@ EXACT_BELOW_THRESHOLD = 0.05
 """HNSW's answer counts for faces whose similarity is further below the threshold of a name."""
 FACES_AT_ONCE = 5
 """From so many on, it is faster to multiply faces with all rows than to compare each at half precision."""
-FP16_FROM, HNSW_FROM = 50_000, 300_000
-"""Photos. Measured with `bench gallery`, see docs/large-galleries.md."""
+FP16_FROM = 50_000
+"""Photos. HNSW is never chosen for anybody: up to a million photos, it does not gain enough for what it may miss
+(docs/large-galleries.md)."""
 
 
 class IndexKind(str, enum.Enum):
@@ -40,12 +41,19 @@ class IndexKind(str, enum.Enum):
         return self.value
 
 
+def why_kind(setting: str, photos: int) -> str:
+    """The kind, and why: `fp16 (auto: 60,000 photos, from 50,000)`."""
+    kind = chosen_kind(setting, photos)
+    if setting != "auto":
+        return f"{kind} (set by recognition.index)"
+    limit = "below" if kind is IndexKind.FLAT else "from"
+    return f"{kind} (auto: {photos:,} photos, {limit} {FP16_FROM:,})"
+
+
 def chosen_kind(setting: str, photos: int) -> IndexKind:
     """The kind that a gallery of so many photos gets with this value of `recognition.index`."""
     if setting != "auto":
         return IndexKind(setting)
-    if photos >= HNSW_FROM:
-        return IndexKind.HNSW
     return IndexKind.FP16 if photos >= FP16_FROM else IndexKind.FLAT
 
 
@@ -106,6 +114,8 @@ class PersonIndex:
         """Faces that must not get a name; `recognizer.identify` asks them."""
         self.kind = chosen_kind(kind, len(embeddings))
         """FLAT, FP16 or HNSW."""
+        self.why_kind = why_kind(kind, len(embeddings))
+        """The kind and the reason for it, for people."""
         self._rows = np.ascontiguousarray(embeddings, np.float32)
         self._photos = list(photos)
         self._people_of_rows = list(people)

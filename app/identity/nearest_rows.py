@@ -15,11 +15,11 @@ from app.errors import GalleryError
 from app.text import install_hint
 
 ROWS_PER_BLOCK = 8192
-LINKS = 16
+LINKS = 32
 """Of each row in the graph, and twice as many on its lowest level."""
-BUILD_BREADTH = 40
+BUILD_BREADTH = 100
 """Candidates that are looked at for each row while the graph is built."""
-SEARCH_BREADTH, CHECK_BREADTH = 128, 32
+SEARCH_BREADTH, CHECK_BREADTH = 512, 64
 """Candidates that are looked at for each face; and for each row, when it is checked whether the graph leads to it."""
 FEW_CHANGES, FEW_CHANGES_SHARE = 1000, 0.02
 """Rows that may be missing from the codes or be there in vain, before they are made again."""
@@ -136,7 +136,7 @@ class HalfRows:
         return cls(
             codes=faiss.downcast_index(index.storage) if with_graph else index,
             graph=index if with_graph else None,
-            row_of_code=row_of_code,
+            row_of_code=row_of_code if len(row_of_code) else np.array([-1]),
             code_error=error * UNIT_TOLERANCE + rounding_of_sums(dimension),
             added_rows=apart,
             added=np.ascontiguousarray(rows[apart], np.float32),

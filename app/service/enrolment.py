@@ -153,7 +153,7 @@ class Enrolment:
         if not len(people.embeddings):
             return []
         cosines = people.embeddings @ vector
-        for row in np.argsort(-cosines, kind="stable").tolist():
+        for row in np.argsort(-cosines, kind="stable"):
             best.setdefault(people.row_photos[row].person, float(cosines[row]))
             if len(best) == count:
                 break
@@ -161,11 +161,9 @@ class Enrolment:
 
     def photos(self, person: Optional[str] = None) -> Dict[str, PhotoRecord]:
         """By their id, in the order of their paths: of one person or of all."""
-        return {
-            photo_id(photo): photo
-            for photo in self._gallery.people.photos
-            if person is None or photo.person == normalize(person)
-        }
+        people = self._gallery.people
+        photos = people.photos if person is None else people.photos_of.get(normalize(person), ())
+        return {photo_id(photo): photo for photo in photos}
 
     def picture(self, photo: PhotoRecord) -> bytes:
         """The file of a photo. Raises HttpError (404) if it is gone."""

@@ -196,3 +196,14 @@ def test_a_contradictory_finding_is_an_error(reason, embedding):
 def test_embeddings_of_two_models_cannot_be_mixed(record):
     with pytest.raises(ValueError, match=r"\[2, 3\]"):
         EnrolledPeople((record("a.jpg", "A", EAST), record("b.jpg", "B", np.ones(2))))
+
+
+def test_one_photo_compared_with_all_is_enough_to_find_whom_it_resembles(gallery_of):
+    rng = np.random.default_rng(3)
+    people = gallery_of(*((f"p{number}", rng.normal(size=64)) for number in range(30)), ("twin", np.ones(64)))
+    people = gallery_of(*((photo.person, photo.finding.embedding) for photo in people.photos), ("other", np.ones(64)))
+    row = next(row for row, photo in enumerate(people.row_photos) if photo.person == "twin")
+    for compared in (None, np.array([row])):
+        (warning,) = check_people(people, 0.9, compared)
+        assert (warning.kind, warning.people) == (WarningKind.SIMILAR_PEOPLE, ("other", "twin"))
+    assert check_people(people, 0.9, np.array([row - 1])) == []

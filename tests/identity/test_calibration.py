@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app.identity import calibration as calibration_module
 from app.identity.calibration import (
     MOST_CERTAIN,
     Tail,
@@ -121,6 +122,19 @@ def test_the_nearest_pair_names_the_photo_that_is_responsible():
     assert pair.without[1] == pytest.approx(pair.similarity / np.sqrt(1.01))
     assert nearest_pair(rows[:2], np.array([0, 0])) is None
     assert nearest_pair(rows[[0, 2]], np.array([0, 1])).without == (-1, -1)
+
+
+def test_of_a_large_gallery_some_photos_are_compared_with_all(monkeypatch):
+    photos, names = photos_of(random_people(50, 1), 4, 2)
+    numbers = np.array([int(name[1:]) for name in names])
+    everything, people = own_looks(photos, numbers, margin=0.03)
+    assert (len(everything), people) == (200, 50)
+    monkeypatch.setattr(calibration_module, "MOST_COMPARISONS", 200 * 40)
+    some, people = own_looks(photos, numbers, margin=0.03)
+    assert people == 10 and len(some) == 40 and set(some) <= set(everything)
+    found = calibrate(photos, names, random_people(1500, 3), SAME_PERSON, SETTINGS)
+    assert (found.compared_photos, found.people) == (40, 50)
+    assert numbers[found.pair.rows[0]] != numbers[found.pair.rows[1]] and found.pair.rows[0] % 5 == 0
 
 
 def test_faces_are_compared_as_the_index_compares_them():

@@ -164,6 +164,13 @@ def test_a_graph_is_made_when_it_is_asked_for_and_again_after_many_changes(monke
     assert isinstance(many._half, HalfRows) and len(many._half.added_rows) == 50
 
 
+@pytest.mark.parametrize("kind", ["flat", "fp16", "hnsw"])
+def test_rows_that_are_no_numbers_resemble_nobody(kind):
+    rows = np.full((3, SIZE), np.nan, np.float32)
+    (found,) = build(kind, rows, ["a", "b", "c"]).search(unit(np.ones((1, SIZE))), 0.5)
+    assert found.person is None and found.nearest == ()
+
+
 def test_an_index_of_other_embeddings_is_not_taken_over():
     rows = unit(np.random.default_rng(8).normal(size=(20, SIZE)))
     names = [f"{number}.jpg" for number in range(20)]
@@ -174,6 +181,6 @@ def test_an_index_of_other_embeddings_is_not_taken_over():
 
 def test_the_setting_wins_over_the_number_of_photos():
     chosen = [chosen_kind("auto", photos) for photos in (1000, 100_000, 1_000_000)]
-    assert chosen == [IndexKind.FLAT, IndexKind.FP16, IndexKind.HNSW]
+    assert chosen == [IndexKind.FLAT, IndexKind.FP16, IndexKind.FP16]
     for kind in IndexKind:
         assert chosen_kind(kind.value, 1) is kind

@@ -197,6 +197,8 @@ class Version(msgspec.Struct):
     embedder: str
     threshold: float
     """The similarity from which a face has a name, at the moment."""
+    index: str
+    """How faces are compared with the photos at the moment, and why."""
 
 
 class Health(msgspec.Struct):

@@ -182,7 +182,9 @@ class Routes:
 
     async def version(self, request: Request) -> Response:
         models = self._service.settings.models
-        return reply(Version(__version__, models.detector, models.embedder, round(self._service.gallery.threshold, 4)))
+        gallery = self._service.gallery
+        threshold = round(gallery.threshold, 4)
+        return reply(Version(__version__, models.detector, models.embedder, threshold, gallery.index.why_kind))
 
     async def detect(self, request: Request) -> Response:
         found = await self._found(await picture_of(request), Search(embeddings=False))
@@ -212,7 +214,8 @@ class Routes:
                 )
         except BadPictureError as error:
             raise HttpError(400, str(error)) from error
-        ids = {photo.path: key for key, photo in self._enrolment.photos().items()}
+        near_ones = {near.name for person in people for near in person.match.candidates}
+        ids = {photo.path: key for name in near_ones for key, photo in self._enrolment.photos(name).items()}
         faces = [
             IdentifiedFace(
                 box=Box(*person.box),

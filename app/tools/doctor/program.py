@@ -10,6 +10,7 @@ from typing import Callable, Iterator, List, Optional
 from app.errors import GalleryError, ModelError, SettingsError
 from app.gallery.files import photos_by_person
 from app.gallery.folder import scan
+from app.identity.index import why_kind
 from app.inference.backends import open_network, remembered_choice
 from app.inference.build import find_engine
 from app.inference.engine import NetworkSpec
@@ -135,7 +136,15 @@ def check_gallery(folder: Path, recognition: RecognitionSettings) -> List[Findin
     text = f"{counted(len(people), 'person', 'people')} in {counted(photos, 'photo')}"
     if problems:
         return [warning(f"{text}; {counted(len(problems), 'file')} not read", f"{program()} people check")]
-    return [ok(f"{text}; to check their quality: {program()} people check"), _threshold(recognition)]
+    return [
+        ok(f"{text}; to check their quality: {program()} people check"),
+        _threshold(recognition),
+        _index(recognition, photos),
+    ]
+
+
+def _index(recognition: RecognitionSettings, photos: int) -> Finding:
+    return ok(f"faces are compared with the photos by the index {why_kind(recognition.index, photos)}")
 
 
 def _threshold(recognition: RecognitionSettings) -> Finding:

@@ -287,6 +287,7 @@ export const strings = {
   nameKnown: (name) => `${name} is enrolled already. The photos are added to theirs.`,
   filter: "Search for a name",
   noneFound: (text) => `No name contains “${text}”.`,
+  morePeople: (count) => `Show more (${count} left)`,
   peopleCount: (count) => counted(count, "person", "people"),
   photoCount: (count) => counted(count, "photo"),
   notUsed: (count) => (count === 1 ? "1 is not used" : `${count} are not used`),

@@ -6,9 +6,13 @@ import { useServer } from "../hooks.js";
 import { strings } from "../strings.js";
 import { Upload } from "../upload.js";
 
+/** Cards at once: ten thousand make a browser slow. */
+const PAGE = 200;
+
 export function People() {
   const { data, error, reload } = useServer("/people");
   const [filter, setFilter] = useState("");
+  const [limit, setLimit] = useState(PAGE);
   if (!data) return html`<${Waiting} error=${error} reload=${reload} />`;
   const { people } = data;
   const wanted = filter.trim().toLowerCase();
@@ -29,8 +33,12 @@ export function People() {
     ${people.length === 0 && html`<div class="state"><h2>${strings.emptyTitle}</h2><p>${strings.emptyWhy}</p></div>`}
     ${people.length > 0 && shown.length === 0 && html`<p class="state">${strings.noneFound(filter)}</p>`}
     <ul class="grid">
-      ${shown.map((person) => html`<li key=${person.name}><${Card} ...${person} /></li>`)}
+      ${shown.slice(0, limit).map((person) => html`<li key=${person.name}><${Card} ...${person} /></li>`)}
     </ul>
+    ${shown.length > limit &&
+    html`<p class="state">
+      <button type="button" onClick=${() => setLimit(limit + PAGE)}>${strings.morePeople(shown.length - limit)}</button>
+    </p>`}
     <${Enrol} names=${people.map((person) => person.name)} done=${reload} />
   `;
 }

@@ -1,0 +1,28 @@
+"""What faces are compared with, while a large gallery changes."""
+
+import numpy as np
+import pytest
+
+from app.gallery import current_index
+from app.gallery.current_index import CurrentIndex
+from app.gallery.people import EnrolledPeople
+
+
+@pytest.fixture
+def photos(record, recognizer):
+    size = recognizer.reference.strangers.shape[1]
+    rows = np.random.default_rng(1).normal(size=(60, size)).astype(np.float32)
+    return [record(f"{number}.jpg", f"p{number}", row) for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("large_from", "is_kept"), [(50, True), (10_000, False)])
+def test_a_large_gallery_is_not_calibrated_again_for_a_few_photos(recognizer, photos, monkeypatch, large_from, is_kept):
+    monkeypatch.setattr(current_index, "LARGE", large_from)
+    monkeypatch.setattr(current_index, "RECALIBRATE_FROM_SHARE", 0.05)
+    current = CurrentIndex(recognizer)
+    first = current.update(EnrolledPeople(tuple(photos[:55]), 1))
+    assert first.people == 55
+    second = current.update(EnrolledPeople(tuple(photos[:57]), 2))
+    assert (second is first) == is_kept
+    assert len(current.index) == 57 and current.index.calibration is second
+    assert current.update(EnrolledPeople(tuple(photos), 3)).people == 60
