@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from app import __version__
 from app.capture.capture import Channels
@@ -57,6 +57,7 @@ from app.supervision.systemd import notify
 from app.supervision.watchdog import Watchdog
 from app.text import counted, iso_time, program, suggestion
 from app.types import ChannelState, ChannelStatus
+from app.vision.face_network import RemoteStatus
 from app.watches import LoadWatch, SourceWatch, StrangerWatch
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class RunReport:
     """Videos and event logs that are complete and not empty."""
     stopped: bool
     """By a signal, before the end."""
+    remotes: Mapping[str, RemoteStatus]
 
     @property
     def failed(self) -> Tuple[ChannelStatus, ...]:
@@ -89,13 +91,15 @@ class RunReport:
             "program": __version__,
             "time": iso_time(time.time()),
             **self.summary.as_json(self.channels),
+            "remotes": {name: remote._asdict() for name, remote in self.remotes.items()},
             "written": list(map(str, self.written)),
             "not_complete": list(self.lost),
             "stopped": self.stopped,
         }
 
     def text(self) -> str:
-        blocks = [self.summary.text(self.channels), "\n".join(f"written: {path}" for path in self.written)]
+        remotes = (f"{name} on {remote}" for name, remote in self.remotes.items())
+        blocks = [self.summary.text(self.channels), *remotes, "\n".join(f"written: {path}" for path in self.written)]
         return "\n\n".join([*filter(None, blocks), *(f"NOT COMPLETE: {lost}" for lost in self.lost)])
 
 
@@ -117,9 +121,8 @@ class OpenedRun:
 
     def status(self) -> str:
         """How the run is, in a line."""
-        channels = self.channels.status()
+        channels, frames = self.channels.status(), counted(self.summary.frames, "frame")
         running = sum(channel.state is ChannelState.RUNNING for channel in channels)
-        frames = counted(self.summary.frames, "frame")
         return f"{running} of {counted(len(channels), 'source')} running, {frames} processed"
 
 
@@ -142,9 +145,9 @@ def run(
         with Watchdog(opened.supervisor, settings.run.end_if_stuck_s, opened.status, opened.outputs.close):
             run_loop(opened.channels, opened.pipeline, opened.outputs, limits, opened.supervisor)
         opened.summary.close()
-        channels = opened.channels.status()
+        channels, remotes = opened.channels.status(), opened.recognizer.remotes
     finish_forgetting(settings)
-    return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set())
+    return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set(), remotes)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ class Link:
         self._lock = threading.Lock()
         self._is_cut = False
         self._connections = []
+        self.sent_bytes = 0
+        """By clients, in all connections."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
@@ -47,12 +49,14 @@ class Link:
                     _end(client)
                     continue
                 self._connections += [client, server]
-            for ends in ((client, server), (server, client)):
+            for ends in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._forward, args=ends, daemon=True).start()
 
-    def _forward(self, origin, target):
+    def _forward(self, origin, target, is_sent):
         with contextlib.suppress(OSError):
             while part := origin.recv(65536):
+                with self._lock:
+                    self.sent_bytes += len(part) if is_sent else 0
                 target.sendall(part)
         for connection in (origin, target):
             _end(connection)

@@ -125,6 +125,8 @@ def _of_remotes(remotes: Mapping[str, RemoteStatus]) -> Iterator[Metric]:
     yield counter("remote_requests", "Requests for a network, by how they ended.", results, ["network", "result"])
     p95 = [((name,), one.p95_s) for name, one in remotes.items()]
     yield gauge("remote_p95_seconds", "95th percentile of the last 200 answers.", p95, ["network"])
+    sent = [((name,), one.sent_bytes) for name, one in remotes.items()]
+    yield counter("remote_sent_bytes", "Bytes of all requests to the server.", sent, ["network"])
 
 
 def _of_outputs(run: WatchedRun) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ import pytest
 from ports import free_port
 from serve_process import ServeProcess
 from shipped import CATALOG
+from tcp_link import Link
 from waiting import until
 
 from app.errors import ModelError, SettingsError
@@ -304,3 +305,41 @@ def test_names_that_may_wait_come_when_the_server_does(server, settings, people_
         kept = {match.name for match in look()}
         assert kept == named, "who has a name keeps it"
         assert recognizer.embedder.remote.local == local
+
+
+def test_faces_travel_as_their_pixels_and_those_who_are_settled_send_nothing(
+    server, settings, people_gallery, people_video
+):
+    _, picture = cv2.VideoCapture(str(people_video)).read()
+    with contextlib.closing(Link(server.port)) as link:
+        settings = dataclasses.replace(
+            settings,
+            gallery=dataclasses.replace(settings.gallery, folder=people_gallery),
+            remote=device_of(server, url=f"http://127.0.0.1:{link.port}"),
+        )
+        with Recognizer.from_settings(settings) as recognizer, contextlib.closing(
+            Gallery(settings, recognizer)
+        ) as gallery:
+            gallery.load()
+            crops = recognizer.crops(picture, recognizer.find([picture])[0])
+            assert len(crops) == 3 and crops[0].nbytes == 112 * 112 * 3 == 37632
+            before = link.sent_bytes
+            recognizer.embed_crops(crops)
+            on_the_wire = link.sent_bytes - before
+            assert crops.nbytes < on_the_wire < 1.02 * crops.nbytes, "with the headers of HTTP"
+            assert picture.nbytes > 24 * crops.nbytes, "and a frame is much more"
+
+            pipeline, sent = Pipeline(recognizer, gallery, settings), []
+            rule = settings.recognition
+            for index in range(int(25 * rule.reembed_after_s) - 1):
+                result = pipeline.process(Frame(picture, "door", index, 0.0, index * 0.04))
+                sent.append(recognizer.embedder.remote.answered)
+            votes = rule.vote_window
+            assert {match.name for match in result.matches} == {"Eileen Collins", "Grace Hopper", None}
+            assert sent[votes] > sent[0] and sent[votes:] == [sent[votes]] * (len(sent) - votes)
+            while sent[-1] == sent[votes]:
+                index += 1
+                pipeline.process(Frame(picture, "door", index, 0.0, index * 0.04))
+                sent.append(recognizer.embedder.remote.answered)
+            assert index * 0.04 >= rule.reembed_after_s, "they are compared again after this time"
+            assert recognizer.embedder.remote.failed == recognizer.embedder.remote.local == 0

@@ -1,12 +1,13 @@
 """The speed of this machine: of the whole program, of the networks alone (`bench engines`),
 with many cameras (`bench channels`), or of the HTTP server (`bench serve`); its memory (`bench memory`);
-the speed of a fleet's database or broker (`bench events`), and of large galleries (`bench gallery`)."""
+the speed of a fleet's database or broker (`bench events`), of large galleries (`bench gallery`), and of a server that
+embeds (`bench remote`)."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.commands.bench import channels, engines, events, gallery, loop, memory, service
+from app.commands.bench import channels, engines, events, gallery, loop, memory, remote, service
 
 DESCRIPTION = loop.DESCRIPTION
 EXAMPLES = (
@@ -17,13 +18,16 @@ EXAMPLES = (
   python -m app bench serve                        # requests over HTTP; see bench serve --help
   python -m app bench memory                       # pictures under memory limits; see bench memory --help
   python -m app bench events                       # a database or broker under many cameras; see bench events --help
-  python -m app bench gallery                      # large galleries; see bench gallery --help"""
+  python -m app bench gallery                      # large galleries; see bench gallery --help
+  python -m app bench remote                       # a server that embeds faces; see bench remote --help"""
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_arguments(parser)
-    words = parser.add_subparsers(dest="part", metavar="engines|channels|serve|memory|events|gallery", required=False)
+    words = parser.add_subparsers(
+        dest="part", metavar="engines|channels|serve|memory|events|gallery|remote", required=False
+    )
     for name, part, purpose in (
         ("engines", engines, "measure the networks alone, by backend, precision and batch"),
         ("channels", channels, "measure how many live cameras this machine carries"),
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("memory", memory, "recognise pictures under memory limits"),
         ("events", events, "send the events of simulated cameras to a database or broker"),
         ("gallery", gallery, "search large galleries with each index"),
+        ("remote", remote, "measure a server that embeds faces: bytes, added time, number of devices"),
     ):
         word = words.add_parser(name, help=purpose, description=part.DESCRIPTION, epilog=part.EXAMPLES)
         part.add_arguments(word)
@@ -44,5 +49,6 @@ def execute(arguments: argparse.Namespace) -> int:
         "memory": memory.execute,
         "events": events.execute,
         "gallery": gallery.execute,
+        "remote": remote.execute,
     }
     return parts.get(arguments.part, loop.execute)(arguments)

@@ -10,10 +10,24 @@ import numpy as np
 
 from app.errors import SettingsError
 from app.inference.remote import messages
-from app.inference.remote.protocol import MAX_REPLY_BYTES, ModelMetadata, RefusedError, RemoteAddress, RemoteError
+from app.inference.remote.protocol import (
+    MAX_REPLY_BYTES,
+    WHAT_TO_CHANGE,
+    ModelMetadata,
+    RefusedError,
+    RemoteAddress,
+    RemoteError,
+)
 from app.text import install_hint
 
-_REFUSALS = ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED")
+_REFUSALS = {
+    "INVALID_ARGUMENT": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "UNIMPLEMENTED": 501,
+}
+"""What a person has to change, and the status that HTTP has for it."""
 
 
 class GrpcClient:
@@ -41,7 +55,7 @@ class GrpcClient:
             self._channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(roots), options)
         else:
             self._channel = grpc.insecure_channel(address.netloc, options)
-        self.connections = 0
+        self.connections = self.sent_bytes = self.received_bytes = 0
         self._channel.subscribe(self._changed)
 
     def is_ready(self, timeout_s: float) -> bool:
@@ -70,12 +84,17 @@ class GrpcClient:
         call = self._channel.unary_unary(f"/{messages.SERVICE}/{method}")
         try:
             self._pending = call.future(request, timeout=timeout_s, metadata=self._metadata)
+            self.sent_bytes += len(request)
             reply: bytes = self._pending.result()
+            self.received_bytes += len(reply)
             return reply
         except self._grpc.RpcError as error:
             status, details = error.code().name, " ".join(str(error.details()).split())[:200]
             if status in _REFUSALS:
-                raise RefusedError(f"gRPC {status}: {details}") from error
+                hint = WHAT_TO_CHANGE.get(_REFUSALS[status])
+                raise RefusedError("; ".join(filter(None, [f"gRPC {status}: {details}", hint]))) from error
+            if "http1" in details:
+                raise RemoteError("it does not speak gRPC; for HTTP, remote.url begins with http://") from error
             if status == "DEADLINE_EXCEEDED":
                 raise RemoteError(f"no answer within {1000 * timeout_s:.0f} ms") from error
             raise RemoteError(f"gRPC {status}: {details}") from error

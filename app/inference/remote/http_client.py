@@ -17,6 +17,7 @@ import numpy as np
 from app.inference.remote.protocol import (
     DATATYPES,
     MAX_REPLY_BYTES,
+    WHAT_TO_CHANGE,
     ModelMetadata,
     RefusedError,
     RemoteAddress,
@@ -40,7 +41,7 @@ class HttpClient:
         self._model = f"{address.path}/v2/models/{quote(address.model, safe='')}"
         self._headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
         self._connection: Optional[http.client.HTTPConnection] = None
-        self.connections = 0
+        self.connections = self.sent_bytes = self.received_bytes = 0
         self._numbers = itertools.count(1)
 
     def is_ready(self, timeout_s: float) -> bool:
@@ -102,7 +103,7 @@ class HttpClient:
         status, length, reply = self._send(method, path, timeout_s, body, headers)
         if status == 200:
             return length, reply
-        why = f"HTTP {status} for {path}: {_reason(reply)}"
+        why = "; ".join(filter(None, [f"HTTP {status} for {path}: {_reason(reply)}", WHAT_TO_CHANGE.get(status)]))
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise RefusedError(why)
         raise RemoteError(why)
@@ -121,12 +122,14 @@ class HttpClient:
             connection = self._connected(timeout_s)
             try:
                 connection.request(method, path, body, {**self._headers, **(headers or {})})
+                self.sent_bytes += len(body or b"")
                 _limit(connection, deadline)
                 response = connection.getresponse()
                 _limit(connection, deadline)
                 reply = response.read(MAX_REPLY_BYTES)
                 if response.read(1):
                     raise RemoteError(f"its reply has more than {MAX_REPLY_BYTES // 1_000_000} MB")
+                self.received_bytes += len(reply)
                 length = response.getheader(HEADER_LENGTH, "")
                 return response.status, int(length) if length.isdigit() else None, reply
             except (OSError, http.client.HTTPException, RemoteError) as error:
@@ -137,9 +140,7 @@ class HttpClient:
                     raise RefusedError(f"its certificate is not trusted: {error.verify_message}") from error
                 if isinstance(error, RemoteError):
                     raise
-                is_late = isinstance(error, socket.timeout)
-                why = f"no answer within {1000 * timeout_s:.0f} ms" if is_late else str(error) or type(error).__name__
-                raise RemoteError(why) from error
+                raise RemoteError(_why(error, timeout_s)) from error
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -161,6 +162,14 @@ class HttpClient:
 def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:
     if connection.sock is not None:
         connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
+
+
+def _why(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, socket.timeout):
+        return f"no answer within {1000 * timeout_s:.0f} ms"
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+        return "its answer is not HTTP/1.1; for a server of gRPC, remote.url begins with grpc://"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _json(text: bytes) -> Dict[str, Any]:

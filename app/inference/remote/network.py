@@ -23,6 +23,7 @@ from app.inference.backends import OpenedNetwork
 from app.inference.engine import TensorSpec, misfit
 from app.inference.remote.circuit import Circuit
 from app.inference.remote.protocol import Client, ModelMetadata, RefusedError, RemoteAddress, RemoteError
+from app.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +99,19 @@ class RemoteStatus(NamedTuple):
     deferred: int
     p95_s: float
     """Of the last answers; 0 without any."""
+    sent_bytes: int
+    """Of the bodies of all requests, checks included."""
+    received_bytes: int
     trouble: str
     """Why it is not up; empty if it is."""
+
+    def __str__(self) -> str:
+        found = [f"{counted(self.answered, 'request')} answered"]
+        found += [f"p95 {1000 * self.p95_s:.0f} ms"] * bool(self.answered)
+        found += [f"{self.failed} failed"] * bool(self.failed)
+        found += [f"{self.local} answered by this machine"] * bool(self.local)
+        found += [f"{self.deferred} put off"] * bool(self.deferred)
+        return f"{self.address}: {', '.join(found)}, {self.sent_bytes / 1e6:.1f} MB sent"
 
 
 class RemoteNetwork:
@@ -217,6 +229,8 @@ class RemoteNetwork:
             self._answered_here,
             self._deferred,
             float(np.percentile(latencies, 95)) if latencies else 0.0,
+            self._client.sent_bytes,
+            self._client.received_bytes,
             str(self._trouble or ""),
         )
 
@@ -289,8 +303,8 @@ class RemoteNetwork:
                 self._circuit.passed(time.monotonic())
                 self._trouble = None
             if not was_closed:
-                level = logging.INFO if first else logging.WARNING
-                logger.log(level, "%s runs on %s: %.0f ms a face", self.name, self._address, 1000 * took_s)
+                level, again = (logging.INFO, "") if first else (logging.WARNING, " again")
+                logger.log(level, "%s runs on %s%s: %.0f ms a face", self.name, self._address, again, 1000 * took_s)
 
     def _verify(self) -> float:
         """The seconds of one face. Raises RemoteError, RefusedError."""
@@ -304,7 +318,9 @@ class RemoteNetwork:
         took_s = time.monotonic() - began
         if took_s > self._timeout_s:
             limit_ms = 1000 * self._timeout_s
-            raise RemoteError(f"it needs {1000 * took_s:.0f} ms for a face, the limit is {limit_ms:.0f} ms")
+            raise RemoteError(
+                f"it needs {1000 * took_s:.0f} ms for a face, the limit is {limit_ms:.0f} ms (remote.timeout_ms)"
+            )
         return took_s
 
     def _chosen(self, described: ModelMetadata) -> Tuple[str, str]:

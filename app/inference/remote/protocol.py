@@ -99,6 +99,14 @@ class Client(Protocol):
         """How many were made so far: behind a new one, there may be another server or another model."""
         ...
 
+    @property
+    def sent_bytes(self) -> int:
+        """Of the bodies of all requests: without what the protocols below add."""
+        ...
+
+    @property
+    def received_bytes(self) -> int: ...
+
     def is_ready(self, timeout_s: float) -> bool: ...
 
     def metadata(self, timeout_s: float) -> ModelMetadata: ...
@@ -111,6 +119,14 @@ class Client(Protocol):
         """Ends a request that another thread waits for."""
 
     def close(self) -> None: ...
+
+
+WHAT_TO_CHANGE = {
+    401: "remote.token has to be one that the server knows",
+    403: "remote.token has to be one that may do this",
+    404: "remote.model is the name there",
+}
+"""By the status of HTTP that a refusal has, or would have."""
 
 
 def open_client(address: RemoteAddress) -> Client:
