@@ -30,6 +30,7 @@ from app.inference.remote.protocol import (
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """Bytes of a body that are JSON; the tensors follow."""
 BINARY = "binary_tensor_data"
+HINT_WITHIN_S = 1.0
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 """How a connection fails that the server has closed since the last request."""
 
@@ -113,9 +114,12 @@ class HttpClient:
         raise RemoteError(why)
 
     def _takes_binary(self, timeout_s: float) -> bool:
-        """Whether it says so; some that take them do not."""
-        status, _, reply = self._send("GET", f"{self._address.path}/v2", timeout_s)
-        return status != 200 or BINARY in (_json(reply).get("extensions") or ())
+        """Whether it says so; some that take them do not. True if it says nothing."""
+        try:
+            status, _, reply = self._send("GET", f"{self._address.path}/v2", min(timeout_s, HINT_WITHIN_S))
+            return status != 200 or BINARY in (_json(reply).get("extensions") or ())
+        except (RemoteError, RefusedError):
+            return True
 
     def _send(
         self,
