@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -75,6 +76,10 @@ class GrpcClient:
             self._pending.cancel()
 
     def close(self) -> None:
+        # grpcio's thread that watches the channel looks every 0.2 s whether it is still needed, and prints a traceback
+        # if the channel is closed before.
+        self._channel.unsubscribe(self._changed)
+        time.sleep(0.5)
         self._channel.close()
 
     def _changed(self, state: Any) -> None:
