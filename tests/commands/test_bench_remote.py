@@ -30,10 +30,10 @@ def test_bytes_times_and_devices_are_measured(completed, config_file, tmp_path):
     assert all(one["faces_per_s"] > 0 and one["failed"] == 0 for one in figures["rates"])
 
 
-def test_without_a_server_it_says_what_to_set_or_why_it_does_not_answer(completed, config_file):
-    code, _, err = completed("bench", "remote")
+def test_without_a_server_it_says_what_to_set_or_why_it_does_not_answer(answered, config_file):
+    code, _, err = answered("bench", "remote", "--config", config_file)
     assert code == 2 and "remote.url" in err
     with config_file.open("a", encoding="utf-8") as config:
         config.write(f"remote:\n  url: http://127.0.0.1:{free_port()}\n")
-    code, _, err = completed("bench", "remote")
+    code, _, err = answered("bench", "remote", "--config", config_file)
     assert code == 2 and "refused" in err
