@@ -140,14 +140,13 @@ def run(
     uses the parts of the run while it lasts, such as an HTTP server.
     """
     with open_run(settings, sources, progress, extra_outputs) as opened, alongside(opened):
-        stop = listen()
-        limits = Limits(settings.run.max_frames, settings.run.duration_s, stop)
+        limits = Limits(settings.run.max_frames, settings.run.duration_s, listen())
         with Watchdog(opened.supervisor, settings.run.end_if_stuck_s, opened.status, opened.outputs.close):
             run_loop(opened.channels, opened.pipeline, opened.outputs, limits, opened.supervisor)
         opened.summary.close()
-        channels, remotes = opened.channels.status(), opened.recognizer.remotes
+        channels, remotes, stopped = opened.channels.status(), opened.recognizer.remotes, limits.stop.is_set()
     finish_forgetting(settings)
-    return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stop.is_set(), remotes)
+    return RunReport(opened.summary, channels, opened.outputs.lost, opened.outputs.written, stopped, remotes)
 
 
 @contextlib.contextmanager
