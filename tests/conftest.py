@@ -207,8 +207,10 @@ def pytest_runtest_protocol(item):
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch):
-    """The developer's own config.local.yaml does not reach commands that run in this process."""
+    """The developer's own config.local.yaml does not reach commands that run in this process, nor do the options of an
+    earlier command reach the hints of a later one."""
     monkeypatch.setattr("app.commands.options.OWN_SETTINGS", ROOT / "no" / "config.local.yaml")
+    monkeypatch.setattr("app.text._repeated", [])
 
 
 @pytest.fixture
