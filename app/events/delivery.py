@@ -92,7 +92,11 @@ class Destination(Protocol):
         return
 
 
-def as_they_are(records: Sequence[Record]) -> Sequence[Record]:
+Redaction = Callable[[str, Sequence[Record]], Sequence[Record]]
+"""Called with the id of a log and events of it; returns them as they may leave the device."""
+
+
+def as_they_are(_log: str, records: Sequence[Record]) -> Sequence[Record]:
     return records
 
 
@@ -108,11 +112,11 @@ class Delivery:
         *,
         retry_first_s: float = RETRY_FIRST_S,
         flush_s: float = FLUSH_S,
-        redacted: Callable[[Sequence[Record]], Sequence[Record]] = as_they_are,
+        redacted: Redaction = as_they_are,
         on_death: Optional[DeathCallback] = None,
     ) -> None:
-        """`redacted` is how events of the log may leave the device: people may have been forgotten since. `on_death` is
-        called when the destination fails by a bug: then the delivery is started again, and without it it ends."""
+        """`redacted` removes people who were forgotten since an event was logged. `on_death` is called when the
+        destination fails by a bug: then the delivery is started again, and without it it ends."""
         self.destination = destination
         self.cursor = cursors.of(destination.name)
         self.delivered = 0
@@ -236,7 +240,10 @@ class Delivery:
         records = self._taken[:1] if self._one_by_one else self._taken
         try:
             self.destination.send(
-                [Message(f"{self._prefix}/{record['sequence']}", record) for record in self._redacted(records)]
+                [
+                    Message(f"{self._prefix}/{record['sequence']}", record)
+                    for record in self._redacted(self._log.id, records)
+                ]
             )
             self.delivered += len(records)
         except RefusedError as error:

@@ -9,8 +9,7 @@ from typing import Callable, List, Optional, Sequence
 from app.errors import DeathCallback
 from app.events.command import EventCommand
 from app.events.cursors import Cursors
-from app.events.delivery import Delivery, Destination, as_they_are, device_name
-from app.events.history import Record
+from app.events.delivery import Delivery, Destination, Redaction, as_they_are, device_name
 from app.events.jetstream import Nats
 from app.events.kafka import Kafka
 from app.events.log import EventLog
@@ -55,7 +54,7 @@ def open_events(
     people: Callable[[], Optional[Sequence[str]]] = no_people_known,
     pictures: Optional[Pictures] = None,
     on_death: Optional[DeathCallback] = None,
-    redacted: Callable[[Sequence[Record]], Sequence[Record]] = as_they_are,
+    redacted: Redaction = as_they_are,
 ) -> Optional[EventPublisher]:
     """None if no one wants events. Raises AppError when something cannot be used; nothing is left open then.
 

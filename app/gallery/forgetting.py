@@ -12,7 +12,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, FrozenSet, Iterable, List, Sequence
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence
 
 from app.errors import GalleryError, OutputError
 from app.events.history import HEADER, Record, log_files, relabels_of
@@ -62,13 +62,23 @@ class ForgottenLines:
     """What is to be removed from an event log. A person who gets the name later is another one."""
 
     person: Person
-    visits: FrozenSet[int]
-    until: int
-    """The last event when it was deleted."""
+    visits: Mapping[str, FrozenSet[int]]
+    """Those of the person, by log: every log counts from 1."""
+    until: Mapping[str, int]
+    """By log, the last event when it was deleted."""
 
-    def without(self, record: Record) -> Record:
-        is_old = record["event"] == HEADER or record["sequence"] <= self.until or record.get("visit") in self.visits
-        return record_without(record, self.person, self.visits) if is_old else record
+    def without(self, log: str, record: Record) -> Record:
+        visits = self.visits.get(log, frozenset())
+        is_old = (
+            record["event"] == HEADER or record["sequence"] <= self.until.get(log, 0) or record.get("visit") in visits
+        )
+        return record_without(record, self.person, visits) if is_old else record
+
+    def without_in_any(self, record: Record) -> Record:
+        """The same for an event whose log is not known: rather too much is removed than too little."""
+        for log in self.until:
+            record = self.without(log, record)
+        return record
 
 
 def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text: str) -> Forgotten:
@@ -78,9 +88,10 @@ def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text:
     name = None if number is not None else normalize(text)
     numbers = [one for one in map(stranger_number, person.strangers) if one is not None]
     visits = person.visits(found)
-    mine = frozenset(visit for of_log in visits.values() for visit in of_log)
-    until = max((record["sequence"] for _, record in found if record["event"] != HEADER), default=0)
-    lines = ForgottenLines(person, mine, until)
+    until: Dict[str, int] = {}
+    for log, record in found:
+        until[log] = max(until.get(log, 0), record.get("sequence", 0))
+    lines = ForgottenLines(person, {log: frozenset(numbers) for log, numbers in visits.items()}, until)
     pictures = snapshots_of((record for log, record in found if record.get("visit") in visits.get(log, ())), settings)
     kept = visits_of(journal, name, number)
     folder = settings.gallery.folder
@@ -97,15 +108,15 @@ def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text:
         names = [] if name is None else [name]
         gone = [] if number is None else [number]
         require_unlocked(journal.rewrite(lambda book: without(book, gone, names)), journal.folder)
-    log = LogRedaction.NO_LOG
-    if any(lines.without(record) != record for _, record in found):
+    redaction = LogRedaction.NO_LOG
+    if any(lines.without(log, record) != record for log, record in found):
         waiting = [*pending(settings), lines]
         _write_pending(settings, waiting)
-        log = LogRedaction.REDACTED if finish_forgetting(settings) else LogRedaction.RUN_WRITES
+        redaction = LogRedaction.REDACTED if finish_forgetting(settings) else LogRedaction.RUN_WRITES
     for picture in pictures:
         with contextlib.suppress(FileNotFoundError):
             picture.unlink()
-    return Forgotten(photos, len(kept), len(pictures) + sum(visit.crop is not None for visit in kept), log, lines)
+    return Forgotten(photos, len(kept), len(pictures) + sum(visit.crop is not None for visit in kept), redaction, lines)
 
 
 def finish_forgetting(settings: Settings) -> bool:
@@ -116,7 +127,7 @@ def finish_forgetting(settings: Settings) -> bool:
 
     def change(log: str, record: Record) -> Record:
         for lines in waiting:
-            record = lines.without(record)
+            record = lines.without(log, record)
         return record
 
     try:
@@ -137,17 +148,17 @@ def pending(settings: Settings) -> List[ForgottenLines]:
         return [_made(one) for one in found]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.error(
             "%s: cannot be read, so that the event log may still name people who were deleted: %s", path, error
         )
         return []
 
 
-def without_forgotten(settings: Settings, found: Sequence[Record]) -> Sequence[Record]:
-    """Lines of the event log as they will be when those who were deleted are removed from it."""
+def without_forgotten(settings: Settings, log: str, found: Sequence[Record]) -> Sequence[Record]:
+    """Lines of a log as they will be when those who were deleted are removed from it."""
     for lines in pending(settings):
-        found = [lines.without(record) for record in found]
+        found = [lines.without(log, record) for record in found]
     return found
 
 
@@ -157,8 +168,8 @@ def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> Non
         {
             "names": list(lines.person.names),
             "strangers": list(lines.person.strangers),
-            "visits": sorted(lines.visits),
-            "until": lines.until,
+            "visits": {log: sorted(visits) for log, visits in lines.visits.items()},
+            "until": dict(lines.until),
         }
         for lines in waiting
     ]
@@ -174,7 +185,9 @@ def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> Non
 
 def _made(fields: Dict[str, Any]) -> ForgottenLines:
     return ForgottenLines(
-        Person(fields["names"], fields["strangers"]), frozenset(map(int, fields["visits"])), int(fields["until"])
+        Person(fields["names"], fields["strangers"]),
+        {log: frozenset(map(int, visits)) for log, visits in fields["visits"].items()},
+        {log: int(sequence) for log, sequence in fields["until"].items()},
     )
 
 

@@ -102,7 +102,7 @@ class Enrolment:
             gone = await self._service.run(lambda: self.kept.changing(forgotten))
         except (GalleryError, OutputError) as error:
             raise HttpError(409, str(error)) from error
-        self.feed.forget(gone.lines.without)
+        self.feed.forget(gone.lines.without_in_any)
         facts = {"photos": len(gone.photos), "visits": gone.visits, "log": gone.log.value}
         self.note(request, "delete", who=who, **facts)
         return gone

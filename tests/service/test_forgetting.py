@@ -6,11 +6,13 @@ import zipfile
 from functools import partial
 
 import pytest
+from made_results import ANN, frame, result, track
 from web_server import WebServer
 
 from app.events.cursors import Cursors
 from app.events.delivery import Delivery
 from app.events.log import EventLog
+from app.events.stream import EventStream
 from app.events.webhook import Webhook
 from app.gallery.forgetting import without_forgotten
 from app.settings import WebhookSettings
@@ -50,6 +52,21 @@ def test_a_person_is_deleted_with_everything(grace):
     assert [(one["name"], one["stranger"]) for one in visits] == [(None, None), (None, "stranger-2"), (None, None)]
     assert home.audit()[-1]["action"] == "delete"
     assert home.get("/api/v1/people/Grace%20Hopper").status == 404
+
+
+def test_who_has_the_same_visit_numbers_in_another_log_stays_there(grace):
+    home = grace
+    queue = EventLog(home.settings.delivery.queue / "events.jsonl")
+    stream = EventStream(visit_gap_s=5)
+    for second in range(0, 60, 10):
+        there = [track(second, ANN)] if second % 20 == 0 else []
+        for event in stream.handle(result(frame(captured_at=1_800_000_000.0 + second), tracks=there)):
+            queue.write(event)
+    queue.close()
+    before = queue.path.read_bytes()
+    assert before.count(b"Ann") >= 3
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "redacted"
+    assert queue.path.read_bytes() == before
 
 
 def test_a_stranger_is_deleted_with_everything(home):

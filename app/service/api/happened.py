@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
@@ -239,8 +240,10 @@ class _Routes:
     def _logged(self, log: Path, renamed: Optional[Sequence[Renamed]] = None) -> Iterator[Record]:
         """The events of a log, the last one first, with the names that people have now."""
         records, renamed = logged(log), self._kept.renamed() if renamed is None else renamed
-        for lines in self._kept.forgotten():
-            records = map(lines.without, records)
+        forgotten = self._kept.forgotten()
+        name = log_id(log_files(log)) if forgotten else ""
+        for lines in forgotten:
+            records = map(partial(lines.without, name), records)
         return (_with_new_name(record, renamed) for record in records) if renamed else records
 
     def _of_visit(self, request: Request, log: Path, renamed: Optional[Sequence[Renamed]] = None) -> List[Record]:
