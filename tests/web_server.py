@@ -18,6 +18,7 @@ class WebServer:
         self.answers = []
         self.hanging = threading.Event()
         self.released = threading.Event()
+        self._connections = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -33,6 +34,11 @@ class WebServer:
             daemon_threads = True
             allow_reuse_address = True
 
+            def process_request(self, request, client_address):
+                # Now, and not with its first message: one that `close` missed would be served for ever.
+                outer._connections.append(request)
+                super().process_request(request, client_address)
+
             def handle_error(self, *arguments):
                 pass
 
@@ -41,12 +47,10 @@ class WebServer:
         self.url = f"{'http' if tls is None else 'https'}://localhost:{self.port}/hook?door=1"
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._connections = []
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def answer(self, request):
-        self._connections.append(request.connection)
         body = request.rfile.read(int(request.headers["Content-Length"]))
         self.attempts += 1
         wanted = self.answers.pop(0) if self.answers else 204
