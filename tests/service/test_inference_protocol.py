@@ -55,12 +55,18 @@ def test_tensors_in_binary_and_in_json_give_the_embeddings_as_the_network_does(s
 WRONG = {
     "no JSON": lambda: (b"{", b"", 1),
     "a header that is longer than the body": lambda: (binary(), b"", 9999999),
+    "a header that is no number": lambda: (binary(), b"", "\u00b2"),
     "no input": lambda: ({"inputs": []}, b"", None),
     "another name": lambda: ({"inputs": [{**tensor(data=[]), "name": "input"}]}, b"", None),
     "another type": lambda: ({"inputs": [{**tensor(data=[]), "datatype": "FP32"}]}, b"", None),
     "another size": lambda: ({"inputs": [{**tensor(data=[]), "shape": [1, 64, 64, 3]}]}, b"", None),
     "no pictures": lambda: ({"inputs": [{**tensor(data=[]), "shape": [0, 112, 112, 3]}]}, b"", None),
     "a huge number of pictures": lambda: ({"inputs": [{**tensor(data=[]), "shape": [10**15, 112, 112, 3]}]}, b"", None),
+    "a number of pictures that overflows": lambda: (
+        {"inputs": [tensor(parameters={"binary_data_size": 0}, shape=[1 << 56, 112, 112, 3])]},
+        b"",
+        None,
+    ),
     "a shape of words": lambda: ({"inputs": [{**tensor(data=[]), "shape": "many"}]}, b"", None),
     "too few bytes": lambda: (binary(), CROPS.tobytes()[:-1], None),
     "too many bytes": lambda: (binary(), CROPS.tobytes() + b"0", None),

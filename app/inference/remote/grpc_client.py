@@ -52,7 +52,10 @@ class GrpcClient:
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         if address.is_encrypted:
-            roots = None if address.ca_file is None else Path(address.ca_file).read_bytes()
+            try:
+                roots = None if address.ca_file is None else Path(address.ca_file).read_bytes()
+            except OSError as error:
+                raise SettingsError(f"remote.ca_file: {address.ca_file} cannot be used: {error.strerror}") from error
             self._channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(roots), options)
         else:
             self._channel = grpc.insecure_channel(address.netloc, options)
@@ -72,8 +75,9 @@ class GrpcClient:
         return messages.infer_response(self._call("ModelInfer", request, timeout_s), output)
 
     def abort(self) -> None:
-        if self._pending is not None:
-            self._pending.cancel()
+        pending = self._pending
+        if pending is not None:
+            pending.cancel()
 
     def close(self) -> None:
         # grpcio's thread that watches the channel looks every 0.2 s whether it is still needed, and prints a traceback

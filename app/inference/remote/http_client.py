@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from app.errors import SettingsError
 from app.inference.remote.protocol import (
     DATATYPES,
     MAX_REPLY_BYTES,
@@ -43,6 +44,12 @@ class HttpClient:
         self._model = f"{address.path}/v2/models/{quote(address.model, safe='')}"
         self._headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
         self._connection: Optional[http.client.HTTPConnection] = None
+        try:
+            self._tls = ssl.create_default_context(cafile=address.ca_file) if address.is_encrypted else None
+        except OSError as error:
+            raise SettingsError(
+                f"remote.ca_file: {address.ca_file} cannot be used: {error.strerror or error}"
+            ) from error
         self.connections = self.sent_bytes = self.received_bytes = 0
         self._numbers = itertools.count(1)
 
@@ -118,7 +125,7 @@ class HttpClient:
         try:
             status, _, reply = self._send("GET", f"{self._address.path}/v2", min(timeout_s, HINT_WITHIN_S))
             return status != 200 or BINARY in (_json(reply).get("extensions") or ())
-        except (RemoteError, RefusedError):
+        except (RemoteError, RefusedError, TypeError):
             return True
 
     def _send(
@@ -144,7 +151,7 @@ class HttpClient:
                     raise RemoteError(f"its reply has more than {MAX_REPLY_BYTES // 1_000_000} MB")
                 self.received_bytes += len(reply)
                 length = response.getheader(HEADER_LENGTH, "")
-                return response.status, int(length) if length.isdigit() else None, reply
+                return response.status, int(length) if length.isdecimal() else None, reply
             except (OSError, http.client.HTTPException, RemoteError) as error:
                 self.close()
                 if isinstance(error, _STALE) and not is_new:
@@ -160,9 +167,8 @@ class HttpClient:
             self.connections += 1
             address = self._address
             if address.is_encrypted:
-                context = ssl.create_default_context(cafile=address.ca_file)
                 self._connection = http.client.HTTPSConnection(
-                    address.host, address.port, timeout=timeout_s, context=context
+                    address.host, address.port, timeout=timeout_s, context=self._tls
                 )
             else:
                 self._connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
@@ -208,7 +214,7 @@ def _output(reply: bytes, length: Optional[int], name: str) -> np.ndarray:
                     return np.asarray(one["data"], DATATYPES[one["datatype"]]).reshape(shape)
                 return from_bytes(name, one["datatype"], shape, reply[start:end])
             start = end
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RemoteError(f"its reply is not that of the protocol: {error!r}") from error
     raise RemoteError(f"its reply has no output {name}")
 

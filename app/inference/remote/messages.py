@@ -68,8 +68,8 @@ def infer_response(message: bytes, output: str) -> np.ndarray:
             if datatype == "UINT8":
                 return np.array(_numbers(contents, field), np.uint8).reshape(shape)
             return np.frombuffer(b"".join(_all_bytes(contents, field)), DATATYPES[datatype]).reshape(shape)
-        except ValueError as error:
-            raise RemoteError(f"the output {output} does not have the shape {shape}") from error
+        except (ValueError, OverflowError) as error:
+            raise RemoteError(f"the output {output} does not fit {shape} of {datatype}") from error
     raise RemoteError(f"its reply has no output {output}")
 
 
@@ -137,9 +137,12 @@ def _numbers(fields: Fields, number: int) -> List[int]:
             found.append(value)
             continue
         at = 0
-        while at < len(value):
-            one, at = _read_varint(value, at)
-            found.append(one)
+        try:
+            while at < len(value):
+                one, at = _read_varint(value, at)
+                found.append(one)
+        except IndexError as error:
+            raise RemoteError("its reply is cut off") from error
     return found
 
 

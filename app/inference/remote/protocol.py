@@ -130,7 +130,7 @@ WHAT_TO_CHANGE = {
 
 
 def open_client(address: RemoteAddress) -> Client:
-    """Connects with the first request. Raises SettingsError where a package is missing."""
+    """Connects with the first request. Raises SettingsError if a package is missing or `ca_file` cannot be used."""
     if address.scheme.startswith("grpc"):
         from app.inference.remote.grpc_client import GrpcClient
 
@@ -151,7 +151,7 @@ def from_bytes(name: str, datatype: str, shape: Tuple[int, ...], content: bytes)
     dtype = np.dtype(DATATYPES[datatype])
     try:
         return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RemoteError(f"the output {name} has {len(content)} bytes, which are not {shape} of {datatype}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -31,7 +32,7 @@ def read_request(body: bytes, header_length: Optional[str], name: str, crop: Tup
     """A request for a network whose input `name` takes pictures of this shape. Raises HttpError (400)."""
     length = len(body)
     if header_length is not None:
-        if not header_length.isdigit() or int(header_length) > len(body):
+        if not header_length.isdecimal() or int(header_length) > len(body):
             raise HttpError(400, f"the header {HEADER_LENGTH} is {header_length!r}, the body has {len(body)} bytes")
         length = int(header_length)
     try:
@@ -51,7 +52,7 @@ def read_request(body: bytes, header_length: Optional[str], name: str, crop: Tup
     expected = f"{name} UINT8 [N, {', '.join(map(str, crop))}]"
     if sent != name or datatype != "UINT8" or shape[1:] != crop or not shape[0] > 0:
         raise HttpError(400, f"the input is {sent} {datatype} {list(shape)}, expected {expected}")
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     if size is not None:
         if size != count or length + size != len(body):
             raise HttpError(400, f"binary_data_size is {size} and {len(body) - length} bytes came, expected {count}")

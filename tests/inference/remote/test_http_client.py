@@ -11,8 +11,9 @@ import pytest
 from certificates import certificate
 from http_client import free_port
 
+from app.errors import SettingsError
 from app.inference.remote.http_client import HttpClient
-from app.inference.remote.protocol import RefusedError, RemoteError, parse_address
+from app.inference.remote.protocol import RefusedError, RemoteError, open_client, parse_address
 
 CROPS = {"crops": np.zeros((2, 4, 4, 3), np.uint8)}
 TIMEOUT_S = 20.0
@@ -45,7 +46,7 @@ def answering(*replies):
 
 def reply(body, status="200 OK", **headers):
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode("latin-1") + body
 
 
 def output(**more):
@@ -83,6 +84,11 @@ def test_the_wanted_output_is_found_among_others_in_binary_and_in_json():
         binary({"outputs": [output(parameters={"binary_data_size": 16})]}, b"short"),
         binary({"outputs": [{**output(parameters={"binary_data_size": 4}), "datatype": "BYTES"}]}, b"1234"),
         reply(b"{", Inference_Header_Content_Length=5),
+        reply(b"{}", Inference_Header_Content_Length="\u00b2"),
+        reply(b'{"outputs": [["values"]]}'),
+        reply(b'{"outputs": [{"name": "values", "datatype": "FP32", "shape": [1e999], "data": [1]}]}'),
+        reply(b'{"outputs": [{"name": "values", "datatype": "UINT8", "shape": [1], "data": [-1e30]}]}'),
+        reply(b'{"outputs": [{"name": "values", "datatype": "INT64", "shape": [1], "data": [1e999]}]}'),
         reply(b"x" * 10)[:-5],
         reply(b'{"error": "busy"}', "503 Service Unavailable"),
         reply(b"", "429 Too Many Requests"),
@@ -113,3 +119,12 @@ def test_tls_needs_a_certificate_that_is_trusted(settings, tmp_path):
         assert HttpClient(parse_address(url, "net", None, str(cert))).is_ready(TIMEOUT_S)
         with pytest.raises(RefusedError, match="certificate"):
             HttpClient(parse_address(url, "net", None, None)).is_ready(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_certificates_that_cannot_be_read_are_a_mistake_in_the_settings(tmp_path, scheme):
+    if scheme == "grpcs":
+        pytest.importorskip("grpc")
+    address = parse_address(f"{scheme}://127.0.0.1:1", "net", None, str(tmp_path / "absent.pem"))
+    with pytest.raises(SettingsError, match=r"remote\.ca_file"):
+        open_client(address)

@@ -114,6 +114,17 @@ def test_nonsense_is_an_error_and_nothing_else(content):
             continue
 
 
+def test_packed_numbers_that_are_cut_off_or_too_large_are_an_error():
+    cut_off = messages._field(1, b"values") + messages._field(2, b"FP32") + messages._field(3, b"\x80")
+    too_large = OIP["Tensor"](name="values", datatype="UINT8", shape=[1])
+    too_large.contents.uint_contents.append(300)
+    for tensor in (cut_off, too_large.SerializeToString()):
+        with pytest.raises(RemoteError):
+            messages.infer_response(messages._field(5, tensor), "values")
+    with pytest.raises(RemoteError):
+        messages.model_metadata(messages._field(4, cut_off))
+
+
 @given(REAL_ARRAYS, st.data())
 def test_a_response_that_is_cut_off_is_an_error(values, data):
     response = OIP["Response"]()
