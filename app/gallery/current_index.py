@@ -30,8 +30,8 @@ class CurrentIndex:
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
         self.index: PersonIndex = EnrolledPeople().index()
-        self._calibrated: Tuple[FrozenSet[str], Optional[Calibration]] = frozenset(), None
-        """The photos that were calibrated, and the result."""
+        self._calibrated: Tuple[FrozenSet[Tuple[str, str]], Optional[Calibration]] = frozenset(), None
+        """Whose photos were calibrated, by content, and the result."""
         self._changing = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._in_run = False
@@ -50,7 +50,7 @@ class CurrentIndex:
         return calibration
 
     def _calibration(self, people: EnrolledPeople) -> Optional[Calibration]:
-        photos = frozenset(photo.content_hash for photo in people.row_photos)
+        photos = frozenset((photo.person, photo.content_hash) for photo in people.row_photos)
         known, calibration = self._calibrated
         few = RECALIBRATE_FROM_SHARE * len(photos) if len(photos) >= LARGE else 0
         if calibration is None or len(photos ^ known) > few:

@@ -1,5 +1,7 @@
 """What faces are compared with, while a large gallery changes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -26,3 +28,10 @@ def test_a_large_gallery_is_not_calibrated_again_for_a_few_photos(recognizer, ph
     assert (second is first) == is_kept
     assert len(current.index) == 57 and current.index.calibration is second
     assert current.update(EnrolledPeople(tuple(photos), 3)).people == 60
+
+
+def test_a_photo_that_is_another_persons_now_is_calibrated_as_such(recognizer, photos):
+    current = CurrentIndex(recognizer)
+    assert current.update(EnrolledPeople(tuple(photos), 1)).people == 60
+    moved = dataclasses.replace(photos[0], person=photos[1].person)
+    assert current.update(EnrolledPeople((moved, *photos[1:]), 2)).people == 59

@@ -12,6 +12,7 @@ from waiting import PATIENT_S, until
 from app.fleet.decisions import conflicts_here
 from app.fleet.strangers import FOREIGN
 from app.identity.strangers import Seen, Visit
+from app.service.api import fleet as fleet_api
 from app.service.tokens import add_token
 
 BEGIN = 1_800_000_000.0
@@ -112,6 +113,12 @@ def test_what_is_known_stays_while_the_database_is_away(served, link):
     assert away["conflicts"] == before["conflicts"]
     link.mend()
     until(lambda: served.get("/api/v1/fleet").json["state"] == "available")
+
+
+def test_an_answer_that_comes_late_is_shown_the_next_time(served, monkeypatch):
+    monkeypatch.setattr(fleet_api, "WAIT_S", 0.0)
+    monkeypatch.setattr(fleet_api, "ASK_EVERY_S", 0.0)
+    until(lambda: [one["name"] for one in served.get("/api/v1/fleet").json["devices"]] == ["lobby", "yard"])
 
 
 def test_a_server_without_a_database_has_no_devices(settings):

@@ -206,15 +206,20 @@ class _Database:
         if running is None or (running.done() and now - self._asked_at > ASK_EVERY_S):
             self._asked_at = now
             running = self._running = asyncio.wrap_future(self._start())
-            running.add_done_callback(lambda done: done.cancelled() or done.exception())
+            running.add_done_callback(self._keep)
         try:
-            self.answer = await asyncio.wait_for(asyncio.shield(running), WAIT_S)
+            await asyncio.wait_for(asyncio.shield(running), WAIT_S)
         except asyncio.TimeoutError:
             shown = masked(self._settings.fleet.database or "")
             return f"{shown} has not answered for {time.monotonic() - self._asked_at:.0f} s"
         except AppError as error:
             return str(error)
         return None
+
+    def _keep(self, done: asyncio.Future[_Answer]) -> None:
+        """Also of an answer that nobody waits for any more."""
+        if not done.cancelled() and done.exception() is None:
+            self.answer = done.result()
 
     def _start(self) -> Future[_Answer]:
         future: Future[_Answer] = Future()
