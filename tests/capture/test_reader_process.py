@@ -145,10 +145,10 @@ def connections(pid):
 def test_a_source_whose_frames_nobody_wants_is_closed_until_somebody_does(rtsp_server, early):
     """While an engine is built, which takes minutes, decoding would take the processor from that."""
     source = rtsp(rtsp_server("--clock", "h264").url)
-    readers = early(source, hold_s=1.0)
-    until(lambda: connections(child()) > 0)
-    until(lambda: connections(child()) == 0)
+    readers = early(source, hold_s=0.3)
     with contextlib.closing(readers.start_reader(source, SETTINGS)) as reader:
+        until(lambda: reader.wait(0.1))
+        until(lambda: connections(child()) == 0)
         reader.finish_opening()
         first, second = reader.read(), reader.read()
         assert connections(child()) == 1
@@ -160,10 +160,10 @@ def test_a_source_that_is_closed_as_nobody_wants_it_and_then_gone_fails_when_it_
     server = rtsp_server()
     source = rtsp(server.url)
     readers = early(source, hold_s=0.0)
-    until(lambda: connections(child()) > 0)
-    until(lambda: connections(child()) == 0)
-    server.kill()
     with contextlib.closing(readers.start_reader(source, SETTINGS)) as reader:
+        until(lambda: reader.wait(0.1))
+        until(lambda: connections(child()) == 0)
+        server.kill()
         reader.finish_opening()
         with pytest.raises(SourceError, match="refused"):
             reader.read()
