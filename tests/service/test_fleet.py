@@ -121,6 +121,19 @@ def test_an_answer_that_comes_late_is_shown_the_next_time(served, monkeypatch):
     until(lambda: [one["name"] for one in served.get("/api/v1/fleet").json["devices"]] == ["lobby", "yard"])
 
 
+def test_a_device_is_away_when_it_missed_several_exchanges(doors, fleet, postgres):
+    rare = dataclasses.replace(fleet, timeout_s=PATIENT_S, sync_every_s=200.0)
+    with serving(dataclasses.replace(doors[1].settings, fleet=rare)) as client:
+
+        def away_after(seconds):
+            statement = f"update device set last_seen = now() - interval '{seconds} s' where name = 'lobby'"
+            postgres.sql(fleet.database.rpartition("/")[2], statement)
+            return {one["name"]: one["away"] for one in client.get("/api/v1/fleet").json["devices"]}
+
+        until(lambda: away_after(3000) == {"lobby": True, "yard": False})
+        until(lambda: away_after(300) == {"lobby": False, "yard": False})
+
+
 def test_a_server_without_a_database_has_no_devices(settings):
     with serving(settings) as client:
         assert client.get("/api/v1/fleet").json["state"] == "off"

@@ -33,6 +33,8 @@ from app.text import iso_time
 
 ASK_EVERY_S = 3.0
 """Clients that ask more often get the same answer."""
+AWAY_AFTER_S, AWAY_AFTER_EXCHANGES = 120.0, 4
+"""A device that was not seen for both is away."""
 WAIT_S = 2.0
 """A database that has not answered by then is shown as unavailable; its answer is shown next time."""
 
@@ -44,6 +46,8 @@ class FleetDevice(msgspec.Struct):
     version: str
     embedder: str
     last_seen: str
+    away: bool
+    """It missed several exchanges, if it exchanges as often as this one."""
     behind: int
     """Changes of the gallery that it does not have yet."""
     unsent: Optional[int]
@@ -174,7 +178,10 @@ class _Routes:
         is_own, run = row.id == answer.own, self._view.monitor.run
         waiting = unsent(run.events.deliveries()) if is_own and run is not None else row.unsent
         seen = iso_time(answer.at - max(0.0, row.seen_s_ago))
-        return FleetDevice(row.name, is_own, row.program, row.embedder, seen, row.behind, waiting, row.conflicts)
+        often_s = self._service.settings.fleet.sync_every_s
+        is_away = row.seen_s_ago > max(AWAY_AFTER_S, AWAY_AFTER_EXCHANGES * often_s)
+        facts = row.name, is_own, row.program, row.embedder, seen, is_away
+        return FleetDevice(*facts, row.behind, waiting, row.conflicts)
 
     def _conflicts(self) -> List[FleetConflict]:
         gallery, folder = self._service.gallery, self._service.settings.gallery.folder

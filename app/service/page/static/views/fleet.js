@@ -9,8 +9,6 @@ import { strings } from "../strings.js";
 
 const REFRESH_MS = 5000;
 const FORBIDDEN = 403;
-/** An exchange comes every 30 seconds by default. */
-const AWAY_AFTER_MS = 120000;
 
 /** Nothing where the gallery is that of one device. */
 export function Fleet() {
@@ -31,7 +29,7 @@ export function Fleet() {
       <p class="hint">${strings.conflictsWhy}</p>
       <ul class="rows">${data.conflicts.map((conflict) => html`<li key=${conflict.id}><${Conflict} conflict=${conflict} reload=${reload} /></li>`)}</ul>`}
     ${data?.devices.length > 0 && html`${data.conflicts.length > 0 && html`<h3>${strings.devices}</h3>`}
-      <ul class="rows">${data.devices.map((device) => html`<li key=${device.name + device.last_seen}><${Device} device=${device} asked=${data.asked} /></li>`)}</ul>`}
+      <ul class="rows">${data.devices.map((device) => html`<li key=${device.name + device.last_seen}><${Device} device=${device} /></li>`)}</ul>`}
     ${data?.asked && data.devices.length === 0 && html`<p class="hint">${strings.noDevices}</p>`}
     ${data?.notices.length > 0 && html`<details class="passed">
       <summary>${strings.noticeCount(data.notices.length)}</summary>
@@ -40,15 +38,14 @@ export function Fleet() {
   </section>`;
 }
 
-function Device({ device, asked }) {
-  const isAway = new Date(asked) - new Date(device.last_seen) > AWAY_AFTER_MS;
+function Device({ device }) {
   const lacks = [
     device.behind > 0 && strings.deviceBehind(device.behind),
     device.unsent > 0 && strings.deviceUnsent(device.unsent),
     device.conflicts > 0 && strings.deviceConflicts(device.conflicts),
   ].filter(Boolean);
   const isLate = device.behind > 0 || device.unsent > 0;
-  const [kind, state] = isAway
+  const [kind, state] = device.away
     ? ["failed", strings.deviceAway]
     : isLate
       ? ["refused", strings.deviceLags]
