@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -40,15 +42,17 @@ def export_model(entry: ModelEntry, folder: Path, use_tensorrt: bool = False) ->
         raise ModelError(f"{entry.name} is a detector: only networks that take pictures of one face can be exported")
     source = entry.verified_file()
     model = with_pixels(source, entry.face_input)
-    version = target / "1"
-    try:
-        make_folder(version)
-        path = version / "model.onnx"
-        write_whole(path, model)
-        outputs = _compared(source, path, entry.face_input)
-        write_text(target / "config.pbtxt", config(entry, outputs, use_tensorrt))
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+    with contextlib.ExitStack() as failed:
+        failed.callback(shutil.rmtree, target, ignore_errors=True)
+        try:
+            make_folder(target / "1")
+            path = target / "1" / "model.onnx"
+            write_whole(path, model)
+            outputs = _compared(source, path, entry.face_input)
+            write_text(target / "config.pbtxt", config(entry, outputs, use_tensorrt))
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+        failed.pop_all()
     return target
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from shipped import CATALOG
 
+from app.errors import ModelError
 from app.inference.onnx import OnnxEngine
 from app.models.catalog import read_catalog
 from app.models.remote import known_pictures
@@ -70,11 +71,12 @@ def test_the_exported_network_gives_the_same_embeddings(config_of, tmp_path, rec
     assert np.abs(found - expected).max() < 1e-4 and np.allclose(lengths, expected_lengths, rtol=1e-4)
 
 
-def small_network(path, shape=("batch", 3, 8, 8), dtype=onnx.TensorProto.FLOAT):
+def small_network(path, shape=("batch", 3, 8, 8), dtype=onnx.TensorProto.FLOAT, is_random=False):
     helper = onnx.helper
     nodes = [
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Gemm", ["mean", "weights"], ["values"]),
+        helper.make_node("Gemm", ["mean", "weights"], ["sums"]),
+        helper.make_node("RandomNormalLike" if is_random else "Identity", ["sums"], ["values"]),
     ]
     weights = onnx.numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2) - 2, "weights")
     graph = helper.make_graph(
@@ -87,11 +89,11 @@ def small_network(path, shape=("batch", 3, 8, 8), dtype=onnx.TensorProto.FLOAT):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), str(path))
 
 
-def mask_entry(folder, channels, **shape):
+def mask_entry(folder, channels, **network):
     import hashlib
 
     path = folder / "small.onnx"
-    small_network(path, **shape)
+    small_network(path, **network)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / "catalog.yaml").write_text(
         f"small:\n  task: attributes\n  family: mask\n  file: small.onnx\n  sha256: {sha256}\n  channels: {channels}\n"
@@ -109,6 +111,14 @@ def test_mean_divisor_and_order_of_colours_are_part_of_it(tmp_path, channels):
     assert np.allclose(MaskModel(OnnxEngine(exported), entry.face_input).answers(crops), plain, atol=1e-4)
     swapped = MaskModel(OnnxEngine(exported), entry.face_input).answers(np.ascontiguousarray(crops[..., ::-1]))
     assert not np.allclose(swapped, plain, atol=1e-2)
+
+
+def test_an_export_with_other_answers_than_the_original_is_deleted(tmp_path):
+    """Triton would serve what is there."""
+    entry = mask_entry(tmp_path, "rgb", is_random=True)
+    with pytest.raises(ModelError, match="cosine"):
+        export_model(entry, tmp_path / "models")
+    assert not (tmp_path / "models" / "small").exists()
 
 
 def test_what_cannot_be_exported_says_why(answered, tmp_path):
