@@ -27,6 +27,8 @@ def test_a_wheel_gets_all_models_and_nothing_else_of_their_folder(monkeypatch):
     monkeypatch.chdir(ROOT)
     shipped = runpy.run_path("setup.py")["SHIPPED"]
     assert sorted(shipped) == sorted(tracked("engines", "gallery", "config.yaml"))
+    listed = [line.split()[1:] for line in (ROOT / "MANIFEST.in").read_text().splitlines()]
+    assert sorted(shipped) == sorted(name for names in listed for name in names), "a source distribution has them too"
 
 
 @pytest.fixture(scope="module")
