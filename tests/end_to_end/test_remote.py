@@ -127,8 +127,8 @@ def test_people_keep_their_names_while_the_server_is_killed_and_started_again(
     assert answered("answered") > 0 and answered("local") == answered("failed") == 0
     server.kill()
     somebody_comes()
+    # A request has failed, or the check every 30 s came first.
     until(lambda: metric("remote_up", network="embedder") == 0 and answered("local") > 0)
-    assert answered("failed") >= 1
     before = answered("answered")
     server.start()
     until(lambda: metric("remote_up", network="embedder") == 1)
@@ -142,6 +142,6 @@ def test_people_keep_their_names_while_the_server_is_killed_and_started_again(
     assert run.returncode == 0, err
     assert set(events("identified")) == {"Eileen Collins", "Grace Hopper"}
     remote = json.loads(summary.read_text(encoding="utf-8"))["remotes"]["embedder"]
-    assert remote["answered"] > before and remote["local"] == here and remote["failed"] >= 1
+    assert remote["answered"] > before and remote["local"] == here
     assert f"embedder on {server.url}" in out
     assert f"ERROR   mobilefacenet: {server.url}" in err and f"runs on {server.url}, model mobilefacenet again" in err
