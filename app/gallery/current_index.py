@@ -74,8 +74,13 @@ class CurrentIndex:
         with contextlib.suppress(OSError, AttributeError):  # only Linux has a priority for each thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         try:
-            while self.index.is_unfinished:
-                began, index = time.monotonic(), self.index
+            while True:
+                with self._changing:
+                    index = self.index
+                    if not index.is_unfinished:
+                        self._thread = None  # under the lock: the next change starts another one
+                        return
+                began = time.monotonic()
                 logger.info(
                     "gallery: making the graph of %s; searches are slower meanwhile", counted(len(index), "photo")
                 )
@@ -91,5 +96,6 @@ class CurrentIndex:
     def close(self) -> None:
         """Ends the thread soon, without its result."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout=5)

@@ -1,9 +1,12 @@
 """What faces are compared with, while a large gallery changes."""
 
 import dataclasses
+import sys
+import threading
 
 import numpy as np
 import pytest
+from waiting import until
 
 from app.gallery import current_index
 from app.gallery.current_index import CurrentIndex
@@ -35,3 +38,25 @@ def test_a_photo_that_is_another_persons_now_is_calibrated_as_such(recognizer, p
     assert current.update(EnrolledPeople(tuple(photos), 1)).people == 60
     moved = dataclasses.replace(photos[0], person=photos[1].person)
     assert current.update(EnrolledPeople((moved, *photos[1:]), 2)).people == 59
+
+
+def test_a_change_while_the_thread_ends_gets_a_graph_too(recognizer, photos, record):
+    along_graph = dataclasses.replace(recognizer.recognition, index="hnsw")
+    rows = np.random.default_rng(2).normal(size=(1200, len(photos[0].finding.embedding))).astype(np.float32)
+    more = [record(f"more{number}.jpg", f"p{number % 9}", row) for number, row in enumerate(rows)]
+    current = CurrentIndex(dataclasses.replace(recognizer, recognition=along_graph))
+
+    def change(frame, event, _argument):
+        if event == "return" and frame.f_code.co_name == "_make_graph":
+            sys.setprofile(None)
+            threading.setprofile(None)
+            current.update(EnrolledPeople((*photos, *more), 2))
+
+    current.update(EnrolledPeople(tuple(photos), 1))
+    threading.setprofile(change)
+    try:
+        current.finish_in_background()
+        until(lambda: len(current.index) == len(photos) + len(more) and not current.index.is_unfinished)
+    finally:
+        threading.setprofile(None)
+        current.close()
