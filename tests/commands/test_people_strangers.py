@@ -275,7 +275,7 @@ def test_mistakes_are_explained(completed, planted, words, message):
 def test_an_event_that_is_not_in_the_log_is_answered_with_the_command_that_lists_them(completed, planted, tmp_path):
     EventLog(tmp_path / "my visits.jsonl").close()
     code, _, err = completed("people", "not", "Eileen Collins", "99", "--events", "my visits.jsonl")
-    listing = re.search(r"-m app (events .*)$", err, re.MULTILINE)
+    listing = re.search(r"-m app (.* events .*)$", err, re.MULTILINE)
     assert code == 2 and "no event 99" in err
     assert completed(*shlex.split(listing[1]))[0] == 0
 

@@ -110,5 +110,5 @@ def test_a_run_writes_into_the_current_folder_and_nothing_anywhere_else(
 
 def test_a_gallery_without_photos_elsewhere_is_named_in_full(started, program_folder):
     shutil.rmtree(program_folder / "gallery")
-    code, _, err = started("people", "list")
-    assert code == 2 and str(program_folder / "gallery") in err
+    code, out, _ = started("people", "list")
+    assert code == 0 and str(program_folder / "gallery") in out

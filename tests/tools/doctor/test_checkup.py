@@ -213,10 +213,11 @@ def test_a_missing_gallery_is_a_warning(settings, tmp_path):
 def test_the_gallery_is_counted_without_names(settings, people_gallery):
     gallery = dataclasses.replace(settings.gallery, folder=people_gallery)
     chosen = dataclasses.replace(with_onnx(settings), gallery=gallery)
-    finding, threshold = by_title(chosen)["Gallery"].findings
+    finding, threshold, index = by_title(chosen)["Gallery"].findings
+    assert index.status is Status.OK and "flat" in index.text
     assert threshold.status is Status.OK and "0.003" in threshold.text
     fixed = dataclasses.replace(chosen.recognition, threshold=0.5)
-    _, threshold = by_title(dataclasses.replace(chosen, recognition=fixed))["Gallery"].findings
+    _, threshold, _ = by_title(dataclasses.replace(chosen, recognition=fixed))["Gallery"].findings
     assert threshold.status is Status.OK and "calibrate" in threshold.text
     assert finding.text.startswith("2 people in 4 photos;")
 

@@ -84,5 +84,6 @@ def test_the_page_contains_everything_and_nothing_from_elsewhere(answered, confi
 
 
 def test_a_page_that_cannot_be_written_is_refused_at_once(answered, config_file, tmp_path):
+    (tmp_path / "gallery").mkdir()
     code, _, err = answered("people", "check", "--report", tmp_path / "none" / "r.html", "--config", config_file)
     assert code == 2 and "none" in err
