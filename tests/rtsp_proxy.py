@@ -89,12 +89,6 @@ def bit_errors(share, seed=1):
     return damage
 
 
-def nonsense(packet):
-    """No byte of the picture is right."""
-    size = len(packet) - 4 - _RTP_HEADER_BYTES
-    return packet if size <= 0 else packet[:-size] + b"\xa5" * size
-
-
 def loss(share, seed=1):
     """This share of the packets does not arrive."""
     chance = random.Random(seed)

@@ -7,7 +7,7 @@ import sys
 
 import cv2
 import pytest
-from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, nonsense, unchanged
+from rtsp_proxy import BadNetwork, bit_errors, broken_framing, loss, unchanged
 from shipped import ROOT
 from waiting import PATIENT_S, until
 
@@ -102,20 +102,10 @@ def test_a_stream_of_which_all_pictures_are_damaged_is_said_to_be_damaged(http_c
     with Channels([parse_source(http_camera.address, "cam")], settings) as channels:
         whole_again(channels)
         http_camera.say("garbage only")
-        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING, lambda: channels.take(0.1))
-        assert "damaged" in channels.status()[0].last_error
+        until(lambda: "damaged" in (channels.status()[0].last_error or ""), lambda: channels.take(0.1))
         http_camera.say("garbage off")
         whole_again(channels)
         assert channels.status()[0].state is ChannelState.RUNNING
-
-
-@pytest.mark.slow
-def test_a_stream_of_which_the_decoder_makes_no_frame_is_said_to_be_damaged(network):
-    bad = network("h265")
-    with channels_of(bad.url, dataclasses.replace(SETTINGS, read_timeout_s=3.0)) as channels:
-        whole_again(channels)
-        bad.damage = nonsense
-        until(lambda: "damaged" in (channels.status()[0].last_error or ""), lambda: channels.take(0.1))
 
 
 def test_a_camera_that_freezes_after_a_damaged_picture_is_said_to_be_silent(http_camera, caplog):
@@ -125,8 +115,7 @@ def test_a_camera_that_freezes_after_a_damaged_picture_is_said_to_be_silent(http
         http_camera.say("garbage only")
         until(lambda: "damaged" in caplog.text, lambda: channels.take(0.1))
         http_camera.freeze()
-        until(lambda: channels.status()[0].state is ChannelState.RECONNECTING, lambda: channels.take(0.1))
-        assert "no frame" in channels.status()[0].last_error
+        until(lambda: "no frame" in (channels.status()[0].last_error or ""), lambda: channels.take(0.1))
 
 
 @pytest.mark.slow
