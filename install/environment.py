@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -182,7 +183,9 @@ def install(python: Path, extras: str, opencv: str, pinned: Path) -> None:
 
 def pip(python: Path, *arguments: str) -> None:
     command: List[str] = [str(python.absolute()), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, cwd=ROOT)
+    # setuptools warns of every editable install, in eight lines.
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore:Editable installation"}
+    done = subprocess.run(command, cwd=ROOT, env=environment)
     if done.returncode != 0:
         sys.exit(f"pip {' '.join(arguments)} failed: see its message above. Is there a network connection?")
 
