@@ -342,8 +342,10 @@ def test_faces_travel_as_their_pixels_and_those_who_are_settled_send_nothing(
                 sent.append(recognizer.embedder.remote.answered)
             votes = rule.vote_window
             assert {match.name for match in result.matches} == {"Eileen Collins", "Grace Hopper", None}
-            assert sent[votes] > sent[0] and sent[votes:] == [sent[votes]] * (len(sent) - votes)
-            while sent[-1] == sent[votes]:
+            settled = sent[-1]
+            assert sent[votes] > sent[0]
+            assert settled - sent[votes] <= 1, "a clearer look at the unknown face, of three faces in each frame"
+            while sent[-1] == settled:
                 index += 1
                 pipeline.process(Frame(picture, "door", index, 0.0, index * 0.04))
                 sent.append(recognizer.embedder.remote.answered)

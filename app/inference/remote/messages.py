@@ -65,9 +65,9 @@ def infer_response(message: bytes, output: str) -> np.ndarray:
         contents = parse(b"".join(_all_bytes(described, 5)))
         field = _CONTENTS[datatype]
         try:
-            if datatype == "UINT8":
-                return np.array(_numbers(contents, field), np.uint8).reshape(shape)
-            return np.frombuffer(b"".join(_all_bytes(contents, field)), DATATYPES[datatype]).reshape(shape)
+            is_uint8 = datatype == "UINT8"
+            content = bytes(_numbers(contents, field)) if is_uint8 else b"".join(_all_bytes(contents, field))
+            return np.frombuffer(content, DATATYPES[datatype]).reshape(shape)
         except (ValueError, OverflowError) as error:
             raise RemoteError(f"the output {output} does not fit {shape} of {datatype}") from error
     raise RemoteError(f"its reply has no output {output}")
