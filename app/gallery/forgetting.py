@@ -75,7 +75,7 @@ class ForgottenLines:
         return record_without(record, self.person, visits) if is_old else record
 
     def without_in_any(self, record: Record) -> Record:
-        """The same for an event whose log is not known: rather too much is removed than too little."""
+        """The same for an event whose log is not known. It may remove too much, never too little."""
         for log in self.until:
             record = self.without(log, record)
         return record

@@ -166,7 +166,7 @@ class RemoteNetwork:
 
     @property
     def deferring(self) -> DeferringNetwork:
-        """The same, for those who rather wait than use this machine. It is closed with this one."""
+        """The same for callers that wait instead of using this machine. It is closed with this one."""
         return DeferringNetwork(self)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
