@@ -89,7 +89,12 @@ class CurrentIndex:
                     return
                 with self._changing:
                     self.index = made if self.index is index else self.index.taking_over(made)
-                logger.info("gallery: the graph is ready after %.0f s", time.monotonic() - began)
+                logger.info(
+                    "gallery: the graph is ready after %.0f s; it misses %d of %s, which are compared one by one",
+                    time.monotonic() - began,
+                    made.unreachable,
+                    counted(len(made), "photo"),
+                )
         except Exception:  # the root of a thread; the run continues without the graph
             logger.exception("gallery: the graph could not be made; searches stay slower")
 

@@ -150,6 +150,11 @@ class PersonIndex:
         """Whether `finished` would make searches faster. Answers are right without it."""
         return self.kind is not IndexKind.FLAT and bool(self._photos) and (self._half is None or self._half.outdated)
 
+    @property
+    def unreachable(self) -> int:
+        """Photos to which the graph does not lead, so that they are compared one by one."""
+        return 0 if self._half is None else self._half.unreachable
+
     def finished(self, go_on: Callable[[], bool] = lambda: True) -> PersonIndex:
         """The same with its graph, which takes minutes for a million photos. Ends early when `go_on` says no."""
         half = HalfRows.of(self._rows, self.kind is IndexKind.HNSW, go_on) if self.is_unfinished else self._half

@@ -6,7 +6,7 @@ similarities that count from the rows themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -92,6 +92,8 @@ class HalfRows:
     """The numbers of the rows that have no code, or that a search along the graph does not find."""
     added: np.ndarray
     """These rows."""
+    unreachable: int = 0
+    """How many rows a search along the graph did not find when it was made."""
 
     @classmethod
     def of(cls, rows: np.ndarray, with_graph: bool, go_on: Callable[[], bool] = lambda: True) -> Optional[HalfRows]:
@@ -140,6 +142,7 @@ class HalfRows:
             code_error=error * UNIT_TOLERANCE + rounding_of_sums(dimension),
             added_rows=apart,
             added=np.ascontiguousarray(rows[apart], np.float32),
+            unreachable=len(apart),
         )
 
     def updated(self, before: Dict[str, int], rows: np.ndarray, old_rows: np.ndarray, keys: Sequence[str]) -> HalfRows:
@@ -159,12 +162,12 @@ class HalfRows:
             coded[now[self.added_rows][now[self.added_rows] >= 0]] = False
         added_rows = np.flatnonzero(~coded)
         added = np.ascontiguousarray(rows[added_rows], np.float32)
-        return HalfRows(self.codes, self.graph, row_of_code, self.code_error, added_rows, added)
+        return replace(self, row_of_code=row_of_code, added_rows=added_rows, added=added)
 
     @property
     def outdated(self) -> bool:
         """Whether so much has changed that it should be made again."""
-        changes = len(self.added_rows) + int((self.row_of_code < 0).sum())
+        changes = len(self.added_rows) - self.unreachable + int((self.row_of_code < 0).sum())
         return changes > FEW_CHANGES + FEW_CHANGES_SHARE * len(self.row_of_code)
 
     @property

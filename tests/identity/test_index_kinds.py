@@ -146,6 +146,19 @@ def test_rows_that_the_graph_does_not_lead_to_are_compared_all_the_same():
     assert best == pytest.approx([1.0] * len(rows), abs=1e-6)
 
 
+def test_a_graph_that_leads_to_few_rows_is_kept(monkeypatch):
+    monkeypatch.setattr(nearest_rows, "FEW_CHANGES", 3)
+    rng = np.random.default_rng(6)
+    rows = unit(np.concatenate([np.repeat(rng.normal(size=(30, SIZE)), 100, axis=0), rng.normal(size=(600, SIZE))]))
+    names = [f"p{number}" for number in range(len(rows))]
+    index = build("hnsw", rows, names, photos=names)
+    assert index.unreachable > 3 + nearest_rows.FEW_CHANGES_SHARE * len(rows)
+    assert not index.is_unfinished
+    fewer = PersonIndex(rows[2:], names[2:], names[2:], kind="hnsw", before=index)
+    assert not fewer.is_unfinished
+    assert PersonIndex(rows[:-500], names[:-500], names[:-500], kind="hnsw", before=index).is_unfinished
+
+
 def test_a_graph_is_made_when_it_is_asked_for_and_again_after_many_changes(monkeypatch):
     monkeypatch.setattr(nearest_rows, "FEW_CHANGES", 3)
     rows = unit(np.random.default_rng(7).normal(size=(200, SIZE)))
