@@ -8,11 +8,11 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from app import __version__
 from app.errors import OutputError
-from app.events.event import SCHEMA, EventKind, LeftReason, is_stranger, visit_key
+from app.events.event import SCHEMA, EventKind, LeftReason, is_stranger, visit_key, visit_of_key
 from app.text import iso_time, parse_time
 
 logger = logging.getLogger(__name__)
@@ -165,6 +165,18 @@ def relabels_of(found: Iterable[Record], before: Optional[Mapping[str, str]] = N
             names.update(record.get("relabels", {}))
         elif record["event"] == EventKind.RELABEL:
             add_relabel(names, record)
+    return names
+
+
+def relabels_by_log(found: Sequence[Tuple[str, Record]]) -> Dict[str, str]:
+    """The same of lines with the ids of their logs. Visits are `LOG/12`: every log counts them from 1."""
+    everywhere = relabels_of(record for _, record in found)
+    names = {key: who for key, who in everywhere.items() if visit_of_key(key) is None}
+    for log in {log for log, _ in found}:
+        for key, who in relabels_of(record for of, record in found if of == log).items():
+            visit = visit_of_key(key)
+            if visit is not None:
+                names[f"{log}/{visit}"] = who
     return names
 
 

@@ -8,11 +8,11 @@ import io
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Collection, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from app.errors import OutputError
 from app.events.cursors import rewind
-from app.events.event import EventKind, visit_key
+from app.events.event import EventKind
 from app.events.history import HEADER, Record, encoded, log_files, records
 from app.events.log import open_locked
 from app.files import write_whole
@@ -32,19 +32,22 @@ _NULLABLE = (
 
 
 class Person(NamedTuple):
-    """Who is to be removed: names, and numbers such as `stranger-7`, or `visit-12` for one that was given to them."""
+    """Who is to be removed: names, and numbers such as `stranger-7`."""
 
     names: Collection[str]
     strangers: Collection[str]
+    given: Mapping[str, Collection[int]] = {}
+    """By log, visits that were recognised as somebody else's, or nobody's, and given to this person later."""
 
     def is_in(self, record: Record) -> bool:
         """Whether the line is about a visit of the person."""
-        keys = (record.get("stranger"), record.get("to_stranger"), visit_key(record.get("visit", 0)))
-        return record.get("name") in self.names or any(key in self.strangers for key in keys)
+        return record.get("name") in self.names or any(
+            record.get(key) in self.strangers for key in ("stranger", "to_stranger")
+        )
 
     def visits(self, found: Iterable[Tuple[str, Record]]) -> Dict[str, Set[int]]:
         """By log, the numbers of the person's visits, by any of their lines."""
-        numbers: Dict[str, Set[int]] = defaultdict(set)
+        numbers: Dict[str, Set[int]] = defaultdict(set, {log: set(given) for log, given in self.given.items()})
         for log, line in found:
             for record in line["open"] if line["event"] == HEADER else [line]:
                 if "visit" in record and self.is_in(record):
@@ -64,9 +67,9 @@ def without(record: Record, person: Person, visits: Collection[int]) -> Record:
     """A line that says nothing about the person. `visits` are the person's in this log."""
     if record["event"] == HEADER:
         relabels = {
-            stranger: name
-            for stranger, name in record.get("relabels", {}).items()
-            if stranger not in person.strangers and name not in person.names
+            key: who
+            for key, who in record.get("relabels", {}).items()
+            if key not in person.strangers and who not in {*person.names, *person.strangers}
         }
         opened = [without(one, person, visits) for one in record["open"]]
         kept = {name: value for name, value in record.items() if name != "relabels"}

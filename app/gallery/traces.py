@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.events.event import visit_key
-from app.events.history import Record, log_files, relabels_of
+from app.events.event import is_stranger
+from app.events.history import Record, log_files, relabels_by_log
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
-from app.events.redaction import Person, of_person
+from app.events.redaction import Person, by_log, of_person
 from app.gallery.files import photos_by_person
 from app.gallery.gallery import Gallery
 from app.gallery.names import normalize
@@ -44,7 +45,7 @@ class Traces:
 def traces_of(text: str, settings: Settings, journal: StrangerJournal, gallery: Gallery) -> Traces:
     """Of a person, or a stranger such as `stranger-7`. Raises GalleryError."""
     found = [record for template in logs_of(settings) for record in LogReader(log_files(template)).read()]
-    person, number = person_of(text, settings, journal, relabels_of(found))
+    person, number = person_of(text, settings, journal, list(by_log(found)))
     name = None if number is not None else normalize(text)
     photos = [photo for photo in gallery.people.photos if photo.person == name]
     visits = visits_of(journal, name, number)
@@ -107,28 +108,36 @@ def logs_of(settings: Settings) -> List[Path]:
 
 
 def person_of(
-    text: str, settings: Settings, journal: StrangerJournal, relabels: Dict[str, str]
+    text: str, settings: Settings, journal: StrangerJournal, found: Sequence[Tuple[str, Record]]
 ) -> Tuple[Person, Optional[int]]:
-    """Names and numbers of a person, and the stranger's number if it is one."""
+    """Who that is in the event logs whose lines these are, and the stranger's number if it is one."""
+    said = {**relabels_by_log(found), **journal.book.names()}
     if stranger_number(text) is not None and normalize(text) not in photos_by_person(settings.gallery.folder):
         number = stranger_number(text)
         assert number is not None
         if journal.book.current(number) not in journal.book.strangers and number not in journal.book.named:
             # Nothing is kept any longer, but an event log may still have the number.
-            return Person((), [stranger_name(number)]), number
+            return _person((), [stranger_name(number)], said), number
         number = require_stranger(journal.book, text, journal.folder)
         merged = [source for source, target in journal.book.merged.items() if target == number]
-        return Person((), [stranger_name(one) for one in (number, *merged)]), number
+        return _person((), [stranger_name(one) for one in (number, *merged)], said), number
     name = normalize(text)
-    names = {**relabels, **journal.book.names()}
     known = photos_by_person(settings.gallery.folder)
     former: List[str] = []
     for one in reversed(journal.book.renamed):
         # A name that another person has now says nothing about this one.
         if one.name in (name, *former) and one.before not in (name, *former) and one.before not in known:
             former.append(one.before)
-    mine = [key.rpartition("/") for key, given in names.items() if given == name]
-    return Person([name, *former], [visit_key(int(key)) if log else key for log, _, key in mine]), None
+    return _person([name, *former], [key for key, who in said.items() if who == name and is_stranger(key)], said), None
+
+
+def _person(names: Sequence[str], strangers: Sequence[str], said: Mapping[str, str]) -> Person:
+    given: Dict[str, List[int]] = defaultdict(list)
+    for key, who in said.items():
+        log, is_visit, visit = key.rpartition("/")
+        if is_visit and who in (*names, *strangers):
+            given[log].append(int(visit))
+    return Person(names, strangers, given)
 
 
 def snapshots_of(found: Iterable[Record], settings: Settings) -> List[Path]:

@@ -111,6 +111,29 @@ def test_a_visit_becomes_another_persons_who_is_renamed_and_deleted_later(mistak
     assert b"Grace" not in mistaken.log.read_bytes()
 
 
+@pytest.mark.parametrize("who", ["Grace", "stranger-2"])
+def test_who_is_deleted_takes_the_visits_that_were_given_to_them_and_none_of_another_log(mistaken, photos, who):
+    """Every log counts its visits from 1."""
+    mistaken.upload("/api/v1/people/Grace/photos", files=[("photos", "a.jpg", photos[1][0])])
+    number = first(mistaken)["visit"]
+    mistaken.post(path(mistaken), {"stranger": who} if who.startswith("stranger") else {"name": who})
+    queue = EventLog(mistaken.settings.delivery.queue / "events.jsonl")
+    stream = EventStream(visit_gap_s=5)
+    for second in range(0, 20 * number, 10):
+        there = [track(second, ANN)] if second % 20 == 0 else []
+        for event in stream.handle(result(frame(captured_at=AT + second), tracks=there)):
+            queue.write(event)
+    queue.close()
+    before = queue.path.read_bytes()
+    assert f'"visit": {number}, '.encode() in before
+    kind = "strangers" if who.startswith("stranger") else "people"
+    assert mistaken.request("DELETE", f"/api/v1/{kind}/{who}").json["log"] == "redacted"
+    assert queue.path.read_bytes() == before
+    lines = list(LogReader(log_files(mistaken.log)).read())
+    assert {line["name"] for line in lines if line.get("visit") == number} == {None}
+    assert who not in str(lines)
+
+
 def test_a_visit_becomes_a_strangers_and_gets_the_name_that_the_stranger_gets(mistaken):
     version = first(mistaken)["version"]
     reply = mistaken.post(path(mistaken), {"stranger": "stranger-1", "version": version})

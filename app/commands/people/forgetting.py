@@ -12,7 +12,7 @@ from app.commands.options import add_settings_options
 from app.commands.people.strangers import NETWORK_SECTIONS
 from app.commands.people.traces import known_names
 from app.errors import ExitCode, GalleryError, OutputError
-from app.events.history import log_files, relabels_of
+from app.events.history import log_files
 from app.events.pipe import is_pipe
 from app.events.redaction import LockedLogs, Person
 from app.events.redaction import without as record_without
@@ -53,7 +53,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         raise OutputError(f"{error}; nothing was deleted") from error
     try:
         found = list(logs.records())
-        person, number = person_of(arguments.name, settings, journal, relabels_of(record for _, record in found))
+        person, number = person_of(arguments.name, settings, journal, found)
         visits = person.visits(found)
         pictures = snapshots_of(
             (record for log, record in found if record.get("visit") in visits.get(log, ())), settings
