@@ -76,8 +76,8 @@ test-clients: $(VENV)/ready-dev ## run client packages of CompreFace and DeepSta
 	@$(VENV)/bin/python -m pip --quiet install --no-deps --upgrade --target build/clients --requirement tests/service/clients.txt
 	@PYTHONPATH=build/clients $(VENV)/bin/python -m pytest tests/service/test_real_clients.py $(PYTEST_ARGS)
 
-test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, in an environment and a network of its own
-	@tests/on_ray/in_namespace build/ray/bin/python -m pytest tests/on_ray $(PYTEST_ARGS)
+test-ray: build/ray/ready ## run archives on a Ray cluster of three nodes, and export one to Lance, in an environment and a network of their own
+	@tests/on_ray/in_namespace build/ray/bin/python -m pytest tests/on_ray tests/archive/test_lance.py $(PYTEST_ARGS)
 
 test-aarch64: $(VENV)/ready-dev ## install and run the program on emulated arm64, compare its results with this machine's
 	@$(VENV)/bin/python tests/aarch64/check.py $(AARCH64_ARGS)
@@ -143,7 +143,7 @@ $(VENV)/ready-torch: $(VENV)/ready-dev
 
 build/ray/ready: $(INSTALL_FILES)
 	@python=$$(install/find_python.sh $(PYTHON)) && \
-	"$$python" install/environment.py build/ray --extras demo,ray --opencv headless && \
+	"$$python" install/environment.py build/ray --extras demo,ray,lance --opencv headless && \
 	build/ray/bin/python -m pip --quiet install --constraint install/constraints.txt pytest pytest-timeout hypothesis && \
 	touch $@
 

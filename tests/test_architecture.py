@@ -42,6 +42,7 @@ GUARDED = {
     "av": {"output", "tools", "archive"},
     "pyarrow": {"archive"},
     "ray": {"archive"},
+    "lance": {"archive"},
     "prometheus_client": {"monitoring"},
     "psycopg": {"database"},
     "confluent_kafka": {"events"},

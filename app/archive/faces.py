@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -91,9 +91,7 @@ def _read(path: Path) -> ArchivedFaces:
     except (OSError, arrow.ArrowInvalid) as error:
         raise AppError(f"{path}: damaged ({error}); delete it, and run the batch again") from error
     lists = table["faces"].combine_chunks()
-    counts = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    pictures = np.repeat(np.arange(len(counts)), counts)
-    numbers = np.arange(len(pictures)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pictures, numbers = face_places(lists)
     flat = lists.flatten()
     files, positions = table["file"].to_pylist(), table["position_s"].to_pylist()
 
@@ -120,6 +118,13 @@ def _read(path: Path) -> ArchivedFaces:
         replace(faces, embeddings=np.asarray(embeddings / lengths, np.float32)),
         FaceQuality(score=score, **columns),
     )
+
+
+def face_places(lists: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """The row of each face of the column `faces`, and which face of that row it is, from 0."""
+    counts = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    pictures = np.repeat(np.arange(len(counts)), counts)
+    return pictures, np.arange(len(pictures)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _largest(pictures: np.ndarray, boxes: np.ndarray) -> np.ndarray:

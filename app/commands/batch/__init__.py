@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m app batch cluster archive/ --sheet people.html
   python -m app batch search archive/ ann.jpg
   python -m app batch label archive/ --gallery gallery/
+  python -m app batch export archive/ --lance archive.lance
 
 exit codes: 0 done; 1 done, but some pictures cannot be read; 2 a wrong option, setting or file, or a full disk;
 130 stopped by Ctrl-C"""
@@ -32,6 +33,7 @@ ACTIONS = {
     "cluster": ("clustering", "say who is in there: groups of faces, with a page that shows them"),
     "search": ("searching", "find a person by a photo"),
     "label": ("labelling", "name the people of the gallery"),
+    "export": ("exporting", "write the faces as a Lance dataset, for searches by vector"),
 }
 """By name: the module in this package, and the help."""
 
