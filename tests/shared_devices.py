@@ -72,6 +72,13 @@ class Device:
             yield SharedGallery(connection, self.state.device)
 
 
+def agree(*devices):
+    """Exchanges until nobody has anything new."""
+    for _ in range(2):
+        for one in devices:
+            one.exchange()
+
+
 @pytest.fixture
 def fleet(database):
     """The settings of devices that use a database with tables."""

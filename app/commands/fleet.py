@@ -18,7 +18,7 @@ from app.database.schema import applied, migrate, missing, require_schema
 from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name
-from app.fleet.decisions import conflicts_here, decide
+from app.fleet.decisions import allow_again, conflicts_here, decide
 from app.fleet.state import FleetFolder
 from app.fleet.strangers import StrangerSync
 from app.fleet.sync import GallerySync
@@ -247,9 +247,8 @@ def _again(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         gallery.load()
         with connected(settings.fleet, device_name(settings.delivery.device)) as connection:
             require_schema(connection)
-            shared = SharedGallery(connection, FleetFolder(settings.gallery.folder).read().device)
-            for photo in photos:
-                shared.allow_again(hashlib.sha256(photo.data).hexdigest())
+            contents = [hashlib.sha256(photo.data).hexdigest() for photo in photos]
+            allow_again(settings.gallery.folder, connection, contents)
             results = gallery.add_all(arguments.name, photos)
             done = GallerySync(settings, gallery).exchange(connection)
     for photo, result in zip(photos, results):

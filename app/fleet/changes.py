@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Collection, Dict, List, Mapping, NamedTuple, Set, Union
 
-from app.fleet.state import FleetState
+from app.fleet.state import DELETED, FleetState
 
 MANY_REMOVED = 10
 """More photos than this, and more than half of all, are not deleted everywhere without a question."""
@@ -84,9 +84,13 @@ def local_changes(state: FleetState, local: Mapping[str, LocalPhoto], missing: C
         if sha256 not in state.photos:
             if photo.used:
                 changes.append(AddPhoto(sha256, photo))
-        elif photo.name != state.name_of(sha256) and state.photos[sha256].person not in renamed:
+        elif photo.name != state.name_of(sha256) and state.photos[sha256].person not in {DELETED, *renamed}:
             changes.append(MovePhoto(sha256, photo.name))
-    changes += [RemovePhoto(sha256) for sha256 in sorted(state.photos) if sha256 in missing and sha256 not in local]
+    changes += [
+        RemovePhoto(sha256)
+        for sha256, agreed in sorted(state.photos.items())
+        if sha256 in missing and sha256 not in local and agreed.person != DELETED
+    ]
     return [change for change in changes if not _is_known_conflict(state, change)]
 
 

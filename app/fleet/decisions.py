@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import List, Mapping, NamedTuple, Optional
+from typing import Iterable, List, Mapping, NamedTuple, Optional
 
+from app.database.connection import Connection
+from app.database.gallery import SharedGallery
 from app.errors import GalleryError
-from app.fleet.state import Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
+from app.fleet.state import DELETED, Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
 from app.gallery.files import move_to_person, photos_by_person, rename_person
 
 
@@ -62,10 +64,24 @@ def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> Shown:
             if not keep_mine and shown.path:
                 move_to_person(gallery, shown.path, conflict.theirs)
             state.people.setdefault(conflict.person, SharedPerson(conflict.theirs, conflict.person_revision))
-            state.photos[key] = SharedPhoto(conflict.person, conflict.revision, shown.path)
+            path = shown.path or (state.photos[key].path if key in state.photos else "")
+            state.photos[key] = SharedPhoto(conflict.person, conflict.revision, path)
         del state.conflicts[subject]
         folder.write(state)
     return shown
+
+
+def allow_again(gallery: Path, connection: Connection, photos: Iterable[str]) -> None:
+    """Forgets that photos, by SHA-256, were deleted on another device: they can be added. Raises GalleryError."""
+    folder = FleetFolder(gallery)
+    with folder.locked() as state:
+        shared = SharedGallery(connection, state.device)
+        for sha256 in photos:
+            shared.allow_again(sha256)
+            if sha256 in state.photos and state.photos[sha256].person == DELETED:
+                del state.photos[sha256]
+                state.waiting.pop(sha256, None)
+        folder.write(state)
 
 
 def _id(subject: str, conflict: Conflict) -> str:

@@ -25,6 +25,8 @@ _STATE = "state.json"
 _LOCK = "lock"
 _VERSION = 1
 LOCK_WAIT_S = 30.0
+DELETED = ""
+"""Person of a photo that was deleted elsewhere and could not be deleted here yet: it is not a new one."""
 
 
 class SharedPerson(NamedTuple):
@@ -34,7 +36,7 @@ class SharedPerson(NamedTuple):
 
 class SharedPhoto(NamedTuple):
     person: str
-    """An id."""
+    """An id, or DELETED."""
     revision: int
     path: str
     """Where it was in the folder."""

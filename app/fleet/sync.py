@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
-from collections import defaultdict
-from pathlib import Path, PurePosixPath
-from typing import Dict, List, Optional, Set
+from pathlib import PurePosixPath
+from typing import Dict, Optional
 
 from app import __version__
-from app.capture.uri import PICTURE_SUFFIXES
 from app.database.connection import Connection
 from app.database.devices import greet, has_revision
 from app.database.gallery import Accepted, Deleted, Differs, NewRow, Outcome, PersonRow, PhotoRow, SharedGallery
@@ -36,11 +33,11 @@ from app.fleet.changes import (
     removes_too_many,
     subject_of,
 )
-from app.fleet.exchange import Exchange, FailedPhotos
-from app.fleet.state import Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
-from app.gallery.files import add_photo, move_to_person, person_folder, plain_filename, remove_photo, rename_person
+from app.fleet.exchange import Exchange
+from app.fleet.folder import PhotoFolder, as_text
+from app.fleet.state import DELETED, Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
+from app.gallery.files import move_to_person, rename_person
 from app.gallery.gallery import Gallery
-from app.gallery.people import PhotoRecord
 from app.settings import Settings
 from app.text import program
 
@@ -55,7 +52,7 @@ class GallerySync:
         self._root = settings.gallery.folder
         self._name = device_name(settings.delivery.device)
         self.folder = FleetFolder(self._root)
-        self._failed = FailedPhotos()
+        self._photos = PhotoFolder(self._root, gallery)
         self._has_drawn = False
         """One turn for each start of a program is enough."""
 
@@ -108,18 +105,9 @@ class GallerySync:
             greet(connection, state.device, *facts, state.turns)
         state.turns, self._has_drawn = state.turns[-1:], True
 
-    def _records(self) -> Dict[str, List[PhotoRecord]]:
-        """The files in the folder, by their SHA-256."""
-        self._gallery.refresh()
-        found: Dict[str, List[PhotoRecord]] = defaultdict(list)
-        for record in self._gallery.people.photos:
-            if record.content_hash:
-                found[record.content_hash].append(record)
-        return found
-
     def _send(self, shared: SharedGallery, state: FleetState, remove_many: bool, done: Exchange) -> None:
-        local = _photos(state, self._records())
-        changes = local_changes(state, local, self._missing(state, set(local)))
+        local = self._photos.photos(state)
+        changes = local_changes(state, local, self._photos.missing(state, local))
         if removes_too_many(state, changes) and not remove_many:
             done.held_back = sum(isinstance(change, RemovePhoto) for change in changes)
             changes = [change for change in changes if not isinstance(change, RemovePhoto)]
@@ -151,7 +139,7 @@ class GallerySync:
         undecided = {one.mine: one.theirs for subject, one in state.conflicts.items() if subject.startswith("person ")}
         name = undecided.get(change.photo.name, change.photo.name)
         known = [person for person, agreed in state.people.items() if agreed.name == name]
-        row = NewRow(change.sha256, _as_text(path.name), data, self._gallery.aligned(data))
+        row = NewRow(change.sha256, as_text(path.name), data, self._gallery.aligned(data))
         return shared.add(row, name, known[0] if known else None)
 
     def _note(
@@ -175,11 +163,12 @@ class GallerySync:
                     change.photo.path,
                     program(),
                 )
-                shared.notice(subject, _as_text(PurePosixPath(change.photo.path).name))
+                shared.notice(subject, as_text(PurePosixPath(change.photo.path).name))
                 try:
-                    self._delete(change.sha256)
-                except GalleryError as error:  # the next exchange tries again
-                    done.problems.append(str(error))
+                    self._photos.delete(change.sha256)
+                except GalleryError:  # reported below, where it is tried again
+                    state.photos[change.sha256] = SharedPhoto(DELETED, 0, change.photo.path)
+                    state.waiting[change.sha256] = 0
             return
         done.sent += 1
         if isinstance(change, RenamePerson):
@@ -200,19 +189,19 @@ class GallerySync:
 
     def _receive(self, shared: SharedGallery, state: FleetState, is_new: bool, done: Exchange) -> None:
         people, photos, revision = shared.changes(0 if is_new else state.seen, list(state.waiting))
-        records = self._records()
-        local = _photos(state, records)
+        local = self._photos.photos(state)
+        expected = set(state.waiting)
         if is_new:
             # Away for longer than deletions are remembered: what is not there was deleted.
-            present = {row.sha256 for row in photos if row.person is not None}
-            gone = [sha256 for sha256 in state.photos if sha256 not in present]
-            photos = [*photos, *(PhotoRow(sha256, None, "", 0) for sha256 in gone)]
+            expected.update(state.photos)
+        known = {row.sha256 for row in photos}
+        photos += [PhotoRow(sha256, None, "", 0) for sha256 in sorted(expected - known)]
         # People who are gone are last: until then it is known whose their photos were.
         for person in people:
             if person.name is not None:
                 self._receive_person(state, local, person.name, person, done)
         if people:
-            local = _photos(state, self._records())
+            local = self._photos.photos(state)
         for photo in photos:
             state.waiting.pop(photo.sha256, None)
             try:
@@ -226,9 +215,12 @@ class GallerySync:
                 state.conflicts.pop(person_subject(person.id), None)
         self._end_conflicts(state)
         state.seen = revision
-        for sha256, here in _photos(state, self._records()).items():
-            if sha256 in state.photos:
-                state.photos[sha256] = state.photos[sha256]._replace(path=here.path)
+        local = self._photos.photos(state)
+        for sha256, agreed in list(state.photos.items()):
+            if sha256 in local:
+                state.photos[sha256] = agreed._replace(path=local[sha256].path)
+            elif not agreed.path:  # deleted here while nothing was agreed upon
+                state.waiting[sha256] = state.photos.pop(sha256).revision
 
     def _receive_person(
         self, state: FleetState, local: Dict[str, LocalPhoto], name: str, row: PersonRow, done: Exchange
@@ -271,9 +263,16 @@ class GallerySync:
         """How many files were changed. Raises GalleryError where that is not possible."""
         subject, agreed = photo_subject(row.sha256), state.photos.get(row.sha256)
         if row.person is None:
+            paths = [one.path for one in (here, agreed) if one is not None]
+            if paths:  # kept until the file is gone
+                state.photos[row.sha256] = SharedPhoto(DELETED, row.revision, paths[0])
+            deleted = self._photos.delete(row.sha256, *paths[-1:])
             state.photos.pop(row.sha256, None)
             state.conflicts.pop(subject, None)
-            return self._delete(row.sha256) if here is not None else 0
+            return deleted
+        if agreed is not None and agreed.person == DELETED:  # it was added again
+            del state.photos[row.sha256]
+            agreed = None
         person = state.people.get(row.person)
         if person is None:
             raise GalleryError(f"the shared photo {row.file_name!r} belongs to nobody whom this device knows")
@@ -283,7 +282,7 @@ class GallerySync:
         if here is None:
             if agreed is not None:  # deleted here, which is sent next time
                 return 0
-            path = self._written(shared, row, name)
+            path = self._photos.write(shared, row, name)
             if path is None:
                 return 0
             state.photos[row.sha256] = now._replace(path=path)
@@ -313,46 +312,6 @@ class GallerySync:
                 path = state.photos[key].path if key in state.photos else ""
                 state.photos[key] = SharedPhoto(conflict.person, conflict.revision, path)
 
-    def _written(self, shared: SharedGallery, row: PhotoRow, name: str) -> Optional[str]:
-        """Writes a photo of another device into the folder; its path there."""
-        filename = plain_filename(row.file_name)
-        if PurePosixPath(filename).suffix.lower() not in PICTURE_SUFFIXES:
-            raise GalleryError(f"the shared photo {row.file_name!r} of {name} is not a picture, by its name")
-        person_folder(self._root, name)  # a name that no folder can have costs no fetching
-        self._failed.require_due(row.sha256, row.revision)
-        try:
-            data = shared.data(row.sha256)
-            if data is None:
-                return None
-            if hashlib.sha256(data).hexdigest() != row.sha256:
-                raise GalleryError(f"the shared photo {row.file_name!r} of {name} is damaged in the database")
-            path = add_photo(self._root, name, filename, data).relative_to(self._root).as_posix()
-        except GalleryError as error:
-            self._failed.note(row.sha256, row.revision, str(error))
-            raise
-        self._failed.forget(row.sha256)
-        return path
-
-    def _delete(self, sha256: str) -> int:
-        """Deletes all files with this content; how many."""
-        deleted = 0
-        for record in self._gallery.people.photos:
-            with contextlib.suppress(OSError):
-                same = hashlib.sha256((self._root / record.path).read_bytes()).hexdigest() == sha256
-                deleted += (
-                    record.content_hash == sha256 and same and remove_photo(self._root, PurePosixPath(record.path))
-                )
-        return deleted
-
-    def _missing(self, state: FleetState, present: Set[str]) -> Set[str]:
-        """Agreed photos whose files are certainly gone, or have another content."""
-        readable = {record.path for record in self._gallery.people.photos if record.content_hash}
-        return {
-            sha256
-            for sha256, photo in state.photos.items()
-            if sha256 not in present and (photo.path in readable or _is_gone(self._root / photo.path))
-        }
-
     def _send_embeddings(self, shared: SharedGallery) -> None:
         """So that other programs find the embeddings of this device's embedder."""
         embedder = self._gallery.embedder_id
@@ -361,29 +320,3 @@ class GallerySync:
             embedding = known.get(sha256)
             if embedding is not None:
                 shared.add_embedding(sha256, embedder, embedding.astype("<f4").tobytes())
-
-
-def _photos(state: FleetState, records: Dict[str, List[PhotoRecord]]) -> Dict[str, LocalPhoto]:
-    """One file for each content: where a photo is there for several people, that of the agreed person."""
-    chosen = {}
-    for sha256, copies in records.items():
-        agreed = state.name_of(sha256)
-        best = min(copies, key=lambda record: (record.person != agreed, record.path))
-        chosen[sha256] = LocalPhoto(best.path, best.person, best.finding.used)
-    return chosen
-
-
-def _as_text(filename: str) -> str:
-    """A name of a file may hold bytes that are not text, which a database does not take."""
-    return os.fsencode(filename).decode("utf-8", "replace")
-
-
-def _is_gone(path: Path) -> bool:
-    """False where it cannot be said, as for a folder that may not be read."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False

@@ -10,3 +10,8 @@ def rows(postgres, database):
         return postgres.sql(database.rpartition("/")[2], *statements)
 
     return query
+
+
+@pytest.fixture
+def two(device):
+    return device("a"), device("b")
