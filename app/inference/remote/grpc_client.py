@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -34,6 +33,9 @@ _REFUSALS = {
 class GrpcClient:
     """A `Client`. The channel connects by itself, and again after a failure."""
 
+    connection = None
+    """Not known: grpcio connects again by itself, and a load balancer may pass each request to another server."""
+
     def __init__(self, address: RemoteAddress) -> None:
         try:
             import grpc
@@ -59,8 +61,7 @@ class GrpcClient:
             self._channel = grpc.secure_channel(address.netloc, grpc.ssl_channel_credentials(roots), options)
         else:
             self._channel = grpc.insecure_channel(address.netloc, options)
-        self.connections = self.sent_bytes = self.received_bytes = 0
-        self._channel.subscribe(self._changed)
+        self.sent_bytes = self.received_bytes = 0
 
     def is_ready(self, timeout_s: float) -> bool:
         return messages.is_true(self._call("ServerReady", b"", timeout_s))
@@ -80,14 +81,7 @@ class GrpcClient:
             pending.cancel()
 
     def close(self) -> None:
-        # grpcio's thread that watches the channel looks every 0.2 s whether it is still needed, and prints a traceback
-        # if the channel is closed before.
-        self._channel.unsubscribe(self._changed)
-        time.sleep(0.5)
         self._channel.close()
-
-    def _changed(self, state: Any) -> None:
-        self.connections += state is self._grpc.ChannelConnectivity.READY
 
     def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         call = self._channel.unary_unary(f"/{messages.SERVICE}/{method}")

@@ -50,8 +50,13 @@ class HttpClient:
             raise SettingsError(
                 f"remote.ca_file: {address.ca_file} cannot be used: {error.strerror or error}"
             ) from error
-        self.connections = self.sent_bytes = self.received_bytes = 0
+        self.sent_bytes = self.received_bytes = 0
+        self._connections = 0
         self._numbers = itertools.count(1)
+
+    @property
+    def connection(self) -> Optional[int]:
+        return None if self._connection is None else self._connections
 
     def is_ready(self, timeout_s: float) -> bool:
         status, _, _ = self._send("GET", f"{self._address.path}/v2/health/ready", timeout_s)
@@ -150,6 +155,9 @@ class HttpClient:
                 if response.read(1):
                     raise RemoteError(f"its reply has more than {MAX_REPLY_BYTES // 1_000_000} MB")
                 self.received_bytes += len(reply)
+                if connection.sock is None:
+                    # The server closes it after this answer. Otherwise it would be opened again by itself.
+                    self.close()
                 length = response.getheader(HEADER_LENGTH, "")
                 return response.status, int(length) if length.isdecimal() else None, reply
             except (OSError, http.client.HTTPException, RemoteError) as error:
@@ -164,7 +172,7 @@ class HttpClient:
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._connection is None:
-            self.connections += 1
+            self._connections += 1
             address = self._address
             if address.is_encrypted:
                 self._connection = http.client.HTTPSConnection(

@@ -36,6 +36,7 @@ MAX_ERROR = 0.05
 CHECK_TIMEOUT_S = 5.0
 """Of each step of a check. A server that has just started computes its first answer slowly."""
 MAX_BATCH = 16
+"""Of requests, and of exported models. One place is for a known picture."""
 _P95_OF = 200
 
 
@@ -136,7 +137,7 @@ class RemoteNetwork:
         self.name = name
         self.inputs = (TensorSpec(INPUT, (None, *known.pictures.shape[1:]), np.dtype(np.uint8)),)
         self.outputs = (output,)
-        self.max_batch: Optional[int] = MAX_BATCH
+        self.max_batch: Optional[int] = MAX_BATCH - 1
         self.defers = policy.defers
         self._address = address
         self._client = client
@@ -146,7 +147,7 @@ class RemoteNetwork:
         self._timeout_s = policy.timeout_s
         self._names = (INPUT, output.name)
         self._circuit = Circuit()
-        self._verified_connections = -1
+        self._verified_connection: Optional[int] = None
         self._trouble: Optional[ModelError] = None
         self._lock = threading.Lock()
         self._requests: queue.SimpleQueue[Optional[Tuple[np.ndarray, Future[np.ndarray]]]] = queue.SimpleQueue()
@@ -197,8 +198,9 @@ class RemoteNetwork:
             request.cancel()
             self._client.abort()
             self._lost(RemoteError(f"no answer within {1000 * self._timeout_s:.0f} ms (remote.timeout_ms)"))
-        except (RemoteError, RefusedError) as error:
-            self._lost(error)
+        except ModelError as error:
+            if self._circuit.is_closed:
+                self._lost(error)
         else:
             self._answered += 1
             self._latencies_s.append(time.monotonic() - began)
@@ -245,36 +247,47 @@ class RemoteNetwork:
         """Until it is closed: answers requests, and checks the server between them."""
         while not self._is_closed:
             left_s = self._circuit.next_check_s - time.monotonic()
-            if left_s <= 0:
+            try:
+                job = self._requests.get(timeout=max(0.0, left_s))
+            except queue.Empty:
                 self._check()
                 continue
-            try:
-                job = self._requests.get(timeout=left_s)
-            except queue.Empty:
-                continue
-            if job is None:
-                # Closed, or the time of the next check has changed.
-                continue
-            pictures, request = job
-            if request.set_running_or_notify_cancel():
+            # None: closed, or the time of the next check has changed.
+            if job is not None and job[1].set_running_or_notify_cancel():
+                pictures, request = job
                 try:
                     request.set_result(self._answer(pictures))
-                except Exception as error:  # noqa: BLE001 - the root of a thread: who has asked gets the error
+                except ModelError as error:
                     request.set_exception(error)
+                except Exception as error:  # noqa: BLE001 - the root of a thread
+                    request.set_exception(self._unexpected(error))
         self._client.close()
 
     def _answer(self, pictures: np.ndarray) -> np.ndarray:
-        """Behind a new connection, only that of the right model. Servers close connections that are not used."""
-        answer = self._infer(pictures, self._timeout_s)
-        if self._client.connections != self._verified_connections:
-            self._compare(1, self._timeout_s)
-        return answer
+        """Only that of the right model. Raises RemoteError, RefusedError."""
+        if not self._circuit.is_closed:
+            raise RemoteError("it was lost while this request waited")
+        if time.monotonic() < self._circuit.next_check_s and self._is_verified():
+            answer = self._infer(pictures, self._timeout_s)
+            # Servers close connections that are not used.
+            if self._is_verified():
+                return answer
+        return self._answer_with_known(pictures, 1, self._timeout_s)
 
-    def _compare(self, count: int, timeout_s: float) -> None:
-        """Raises RefusedError if the answers to so many of the known pictures are not those of this machine."""
-        connections = self._client.connections
-        self._known.check(self._infer(self._known.pictures[:count], timeout_s))
-        self._verified_connections = connections
+    def _is_verified(self) -> bool:
+        """Whether the open connection is one behind which the right model was found."""
+        connection = self._client.connection
+        return connection is not None and connection == self._verified_connection
+
+    def _answer_with_known(self, pictures: np.ndarray, count: int, timeout_s: float) -> np.ndarray:
+        """With so many of the known pictures in the same request, so that the same model answers both."""
+        answers = self._infer(np.concatenate([self._known.pictures[:count], pictures]), timeout_s)
+        self._known.check(answers[:count])
+        self._verified_connection = self._client.connection
+        with self._lock:
+            if self._circuit.is_closed:
+                self._circuit.passed(time.monotonic())
+        return answers[count:]
 
     def _infer(self, pictures: np.ndarray, timeout_s: float) -> np.ndarray:
         input_name, output_name = self._names
@@ -290,6 +303,10 @@ class RemoteNetwork:
     def _check(self, first: bool = False) -> None:
         """Whether the server is there, has the right model and is fast enough. Raises ModelError only at first."""
         try:
+            if self._circuit.is_closed:
+                # A face that comes meanwhile waits for it, so it is no more than a face.
+                self._answer(self._known.pictures[:0])
+                return
             took_s = self._verify()
         except RefusedError as error:
             if first:
@@ -297,24 +314,24 @@ class RemoteNetwork:
             self._lost(error)
         except RemoteError as error:
             self._lost(error)
+        except Exception as error:  # noqa: BLE001 - the root of a thread
+            self._lost(self._unexpected(error))
         else:
             with self._lock:
-                was_closed = self._circuit.is_closed
                 self._circuit.passed(time.monotonic())
                 self._trouble = None
-            if not was_closed:
-                level, again = (logging.INFO, "") if first else (logging.WARNING, " again")
-                logger.log(level, "%s runs on %s%s: %.0f ms a face", self.name, self._address, again, 1000 * took_s)
+            level, again = (logging.INFO, "") if first else (logging.WARNING, " again")
+            logger.log(level, "%s runs on %s%s: %.0f ms a face", self.name, self._address, again, 1000 * took_s)
 
     def _verify(self) -> float:
         """The seconds of one face. Raises RemoteError, RefusedError."""
         if not self._client.is_ready(CHECK_TIMEOUT_S):
             raise RemoteError("it is not ready")
         self._names = self._chosen(self._client.metadata(CHECK_TIMEOUT_S))
-        if not self._circuit.is_closed:
-            self._compare(len(self._known.pictures), CHECK_TIMEOUT_S)
+        known = self._known.pictures
+        self._answer_with_known(known[:0], len(known), CHECK_TIMEOUT_S)
         began = time.monotonic()
-        self._compare(1, CHECK_TIMEOUT_S)
+        self._answer_with_known(known[:0], 1, CHECK_TIMEOUT_S)
         took_s = time.monotonic() - began
         if took_s > self._timeout_s:
             limit_ms = 1000 * self._timeout_s
@@ -338,6 +355,10 @@ class RemoteNetwork:
             raise RefusedError(f"it has no output {output.name}: found {', '.join(map(str, described.outputs))}")
         only = described.outputs[0].name if described.outputs else output.name
         return (fitting[0].name if fitting else INPUT), (named[0] if named else only)
+
+    def _unexpected(self, error: Exception) -> RemoteError:
+        logger.error("%s: %s: an error of this program", self.name, self._address, exc_info=error)
+        return RemoteError(f"this program has an error: {error!r}")
 
     def _lost(self, error: ModelError) -> None:
         with self._lock:

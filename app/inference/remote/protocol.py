@@ -71,10 +71,13 @@ def parse_address(url: str, model: str, token: Optional[str], ca_file: Optional[
     parts = urlsplit(url)
     try:
         port = parts.port or _PORTS.get(parts.scheme)
+        (parts.hostname or "").encode("idna")
     except ValueError:
         port = None
     if parts.scheme not in _PORTS or not parts.hostname or port is None or parts.query or parts.fragment:
         raise SettingsError(f"remote.url = {url!r}: {expected}")
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise SettingsError("remote.token has characters that cannot be sent, such as a line break")
     path = parts.path.rstrip("/")
     if path and parts.scheme.startswith("grpc"):
         raise SettingsError(f"remote.url = {url!r}: gRPC has no paths; {expected}")
@@ -95,8 +98,8 @@ class Client(Protocol):
     """
 
     @property
-    def connections(self) -> int:
-        """How many were made so far: behind a new one, there may be another server or another model."""
+    def connection(self) -> Optional[int]:
+        """The number of the connection that is open. None: the next answer may come from another server or model."""
         ...
 
     @property

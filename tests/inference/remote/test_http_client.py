@@ -68,7 +68,7 @@ def test_the_wanted_output_is_found_among_others_in_binary_and_in_json():
     ) as client:
         for _ in range(2):
             assert client.infer(CROPS, "values", TIMEOUT_S).tolist() == values.tolist()
-        assert client.connections == 1
+            assert client.connection == 1
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,16 @@ def test_tls_needs_a_certificate_that_is_trusted(settings, tmp_path):
         assert HttpClient(parse_address(url, "net", None, str(cert))).is_ready(TIMEOUT_S)
         with pytest.raises(RefusedError, match="certificate"):
             HttpClient(parse_address(url, "net", None, None)).is_ready(TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "setting"),
+    [("a..b", None, "url"), ("a" * 64, None, "url"), ("a", "two\nlines", "token"), ("a", "\u20ac", "token")],
+)
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_names_and_tokens_that_cannot_be_sent_are_a_mistake_in_the_settings(scheme, host, token, setting):
+    with pytest.raises(SettingsError, match=rf"remote\.{setting}"):
+        parse_address(f"{scheme}://{host}:80", "net", token, None)
 
 
 @pytest.mark.parametrize("scheme", ["https", "grpcs"])
