@@ -10,11 +10,11 @@ from pathlib import Path
 from app.assembly import open_gallery
 from app.commands.arguments import whole_number
 from app.commands.options import add_settings_options, effective_settings
-from app.database.connection import Connection, connected, require_usable, shown
-from app.database.devices import devices
+from app.database.connection import Connection, connected, require_database, require_usable, shown
+from app.database.devices import away_after_s, devices, require_may_remove
 from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
-from app.database.schema import applied, migrate, missing, require_schema
+from app.database.schema import applied, is_owner, migrate, missing, require_schema
 from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name
@@ -25,7 +25,7 @@ from app.fleet.sync import GallerySync
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
-from app.text import counted, iso_time, printable, program
+from app.text import counted, iso_time, printable, program, suggestion
 
 DESCRIPTION = """Devices whose settings name the same PostgreSQL database (fleet.database) share their gallery. Each
 keeps its own folder, works while the database cannot be reached, and catches up later: docs/fleet.md."""
@@ -35,6 +35,7 @@ EXAMPLES = """examples:
   python -m app fleet status      is it up to date, and who uses it
   python -m app fleet sync        exchange the gallery once; `run` and `serve` do so all the time
   python -m app fleet devices     when each device was seen, and what it lacks
+  python -m app fleet devices --remove door-b     one that is not in use any more
   python -m app fleet conflicts   what was changed here and elsewhere in different ways
   python -m app fleet conflicts --keep mine 1
   python -m app fleet retention 90    keep events of all devices for 90 days
@@ -74,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DAYS",
         help="delete events that are older; `off`: keep them for ever",
     )
+    made["devices"].add_argument(
+        "--remove",
+        metavar="DEVICE",
+        help="remove a device that is not in use any more, by its name or id; needs the role of init",
+    )
+    made["devices"].add_argument("--force", action="store_true", help="remove it although it was seen just now")
     made["again"].add_argument("name", metavar="NAME", help="whose photos they are")
     made["again"].add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
     for name, action in made.items():
@@ -112,6 +119,8 @@ def _migrate(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _status(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    require_database(settings.fleet)
+    require_folder(settings.gallery.folder)
     with connected(settings.fleet) as connection:
         todo, present = missing(connection), applied(connection)
         version = connection.info.server_version
@@ -138,7 +147,8 @@ def _print_gallery(settings: Settings, connection: Connection) -> None:
     if state.database == head.database:
         print(f"here       revision {state.seen}, {counted(len(state.conflicts), 'conflict')}")
     else:
-        print(f"here       not exchanged yet: {program()} fleet sync")
+        hint = "fleet sync, with the settings of the device" if is_owner(connection) else f"{program()} fleet sync"
+        print(f"here       not exchanged yet: {hint}")
     _print_devices(connection, state.device)
 
 
@@ -153,10 +163,36 @@ def _retention(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _devices(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    require_database(settings.fleet)
+    require_folder(settings.gallery.folder)
     with connected(settings.fleet) as connection:
         require_schema(connection)
+        if arguments.remove is not None:
+            print(_removed(connection, arguments.remove, arguments.force, settings.fleet.sync_every_s))
+            return ExitCode.DONE
         _print_devices(connection, FleetFolder(settings.gallery.folder).read().device)
     return ExitCode.DONE
+
+
+def _removed(connection: Connection, wanted: str, is_forced: bool, sync_every_s: float) -> str:
+    """Removes a device; what became of it, in words."""
+    require_may_remove(connection)
+    known = devices(connection)
+    found = [row for row in known if wanted in (row.name, row.id)]
+    if not found:
+        raise DatabaseError(f"no device {wanted!r}{suggestion(wanted, [row.name for row in known])}")
+    if len(found) > 1:
+        ids = "; ".join(f"{row.id}, seen {_ago(row.seen_s_ago)}" for row in found)
+        raise DatabaseError(f"{len(found)} devices are called {wanted!r}; choose one by its id: {ids}")
+    (row,) = found
+    if row.seen_s_ago <= away_after_s(sync_every_s) and not is_forced:
+        raise DatabaseError(
+            f"{row.name} was seen {_ago(row.seen_s_ago)}, and would come back: stop the program there first, "
+            "or remove it with --force"
+        )
+    gone = SharedStrangers(connection, row.id).remove_device()
+    only = f", and {counted(gone, 'stranger')} whom only it had kept" if gone else ""
+    return printable(f"removed {row.name} ({row.id}), {counted(row.conflicts, 'conflict')} of it{only}")
 
 
 def _print_devices(connection: Connection, own: str) -> None:
@@ -179,7 +215,6 @@ def _ago(seconds: float) -> str:
 def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     require_usable(settings.fleet)
     with open_gallery(settings) as gallery:
-        gallery.load()
         device = device_name(settings.delivery.device)
         with connected(settings.fleet, device) as connection:
             require_schema(connection)
@@ -226,6 +261,8 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _strangers(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
+    require_database(settings.fleet)
+    require_folder(settings.gallery.folder)
     with connected(settings.fleet) as connection:
         require_schema(connection)
         state = FleetFolder(settings.gallery.folder).read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, Set, Tuple, Type, TypeVar, cast
 
@@ -73,17 +74,19 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
     if settings.password is not None:
         options["password"] = read_secret(settings.password, "fleet.password")
     opened = for_opening(with_secrets(address, "fleet.database"))
-    try:
-        connection: Connection = _bounded_class().connect(opened, autocommit=True, **options)
-        connection.limit_s = settings.timeout_s + CLIENT_GRACE_S  # type: ignore[attr-defined]
-        connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
-    except psycopg.Error as error:
-        reason = without_secrets(_without_hints(str(error)), address, "fleet.database")
-        raise DatabaseError(f"{shown(settings)} cannot be opened: {masked(reason)}") from error
-    version = connection.info.server_version // 10_000
-    if version < OLDEST_SERVER:
-        connection.close()
-        raise DatabaseError(f"{shown(settings)} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
+    with contextlib.ExitStack() as unusable:
+        try:
+            connection: Connection = _bounded_class().connect(opened, autocommit=True, **options)
+            unusable.callback(connection.close)
+            connection.limit_s = settings.timeout_s + CLIENT_GRACE_S  # type: ignore[attr-defined]
+            connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
+        except psycopg.Error as error:
+            reason = without_secrets(_reasons(str(error)), address, "fleet.database")
+            raise DatabaseError(f"{shown(settings)} cannot be opened: {masked(reason)}") from error
+        version = connection.info.server_version // 10_000
+        if version < OLDEST_SERVER:
+            raise DatabaseError(f"{shown(settings)} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
+        unusable.pop_all()
     return connection
 
 
@@ -185,9 +188,12 @@ def shown(settings: FleetSettings) -> str:
     return masked(settings.database or "")
 
 
-def _without_hints(text: str) -> str:
-    """What libpq says in one line. It indents its guesses at the cause; several hosts have a line each."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\t", " ")))
+def _reasons(text: str) -> str:
+    """What libpq says, in one line and once: it repeats itself for each address of a host, and indents its guesses."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\t", " "))]
+    attempts = [line for line in lines if line.startswith("- host: ")]
+    reasons = [re.sub("^(- host: .*?, hostaddr: .*?: )?(connection failed: )?", "", line) for line in attempts or lines]
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _first_line(error: Exception) -> str:

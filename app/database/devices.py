@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import List, NamedTuple, Optional, Sequence
 
 from app.database.connection import Connection
+from app.errors import DatabaseError
+
+AWAY_AFTER_S, AWAY_AFTER_EXCHANGES = 120.0, 4
 
 
 class DeviceRow(NamedTuple):
@@ -20,6 +23,17 @@ class DeviceRow(NamedTuple):
     conflicts: int
     unsent: Optional[int]
     """Events that waited there when it was seen. None: it sends none."""
+
+
+def away_after_s(sync_every_s: float) -> float:
+    """Seconds after which a device that exchanges so often is not in use, or cannot reach the database."""
+    return max(AWAY_AFTER_S, AWAY_AFTER_EXCHANGES * sync_every_s)
+
+
+def require_may_remove(connection: Connection) -> None:
+    """Raises DatabaseError unless the role of this connection may delete devices."""
+    if connection.execute("select has_table_privilege('device', 'delete')").fetchone() != (True,):
+        raise DatabaseError("this role may not remove devices: use the settings of the owner (docs/fleet.md)")
 
 
 def greet(

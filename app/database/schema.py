@@ -65,6 +65,12 @@ def migrate(connection: Connection) -> List[Migration]:
     return todo
 
 
+def is_owner(connection: Connection) -> bool:
+    """Whether the role of this connection may change the tables."""
+    found = connection.execute("select pg_has_role(relowner, 'usage') from pg_class where oid = 'head'::regclass")
+    return found.fetchone() == (True,)
+
+
 def require_schema(connection: Connection) -> None:
     """Raises DatabaseError unless the database has every table that this program needs."""
     if not applied(connection):

@@ -251,12 +251,20 @@ class SharedStrangers:
         )
         return [Sighting(*row) for row in rows]
 
-    def _delete_unseen(self) -> None:
-        if self._rows(
+    def remove_device(self) -> int:
+        """Deletes the row of this device, with its conflicts and its numbers. How many strangers only it had kept."""
+        with self._changing():
+            self._connection.execute("delete from device where id = %s", [self._device])
+            return self._delete_unseen()
+
+    def _delete_unseen(self) -> int:
+        gone = self._rows(
             "update stranger set gone = true, prototype = null, name = null, merged_into = null where not gone "
             "and not exists (select from stranger_at where stranger = stranger.id) returning 1"
-        ):
+        )
+        if gone:
             self._unresolved()
+        return len(gone)
 
     def _unresolved(self) -> None:
         self._connection.execute("update stranger_head set unresolved = true")

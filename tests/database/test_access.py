@@ -8,10 +8,10 @@ from postgres import PASSWORD
 from shipped import ROOT
 
 from app.database.connection import connected, reported
-from app.database.devices import greet
+from app.database.devices import devices, greet, require_may_remove
 from app.database.gallery import Accepted, NewRow, SharedGallery
 from app.database.ids import new_id
-from app.database.schema import migrate, require_schema
+from app.database.schema import is_owner, migrate, require_schema
 from app.database.strangers import SeenStranger, SharedStrangers
 from app.errors import DatabaseError
 from app.settings import FleetSettings
@@ -56,6 +56,30 @@ def test_a_device_can_do_all_its_work(roles):
         assert strangers.sightings() == []
         connection.execute("select event_partition('2026-11-01')")
         connection.execute("select event_expire()")
+
+
+def test_only_the_owner_removes_a_device(roles):
+    owner, device = roles
+    with connected(device) as connection:
+        assert not is_owner(connection)
+        with pytest.raises(DatabaseError, match="owner"):
+            require_may_remove(connection)
+        own, other = new_id(), new_id()
+        for one in (own, other):
+            greet(connection, one, one, "m", "1")
+        kept_by_both, kept_by_one = new_id(), new_id()
+        for one, number, stranger in ((own, 1, kept_by_both), (other, 1, kept_by_both), (own, 2, kept_by_one)):
+            seen = SeenStranger(stranger, number, "x", "m", b"ab", 1.0, 2, 0.0, 1.0, 4e9)
+            assert SharedStrangers(connection, one).seen(seen)
+        SharedGallery(connection, own).keep_conflicts([("photo 1", "photo", "Ann", "Eva")])
+    with connected(owner) as connection:
+        assert is_owner(connection)
+        require_may_remove(connection)
+        assert SharedStrangers(connection, own).remove_device() == 1
+        assert [row.id for row in devices(connection)] == [other]
+        assert SharedGallery(connection, other).conflicts() == []
+        gone = connection.execute("select id::text, prototype is null from stranger where gone").fetchall()
+        assert gone == [(kept_by_one, True)]
 
 
 FORBIDDEN = [

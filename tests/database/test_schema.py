@@ -1,9 +1,11 @@
 """The tables on a real server: made once, brought up to date, never half."""
 
+import re
 import threading
 
 import pytest
 from postgres import PASSWORD
+from waiting import until
 
 from app.database.connection import connect, connected, reported
 from app.database.schema import Migration, applied, migrate, migrations, missing, require_schema
@@ -104,6 +106,26 @@ def test_a_server_that_is_down_is_an_error_of_the_database(database):
         connect(FleetSettings(database=nowhere))
     assert str(caught.value).count("Connection refused") == 1
     assert "Is the server running" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hosts", ["127.0.0.1:1,127.0.0.1:2", "localhost:1,localhost:1"])
+def test_each_reason_why_no_host_can_be_reached_is_given_once(hosts):
+    with pytest.raises(DatabaseError) as caught:
+        connect(FleetSettings(database=f"postgresql://anyone@{hosts}/faces"))
+    message = str(caught.value)
+    reasons = message.partition(" cannot be opened: ")[2].split("; ")
+    assert len(reasons) == len(set(reasons)) == message.count("Connection refused")
+    assert {"127.0.0.1"} <= set(re.findall(r'at "([^"]+)"', message)) <= {"127.0.0.1", "::1"}
+    assert "hostaddr" not in message
+
+
+def test_a_connection_whose_first_statement_fails_is_closed(postgres, database):
+    """The server refuses a negative time limit."""
+    with pytest.raises(DatabaseError) as caught:
+        connect(FleetSettings(database=database, timeout_s=-0.5), "leaks")
+    assert "statement_timeout" in str(caught.value)
+    open_ones = "select count(*) from pg_stat_activity where application_name like '%leaks'"
+    until(lambda: postgres.sql("postgres", open_ones) == [(0,)])
 
 
 def test_a_server_that_hangs_is_noticed_and_used_again(postgres, database):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from app.credentials import masked
 from app.database.connection import connected
-from app.database.devices import DeviceRow, devices
+from app.database.devices import DeviceRow, away_after_s, devices
 from app.database.gallery import ConflictRow, SharedGallery
 from app.database.schema import require_schema
 from app.errors import AppError, GalleryError
@@ -33,8 +33,6 @@ from app.text import iso_time
 
 ASK_EVERY_S = 3.0
 """Clients that ask more often get the same answer."""
-AWAY_AFTER_S, AWAY_AFTER_EXCHANGES = 120.0, 4
-"""A device that was not seen for both is away."""
 WAIT_S = 2.0
 """A database that has not answered by then is shown as unavailable; its answer is shown next time."""
 
@@ -178,8 +176,7 @@ class _Routes:
         is_own, run = row.id == answer.own, self._view.monitor.run
         waiting = unsent(run.events.deliveries()) if is_own and run is not None else row.unsent
         seen = iso_time(answer.at - max(0.0, row.seen_s_ago))
-        often_s = self._service.settings.fleet.sync_every_s
-        is_away = row.seen_s_ago > max(AWAY_AFTER_S, AWAY_AFTER_EXCHANGES * often_s)
+        is_away = row.seen_s_ago > away_after_s(self._service.settings.fleet.sync_every_s)
         facts = row.name, is_own, row.program, row.embedder, seen, is_away
         return FleetDevice(*facts, row.behind, waiting, row.conflicts)
 
