@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -64,9 +65,10 @@ def export(job: Job, target: Path, replace: bool, show: ProgressCallback) -> int
             raise
 
     schema = _schema(job)
-    with _claimed(folder):
+    with _claimed(folder), contextlib.ExitStack() as on_failure:
         try:
             if not exists:
+                on_failure.callback(shutil.rmtree, folder, ignore_errors=True)
                 for left in folder.iterdir():  # by an export that was killed
                     shutil.rmtree(left)
             written = lance.write_dataset(
@@ -77,10 +79,11 @@ def export(job: Job, target: Path, replace: bool, show: ProgressCallback) -> int
                 written.cleanup_old_versions(timedelta(0), delete_unverified=True)
             else:
                 folder.replace(target)
+            on_failure.pop_all()
         except OSError as error:
             if failures:
                 raise failures[0] from error
-            raise OutputError(f"{target} cannot be written: {error.strerror or str(error).splitlines()[0]}") from error
+            raise OutputError(f"{target} cannot be written: {error.strerror or _cause(error)}") from error
     return count
 
 
@@ -136,6 +139,11 @@ def _require_dataset(target: Path) -> None:
         lance.dataset(str(target))
     except (OSError, ValueError) as error:
         raise OutputError(f"{target} exists and is not a Lance dataset; choose another folder") from error
+
+
+def _cause(error: OSError) -> str:
+    """Without the line of Lance's source, which is at its end."""
+    return re.sub(r"^LanceError\(\w+\): |, /\S+$", "", str(error).splitlines()[0])
 
 
 @contextlib.contextmanager
