@@ -158,6 +158,8 @@ def test_an_estimate_reads_stretches_of_videos(answered, config_file, few_pictur
     assert facts["bytes"] == pytest.approx(facts["pictures"]["bytes"] + moments["bytes"], abs=1)
     code, out, _ = answered("batch", "estimate", people_video, "--config", config_file)
     assert code == ExitCode.DONE and "moments of 1 video" in out
+    code, _, err = answered("batch", "estimate", people_video, "--pictures", 9, "--config", config_file)
+    assert code == ExitCode.USER_ERROR and "--pictures 9" in err and str(people_video) in err
 
 
 def test_a_video_that_was_recorded_sideways_is_turned(people_video, tmp_path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import List, Sequence
 
-from app.commands.arguments import add_actions, execute_action
+from app.commands.arguments import add_actions, execute_action, positive
 from app.text import suggestion
 
 DESCRIPTION = """Finds and embeds every face of many pictures and videos, and keeps them in Parquet files, one row per
@@ -43,6 +43,17 @@ def with_default_action(words: Sequence[str]) -> List[str]:
     named = not words or words[0] in ("-h", "--help", *ACTIONS)
     misspelt = not named and bool(suggestion(words[0], ACTIONS, "")) and not Path(words[0]).exists()
     return [*words] if named or misspelt else ["run", *words]
+
+
+def add_every_option(parser: argparse.ArgumentParser) -> None:
+    """For the actions that read videos."""
+    parser.add_argument(
+        "--every",
+        metavar="S",
+        type=positive(86400, "seconds"),
+        default=1.0,
+        help="look at a frame of each S seconds of a video (default: 1)",
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

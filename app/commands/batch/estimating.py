@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
-from app.commands.arguments import positive, whole_number
+from app.commands.arguments import whole_number
+from app.commands.batch import add_every_option
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
-from app.errors import ExitCode, check_all
+from app.errors import AppError, ExitCode, check_all
 from app.text import counted, duration, megabytes, percentage, table
 
 if TYPE_CHECKING:
@@ -41,15 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures, and moments of videos, that are read (default: 200 of each)",
     )
     parser.add_argument(
-        "--pictures", metavar="N", type=whole_number(1), help="how many there are (default: those found)"
+        "--pictures",
+        metavar="N",
+        type=whole_number(1),
+        help="how many pictures there are, besides videos (default: those found)",
     )
-    parser.add_argument(
-        "--every",
-        metavar="S",
-        type=positive(86400, "seconds"),
-        default=1.0,
-        help="look at a frame of each S seconds of a video (default: 1)",
-    )
+    add_every_option(parser)
     parser.add_argument("--cores", metavar="N", type=whole_number(1), help="of all machines (default: of this one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings_options(parser, sections=("models", "detection"))
@@ -73,6 +71,12 @@ def execute(arguments: argparse.Namespace) -> int:
     inputs = find_inputs(arguments.inputs, Path("no folder is left out"))
     pictures = sample_of_pictures(inputs, arguments.sample)
     stretches, moments = sample_of_videos(inputs, arguments.sample, arguments.every)
+    if arguments.pictures is not None and not pictures:
+        where = ", ".join(map(str, arguments.inputs))
+        raise AppError(
+            f"--pictures {arguments.pictures}: there is no picture to measure in {where}; "
+            "name some, or leave the option out: how long videos take follows from their length"
+        )
     count = arguments.pictures or len(inputs.pictures)
     with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
         facts = deciding_facts(loader, recognizer, arguments.every, "float16", arguments.sample)

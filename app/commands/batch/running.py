@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from app.commands.arguments import positive, whole_number
+from app.commands.arguments import whole_number
+from app.commands.batch import add_every_option
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings, given_settings
 from app.errors import ExitCode, check_all
@@ -33,13 +34,7 @@ SECTIONS = ("models", "detection")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="DIR|LIST|VIDEO", nargs="*", type=Path, help="what to read")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the archive")
-    parser.add_argument(
-        "--every",
-        metavar="S",
-        type=positive(86400, "seconds"),
-        default=1.0,
-        help="look at a frame of each S seconds of a video (default: 1)",
-    )
+    add_every_option(parser)
     parser.add_argument(
         "--workers", metavar="N", type=whole_number(1, 1024), help="processes (default: one per core, or one for a GPU)"
     )

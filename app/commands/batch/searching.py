@@ -13,7 +13,8 @@ from app.errors import AppError, ExitCode
 from app.text import printable, table
 
 DESCRIPTION = """Finds the faces of an archive that resemble the main face of a photo most. From the threshold on, they
-are said to be the same person."""
+are said to be the same person: recognition.threshold, or that of the embedder. A run and `batch label` compare with
+many people at once; so, unless recognition.threshold is set, their threshold rises with the gallery."""
 
 EXAMPLES = """examples:
   python -m app batch search archive/ ann.jpg
