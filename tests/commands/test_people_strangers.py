@@ -195,6 +195,12 @@ def test_strangers_are_listed_as_a_table_json_and_a_picture(completed, planted, 
     assert second["first_seen"] == "1970-01-01T00:50:00.000Z"
 
 
+def test_no_picture_of_no_strangers(completed, gallery, tmp_path):
+    code, _, err = completed("people", "strangers", "--sheet", "sheet.png")
+    assert code == 0 and "gallery/.strangers" in err and "sheet.png" not in err
+    assert not (tmp_path / "sheet.png").exists()
+
+
 @pytest.mark.slow
 def test_a_stranger_without_a_good_picture_is_named_once_the_person_has_a_photo(completed, planted, gallery):
     planted.crops.mkdir(exist_ok=True)

@@ -78,7 +78,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     journal = opened_journal(settings)
     book = journal.book
     shown = [number for number in book.strangers if arguments.all or number not in book.ignored]
-    if arguments.sheet is not None:
+    if arguments.sheet is not None and shown:
         from app.tools.contact_sheet import write_contact_sheet
 
         tiles = [
