@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import logging
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from app.errors import SettingsError
 from app.files import locked, write_whole
 from app.service.http import Scope
 from app.text import iso_time, suggestion
+
+logger = logging.getLogger(__name__)
 
 LOCK_WAIT_S = 10.0
 TOKEN_SCOPES = {scope.name.lower(): scope for scope in Scope if scope is not Scope.PUBLIC}
@@ -84,6 +87,7 @@ class TokenFile:
         self._read_at: Optional[Tuple[int, int, int]] = None
         self._tokens: Tuple[Token, ...] = ()
         self._has_existed = False
+        self._was_missing = False
 
     @property
     def exists(self) -> bool:
@@ -102,11 +106,17 @@ class TokenFile:
             self._has_existed = True
         except FileNotFoundError:
             changed = None
+            self._was_missing = not self._has_existed
         except OSError as error:
             raise SettingsError(f"{self._path} cannot be read (serve.tokens): {error.strerror}") from error
         if changed != self._read_at:
             self._tokens = read_tokens(self._path)
             self._read_at = changed
+            if changed is not None and self._was_missing:
+                self._was_missing = False
+                logger.warning(
+                    "%s was made: from now on, every client has to send a token; the page asks for one", self._path
+                )
         return self._tokens
 
     def find(self, secret: str) -> Optional[Token]:

@@ -198,6 +198,18 @@ def test_a_broken_token_file_lets_no_one_in(tmp_path):
         read_tokens(path)
 
 
+def test_the_first_token_of_a_running_server_is_in_its_log(tmp_path, settings, caplog):
+    tokens = tmp_path / "tokens.json"
+    with serving(settings, tokens=tokens) as client:
+        assert client.get("/info").status == 200
+        assert str(tokens) not in caplog.text
+        add_token(tokens, "phone", "read")
+        assert [client.get("/info").status for _ in range(2)] == [401, 401]
+        add_token(tokens, "tablet", "read")
+        assert client.get("/info").status == 401
+    assert [record.levelname for record in caplog.records if str(tokens) in record.getMessage()] == ["WARNING"]
+
+
 def test_guessing_is_slowed_down(tmp_path, settings):
     tokens = tmp_path / "tokens.json"
     secret = add_token(tokens, "owner", "read")
