@@ -28,8 +28,9 @@ def counted(number: int, noun: str, plural: Optional[str] = None) -> str:
 
 
 def percent(probability: float) -> str:
-    """For people: `96 %`. Neither 0 nor 100, because nothing is certain."""
-    return f"{min(max(round(100 * probability), 1), 99)} %"
+    """For people: `96 %`, `>99 %`. Neither 0 nor 100, because nothing is certain."""
+    rounded = round(100 * probability)
+    return "<1 %" if rounded < 1 else ">99 %" if rounded > 99 else f"{rounded} %"
 
 
 def percentage(share: float, digits: int = 2) -> str:

@@ -13,7 +13,7 @@ from app.errors import ExitCode, SettingsError
 from app.events.history import HEADER, Record
 from app.events.reading import LogReader
 from app.settings import Settings
-from app.text import counted, parse_time, source_time, table
+from app.text import counted, parse_time, percent, source_time, table
 
 DESCRIPTION = """Shows why a face in an event got its name or got none: the three nearest people with the photos that
 matched best, and how well the face was seen. Nothing is computed again: the event log contains
@@ -76,7 +76,7 @@ def explanation(record: Record, settings: Settings) -> str:
         return f"{head}\nno face: {record.get('error') or 'the source is back'}"
     verdict = f"{record['name'] or record.get('stranger') or 'unknown'}: {record.get('why') or record['reason']}"
     confidence, votes = record.get("confidence"), record.get("votes")
-    remarks = [] if confidence is None else [f"confidence {100 * confidence:.0f} %"]
+    remarks = [] if confidence is None else [f"confidence {percent(confidence)}"]
     remarks += [] if votes is None else [f"{counted(votes, 'comparison')} so far"]
     blocks = [
         head,

@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence
 
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SourceError
-from app.text import counted, printable, program, table
+from app.text import counted, percent, printable, program, table
 
 if TYPE_CHECKING:
     from app.gallery.who import PersonInPicture
@@ -92,7 +92,7 @@ def _lines(path: Path, people: Sequence[PersonInPicture]) -> Iterator[str]:
             (
                 match.name or "unknown",
                 f"{match.similarity:.2f}" if match.candidates else "-",
-                _percent(match.confidence) if match.candidates else "-",
+                percent(match.confidence) if match.candidates and match.confidence is not None else "-",
                 match.why,
                 ", ".join(f"{near.name} {near.similarity:.2f}" for near in match.candidates) or "-",
                 f"{x2 - x1}x{y2 - y1} at {x1},{y1}",
@@ -100,11 +100,3 @@ def _lines(path: Path, people: Sequence[PersonInPicture]) -> Iterator[str]:
         )
     header = ("person", "similarity", "confidence", "reason", "nearest", "face")
     yield from (f"  {line}" for line in table(header, rows).splitlines())
-
-
-def _percent(probability: Optional[float]) -> str:
-    """Nothing is shown as certain."""
-    if probability is None:
-        return "-"
-    percent = round(100 * probability)
-    return "<1 %" if percent < 1 else ">99 %" if percent > 99 else f"{percent} %"

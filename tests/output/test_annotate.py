@@ -68,7 +68,7 @@ def test_known_unknown_and_not_compared_have_their_own_colours(match, style):
 def test_words_differ_as_colours_do():
     assert label_texts(ANN) == ("Ann", "0.67")
     certain = [label_texts(dataclasses.replace(ANN, confidence=value))[1] for value in (0.964, 0.9999, 0.0001)]
-    assert certain == ["96 %", "99 %", "1 %"]
+    assert certain == ["96 %", ">99 %", "<1 %"]
     unnamed = [label_texts(match) for match in (STRANGER, Match(None, Reason.TOO_SMALL), NOT_COMPARED_YET)]
     assert len(set(unnamed)) == 3 and {similarity for _, similarity in unnamed} == {""}
     assert len(label_texts(Match("x" * 300, Reason.MATCHED, 0.5))[0]) == 40
