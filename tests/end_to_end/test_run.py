@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 
 import cv2
 import numpy as np
@@ -34,6 +35,13 @@ def frames_of(path):
         frames.append(frame)
 
 
+@pytest.fixture
+def at_noon(monkeypatch):
+    """It is about noon for the programs of this test, so that a date does not change while they run."""
+    monkeypatch.setenv("TZ", f"TST{time.gmtime().tm_hour - 12:+d}")
+
+
+@pytest.mark.usefixtures("at_noon")
 def test_a_video_becomes_an_annotated_video_and_a_list_of_events(completed, people_video, people_gallery, tmp_path):
     code, out, err = completed(
         "--video", people_video, "--gallery", people_gallery, "--save", "out.mp4", "--events", "made/{date}.jsonl"
@@ -222,6 +230,7 @@ def test_the_summary_is_also_a_json_file(completed, people_video, people_gallery
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("at_noon")
 def test_after_a_kill_the_same_command_continues_the_log(program, completed, people_video, people_gallery, tmp_path):
     words = ("--video", people_video, "--gallery", people_gallery, "--events", "visits-{date}.jsonl")
     process = program(*(word for _ in range(30) for word in words[:2]), *words[2:])

@@ -34,7 +34,7 @@ MIN_COSINE = 0.999
 MAX_ERROR = 0.05
 """The same for values whose size counts: of the difference, as a share of the values. fp16 has 0.002."""
 CHECK_TIMEOUT_S = 5.0
-"""Of each step of a check. A server that has just started computes its first answer slowly."""
+"""Of each step of a check at least. A server that has just started computes its first answer slowly."""
 MAX_BATCH = 16
 """Of requests, and of exported models. One place is for a known picture."""
 _P95_OF = 200
@@ -325,13 +325,14 @@ class RemoteNetwork:
 
     def _verify(self) -> float:
         """The seconds of one face. Raises RemoteError, RefusedError."""
-        if not self._client.is_ready(CHECK_TIMEOUT_S):
+        timeout_s = max(CHECK_TIMEOUT_S, self._timeout_s)
+        if not self._client.is_ready(timeout_s):
             raise RemoteError("it is not ready")
-        self._names = self._chosen(self._client.metadata(CHECK_TIMEOUT_S))
+        self._names = self._chosen(self._client.metadata(timeout_s))
         known = self._known.pictures
-        self._answer_with_known(known[:0], len(known), CHECK_TIMEOUT_S)
+        self._answer_with_known(known[:0], len(known), timeout_s)
         began = time.monotonic()
-        self._answer_with_known(known[:0], 1, CHECK_TIMEOUT_S)
+        self._answer_with_known(known[:0], 1, timeout_s)
         took_s = time.monotonic() - began
         if took_s > self._timeout_s:
             limit_ms = 1000 * self._timeout_s

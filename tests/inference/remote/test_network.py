@@ -1,6 +1,7 @@
 """No answer of another model is used. With real networks: tests/models/test_remote.py."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -37,12 +38,16 @@ def server(request):
 @pytest.fixture
 def remote(server, monkeypatch):
     monkeypatch.setattr("app.inference.remote.circuit.FIRST_PAUSE_S", 0.01)
+    with contextlib.closing(opened(server)) as remote:
+        yield remote
 
+
+def opened(server):
     def open_here():
         raise AssertionError("nothing is asked here")
 
     address = parse_address(server.url, "net", None, None)
-    made = RemoteNetwork(
+    return RemoteNetwork(
         "net",
         address,
         open_client(address),
@@ -51,8 +56,6 @@ def remote(server, monkeypatch):
         open_here,
         RemotePolicy(TIMEOUT_S, defers=True),
     )
-    with contextlib.closing(made):
-        yield made
 
 
 def asked(remote, pictures):
@@ -115,3 +118,10 @@ def test_an_error_of_this_program_does_not_end_the_thread(server, remote, step, 
         assert "Traceback" in caplog.text
     until(lambda: remote.status.is_up)
     assert np.allclose(asked(remote, PICTURES), answers(PICTURES))
+
+
+def test_a_check_may_take_as_long_as_a_request(server, monkeypatch):
+    monkeypatch.setattr("app.inference.remote.network.CHECK_TIMEOUT_S", 0.05)
+    server.before_ready = lambda: time.sleep(0.3)
+    with contextlib.closing(opened(server)) as remote:
+        assert remote.status.is_up
