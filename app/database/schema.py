@@ -14,7 +14,7 @@ from app.errors import DatabaseError
 from app.text import program
 
 _FOLDER = Path(__file__).parent / "migrations"
-_LOCK = 0x66616365
+LOCK = 0x66616365
 """Of `pg_advisory_xact_lock`: two programs never migrate at the same time."""
 _VERSIONS = """create table if not exists schema_version (
   number integer primary key,
@@ -54,7 +54,7 @@ def missing(connection: Connection) -> List[Migration]:
 def migrate(connection: Connection) -> List[Migration]:
     """Applies what is missing, all or nothing; what was applied."""
     with connection.transaction(), unlimited(connection):
-        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
         connection.execute(_VERSIONS)
         todo = missing(connection)
         for migration in todo:

@@ -10,7 +10,7 @@ import numpy as np
 from app.identity.index import PersonIndex
 from app.recognizer import Recognizer
 from app.settings import QualityLimits
-from app.types import Match, Reason
+from app.types import Faces, Match, Reason
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,7 @@ def people_in(
     picture: np.ndarray, recognizer: Recognizer, index: PersonIndex, limits: QualityLimits
 ) -> List[PersonInPicture]:
     """All faces of a picture (H x W x 3, uint8, BGR), from left to right."""
-    (faces,) = recognizer.find([picture])
-    rows = list(range(len(faces)))
-    matches: Dict[int, Match] = {}
-    if rows:
-        faces, rejected, _ = recognizer.embed_good(picture, faces, rows, limits)
-        for row, (reason, measured, limit) in rejected.items():
-            matches[row] = Match(None, reason, measured=measured, limit=limit)
-        rows = [row for row in rows if row not in rejected]
+    faces, rows, matches = embedded_faces(picture, recognizer, limits)
     if rows:
         matches.update(zip(rows, recognizer.identify(faces, index, rows)))
     found = [
@@ -64,6 +57,20 @@ def people_in(
         for x1, y1, x2, y2 in [faces.boxes[row].tolist()]
     ]
     return sorted(found, key=lambda person: person.box)
+
+
+def embedded_faces(
+    picture: np.ndarray, recognizer: Recognizer, limits: QualityLimits
+) -> Tuple[Faces, List[int], Dict[int, Match]]:
+    """The faces of a picture, which of them have embeddings, and why the others have none."""
+    (faces,) = recognizer.find([picture])
+    rows = list(range(len(faces)))
+    rejected: Dict[int, Match] = {}
+    if rows:
+        faces, reasons, _ = recognizer.embed_good(picture, faces, rows, limits)
+        for row, (reason, measured, limit) in reasons.items():
+            rejected[row] = Match(None, reason, measured=measured, limit=limit)
+    return faces, [row for row in rows if row not in rejected], rejected
 
 
 def one_face_per_name(matches: Dict[int, Match]) -> Dict[int, Match]:

@@ -197,7 +197,7 @@ class PersonIndex:
             for at, rows in enumerate(rows_of_faces):
                 nearest = self._ranked(queries[at], rows)
                 if len(nearest) == self._wanted and nearest[0].similarity < exact_from:
-                    found[faces[at]] = _candidates(nearest)
+                    found[faces[at]] = candidates_of(nearest)
                 else:
                     left.append(at)
         scanned = self._all if self._half is None or len(left) >= FACES_AT_ONCE else self._half
@@ -208,7 +208,7 @@ class PersonIndex:
             for at, rows, limit in zip(left, rows_of_faces, limits.tolist()):
                 nearest = self._ranked(queries[at], rows)
                 if depth >= scanned.size or (len(nearest) == self._wanted and limit < nearest[-1].similarity):
-                    found[faces[at]] = _candidates(nearest)
+                    found[faces[at]] = candidates_of(nearest)
                 else:
                     undecided.append(at)
             left = undecided
@@ -231,7 +231,7 @@ class PersonIndex:
         return list(nearest.values())
 
 
-def _candidates(nearest: Sequence[Candidate]) -> Candidates:
+def candidates_of(nearest: Sequence[Candidate]) -> Candidates:
     if not nearest:
         return NO_CANDIDATE
     first, *others = nearest

@@ -1,10 +1,20 @@
 """`python -m app fleet` with a real server."""
 
+import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
+from app.database.connection import connected
+from app.database.devices import greet
+from app.database.gallery import NewRow, SharedGallery
+from app.database.ids import new_id
+from app.database.strangers import SeenStranger, SharedStrangers
+from app.fleet.merger import merge, packed
 from app.gallery.files import photos_by_person, rename_person
+from app.settings import FleetSettings
 
 
 @pytest.fixture
@@ -162,3 +172,95 @@ def test_devices_exchange_their_galleries_and_decide_about_conflicts(
 def test_an_unknown_action_is_named_before_its_options(answered):
     code, _, err = answered("fleet", "synk", "--config", "x.yaml")
     assert (code, "'synk'" in err, "'sync'" in err) == (2, True, True)
+
+
+@pytest.fixture(params=["server", "device"])
+def prepared(request, answered, config_file):
+    """Settings of a device whose database has tables, on a server with pgvector and on one without."""
+    server = request.getfixturevalue("with_pgvector" if request.param == "server" else "postgres")
+    address = server.database()
+    with config_file.open("a") as file:
+        file.write(f"fleet:\n  database: {address}\n")
+    (config_file.parent / "gallery").mkdir(exist_ok=True)
+    code, out, _ = answered("fleet", "init", "--config", config_file)
+    assert code == 0
+    assert f"search     {'by' if request.param == 'server' else 'on'} the {request.param}" in out
+    assert out.splitlines()[-1] in answered("fleet", "status", "--config", config_file)[1]
+    assert out.splitlines()[-1] in answered("fleet", "migrate", "--config", config_file)[1]
+    yield config_file, request.param
+    server.drop(address)
+
+
+def test_a_photo_is_searched_among_people_and_strangers_of_all_devices(
+    answered, prepared, portraits, recognizer, tmp_path
+):
+    config, compared_by = prepared
+    collins, hopper, stranger = portraits
+    picture = tmp_path / "both.png"
+    cv2.imwrite(str(picture), cv2.hconcat([cv2.resize(one.image, (480, 640)) for one in (collins, stranger)]))
+    search = ("fleet", "search", "--config", config, picture)
+    code, out, err = answered(*search)
+    assert (code, "no face of the embedder" in err) == (1, True)
+
+    settings = FleetSettings(database=str(config.read_text().rpartition("database: ")[2].strip()))
+    with connected(settings) as connection:
+        embedder = recognizer.embedder_id
+        for number, (device, channel) in enumerate((("door-a", "front"), ("door-b", "back")), 1):
+            own = new_id()
+            greet(connection, own, device, embedder, "1", [new_id()])
+            shared = SharedStrangers(connection, own)
+            shared.seen(
+                SeenStranger(
+                    new_id(), number, channel, embedder, packed(embedding_of(recognizer, stranger)), 1.0, 2, 0, 1, 4e9
+                )
+            )
+        gallery = SharedGallery(connection, own)
+        for at, (name, portrait) in enumerate((("Ann", collins), ("Eva\x1b[2J", hopper))):
+            sha256 = f"{at:064x}"
+            gallery.add(NewRow(sha256, f"{at}.jpg", b"1", None), name, None)
+            gallery.add_embedding(sha256, embedder, embedding_of(recognizer, portrait).astype("<f4").tobytes())
+        merge(shared, embedder, 0.9)
+
+    code, out, err = answered(*search, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["picture"], found["compared_by"], found["embedder"]) == (str(picture), compared_by, embedder)
+    ann, unknown = found["faces"]
+    assert (ann["name"], ann["people"][0]["photo"], ann["people"][0]["same_person"]) == ("Ann", "0.jpg", True)
+    assert [one["same_person"] for one in ann["strangers"]] == [False]
+    assert (unknown["name"], unknown["people"][0]["same_person"]) == (None, False)
+    ((nearest),) = unknown["strangers"]
+    assert nearest["same_person"]
+    assert {(one["device"], one["stranger"], one["channel"]) for one in nearest["seen"]} == {
+        ("door-a", "stranger-1", "front"),
+        ("door-b", "stranger-2", "back"),
+    }
+    assert len(json.loads(answered(*search, "--json", "--top", "1")[1])["faces"][0]["people"]) == 1
+
+    code, out, err = answered(*search, tmp_path / "missing.jpg")
+    assert code == 2 and "missing.jpg" in err
+    (tmp_path / "broken.jpg").write_bytes(b"x")
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 300, 3), 127, np.uint8))
+    code, out, err = answered(*search, tmp_path / "broken.jpg", tmp_path / "wall.png")
+    assert code == 1 and "broken.jpg" in err and "no face found" in out and "\x1b" not in out
+    assert ": Ann\n" in out and "seen by 2 devices" in out
+    with config.open("a") as file:
+        file.write("strangers:\n  similarity: 0.999\n")
+    code, out, _ = answered(*search, "--threshold", "0.99")
+    assert code == 1 and "Ann" in out and "nobody is similar enough" in out
+
+
+def embedding_of(recognizer, portrait):
+    (faces,) = recognizer.find([portrait.image])
+    return recognizer.embed(portrait.image, faces, [0]).embeddings[0]
+
+
+def test_a_search_without_a_server_says_so(answered, config_file, tmp_path):
+    (config_file.parent / "gallery").mkdir(exist_ok=True)
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 300, 3), 127, np.uint8))
+    code, _, err = answered("fleet", "search", tmp_path / "wall.png", "--config", config_file)
+    assert (code, "fleet.database" in err) == (2, True)
+    with config_file.open("a") as file:
+        file.write("fleet:\n  database: postgresql://admin@127.0.0.1:1/faces\n")
+    code, _, err = answered("fleet", "search", tmp_path / "wall.png", "--config", config_file)
+    assert (code, "127.0.0.1" in err) == (2, True)

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from certificates import certificate
 from postgres import PASSWORD
@@ -12,6 +13,7 @@ from app.database.devices import devices, greet, require_may_remove
 from app.database.gallery import Accepted, NewRow, SharedGallery
 from app.database.ids import new_id
 from app.database.schema import is_owner, migrate, require_schema
+from app.database.search import FleetSearch, prepare_search, server_search
 from app.database.strangers import SeenStranger, SharedStrangers
 from app.errors import DatabaseError
 from app.settings import FleetSettings
@@ -19,6 +21,19 @@ from app.settings import FleetSettings
 
 @pytest.fixture
 def roles(postgres, database):
+    return documented_roles(postgres, database)
+
+
+@pytest.fixture
+def roles_with_pgvector(with_pgvector):
+    """The same on a server with pgvector, which an administrator has created in the database."""
+    database = with_pgvector.database()
+    with_pgvector.sql(database.rpartition("/")[2], "create extension vector")
+    yield documented_roles(with_pgvector, database)
+    with_pgvector.drop(database)
+
+
+def documented_roles(postgres, database):
     """Settings of the owner and of a device, whose rights are those of the SQL in the documentation."""
     name = database.rpartition("/")[2]
     text = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
@@ -32,28 +47,51 @@ def roles(postgres, database):
     )
     with connected(owner) as connection:
         migrate(connection)
+        prepare_search(connection)
     postgres.sql(name, *filter(str.strip, sql.split(";")))
     return owner, device
 
 
 def test_a_device_can_do_all_its_work(roles):
-    with connected(roles[1]) as connection:
+    do_all_work(roles[1])
+
+
+def test_a_device_can_do_all_its_work_with_pgvector(roles_with_pgvector):
+    do_all_work(roles_with_pgvector[1])
+
+
+def test_a_device_uses_pgvector_that_came_after_its_role(roles_with_pgvector):
+    owner, device = roles_with_pgvector
+    with connected(owner) as connection:
+        connection.execute("drop table search_photo, search_stranger")
+        prepare_search(connection)
+    do_all_work(device)
+
+
+def do_all_work(device):
+    with connected(device) as connection:
         require_schema(connection)
         own = new_id()
         assert greet(connection, own, "a", "m", "1", [new_id()])
         gallery = SharedGallery(connection, own)
         assert isinstance(gallery.add(NewRow("00" * 32, "1.jpg", b"1", None), "Ann", None), Accepted)
         gallery.add_embedding("00" * 32, "m", b"1234")
+        search, face = FleetSearch(connection, "m"), np.ones((1, 1), np.float32)
+        assert len(search.people(face, 3)[0]) == 1
         gallery.move("00" * 32, "Eva", 2)
         gallery.remove("00" * 32)
         gallery.keep_conflicts([("photo 1", "photo", "Ann", "Eva")])
         gallery.forget_old_deletions()
         strangers = SharedStrangers(connection, own)
-        strangers.seen(SeenStranger(new_id(), 1, "x", "m", b"ab", 1.0, 2, 0.0, 1.0, 4e9))
+        seen = SeenStranger(new_id(), 1, "x", "m", b"ab", 1.0, 2, 0.0, 1.0, 4e9)
+        for weight in (1.0, 2.0):
+            strangers.seen(seen._replace(prototype=b"a%d" % weight, weight=weight))
+            assert len(search.strangers(face, 3)[0]) == 1
         assert strangers.is_merger("m")
         strangers.leave(1)
         strangers.expire()
         assert strangers.sightings() == []
+        assert search.people(face, 3) == search.strangers(face, 3) == [[]]
         connection.execute("select event_partition('2026-11-01')")
         connection.execute("select event_expire()")
 
@@ -116,13 +154,39 @@ FORBIDDEN = [
 ]
 
 
+FORBIDDEN_WITH_PGVECTOR = [
+    "drop extension vector cascade",
+    "alter extension vector update",
+    "drop table search_photo",
+    "truncate search_photo",
+    "truncate search_stranger",
+    "delete from search_photo",
+    "delete from search_stranger",
+    "alter table stranger disable trigger search_forget",
+    "drop trigger search_forget on embedding",
+    "create or replace function search_forget() returns trigger language plpgsql as 'begin return new; end'",
+    "alter function search_forget() reset search_path",
+    "create index on search_stranger using hnsw (face vector_cosine_ops)",
+]
+
+
 def test_a_device_cannot_change_tables_or_delete_what_is_not_its_business(roles):
+    refused(roles, FORBIDDEN)
+
+
+def test_a_device_cannot_change_what_pgvector_needs(roles_with_pgvector):
+    with connected(roles_with_pgvector[1]) as connection:
+        assert server_search(connection).is_on
+    refused(roles_with_pgvector, FORBIDDEN_WITH_PGVECTOR)
+
+
+def refused(roles, statements):
     owner, device = roles
     role, name = re.search(r"//(\w+):", owner.database)[1], owner.database.rpartition("/")[2]
     succeeded = []
     with connected(device) as connection:
         greet(connection, new_id(), "b", "m", "1")
-        for statement in FORBIDDEN:
+        for statement in statements:
             try:
                 with reported(device):
                     connection.execute(statement.format(owner=role, name=name))

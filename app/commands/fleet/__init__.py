@@ -9,12 +9,14 @@ from pathlib import Path
 
 from app.assembly import open_gallery
 from app.commands.arguments import whole_number
+from app.commands.fleet import searching
 from app.commands.options import add_settings_options, effective_settings
 from app.database.connection import Connection, connected, require_database, require_usable, shown
 from app.database.devices import away_after_s, devices, require_may_remove
 from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
 from app.database.schema import applied, is_owner, migrate, missing, require_schema
+from app.database.search import prepare_search, server_search
 from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name
@@ -40,6 +42,7 @@ EXAMPLES = """examples:
   python -m app fleet conflicts --keep mine 1
   python -m app fleet retention 90    keep events of all devices for 90 days
   python -m app fleet strangers   who was at several devices, and where
+  python -m app fleet search visitor.jpg    who is this, over the whole fleet
   python -m app fleet migrate     after an update of the program"""
 
 _DAY_S = 86400
@@ -83,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made["devices"].add_argument("--force", action="store_true", help="remove it although it was seen just now")
     made["again"].add_argument("name", metavar="NAME", help="whose photos they are")
     made["again"].add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
+    searching.add_action(actions)
     for name, action in made.items():
         with_networks = ("models", "quality") if name in ("sync", "again") else ()
         add_settings_options(action, sections=("gallery", *with_networks))
@@ -102,7 +106,8 @@ def _init(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         if applied(connection):
             raise DatabaseError(f"{shown(settings.fleet)} has the tables already; after an update: fleet migrate")
         migrate(connection)
-    print("made the tables; next: a role for the devices (docs/fleet.md)")
+        print("made the tables; next: a role for the devices (docs/fleet.md)")
+        _prepare_search(connection)
     return ExitCode.DONE
 
 
@@ -111,11 +116,17 @@ def _migrate(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         if not applied(connection):
             raise DatabaseError(f"{shown(settings.fleet)} has no tables yet; make them with: {program()} fleet init")
         done = migrate(connection)
-    for migration in done:
-        print(f"applied {migration.number:04} {migration.name}")
-    if not done:
-        print("the tables are up to date")
+        for migration in done:
+            print(f"applied {migration.number:04} {migration.name}")
+        if not done:
+            print("the tables are up to date")
+        _prepare_search(connection)
     return ExitCode.DONE
+
+
+def _prepare_search(connection: Connection) -> None:
+    refusal = prepare_search(connection)
+    print(printable(searching.search_line(server_search(connection), refusal)))
 
 
 def _status(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -137,6 +148,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _print_gallery(settings: Settings, connection: Connection) -> None:
+    print(searching.search_line(server_search(connection)))
     state = FleetFolder(settings.gallery.folder).read()
     shared = SharedGallery(connection, state.device)
     head, size = shared.head(), shared.size()
@@ -305,4 +317,5 @@ _ACTIONS = {
     "retention": _retention,
     "strangers": _strangers,
     "again": _again,
+    "search": searching.search,
 }

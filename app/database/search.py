@@ -1,0 +1,257 @@
+"""Who in the whole fleet resembles a face: enrolled people, and strangers of all devices.
+
+With pgvector the server compares, otherwise the device does, a part of the embeddings at a time. Both compare a face
+with every embedding of its embedder, without an approximate index, so that they give the same answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from app.database.connection import Connection, unlimited
+from app.database.schema import LOCK
+from app.database.strangers import Sighting
+from app.database.vectors import Binary, as_vector, as_vectors, register_binary, unit_rows
+
+_SQL = Path(__file__).parent / "search.sql"
+_AT_ONCE = 2000
+"""Embeddings that are in memory together."""
+
+
+class ServerSearch(NamedTuple):
+    """Whether the server can compare faces."""
+
+    available: Optional[str]
+    """The version of pgvector that could be created in the database."""
+    installed: Optional[str]
+    """The one that is in it."""
+    is_on: bool
+
+
+class NearPerson(NamedTuple):
+    name: str
+    photo: str
+    """The file's name of the most similar photo."""
+    similarity: float
+
+
+class NearStranger(NamedTuple):
+    person: str
+    """The same for all numbers of one person."""
+    name: Optional[str]
+    similarity: float
+    seen: Tuple[Sighting, ...]
+    """The latest first."""
+
+
+class Shared(NamedTuple):
+    """What can be compared with faces of an embedder."""
+
+    embedder: str
+    photos: int
+    strangers: int
+
+
+def server_search(connection: Connection) -> ServerSearch:
+    ((available, installed, columns),) = connection.execute(
+        "select (select default_version from pg_available_extensions where name = 'vector'), "
+        "(select extversion from pg_extension where extname = 'vector'), "
+        "(select count(*) from pg_attribute where attname = 'face' and not attisdropped "
+        "and attrelid in (to_regclass('search_photo'), to_regclass('search_stranger')))"
+    ).fetchall()
+    return ServerSearch(available, installed, columns == 2)
+
+
+def prepare_search(connection: Connection) -> Optional[str]:
+    """Lets the server compare where it has pgvector, which may be installed long after the other tables were made.
+    Why the server refuses to create pgvector, if it does."""
+    import psycopg
+
+    with connection.transaction(), unlimited(connection):
+        connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+        found = server_search(connection)
+        if found.is_on or found.available is None:
+            return None
+        if found.installed is None:
+            try:
+                with connection.transaction():
+                    connection.execute("create extension vector")
+            except psycopg.Error as error:
+                return str(error).splitlines()[0]
+        connection.execute(_SQL.read_bytes())
+    return None
+
+
+class FleetSearch:
+    """Compares faces with what the fleet has of one embedder."""
+
+    def __init__(self, connection: Connection, embedder: str) -> None:
+        self._connection = connection
+        self.embedder = embedder
+        self.by_server = server_search(connection).is_on
+        if self.by_server:
+            register_binary(connection)
+
+    def people(self, faces: np.ndarray, top: int) -> List[List[NearPerson]]:
+        """The enrolled people who resemble each face (N x D, of unit length) most, each by the most similar photo."""
+        if not self.by_server:
+            rows = self._parts(
+                "select o.name, p.file_name, e.vector from embedding e join photo p on p.sha256 = e.photo "
+                "join person o on o.id = p.person where e.embedder = %s and not p.gone"
+            )
+            found = _nearest(faces, rows, "<f4", top)
+            return [[NearPerson(name, photo, similarity) for name, photo, similarity in one] for one in found]
+        self._fill_photos(faces.shape[1])
+        return [
+            [
+                NearPerson(*row)
+                for row in self._rows(
+                    "select o.name, n.file_name, 1 - n.distance from (select distinct on (p.person) p.person, "
+                    "p.file_name, s.face <=> %s::vector as distance from search_photo s join photo p "
+                    "on p.sha256 = s.photo where s.embedder = %s and s.face is not null and not p.gone "
+                    "order by p.person, distance, p.file_name) n join person o on o.id = n.person "
+                    "order by n.distance, o.name limit %s",
+                    as_vector(face),
+                    self.embedder,
+                    top,
+                )
+            ]
+            for face in faces
+        ]
+
+    def strangers(self, faces: np.ndarray, top: int) -> List[List[NearStranger]]:
+        """The strangers who resemble each face most. Those who are one person are one."""
+        if not self.by_server:
+            rows = self._parts(
+                "select coalesce(s.merged_into, s.id)::text, null, s.prototype from stranger s "
+                "where s.embedder = %s and not s.gone and s.expires > now()"
+            )
+            found = [[(one, similarity) for one, _, similarity in near] for near in _nearest(faces, rows, "<f2", top)]
+        else:
+            self._fill_strangers(faces.shape[1])
+            found = [
+                self._rows(
+                    "select coalesce(s.merged_into, s.id)::text, 1 - min(v.face <=> %s::vector) "
+                    "from search_stranger v join stranger s on s.id = v.stranger where s.embedder = %s "
+                    "and v.face is not null and not s.gone and s.expires > now() "
+                    "group by 1 order by 2 desc, 1 limit %s",
+                    as_vector(face),
+                    self.embedder,
+                    top,
+                )
+                for face in faces
+            ]
+        seen = self._seen(sorted({one for near in found for one, _ in near}))
+        return [
+            [
+                NearStranger(one, next((place.name for place in seen[one]), None), similarity, tuple(seen[one]))
+                for one, similarity in near
+            ]
+            for near in found
+        ]
+
+    def shared(self) -> List[Shared]:
+        """What there is to compare with, by embedder."""
+        rows = self._rows(
+            "select embedder, sum(photos)::int, sum(strangers)::int from ("
+            "select embedder, count(*) as photos, 0 as strangers from embedding group by 1 union all "
+            "select embedder, 0, count(*) from stranger where not gone and expires > now() group by 1) one "
+            "group by 1 order by 1"
+        )
+        return [Shared(*row) for row in rows]
+
+    def _seen(self, people: Sequence[str]) -> Dict[str, List[Sighting]]:
+        seen: Dict[str, List[Sighting]] = {one: [] for one in people}
+        for row in self._rows(
+            "select coalesce(s.merged_into, s.id)::text, coalesce(root.name, s.name), d.name, "
+            "'stranger-' || at.number, at.channel, at.first_seen, at.last_seen from stranger s "
+            "join stranger_at at on at.stranger = s.id join device d on d.id = at.device "
+            "left join stranger root on root.id = s.merged_into "
+            "where coalesce(s.merged_into, s.id) = any(%s::uuid[]) and at.expires > now() "
+            "order by at.last_seen desc, d.name, at.number",
+            people,
+        ):
+            seen[row[0]].append(Sighting(*row))
+        return seen
+
+    def _fill_photos(self, dimension: int) -> None:
+        """Adds what the server lacks. Several devices may do so at once; one that changes or deletes a photo waits for
+        a part, and what it has changed meanwhile is not added."""
+        while True:
+            rows = self._rows(
+                "select e.photo, e.vector from embedding e where e.embedder = %s and not exists (select from "
+                "search_photo s where s.photo = e.photo and s.embedder = e.embedder) limit %s",
+                self.embedder,
+                _AT_ONCE,
+            )
+            if not rows:
+                return
+            photos, vectors = zip(*rows)
+            with self._connection.transaction():
+                self._connection.execute("select from head for update")
+                self._connection.execute(
+                    "insert into search_photo(photo, embedder, face) select e.photo, e.embedder, new.face "
+                    "from unnest(%s::bytea[], %s::bytea[], %s::vector[]) as new(photo, vector, face) join embedding e "
+                    "on e.photo = new.photo and e.embedder = %s and e.vector = new.vector on conflict do nothing",
+                    [list(photos), list(vectors), self._vectors(vectors, "<f4", dimension), self.embedder],
+                )
+
+    def _fill_strangers(self, dimension: int) -> None:
+        while True:
+            rows = self._rows(
+                "select s.id, s.prototype from stranger s where s.embedder = %s and not s.gone and not exists "
+                "(select from search_stranger v where v.stranger = s.id) limit %s",
+                self.embedder,
+                _AT_ONCE,
+            )
+            if not rows:
+                return
+            strangers, prototypes = zip(*rows)
+            with self._connection.transaction():
+                self._connection.execute("select from stranger_head for update")
+                self._connection.execute(
+                    "insert into search_stranger(stranger, face) select s.id, new.face from "
+                    "unnest(%s::uuid[], %s::bytea[], %s::vector[]) as new(id, prototype, face) join stranger s "
+                    "on s.id = new.id and s.prototype = new.prototype on conflict do nothing",
+                    [list(strangers), list(prototypes), self._vectors(prototypes, "<f2", dimension)],
+                )
+
+    def _vectors(self, stored: Sequence[bytes], kind: str, dimension: int) -> Binary:
+        ((oid,),) = self._rows("select 'vector'::regtype::oid")
+        return as_vectors(unit_rows(stored, kind, dimension), oid)
+
+    def _parts(self, query: str) -> Iterator[List[Tuple[Any, ...]]]:
+        """The rows of a query about this embedder, a part at a time, so that not all are in memory."""
+        with self._connection.transaction(), self._connection.cursor("parts") as cursor:
+            cursor.execute(query.encode(), [self.embedder])
+            while True:
+                rows = cursor.fetchmany(_AT_ONCE)
+                if not rows:
+                    return
+                yield rows
+
+    def _rows(self, query: str, *values: Any) -> List[Tuple[Any, ...]]:
+        return self._connection.execute(query.encode(), values).fetchall()
+
+
+def _nearest(
+    faces: np.ndarray, parts: Iterator[List[Tuple[Any, ...]]], kind: str, top: int
+) -> List[List[Tuple[str, Any, float]]]:
+    """By face: who resembles it most, with what belongs to the most similar embedding."""
+    best: List[Dict[str, Tuple[float, Any]]] = [{} for _ in faces]
+    for rows in parts:
+        similarities = unit_rows([row[2] for row in rows], kind, faces.shape[1]) @ faces.T
+        for near, column in zip(best, similarities.T):
+            least = min(value for value, _ in near.values()) if len(near) == top else -1.1
+            for at in np.flatnonzero(column >= least).tolist():
+                who, what, _ = rows[at]
+                similarity = float(column[at])
+                if who not in near or similarity > near[who][0]:
+                    near[who] = similarity, what
+            ranked = sorted(near.items(), key=lambda item: (-item[1][0], item[0]))
+            near.clear()
+            near.update(ranked[:top])
+    return [[(who, what, similarity) for who, (similarity, what) in near.items()] for near in best]

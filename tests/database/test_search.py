@@ -1,0 +1,371 @@
+"""Who is this, over the whole fleet: compared by a server with pgvector, and by the device without it."""
+
+import contextlib
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from postgres import PASSWORD
+
+from app.database.connection import connected
+from app.database.devices import greet
+from app.database.gallery import NewRow, SharedGallery
+from app.database.ids import new_id
+from app.database.schema import migrate
+from app.database.search import FleetSearch, prepare_search, server_search
+from app.database.strangers import SeenStranger, SharedStrangers
+from app.fleet.merger import packed, resolve
+from app.settings import FleetSettings
+
+D = 16
+MODEL = "m"
+
+
+@pytest.fixture(params=["server", "device"])
+def fleet(request):
+    """Settings of a database with tables. The server of the first kind has pgvector."""
+    server = request.getfixturevalue("with_pgvector" if request.param == "server" else "postgres")
+    address = server.database()
+    settings = FleetSettings(database=address)
+    with connected(settings) as connection:
+        migrate(connection)
+        prepare_search(connection)
+    yield settings
+    server.drop(address)
+
+
+class Device:
+    def __init__(self, connection, name):
+        self.id = new_id()
+        greet(connection, self.id, name, MODEL, "1", [new_id()])
+        self.connection = connection
+        self.gallery = SharedGallery(connection, self.id)
+        self.all_strangers = SharedStrangers(connection, self.id)
+
+    def adds(self, name, vector, embedder=MODEL):
+        sha256 = new_id().replace("-", "") * 2
+        self.gallery.add(NewRow(sha256, f"{name}.jpg", b"1", None), name, None)
+        self.gallery.add_embedding(sha256, embedder, vector if isinstance(vector, bytes) else stored(vector))
+        return sha256
+
+    def sees(self, number, vector, stranger=None, weight=1.0, embedder=MODEL, expires=4e9):
+        stranger = stranger or new_id()
+        prototype = vector if isinstance(vector, bytes) else packed(vector)
+        assert self.all_strangers.seen(
+            SeenStranger(stranger, number, "door", embedder, prototype, weight, 2, 1.0, 2.0, expires)
+        )
+        return stranger
+
+    def search(self, embedder=MODEL):
+        return FleetSearch(self.connection, embedder)
+
+    def people(self, face, top=10):
+        return self.search().people(face[None], top)[0]
+
+    def strangers(self, face, top=10):
+        return self.search().strangers(face[None], top)[0]
+
+
+@pytest.fixture
+def device(fleet):
+    with contextlib.ExitStack() as stack:
+        yield lambda name="a": Device(stack.enter_context(connected(fleet)), name)
+
+
+@pytest.fixture
+def rows(fleet):
+    """How many rows the tables of the search have; None without them."""
+
+    def count():
+        with connected(fleet) as connection:
+            if not server_search(connection).is_on:
+                return None
+            return connection.execute(
+                "select (select count(*) from search_photo), (select count(*) from search_stranger)"
+            ).fetchone()
+
+    return count
+
+
+def stored(vector):
+    return np.asarray(vector, "<f4").tobytes()
+
+
+def faces(count, seed=0):
+    rows = np.random.default_rng(seed).standard_normal((count, D)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def cosine(one, other):
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def test_a_person_is_as_similar_as_the_best_photo(device):
+    a, (face, near, far, other) = device(), faces(4)
+    near = 3 * (face + 0.2 * near)  # of any length
+    a.adds("Ann", far)
+    a.adds("Ann", near)
+    a.adds("Eva", other)
+    ann, eva = sorted(a.people(face), key=lambda one: one.name)
+    assert (ann.name, ann.photo, eva.name) == ("Ann", "Ann.jpg", "Eva")
+    assert ann.similarity == pytest.approx(cosine(face, near), abs=1e-5)
+    assert eva.similarity == pytest.approx(cosine(face, other), abs=1e-5)
+    assert [one.name for one in a.people(face, top=1)] == ["Ann"]
+
+
+def test_strangers_who_are_one_person_are_one_with_all_their_places(device):
+    a, b = device("a"), device("b")
+    face, here, there, other = faces(4)
+    here, there = face + 0.2 * here, face + 0.4 * there
+    first, second = a.sees(7, here), b.sees(2, there)
+    a.sees(8, other)
+    a.all_strangers.decide(first, second, same=True, by_person=False)
+    resolve(a.all_strangers)
+    nearest, far = a.strangers(face)
+    assert nearest.person == min(first, second)
+    assert nearest.similarity == pytest.approx(cosine(face, here), abs=1e-3)  # stored with 11 bits
+    assert {(one.device, one.stranger, one.channel) for one in nearest.seen} == {
+        ("a", "stranger-7", "door"),
+        ("b", "stranger-2", "door"),
+    }
+    assert (nearest.name, [one.stranger for one in far.seen]) == (None, ["stranger-8"])
+    b.all_strangers.name(second, "Max")
+    resolve(a.all_strangers)
+    assert a.strangers(face)[0].name == "Max"
+
+
+def test_what_is_added_after_a_search_is_found_by_the_next(device):
+    a, (face, person, stranger) = device(), faces(3)
+    assert (a.people(face), a.strangers(face)) == ([], [])
+    a.adds("Ann", person)
+    a.sees(1, stranger)
+    assert [one.name for one in a.people(face)] == ["Ann"]
+    assert len(a.strangers(face)) == 1
+
+
+def test_who_is_forgotten_is_gone_from_the_search_at_once(device, rows):
+    a, (face, person, stranger) = device(), faces(3)
+    photo = a.adds("Ann", person)
+    a.sees(1, stranger)
+    assert len(a.people(face)) == len(a.strangers(face)) == 1
+    assert rows() in (None, (1, 1))
+    a.gallery.remove(photo)
+    a.all_strangers.leave(1)
+    assert rows() in (None, (0, 0))
+    assert (a.people(face), a.strangers(face)) == ([], [])
+
+
+def test_a_stranger_whose_time_is_over_is_not_found(device):
+    a, (face, stranger) = device(), faces(2)
+    a.sees(1, stranger, expires=1.0)
+    assert a.strangers(face) == []
+
+
+def test_a_stranger_who_was_seen_better_is_compared_as_seen_then(device, rows):
+    a, (face, before, after) = device(), faces(3)
+    stranger = a.sees(1, before)
+    assert a.strangers(face)[0].similarity == pytest.approx(cosine(face, before), abs=1e-3)
+    a.sees(1, after, stranger, weight=2.0)
+    assert rows() in (None, (0, 0))
+    assert a.strangers(face)[0].similarity == pytest.approx(cosine(face, after), abs=1e-3)
+
+
+def test_only_embeddings_of_the_same_embedder_are_compared(device):
+    a, face = device(), faces(1)[0]
+    a.adds("Ann", np.ones(8), embedder="another")
+    a.sees(1, np.ones(8), embedder="another")
+    assert (a.people(face), a.strangers(face)) == ([], [])
+    assert [tuple(one) for one in a.search().shared()] == [("another", 1, 1)]
+
+
+@pytest.mark.parametrize("broken", [b"", b"1234", stored(np.zeros(D)), stored([np.nan] * D), stored([3e38] * D)])
+def test_what_is_no_embedding_is_left_out(device, broken):
+    a, (face, person) = device(), faces(2)
+    a.adds("Nobody", broken)
+    a.adds("Ann", person)
+    a.sees(1, broken)
+    for _ in range(2):
+        assert [one.name for one in a.people(face)] == ["Ann"]
+        assert a.strangers(face) == []
+
+
+@pytest.fixture
+def many(fleet):
+    """1,500 people with two photos each and 3,000 strangers, of whom each tenth is the one before."""
+    vectors = faces(6000, seed=1)
+    with connected(fleet) as connection:
+        connection.execute("set session_replication_role = replica")  # so many at once take long with triggers
+        connection.execute(
+            "insert into person(id, name, revision) select md5(n::text)::uuid, 'p' || n, n "
+            "from generate_series(0, 1499) n"
+        )
+        connection.execute(
+            "insert into photo(sha256, person, file_name, data, revision) select sha256(n::text::bytea), "
+            "md5((n / 2)::text)::uuid, n || '.jpg', 'x', n from generate_series(0, 2999) n"
+        )
+        connection.execute(
+            "insert into embedding(photo, embedder, vector) select sha256((n - 1)::text::bytea), %s, v "
+            "from unnest(%s::bytea[]) with ordinality as one(v, n)",
+            [MODEL, [stored(vector) for vector in vectors[:3000]]],
+        )
+        connection.execute(
+            "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires, revision, "
+            "merged_into) select md5(n::text)::uuid, %s, v, 1, 2, now(), now(), now() + interval '1 day', n, "
+            "case when n %% 10 = 0 then md5((n - 1)::text)::uuid end "
+            "from unnest(%s::bytea[]) with ordinality as one(v, n)",
+            [MODEL, [packed(vector) for vector in vectors[3000:]]],
+        )
+    return fleet
+
+
+def test_both_ways_give_the_same_answer(with_pgvector, many):
+    searched = faces(5, seed=2)
+    with connected(many) as connection:
+        by_server, by_device = FleetSearch(connection, MODEL), FleetSearch(connection, MODEL)
+        if not by_server.by_server:
+            pytest.skip("needs pgvector")
+        by_device.by_server = False
+        for top in (1, 20):
+            for server, device in (
+                (by_server.people(searched, top), by_device.people(searched, top)),
+                (by_server.strangers(searched, top), by_device.strangers(searched, top)),
+            ):
+                for one, other in zip(server, device):
+                    assert len(one) == len(other) == top
+                    assert [near[0] for near in one] == [near[0] for near in other]
+                    assert [near.similarity for near in one] == pytest.approx(
+                        [near.similarity for near in other], abs=1e-5
+                    )
+                    if hasattr(one[0], "photo"):
+                        assert [near.photo for near in one] == [near.photo for near in other]
+
+
+def test_many_who_search_at_once_while_strangers_are_forgotten_agree_and_keep_nothing_of_them(many, rows):
+    face, found, errors = faces(1), [], []
+
+    def run(work):
+        try:
+            with connected(many) as connection:
+                work(connection)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    def search(connection):
+        shared = FleetSearch(connection, MODEL)
+        shared.strangers(face, 5)
+        found.append([one.name for one in shared.people(face, 5)[0]])
+
+    def forget(connection):
+        shared = SharedStrangers(connection, new_id())
+        for number in range(1, 3000, 300):
+            connection.execute("insert into device(id, name) values (%s, 'x') on conflict do nothing", [shared._device])
+            with connection.transaction():
+                connection.execute("select from stranger_head for update")
+                connection.execute(
+                    "update stranger set gone = true, prototype = null, merged_into = null "
+                    "where revision between %s and %s",
+                    [number, number + 149],
+                )
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in (search, search, forget, search)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(found) == 3 and found[0] == found[1] == found[2]
+    with connected(many) as connection:
+        left = connection.execute("select count(*) from stranger where not gone").fetchone()[0]
+        FleetSearch(connection, MODEL).strangers(face, 5)
+        if rows() is not None:
+            assert rows() == (3000, left)
+            assert connection.execute(
+                "select count(*) from search_stranger join stranger on id = stranger where gone"
+            ).fetchone() == (0,)
+
+
+def test_a_server_without_pgvector_is_no_error(postgres, database):
+    with connected(FleetSettings(database=database)) as connection:
+        migrate(connection)
+        assert prepare_search(connection) is None
+        assert server_search(connection) == (None, None, False)
+
+
+def test_pgvector_that_is_installed_later_is_used_later(with_pgvector):
+    address = with_pgvector.database()
+    with connected(FleetSettings(database=address)) as connection:
+        with with_pgvector.without_pgvector():
+            migrate(connection)
+            assert prepare_search(connection) is None
+            assert server_search(connection) == (None, None, False)
+            a = Device(connection, "a")
+            face, other = faces(2)
+            a.adds("Ann", other)
+            (before,) = a.people(face)
+        assert prepare_search(connection) is None
+        assert prepare_search(connection) is None
+        found = server_search(connection)
+        assert found.is_on and found.installed == found.available
+        assert a.search().by_server
+        (now,) = a.people(face)
+        assert (now.name, now.similarity) == ("Ann", pytest.approx(before.similarity, abs=1e-5))
+        connection.execute("drop extension vector cascade")  # with its columns; the rest goes on
+        assert not server_search(connection).is_on
+        assert a.people(face)[0].name == "Ann"
+        assert prepare_search(connection) is None
+        assert a.search().by_server and a.people(face)[0].name == "Ann"
+    with_pgvector.drop(address)
+
+
+def test_an_owner_who_must_not_create_pgvector_is_told_and_an_administrator_helps(with_pgvector):
+    address = with_pgvector.database()
+    name = address.rpartition("/")[2]
+    with_pgvector.sql(
+        name,
+        f"create role {name}_owner login password '{PASSWORD}'",
+        f"alter database {name} owner to {name}_owner",
+        f"grant create on schema public to {name}_owner",
+    )
+    owner = FleetSettings(database=with_pgvector.address(name, f"{name}_owner:{PASSWORD}"))
+    with connected(owner) as connection:
+        migrate(connection)
+        assert "vector" in prepare_search(connection)
+        assert not server_search(connection).is_on
+        a, (face, other) = Device(connection, "a"), faces(2)
+        a.adds("Ann", other)
+        assert [one.name for one in a.people(face)] == ["Ann"]
+        with_pgvector.sql(name, "create extension vector")
+        assert prepare_search(connection) is None
+        assert a.search().by_server
+        assert [one.name for one in a.people(face)] == ["Ann"]
+    with_pgvector.drop(address)
+    with_pgvector.sql("postgres", f"drop role {name}_owner")
+
+
+def test_a_backup_can_be_restored_on_a_server_without_pgvector(with_pgvector, database, postgres):
+    origin = with_pgvector.database()
+    face, person, stranger, better = faces(4)
+    with connected(FleetSettings(database=origin)) as connection:
+        migrate(connection)
+        prepare_search(connection)
+        a = Device(connection, "a")
+        photo = a.adds("Ann", person)
+        one = a.sees(1, stranger)
+        assert len(a.people(face)) == len(a.strangers(face)) == 1
+    programs = with_pgvector.programs / "bin"
+    dump = subprocess.run([programs / "pg_dump", "--exclude-table=search_*", origin], check=True, capture_output=True)
+    subprocess.run([programs / "psql", "-q", database], input=dump.stdout, check=True, capture_output=True)
+    with connected(FleetSettings(database=database)) as connection:
+        assert not server_search(connection).is_on
+        a.connection, a.gallery, a.all_strangers = (
+            connection,
+            SharedGallery(connection, a.id),
+            SharedStrangers(connection, a.id),
+        )
+        a.sees(1, better, one, weight=2.0)
+        assert a.strangers(face)[0].similarity == pytest.approx(cosine(face, better), abs=1e-3)
+        a.gallery.remove(photo)
+        assert a.people(face) == []
+    with_pgvector.drop(origin)
