@@ -179,7 +179,11 @@ def prepare(out: Path, inputs: Inputs, facts: Dict[str, Any], settings: Settings
                 file.flush()
                 os.fsync(file.fileno())
             job = Job(out, inputs.root, digest.hexdigest(), facts, settings, shards, pictures + moments, moments)
-            with locked(out / PLAN_LOCK, PLAN_LOCK_WAIT_S):
+            with locked(out / PLAN_LOCK, PLAN_LOCK_WAIT_S) as lock:
+                if lock is None:
+                    raise OutputError(
+                        f"{out} is in use by another program for more than {PLAN_LOCK_WAIT_S:g} s; try again later"
+                    )
                 is_new = not (out / JOB_FILE).exists()
                 if not is_new:
                     _require_same(stored_job(out, settings), job)

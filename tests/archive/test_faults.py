@@ -20,7 +20,7 @@ from app.archive.rows import Row
 from app.archive.running import run_job
 from app.archive.shard import make_part
 from app.archive.video import sample_count, samples
-from app.errors import AppError, ExitCode, SettingsError
+from app.errors import AppError, ExitCode, OutputError, SettingsError
 from app.settings import Settings
 
 FACTS = {"shard_size": 2, "every_s": 1.0, "embeddings": "float16", "networks": {}}
@@ -198,6 +198,15 @@ def test_two_runs_that_begin_at_once_do_not_mix_their_plans(tmp_path):
     assert [type(problem) for problem in problems] == [SettingsError]
     assert list(stored_job(out, Settings()).plan()) == list(other.plan())
     assert not list(out.glob(".plan.jsonl.*"))
+
+
+def test_a_plan_is_not_written_while_another_program_writes_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "PLAN_LOCK_WAIT_S", 0.01)
+    out = tmp_path / "out"
+    out.mkdir()
+    with jobs.locked(out / jobs.PLAN_LOCK, 0.0), pytest.raises(OutputError, match="in use"):
+        prepare(out, Inputs(tmp_path, [("a.png", 1)], []), FACTS, Settings())
+    assert [path.name for path in out.iterdir()] == [jobs.PLAN_LOCK]
 
 
 def test_another_run_that_is_complete_may_clean_up_meanwhile(tmp_path):
