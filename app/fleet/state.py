@@ -12,7 +12,20 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    TypeVar,
+    get_type_hints,
+)
 
 from app.database.ids import new_id
 from app.errors import GalleryError
@@ -25,8 +38,12 @@ _STATE = "state.json"
 _LOCK = "lock"
 _VERSION = 1
 LOCK_WAIT_S = 30.0
+SHA256_BYTES = 32
 DELETED = ""
 """Person of a photo that was deleted elsewhere and could not be deleted here yet: it is not a new one."""
+
+
+Row = TypeVar("Row", bound=Tuple[Any, ...])
 
 
 class SharedPerson(NamedTuple):
@@ -93,6 +110,15 @@ class FleetState:
         return {"version": _VERSION, **vars(self)}
 
 
+def _rows(kind: Type[Row], found: Mapping[str, Sequence[Any]]) -> Dict[str, Row]:
+    """Raises TypeError for values that such a row does not have."""
+    rows = {key: kind(*values) for key, values in found.items()}
+    types = list(get_type_hints(kind).values())
+    if any([type(value) for value in row] != types for row in rows.values()):
+        raise TypeError(f"a {kind.__name__} has values of other types")
+    return rows
+
+
 class FleetFolder:
     """The `.fleet` folder of a gallery."""
 
@@ -119,14 +145,22 @@ class FleetFolder:
             found = json.loads((self.path / _STATE).read_bytes())
             if found.pop("version") != _VERSION:
                 raise ValueError("another version")
-            return FleetState(
+            state = FleetState(
                 **{
                     **found,
-                    "people": {key: SharedPerson(*value) for key, value in found["people"].items()},
-                    "photos": {key: SharedPhoto(*value) for key, value in found["photos"].items()},
-                    "conflicts": {key: Conflict(*value) for key, value in found["conflicts"].items()},
+                    "device": str(uuid.UUID(found["device"])),
+                    "turns": [str(uuid.UUID(turn)) for turn in found.get("turns", [])],
+                    "people": _rows(SharedPerson, found["people"]),
+                    "photos": _rows(SharedPhoto, found["photos"]),
+                    "conflicts": _rows(Conflict, found["conflicts"]),
                 }
             )
+            for sha256, revision in [*state.waiting.items(), *((one, 0) for one in state.photos)]:
+                if len(bytes.fromhex(sha256)) != SHA256_BYTES or type(revision) is not int:
+                    raise ValueError(f"{sha256!r} is no photo")
+            if type(state.seen) is not int or type(state.database) is not str:
+                raise TypeError("a value of another type")
+            return state
         except FileNotFoundError:
             return FleetState()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

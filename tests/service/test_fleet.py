@@ -93,6 +93,29 @@ def test_a_conflict_is_decided_by_an_admin_and_the_others_get_it(served, doors):
     assert [(one["kept"], one["dropped"]) for one in noted] == [("Hanna", "Anna"), ("Eva", "Ida")]
 
 
+def test_the_photo_of_a_conflict_is_one_of_the_person_here(served, doors):
+    """Another person may have a copy of it."""
+    yard = doors[1]
+    for name in ("Ada", "Zoe"):
+        yard.put(f"{name}/2.jpg", (yard.folder / "Ida/2.jpg").read_bytes())
+        yard.put(f"{name}/1.jpg", (yard.folder / "Hanna/1.jpg").read_bytes())
+    until(lambda: {"Ada", "Zoe"} <= {one["name"] for one in served.get("/api/v1/people").json["people"]})
+    found = served.get("/api/v1/fleet").json["conflicts"]
+    assert [one["mine"] for one in found if one["kind"] == "photo"] == ["Ida"]
+    for one in found:
+        assert served.get(f"/api/v1/people/{one['mine']}/photos/{one['photo']}").status == 200
+
+
+def test_a_state_that_cannot_be_read_is_no_error_of_the_server(served, doors):
+    state = doors[1].folder / ".fleet" / "state.json"
+    with doors[1].sync.folder.locked():  # so that no exchange replaces it
+        good = json.loads(state.read_bytes())
+        conflicts = {"photo x": [1, 2, 3, 4, 5]}
+        for broken in ({**good, "conflicts": conflicts}, {**good, "device": 5}, {**good, "seen": "x"}, []):
+            state.write_text(json.dumps(broken))
+            assert served.get("/api/v1/fleet").json["conflicts"] == []
+
+
 def test_a_decision_is_about_the_names_that_were_shown(served, doors):
     (before,) = [one for one in served.get("/api/v1/fleet").json["conflicts"] if one["kind"] == "person"]
     doors[0].rename("Anna", "Annabel")
@@ -109,6 +132,8 @@ def test_what_is_known_stays_while_the_database_is_away(served, link):
     until(lambda: served.get("/api/v1/fleet").json["state"] == "unavailable")
     away = served.get("/api/v1/fleet").json
     assert away["problem"]
+    assert before["asked"] <= away["asked"]
+    until(lambda: served.get("/api/v1/fleet").json["asked"] == away["asked"])
     assert [one["name"] for one in away["devices"]] == ["lobby", "yard"]
     assert away["conflicts"] == before["conflicts"]
     link.mend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from app.database.connection import connected
 from app.database.devices import DeviceRow, away_after_s, devices
 from app.database.gallery import ConflictRow, SharedGallery
 from app.database.schema import require_schema
-from app.errors import AppError, GalleryError
+from app.errors import AppError, DatabaseError, GalleryError
 from app.events.delivery import device_name
 from app.fleet.decisions import NoSuchConflictError, conflicts_here, settle
 from app.fleet.state import FleetFolder
@@ -30,6 +31,8 @@ from app.service.http import Endpoint, HttpError, Scope
 from app.service.run_view import RunView
 from app.settings import Settings
 from app.text import iso_time
+
+logger = logging.getLogger(__name__)
 
 ASK_EVERY_S = 3.0
 """Clients that ask more often get the same answer."""
@@ -182,15 +185,14 @@ class _Routes:
 
     def _conflicts(self) -> List[FleetConflict]:
         gallery, folder = self._service.gallery, self._service.settings.gallery.folder
-        records = {photo.content_hash: photo for photo in gallery.people.photos if photo.content_hash}
-        by_path = {photo.path: photo for photo in records.values()}
+        photos = [photo for photo in gallery.people.photos if photo.content_hash]
         found = []
-        for one in conflicts_here(folder, {sha256: photo.path for sha256, photo in records.items()}):
-            kind = one.subject.partition(" ")[0]
-            shown = by_path.get(one.path)
-            if kind == "person":
-                shown = next((photo for photo in records.values() if photo.person == one.mine), None)
-            found.append(FleetConflict(one.id, kind, one.mine, one.theirs, None if shown is None else photo_id(shown)))
+        for one in conflicts_here(folder, {photo.content_hash: photo.path for photo in photos}):
+            kind, _, key = one.subject.partition(" ")
+            # A file of the same content may also be there for somebody else.
+            of_mine = [photo for photo in photos if photo.person == one.mine]
+            shown = [photo_id(photo) for photo in of_mine if kind == "person" or photo.content_hash == key]
+            found.append(FleetConflict(one.id, kind, one.mine, one.theirs, shown[0] if shown else None))
         return found
 
 
@@ -231,8 +233,11 @@ class _Database:
         def work() -> None:
             try:
                 future.set_result(self._read())
-            except Exception as error:  # noqa: BLE001 - root of a thread; the request raises it
+            except AppError as error:
                 future.set_exception(error)
+            except Exception as error:  # root of a thread
+                logger.exception("fleet: the database could not be asked")
+                future.set_exception(DatabaseError(f"{type(error).__name__}: {error}"))
 
         threading.Thread(target=work, name="fleet page", daemon=True).start()
         return future
