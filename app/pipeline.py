@@ -287,7 +287,8 @@ class Pipeline:
                 rows = [row for row in pending.rows if row not in rejected]
                 for row, (reason, measured, limit) in rejected.items():
                     matches[row] = Match(None, reason, measured=measured, limit=limit, quality=quality[row])
-                for row, match in zip(rows, recognizer.identify(faces, people, rows, timer) if rows else ()):
+                answers = recognizer.identify(faces, people, rows, timer, pending.settled) if rows else []
+                for row, match in zip(rows, answers):
                     matches[row] = replace(match, quality=quality[row])
         attributes: List[FaceAttributes] = []
         if recognizer.attribute_models is not None and len(faces):

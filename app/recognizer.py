@@ -14,7 +14,7 @@ import numpy as np
 from app.errors import NotNowError
 from app.identity.calibration import Calibration, calibrate
 from app.identity.gates import Rejection, rejections
-from app.identity.index import EXACT_BELOW_THRESHOLD, PersonIndex, decide
+from app.identity.index import PersonIndex
 from app.models.loading import MAX_FACES_AT_ONCE, ModelLoader, leave_cores_to_networks
 from app.models.reference import ReferenceEmbeddings
 from app.settings import QualityLimits, RecognitionSettings, Settings
@@ -280,8 +280,10 @@ class Recognizer:
         people: PersonIndex,
         rows: Optional[Sequence[int]] = None,
         timer: Optional[StageTimer] = None,
+        settled: Collection[int] = (),
     ) -> List[Match]:
-        """Who the faces are, one answer each: of all, or of these rows alone. They must have been embedded."""
+        """Who the faces are, one answer each: of all, or of these rows alone. They must have been embedded. HNSW alone
+        may say that `settled` rows, which were compared before, resemble nobody."""
         if faces.embeddings is None:
             raise ValueError("identify needs faces with embeddings: call embed first")
         timer = timer or StageTimer()
@@ -290,11 +292,8 @@ class Recognizer:
             threshold = self.threshold
             if people.threshold is not None and self.recognition.threshold is None:
                 threshold = people.threshold
-            certainty = None if people.calibration is None else people.calibration.certainty
-            return [
-                people.anchors.checked(decide(candidates, threshold, self.margin, certainty), vector)
-                for candidates, vector in zip(people.search(vectors, threshold - EXACT_BELOW_THRESHOLD), vectors)
-            ]
+            is_settled = np.isin(range(len(faces)) if rows is None else rows, list(settled))
+            return people.identify(vectors, threshold, self.margin, is_settled)
 
     def calibrate(self, embeddings: np.ndarray, people: Sequence[str]) -> Optional[Calibration]:
         """What a gallery's embeddings say about thresholds and names; None without people or a reference."""

@@ -110,18 +110,18 @@ class FaceTracker:
         moment = self._moment = self._assign(faces, time, continues, continuity.thumbnails, looked_at)
         self._doubt(moment, continuity.cut)
         rules, keys = self._rules(), self._keys()
+        votes = [self._votes.get(key, NO_VOTES) for key in keys]
         rows = tuple(
             face
             for face, key in enumerate(keys)
             if face in moment.returned
             or key in self._doubts
-            or needs_embedding(
-                self._votes.get(key, NO_VOTES), time, generation, rules, moment.clarities[face], patience
-            )
+            or needs_embedding(votes[face], time, generation, rules, moment.clarities[face], patience)
         )
         self._pending = PendingFaces(
             rows=rows,
-            unverified=tuple(face for face in rows if not self._votes.get(keys[face], NO_VOTES).verified),
+            unverified=tuple(face for face in rows if not votes[face].verified),
+            settled=tuple(face for face in rows if votes[face].is_settled(generation, rules)),
             attributes=tuple(self._attributes.get(key, NO_ATTRIBUTES) for key in keys),
         )
         return self._pending

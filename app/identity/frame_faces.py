@@ -22,6 +22,8 @@ class PendingFaces:
     """One per face: the attributes known from earlier frames."""
     unverified: Tuple[int, ...] = ()
     """Those of `rows` of which it is not known yet whether they are faces."""
+    settled: Tuple[int, ...] = ()
+    """Those of `rows` whose answer is settled: this comparison confirms it, or is the first one against it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -21,7 +21,7 @@ FIRST_DEPTH, DEPTH_STEP = 64, 8
 EXACT_BELOW_THRESHOLD = 0.05
 """HNSW's answer counts for faces whose similarity is further below the threshold of a name."""
 FACES_AT_ONCE = 5
-"""From so many on, it is faster to multiply faces with all rows than to compare each at half precision."""
+"""From so many on, it is faster to multiply faces with all rows than to search for each of them."""
 FP16_FROM = 50_000
 """Photos. HNSW is never chosen for anybody: up to a million photos, it does not gain enough for what it may miss
 (docs/large-galleries.md)."""
@@ -173,11 +173,23 @@ class PersonIndex:
         """The number of photos."""
         return len(self._photos)
 
-    def search(self, embeddings: np.ndarray, exact_from: float = -1.0) -> List[Candidates]:
+    def identify(
+        self, embeddings: np.ndarray, threshold: float, margin: float, settled: Union[bool, np.ndarray] = False
+    ) -> List[Match]:
+        """Who the faces are. For those whose answer was settled before (one for all, or N), HNSW alone may say that
+        they resemble nobody; all others are compared with everybody."""
+        certainty = None if self.calibration is None else self.calibration.certainty
+        exact_from = np.where(settled, threshold - EXACT_BELOW_THRESHOLD, -1.0)
+        return [
+            self.anchors.checked(decide(candidates, threshold, margin, certainty), embedding)
+            for candidates, embedding in zip(self.search(embeddings, exact_from), embeddings)
+        ]
+
+    def search(self, embeddings: np.ndarray, exact_from: Union[float, np.ndarray] = -1.0) -> List[Candidates]:
         """The nearest person and the runner-up for each row of `embeddings` (N x D, unit length).
 
-        A face whose nearest person is less similar than `exact_from` may get an answer that HNSW found alone: its
-        similarities are right, but somebody nearer may have been missed.
+        A face whose nearest person is less similar than its `exact_from` (one for all, or N) may get an answer that
+        HNSW found alone: its similarities are right, but somebody nearer may have been missed.
         """
         if embeddings.ndim != 2:
             raise ValueError(f"embeddings must have the shape N x D, not {embeddings.shape}")
@@ -192,14 +204,14 @@ class PersonIndex:
         queries = np.ascontiguousarray(embeddings[comparable], dtype=np.float32)
         faces = np.flatnonzero(comparable).tolist()
         left = list(range(len(faces)))
-        if self._half is not None and self._half.graph is not None and exact_from > -1:
-            rows_of_faces, left = self._half.walk(queries, FIRST_DEPTH).rows, []
-            for at, rows in enumerate(rows_of_faces):
+        below = np.broadcast_to(exact_from, len(embeddings))[comparable]
+        by_graph = np.flatnonzero(below > -1)
+        if self._half is not None and self._half.graph is not None and 0 < len(by_graph) < FACES_AT_ONCE:
+            for at, rows in zip(by_graph.tolist(), self._half.walk(queries[by_graph], FIRST_DEPTH).rows):
                 nearest = self._ranked(queries[at], rows)
-                if len(nearest) == self._wanted and nearest[0].similarity < exact_from:
+                if len(nearest) == self._wanted and nearest[0].similarity < below[at]:
                     found[faces[at]] = candidates_of(nearest)
-                else:
-                    left.append(at)
+                    left.remove(at)
         scanned = self._all if self._half is None or len(left) >= FACES_AT_ONCE else self._half
         depth = FIRST_DEPTH
         while left:

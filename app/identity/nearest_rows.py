@@ -19,7 +19,7 @@ LINKS = 32
 """Of each row in the graph, and twice as many on its lowest level."""
 BUILD_BREADTH = 100
 """Candidates that are looked at for each row while the graph is built."""
-SEARCH_BREADTH, CHECK_BREADTH = 512, 64
+SEARCH_BREADTH, CHECK_BREADTH = 1024, 64
 """Candidates that are looked at for each face; and for each row, when it is checked whether the graph leads to it."""
 FEW_CHANGES, FEW_CHANGES_SHARE = 1000, 0.02
 """Rows that may be missing from the codes or be there in vain, before they are made again."""

@@ -61,6 +61,20 @@ class TrackVotes:
         """Whether it was not more often found to be none than compared."""
         return self.denials <= self.count
 
+    def is_settled(self, generation: int, settings: RecognitionSettings) -> bool:
+        """Whether another vote of this generation of the gallery is unlikely to change the answer.
+
+        A named track is settled once it has the required votes, an unknown one only when its window is full, because
+        the name may still come. A track whose last vote contradicts its name is not settled: either the vote was an
+        outlier, which the next one corrects, or two people crossed, which must be noticed at once.
+        """
+        if not self.votes or self.generation != generation:
+            return False
+        last, name = self.votes[-1].match.name, self.published.name
+        if last is not None and last != name:
+            return False
+        return len(self.votes) >= (settings.vote_window if name is None else required_votes(settings))
+
 
 NO_VOTES = TrackVotes()
 
@@ -107,7 +121,7 @@ def add_vote(
         verified=True,
         last_denial=before.last_denial,
     )
-    confirmed = before.generation == generation and is_settled(before, settings) and is_settled(after, settings)
+    confirmed = before.is_settled(generation, settings) and after.is_settled(generation, settings)
     return replace(after, unchanged=before.unchanged + 1) if confirmed else after
 
 
@@ -132,7 +146,7 @@ def needs_embedding(
         wait_s = settings.reembed_after_s * 2 ** min(track.denials - settings.vote_window, _MAX_DOUBLINGS)
         if 0 <= time - track.last_denial < wait_s:
             return False
-    if track.last_vote is None or track.generation != generation or not is_settled(track, settings):
+    if track.last_vote is None or not track.is_settled(generation, settings):
         return True
     if track.published.name is None and weight > _CLEARER * track.clearest:
         return True
@@ -140,21 +154,6 @@ def needs_embedding(
     if track.unchanged >= 0:
         wait_s *= patience
     return not 0 <= time - track.last_vote < wait_s
-
-
-def is_settled(track: TrackVotes, settings: RecognitionSettings) -> bool:
-    """Whether another vote is unlikely to change the answer.
-
-    A named track is settled once it has the required votes, an unknown one only when its window is full, because the
-    name may still come. A track whose last vote contradicts its name is not settled: either the vote was an outlier,
-    which the next one corrects, or two people crossed, which must be noticed at once.
-    """
-    if not track.votes:
-        return False
-    last, name = track.votes[-1].match.name, track.published.name
-    if last is not None and last != name:
-        return False
-    return len(track.votes) >= (settings.vote_window if name is None else required_votes(settings))
 
 
 def required_votes(settings: RecognitionSettings) -> int:

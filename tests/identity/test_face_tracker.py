@@ -49,6 +49,27 @@ class Channel:
         return {track.id: track.match.name for track in self.tracked.tracks}
 
 
+def test_comparisons_are_marked_as_settled_once_the_answer_is():
+    """And no more from the first one that contradicts it, or with a new generation of the gallery."""
+    channel = Channel()
+
+    def settled(match):
+        """Of the next frame in which the face is compared."""
+        for _ in range(20):
+            pending = channel.update(LEFT, after=0.5)
+            channel.tracker.record(pending, [match] * len(pending.rows))
+            if pending.rows:
+                return bool(pending.settled)
+        raise AssertionError("not compared any more")
+
+    window = RecognitionSettings().vote_window
+    assert [settled(UNKNOWN) for _ in range(window)] == [False] * window
+    assert [settled(UNKNOWN), settled(UNKNOWN), settled(ANN)] == [True] * 3
+    assert not settled(UNKNOWN)
+    channel.generation += 1
+    assert not settled(UNKNOWN)
+
+
 def test_a_person_is_named_after_two_votes_that_agree():
     channel = Channel()
     channel.show((LEFT, ANN))

@@ -146,6 +146,28 @@ def test_rows_that_the_graph_does_not_lead_to_are_compared_all_the_same():
     assert best == pytest.approx([1.0] * len(rows), abs=1e-6)
 
 
+def test_what_the_graph_misses_is_missed_by_settled_faces_only(monkeypatch):
+    """Everybody else is compared with everybody."""
+    monkeypatch.setattr(nearest_rows, "LINKS", 2)
+    monkeypatch.setattr(nearest_rows, "BUILD_BREADTH", 2)
+    monkeypatch.setattr(nearest_rows, "SEARCH_BREADTH", 1)
+    monkeypatch.setattr(index_module, "FIRST_DEPTH", 3)
+    rng = np.random.default_rng(9)
+    rows = unit(rng.normal(size=(4000, SIZE)))
+    faces = unit(rows[:400] + 0.12 * rng.normal(size=(400, SIZE)))
+    names = [f"p{number}" for number in range(len(rows))]
+    index, flat = build("hnsw", rows, names), build("flat", rows, names)
+    expected = flat.identify(faces, 0.9, MARGIN)
+    assert sum(match.name is not None for match in expected) > 100
+    assert index.identify(faces, 0.9, MARGIN) == expected
+    settled = np.arange(400) % 2 == 0
+    pairs = [slice(row, row + 2) for row in range(0, 400, 2)]
+    found = [match for pair in pairs for match in index.identify(faces[pair], 0.9, MARGIN, settled[pair])]
+    assert [found[row] for row in range(1, 400, 2)] == expected[1::2]
+    missed = [row for row in range(400) if found[row].name != expected[row].name]
+    assert missed and all(settled[row] and found[row].name is None for row in missed)
+
+
 def test_a_graph_that_leads_to_few_rows_is_kept(monkeypatch):
     monkeypatch.setattr(nearest_rows, "FEW_CHANGES", 3)
     rng = np.random.default_rng(6)

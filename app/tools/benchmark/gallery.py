@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from app.identity.index import EXACT_BELOW_THRESHOLD, Candidates, IndexKind, Per
 PHOTOS_EACH = 5
 NOISE = 0.8
 STRONG_COMPONENTS = 64
-FACES = 200
+NOISE_OF_FACES = 1.4
+"""Faces that are searched have between that of photos and this one, from which half of them get a name."""
+FACES = 500
 """Of each sort: people who are enrolled, and strangers."""
 MARGIN = 0.03
 ACCEPTED_STRANGERS = 0.01
@@ -78,15 +80,16 @@ class Made:
             self.rows[start : start + 8192] = self._looks(number[start : start + 8192])
         self.people = [f"person {one}" for one in number.tolist()]
         self.photos = [f"{name}/{row}.jpg" for row, name in enumerate(self.people)]
-        self.known = self._looks(self._random.integers(0, len(self._centres), FACES))
+        noise = np.linspace(NOISE, NOISE_OF_FACES, FACES, dtype=np.float32)[:, None]
+        self.known = self._looks(self._random.integers(0, len(self._centres), FACES), noise)
         self.strangers = self._directions(FACES)
 
     def _directions(self, count: int) -> np.ndarray:
         rows = self._random.standard_normal((count, len(self._scale)), dtype=np.float32) * self._scale
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
-    def _looks(self, person: np.ndarray) -> np.ndarray:
-        rows = self._centres[person] + NOISE * self._directions(len(person))
+    def _looks(self, person: np.ndarray, noise: Union[float, np.ndarray] = NOISE) -> np.ndarray:
+        rows = self._centres[person] + noise * self._directions(len(person))
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
@@ -146,7 +149,7 @@ def measure(
 
 
 def search(index: PersonIndex, faces: np.ndarray, exact_from: float) -> List[Candidates]:
-    """As `Recognizer.identify` searches, one face at a time."""
+    """As a run searches settled faces, one at a time."""
     found: List[Candidates] = []
     for row in range(len(faces)):
         found += index.search(faces[row : row + 1], exact_from)
