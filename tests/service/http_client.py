@@ -79,12 +79,12 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(settings, **serve):
+def serving(settings, networks=None, **serve):
     """A real server in this process, with the networks on a thread of their own; gives a client of it."""
     from app.output.progress import Progress
     from app.service.serving import serving as open_server
 
     port = free_port()
     limits = dataclasses.replace(settings.serve, port=port, **serve)
-    with open_server(dataclasses.replace(settings, serve=limits), Progress(sys.stderr)):
+    with open_server(dataclasses.replace(settings, serve=limits), Progress(sys.stderr), networks=networks):
         yield Client(port)

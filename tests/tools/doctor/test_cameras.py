@@ -14,6 +14,14 @@ from app.tools.doctor import cameras
 from app.tools.doctor.cameras import check_cameras, check_devices, check_sources
 from app.tools.doctor.checks import Status
 
+PATIENT = CaptureSettings(open_timeout_s=PATIENT_S, read_timeout_s=PATIENT_S)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A source that works is opened, however slow the machine is."""
+    monkeypatch.setattr(cameras, "SOURCE_TIMEOUT_S", PATIENT_S)
+
 
 @pytest.fixture
 def closed_port():
@@ -29,19 +37,16 @@ def test_each_source_is_reported_by_its_name(closed_port, people_video):
         ("clip", str(people_video)),
         ("no", "gone.mp4"),
     ]
-    yard, clip, missing = check_cameras(
-        Settings(tuple(sources), capture=CaptureSettings(open_timeout_s=1, read_timeout_s=1))
-    )[:3]
+    yard, clip, missing = check_cameras(Settings(tuple(sources), capture=PATIENT))[:3]
     assert str(closed_port) in yard.text and "secret" not in yard.text
     assert clip.status is Status.OK and "1280 x 720" in clip.text
     assert missing.status is Status.PROBLEM and "gone.mp4" in missing.text
 
 
 def test_a_camera_that_is_off_is_a_problem_only_if_none_works(closed_port, people_video):
-    short = CaptureSettings(open_timeout_s=1, read_timeout_s=1)
     yard, clip = ("yard", f"rtsp://127.0.0.1:{closed_port}/cam"), ("clip", str(people_video))
-    assert check_cameras(Settings((yard,), capture=short))[0].status is Status.PROBLEM
-    assert check_cameras(Settings((yard, clip), capture=short))[0].status is Status.WARNING
+    assert check_cameras(Settings((yard,), capture=PATIENT))[0].status is Status.PROBLEM
+    assert check_cameras(Settings((yard, clip), capture=PATIENT))[0].status is Status.WARNING
 
 
 def test_a_picture_of_each_source_shows_a_grid_and_what_is_ignored(people_video, tmp_path):

@@ -3,12 +3,18 @@
 import shutil
 
 import pytest
+from waiting import PATIENT_S
 
 from app.tools.doctor import video
 from app.tools.doctor.checks import Status
 from app.tools.doctor.video import ELEMENTS, JETSON_ELEMENTS, check_decoder, check_elements, check_video, list_elements
 
 needs_gstreamer = pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="GStreamer is not installed")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr(video, "DECODE_TIMEOUT_S", PATIENT_S)
 
 
 @pytest.fixture
