@@ -58,6 +58,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def ago(seconds: float) -> str:
+    """`7 s ago`, `5 min ago`, `3 d ago`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0, seconds):.0f} s ago"
+
+
 def source_time(seconds: float, live: bool, file: Optional[str] = None) -> str:
     """When a frame was taken: `2026-11-29 18:04:09` for a live source, whose `seconds` count since the epoch,
     `12:34.3` or `1:02:03.4` into a recording, or the name of a picture's file.

@@ -27,7 +27,7 @@ from app.fleet.sync import GallerySync
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
-from app.text import counted, iso_time, printable, program, suggestion
+from app.text import ago, counted, iso_time, printable, program, suggestion
 
 DESCRIPTION = """Devices whose settings name the same PostgreSQL database (fleet.database) share their gallery. Each
 keeps its own folder, works while the database cannot be reached, and catches up later: docs/fleet.md."""
@@ -44,8 +44,6 @@ EXAMPLES = """examples:
   python -m app fleet strangers   who was at several devices, and where
   python -m app fleet search visitor.jpg    who is this, over the whole fleet
   python -m app fleet migrate     after an update of the program"""
-
-_DAY_S = 86400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,12 +192,12 @@ def _removed(connection: Connection, wanted: str, is_forced: bool, sync_every_s:
     if not found:
         raise DatabaseError(f"no device {wanted!r}{suggestion(wanted, [row.name for row in known])}")
     if len(found) > 1:
-        ids = "; ".join(f"{row.id}, seen {_ago(row.seen_s_ago)}" for row in found)
+        ids = "; ".join(f"{row.id}, seen {ago(row.seen_s_ago)}" for row in found)
         raise DatabaseError(f"{len(found)} devices are called {wanted!r}; choose one by its id: {ids}")
     (row,) = found
     if row.seen_s_ago <= away_after_s(sync_every_s) and not is_forced:
         raise DatabaseError(
-            f"{row.name} was seen {_ago(row.seen_s_ago)}, and would come back: stop the program there first, "
+            f"{row.name} was seen {ago(row.seen_s_ago)}, and would come back: stop the program there first, "
             "or remove it with --force"
         )
     gone = SharedStrangers(connection, row.id).remove_device()
@@ -213,15 +211,8 @@ def _print_devices(connection: Connection, own: str) -> None:
         lacks += f", {counted(row.unsent, 'event')} not sent yet" if row.unsent else ""
         conflicts = f", {counted(row.conflicts, 'conflict')}" if row.conflicts else ""
         here = " (this one)" if row.id == own else ""
-        seen = f"seen {_ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"
+        seen = f"seen {ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"
         print(printable(f"device     {row.name}{here}: {seen}, {row.embedder or 'unknown embedder'}"))
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((_DAY_S, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(0, seconds):.0f} s ago"
 
 
 def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:

@@ -104,6 +104,7 @@ def run_checks(
         ("Networks", "program.check_networks", (settings,)),
         ("Engines", "program.check_engines", (settings,)),
         ("Gallery", "program.check_gallery", (settings.gallery.folder, settings.recognition)),
+        *([] if settings.fleet.database is None else [("Fleet", "fleet.check_fleet", (settings,))]),
         ("Display", "program.check_display", ()),
         ("Cameras", "cameras.check_cameras", (settings, grid)),
     )

@@ -1,0 +1,35 @@
+"""The database that devices share."""
+
+from __future__ import annotations
+
+from typing import List
+
+from app.database.connection import connected, require_usable, shown
+from app.database.devices import devices
+from app.database.schema import require_schema
+from app.errors import AppError, DatabaseError
+from app.fleet.state import FleetFolder
+from app.settings import Settings
+from app.text import ago, program
+from app.tools.doctor.checks import Finding, ok, problem, warning
+
+
+def check_fleet(settings: Settings) -> List[Finding]:
+    """Whether the database answers, within `fleet.timeout_s`, and when this device exchanged its gallery with it."""
+    try:
+        require_usable(settings.fleet)
+    except AppError as error:
+        return [problem(str(error))]
+    try:
+        with connected(settings.fleet) as connection:
+            require_schema(connection)
+            own = FleetFolder(settings.gallery.folder).read().device
+            seen = [row.seen_s_ago for row in devices(connection) if row.id == own]
+    except DatabaseError as error:
+        return [warning(f"{error}; until it works, this device goes on with what it has")]
+    except AppError as error:
+        return [warning(str(error))]
+    if not seen:
+        advice = f"{program()} fleet sync"
+        return [warning(f"{shown(settings.fleet)}: this device has not exchanged its gallery yet", advice)]
+    return [ok(f"{shown(settings.fleet)}: the tables are up to date; the gallery was exchanged {ago(seen[0])}")]
