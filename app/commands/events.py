@@ -9,14 +9,14 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from app.commands.arguments import expected
 from app.commands.options import add_settings_options, effective_settings
 from app.errors import ExitCode, SettingsError
 from app.events.event import EventKind
 from app.events.filtering import EventFilter, local_time
-from app.events.history import EVENT_COLUMNS, Record, log_files, now_of, relabels_of
+from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, now_of, relabels_of
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
@@ -38,6 +38,8 @@ since and until take 2026-11-29, 2026-11-29T18:00, 18:00, today, yesterday, or 9
 
 UNKNOWN = "unknown"
 """Shown for people without a name."""
+PROCESSED = "processed"
+"""The column with the clock of the program, for recordings of several runs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown", action="store_true", help="only unknown people; with --person, unknown people as well"
     )
     parser.add_argument("--channel", metavar="NAME", action="append", help="only this channel (can be repeated)")
-    parser.add_argument("--since", metavar="TIME", type=moment, help="not before this local time")
+    parser.add_argument(
+        "--since", metavar="TIME", type=moment, help="not before this local time; of a recording, when it was processed"
+    )
     parser.add_argument("--until", metavar="TIME", type=moment, help="before this local time")
     kinds = [str(kind) for kind in EventKind]
     parser.add_argument("--kind", choices=kinds, action="append", help=f"only these events: {', '.join(kinds)}")
@@ -80,7 +84,8 @@ def execute(arguments: argparse.Namespace) -> int:
     log = None if arguments.files else _log_of_settings(arguments)
     files = arguments.files if log is None else log_files(log)
     reader = LogReader(files, latest=None if log is None else partial(_written_now, log))
-    lines: Iterable[Record] = reader.follow() if arguments.follow else reader.read()
+    runs: List[str] = []
+    lines: Iterable[Record] = _noting_runs(reader.follow() if arguments.follow else reader.read(), runs)
     relabels = reader.relabels()
     if STDIN in files and not arguments.follow:
         # It can be read only once, and a stranger may get a name at the end.
@@ -103,14 +108,16 @@ def execute(arguments: argparse.Namespace) -> int:
             events, found = write_index(arguments.sqlite, lines, relabels)
             _write(f"{arguments.sqlite}: {counted(events, 'event')}, {counted(found, 'visit')}")
         elif arguments.daily:
-            _print([_day_row(day) for day in days(filter(chosen.visit, visits(lines, relabels)))], arguments, chosen)
+            _print(
+                [_day_row(day) for day in days(filter(chosen.visit, visits(lines, relabels)))], arguments, chosen, runs
+            )
         elif arguments.visits:
             shown: Iterable[Visit] = filter(chosen.visit, visits(lines, relabels))
             if not arguments.follow:
                 shown = sorted(shown, key=lambda visit: (visit.time, visit.visit))
-            _print((_visit_row(visit) for visit in shown), arguments, chosen)
+            _print((_visit_row(visit) for visit in shown), arguments, chosen, runs)
         else:
-            _print((_event_row(record, relabels) for record in filter(chosen.event, lines)), arguments, chosen)
+            _print((_event_row(record, relabels) for record in filter(chosen.event, lines)), arguments, chosen, runs)
     except KeyboardInterrupt:
         if not arguments.follow:
             raise
@@ -149,7 +156,15 @@ class Row(NamedTuple):
     """For CSV and JSON."""
 
 
-def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: EventFilter) -> None:
+def _noting_runs(lines: Iterable[Record], runs: List[str]) -> Iterator[Record]:
+    """Adds when each run, or each file of its log, began."""
+    for record in lines:
+        if record["event"] == HEADER:
+            runs.append(record["time"])
+        yield record
+
+
+def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: EventFilter, runs: List[str]) -> None:
     if arguments.format == "json":
         for row in rows:
             _write(json.dumps(row.fields, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
@@ -157,9 +172,13 @@ def _print(rows: Iterable[Row], arguments: argparse.Namespace, chosen: EventFilt
         _print_csv(rows, arguments)
     elif arguments.follow:
         for row in rows:
-            _write("  ".join(filter(None, map(printable, row.shown.values()))))
+            cells = (text for title, text in row.shown.items() if title != PROCESSED)
+            _write("  ".join(filter(None, map(printable, cells))))
     else:
         shown = [row.shown for row in rows]
+        # Times of a recording are the same in each run.
+        if len(runs) < 2 or not any(cells.get(PROCESSED) for cells in shown):
+            shown = [{title: text for title, text in cells.items() if title != PROCESSED} for cells in shown]
         if shown:
             _write(table(list(shown[0]), [list(cells.values()) for cells in shown]))
         else:
@@ -192,6 +211,7 @@ def _event_row(record: Record, relabels: Mapping[str, str]) -> Row:
         "person": _person(record, relabels),
         "similarity": "" if similarity is None else f"{similarity:.2f}",
         "remark": _remark(record),
+        PROCESSED: "" if record.get("position") is None else _shown_moment(record["time"], None),
     }
     return Row(shown, record)
 
@@ -228,6 +248,7 @@ def _visit_row(visit: Visit) -> Row:
         "channel": visit.channel,
         "person": _shown_name(visit.name, visit.stranger),
         "ended": visit.ended or "",
+        PROCESSED: "" if isinstance(visit.first_seen, str) else _shown_moment(visit.time, None),
     }
     return Row(shown, visit.as_json())
 

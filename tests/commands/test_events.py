@@ -105,6 +105,27 @@ def test_events_are_filtered(answered, log, words, numbers, monkeypatch):
     assert (code, [record["sequence"] for record in records(out)]) == (0, numbers)
 
 
+@pytest.mark.parametrize("view", [[], ["--visits"]])
+def test_runs_of_one_recording_are_told_apart(answered, tmp_path, view):
+    path = tmp_path / "visits.jsonl"
+    tables = []
+    for run in range(2):
+        sink, stream = EventLog(path), EventStream()
+        there = [track(1, ANN, first_seen=2.0, last_seen=2.0)]
+        made = frame(position=2.0, captured_at=BEGIN + 3600 * run)
+        for event in [*stream.handle(result(made, [(1, 2, 30, 40)], [ANN], there, track_ids=[1])), *stream.close()]:
+            sink.write(event)
+        sink.close()
+        tables.append(answered("events", path, *view)[1])
+    first, both = map(rows, tables)
+    assert [row[0] for row in both] == ["0:02.0"] * 2 * len(first)
+    clocks = [time.strftime("%H:%M:%S", time.localtime(BEGIN + 3600 * run)) for run in range(2)]
+    assert [row[-1] for row in both] == [clock for clock in clocks for _ in first]
+    assert "processed" in tables[1] and "processed" not in tables[0]
+    since = time.strftime("%Y-%m-%dT%H:%M", time.localtime(BEGIN + 1800))
+    assert rows(answered("events", path, *view, "--since", since)[1]) != []
+
+
 def test_json_is_the_lines_of_the_log(answered, log):
     _, out, _ = answered("events", log, "--format", "json")
     assert records(out) == [line for line in records(log.read_text(encoding="utf-8")) if line["event"] != "log"]
