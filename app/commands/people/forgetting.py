@@ -70,8 +70,10 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             raise GalleryError(
                 f"nothing is stored of {arguments.name!r}{hint}" + (f". {unchanged}" if unchanged else "")
             )
-        stored = [counted(len(photos), "photo"), counted(len(kept), "visit")]
-        stored += [counted(mentions, "line of the event log", "lines of the event log")] if mentions else []
+        stored = [counted(len(photos), "photo"), counted(len(kept), "embedding of visits", "embeddings of visits")]
+        if mentions:
+            logged = sum(map(len, visits.values()))
+            stored += [f"{counted(mentions, 'line')} of the event log, about {counted(logged, 'visit')},"]
         what = f"{', '.join(stored[:-1])} and {stored[-1]} of {arguments.name}"
         if not arguments.yes:
             if not sys.stdin.isatty():
@@ -89,7 +91,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
                 gallery.load()
         numbers, names = [] if number is None else [number], [] if name is None else [name]
         require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
-        print(f"{journal.folder}: {counted(len(kept), 'visit')} deleted")
+        print(f"{journal.folder}: {counted(len(kept), 'embedding of visits', 'embeddings of visits')} deleted")
         changed = logs.replace(
             lambda log, record: record_without(record, person, visits.get(log, ())),
             [*person.names, *map('"{}"'.format, person.strangers)],
