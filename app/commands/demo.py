@@ -75,7 +75,8 @@ def execute(arguments: argparse.Namespace) -> int:
         print("\nTHE DEMO FAILED: " + "; ".join(mistakes or ["the video could not be read"]))
         return ExitCode.INCOMPLETE
     print(
-        f"\nBoth were recognised and the stranger was not. Look at {settings.output.save} and {settings.output.events}."
+        "\nBoth were recognised and the stranger was not; seen from the side, he is too unclear for a number such as "
+        f"stranger-1. Look at {settings.output.save} and {settings.output.events}."
     )
     print(NEXT.format(program=program(), gallery=own.gallery.folder))
     return 0
