@@ -13,6 +13,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, TypeVar
 import cv2
 import numpy as np
 
+from app.credentials import masked
 from app.errors import ModelError
 from app.inference.backends import open_network, unavailable_reason
 from app.inference.engine import Engine, NetworkSpec
@@ -239,9 +240,13 @@ class ModelLoader:
         if self.settings.remote.url is None:
             return self._opened(entry, make)
         self.verified_file(entry)
-        return make(remote_network(self.settings.remote, entry, make, lambda: self._opened(entry, make)))
+        url = masked(self.settings.remote.url)
+        local = partial(self._opened, entry, make, when=f" while {url} does not answer")
+        return make(remote_network(self.settings.remote, entry, make, local))
 
-    def _opened(self, entry: ModelEntry, make: Callable[[Engine], Opened], exact_precision: bool = False) -> Opened:
+    def _opened(
+        self, entry: ModelEntry, make: Callable[[Engine], Opened], exact_precision: bool = False, when: str = ""
+    ) -> Opened:
         """What `make` makes of the network once it is open, which owns the engine; closes it where `make` fails."""
         self.verified_file(entry)
         backend = self.settings.models.backend
@@ -251,7 +256,7 @@ class ModelLoader:
             _read_by(make, OnnxEngine(entry.file, threads=1), entry).close()
         spec = self.network(entry, exact_precision)
         opened = open_network(spec, backend)
-        logger.info("%s runs on %s", entry.name, opened)
+        logger.info("%s runs on %s%s", entry.name, opened, when)
         # What compares backends must not get another one than it asked for.
         return _read_by(make, opened if exact_precision else RecoveringNetwork(spec, opened), entry)
 

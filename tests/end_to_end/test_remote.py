@@ -145,3 +145,4 @@ def test_people_keep_their_names_while_the_server_is_killed_and_started_again(
     assert remote["answered"] > before and remote["local"] == here
     assert f"embedder on {server.url}" in out
     assert f"ERROR   mobilefacenet: {server.url}" in err and f"runs on {server.url}, model mobilefacenet again" in err
+    assert f"while {server.url} does not answer" in err, "what runs here is not what embeds"
