@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import importlib.util
 import os
 import sys
 import threading
@@ -59,6 +60,8 @@ BEFORE_COMMAND = {"--config": "config", "--gallery": "gallery.folder"}
 """Options that hints repeat, and may therefore also stand before the command; what they are after parsing."""
 PACKAGES = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "yaml": "pyyaml", "skimage": "scikit-image"}
 """Names for pip of modules that a command cannot do without, where they differ."""
+EXTRAS = {"headless": ("cv2",), "cpu": ("onnxruntime",), "demo": ("skimage", "matplotlib")}
+"""Modules that are needed together: whoever lacks one, lacks the others as a rule."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -92,13 +95,26 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if (error.name or "").split(".")[0] == "app":
             raise
         module = (error.name or "").split(".")[0]
-        install = install_hint(PACKAGES.get(module, module))
+        missing = _missing_with(module)
+        install = install_hint(*(PACKAGES.get(one, one) for one in missing))
         if not IS_CHECKOUT:
-            return _report_errors(f"the package {module!r} is not installed: {install}")
+            extras = ",".join(extra for extra, modules in EXTRAS.items() if {*modules} & {*missing})
+            of_extras = f"; the program's extras {extras} have them too: '.[{extras}]' where `pip install .` was run"
+            return _report_errors(f"not installed: {', '.join(missing)}: {install}" + (of_extras if extras else ""))
         return _report_errors(
             f"{sys.executable} has no package {module!r}; use the Python of this program's environment, "
-            f".venv/bin/python, or make the environment: make install; or install only this package: {install}"
+            f".venv/bin/python, or make the environment: make install; or install only: {install}"
         )
+
+
+def _missing_with(module: str) -> List[str]:
+    """This module, and those of `EXTRAS` that a command would miss next."""
+    has_backend = any(importlib.util.find_spec(name) for name in ("onnxruntime", "openvino", "tensorrt"))
+    needed = [*EXTRAS["headless"], *(() if has_backend else EXTRAS["cpu"])]
+    needed += EXTRAS["demo"] if module in EXTRAS["demo"] or "demo" in sys.argv[1:2] else ()
+    if module not in needed:
+        return [module]
+    return [one for one in needed if one == module or importlib.util.find_spec(one) is None]
 
 
 class SafeStandardOutput:

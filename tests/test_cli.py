@@ -1,9 +1,11 @@
 """The command line explains itself, and reports mistakes with what was probably meant."""
 
+import importlib.util
 import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from shipped import ROOT
@@ -202,6 +204,23 @@ def test_an_interpreter_without_the_packages_says_which_one_to_use(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "has no package 'cv2'" in done.stderr and "make install" in done.stderr
+
+
+def test_all_packages_that_are_missing_are_named(tmp_path):
+    """Without OpenCV and ONNX Runtime, as after `pip install .`."""
+    for name in ("numpy", "yaml", "faiss", "packaging"):
+        found = importlib.util.find_spec(name)
+        for folder in [] if found is None else [Path(found.origin).parent]:
+            for one in (folder, folder.with_name(f"{folder.name}.libs"), folder.with_name("faiss_cpu.libs")):
+                if one.is_dir() and not (tmp_path / one.name).exists():
+                    (tmp_path / one.name).symlink_to(one)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    for words, packages in ((("--camera", "0"), 2), (("demo",), 4)):
+        command = [sys.executable, "-S", "-m", "app", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 2
+        names = ("opencv-python-headless", "onnxruntime", "scikit-image", "matplotlib")[:packages]
+        assert f"pip install {' '.join(names)}" in done.stderr
 
 
 def test_the_version_is_printed(answered):
