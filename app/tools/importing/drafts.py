@@ -13,7 +13,7 @@ from app.errors import ModelError
 from app.inference.engine import TensorSpec
 from app.inference.onnx import OnnxEngine
 from app.inference.rewriting import rewrite_prelu
-from app.models.entry import MY_MODELS, ModelEntry
+from app.models.entry import MY_MODELS, ModelEntry, sha256_of
 from app.tools.importing.architectures import (
     Architecture,
     as_trained_in_mxnet,
@@ -123,6 +123,9 @@ def with_known_facts(path: Path, draft: Draft, known: Optional[KnownNetwork], on
         on_message(f"its name is that of {entry.name} in the catalogue, but the file differs: {taken} taken from there")
         return dataclasses.replace(draft, facts={**draft.facts, **facts}, unsure=())
     facts = {**draft.facts, **facts}
+    if by_user and entry.sha256 and sha256_of(path) != entry.sha256:
+        on_message(f"like {entry.name}, as requested: {facts_text(facts)}; other weights, so its licence is not theirs")
+        return dataclasses.replace(draft, facts=facts, unsure=())
     is_own = entry.source_file.name == MY_MODELS
     origin = MY_MODELS if is_own else "the catalogue"
     on_message(f"identified as {entry.name} of {origin}, {known.matched_by}: {facts_text(facts)}; {entry.licence_text}")

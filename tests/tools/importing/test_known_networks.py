@@ -179,6 +179,15 @@ def test_another_file_with_a_published_name_gets_its_preprocessing_but_not_its_l
     assert any("w600k_r50 in the catalogue" in line and "only channels" in line for line in messages)
 
 
+def test_like_a_published_file_does_not_give_other_weights_its_licence(tmp_path, shipped_catalog, messages):
+    options = ImportOptions(name="mine", like="w600k_r50")
+    entry = import_file(embedder(tmp_path / "a.onnx"), shipped_catalog, options, messages.append).entry
+    published = read_catalog(shipped_catalog).entries["w600k_r50"]
+    assert (entry.preprocessing, entry.threshold) == (published.preprocessing, published.threshold)
+    assert (entry.name, entry.licence, entry.source) == ("mine", "unknown", "a.onnx")
+    assert not any(published.licence in line for line in messages)
+
+
 def test_a_published_file_keeps_its_licence_under_any_name(tmp_path, shipped_catalog, messages):
     path = embedder(tmp_path / "mine.onnx")
     content = yaml.safe_load(shipped_catalog.read_text(encoding="utf-8"))
