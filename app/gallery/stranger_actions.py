@@ -183,10 +183,11 @@ def relabel_log(settings: Settings, names: Mapping[str, Optional[str]]) -> LogSt
 
 
 def rename_visits(settings: Settings, before: str, name: str) -> None:
-    """What is kept of a person's visits stays that person's."""
+    """What is kept of a person's visits stays that person's, in the event log too where the name was given later."""
     journal = opened_journal(settings)
     if journal.path is not None and journal.path.exists():
         required(journal.update(lambda book: [Renamed(before, name)]), journal.folder)
+        relabel_log(settings, journal.book.all_names())
 
 
 def ignore_stranger(

@@ -367,10 +367,14 @@ def test_embeddings_of_another_model_are_kept_but_not_searched(completed, plante
     assert found["nearest"] == "Eileen Collins" and found["visits"] == []
 
 
-def test_a_person_who_is_renamed_keeps_the_visits(completed, planted, gallery):
+def test_a_person_who_is_renamed_keeps_the_visits(completed, planted, gallery, tmp_path):
     planted.update(lambda book: [Seen(visit("m", 2, name="Eileen Collins"))])
-    code, out, err = completed("people", "rename", "Eileen Collins", "Eileen")
+    planted.update(lambda book: [Named(1, "Eileen Collins")])
+    EventLog(tmp_path / "v.jsonl").close()
+    code, out, err = completed("people", "rename", "Eileen Collins", "Eileen", "--events", "v.jsonl")
     assert code == 0, out + err
     assert book_of(gallery).visits["m"].name == "Eileen"
+    relabel = lines_of(tmp_path / "v.jsonl")[-1]
+    assert (relabel["event"], relabel["stranger"], relabel["name"]) == ("relabel", "stranger-1", "Eileen")
     assert completed("people", "forget", "Eileen", "--yes")[0] == 0
     assert "m" not in book_of(gallery).visits

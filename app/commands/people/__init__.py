@@ -49,6 +49,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    sections = {"list": ("gallery",), "rename": strangers.SECTIONS}
     for name, purpose in (
         ("list", "list all people with the number of their photos, good or not"),
         ("add", "copy photos of a person into the gallery, if they are good enough"),
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=purpose, description=purpose)
         add_settings_options(
             action,
-            sections=("gallery",) if name in ("list", "rename") else ("gallery", "quality", "detection", "models"),
+            sections=sections.get(name, ("gallery", "quality", "detection", "models")),
         )
         if name in ("add", "remove"):
             action.add_argument("name", metavar="NAME", help="name of the person")
@@ -207,7 +208,10 @@ def _rename(arguments: argparse.Namespace, settings: Settings) -> int:
         print(printable(f"{source} is now {target}"))
     old, new = normalize(arguments.name), normalize(arguments.new_name)
     rename_visits(settings, old, new)
-    print(f"{old} is called {new} now; events that were logged keep the old name")
+    print(
+        f"{old} is called {new} now; past events in which {old} was recognised keep the old name, those that got it "
+        "later have the new one"
+    )
     return 0
 
 
