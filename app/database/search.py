@@ -6,29 +6,18 @@ with every embedding of its embedder, without an approximate index, so that they
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from app.database.connection import Connection, unlimited
-from app.database.schema import LOCK
+from app.database.connection import Connection
+from app.database.pgvector import Binary, as_vector, as_vectors, register_binary, server_search
 from app.database.strangers import Sighting
-from app.database.vectors import Binary, as_vector, as_vectors, register_binary, unit_rows
 
-_SQL = Path(__file__).parent / "search.sql"
 _AT_ONCE = 2000
 """Embeddings that are in memory together."""
-
-
-class ServerSearch(NamedTuple):
-    """Whether the server can compare faces."""
-
-    available: Optional[str]
-    """The version of pgvector that could be created in the database."""
-    installed: Optional[str]
-    """The one that is in it."""
-    is_on: bool
+_ROWS_EACH = 8
+"""Of a person, that are looked at first."""
 
 
 class NearPerson(NamedTuple):
@@ -55,43 +44,13 @@ class Shared(NamedTuple):
     strangers: int
 
 
-def server_search(connection: Connection) -> ServerSearch:
-    ((available, installed, columns),) = connection.execute(
-        "select (select default_version from pg_available_extensions where name = 'vector'), "
-        "(select extversion from pg_extension where extname = 'vector'), "
-        "(select count(*) from pg_attribute where attname = 'face' and not attisdropped "
-        "and attrelid in (to_regclass('search_photo'), to_regclass('search_stranger')))"
-    ).fetchall()
-    return ServerSearch(available, installed, columns == 2)
-
-
-def prepare_search(connection: Connection) -> Optional[str]:
-    """Lets the server compare where it has pgvector, which may be installed long after the other tables were made.
-    Why the server refuses to create pgvector, if it does."""
-    import psycopg
-
-    with connection.transaction(), unlimited(connection):
-        connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
-        found = server_search(connection)
-        if found.is_on or found.available is None:
-            return None
-        if found.installed is None:
-            try:
-                with connection.transaction():
-                    connection.execute("create extension vector")
-            except psycopg.Error as error:
-                return str(error).splitlines()[0]
-        connection.execute(_SQL.read_bytes())
-    return None
-
-
 class FleetSearch:
-    """Compares faces with what the fleet has of one embedder."""
+    """Compares faces with what the fleet has of one embedder: on the server if it can, unless `by_server` is False."""
 
-    def __init__(self, connection: Connection, embedder: str) -> None:
+    def __init__(self, connection: Connection, embedder: str, by_server: bool = True) -> None:
         self._connection = connection
         self.embedder = embedder
-        self.by_server = server_search(connection).is_on
+        self.by_server = by_server and server_search(connection).is_on
         if self.by_server:
             register_binary(connection)
 
@@ -105,22 +64,13 @@ class FleetSearch:
             found = _nearest(faces, rows, "<f4", top)
             return [[NearPerson(name, photo, similarity) for name, photo, similarity in one] for one in found]
         self._fill_photos(faces.shape[1])
-        return [
-            [
-                NearPerson(*row)
-                for row in self._rows(
-                    "select o.name, n.file_name, 1 - n.distance from (select distinct on (p.person) p.person, "
-                    "p.file_name, s.face <=> %s::vector as distance from search_photo s join photo p "
-                    "on p.sha256 = s.photo where s.embedder = %s and s.face is not null and not p.gone "
-                    "order by p.person, distance, p.file_name) n join person o on o.id = n.person "
-                    "order by n.distance, o.name limit %s",
-                    as_vector(face),
-                    self.embedder,
-                    top,
-                )
-            ]
-            for face in faces
-        ]
+        query = (
+            "select o.name, p.file_name, 1 - n.distance from (select photo, face <=> %s::vector as distance "
+            "from search_photo where embedder = %s and face is not null order by 2 limit %s) n "
+            "left join photo p on p.sha256 = n.photo and not p.gone left join person o on o.id = p.person "
+            "order by n.distance, o.name"
+        )
+        return [[NearPerson(*row) for row in self._first_of_each(query, face, top)] for face in faces]
 
     def strangers(self, faces: np.ndarray, top: int) -> List[List[NearStranger]]:
         """The strangers who resemble each face most. Those who are one person are one."""
@@ -129,26 +79,21 @@ class FleetSearch:
                 "select coalesce(s.merged_into, s.id)::text, null, s.prototype from stranger s "
                 "where s.embedder = %s and not s.gone and s.expires > now()"
             )
-            found = [[(one, similarity) for one, _, similarity in near] for near in _nearest(faces, rows, "<f2", top)]
+            found = _nearest(faces, rows, "<f2", top)
         else:
             self._fill_strangers(faces.shape[1])
-            found = [
-                self._rows(
-                    "select coalesce(s.merged_into, s.id)::text, 1 - min(v.face <=> %s::vector) "
-                    "from search_stranger v join stranger s on s.id = v.stranger where s.embedder = %s "
-                    "and v.face is not null and not s.gone and s.expires > now() "
-                    "group by 1 order by 2 desc, 1 limit %s",
-                    as_vector(face),
-                    self.embedder,
-                    top,
-                )
-                for face in faces
-            ]
-        seen = self._seen(sorted({one for near in found for one, _ in near}))
+            query = (
+                "select coalesce(s.merged_into, s.id)::text, null, 1 - n.distance from (select stranger, "
+                "face <=> %s::vector as distance from search_stranger where embedder = %s and face is not null "
+                "order by 2 limit %s) n left join stranger s on s.id = n.stranger and not s.gone "
+                "and s.expires > now() order by n.distance, 1"
+            )
+            found = [self._first_of_each(query, face, top) for face in faces]
+        seen = self._seen(sorted({one for near in found for one, _, _ in near}))
         return [
             [
                 NearStranger(one, next((place.name for place in seen[one]), None), similarity, tuple(seen[one]))
-                for one, similarity in near
+                for one, _, similarity in near
             ]
             for near in found
         ]
@@ -163,6 +108,20 @@ class FleetSearch:
         )
         return [Shared(*row) for row in rows]
 
+    def _first_of_each(self, query: str, face: np.ndarray, top: int) -> List[Tuple[str, Any, float]]:
+        """The nearest row of each of the nearest people. The query has a row without anybody for what does not count;
+        where somebody has many rows, it is asked for more of them."""
+        depth = _ROWS_EACH * top
+        while True:
+            rows = self._rows(query, as_vector(face), self.embedder, depth)
+            nearest: Dict[str, Tuple[str, Any, float]] = {}
+            for who, what, similarity in rows:
+                if who is not None:
+                    nearest.setdefault(who, (who, what, similarity))
+            if len(nearest) >= top or len(rows) < depth:
+                return list(nearest.values())[:top]
+            depth *= _ROWS_EACH
+
     def _seen(self, people: Sequence[str]) -> Dict[str, List[Sighting]]:
         seen: Dict[str, List[Sighting]] = {one: [] for one in people}
         for row in self._rows(
@@ -170,26 +129,32 @@ class FleetSearch:
             "'stranger-' || at.number, at.channel, at.first_seen, at.last_seen from stranger s "
             "join stranger_at at on at.stranger = s.id join device d on d.id = at.device "
             "left join stranger root on root.id = s.merged_into "
-            "where coalesce(s.merged_into, s.id) = any(%s::uuid[]) and at.expires > now() "
+            "where (s.id = any(%s::uuid[]) or s.merged_into = any(%s::uuid[])) and at.expires > now() "
             "order by at.last_seen desc, d.name, at.number",
             people,
+            people,
         ):
-            seen[row[0]].append(Sighting(*row))
+            if row[0] in seen:
+                seen[row[0]].append(Sighting(*row))
         return seen
 
     def _fill_photos(self, dimension: int) -> None:
         """Adds what the server lacks. Several devices may do so at once; one that changes or deletes a photo waits for
         a part, and what it has changed meanwhile is not added."""
+        last = b""
         while True:
             rows = self._rows(
-                "select e.photo, e.vector from embedding e where e.embedder = %s and not exists (select from "
-                "search_photo s where s.photo = e.photo and s.embedder = e.embedder) limit %s",
+                "select e.photo, e.vector from embedding e where e.embedder = %s and e.photo > %s and not exists "
+                "(select from search_photo s where s.photo = e.photo and s.embedder = e.embedder) "
+                "order by e.photo limit %s",
                 self.embedder,
+                last,
                 _AT_ONCE,
             )
             if not rows:
                 return
             photos, vectors = zip(*rows)
+            last = photos[-1]
             with self._connection.transaction():
                 self._connection.execute("select from head for update")
                 self._connection.execute(
@@ -200,23 +165,28 @@ class FleetSearch:
                 )
 
     def _fill_strangers(self, dimension: int) -> None:
+        """The same. They come in the order of their revisions, so whoever is missing has a later one than all in the
+        table had when they were added."""
         while True:
             rows = self._rows(
-                "select s.id, s.prototype from stranger s where s.embedder = %s and not s.gone and not exists "
-                "(select from search_stranger v where v.stranger = s.id) limit %s",
+                "select s.id, s.prototype, s.revision from stranger s where s.embedder = %s and not s.gone "
+                "and s.revision > (select coalesce(max(revision), -1) from search_stranger where embedder = %s) "
+                "and not exists (select from search_stranger v where v.stranger = s.id) order by s.revision limit %s",
+                self.embedder,
                 self.embedder,
                 _AT_ONCE,
             )
             if not rows:
                 return
-            strangers, prototypes = zip(*rows)
+            ids, prototypes, revisions = zip(*rows)
             with self._connection.transaction():
                 self._connection.execute("select from stranger_head for update")
                 self._connection.execute(
-                    "insert into search_stranger(stranger, face) select s.id, new.face from "
-                    "unnest(%s::uuid[], %s::bytea[], %s::vector[]) as new(id, prototype, face) join stranger s "
-                    "on s.id = new.id and s.prototype = new.prototype on conflict do nothing",
-                    [list(strangers), list(prototypes), self._vectors(prototypes, "<f2", dimension)],
+                    "insert into search_stranger(stranger, embedder, revision, face) select s.id, s.embedder, "
+                    "new.revision, new.face from unnest(%s::uuid[], %s::bytea[], %s::bigint[], %s::vector[]) "
+                    "as new(id, prototype, revision, face) join stranger s on s.id = new.id "
+                    "and s.prototype = new.prototype on conflict do nothing",
+                    [list(ids), list(prototypes), list(revisions), self._vectors(prototypes, "<f2", dimension)],
                 )
 
     def _vectors(self, stored: Sequence[bytes], kind: str, dimension: int) -> Binary:
@@ -255,3 +225,14 @@ def _nearest(
             near.clear()
             near.update(ranked[:top])
     return [[(who, what, similarity) for who, (similarity, what) in near.items()] for near in best]
+
+
+def unit_rows(stored: Sequence[bytes], kind: str, dimension: int) -> np.ndarray:
+    """Stored embeddings (N x D, float32) at unit length; rows of NaN for what is no such embedding."""
+    rows = np.full((len(stored), dimension), np.nan, np.float32)
+    for row, content in zip(rows, stored):
+        if len(content) == dimension * np.dtype(kind).itemsize:
+            row[:] = np.frombuffer(content, kind)
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.where(np.isfinite(norms) & (norms > 0), rows / norms, np.nan).astype(np.float32)

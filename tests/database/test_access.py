@@ -12,8 +12,9 @@ from app.database.connection import connected, reported
 from app.database.devices import devices, greet, require_may_remove
 from app.database.gallery import Accepted, NewRow, SharedGallery
 from app.database.ids import new_id
+from app.database.pgvector import prepare_search, server_search
 from app.database.schema import is_owner, migrate, require_schema
-from app.database.search import FleetSearch, prepare_search, server_search
+from app.database.search import FleetSearch
 from app.database.strangers import SeenStranger, SharedStrangers
 from app.errors import DatabaseError
 from app.settings import FleetSettings

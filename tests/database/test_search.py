@@ -1,8 +1,10 @@
 """Who is this, over the whole fleet: compared by a server with pgvector, and by the device without it."""
 
 import contextlib
+import hashlib
 import subprocess
 import threading
+import uuid
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from app.database.connection import connected
 from app.database.devices import greet
 from app.database.gallery import NewRow, SharedGallery
 from app.database.ids import new_id
+from app.database.pgvector import prepare_search, server_search
 from app.database.schema import migrate
-from app.database.search import FleetSearch, prepare_search, server_search
+from app.database.search import FleetSearch
 from app.database.strangers import SeenStranger, SharedStrangers
 from app.fleet.merger import packed, resolve
 from app.settings import FleetSettings
@@ -219,26 +222,44 @@ def many(fleet):
     return fleet
 
 
-def test_both_ways_give_the_same_answer(with_pgvector, many):
-    searched = faces(5, seed=2)
+def test_both_ways_give_the_answer_of_a_comparison_with_everybody(many):
+    searched, vectors = faces(5, seed=2), faces(6000, seed=1)
+    photos = searched @ vectors[:3000].T
+    strangers = searched @ vectors[3000:].astype("<f2").astype(np.float32).T
+    one_person = np.array([one - 1 if one % 10 == 0 else one for one in range(1, 3001)])
     with connected(many) as connection:
-        by_server, by_device = FleetSearch(connection, MODEL), FleetSearch(connection, MODEL)
-        if not by_server.by_server:
-            pytest.skip("needs pgvector")
-        by_device.by_server = False
-        for top in (1, 20):
-            for server, device in (
-                (by_server.people(searched, top), by_device.people(searched, top)),
-                (by_server.strangers(searched, top), by_device.strangers(searched, top)),
-            ):
-                for one, other in zip(server, device):
-                    assert len(one) == len(other) == top
-                    assert [near[0] for near in one] == [near[0] for near in other]
-                    assert [near.similarity for near in one] == pytest.approx(
-                        [near.similarity for near in other], abs=1e-5
+        for by_server in (True, False):
+            search = FleetSearch(connection, MODEL, by_server)
+            for top in (1, 20):
+                for row, near in zip(photos, search.people(searched, top)):
+                    best = np.argsort(-row.reshape(-1, 2).max(axis=1))[:top]
+                    assert [one.name for one in near] == [f"p{person}" for person in best]
+                    assert [one.similarity for one in near] == pytest.approx(
+                        row.reshape(-1, 2).max(axis=1)[best], abs=1e-5
                     )
-                    if hasattr(one[0], "photo"):
-                        assert [near.photo for near in one] == [near.photo for near in other]
+                    assert [one.photo for one in near] == [
+                        f"{2 * person + row[2 * person : 2 * person + 2].argmax()}.jpg" for person in best
+                    ]
+                for row, near in zip(strangers, search.strangers(searched, top)):
+                    order = dict.fromkeys(one_person[np.argsort(-row)].tolist())
+                    assert [one.person for one in near] == [person_id(one) for one in list(order)[:top]]
+                    expected = sorted((row[one_person == one].max() for one in list(order)[:top]), reverse=True)
+                    assert [one.similarity for one in near] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_server_and_the_device_agree_about_similarities(many):
+    searched = faces(5, seed=3)
+    with connected(many) as connection:
+        server, device = (
+            FleetSearch(connection, MODEL, by_server).strangers(searched, 20) for by_server in (True, False)
+        )
+    for one, other in zip(server, device):
+        assert [near.person for near in one] == [near.person for near in other]
+        assert [near.similarity for near in one] == pytest.approx([near.similarity for near in other], abs=1e-5)
+
+
+def person_id(number):
+    return str(uuid.UUID(hashlib.md5(str(number).encode()).hexdigest()))
 
 
 def test_many_who_search_at_once_while_strangers_are_forgotten_agree_and_keep_nothing_of_them(many, rows):

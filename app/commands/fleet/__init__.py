@@ -15,8 +15,8 @@ from app.database.connection import Connection, connected, require_database, req
 from app.database.devices import away_after_s, devices, require_may_remove
 from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
+from app.database.pgvector import prepare_search, server_search
 from app.database.schema import applied, is_owner, migrate, missing, require_schema
-from app.database.search import prepare_search, server_search
 from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name

@@ -16,8 +16,10 @@ from app.commands.arguments import whole_number
 from app.commands.logs import configure_logging
 from app.commands.options import add_settings_options
 from app.database.connection import Connection, connected, require_usable
+from app.database.pgvector import ServerSearch
 from app.database.schema import require_schema
-from app.database.search import FleetSearch, NearStranger, ServerSearch
+from app.database.search import FleetSearch, NearStranger
+from app.database.strangers import Sighting
 from app.errors import ExitCode, SourceError
 from app.events.delivery import device_name
 from app.fleet.search import FleetAnswer, Similarities, search_fleet
@@ -138,15 +140,15 @@ def _answer(
 
 def _nobody_to_compare(shared: FleetSearch, embedder: str) -> str:
     others = "; ".join(
-        f"{one.embedder or 'unknown'}: {counted(one.photos, 'photo')}, {counted(one.strangers, 'stranger')}"
+        f"{one.embedder or 'unknown'} ({counted(one.photos, 'photo')}, {counted(one.strangers, 'stranger')})"
         for one in shared.shared()
     )
-    text = f"the database has no face of the embedder of this device, {embedder}, so there is nobody to compare with"
+    text = f"there is nobody to compare with: the database has no embeddings of this device's embedder, {embedder}"
     if not others:
-        return printable(f"{text}; devices share theirs with: {program()} fleet sync")
+        return printable(f"{text}, and none of others; a device shares its own with: {program()} fleet sync")
     return printable(
-        f"{text}. It has of other embedders: {others}. This device embeds the photos itself with: {program()} fleet "
-        "sync; strangers are compared only among devices with the same embedder"
+        f"{text}; it has those of {others}. This device adds its own of all photos with: {program()} fleet sync. "
+        "Strangers can be compared only between devices with the same embedder"
     )
 
 
@@ -163,7 +165,7 @@ def _lines(picture: _Picture, found: Dict[int, FleetAnswer], similarities: Simil
         rows = list(_rows(found[at], similarities))
         if rows:
             yield from (
-                f"    {line}" for line in table(("similarity", "same person", "who", "seen"), rows).splitlines()
+                f"    {line}" for line in table(("similarity", "same person", "who", "where"), rows).splitlines()
             )
 
 
@@ -175,11 +177,14 @@ def _verdict(answer: FleetAnswer, similarities: Similarities) -> str:
         return f"{match.nearest} or {match.runner_up}, too similar to both"
     if stranger is not None:
         return stranger.name or f"a stranger, seen by {counted(len({one.device for one in stranger.seen}), 'device')}"
-    if match.reason is not Reason.BELOW_THRESHOLD and match.reason is not Reason.NO_ONE_ENROLLED:
+    near = [(one.similarity - similarities.person, one.name, one.similarity) for one in answer.people[:1]]
+    near += [(one.similarity - similarities.stranger, _who(one), one.similarity) for one in answer.strangers[:1]]
+    if match.reason not in (Reason.BELOW_THRESHOLD, Reason.NO_ONE_ENROLLED):
         return f"unknown, {match.why}"
-    near = [f"{one.name} {one.similarity:.2f} of {similarities.person:.2f}" for one in answer.people[:1]]
-    near += [f"{_who(one)} {one.similarity:.2f} of {similarities.stranger:.2f}" for one in answer.strangers[:1]]
-    return f"unknown, nobody is similar enough; nearest: {' and '.join(near)}" if near else "unknown"
+    if not near:
+        return "unknown"
+    lack, name, similarity = max(near)
+    return f"unknown; the nearest is {name} with {similarity:.2f}, and {similarity - lack:.2f} is needed"
 
 
 def _who(stranger: NearStranger) -> str:
@@ -190,13 +195,17 @@ def _rows(answer: FleetAnswer, similarities: Similarities) -> Iterator[Tuple[str
     for person in answer.people:
         yield (*_compared(person.similarity, similarities.person), person.name, f"photo {person.photo}")
     for stranger in answer.strangers:
-        first, *others = [
-            f"{one.device}: {one.stranger}, {one.channel}, {iso_time(one.first_seen.timestamp())} to "
-            f"{iso_time(one.last_seen.timestamp())}"
-            for one in stranger.seen
-        ] or ["-"]
-        yield (*_compared(stranger.similarity, similarities.stranger), _who(stranger), first)
-        yield from (("", "", "", place) for place in others)
+        places = [_place(one) for one in stranger.seen] or ["-"]
+        if len(places) > 1 and stranger.similarity < similarities.stranger:
+            places = [f"{places[0]}, and {counted(len(places) - 1, 'other time')}"]
+        yield (*_compared(stranger.similarity, similarities.stranger), _who(stranger), places[0])
+        yield from (("", "", "", place) for place in places[1:])
+
+
+def _place(seen: Sighting) -> str:
+    first, last = (one.astimezone().strftime("%Y-%m-%d %H:%M:%S") for one in (seen.first_seen, seen.last_seen))
+    until = last[11:] if last[:10] == first[:10] else last
+    return f"{seen.device}: {seen.stranger}, {seen.channel}, {first} to {until}"
 
 
 def _compared(similarity: float, wanted: float) -> Tuple[str, str]:

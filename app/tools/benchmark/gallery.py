@@ -109,13 +109,13 @@ def measure(
         threshold = 0.0
         for kind in (IndexKind.FLAT, *(kind for kind in kinds if kind is not IndexKind.FLAT)):
             on_step(f"{kind}, {photos} photos")
-            _return_freed_memory()
+            return_freed_memory()
             before = _resident_mb()
             started = time.thread_time()
             index = PersonIndex(made.rows, made.people, made.photos, kind=kind.value).finished()
             build_s = time.thread_time() - started
             peak = _resident_mb()
-            _return_freed_memory()
+            return_freed_memory()
             taken = _resident_mb() - before
             if kind is IndexKind.FLAT:
                 reference = search(index, faces, exact_from=-1.0)
@@ -172,7 +172,7 @@ def _resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """So that what was freed before is not counted as free for the next index."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

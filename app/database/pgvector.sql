@@ -13,8 +13,12 @@ create unlogged table search_photo (
 
 create unlogged table search_stranger (
   stranger uuid primary key references stranger on delete cascade,
+  embedder text not null,
+  revision bigint not null,                        -- of the stranger, when this was added
   face vector
 );
+create index search_stranger_revision on search_stranger(embedder, revision);
+create index if not exists stranger_merged_into on stranger(merged_into) where merged_into is not null;
 
 -- Long vectors would be stored outside of their rows, which takes a scan much longer.
 alter table search_photo alter column face set storage main;
