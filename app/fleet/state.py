@@ -39,6 +39,8 @@ _LOCK = "lock"
 _VERSION = 1
 LOCK_WAIT_S = 30.0
 SHA256_BYTES = 32
+MAX_UNCONFIRMED = 100
+"""Turns, each of a program that ended before the database answered."""
 DELETED = ""
 """Person of a photo that was deleted elsewhere and could not be deleted here yet: it is not a new one."""
 
@@ -75,8 +77,8 @@ class Conflict(NamedTuple):
 class FleetState:
     device: str = field(default_factory=new_id)
     turns: List[str] = field(default_factory=list)
-    """The last one that the database has of this device, and one that may have reached it. A copy of the folder has
-    old ones as soon as either draws a new one."""
+    """The last one that the database has of this device, and those that may have reached it since. A copy of the
+    folder has old ones as soon as either draws a new one."""
     database: str = ""
     """The id of the database that all of the following is about."""
     seen: int = 0
@@ -90,9 +92,8 @@ class FleetState:
     """Photos of others that could not be written, with their revisions; tried again each time."""
 
     def draw_turn(self) -> None:
-        """One that may not have reached the database is used again: it is not known which of both is there."""
-        if len(self.turns) < 2:
-            self.turns.append(str(uuid.uuid4()))
+        """Always a new one: one that may not have reached the database may be in a copy of the folder, too."""
+        self.turns[1:] = [*self.turns[1:][-MAX_UNCONFIRMED:], str(uuid.uuid4())]
 
     def start_over(self, database: str) -> None:
         """For another database: nothing is agreed upon, so that nothing is deleted on either side."""

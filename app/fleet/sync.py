@@ -87,9 +87,11 @@ class GallerySync:
         """Makes this device one of its own if another one has used its id: the folder was copied, as with a memory
         card, or is an old backup. What was agreed upon is true of the copy as well, and stays."""
         facts = self._name, self._gallery.embedder_id, __version__
-        if not self._has_drawn or not state.turns:
+        is_drawn = not self._has_drawn or not state.turns
+        if is_drawn:
             state.draw_turn()
-            # Before the database has it: after a crash, it may have either.
+            self._has_drawn = True
+            # Before the database has it: after a crash, it may have any of them.
             self.folder.write(state)
         if not greet(connection, state.device, *facts, state.turns):
             before, state.device = state.device, new_id()
@@ -103,7 +105,9 @@ class GallerySync:
             )
             self.folder.write(state)
             greet(connection, state.device, *facts, state.turns)
-        state.turns, self._has_drawn = state.turns[-1:], True
+        state.turns = state.turns[-1:]
+        if is_drawn:
+            self.folder.write(state)
 
     def _send(self, shared: SharedGallery, state: FleetState, remove_many: bool, done: Exchange) -> None:
         local = self._photos.photos(state)
