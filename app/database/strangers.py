@@ -108,13 +108,34 @@ class SharedStrangers:
             )
         return True
 
+    def registration(self) -> Tuple[str, int]:
+        """When the database got to know this device, which changes if it was removed, and the revision of strangers."""
+        ((known_since, revision),) = self._rows(
+            "select coalesce((select first_seen::text from device where id = %s), ''), revision from stranger_head",
+            self._device,
+        )
+        return str(known_since), int(revision)
+
+    def numbers(self) -> List[int]:
+        """Those that the database has of this device."""
+        return [number for (number,) in self._rows("select number from stranger_at where device = %s", self._device)]
+
+    def forgotten_until(self, stranger: str) -> Optional[float]:
+        """When a stranger was seen last whom people have forgotten on all devices; None for others, and later."""
+        rows = self._rows(
+            "select extract(epoch from last_seen)::double precision from stranger "
+            "where id = %s and gone and expires > now()",
+            stranger,
+        )
+        return float(rows[0][0]) if rows else None
+
     def leave(self, number: int) -> None:
         """This device keeps nothing of this stranger any more. Whom no device keeps is gone."""
         with self._changing():
             self._connection.execute(
                 "delete from stranger_at where device = %s and number = %s", [self._device, number]
             )
-            self._delete_unseen()
+            self._delete_unseen(forgotten=True)
 
     def decide(self, one: str, other: str, same: bool, by_person: bool) -> None:
         """Says that two are one person, or are not. Of two decisions, that of a person counts, or the later one."""
@@ -257,10 +278,13 @@ class SharedStrangers:
             self._connection.execute("delete from device where id = %s", [self._device])
             return self._delete_unseen()
 
-    def _delete_unseen(self) -> int:
+    def _delete_unseen(self, forgotten: bool = False) -> int:
+        """Who is gone before the time is up was forgotten."""
         gone = self._rows(
-            "update stranger set gone = true, prototype = null, name = null, merged_into = null where not gone "
-            "and not exists (select from stranger_at where stranger = stranger.id) returning 1"
+            "update stranger set gone = true, prototype = null, name = null, merged_into = null, "
+            "expires = case when %s then expires else least(expires, now()) end where not gone "
+            "and not exists (select from stranger_at where stranger = stranger.id) returning 1",
+            forgotten,
         )
         if gone:
             self._unresolved()

@@ -42,6 +42,8 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 _STATE = "strangers.json"
+TIME_ERROR_S = 1e-3
+"""Times of the database are rounded."""
 FOREIGN = "fleet-"
 """Visits with such an id are what other devices have seen."""
 
@@ -50,7 +52,8 @@ FOREIGN = "fleet-"
 class StrangerState:
     database: str = ""
     device: str = ""
-    """Whose `sent` and `merged` these are."""
+    registered: str = ""
+    """When the database got to know this device."""
     seen: int = 0
     ids: Dict[int, str] = field(default_factory=dict)
     """Of the fleet, by the number here."""
@@ -62,6 +65,14 @@ class StrangerState:
     survivors: Dict[str, str] = field(default_factory=dict)
     merged: Set[Tuple[str, str]] = field(default_factory=set)
     """Pairs that were sent."""
+    split: Set[Tuple[str, str]] = field(default_factory=set)
+    """Pairs that people have separated here."""
+
+    def start_over(self, database: str, device: str, registered: str) -> None:
+        """For a database that may not have what was sent. Ids are the same in all databases."""
+        self.database, self.device, self.registered, self.seen = database, device, registered, 0
+        for known in (self.sent, self.names, self.survivors, self.merged):
+            known.clear()
 
     @classmethod
     def read(cls, path: Path) -> StrangerState:
@@ -73,6 +84,7 @@ class StrangerState:
                     "ids": {int(number): one for number, one in found["ids"].items()},
                     "sent": {one: (float(seen), float(weight)) for one, (seen, weight) in found["sent"].items()},
                     "merged": {(one, other) for one, other in found["merged"]},
+                    "split": {(one, other) for one, other in found["split"]},
                 }
             )
         except FileNotFoundError:
@@ -83,7 +95,7 @@ class StrangerState:
 
     def write(self, path: Path) -> None:
         """Raises OSError."""
-        content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged)}
+        content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged), "split": sorted(self.split)}
         write_whole(path, json.dumps(content).encode(), mode=0o600)
 
     def number_of(self, stranger: str) -> Optional[int]:
@@ -118,19 +130,19 @@ class StrangerSync:
         with self._fleet.locked() as fleet:
             path = self._fleet.path / _STATE
             state = StrangerState.read(path)
-            if state.database != fleet.database:
-                state = StrangerState(database=fleet.database)
-            if (
-                state.device != fleet.device
-            ):  # a copy: the numbers mean the same, but the database has none of this device
-                state.device = fleet.device
-                state.sent.clear()
             shared = SharedStrangers(connection, fleet.device)
             stamp = self._stamp()
             self._refresh()
+            registered, revision = shared.registration()
+            known = state.database, state.device, state.registered
+            if known != (fleet.database, fleet.device, registered) or revision < state.seen:  # or an old backup
+                state.start_over(fleet.database, fleet.device, registered)
+                self._send_decisions(shared, state)
             self._send(shared, state)
             state.write(path)
             rows, revision = shared.changes(state.seen, now - self._window_s)
+            if self._are_forgotten(shared, state, rows):
+                self._send(shared, state)
             came = self._receive(state, rows, now)
             if came is not None:
                 state.seen = revision
@@ -138,6 +150,24 @@ class StrangerSync:
             self._exchanged = stamp
         merge(shared, self._model, self._similarity)
         return came or 0
+
+    def _send_decisions(self, shared: SharedStrangers, state: StrangerState) -> None:
+        """What people have decided here, for a database that may have forgotten it."""
+        book = self._journal.book
+        for number in shared.numbers():
+            if book.current(number) not in {*book.strangers, *book.named}:
+                shared.leave(number)
+        for one, other in sorted(state.split):
+            shared.decide(one, other, same=False, by_person=True)
+
+    def _are_forgotten(self, shared: SharedStrangers, state: StrangerState, rows: List[StrangerRow]) -> bool:
+        """Whether there are strangers here whom the database took for forgotten although they had been sent: this
+        folder was restored from a backup."""
+        gone = [row.id for row in rows if row.prototype is None and row.id in state.sent]
+        forgotten = [one for one in gone if shared.forgotten_until(one) is not None]
+        for one in forgotten:
+            del state.sent[one]
+        return bool(forgotten)
 
     def _send(self, shared: SharedStrangers, state: StrangerState) -> None:
         book = self._journal.book
@@ -151,11 +181,22 @@ class StrangerSync:
                 self._note_split(shared, state, visit.id, number, stranger)
             seen = _seen(stranger, number, comparable, self._keep_s)
             if state.sent.get(stranger) != (seen.last_seen, seen.weight):
-                if not shared.seen(seen):  # expired there while this device was away
+                if not shared.seen(seen):
+                    forgotten_until = shared.forgotten_until(stranger)
+                    if forgotten_until is not None:
+                        if not self._forget(number, forgotten_until):
+                            continue  # the next exchange tries again
+                        book = self._journal.book
+                        visits = [one for one in visits if one.id in book.visits]
+                        comparable = [one for one in comparable if one.id in book.visits]
                     self._drop(state, number, stranger)
+                    if not comparable:
+                        continue
+                    # Expired there while this device was away, or came again.
                     stranger = state.ids[number] = new_id()
                     state.visits.update({visit.id: stranger for visit in visits})
-                    shared.seen(seen._replace(id=stranger))
+                    seen = _seen(stranger, number, comparable, self._keep_s)
+                    shared.seen(seen)
                 state.sent[stranger] = seen.last_seen, seen.weight
         for number, stranger in list(state.ids.items()):
             current = book.current(number)
@@ -181,12 +222,28 @@ class StrangerSync:
         old = None if before is None else state.number_of(before)
         if before is not None and old is not None and before != stranger and self._journal.book.current(old) != number:
             shared.decide(before, stranger, same=False, by_person=True)
+            state.split.add((before, stranger))
         state.visits[visit] = stranger
+
+    def _forget(self, number: int, until: float) -> bool:
+        """Deletes the visits of a stranger up to a time; False: another program kept the journal locked."""
+
+        def without_visits(book: StrangerBook) -> StrangerBook:
+            left = StrangerBook(next_number=book.next_number)
+            for change in book.changes():
+                left.apply(change)
+            old = [visit.id for visit in book.visits_of(number) if visit.last_seen <= until + TIME_ERROR_S]
+            left.apply(Dropped(tuple(old)))
+            return left
+
+        logger.warning("fleet: stranger-%d was forgotten on all devices, and is forgotten here too", number)
+        return self._journal.rewrite(without_visits)
 
     def _drop(self, state: StrangerState, number: int, stranger: str) -> None:
         state.ids.pop(number, None)
         for known in (state.sent, state.names, state.survivors):
             known.pop(stranger, None)
+        state.split = {pair for pair in state.split if stranger not in pair}
         state.visits = {visit: one for visit, one in state.visits.items() if one != stranger}
 
     def _receive(self, state: StrangerState, rows: List[StrangerRow], now: float) -> Optional[int]:

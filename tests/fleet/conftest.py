@@ -2,6 +2,8 @@ import pytest
 from shared_devices import device as device
 from shared_devices import fleet as fleet
 from shared_devices import photo as photo
+from shared_doors import doors as doors
+from shared_doors import seen as seen
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import time
 import tracemalloc
 
 import numpy as np
-import pytest
 from planted_visits import MODEL
-from stranger_stage import StrangerStage
+from shared_doors import exchange
 from waiting import until
 
 from app.database.connection import connected, listen, rings
@@ -15,67 +14,8 @@ from app.database.strangers import MAX_COMPARED, SharedStrangers
 from app.fleet.merger import merge
 from app.fleet.strangers import StrangerState, StrangerSync
 from app.fleet.thread import FleetThread
-from app.gallery.strangers import strangers_folder
 from app.identity.stranger_rules import without
 from app.identity.strangers import Dropped, Merged, Moved, Named
-
-
-class Door:
-    """A device with a camera."""
-
-    def __init__(self, device):
-        self.device = device
-        device.gallery.recognizer = dataclasses.replace(device.recognizer, embedder_id=MODEL)
-        self.strangers = StrangerSync(device.settings, device.gallery)
-        self.open()
-
-    def open(self):
-        self.stage = StrangerStage(strangers_folder(self.device.settings), start=time.time())
-        self.journal = self.strangers._journal
-
-    def passes(self, person):
-        """The number that somebody gets who comes and goes."""
-        label = self.stage.show((person, 100), frames=6)[0]
-        self.stage.leave()
-        return label
-
-    def exchange(self, now=None):
-        self.device.exchange()
-        with connected(self.device.settings.fleet) as connection:
-            return self.strangers.exchange(connection, now)
-
-    def change(self, *changes):
-        self.journal.update(lambda book: list(changes))
-
-    @property
-    def book(self):
-        self.journal.refresh()
-        return self.journal.book
-
-
-@pytest.fixture
-def doors(device):
-    return Door(device("door-a")), Door(device("door-b"))
-
-
-@pytest.fixture
-def seen(doors):
-    """Devices at which each person of the fleet was, with the names there."""
-
-    def everybody():
-        with connected(doors[0].device.settings.fleet) as connection:
-            found = {}
-            for one in SharedStrangers(connection, "").sightings():
-                found.setdefault(one.person, []).append((one.device, one.stranger, one.name))
-        return sorted(sorted(places) for places in found.values())
-
-    return everybody
-
-
-def exchange(*doors):
-    for _ in range(2):
-        for door in doors:
-            door.exchange()
 
 
 def test_a_stranger_of_one_door_is_known_at_the_next(doors, seen):
@@ -184,6 +124,19 @@ def test_who_is_forgotten_at_the_only_door_is_forgotten_everywhere(doors, seen, 
     exchange(a, b)
     assert (seen(), b.book.strangers) == ([], [])
     assert rows("select count(*), count(prototype), count(name) from stranger") == [(1, 0, 0)]
+
+
+def test_who_passes_another_door_just_after_being_forgotten_is_a_new_stranger(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    number = b.passes("Eva")
+    a.journal.rewrite(lambda book: without(book, [1], []))
+    a.exchange()
+    b.exchange()
+    assert seen() == [[("door-b", number, None)]]
+    (own,) = [visit for visit in b.book.visits if not visit.startswith("fleet-")]
+    assert own in b.book.visits
 
 
 def test_who_did_not_come_is_not_kept_for_longer_than_the_window(doors):

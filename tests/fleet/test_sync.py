@@ -7,7 +7,6 @@ import shutil
 import pytest
 from shared_devices import agree
 
-from app.database.devices import greet
 from app.database.gallery import SharedGallery
 from app.errors import GalleryError
 from app.fleet.decisions import conflicts_here, decide
@@ -207,39 +206,6 @@ def test_a_folder_that_was_emptied_deletes_nothing_elsewhere_without_a_question(
     assert b.files() == []
 
 
-def test_a_folder_that_is_lost_is_filled_again(two, photo):
-    a, b = two
-    a.put("Ann/1.jpg", photo(0))
-    agree(a, b)
-    shutil.rmtree(a.folder)
-    a.folder.mkdir()
-    a.open()
-    agree(a, b)
-    assert a.files() == b.files() == [("Ann", photo(0))]
-
-
-def test_another_database_gets_everything_and_deletes_nothing(two, photo, rows):
-    a, b = two
-    a.put("Ann/1.jpg", photo(0))
-    agree(a, b)
-    rows("delete from photo", "delete from person", "update head set id = gen_random_uuid(), revision = 0")
-    agree(a, b)
-    assert a.files() == b.files() == [("Ann", photo(0))]
-    assert rows("select count(*) from photo") == [(1,)]
-
-
-def test_an_old_backup_of_the_database_deletes_no_photo_that_was_added_since(two, photo, rows):
-    a, b = two
-    a.put("Ann/1.jpg", photo(0))
-    agree(a, b)
-    ((backup,),) = rows("select revision from head")
-    a.put("Ann/2.jpg", photo(1))
-    agree(a, b)
-    rows(f"delete from photo where revision > {backup}", f"update head set revision = {backup}")
-    agree(a, b)
-    assert a.files() == b.files() == [("Ann", content) for content in sorted([photo(0), photo(1)])]
-
-
 def test_a_file_whose_name_is_not_utf_8_is_shared(two, photo):
     a, b = two
     a.put(os.fsdecode(b"Ann/J\xf6rg.jpg"), photo(0))
@@ -286,59 +252,6 @@ def test_a_damaged_or_dangerous_photo_of_the_database_is_not_written(two, photo,
     rows("update photo set file_name = '../../good.jpg' where person = (select id from person where name = 'Eva')")
     b.exchange()
     assert (b.folder / "Eva/good.jpg").read_bytes() == photo(2)
-
-
-@pytest.mark.parametrize("first", ["original", "copy"])
-def test_a_copied_folder_becomes_a_device_of_its_own(two, device, photo, rows, first, caplog):
-    """As with a memory card: whichever comes second gets a new id, and nothing is lost or overwritten."""
-    a, b = two
-    a.put("Ann/1.jpg", photo(0))
-    a.put("Eva/2.jpg", photo(2))
-    agree(a, b)
-    copy = device("copy")
-    shutil.copytree(a.folder, copy.folder, dirs_exist_ok=True)
-    copy.open()
-    assert copy.state.device == a.state.device
-    one, other = (a, copy) if first == "original" else (copy, a)
-    one.open()  # started again
-    one.exchange()
-    one.put("Ida/3.jpg", photo(1))
-    other.delete("Eva/2.jpg")
-    other.exchange()
-    agree(one, other, b)
-    assert copy.state.device != a.state.device
-    assert caplog.text.count("has used the id") == 1
-    assert a.files() == b.files() == copy.files() == sorted([("Ann", photo(0)), ("Ida", photo(1))])
-    assert sorted(rows("select name from device")) == [("a",), ("b",), ("copy",)]
-    ids = {each.state.device for each in (a, b, copy)}
-    for each in (a, b, copy):
-        each.open()
-        each.exchange()
-    assert {each.state.device for each in (a, b, copy)} == ids
-
-
-@pytest.mark.parametrize("is_stored", [True, False])
-def test_a_device_that_was_killed_while_it_drew_a_turn_keeps_its_id(two, photo, monkeypatch, is_stored):
-    a, _ = two
-    a.put("Ann/1.jpg", photo(0))
-    a.exchange()
-    before = a.state.device
-
-    class Killed(BaseException):
-        pass
-
-    def kill(*facts):
-        if is_stored:
-            greet(*facts)
-        raise Killed
-
-    a.open()
-    with monkeypatch.context() as context, pytest.raises(Killed):
-        context.setattr("app.fleet.sync.greet", kill)
-        a.exchange()
-    a.open()
-    a.exchange()
-    assert a.state.device == before
 
 
 def test_a_photo_that_cannot_be_written_is_not_fetched_with_each_exchange(two, photo, rows, monkeypatch):
