@@ -39,7 +39,7 @@ def visits_of(client, name):
 def test_a_stranger_is_named_by_keyboard_and_that_is_undone(home, tab):
     page = tab(home, color_scheme="dark").open("strangers/stranger-1")
     page.wait_for_selector(".seen > .photo img")
-    page.keyboard.press("n")
+    until(lambda: page.query_selector("input:focus") is not None, lambda: page.keyboard.press("n"))
     page.keyboard.type("Grace")
     page.keyboard.press("Enter")
     assert "2 past visits" in page.wait_for_selector(".banner.notice").inner_text()
@@ -105,6 +105,7 @@ def test_a_stranger_is_named_in_the_live_view_and_that_is_undone(meeting, tab):
         page.wait_for_selector(".face[aria-label*=stranger-1]").focus()
         page.keyboard.press("Enter")
         page.wait_for_selector("dialog .photo img")
+        page.wait_for_selector("dialog input:focus")
         page.keyboard.type("Eva")
         page.keyboard.press("Enter")
         page.wait_for_selector(".banner.notice")
