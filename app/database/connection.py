@@ -57,7 +57,7 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
 
     Raises SettingsError for what the user has to correct, and DatabaseError where it may work later.
     """
-    address = require_database(settings)
+    address, where = require_database(settings), masked_address(settings)
     require_driver()
     import psycopg
 
@@ -82,10 +82,10 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
             connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
         except psycopg.Error as error:
             reason = without_secrets(_reasons(str(error)), address, "fleet.database")
-            raise DatabaseError(f"{shown(settings)} cannot be opened: {masked(reason)}") from error
+            raise DatabaseError(f"{where} cannot be opened: {masked(reason)}") from error
         version = connection.info.server_version // 10_000
         if version < OLDEST_SERVER:
-            raise DatabaseError(f"{shown(settings)} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
+            raise DatabaseError(f"{where} is PostgreSQL {version}; expected {OLDEST_SERVER} or newer")
         unusable.pop_all()
     return connection
 
@@ -169,21 +169,22 @@ def reported(settings: FleetSettings) -> Iterator[None]:
     """Raises errors of the database as DatabaseError, and as RejectedRowError where the values are the reason."""
     import psycopg
 
+    where = masked_address(settings)
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(f"{shown(settings)}: {_first_line(error)}; see the roles in docs/fleet.md") from error
+        raise DatabaseError(f"{where}: {_first_line(error)}; see the roles in docs/fleet.md") from error
     except psycopg.DataError as error:
-        raise RejectedRowError(f"{shown(settings)}: {_first_line(error)}") from error
+        raise RejectedRowError(f"{where}: {_first_line(error)}") from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
         raise DatabaseError(
-            f"{shown(settings)}: {_first_line(error)}; prepare the database with: {program()} fleet init, or migrate"
+            f"{where}: {_first_line(error)}; prepare the database with: {program()} fleet init, or migrate"
         ) from error
     except psycopg.Error as error:
-        raise DatabaseError(f"{shown(settings)}: {_first_line(error)}") from error
+        raise DatabaseError(f"{where}: {_first_line(error)}") from error
 
 
-def shown(settings: FleetSettings) -> str:
+def masked_address(settings: FleetSettings) -> str:
     """The address without its password, for messages."""
     return masked(settings.database or "")
 

@@ -70,7 +70,7 @@ class SharedStrangers:
         self._connection = connection
         self._device = device
 
-    def seen(self, one: SeenStranger) -> bool:
+    def seen(self, stranger: SeenStranger) -> bool:
         """Adds or updates a stranger. False: the stranger is gone, and stays so; nothing was changed."""
         with self._changing():
             kept = self._rows(
@@ -84,12 +84,12 @@ class SharedStrangers:
                 "first_seen = least(stranger.first_seen, excluded.first_seen), "
                 "last_seen = greatest(stranger.last_seen, excluded.last_seen), "
                 "expires = greatest(stranger.expires, excluded.expires) where not stranger.gone returning 1",
-                one.id,
-                one.embedder,
-                one.prototype,
-                one.weight,
-                one.looks,
-                *map(_time, (one.first_seen, one.last_seen, one.expires)),
+                stranger.id,
+                stranger.embedder,
+                stranger.prototype,
+                stranger.weight,
+                stranger.looks,
+                *map(_time, (stranger.first_seen, stranger.last_seen, stranger.expires)),
             )
             if not kept:
                 return False
@@ -100,10 +100,10 @@ class SharedStrangers:
                 "last_seen = excluded.last_seen, expires = excluded.expires",
                 [
                     self._device,
-                    one.number,
-                    one.id,
-                    one.channel,
-                    *map(_time, (one.first_seen, one.last_seen, one.expires)),
+                    stranger.number,
+                    stranger.id,
+                    stranger.channel,
+                    *map(_time, (stranger.first_seen, stranger.last_seen, stranger.expires)),
                 ],
             )
         return True
@@ -200,7 +200,7 @@ class SharedStrangers:
             embedder,
             COMPARED_AT_ONCE,
         )
-        return [(one, bytes(two), int(at)) for one, two, at in rows]
+        return [(stranger, bytes(prototype), int(at)) for stranger, prototype, at in rows]
 
     def compared_with(self, embedder: str) -> Iterator[List[Tuple[str, bytes]]]:
         """Prototypes of those whom new ones are compared with, a part at a time, so that not all are in memory."""
@@ -214,7 +214,7 @@ class SharedStrangers:
                 rows = cursor.fetchmany(COMPARED_AT_ONCE)
                 if not rows:
                     return
-                yield [(one, bytes(two)) for one, two in rows]
+                yield [(stranger, bytes(prototype)) for stranger, prototype in rows]
 
     def compared(self, revisions: Mapping[str, int]) -> None:
         """These need no comparison until they change. Who has changed after this revision still does."""
@@ -241,7 +241,7 @@ class SharedStrangers:
             yield dict(living), [Pair(*row) for row in pairs]
             self._connection.execute("update stranger_head set unresolved = false")
 
-    def survive(self, survivors: Mapping[str, str]) -> None:
+    def store_survivors(self, survivors: Mapping[str, str]) -> None:
         """Keeps who is whom; only what is different is written."""
         self._connection.execute(
             "update stranger s set merged_into = nullif(wanted.survivor, s.id) "

@@ -18,27 +18,27 @@ class NoSuchConflictError(GalleryError):
     """It was decided meanwhile, or has changed."""
 
 
-class Shown(NamedTuple):
+class ListedConflict(NamedTuple):
     """A conflict of this device, as it is listed."""
 
     id: str
     """Another one when a name in it has changed, so that a decision is about what was shown."""
     subject: str
-    what: str
+    description: str
     mine: str
     theirs: str
     path: str
     """Of the photo in the folder; empty if it is not there any more, or if it is about a person's name."""
 
 
-def conflicts_here(gallery: Path, paths: Optional[Mapping[str, str]] = None) -> List[Shown]:
+def conflicts_here(gallery: Path, paths: Optional[Mapping[str, str]] = None) -> List[ListedConflict]:
     """In a fixed order, so that their numbers stay the same until one is decided. `paths` are those of the photos in
     the folder by SHA-256, where they are known; otherwise files are read."""
     state = FleetFolder(gallery).read()
-    return [_shown(gallery, state, subject, paths) for subject in sorted(state.conflicts)]
+    return [_listed(gallery, state, subject, paths) for subject in sorted(state.conflicts)]
 
 
-def decide(gallery: Path, number: int, keep_mine: bool) -> Shown:
+def decide(gallery: Path, number: int, keep_mine: bool) -> ListedConflict:
     """Keeps one of both names of a conflict, by its place in the list. Raises GalleryError."""
     found = conflicts_here(gallery)
     if not 1 <= number <= len(found):
@@ -46,7 +46,7 @@ def decide(gallery: Path, number: int, keep_mine: bool) -> Shown:
     return settle(gallery, found[number - 1].id, keep_mine)
 
 
-def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> Shown:
+def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> ListedConflict:
     """Keeps one of both names; the next exchange sends it. Raises GalleryError."""
     folder = FleetFolder(gallery)
     with folder.locked() as state:
@@ -54,21 +54,21 @@ def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> Shown:
         if not found:
             raise NoSuchConflictError("this conflict does not exist any more, or its names have changed")
         (subject,) = found
-        conflict, shown = state.conflicts[subject], _shown(gallery, state, subject)
+        conflict, listed = state.conflicts[subject], _listed(gallery, state, subject)
         kind, _, key = subject.partition(" ")
         if kind == "person":
             if not keep_mine and conflict.mine in photos_by_person(gallery):
                 rename_person(gallery, conflict.mine, conflict.theirs, merge=True)
             state.people[key] = SharedPerson(conflict.theirs, conflict.revision)
         else:
-            if not keep_mine and shown.path:
-                move_to_person(gallery, shown.path, conflict.theirs)
+            if not keep_mine and listed.path:
+                move_to_person(gallery, listed.path, conflict.theirs)
             state.people.setdefault(conflict.person, SharedPerson(conflict.theirs, conflict.person_revision))
-            path = shown.path or (state.photos[key].path if key in state.photos else "")
+            path = listed.path or (state.photos[key].path if key in state.photos else "")
             state.photos[key] = SharedPhoto(conflict.person, conflict.revision, path)
         del state.conflicts[subject]
         folder.write(state)
-    return shown
+    return listed
 
 
 def allow_again(gallery: Path, connection: Connection, photos: Iterable[str]) -> None:
@@ -88,15 +88,17 @@ def _id(subject: str, conflict: Conflict) -> str:
     return hashlib.sha256("\n".join((subject, conflict.mine, conflict.theirs)).encode()).hexdigest()[:16]
 
 
-def _shown(gallery: Path, state: FleetState, subject: str, paths: Optional[Mapping[str, str]] = None) -> Shown:
+def _listed(
+    gallery: Path, state: FleetState, subject: str, paths: Optional[Mapping[str, str]] = None
+) -> ListedConflict:
     conflict = state.conflicts[subject]
     kind, _, key = subject.partition(" ")
     if kind == "person":
-        path, what = "", f"name of {state.people[key].name}" if key in state.people else "name of a person"
+        path, description = "", f"name of {state.people[key].name}" if key in state.people else "name of a person"
     else:
         path = _path(gallery, state, key, conflict.mine) if paths is None else paths.get(key, "")
-        what = f"person of {path or f'photo {key[:12]}'}"
-    return Shown(_id(subject, conflict), subject, what, conflict.mine, conflict.theirs, path)
+        description = f"person of {path or f'photo {key[:12]}'}"
+    return ListedConflict(_id(subject, conflict), subject, description, conflict.mine, conflict.theirs, path)
 
 
 def _path(gallery: Path, state: FleetState, sha256: str, person: str) -> str:

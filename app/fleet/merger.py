@@ -7,7 +7,7 @@ from typing import Dict, Iterable, Set, Tuple
 import numpy as np
 
 from app.database.strangers import Pair, SharedStrangers
-from app.fleet.registry import alike, survivors
+from app.fleet.registry import similar_pairs, survivors
 
 
 def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
@@ -17,20 +17,20 @@ def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
     found: Set[Pair] = set()
     new = shared.to_compare(embedder)
     if new:
-        vectors = _vectors((one, prototype) for one, prototype, _ in new)
+        vectors = _vectors((stranger, prototype) for stranger, prototype, _ in new)
         for known in shared.compared_with(embedder):
-            found.update(alike(vectors, _vectors(known), similarity))
+            found.update(similar_pairs(vectors, _vectors(known), similarity))
         for pair in sorted(found):
             shared.decide(pair.low, pair.high, same=True, by_person=False)
-        shared.compared({one: revision for one, _, revision in new})
+        shared.compared({stranger: revision for stranger, _, revision in new})
     if shared.is_unresolved():
-        resolve(shared)
+        update_survivors(shared)
     return len(found)
 
 
-def resolve(shared: SharedStrangers) -> None:
+def update_survivors(shared: SharedStrangers) -> None:
     with shared.resolving() as (living, pairs):
-        shared.survive(survivors(living, pairs))
+        shared.store_survivors(survivors(living, pairs))
 
 
 def packed(embedding: np.ndarray) -> bytes:
@@ -43,4 +43,4 @@ def unpacked(prototype: bytes) -> np.ndarray:
 
 
 def _vectors(rows: Iterable[Tuple[str, bytes]]) -> Dict[str, np.ndarray]:
-    return {one: unpacked(prototype) for one, prototype in rows}
+    return {stranger: unpacked(prototype) for stranger, prototype in rows}

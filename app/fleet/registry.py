@@ -40,7 +40,7 @@ def survivors(living: Mapping[str, Optional[str]], pairs: Iterable[Pair]) -> Dic
     }
 
 
-def alike(new: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray], similarity: float) -> List[Pair]:
+def similar_pairs(new: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray], similarity: float) -> List[Pair]:
     """Pairs of new and known strangers whose faces are more similar than this."""
     if not new or not known:
         return []

@@ -81,8 +81,10 @@ class StrangerState:
             return cls(
                 **{
                     **found,
-                    "ids": {int(number): one for number, one in found["ids"].items()},
-                    "sent": {one: (float(seen), float(weight)) for one, (seen, weight) in found["sent"].items()},
+                    "ids": {int(number): stranger for number, stranger in found["ids"].items()},
+                    "sent": {
+                        stranger: (float(seen), float(weight)) for stranger, (seen, weight) in found["sent"].items()
+                    },
                     "merged": {(one, other) for one, other in found["merged"]},
                     "split": {(one, other) for one, other in found["split"]},
                 }
@@ -99,7 +101,7 @@ class StrangerState:
         write_whole(path, json.dumps(content).encode(), mode=0o600)
 
     def number_of(self, stranger: str) -> Optional[int]:
-        return next((number for number, one in self.ids.items() if one == stranger), None)
+        return next((number for number, known in self.ids.items() if known == stranger), None)
 
 
 class StrangerSync:
@@ -164,16 +166,16 @@ class StrangerSync:
         """Whether there are strangers here whom the database took for forgotten although they had been sent: this
         folder was restored from a backup."""
         gone = [row.id for row in rows if row.prototype is None and row.id in state.sent]
-        forgotten = [one for one in gone if shared.forgotten_until(one) is not None]
-        for one in forgotten:
-            del state.sent[one]
+        forgotten = [stranger for stranger in gone if shared.forgotten_until(stranger) is not None]
+        for stranger in forgotten:
+            del state.sent[stranger]
         return bool(forgotten)
 
     def _send(self, shared: SharedStrangers, state: StrangerState) -> None:
         book = self._journal.book
         for number in book.strangers:
-            visits = [one for one in book.visits_of(number) if not one.id.startswith(FOREIGN)]
-            comparable = [one for one in visits if one.model == self._model]
+            visits = [visit for visit in book.visits_of(number) if not visit.id.startswith(FOREIGN)]
+            comparable = [visit for visit in visits if visit.model == self._model]
             if not comparable:
                 continue
             stranger = state.ids.setdefault(number, new_id())
@@ -187,8 +189,8 @@ class StrangerSync:
                         if not self._forget(number, forgotten_until):
                             continue  # the next exchange tries again
                         book = self._journal.book
-                        visits = [one for one in visits if one.id in book.visits]
-                        comparable = [one for one in comparable if one.id in book.visits]
+                        visits = [visit for visit in visits if visit.id in book.visits]
+                        comparable = [visit for visit in comparable if visit.id in book.visits]
                     self._drop(state, number, stranger)
                     if not comparable:
                         continue
@@ -212,7 +214,7 @@ class StrangerSync:
                 if stranger in state.sent:  # forgotten here, or too old
                     shared.leave(number)
                 self._drop(state, number, stranger)
-        state.visits = {visit: one for visit, one in state.visits.items() if visit in book.visits}
+        state.visits = {visit: stranger for visit, stranger in state.visits.items() if visit in book.visits}
 
     def _note_split(
         self, shared: SharedStrangers, state: StrangerState, visit: str, number: int, stranger: str
@@ -244,7 +246,7 @@ class StrangerSync:
         for known in (state.sent, state.names, state.survivors):
             known.pop(stranger, None)
         state.split = {pair for pair in state.split if stranger not in pair}
-        state.visits = {visit: one for visit, one in state.visits.items() if one != stranger}
+        state.visits = {visit: whose for visit, whose in state.visits.items() if whose != stranger}
 
     def _receive(self, state: StrangerState, rows: List[StrangerRow], now: float) -> Optional[int]:
         """None: another program kept the journal locked, so that they have to come again."""

@@ -77,7 +77,8 @@ class GallerySync:
             self._gallery.refresh()
             self._send_embeddings(shared)
             shared.keep_conflicts(
-                (subject, subject.partition(" ")[0], one.mine, one.theirs) for subject, one in state.conflicts.items()
+                (subject, subject.partition(" ")[0], conflict.mine, conflict.theirs)
+                for subject, conflict in state.conflicts.items()
             )
             has_revision(connection, state.device, state.seen, unsent)
             done.conflicts = len(state.conflicts)
@@ -140,7 +141,11 @@ class GallerySync:
             return None
         if hashlib.sha256(data).hexdigest() != change.sha256:
             return None
-        undecided = {one.mine: one.theirs for subject, one in state.conflicts.items() if subject.startswith("person ")}
+        undecided = {
+            conflict.mine: conflict.theirs
+            for subject, conflict in state.conflicts.items()
+            if subject.startswith("person ")
+        }
         name = undecided.get(change.photo.name, change.photo.name)
         known = [person for person, agreed in state.people.items() if agreed.name == name]
         row = NewRow(change.sha256, as_text(path.name), data, self._gallery.aligned(data))
@@ -236,7 +241,9 @@ class GallerySync:
             return
         state.conflicts.pop(subject, None)
         mine = {
-            sha256: local[sha256] for sha256, one in state.photos.items() if one.person == row.id and sha256 in local
+            sha256: local[sha256]
+            for sha256, photo in state.photos.items()
+            if photo.person == row.id and sha256 in local
         }
         names = {photo.name for photo in mine.values()}
         if known is None or known.name == name or names <= {name}:

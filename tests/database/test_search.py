@@ -18,7 +18,7 @@ from app.database.pgvector import prepare_search, server_search
 from app.database.schema import migrate
 from app.database.search import FleetSearch
 from app.database.strangers import SeenStranger, SharedStrangers
-from app.fleet.merger import packed, resolve
+from app.fleet.merger import packed, update_survivors
 from app.settings import FleetSettings
 
 D = 16
@@ -124,7 +124,7 @@ def test_strangers_who_are_one_person_are_one_with_all_their_places(device):
     first, second = a.sees(7, here), b.sees(2, there)
     a.sees(8, other)
     a.all_strangers.decide(first, second, same=True, by_person=False)
-    resolve(a.all_strangers)
+    update_survivors(a.all_strangers)
     nearest, far = a.strangers(face)
     assert nearest.person == min(first, second)
     assert nearest.similarity == pytest.approx(cosine(face, here), abs=1e-3)  # stored with 11 bits
@@ -134,7 +134,7 @@ def test_strangers_who_are_one_person_are_one_with_all_their_places(device):
     }
     assert (nearest.name, [one.stranger for one in far.seen]) == (None, ["stranger-8"])
     b.all_strangers.name(second, "Max")
-    resolve(a.all_strangers)
+    update_survivors(a.all_strangers)
     assert a.strangers(face)[0].name == "Max"
 
 

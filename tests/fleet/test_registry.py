@@ -12,8 +12,8 @@ from app.database.devices import greet
 from app.database.ids import new_id
 from app.database.schema import migrate
 from app.database.strangers import Pair, SeenStranger, SharedStrangers
-from app.fleet.merger import merge, packed, resolve
-from app.fleet.registry import alike, survivors
+from app.fleet.merger import merge, packed, update_survivors
+from app.fleet.registry import similar_pairs, survivors
 from app.settings import FleetSettings
 
 IDS = [f"{number:02}" for number in range(8)]
@@ -70,8 +70,8 @@ def test_without_objections_exactly_those_who_are_connected_are_one_person(found
 def test_who_resembles_whom():
     faces = dict(zip("abc", np.eye(3, dtype=np.float32)))
     near = np.array([0.9, np.sqrt(0.19), 0], np.float32)
-    assert alike({"x": near}, {**faces, "x": near}, 0.8) == [Pair("a", "x", True)]
-    assert alike({}, faces, 0.8) == []
+    assert similar_pairs({"x": near}, {**faces, "x": near}, 0.8) == [Pair("a", "x", True)]
+    assert similar_pairs({}, faces, 0.8) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -94,7 +94,7 @@ def test_the_database_gives_the_same_answer_for_any_order(database, order):
         ]
         for decision in done[::order] * 2:
             shared.decide(*decision)
-            resolve(shared)
+            update_survivors(shared)
         rows = connection.execute("select right(id::text, 1), right(merged_into::text, 1) from stranger order by 1")
         assert rows.fetchall() == [("0", None), ("1", "0"), ("2", "0"), ("3", None), ("4", "3")]
 

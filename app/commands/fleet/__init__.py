@@ -11,7 +11,7 @@ from app.assembly import open_gallery
 from app.commands.arguments import whole_number
 from app.commands.fleet import searching
 from app.commands.options import add_settings_options, effective_settings
-from app.database.connection import Connection, connected, require_database, require_usable, shown
+from app.database.connection import Connection, connected, masked_address, require_database, require_usable
 from app.database.devices import away_after_s, devices, require_may_remove
 from app.database.events import retention_days, set_retention
 from app.database.gallery import SharedGallery
@@ -102,7 +102,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _init(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     with connected(settings.fleet) as connection:
         if applied(connection):
-            raise DatabaseError(f"{shown(settings.fleet)} has the tables already; after an update: fleet migrate")
+            raise DatabaseError(
+                f"{masked_address(settings.fleet)} has the tables already; after an update: fleet migrate"
+            )
         migrate(connection)
         print("made the tables; next: a role for the devices (docs/fleet.md)")
         _prepare_search(connection)
@@ -112,7 +114,9 @@ def _init(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
 def _migrate(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     with connected(settings.fleet) as connection:
         if not applied(connection):
-            raise DatabaseError(f"{shown(settings.fleet)} has no tables yet; make them with: {program()} fleet init")
+            raise DatabaseError(
+                f"{masked_address(settings.fleet)} has no tables yet; make them with: {program()} fleet init"
+            )
         done = migrate(connection)
         for migration in done:
             print(f"applied {migration.number:04} {migration.name}")
@@ -133,7 +137,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     with connected(settings.fleet) as connection:
         todo, present = missing(connection), applied(connection)
         version = connection.info.server_version
-        print(f"database   {shown(settings.fleet)}, PostgreSQL {version // 10_000}.{version % 10_000}")
+        print(f"database   {masked_address(settings.fleet)}, PostgreSQL {version // 10_000}.{version % 10_000}")
         print(f"encrypted  {'yes' if connection.pgconn.ssl_in_use else 'no'}")
         if not present:
             print(f"tables     none; make them with: {program()} fleet init")
@@ -241,11 +245,11 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         decided = decide(settings.gallery.folder, arguments.number, arguments.keep == "mine")
         kept = decided.mine if arguments.keep == "mine" else decided.theirs
         sent = "; other devices get it with the next exchange" if arguments.keep == "mine" else ""
-        print(f"{decided.what}: {kept}{sent}")
+        print(f"{decided.description}: {kept}{sent}")
         return ExitCode.DONE
     here = conflicts_here(settings.gallery.folder)
     for number, one in enumerate(here, 1):
-        print(f"{number}. {one.what}: {one.mine} here, {one.theirs} on other devices")
+        print(f"{number}. {one.description}: {one.mine} here, {one.theirs} on other devices")
     with connected(settings.fleet) as connection:
         require_schema(connection)
         state = FleetFolder(settings.gallery.folder).read()

@@ -169,7 +169,7 @@ class _Routes:
         self._enrolment.note(
             request,
             "settle conflict",
-            what=decided.what,
+            what=decided.description,
             kept=kept,
             dropped=decided.theirs if is_mine else decided.mine,
         )

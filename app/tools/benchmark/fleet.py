@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from app.database.connection import Connection, connected, shown
+from app.database.connection import Connection, connected, masked_address
 from app.database.pgvector import prepare_search, server_search
 from app.database.schema import applied, migrate
 from app.database.search import FleetSearch, NearStranger
@@ -100,7 +100,7 @@ def measure(
 def _schema(settings: FleetSettings, connection: Connection) -> Iterator[None]:
     """Tables of a real fleet are out of reach: it has to be another database."""
     if applied(connection):
-        raise DatabaseError(f"{shown(settings)} is in use; bench fleet needs an empty database of its own")
+        raise DatabaseError(f"{masked_address(settings)} is in use; bench fleet needs an empty database of its own")
     name = f"bench_{os.getpid()}"
     connection.execute("set statement_timeout = 0")
     connection.execute(f"create schema {name}".encode())

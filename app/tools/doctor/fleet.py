@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
-from app.database.connection import connected, require_usable, shown
+from app.database.connection import connected, masked_address, require_usable
 from app.database.devices import devices
 from app.database.schema import require_schema
 from app.errors import AppError, DatabaseError
@@ -31,5 +31,7 @@ def check_fleet(settings: Settings) -> List[Finding]:
         return [warning(str(error))]
     if not seen:
         advice = f"{program()} fleet sync"
-        return [warning(f"{shown(settings.fleet)}: this device has not exchanged its gallery yet", advice)]
-    return [ok(f"{shown(settings.fleet)}: the tables are up to date; the gallery was exchanged {ago(seen[0])}")]
+        return [warning(f"{masked_address(settings.fleet)}: this device has not exchanged its gallery yet", advice)]
+    return [
+        ok(f"{masked_address(settings.fleet)}: the tables are up to date; the gallery was exchanged {ago(seen[0])}")
+    ]
