@@ -167,18 +167,24 @@ class FleetSearch:
     def _fill_strangers(self, dimension: int) -> None:
         """The same. They come in the order of their revisions, so whoever is missing has a later one than all in the
         table had when they were added."""
+        ((last,),) = self._rows(
+            "select coalesce(max(revision), -1) from search_stranger where embedder = %s", self.embedder
+        )
         while True:
             rows = self._rows(
-                "select s.id, s.prototype, s.revision from stranger s where s.embedder = %s and not s.gone "
-                "and s.revision > (select coalesce(max(revision), -1) from search_stranger where embedder = %s) "
-                "and not exists (select from search_stranger v where v.stranger = s.id) order by s.revision limit %s",
+                "select id, prototype, revision, exists (select from search_stranger where stranger = id) "
+                "from stranger where embedder = %s and not gone and revision > %s order by revision limit %s",
                 self.embedder,
-                self.embedder,
+                last,
                 _AT_ONCE,
             )
             if not rows:
                 return
-            ids, prototypes, revisions = zip(*rows)
+            last = rows[-1][2]
+            missing = [row for row in rows if not row[3]]
+            if not missing:
+                continue
+            ids, prototypes, revisions, _ = zip(*missing)
             with self._connection.transaction():
                 self._connection.execute("select from stranger_head for update")
                 self._connection.execute(
@@ -195,7 +201,7 @@ class FleetSearch:
 
     def _parts(self, query: str) -> Iterator[List[Tuple[Any, ...]]]:
         """The rows of a query about this embedder, a part at a time, so that not all are in memory."""
-        with self._connection.transaction(), self._connection.cursor("parts") as cursor:
+        with self._connection.transaction(), self._connection.cursor("parts", binary=True) as cursor:
             cursor.execute(query.encode(), [self.embedder])
             while True:
                 rows = cursor.fetchmany(_AT_ONCE)
@@ -204,7 +210,7 @@ class FleetSearch:
                 yield rows
 
     def _rows(self, query: str, *values: Any) -> List[Tuple[Any, ...]]:
-        return self._connection.execute(query.encode(), values).fetchall()
+        return self._connection.execute(query.encode(), values, binary=True).fetchall()
 
 
 def _nearest(
@@ -229,10 +235,9 @@ def _nearest(
 
 def unit_rows(stored: Sequence[bytes], kind: str, dimension: int) -> np.ndarray:
     """Stored embeddings (N x D, float32) at unit length; rows of NaN for what is no such embedding."""
-    rows = np.full((len(stored), dimension), np.nan, np.float32)
-    for row, content in zip(rows, stored):
-        if len(content) == dimension * np.dtype(kind).itemsize:
-            row[:] = np.frombuffer(content, kind)
+    nothing = np.full(dimension, np.nan, kind).tobytes()
+    content = b"".join(one if len(one) == len(nothing) else nothing for one in stored)
+    rows = np.frombuffer(content, kind).astype(np.float32).reshape(len(stored), dimension)
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.where(np.isfinite(norms) & (norms > 0), rows / norms, np.nan).astype(np.float32)
