@@ -73,7 +73,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         stored = [counted(len(photos), "photo"), counted(len(kept), "embedding of visits", "embeddings of visits")]
         if mentions:
             logged = sum(map(len, visits.values()))
-            stored += [f"{counted(mentions, 'line')} of the event log, about {counted(logged, 'visit')},"]
+            stored += [f"{counted(mentions, 'line')} of the event log ({counted(logged, 'visit')})"]
         what = f"{', '.join(stored[:-1])} and {stored[-1]} of {arguments.name}"
         if not arguments.yes:
             if not sys.stdin.isatty():
