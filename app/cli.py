@@ -99,8 +99,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         install = install_hint(*(PACKAGES.get(one, one) for one in missing))
         if not IS_CHECKOUT:
             extras = ",".join(extra for extra, modules in EXTRAS.items() if {*modules} & {*missing})
-            of_extras = f"; the program's extras {extras} have them too: '.[{extras}]' where `pip install .` was run"
-            return _report_errors(f"not installed: {', '.join(missing)}: {install}" + (of_extras if extras else ""))
+            with_extras = f"; or, in the folder of the source, pip install '.[{extras}]'" if extras else ""
+            return _report_errors(f"not installed: {', '.join(missing)}; install with: {install}{with_extras}")
         return _report_errors(
             f"{sys.executable} has no package {module!r}; use the Python of this program's environment, "
             f".venv/bin/python, or make the environment: make install; or install only: {install}"

@@ -47,7 +47,9 @@ def require_pyarrow() -> None:
     except ImportError as error:
         if importlib.util.find_spec("pyarrow") is not None:
             raise AppError(f"archives need pyarrow, for Parquet, which cannot be imported: {error}") from error
-        raise AppError(f"archives need pyarrow, for Parquet; install with:\n  {install_hint('pyarrow')}") from error
+        # PyAV is for videos.
+        packages = ["pyarrow", *([] if importlib.util.find_spec("av") else ["av"])]
+        raise AppError(f"archives need pyarrow, for Parquet; install with:\n  {install_hint(*packages)}") from error
 
 
 def write_part(job: Job, number: int, rows: Sequence[Row], dimension: int) -> Part:
