@@ -24,6 +24,7 @@ from app.types import ProgressCallback
 if TYPE_CHECKING:
     import pyarrow
 
+OLDEST_LANCE = 1
 PICTURES_AT_A_TIME = 1000
 OF_PICTURES = ("file", "position_s", "width", "height")
 OF_FACES = ("x1", "y1", "x2", "y2", "score", "landmarks", "quality", "embedding")
@@ -31,11 +32,16 @@ OF_FACES = ("x1", "y1", "x2", "y2", "score", "landmarks", "quality", "embedding"
 
 def require_lance() -> None:
     try:
-        import lance  # noqa: F401
+        import lance
     except ImportError as error:
         if error.name != "lance":
             raise AppError(f"--lance needs pylance, which cannot be imported: {error}") from error
         raise AppError(f"--lance needs pylance; install with:\n  {install_hint('pylance')}") from error
+    if int(lance.__version__.split(".")[0]) < OLDEST_LANCE:
+        raise AppError(
+            f"--lance needs pylance {OLDEST_LANCE} or newer, for which Python 3.9 is needed: version "
+            f"{lance.__version__} stores no missing values"
+        )
 
 
 def export(job: Job, target: Path, replace: bool, show: ProgressCallback) -> int:
@@ -77,6 +83,8 @@ def export(job: Job, target: Path, replace: bool, show: ProgressCallback) -> int
             count = int(written.count_rows())
             if exists:
                 written.cleanup_old_versions(timedelta(0), delete_unverified=True)
+                for left in (folder / "data").glob(".tmp*"):  # by an export that was killed
+                    left.unlink()
             else:
                 folder.replace(target)
             on_failure.pop_all()
