@@ -37,7 +37,7 @@ def server_search(connection: Connection) -> ServerSearch:
 
 def prepare_search(connection: Connection) -> Optional[str]:
     """Lets the server compare where it has pgvector, which may be installed long after the other tables were made.
-    Why the server refuses to create pgvector, if it does."""
+    Why the server refuses that, if it does."""
     import psycopg
 
     with connection.transaction(), unlimited(connection):
@@ -45,13 +45,13 @@ def prepare_search(connection: Connection) -> Optional[str]:
         found = server_search(connection)
         if found.is_on or found.available is None:
             return None
-        if found.installed is None:
-            try:
-                with connection.transaction():
+        try:
+            with connection.transaction():
+                if found.installed is None:
                     connection.execute("create extension vector")
-            except psycopg.Error as error:
-                return str(error).splitlines()[0]
-        connection.execute(_SQL.read_bytes())
+                connection.execute(_SQL.read_bytes())
+        except psycopg.Error as error:
+            return str(error).splitlines()[0]
     return None
 
 

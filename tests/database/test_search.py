@@ -340,6 +340,36 @@ def test_pgvector_that_is_installed_later_is_used_later(with_pgvector):
     with_pgvector.drop(address)
 
 
+def test_a_crash_of_the_server_takes_nothing_from_a_search(with_pgvector):
+    address = with_pgvector.database()
+    settings, (face, person, stranger) = FleetSettings(database=address), faces(3)
+    with connected(settings) as connection:
+        migrate(connection)
+        prepare_search(connection)
+        a = Device(connection, "a")
+        a.adds("Ann", person)
+        a.sees(1, stranger)
+        before = a.people(face), a.strangers(face)
+    with_pgvector.kill()
+    with_pgvector.start()
+    with connected(settings) as connection:
+        assert connection.execute("select count(*) from search_photo").fetchone() == (0,)
+        a.connection = connection
+        assert (a.people(face), a.strangers(face)) == before
+    with_pgvector.drop(address)
+
+
+def test_pgvector_in_a_schema_that_is_not_searched_is_not_used(with_pgvector):
+    address = with_pgvector.database()
+    with connected(FleetSettings(database=address)) as connection:
+        connection.execute("create schema elsewhere")
+        connection.execute("create extension vector schema elsewhere")
+        migrate(connection)
+        assert "vector" in prepare_search(connection)
+        assert not server_search(connection).is_on
+    with_pgvector.drop(address)
+
+
 def test_an_owner_who_must_not_create_pgvector_is_told_and_an_administrator_helps(with_pgvector):
     address = with_pgvector.database()
     name = address.rpartition("/")[2]

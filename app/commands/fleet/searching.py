@@ -56,7 +56,7 @@ def add_action(actions: Any) -> None:
         help="people and strangers that are listed for each face (default: 3)",
     )
     action.add_argument("--json", action="store_true", help="print one JSON object per picture")
-    add_settings_options(action, sections=("models", "detection", "gallery", "quality", "recognition", "strangers"))
+    add_settings_options(action, sections=("models", "detection", "gallery", "quality", "recognition"))
 
 
 class _Face(NamedTuple):
@@ -135,7 +135,9 @@ def _answer(
             print("\n".join(_lines(picture, found, similarities)), flush=True)
     if faces and not any(answer.people or answer.strangers for answer in everybody):
         sys.stderr.write(_nobody_to_compare(shared, gallery.embedder_id) + "\n")
-    return any(answer.match.name is not None or answer.stranger is not None for answer in everybody)
+    return any(
+        answer.match.reason in (Reason.MATCHED, Reason.AMBIGUOUS) or answer.stranger is not None for answer in everybody
+    )
 
 
 def _nobody_to_compare(shared: FleetSearch, embedder: str) -> str:
@@ -273,6 +275,8 @@ def search_line(found: ServerSearch, refusal: Optional[str] = None) -> str:
     """Who compares the faces of `fleet search`, and how that would change."""
     if found.is_on:
         return f"search     by the server, with pgvector {found.installed}"
+    if refusal is not None and found.installed is not None:
+        return f"search     on the device that asks. pgvector is in the database, but: {refusal}"
     if refusal is not None:
         return (
             f"search     on the device that asks. The server has pgvector {found.available}, but: {refusal}. Have an "
