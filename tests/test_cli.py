@@ -27,7 +27,7 @@ def test_every_command_has_help_with_examples(answered, name):
     code, out, _ = answered(name, "--help")
     assert code == 0
     assert f"usage: {program()} {name}" in out
-    assert "python -m app" not in out.replace(program(), ""), "examples can be copied"
+    assert "python -m app" not in out.replace(program(), "") and f"/{program()}" not in out, "examples can be copied"
 
 
 def test_turning_off_strangers_is_not_said_to_keep_faces(answered):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from itertools import takewhile
 from typing import Any, Iterable, List, NoReturn, Optional
@@ -22,7 +23,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            epilog=epilog and epilog.replace("python -m app", program_name()).replace("python -m ", f"{python()} -m "),
+            epilog=epilog and re.sub("python -m (app)?", lambda found: _started(found[1]), epilog),
             **facts,
         )
         self._commands = tuple(commands)
@@ -68,3 +69,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def _actions_of_commands(self) -> List[argparse.Action]:
         return [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+
+
+def _started(module: Optional[str]) -> str:
+    return program_name() if module else f"{python()} -m "
