@@ -3,13 +3,11 @@
 Both follow Frigate's documentation and its request models; Frigate itself does not run here.
 """
 
-import contextlib
-import http.server
 import json
 import re
-import threading
 
 import cv2
+from quiet_http import Handler, QuietServer
 
 WIDTH, HEIGHT = 1280, 720
 """In which all cameras are watched."""
@@ -33,94 +31,67 @@ class FrigateServer:
         self.user = user
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Api(Handler):
             def do_GET(self):
                 outer.get(self)
 
             def do_POST(self):
                 outer.post(self)
 
-            def log_message(self, *arguments):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            allow_reuse_address = True
-
-            def handle_error(self, *arguments):
-                pass
-
-        self._server = Server(("127.0.0.1", port), Handler)
-        self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        self._server = QuietServer(Api, port=port)
+        self.port = self._server.port
+        self.url = self._server.address
 
     def get(self, request):
         if self.refuses(request):
             return
         if request.path == "/api/config":
-            reply(request, 200, json.dumps(self.config).encode(), "application/json")
+            request.reply(200, json.dumps(self.config).encode(), Content_Type="application/json")
             return
         found = re.fullmatch(r"/api/events/([^/]+)/snapshot\.jpg\?(.*)", request.path)
         if not found:
-            reply(request, 404)
+            request.reply(404)
             return
         assert found[2] == "crop=0&bbox=0&timestamp=0&quality=95"
         self.asked.append(found[1])
         picture = self.pictures.get(found[1])
-        reply(request, *((404,) if picture is None else (200, picture, "image/jpeg")))
+        request.reply(*((404,) if picture is None else (200, picture)), Content_Type="image/jpeg")
 
     def post(self, request):
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         if request.path == "/api/login":
             self.logins += 1
             if (body["user"], body["password"]) != self.user:
-                reply(request, 401)
+                request.reply(401)
                 return
-            reply(request, 200, cookie=f"frigate_token={self.token}; HttpOnly; Path=/")
+            request.reply(200, Set_Cookie=f"frigate_token={self.token}; HttpOnly; Path=/")
             return
         if self.refuses(request):
             return
         identity = re.fullmatch(r"/api/events/([^/]+)/sub_label", request.path)[1]
         if self.unknown_for:
             self.unknown_for -= 1
-            reply(request, 404)
+            request.reply(404)
             return
         name, score = body["subLabel"], body.get("subLabelScore")
         if len(name) > 100 or not (score is None or 0 < score <= 1):
             self.refused.append(body)
-            reply(request, 422)
+            request.reply(422)
             return
         self.sub_labels.append((identity, name, score))
-        reply(request, 200)
+        request.reply(200)
 
     def refuses(self, request):
         if self.user is None or request.headers["Cookie"] == f"frigate_token={self.token}":
             return False
-        reply(request, 401)
+        request.reply(401)
         return True
 
     def names(self, identity):
         return [name for at, name, _ in self.sub_labels if at == identity]
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def reply(request, status, body=b"", kind="text/plain", cookie=None):
-    with contextlib.suppress(OSError):
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body)))
-        request.send_header("Content-Type", kind)
-        if cookie is not None:
-            request.send_header("Set-Cookie", cookie)
-        request.end_headers()
-        request.wfile.write(body)
+        self._server.close()
 
 
 def jpeg(picture):

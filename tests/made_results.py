@@ -43,3 +43,10 @@ def result(made_frame=None, boxes=(), matches=(), tracks=(), latency_s=0.01, tra
 
 def track(number, match=STRANGER, box=(10.4, 20.6, 30, 40), first_seen=0.0, last_seen=0.0):
     return Track(number, np.array(box, np.float32), match, first_seen, last_seen)
+
+
+def visit(publisher, times=1):
+    """Three events each."""
+    for _ in range(times):
+        publisher.handle(result(frame(), tracks=[track(1, ANN)]))
+        publisher.handle(result(frame()))

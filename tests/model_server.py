@@ -1,12 +1,11 @@
 """A server of the Open Inference Protocol in this process, whose model can be replaced while it runs."""
 
 import contextlib
-import http.server
 import json
-import threading
 from concurrent import futures
 
 import numpy as np
+from quiet_http import Handler, QuietServer
 
 from app.inference.remote import messages
 from app.inference.remote.http_client import HEADER_LENGTH
@@ -35,13 +34,11 @@ class ModelServer:
     def _start_http(self):
         model = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Api(Handler):
             def do_GET(self):
                 if self.path.endswith("/ready"):
                     model.before_ready()
-                self.reply({})
+                self.send({})
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -49,27 +46,14 @@ class ModelServer:
                 (described,) = json.loads(body[:length])["inputs"]
                 values = model.answers(body[length:], described["shape"])
                 one = {"name": "values", "datatype": "FP32", "shape": values.shape, "data": values.ravel().tolist()}
-                self.reply({"outputs": [one]})
+                self.send({"outputs": [one]})
 
-            def reply(self, content):
-                body = json.dumps(content).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                if model.closes:
-                    self.send_header("Connection", "close")
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(body)
+            def send(self, content):
+                self.reply(200, json.dumps(content).encode(), **({"Connection": "close"} if model.closes else {}))
 
-            def log_message(self, *arguments):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        self._stack.callback(server.server_close)
-        self._stack.callback(server.shutdown)
-        return server.server_port
+        server = QuietServer(Api)
+        self._stack.callback(server.close)
+        return server.port
 
     def _start_grpc(self):
         import grpc

@@ -1,61 +1,30 @@
 """A real MQTT broker, Debian's mosquitto, and a subscriber to it."""
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 
-from ports import free_port
-from waiting import PATIENT_S, until
+from local_process import LocalProcess, installed
+from waiting import PATIENT_S
 
-MISSING = (
-    None
-    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    else "mosquitto is not installed (tests/install_system_packages.sh)"
-)
+MISSING = None if installed("mosquitto") else "mosquitto is not installed (tests/install_system_packages.sh)"
 
 
-class Broker:
+class Broker(LocalProcess):
     """`lines` are added to mosquitto.conf."""
 
     def __init__(self, folder, lines=(), port=None):
-        self.port = port or free_port()
-        self._folder = folder
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            "\n".join([f"listener {self.port} 127.0.0.1", "user root", *(lines or ["allow_anonymous true"])]) + "\n",
-            encoding="utf-8",
-        )
-        self.start()
+        self._lines = lines or ["allow_anonymous true"]
+        super().__init__(folder, port)
 
-    def start(self):
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-        self.process = subprocess.Popen(
-            [program, "-c", str(self._config)],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until(self._listens)
-
-    def _listens(self):
-        assert self.process.poll() is None, "mosquitto has ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    def command(self):
+        config = self.folder / "mosquitto.conf"
+        lines = [f"listener {self.port} 127.0.0.1", "user root", *self._lines]
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return [installed("mosquitto"), "-c", config]
 
     def has_saved(self, content):
-        database = self._folder / "mosquitto.db"
+        database = self.folder / "mosquitto.db"
         return database.exists() and content in database.read_bytes()
-
-    def kill(self):
-        """kill -9: what it has not written is lost."""
-        self.process.kill()
-        self.process.wait()
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 class Subscriber:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mosquitto import free_port
+from ports import free_port
 from waiting import until
 
 _DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*"), key=lambda path: int(path.name))

@@ -1,11 +1,11 @@
 """A real HTTP server that keeps what it was sent, and fails on demand; and certificates for servers."""
 
 import contextlib
-import http.server
 import json
-import socket
 import subprocess
 import threading
+
+from quiet_http import Handler, QuietServer
 
 
 class WebServer:
@@ -18,37 +18,15 @@ class WebServer:
         self.answers = []
         self.hanging = threading.Event()
         self.released = threading.Event()
-        self._connections = []
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Hook(Handler):
             def do_POST(self):
                 outer.answer(self)
 
-            def log_message(self, *arguments):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            allow_reuse_address = True
-
-            def process_request(self, request, client_address):
-                # Now, and not with its first message: one that `close` missed would be served for ever.
-                outer._connections.append(request)
-                super().process_request(request, client_address)
-
-            def handle_error(self, *arguments):
-                pass
-
-        self._server = Server(("127.0.0.1", port), Handler)
-        self.port = self._server.server_address[1]
+        self._server = QuietServer(Hook, port=port, tls=tls)
+        self.port = self._server.port
         self.url = f"{'http' if tls is None else 'https'}://localhost:{self.port}/hook?door=1"
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
 
     def answer(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
@@ -69,10 +47,7 @@ class WebServer:
         status, headers = wanted if isinstance(wanted, tuple) else (wanted, {})
         if 200 <= status < 300:
             self.requests.append((dict(request.headers), body))
-        request.send_response(status)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            request.send_header(name, value)
-        request.end_headers()
+        request.reply(status, **headers)
 
     @property
     def events(self):
@@ -85,12 +60,7 @@ class WebServer:
     def close(self):
         """As if the server had died: also open connections are gone."""
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        self._server.close()
 
 
 def certificate(folder, name="localhost"):

@@ -4,12 +4,11 @@ import contextlib
 import functools
 import os
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 
 import cv2
 import numpy as np
 import pytest
+from quiet_http import Files, Handler, QuietServer
 from real_sources import frame_number, held_port
 from waiting import PATIENT_S
 
@@ -112,26 +111,19 @@ def http_server():
     running = []
 
     def serve(handler):
-        server = HTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}"
+        running.append(QuietServer(handler))
+        return running[-1].address
 
     yield serve
     for server in running:
-        server.shutdown()
-        server.server_close()
+        server.close()
 
 
-class Quiet(BaseHTTPRequestHandler):
+class Quiet(Handler):
     status = 200
 
     def do_GET(self):
-        self.send_response(self.status)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+        self.reply(self.status)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +142,9 @@ def test_what_a_web_server_answers(http_server, status, said):
     assert said in answer and "s3cret" not in answer
 
 
-class QuietFiles(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 def test_a_recording_over_http_is_a_recording(http_server, recording):
     video = recording("clip.avi", codec="MJPG", frames=6)
-    address = http_server(functools.partial(QuietFiles, directory=str(video.parent)))
+    address = http_server(functools.partial(Files, directory=str(video.parent)))
     with contextlib.closing(open_reader(parse_source(f"{address}/clip.avi"), PATIENT)) as reader:
         numbers = []
         raw = reader.read()

@@ -8,11 +8,12 @@ import socket
 import ssl
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import cv2
 import pytest
+from quiet_http import Files, QuietServer
 from real_sources import frame_number
 from tcp_link import stop_listening
 from waiting import PATIENT_S
@@ -187,21 +188,13 @@ def test_a_ca_file_that_cannot_be_used_is_named(raw_server, certificates, tmp_pa
     assert str(path) in refusal(f"rtsps://{camera.address}/cam", dataclasses.replace(SETTINGS, ca_file=path))
 
 
-class QuietFiles(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def https_recording(recording, certificates):
     """A recording on a server whose certificate is of another host than its address."""
     video = recording("clip.avi", codec="MJPG", frames=6)
-    server = HTTPServer(("127.0.0.1", 0), functools.partial(QuietFiles, directory=str(video.parent)))
-    server.socket = tls_of(certificates, "camera.example").wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_address[1]}/clip.avi"
-    server.shutdown()
-    server.server_close()
+    files = functools.partial(Files, directory=str(video.parent))
+    with contextlib.closing(QuietServer(files, tls=tls_of(certificates, "camera.example"))) as server:
+        yield f"{server.address}/clip.avi"
 
 
 @pytest.mark.parametrize("changed", ["ca_file", "tls_verify"])

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import http.server
 import socket
-import threading
 
 import pytest
 from certificates import certificate
 from http_client import free_port
+from quiet_http import Handler, QuietServer
 
 from app.monitoring.endpoints import Endpoints
 from app.monitoring.health import STARTING, Health, Problem
@@ -131,19 +130,12 @@ def test_a_run_that_hangs_is_not_waited_for(answered, monkeypatch):
 
 
 def test_another_program_on_the_port_is_no_healthy_run(answered, tmp_path, monkeypatch):
-    class Page(http.server.BaseHTTPRequestHandler):
+    class Page(Handler):
         def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>")
+            self.reply(200, b"<html>")
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        code, out, _ = answered("health", "--metrics-port", server.server_address[1])
-        server.shutdown()
+    with contextlib.closing(QuietServer(Page)) as server:
+        code, out, _ = answered("health", "--metrics-port", server.port)
     assert code == 1 and "another program" in out
 
 

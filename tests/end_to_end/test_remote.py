@@ -1,11 +1,9 @@
 """Two real programs: `serve` embeds, and a run names the people of a live camera over it. The server is killed."""
 
 import contextlib
-import http.server
 import json
 import re
 import signal
-import threading
 import time
 import urllib.request
 
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from ports import free_port
+from quiet_http import Handler, QuietServer
 from serve_process import ServeProcess
 from waiting import until
 
@@ -49,7 +48,7 @@ class Camera:
         self.shows_people = True
         camera = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Stream(Handler):
             def do_GET(self):
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
@@ -61,17 +60,9 @@ class Camera:
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
                         time.sleep(0.1)  # 10 frames/s
 
-            def log_message(self, *arguments):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        self._server = QuietServer(Stream)
+        self.url = f"{self._server.address}/"
+        self.close = self._server.close
 
 
 @pytest.fixture

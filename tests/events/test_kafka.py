@@ -4,7 +4,7 @@ import json
 
 import pytest
 from kafka_cluster import KafkaCluster
-from made_results import ANN, frame, result, track
+from made_results import ANN, frame, result, track, visit
 from waiting import until
 
 from app.errors import SettingsError
@@ -38,13 +38,6 @@ def opened(tmp_path):
     yield run
     for publisher in publishers:
         publisher.close()
-
-
-def visit(publisher, times=1):
-    """Three events each."""
-    for _ in range(times):
-        publisher.handle(result(frame(), tracks=[track(1, ANN)]))
-        publisher.handle(result(frame()))
 
 
 def test_each_event_is_a_record_with_its_key_in_the_partition_of_its_device(opened, cluster, tmp_path):

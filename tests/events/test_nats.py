@@ -4,7 +4,7 @@ import json
 import socket
 
 import pytest
-from made_results import ANN, frame, result, track
+from made_results import visit
 from nats_server import MISSING, NatsServer
 from waiting import until
 from web_server import certificate
@@ -43,13 +43,6 @@ def opened(tmp_path):
     yield run
     for publisher in publishers:
         publisher.close()
-
-
-def visit(publisher, times=1):
-    """Three events each."""
-    for _ in range(times):
-        publisher.handle(result(frame(), tracks=[track(1, ANN)]))
-        publisher.handle(result(frame()))
 
 
 def test_each_event_is_a_message_with_its_key_in_a_stream_that_is_made(opened, server, tmp_path):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_results import ANN, frame, result, track
+from made_results import frame, result, track, visit
 from waiting import PATIENT_S, until
 from web_server import WebServer, certificate
 
@@ -55,13 +55,6 @@ def opened(tmp_path, server):
         )
 
     return run
-
-
-def visit(publisher, times=1):
-    """Three events each."""
-    for _ in range(times):
-        publisher.handle(result(frame(), tracks=[track(1, ANN)]))
-        publisher.handle(result(frame()))
 
 
 def log_id(tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from mosquitto import free_port
+from ports import free_port
 from shipped import CATALOG, ROOT
 from tcp_link import Link
 from waiting import until
