@@ -55,7 +55,8 @@ def export(job: Job, target: Path, replace: bool, show: ProgressCallback) -> int
         _require_dataset(target)
         if not replace:
             raise OutputError(f"{target} already exists; choose another folder, or pass --replace")
-    folder = target if exists else target.with_name(f".{target.name}.part")
+    named = target.resolve()
+    folder = target if exists else named.with_name(f".{named.name}.part")
     total = sum(part.faces for part in finished_parts(job, with_hashes=False))
     failures: List[AppError] = []
 
