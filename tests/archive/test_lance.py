@@ -1,5 +1,6 @@
 """Archives as Lance datasets. `make test-ray` installs Lance."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from shipped import ROOT
 
@@ -142,3 +144,31 @@ def test_a_damaged_part_is_named(archive, answered, tmp_path):
     code, _, err = answered("batch", "export", copy, "--lance", tmp_path / "faces.lance")
     assert code == ExitCode.USER_ERROR and str(last) in err
     assert not (tmp_path / "faces.lance").exists()
+
+
+@needs_lance
+def test_the_faces_of_finished_parts_are_exported_and_the_rest_is_said(archive, answered, tmp_path):
+    import lance
+
+    copy = tmp_path / "archive"
+    shutil.copytree(archive, copy)
+    (copy / "manifest.json").unlink()
+    first, *others = sorted(copy.glob("part-*"))
+    for part in others:
+        part.unlink()
+    code, out, err = answered("batch", "export", copy, "--lance", tmp_path / "faces.lance")
+    assert code == ExitCode.INCOMPLETE and "not complete" in out, err
+    faces = sum(len(row["faces"]) for row in parquet.read_table(first).to_pylist())
+    assert 0 < lance.dataset(str(tmp_path / "faces.lance")).count_rows() == faces < 25
+
+
+@needs_lance
+def test_two_exports_do_not_write_the_same_dataset(archive, answered, tmp_path):
+    folder = tmp_path / ".faces.lance.part"
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    code, _, err = answered("batch", "export", archive, "--lance", tmp_path / "faces.lance")
+    assert code == ExitCode.USER_ERROR and str(folder) in err and folder.is_dir()
+    os.close(handle)
+    assert answered("batch", "export", archive, "--lance", tmp_path / "faces.lance")[0] == ExitCode.DONE
