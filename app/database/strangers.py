@@ -111,7 +111,8 @@ class SharedStrangers:
     def registration(self) -> Tuple[str, int]:
         """When the database got to know this device, which changes if it was removed, and the revision of strangers."""
         ((known_since, revision),) = self._rows(
-            "select coalesce((select first_seen::text from device where id = %s), ''), revision from stranger_head",
+            "select coalesce((select extract(epoch from first_seen)::text from device where id = %s), ''), revision "
+            "from stranger_head",
             self._device,
         )
         return str(known_since), int(revision)

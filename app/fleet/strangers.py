@@ -86,7 +86,7 @@ class StrangerState:
                         stranger: (float(seen), float(weight)) for stranger, (seen, weight) in found["sent"].items()
                     },
                     "merged": {(one, other) for one, other in found["merged"]},
-                    "split": {(one, other) for one, other in found["split"]},
+                    "split": {(one, other) for one, other in found.get("split", [])},
                 }
             )
         except FileNotFoundError:
@@ -156,6 +156,9 @@ class StrangerSync:
     def _send_decisions(self, shared: SharedStrangers, state: StrangerState) -> None:
         """What people have decided here, for a database that may have forgotten it."""
         book = self._journal.book
+        for visit in book.visits.values():  # if the state was lost
+            if visit.id.startswith(FOREIGN) and visit.stranger is not None:
+                state.ids.setdefault(visit.stranger, visit.id[len(FOREIGN) :])
         for number in shared.numbers():
             if book.current(number) not in {*book.strangers, *book.named}:
                 shared.leave(number)

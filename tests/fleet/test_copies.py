@@ -169,6 +169,21 @@ def test_a_backup_of_the_database_is_brought_up_to_date_by_all_devices(doors, se
     assert (a.book.strangers, b.book.strangers) == numbers
 
 
+def test_a_device_whose_state_of_strangers_is_lost_counts_nobody_twice(doors, seen):
+    a, b = doors
+    a.passes("Eva")
+    a.passes("Max")
+    exchange(a, b)
+    b.passes("Eva")
+    exchange(a, b)
+    wanted, numbers = seen(), (a.book.strangers, b.book.strangers)
+    (b.device.folder / ".fleet" / "strangers.json").write_text("{}")
+    exchange(a, b)
+    exchange(a, b)
+    assert (a.book.strangers, b.book.strangers) == numbers
+    assert seen() == wanted
+
+
 def test_a_separation_is_in_a_restored_database_too(doors, seen, backup):
     a, b = doors
     a.passes("Eva")

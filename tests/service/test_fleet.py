@@ -9,6 +9,7 @@ from http_client import serving
 from tcp_link import Link
 from waiting import PATIENT_S, until
 
+from app.database.connection import connected
 from app.fleet.decisions import conflicts_here
 from app.fleet.strangers import FOREIGN
 from app.identity.strangers import Seen, Visit
@@ -136,6 +137,17 @@ def test_what_is_known_stays_while_the_database_is_away(served, link):
     until(lambda: served.get("/api/v1/fleet").json["asked"] == away["asked"])
     assert [one["name"] for one in away["devices"]] == ["lobby", "yard"]
     assert away["conflicts"] == before["conflicts"]
+    link.mend()
+    until(lambda: served.get("/api/v1/fleet").json["state"] == "available")
+
+
+def test_a_database_that_goes_away_in_the_middle_of_an_answer_is_no_error_of_the_server(served, link, fleet):
+    with connected(fleet) as holding, holding.transaction():
+        holding.execute("lock table device")
+        until(lambda: "has not answered" in (served.get("/api/v1/fleet").json["problem"] or ""))
+        link.cut()
+        until(lambda: "has not answered" not in (served.get("/api/v1/fleet").json["problem"] or ""))
+        assert served.get("/api/v1/fleet").json["state"] == "unavailable"
     link.mend()
     until(lambda: served.get("/api/v1/fleet").json["state"] == "available")
 
