@@ -13,6 +13,8 @@ from app.database.connection import Connection, unlimited
 from app.database.schema import LOCK
 
 _SQL = Path(__file__).parent / "pgvector.sql"
+_VERSION = "version 1"
+"""Of the tables; those of another one are not used, and `fleet migrate` makes them again."""
 
 
 class ServerSearch(NamedTuple):
@@ -26,13 +28,14 @@ class ServerSearch(NamedTuple):
 
 
 def server_search(connection: Connection) -> ServerSearch:
-    ((available, installed, columns),) = connection.execute(
+    ((available, installed, columns, version),) = connection.execute(
         "select (select default_version from pg_available_extensions where name = 'vector'), "
         "(select extversion from pg_extension where extname = 'vector'), "
         "(select count(*) from pg_attribute where attname = 'face' and not attisdropped "
-        "and attrelid in (to_regclass('search_photo'), to_regclass('search_stranger')))"
+        "and attrelid in (to_regclass('search_photo'), to_regclass('search_stranger'))), "
+        "obj_description(to_regclass('search_stranger'), 'pg_class')"
     ).fetchall()
-    return ServerSearch(available, installed, columns == 2)
+    return ServerSearch(available, installed, columns == 2 and version == _VERSION)
 
 
 def prepare_search(connection: Connection) -> Optional[str]:

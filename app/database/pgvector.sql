@@ -17,6 +17,7 @@ create unlogged table search_stranger (
   revision bigint not null,                        -- of the stranger, when this was added
   face vector
 );
+comment on table search_stranger is 'version 1';   -- another one when these tables change
 create index search_stranger_revision on search_stranger(embedder, revision);
 create index if not exists stranger_merged_into on stranger(merged_into) where merged_into is not null;
 

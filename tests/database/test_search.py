@@ -336,6 +336,10 @@ def test_pgvector_that_is_installed_later_is_used_later(with_pgvector):
         assert not server_search(connection).is_on
         assert a.people(face)[0].name == "Ann"
         assert prepare_search(connection) is None
+        assert a.search().by_server
+        connection.execute("comment on table search_stranger is 'of another program'")
+        assert not a.search().by_server
+        assert prepare_search(connection) is None
         assert a.search().by_server and a.people(face)[0].name == "Ann"
     with_pgvector.drop(address)
 
