@@ -52,6 +52,7 @@ class ModelServer:
                 self.reply(200, json.dumps(content).encode(), **({"Connection": "close"} if model.closes else {}))
 
         server = QuietServer(Api)
+        self.hang_up = server.hang_up
         self._stack.callback(server.close)
         return server.port
 

@@ -56,7 +56,10 @@ class QuietServer:
         """As if the server had died: also open connections are gone."""
         self._server.shutdown()
         self._server.server_close()
+        self.hang_up()
+        self._thread.join()
+
+    def hang_up(self):
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join()

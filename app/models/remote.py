@@ -13,8 +13,9 @@ from app.errors import ModelError
 from app.inference.backends import unavailable_reason
 from app.inference.engine import Engine, TensorSpec
 from app.inference.onnx import OnnxEngine
-from app.inference.remote.network import Known, RemoteNetwork, RemotePolicy
+from app.inference.remote.network import RemoteNetwork, RemotePolicy
 from app.inference.remote.protocol import RemoteAddress, open_client, parse_address
+from app.inference.remote.right_model import Known
 from app.models.entry import ModelEntry
 from app.settings import RemoteSettings
 from app.vision.face_network import FaceNetwork

@@ -14,7 +14,8 @@ from app.files import make_folder, write_text, write_whole
 from app.inference.engine import TensorSpec
 from app.inference.host import importing
 from app.inference.onnx import OnnxEngine
-from app.inference.remote.network import INPUT, MAX_BATCH
+from app.inference.remote.network import MAX_BATCH
+from app.inference.remote.right_model import INPUT
 from app.models.entry import ModelEntry
 from app.models.remote import known_pictures
 from app.vision.face_network import FaceNetwork

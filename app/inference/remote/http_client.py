@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import select
 import socket
 import ssl
 import time
@@ -56,6 +57,8 @@ class HttpClient:
 
     @property
     def connection(self) -> Optional[int]:
+        if self._connection is not None and _has_ended(self._connection.sock):
+            self.close()
         return None if self._connection is None else self._connections
 
     def is_ready(self, timeout_s: float) -> bool:
@@ -184,6 +187,15 @@ class HttpClient:
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout_s)
         return self._connection
+
+
+def _has_ended(sock: Optional[socket.socket]) -> bool:
+    """Whether the other side has closed it. Between two requests, nothing else comes."""
+    if sock is None:
+        return True
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:

@@ -22,17 +22,12 @@ from app.errors import ModelError, NotNowError
 from app.inference.backends import OpenedNetwork
 from app.inference.engine import TensorSpec, misfit
 from app.inference.remote.circuit import Circuit
-from app.inference.remote.protocol import Client, ModelMetadata, RefusedError, RemoteAddress, RemoteError
+from app.inference.remote.protocol import Client, RefusedError, RemoteAddress, RemoteError
+from app.inference.remote.right_model import INPUT, Known, chosen_names
 from app.text import counted
 
 logger = logging.getLogger(__name__)
 
-INPUT = "crops"
-"""The input of exported models, and of servers that do not describe theirs."""
-MIN_COSINE = 0.999
-"""Of a server's answers with this machine's, mean over the known pictures: fp16 has 0.9999, another model below 0.5."""
-MAX_ERROR = 0.05
-"""The same for values whose size counts: of the difference, as a share of the values. fp16 has 0.002."""
 CHECK_TIMEOUT_S = 5.0
 """Of each step of a check at least. A server that has just started computes its first answer slowly."""
 MAX_BATCH = 16
@@ -49,34 +44,6 @@ class LocalNetwork(Protocol):
     def runs_on(self) -> Optional[OpenedNetwork]: ...
 
     def close(self) -> None: ...
-
-
-class Known(NamedTuple):
-    """Pictures (N x H x W x 3, uint8, BGR) and the answers that the right model gives to them (N x D)."""
-
-    pictures: np.ndarray
-    answers: np.ndarray
-    are_directions: bool = True
-    """Whether only their direction counts, as that of embeddings."""
-
-    def check(self, answers: np.ndarray) -> None:
-        """Raises RefusedError if other answers to the first of the pictures are not those of the right model."""
-        expected = self.answers[: len(answers)]
-        if self.are_directions:
-            lengths = np.linalg.norm(answers, axis=1) * np.linalg.norm(expected, axis=1)
-            cosine = float(np.mean((answers * expected).sum(axis=1) / np.maximum(lengths, 1e-12)))
-            is_same, found = cosine >= MIN_COSINE, f"their mean cosine is {cosine:.4f}, expected {MIN_COSINE} or more"
-        else:
-            error = float(np.linalg.norm(answers - expected) / max(np.linalg.norm(expected), 1e-12))
-            is_same, found = (
-                error <= MAX_ERROR,
-                f"they differ by {error:.4f} of their size, expected {MAX_ERROR} or less",
-            )
-        if not is_same:
-            raise RefusedError(
-                "it has another model than this machine, or prepares pictures differently: both were asked about "
-                f"known pictures, and {found}"
-            )
 
 
 @dataclass(frozen=True)
@@ -305,7 +272,7 @@ class RemoteNetwork:
         try:
             if self._circuit.is_closed:
                 # A face that comes meanwhile waits for it, so it is no more than a face.
-                self._answer(self._known.pictures[:0])
+                self._answer_with_known(self._known.pictures[:0], 1, self._timeout_s)
                 return
             took_s = self._verify()
         except RefusedError as error:
@@ -328,7 +295,7 @@ class RemoteNetwork:
         timeout_s = max(CHECK_TIMEOUT_S, self._timeout_s)
         if not self._client.is_ready(timeout_s):
             raise RemoteError("it is not ready")
-        self._names = self._chosen(self._client.metadata(timeout_s))
+        self._names = chosen_names(self._client.metadata(timeout_s), self.inputs[0], self.outputs[0])
         known = self._known.pictures
         self._answer_with_known(known[:0], len(known), timeout_s)
         began = time.monotonic()
@@ -340,22 +307,6 @@ class RemoteNetwork:
                 f"it needs {1000 * took_s:.0f} ms for a face, the limit is {limit_ms:.0f} ms (remote.timeout_ms)"
             )
         return took_s
-
-    def _chosen(self, described: ModelMetadata) -> Tuple[str, str]:
-        """The names of its input and output. Raises RefusedError."""
-        (wanted,), (output,) = self.inputs, self.outputs
-        fitting = [one for one in described.inputs if one.dtype == wanted.dtype and one.shape[-3:] == wanted.shape[1:]]
-        if described.inputs and not (len(described.inputs) == 1 and fitting):
-            found = ", ".join(map(str, described.inputs))
-            raise RefusedError(
-                f"its input is {found}, and should be {wanted}: `engines export-triton` makes a model that takes "
-                "pictures as they are"
-            )
-        named = [one.name for one in described.outputs if one.name == output.name]
-        if described.outputs and not named and len(described.outputs) > 1:
-            raise RefusedError(f"it has no output {output.name}: found {', '.join(map(str, described.outputs))}")
-        only = described.outputs[0].name if described.outputs else output.name
-        return (fitting[0].name if fitting else INPUT), (named[0] if named else only)
 
     def _unexpected(self, error: Exception) -> RemoteError:
         logger.error("%s: %s: an error of this program", self.name, self._address, exc_info=error)

@@ -9,8 +9,9 @@ from model_server import ModelServer
 from waiting import until
 
 from app.inference.engine import TensorSpec
-from app.inference.remote.network import Known, RemoteNetwork, RemotePolicy
+from app.inference.remote.network import RemoteNetwork, RemotePolicy
 from app.inference.remote.protocol import RemoteError, open_client, parse_address
+from app.inference.remote.right_model import Known
 
 SIDE = 4
 RANDOM = np.random.default_rng(3)
@@ -125,3 +126,12 @@ def test_a_check_may_take_as_long_as_a_request(server, monkeypatch):
     server.before_ready = lambda: time.sleep(0.3)
     with contextlib.closing(opened(server)) as remote:
         assert remote.status.is_up
+
+
+@pytest.mark.parametrize("server", ["http"], indirect=True)
+def test_a_connection_that_the_server_has_closed_costs_no_second_request(server, remote):
+    del server.batches[:]
+    server.hang_up()
+    until(lambda: remote._client.connection is None)
+    assert np.allclose(asked(remote, PICTURES), answers(PICTURES))
+    assert server.batches == [len(PICTURES) + 1]
