@@ -112,6 +112,7 @@ def systemd(tmp_path, monkeypatch):
         yield told
 
 
+@pytest.mark.slow
 def test_a_network_that_never_returns_ends_the_program_with_its_stack_and_complete_files(
     systemd, program, trapped, video, people_gallery, config_file, tmp_path
 ):
@@ -132,6 +133,7 @@ def test_a_network_that_never_returns_ends_the_program_with_its_stack_and_comple
     assert "READY=1" in messages and any("stuck" in message for message in messages)
 
 
+@pytest.mark.slow
 def test_a_run_tells_systemd_of_its_life(systemd, program, camera, people_gallery, config_file):
     process = program("--rtsp", camera.url, "--gallery", people_gallery, "--no-window")
     messages = []
@@ -151,6 +153,7 @@ def test_a_run_tells_systemd_of_its_life(systemd, program, camera, people_galler
     assert "STOPPING=1" in messages[began:]
 
 
+@pytest.mark.slow
 def test_a_program_that_was_stopped_for_a_while_goes_on(program, camera, people_gallery, config_file, tmp_path):
     configure(config_file, "run:", "  end_if_stuck_s: 4", "")
     process = program("--rtsp", camera.url, "--gallery", people_gallery, "--no-window", "--events", "e.jsonl")

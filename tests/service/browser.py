@@ -37,12 +37,13 @@ def chromium():
             browser.close()
 
 
-def _make_patient(route):
-    """However slow this machine is, a change can be undone, and a server that answers is not lost."""
+def _change_times(route):
+    """However slow this machine is, a change can be undone, and a server that answers is not lost. What the page asks
+    every 5 s it asks more often."""
     reply = route.fetch()
-    limits = r"(?<=const )(UNDO_MS|HEALTH_TIMEOUT_MS) = \d+"
-    script, count = re.subn(limits, rf"\1 = {PATIENT_MS:.0f}", reply.text())
-    assert count == 2
+    script, limits = re.subn(r"(?<=const )(UNDO_MS|HEALTH_TIMEOUT_MS) = \d+", rf"\1 = {PATIENT_MS:.0f}", reply.text())
+    script, pauses = re.subn(r"(?<=const )(CHECK_EVERY_MS|REFRESH_MS) = 5000", r"\1 = 1000", script)
+    assert (limits, pauses) == ((2, 1) if "api.js" in route.request.url else (0, 1))
     route.fulfill(response=reply, body=script)
 
 
@@ -52,7 +53,7 @@ class Tab:
     def __init__(self, browser, port, **context):
         self.context = browser.new_context(**context)
         self.context.set_default_timeout(PATIENT_MS)
-        self.context.route(re.compile(r"/static/\w+/api\.js$"), _make_patient)
+        self.context.route(re.compile(r"/static/\w+/(api|views/status)\.js$"), _change_times)
         self.address = f"http://127.0.0.1:{port}/"
         self.complaints = []
         self.page = self.context.new_page()
