@@ -35,7 +35,7 @@ class IndexKind(str, enum.Enum):
     FP16 = "fp16"
     """Every photo, at half precision; the nearest ones again at full precision."""
     HNSW = "hnsw"
-    """Along a graph of similar photos; what might get a name, as with FP16."""
+    """Settled faces along a graph of similar photos; what might get a name, as with FP16."""
 
     def __str__(self) -> str:
         return self.value
