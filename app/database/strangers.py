@@ -24,14 +24,16 @@ class StrangerRow(NamedTuple):
     prototype: Optional[bytes]
     """None: the stranger is gone."""
     weight: float
+    """0: a device has taken its looks away, and those that still keep the stranger have to send theirs."""
     looks: int
-    first_seen: float
-    last_seen: float
     name: Optional[str]
     """Of whoever survives."""
     survivor: str
-    where: str
-    """A device and a channel that saw the stranger."""
+    where: Optional[str]
+    """The other device that saw the stranger last, and the channel. None: no other keeps the stranger."""
+    first_seen: float
+    last_seen: float
+    """There; 0 if no other device keeps the stranger."""
 
 
 class SeenStranger(NamedTuple):
@@ -131,12 +133,21 @@ class SharedStrangers:
         return float(rows[0][0]) if rows else None
 
     def leave(self, number: int) -> None:
-        """This device keeps nothing of this stranger any more. Whom no device keeps is gone."""
+        """This device keeps nothing of this stranger any more. Whom no device keeps is gone; of others, what this
+        device has seen is removed."""
         with self._changing():
-            self._connection.execute(
-                "delete from stranger_at where device = %s and number = %s", [self._device, number]
+            left = self._rows(
+                "delete from stranger_at where device = %s and number = %s returning stranger", self._device, number
             )
             self._delete_unseen(forgotten=True)
+            for (stranger,) in left:
+                self._connection.execute(
+                    "update stranger s set prototype = decode(repeat('00', length(prototype)), 'hex'), weight = 0, "
+                    "first_seen = at.first_seen, last_seen = at.last_seen, expires = at.expires from (select "
+                    "min(first_seen) as first_seen, max(last_seen) as last_seen, max(expires) as expires "
+                    "from stranger_at where stranger = %s) at where s.id = %s and not s.gone",
+                    [stranger, stranger],
+                )
 
     def decide(self, one: str, other: str, same: bool, by_person: bool) -> None:
         """Says that two are one person, or are not. Of two decisions, that of a person counts, or the later one."""
@@ -166,14 +177,16 @@ class SharedStrangers:
             self._connection.execute("set transaction isolation level repeatable read, read only")
             rows = self._rows(
                 "select s.id::text, s.embedder, s.prototype, s.weight, s.looks, "
-                "extract(epoch from s.first_seen)::double precision, "
-                "extract(epoch from s.last_seen)::double precision, "
-                "coalesce(root.name, s.name), coalesce(s.merged_into, s.id)::text, "
-                "coalesce((select d.name || '/' || a.channel from stranger_at a join device d on d.id = a.device "
-                "where a.stranger = s.id order by a.last_seen desc limit 1), '') "
-                "from stranger s left join stranger root on root.id = s.merged_into "
+                "coalesce(root.name, s.name), coalesce(s.merged_into, s.id)::text, there.place, "
+                "coalesce(extract(epoch from there.first_seen), 0)::double precision, "
+                "coalesce(extract(epoch from there.last_seen), 0)::double precision "
+                "from stranger s left join stranger root on root.id = s.merged_into left join lateral ("
+                "select d.name || '/' || a.channel as place, a.first_seen, a.last_seen from stranger_at a "
+                "join device d on d.id = a.device where a.stranger = s.id and a.device::text <> %s "
+                "order by a.last_seen desc limit 1) there on true "
                 "where s.revision > %s and (s.last_seen >= %s or s.gone or s.name is not null "
                 "or s.merged_into is not null) order by s.revision",
+                self._device,
                 since,
                 _time(last_seen),
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
@@ -143,7 +143,7 @@ class StrangerSync:
             self._send(shared, state)
             state.write(path)
             rows, revision = shared.changes(state.seen, now - self._window_s)
-            if self._are_forgotten(shared, state, rows):
+            if self._are_lost(shared, state, rows):
                 self._send(shared, state)
             came = self._receive(state, rows, now)
             if came is not None:
@@ -165,14 +165,18 @@ class StrangerSync:
         for one, other in sorted(state.split):
             shared.decide(one, other, same=False, by_person=True)
 
-    def _are_forgotten(self, shared: SharedStrangers, state: StrangerState, rows: List[StrangerRow]) -> bool:
-        """Whether there are strangers here whom the database took for forgotten although they had been sent: this
-        folder was restored from a backup."""
-        gone = [row.id for row in rows if row.prototype is None and row.id in state.sent]
-        forgotten = [stranger for stranger in gone if shared.forgotten_until(stranger) is not None]
-        for stranger in forgotten:
+    def _are_lost(self, shared: SharedStrangers, state: StrangerState, rows: List[StrangerRow]) -> bool:
+        """Whether the database lacks what was sent: the stranger was forgotten on all devices, and this folder was
+        restored from a backup; or another device has forgotten the same one, and took its looks away."""
+        lost = [
+            row.id
+            for row in rows
+            if row.id in state.sent
+            and (row.weight == 0 if row.prototype is not None else shared.forgotten_until(row.id) is not None)
+        ]
+        for stranger in lost:
             del state.sent[stranger]
-        return bool(forgotten)
+        return bool(lost)
 
     def _send(self, shared: SharedStrangers, state: StrangerState) -> None:
         book = self._journal.book
@@ -286,26 +290,31 @@ class StrangerSync:
     ) -> Iterable[Change]:
         """What one stranger of the fleet means for the journal. New numbers are added to `numbers`."""
         visit = FOREIGN + row.id
-        if row.prototype is None:
-            return [Dropped((visit,))] if visit in book.visits else []
+        known = book.visits.get(visit)
+        is_elsewhere = row.prototype is not None and row.where is not None and row.weight > 0
+        changes: List[Change] = [] if known is None or is_elsewhere else [Dropped((visit,))]
         number = state.number_of(row.id)
+        if row.prototype is None:
+            return changes
         if number is not None:
-            changes: List[Change] = []
-            known = book.visits.get(visit)
-            if known is not None and (known.last_seen, known.weight) != (row.last_seen, row.weight):
-                changes.append(Seen(self._foreign(row, number)))
+            if known is not None and is_elsewhere:
+                foreign = self._foreign(row, number)
+                if row.id in state.sent:  # the look may be one of this device
+                    foreign = replace(foreign, embedding=known.embedding, weight=known.weight, looks=known.looks)
+                if (known.channel, known.last_seen, known.weight) != (row.where, foreign.last_seen, foreign.weight):
+                    changes.append(Seen(foreign))
             if row.name is not None and book.current(number) not in book.named:
                 changes.append(Named(number, row.name))
             return changes
         is_of_interest = row.embedder == self._model and row.last_seen >= now - self._window_s and row.name is None
-        if not is_of_interest or self._journal.folder is None:
-            return []
+        if not (is_elsewhere and is_of_interest) or self._journal.folder is None:
+            return changes
         number = max([book.next_number - 1, *numbers]) + 1
         numbers[number] = row.id
         return [Seen(self._foreign(row, number))]
 
     def _foreign(self, row: StrangerRow, number: int) -> Visit:
-        assert row.prototype is not None
+        assert row.prototype is not None and row.where is not None
         return Visit(
             id=FOREIGN + row.id,
             channel=row.where,

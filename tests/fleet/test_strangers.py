@@ -5,6 +5,7 @@ import time
 import tracemalloc
 
 import numpy as np
+import pytest
 from planted_visits import MODEL
 from shared_doors import exchange
 from waiting import until
@@ -137,6 +138,42 @@ def test_who_passes_another_door_just_after_being_forgotten_is_a_new_stranger(do
     assert seen() == [[("door-b", number, None)]]
     (own,) = [visit for visit in b.book.visits if not visit.startswith("fleet-")]
     assert own in b.book.visits
+
+
+def test_what_a_door_has_seen_stays_its_own_when_the_next_one_sees_the_person_too(doors):
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    (before,) = b.book.visits.values()
+    b.passes("Eva")
+    b.passes("Eva")
+    exchange(b, a)
+    exchange(b, a)
+    (own,) = a.book.visits.values()
+    (after,) = [visit for visit in b.book.visits.values() if visit.id.startswith("fleet-")]
+    assert after.channel == f"door-a/{own.channel}"
+    assert (after.first_seen, after.last_seen) == pytest.approx((own.first_seen, own.last_seen), abs=0.01)
+    assert np.array_equal(after.embedding, before.embedding)
+
+
+def test_what_one_door_has_seen_of_a_person_is_forgotten_at_the_other(doors, rows):
+    """The other one keeps its own visits, and the person comes from there as a new stranger."""
+    a, b = doors
+    a.passes("Eva")
+    exchange(a, b)
+    number = b.passes("Eva")
+    exchange(b, a)
+    (own,) = [visit for visit in b.book.visits.values() if not visit.id.startswith("fleet-")]
+    a.journal.rewrite(lambda book: without(book, [1], []))
+    a.exchange()
+    assert rows("select weight, rtrim(encode(prototype, 'hex'), '0') from stranger") == [(0, "")]
+    exchange(b, a)
+    assert list(b.book.visits.values()) == [own]
+    (foreign,) = a.book.visits.values()
+    assert foreign.channel == f"door-b/{own.channel}"
+    assert (foreign.first_seen, foreign.last_seen) == pytest.approx((own.first_seen, own.last_seen), abs=0.01)
+    assert foreign.embedding @ own.embedding == pytest.approx(1, abs=1e-3)
+    assert number == f"stranger-{own.stranger}"
 
 
 def test_who_did_not_come_is_not_kept_for_longer_than_the_window(doors):
