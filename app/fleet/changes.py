@@ -94,9 +94,8 @@ def local_changes(state: FleetState, local: Mapping[str, LocalPhoto], missing: C
     return [change for change in changes if not _is_known_conflict(state, change)]
 
 
-def removes_too_many(state: FleetState, changes: List[LocalChange]) -> bool:
+def are_too_many(removed: int, state: FleetState) -> bool:
     """Whether somebody may have emptied the folder by mistake."""
-    removed = sum(isinstance(change, RemovePhoto) for change in changes)
     return removed > MANY_REMOVED and 2 * removed > len(state.photos)
 
 

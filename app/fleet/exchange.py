@@ -36,13 +36,18 @@ class Exchange:
         """The same in each exchange until it is put right; empty if there is none."""
         held_back = (
             f"{self.held_back} photos are gone from the folder at once, so they were not deleted on other devices; "
-            f"if they should be: {program()} fleet sync --remove-many"
+            f"{missing_advice()}"
         )
         return "; ".join([*([held_back] if self.held_back else []), *dict.fromkeys(self.problems)])
 
     @property
     def is_complete(self) -> bool:
         return not (self.conflicts or self.held_back or self.problems)
+
+
+def missing_advice() -> str:
+    """What to do where an exchange has held back deletions."""
+    return f"fetch them again: {program()} fleet sync --restore; or delete them everywhere: fleet sync --remove-many"
 
 
 class _Failed(NamedTuple):

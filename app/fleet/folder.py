@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import defaultdict
@@ -11,10 +12,11 @@ from typing import Collection, Dict, List, Optional, Set
 from app.capture.uri import PICTURE_SUFFIXES
 from app.database.gallery import PhotoRow, SharedGallery
 from app.errors import GalleryError
-from app.fleet.changes import LocalPhoto
+from app.fleet.changes import LocalPhoto, are_too_many
 from app.fleet.exchange import FailedPhotos
-from app.fleet.state import FleetState
+from app.fleet.state import DELETED, FleetFolder, FleetState
 from app.gallery.files import add_photo, person_folder, plain_filename, remove_photo
+from app.gallery.folder import scan
 from app.gallery.gallery import Gallery
 from app.gallery.people import PhotoRecord
 
@@ -87,6 +89,22 @@ class PhotoFolder:
             if hashlib.sha256(data).hexdigest() == sha256:
                 deleted += remove_photo(self._root, PurePosixPath(path))
         return deleted
+
+
+def missing_photos(root: Path, present: Collection[str] = ()) -> int:
+    """How many agreed photos are gone from the folder, if an exchange takes them for deleted by mistake; otherwise 0.
+
+    `present` are the SHA-256 of photos that are certainly there. Files of other names are read only where many are
+    gone.
+    """
+    state = FleetFolder(root).read()
+    agreed = {sha256: photo.path for sha256, photo in state.photos.items() if photo.person != DELETED}
+    gone = {sha256 for sha256, path in agreed.items() if sha256 not in present and _is_gone(root / path)}
+    if are_too_many(len(gone), state):
+        for path in set(scan(root).photos) - set(agreed.values()):
+            with contextlib.suppress(OSError):
+                gone.discard(hashlib.sha256((root / path).read_bytes()).hexdigest())
+    return len(gone) if are_too_many(len(gone), state) else 0
 
 
 def as_text(filename: str) -> str:

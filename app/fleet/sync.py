@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 from pathlib import PurePosixPath
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from app import __version__
 from app.database.connection import Connection
@@ -27,10 +27,10 @@ from app.fleet.changes import (
     MovePhoto,
     RemovePhoto,
     RenamePerson,
+    are_too_many,
     local_changes,
     person_subject,
     photo_subject,
-    removes_too_many,
     subject_of,
 )
 from app.fleet.exchange import Exchange
@@ -56,9 +56,17 @@ class GallerySync:
         self._has_drawn = False
         """One turn for each start of a program is enough."""
 
-    def exchange(self, connection: Connection, remove_many: bool = False, unsent: Optional[int] = None) -> Exchange:
-        """`unsent` events wait on this device, which others are shown. Raises GalleryError where the folder cannot be
-        used; errors of the database are its own."""
+    def exchange(
+        self,
+        connection: Connection,
+        remove_many: bool = False,
+        unsent: Optional[int] = None,
+        *,
+        restore_missing: bool = False,
+    ) -> Exchange:
+        """`restore_missing`: photos that are gone from the folder are fetched again, instead of being deleted on other
+        devices. `unsent` events wait on this device, which others are shown. Raises GalleryError where the folder
+        cannot be used; errors of the database are its own."""
         done = Exchange()
         with self.folder.locked() as state:
             self._greet(connection, state)
@@ -67,7 +75,11 @@ class GallerySync:
             if state.database != head.database or head.revision < state.seen:  # an old backup is another database
                 state.start_over(head.database)
             try:
-                self._send(shared, state, remove_many, done)
+                local = self._photos.photos(state)
+                changes = local_changes(state, local, self._photos.missing(state, local))
+                if restore_missing:
+                    changes = _without_removals(state, changes)
+                self._send(shared, state, changes, remove_many, done)
                 self._receive(shared, state, state.seen < head.oldest, done)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -110,11 +122,12 @@ class GallerySync:
         if is_drawn:
             self.folder.write(state)
 
-    def _send(self, shared: SharedGallery, state: FleetState, remove_many: bool, done: Exchange) -> None:
-        local = self._photos.photos(state)
-        changes = local_changes(state, local, self._photos.missing(state, local))
-        if removes_too_many(state, changes) and not remove_many:
-            done.held_back = sum(isinstance(change, RemovePhoto) for change in changes)
+    def _send(
+        self, shared: SharedGallery, state: FleetState, changes: List[LocalChange], remove_many: bool, done: Exchange
+    ) -> None:
+        removed = sum(isinstance(change, RemovePhoto) for change in changes)
+        if are_too_many(removed, state) and not remove_many:
+            done.held_back = removed
             changes = [change for change in changes if not isinstance(change, RemovePhoto)]
         for change in changes:
             if isinstance(change, RemovePhoto):
@@ -331,3 +344,12 @@ class GallerySync:
             embedding = known.get(sha256)
             if embedding is not None:
                 shared.add_embedding(sha256, embedder, embedding.astype("<f4").tobytes())
+
+
+def _without_removals(state: FleetState, changes: List[LocalChange]) -> List[LocalChange]:
+    """The other changes; photos that are gone are received like those of others."""
+    for change in changes:
+        if isinstance(change, RemovePhoto):
+            state.waiting[change.sha256] = state.photos.pop(change.sha256).revision
+            state.conflicts.pop(subject_of(change), None)
+    return [change for change in changes if not isinstance(change, RemovePhoto)]

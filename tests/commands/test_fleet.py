@@ -117,6 +117,27 @@ def test_the_settings_of_the_owner_are_not_suggested_for_an_exchange(answered, c
     assert f"{config} fleet sync" in answered("fleet", "status", "--config", config)[1]
 
 
+def test_an_emptied_folder_is_said_and_filled_again(answered, config, people_gallery, tmp_path):
+    own = tmp_path / "gallery"
+    photo = next(people_gallery.glob("*.jpg")).read_bytes()
+    for number in range(12):
+        (own / f"P{number}").mkdir()
+        (own / f"P{number}" / "1.jpg").write_bytes(photo + bytes([number]))
+    assert answered("fleet", "init", "--config", config)[0] == 0
+    assert answered("fleet", "sync", "--config", config)[0] == 0
+    assert "missing" not in answered("fleet", "status", "--config", config)[1]
+    for path in own.glob("P*"):
+        shutil.rmtree(path)
+    out = answered("fleet", "status", "--config", config)[1]
+    assert "12 photos are missing here" in out and "fleet sync --restore" in out
+    code, out, _ = answered("fleet", "sync", "--config", config)
+    assert (code, "fleet sync --restore" in out) == (1, True)
+    assert answered("fleet", "sync", "--restore", "--remove-many", "--config", config)[0] == 2
+    assert answered("fleet", "sync", "--restore", "--config", config)[0] == 0
+    assert len(list(own.glob("P*/1.jpg"))) == 12
+    assert "missing" not in answered("fleet", "status", "--config", config)[1]
+
+
 @pytest.mark.slow
 def test_devices_exchange_their_galleries_and_decide_about_conflicts(
     answered, config, postgres, database, people_gallery, tmp_path

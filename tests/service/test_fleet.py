@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 
 import pytest
 from http_client import serving
@@ -71,6 +72,21 @@ def test_devices_are_shown_with_what_they_lack(served, doors):
     doors[0].put("Eva/3.jpg", doors[0].files()[0][1] + b"more")
     doors[0].exchange(unsent=4)
     until(lambda: {one["name"]: one["unsent"] for one in served.get("/api/v1/fleet").json["devices"]}["lobby"] == 4)
+
+
+def test_photos_that_are_missing_here_are_counted(served, doors, numbered_photo):
+    lobby, yard = doors
+    assert served.get("/api/v1/fleet").json["missing"] == 0
+    for number in range(12):
+        lobby.put(f"P{number}/1.jpg", numbered_photo(10 + number))
+    lobby.exchange()
+    until(lambda: "P11" in yard.people())
+    with yard.sync.folder.locked():  # so that no exchange is going on
+        for path in yard.folder.glob("P*"):
+            shutil.rmtree(path)
+    until(lambda: served.get("/api/v1/fleet").json["missing"] == 12)
+    lobby.exchange()
+    assert "P11" in lobby.people()
 
 
 def test_a_conflict_is_decided_by_an_admin_and_the_others_get_it(served, doors):

@@ -21,6 +21,8 @@ from app.database.strangers import SharedStrangers
 from app.errors import DatabaseError, ExitCode, SettingsError
 from app.events.delivery import device_name
 from app.fleet.decisions import allow_again, conflicts_here, decide
+from app.fleet.exchange import missing_advice
+from app.fleet.folder import missing_photos
 from app.fleet.state import FleetFolder
 from app.fleet.strangers import StrangerSync
 from app.fleet.sync import GallerySync
@@ -62,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("again", "add photos that were deleted on another device"),
         )
     }
-    made["sync"].add_argument(
+    if_missing = made["sync"].add_mutually_exclusive_group()
+    if_missing.add_argument(
+        "--restore", action="store_true", help="fetch the photos that are gone from the folder again"
+    )
+    if_missing.add_argument(
         "--remove-many",
         action="store_true",
         help="also delete on all devices, although more than half of the photos are gone from the folder",
@@ -160,6 +166,9 @@ def _print_gallery(settings: Settings, connection: Connection) -> None:
         print(printable(f"embedder   {embedder or 'unknown'}: {counted(count, 'photo')}"))
     if state.database == head.database:
         print(f"here       revision {state.seen}, {counted(len(state.conflicts), 'conflict')}")
+        gone = missing_photos(settings.gallery.folder)
+        if gone:
+            print(f"missing    {gone} photos are missing here; {missing_advice()}")
     else:
         hint = "fleet sync, with the settings of the device" if is_owner(connection) else f"{program()} fleet sync"
         print(f"here       not exchanged yet: {hint}")
@@ -225,7 +234,9 @@ def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         device = device_name(settings.delivery.device)
         with connected(settings.fleet, device) as connection:
             require_schema(connection)
-            done = GallerySync(settings, gallery).exchange(connection, arguments.remove_many)
+            done = GallerySync(settings, gallery).exchange(
+                connection, arguments.remove_many, restore_missing=arguments.restore
+            )
             strangers = StrangerSync(settings, gallery)
             if strangers.is_on:
                 strangers.exchange(connection)

@@ -21,6 +21,7 @@ from app.database.schema import require_schema
 from app.errors import AppError, DatabaseError, GalleryError
 from app.events.delivery import device_name
 from app.fleet.decisions import NoSuchConflictError, conflicts_here, settle
+from app.fleet.folder import missing_photos
 from app.fleet.state import FleetFolder
 from app.fleet.thread import unsent
 from app.service.api.openapi import Described
@@ -93,6 +94,8 @@ class Fleet(msgspec.Struct):
     devices: List[FleetDevice]
     conflicts: List[FleetConflict]
     notices: List[FleetNotice]
+    missing: int
+    """Photos that are gone from the folder here, but so many at once that they were not deleted on other devices."""
 
 
 class Settling(msgspec.Struct):
@@ -139,13 +142,13 @@ class _Routes:
 
     async def fleet(self, request: Request) -> Response:
         if self._service.settings.fleet.database is None:
-            return reply(Fleet("off", None, None, None, [], [], []))
+            return reply(Fleet("off", None, None, None, [], [], [], 0))
         problem = await self._database.ask()
-        conflicts = await self._service.run(self._conflicts)
+        conflicts, missing = await self._service.run(lambda: (self._conflicts(), self._missing()))
         answer = self._database.answer
         state = "available" if problem is None else "unavailable"
         if answer is None:
-            return reply(Fleet(state, problem, None, None, [], conflicts, []))
+            return reply(Fleet(state, problem, None, None, [], conflicts, [], missing))
         notices = [
             FleetNotice(one.device, one.is_own, one.kind, one.mine, one.theirs)
             for one in answer.conflicts
@@ -153,7 +156,8 @@ class _Routes:
             if one.kind == "deleted" or not one.is_own
         ]
         found = [self._device(row, answer) for row in answer.devices]
-        return reply(Fleet(state, problem, iso_time(answer.at), answer.revision, found, conflicts, notices))
+        asked = iso_time(answer.at)
+        return reply(Fleet(state, problem, asked, answer.revision, found, conflicts, notices, missing))
 
     async def settle(self, request: Request) -> Response:
         wanted, conflict = await read(request, Settling), str(request.path_params["conflict"])
@@ -182,6 +186,10 @@ class _Routes:
         is_away = row.seen_s_ago > away_after_s(self._service.settings.fleet.sync_every_s)
         facts = row.name, is_own, row.program, row.embedder, seen, is_away
         return FleetDevice(*facts, row.behind, waiting, row.conflicts)
+
+    def _missing(self) -> int:
+        contents = {photo.content_hash for photo in self._service.gallery.people.photos if photo.content_hash}
+        return missing_photos(self._service.settings.gallery.folder, contents)
 
     def _conflicts(self) -> List[FleetConflict]:
         gallery, folder = self._service.gallery, self._service.settings.gallery.folder

@@ -8,6 +8,8 @@ from app.database.connection import connected, masked_address, require_usable
 from app.database.devices import devices
 from app.database.schema import require_schema
 from app.errors import AppError, DatabaseError
+from app.fleet.exchange import missing_advice
+from app.fleet.folder import missing_photos
 from app.fleet.state import FleetFolder
 from app.settings import Settings
 from app.text import ago, program
@@ -32,6 +34,9 @@ def check_fleet(settings: Settings) -> List[Finding]:
     if not seen:
         advice = f"{program()} fleet sync"
         return [warning(f"{masked_address(settings.fleet)}: this device has not exchanged its gallery yet", advice)]
+    gone = missing_photos(settings.gallery.folder)
+    missing = [warning(f"{gone} photos of the shared gallery are missing here; {missing_advice()}")] if gone else []
     return [
-        ok(f"{masked_address(settings.fleet)}: the tables are up to date; the gallery was exchanged {ago(seen[0])}")
+        *missing,
+        ok(f"{masked_address(settings.fleet)}: the tables are up to date; the gallery was exchanged {ago(seen[0])}"),
     ]

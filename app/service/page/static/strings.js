@@ -79,6 +79,8 @@ export const strings = {
   deviceUnsent: (count) => `${counted(count, "event")} not sent yet`,
   deviceConflicts: (count) => `${counted(count, "conflict")} to decide there`,
   deviceFacts: (seen, version, embedder) => [`seen ${seen}`, version && `version ${version}`, embedder].filter(Boolean).join(" · "),
+  photosMissing: (count) =>
+    `${count} photos are missing here. So many are not deleted on other devices without a question: “fleet sync --restore” fetches them again, “fleet sync --remove-many” deletes them everywhere.`,
   conflicts: "Conflicts",
   conflictsWhy: "Changed here and on another device in different ways. Until you decide, both keep theirs.",
   conflictOf: (kind) => (kind === "person" ? "Two names of a person" : "A photo of two people"),

@@ -25,6 +25,7 @@ export function Fleet() {
       <p><strong>${strings.databaseAway}</strong> ${data.asked ? strings.databaseAwaySince(dayAndTime(data.asked)) : strings.databaseAwayWhy}</p>
       <p class="error">${data.problem}</p>
     </div>`}
+    ${data?.missing > 0 && html`<div class="note" role="status"><p>${strings.photosMissing(data.missing)}</p></div>`}
     ${data?.conflicts.length > 0 && html`<h3>${strings.conflicts}</h3>
       <p class="hint">${strings.conflictsWhy}</p>
       <ul class="rows">${data.conflicts.map((conflict) => html`<li key=${conflict.id}><${Conflict} conflict=${conflict} reload=${reload} /></li>`)}</ul>`}
