@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass
@@ -29,14 +31,16 @@ class Estimate:
 
     count: int
     """Of all."""
+    parts: int
+    """That an archive of all would have."""
     sample: int
     faces: int
     errors: int
     seconds: float
     processor_seconds: float
     """Without waiting for the disk, and for other programs."""
-    size: int
-    """Of the sample's part, in bytes."""
+    size_of_all: float
+    """In bytes."""
 
     @property
     def rate(self) -> float:
@@ -50,11 +54,6 @@ class Estimate:
     def seconds_with(self, cores: int) -> float:
         return self.count / self.rate / cores
 
-    @property
-    def size_of_all(self) -> float:
-        """In bytes."""
-        return self.size / self.sample * self.count
-
 
 def sample_of_pictures(inputs: Inputs, sample: int) -> List[Shard]:
     """Up to `sample` of the pictures, chosen at random but always the same ones."""
@@ -63,8 +62,8 @@ def sample_of_pictures(inputs: Inputs, sample: int) -> List[Shard]:
     return [Shard(0, tuple(chosen))] if chosen else []
 
 
-def sample_of_videos(inputs: Inputs, sample: int, every_s: float) -> Tuple[List[Shard], int]:
-    """A stretch of each of some videos, and how many moments all of them have."""
+def sample_of_videos(inputs: Inputs, sample: int, every_s: float) -> Tuple[List[Shard], List[int]]:
+    """A stretch of each of some videos, and how many moments each of all videos has."""
     choice = random.Random(_SEED)
     counts = [(video, sample_count(inputs.root / video, every_s)) for video, _ in inputs.videos]
     chosen = sorted(choice.sample(counts, min(VIDEOS, len(counts))))
@@ -72,23 +71,30 @@ def sample_of_videos(inputs: Inputs, sample: int, every_s: float) -> Tuple[List[
     for video, count in chosen:
         length = min(count, max(1, sample // len(chosen)))
         shards.append(Shard(0, video=video, first=choice.randint(0, count - length), count=length))
-    return shards, sum(count for _, count in counts)
+    return shards, [count for _, count in counts]
 
 
 def estimate(
     root: Path,
     shards: Sequence[Shard],
     count: int,
+    parts: int,
     recognizer: Recognizer,
     facts: Dict[str, Any],
     settings: Settings,
     show: ProgressCallback,
 ) -> Estimate:
-    """Reads these shards, whose kind has `count` pictures or moments in all. The first one is read once before the
-    clock starts: networks take longer in their first run."""
+    """Reads these shards, whose kind has `count` pictures or moments in all, in `parts` parts. The first one is read
+    once before the clock starts: networks take longer in their first run."""
     total = sum(shard.items for shard in shards)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), root, "", facts, settings, 1, total)
+
+        def size_of(some: Sequence[Row]) -> int:
+            job.part(0).unlink(missing_ok=True)
+            write_part(job, 0, some, recognizer.embedder.dimensions)
+            return job.part(0).stat().st_size
+
         next(rows_of(job, shards[0], recognizer), None)
         rows: List[Row] = []
         began, processor_began = time.perf_counter(), time.process_time()
@@ -96,7 +102,20 @@ def estimate(
             for row in rows_of(job, shard, recognizer):
                 rows.append(row)
                 show(len(rows), total)
-        part = write_part(job, 0, rows, recognizer.embedder.dimensions)
+        length = max(1, min(len(rows), math.ceil(count / parts)))
+        wholes = [rows[start : start + length] for start in range(0, max(1, len(rows) - length + 1), length)]
+        whole = statistics.mean(map(size_of, wholes))
         spent, processor_spent = time.perf_counter() - began, time.process_time() - processor_began
-        size = job.part(0).stat().st_size
-    return Estimate(count, max(1, len(rows)), part.faces, part.errors, spent, processor_spent, size)
+        # Each part has its own schema and dictionaries, so its size is not in proportion to its rows.
+        halves = [some[: length // 2] for some in wholes]
+        growth = max(0.0, (whole - statistics.mean(map(size_of, halves))) / (length - length // 2))
+    return Estimate(
+        count,
+        parts,
+        max(1, len(rows)),
+        sum(len(row.faces) for row in rows),
+        sum(row.error is not None for row in rows),
+        spent,
+        processor_spent,
+        parts * (whole + growth * (count / parts - length)),
+    )

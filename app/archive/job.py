@@ -154,9 +154,14 @@ def deciding_facts(
 
 
 def default_shard_size(items: int) -> int:
-    """A minute of work on a processor, less in a small archive, and at most 10,000 files in a large one."""
+    """A 64th of an archive, within limits, and at most 10,000 files in a large one."""
     small = min(LARGE_SHARD, max(MIN_SHARD, math.ceil(items / 64)))
     return min(MAX_SHARD, max(small, math.ceil(items / MAX_SHARDS)))
+
+
+def shard_moments(shard_size: int, every_s: float) -> int:
+    """How many moments of a video a shard has."""
+    return max(1, min(shard_size, math.floor(VIDEO_SHARD_S / every_s)))
 
 
 def prepare(out: Path, inputs: Inputs, facts: Dict[str, Any], settings: Settings) -> Job:
@@ -254,7 +259,7 @@ def _entries(inputs: Inputs, facts: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     size, every_s = facts["shard_size"], facts["every_s"]
     for start in range(0, len(inputs.pictures), size):
         yield {"pictures": inputs.pictures[start : start + size]}
-    step = max(1, min(size, math.floor(VIDEO_SHARD_S / every_s)))
+    step = shard_moments(size, every_s)
     for file, bytes_ in inputs.videos:
         total = sample_count(inputs.root / file, every_s)
         for first in range(0, total, step):

@@ -148,6 +148,22 @@ def test_an_estimate_follows_from_a_sample_and_writes_nothing(answered, config_f
     assert sorted(few_pictures.rglob("*")) == before
 
 
+def test_an_estimate_says_how_large_the_parts_will_be(answered, config_file, portraits, tmp_path):
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder.mkdir()
+    for number in range(50):
+        image = cv2.resize(portraits[number % len(portraits)].image, (160, 160))
+        cv2.imwrite(str(folder / f"{number:02d}.png"), np.roll(image, number % 7, axis=1))
+    code, _, err = answered("batch", folder, "--out", out, "--workers", 1, "--config", config_file)
+    assert code == ExitCode.DONE, err
+    sizes = [part.stat().st_size for part in out.glob("part-*.parquet")]
+    for sample in (5, 20, 50):
+        _, text, _ = answered("batch", "estimate", folder, "--sample", sample, "--config", config_file, "--json")
+        pictures = json.loads(text)["pictures"]
+        assert pictures["bytes"] == pytest.approx(sum(sizes), rel=0.25), sample
+        assert pictures["parts"] == len(sizes)
+
+
 def test_an_estimate_reads_stretches_of_videos(answered, config_file, few_pictures, people_video):
     words = ("batch", "estimate", few_pictures, people_video, "--every", 0.1, "--sample", 4, "--config", config_file)
     code, out, err = answered(*words, "--json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
@@ -59,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Imported here, so that --help is fast.
     from app.archive.estimate import estimate, sample_of_pictures, sample_of_videos
     from app.archive.inputs import find_inputs
-    from app.archive.job import deciding_facts, one_thread
+    from app.archive.job import deciding_facts, default_shard_size, one_thread, shard_moments
     from app.archive.parts import require_pyarrow
     from app.models.loading import ModelLoader, available_cores
     from app.recognizer import Recognizer
@@ -78,25 +79,37 @@ def execute(arguments: argparse.Namespace) -> int:
             "name some, or leave the option out: how long videos take follows from their length"
         )
     count = arguments.pictures or len(inputs.pictures)
+    size = default_shard_size(count + len(inputs.videos))
+    stretch = shard_moments(size, arguments.every)
+    parts = math.ceil(count / size), sum(math.ceil(one / stretch) for one in moments)
     with Recognizer.from_loader(loader, with_attributes=False) as recognizer:
-        facts = deciding_facts(loader, recognizer, arguments.every, "float16", arguments.sample)
+        facts = deciding_facts(loader, recognizer, arguments.every, "float16", size)
         found = {
             kind: estimate(
-                inputs.root, shards, number, recognizer, facts, settings, progress.counter(f"reading {kind}")
+                inputs.root, shards, *amount, recognizer, facts, settings, progress.counter(f"reading {kind}")
             )
-            for kind, shards, number in (("pictures", pictures, count), ("moments", stretches, moments))
+            for kind, shards, amount in (
+                ("pictures", pictures, (count, parts[0])),
+                ("moments", stretches, (sum(moments), parts[1])),
+            )
             if shards
         }
     progress.clear()
     cores = arguments.cores or available_cores()
     seconds = sum(one.seconds_with(cores) for one in found.values())
-    size = sum(one.size_of_all for one in found.values())
+    bytes_of_all = sum(one.size_of_all for one in found.values())
     networks = facts["networks"]
     if arguments.json:
         kinds = {kind: _as_json(one, cores) for kind, one in found.items()}
         print(
             json.dumps(
-                {**kinds, "cores": cores, "seconds": round(seconds, 1), "bytes": round(size), "networks": networks}
+                {
+                    **kinds,
+                    "cores": cores,
+                    "seconds": round(seconds, 1),
+                    "bytes": round(bytes_of_all),
+                    "networks": networks,
+                }
             )
         )
         return ExitCode.DONE
@@ -116,7 +129,7 @@ def execute(arguments: argparse.Namespace) -> int:
         for kind, one in found.items()
     ]
     if len(rows) > 1:
-        rows.append(("together", "-", "-", "-", "-", "-", _time(seconds), _size(size)))
+        rows.append(("together", "-", "-", "-", "-", "-", _time(seconds), _size(bytes_of_all)))
     print(table(header, rows))
     for kind, one in found.items():
         busy = one.processor_seconds / max(one.seconds, 1e-9)
@@ -137,7 +150,8 @@ def _as_json(one: Estimate, cores: int) -> Dict[str, Any]:
         "faces_in_each": round(one.faces / one.sample, 3),
         "per_s_and_core": round(one.rate, 2),
         "per_s_of_processor_time": round(one.processor_rate, 2),
-        "bytes_each": round(one.size / one.sample, 1),
+        "parts": one.parts,
+        "bytes_each": round(one.size_of_all / max(1, one.count), 1),
         "seconds": round(one.seconds_with(cores), 1),
         "bytes": round(one.size_of_all),
     }

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard-size",
         metavar="N",
         type=whole_number(1, 100_000),
-        help="pictures in a part, which is what a crash costs (default: 8 to 500, about a minute of work)",
+        help="pictures in a part, which is what a crash costs (default: a 64th of all, but 8 to 500)",
     )
     parser.add_argument(
         "--embeddings",
