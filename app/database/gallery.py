@@ -257,12 +257,14 @@ class SharedGallery:
         )
 
     def keep_conflicts(self, conflicts: Iterable[Tuple[str, str, str, str]]) -> None:
-        """Shows exactly these conflicts of this device, as (subject, kind, mine, theirs); notices stay for a while."""
+        """Shows exactly these conflicts of this device, as (subject, kind, mine, theirs). Notices stay for a while, if
+        the photo was not added again."""
         wanted = list(conflicts)
         with self._connection.transaction():
             self._connection.execute(
                 "delete from conflict where device = %s and subject <> all(%s) and (kind <> 'deleted' "
-                "or recorded_at < now() - make_interval(days => %s))",
+                "or recorded_at < now() - make_interval(days => %s) "
+                "or subject in (select 'photo ' || encode(sha256, 'hex') from photo where not gone))",
                 [self._device, [subject for subject, *_ in wanted], KEEP_NOTICES_DAYS],
             )
             for row in wanted:

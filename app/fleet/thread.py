@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -72,9 +73,12 @@ class FleetThread:
                     listen(connection, CHANNEL)
                     if self._strangers.is_on:
                         listen(connection, STRANGERS_CHANNEL)
-                    self._exchange_until_closed(connection)
-            except ShutDownError:
-                return
+                    with contextlib.suppress(ShutDownError):
+                        self._exchange_until_closed(connection)
+                    # What was seen at the very end. It needs no networks, and `close` waits for it a few seconds.
+                    if self._strangers.is_changed():
+                        self._strangers.exchange(connection)
+                    return
             except AppError as error:
                 self._report(str(error))
             except Exception as error:  # root of a thread; the program goes on with its own folder
@@ -85,7 +89,8 @@ class FleetThread:
             self._closing.wait(min(pause_s, every_s))
 
     def _exchange_until_closed(self, connection: Connection) -> None:
-        while not self._closing.is_set():
+        """Once at least: the database does not know a new device before."""
+        while True:
             generation = self._gallery.people.generation
             done = self._sync.exchange(connection, unsent=self._unsent())
             if done.sent or done.received:
@@ -97,6 +102,8 @@ class FleetThread:
                 logger.info("fleet: the shared gallery is up to date")
             self._clean(connection)
             self._exchange_strangers(connection, generation)
+            if self._closing.is_set():
+                return
 
     def _exchange_strangers(self, connection: Connection, generation: int) -> None:
         """At once, until the gallery has to be exchanged again: a stranger may be at the next door soon."""

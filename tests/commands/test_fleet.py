@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import cv2
 import numpy as np
@@ -94,6 +95,37 @@ def test_a_device_that_is_not_in_use_any_more_is_removed(answered, config, postg
     assert postgres.sql(name, "select name from device") == [("yard",)]
     assert remove("yard", "--force")[0] == 0
     assert postgres.sql(name, "select name from device") == []
+
+
+def test_devices_of_one_name_are_listed_with_their_ids(answered, config, postgres, database):
+    answered("fleet", "init", "--config", config)
+    ids = [f"00000000-0000-7000-8000-00000000000{number}" for number in range(3)]
+    for one, called in zip(ids, ("door", "door", "yard")):
+        postgres.sql(database.rpartition("/")[2], f"insert into device(id, name) values ('{one}', '{called}')")
+    out = answered("fleet", "devices", "--config", config)[1]
+    assert [one in out for one in ids] == [True, True, False]
+
+
+def test_an_exchange_by_hand_says_how_many_strangers_came_in(answered, config, database, recognizer):
+    assert answered("fleet", "init", "--config", config)[0] == 0
+    embedder, looks = recognizer.embedder_id, np.eye(2, 128, dtype=np.float32)
+    now = time.time()
+    with connected(FleetSettings(database=database)) as connection:
+        device = new_id()
+        greet(connection, device, "door-b", embedder, "1", [new_id()])
+        for number, look in enumerate(looks, 1):
+            SharedStrangers(connection, device).seen(
+                SeenStranger(new_id(), number, "back", embedder, packed(look), 1.0, 2, now, now, now + 1000)
+            )
+    for came in ("2", "0"):
+        code, out, _ = answered("fleet", "sync", "--config", config)
+        assert (code, out.splitlines()) == (
+            0,
+            ["gallery: 0 changes sent, 0 received", f"strangers: {came} new from other devices"],
+        )
+    with config.open("a") as file:
+        file.write("  share_strangers: false\n")
+    assert "strangers" not in answered("fleet", "sync", "--config", config)[1]
 
 
 @pytest.mark.parametrize("action", ["status", "devices", "sync", "conflicts", "strangers"])

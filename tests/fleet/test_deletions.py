@@ -69,10 +69,15 @@ def test_a_deleted_photo_can_be_added_again_on_purpose(two, photo):
     agree(a, b)
     a.delete("Ann/1.jpg")
     agree(a, b)
+    b.put("Ann/1.jpg", photo(0))  # refused
+    b.exchange()
     with b.shared() as shared:
+        assert [row.kind for row in shared.conflicts()] == ["deleted"]
         assert shared.allow_again(hashlib.sha256(photo(0)).hexdigest())
     b.put("Ann/1.jpg", photo(0))
     agree(b, a)
+    with b.shared() as shared:
+        assert shared.conflicts() == []
     assert a.files() == b.files() == [("Ann", photo(0))]
 
 
@@ -82,9 +87,14 @@ def test_the_device_that_deleted_a_photo_may_undo_that(two, photo):
     agree(a, b)
     a.delete("Ann/1.jpg")
     agree(a, b)
+    b.put("Eva/1.jpg", photo(2))
+    b.put("Ann/1.jpg", photo(0))  # refused
+    b.exchange()
     a.put("Ann/1.jpg", photo(0))
     agree(a, b)
-    assert a.files() == b.files() == [("Ann", photo(0))]
+    assert a.files() == b.files() == [("Ann", photo(0)), ("Eva", photo(2))]
+    with b.shared() as shared:
+        assert shared.conflicts() == []
 
 
 def test_a_device_that_was_away_for_longer_than_deletions_are_remembered_deletes_what_is_gone(two, photo, rows, forget):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from planted_visits import MODEL
 from shared_doors import exchange
-from waiting import until
+from waiting import PATIENT_S, until
 
 from app.database.connection import connected, listen, rings
 from app.database.strangers import MAX_COMPARED, SharedStrangers
@@ -288,6 +288,32 @@ def test_strangers_of_another_embedder_stay_apart(doors, seen):
     a.passes("Eva")
     exchange(a, b)
     assert b.book.strangers == []
+
+
+def test_the_last_visit_of_a_run_is_sent_at_its_end(doors, seen, monkeypatch):
+    monkeypatch.setattr("app.fleet.thread._LOOK_EVERY_S", 2.0)
+    monkeypatch.setattr("app.fleet.thread._JOIN_S", PATIENT_S)
+    a = doors[0]
+    thread = FleetThread(a.device.settings, a.device.gallery)
+    thread.start()
+    until(lambda: (a.device.folder / ".fleet/strangers.json").exists())
+    assert a.passes("Eva") == "stranger-1"
+    thread.close()
+    assert seen() == [[("door-a", "stranger-1", None)]]
+
+
+def test_a_run_that_ends_before_its_first_exchange_sends_its_visit(doors, seen, rows, monkeypatch):
+    monkeypatch.setattr("app.fleet.thread._JOIN_S", 0.0)
+    a = doors[0]
+    thread = FleetThread(a.device.settings, a.device.gallery)
+    connections = "select 1 from pg_stat_activity where application_name = 'face-recognition door-a'"
+    with a.device.sync.folder.locked():  # the exchange waits
+        thread.start()
+        until(lambda: rows(connections))
+        a.passes("Eva")
+        thread.close()
+    until(lambda: not rows(connections))
+    assert seen() == [[("door-a", "stranger-1", None)]]
 
 
 def test_a_stranger_at_a_door_is_known_at_the_next_one_while_both_run(doors):

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("migrate", "bring the tables of an older version up to date; needs the same role"),
             ("status", "say whether the database can be used, and what is in it"),
             ("devices", "list the devices: when they were seen, and what they lack"),
-            ("sync", "exchange the gallery once"),
+            ("sync", "exchange the gallery and strangers once"),
             ("conflicts", "list what was changed here and elsewhere in different ways, and decide"),
             ("retention", "say or set for how many days events are kept; setting it needs the role of init"),
             ("strangers", "list unknown people who were seen by several devices"),
@@ -219,13 +219,16 @@ def _removed(connection: Connection, wanted: str, is_forced: bool, sync_every_s:
 
 
 def _print_devices(connection: Connection, own: str) -> None:
-    for row in devices(connection):
+    rows = devices(connection)
+    names = [row.name for row in rows]
+    for row in rows:
         lacks = f"lacks {counted(row.behind, 'change')}" if row.behind else "up to date"
         lacks += f", {counted(row.unsent, 'event')} not sent yet" if row.unsent else ""
         conflicts = f", {counted(row.conflicts, 'conflict')}" if row.conflicts else ""
+        called = row.name if names.count(row.name) == 1 else f"{row.name}, {row.id}"
         here = " (this one)" if row.id == own else ""
         seen = f"seen {ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"
-        print(printable(f"device     {row.name}{here}: {seen}, {row.embedder or 'unknown embedder'}"))
+        print(printable(f"device     {called}{here}: {seen}, {row.embedder or 'unknown embedder'}"))
 
 
 def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -237,10 +240,10 @@ def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
             done = GallerySync(settings, gallery).exchange(
                 connection, arguments.remove_many, restore_missing=arguments.restore
             )
+            print(f"gallery: {done.text}")
             strangers = StrangerSync(settings, gallery)
             if strangers.is_on:
-                strangers.exchange(connection)
-    print(done.text)
+                print(f"strangers: {strangers.exchange(connection)} new from other devices")
     return ExitCode.DONE if done.is_complete else ExitCode.INCOMPLETE
 
 
