@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
@@ -17,7 +18,7 @@ from app.inference.remote.network import RemoteNetwork, RemotePolicy
 from app.inference.remote.protocol import RemoteAddress, open_client, parse_address
 from app.inference.remote.right_model import Known
 from app.models.entry import ModelEntry
-from app.settings import RemoteSettings
+from app.settings import RemoteSettings, all_settings
 from app.vision.face_network import FaceNetwork
 
 KNOWN_PICTURES = 4
@@ -46,7 +47,15 @@ def remote_address(settings: RemoteSettings, entry: ModelEntry) -> RemoteAddress
     if ca_file is not None and not ca_file.is_file():
         raise ModelError(f"remote.ca_file: there is no file {ca_file}")
     renamed = settings.model if entry.task == "embedding" else None
-    return parse_address(settings.url, renamed or entry.name, token, str(ca_file) if ca_file else None)
+    address = parse_address(settings.url, renamed or entry.name, token, str(ca_file) if ca_file else None)
+    if entry.task == "embedding":
+        return address
+    flag = next(info.flag for info in all_settings() if info.key == f"attributes.{entry.family}")
+    return replace(
+        address,
+        if_missing=f"the server has to run this model too: start it with `serve {flag} {entry.name}`, or set "
+        "remote.attributes: false",
+    )
 
 
 def known_pictures(size: Tuple[int, int]) -> np.ndarray:

@@ -286,6 +286,13 @@ def test_an_event_that_is_not_in_the_log_is_answered_with_the_command_that_lists
     assert completed(*shlex.split(listing[1]))[0] == 0
 
 
+def test_nothing_is_forgotten_if_the_named_log_does_not_exist(completed, planted, gallery):
+    before = sorted(gallery.iterdir())
+    code, out, err = completed("people", "forget", "Eileen Collins", "--events", "nosuch.jsonl", "--yes")
+    assert code == 2 and "nosuch.jsonl" in err and out == ""
+    assert sorted(gallery.iterdir()) == before and before
+
+
 def test_forgetting_waits_for_confirmation_and_refuses_a_log_that_is_being_written(
     completed, planted, gallery, tmp_path
 ):

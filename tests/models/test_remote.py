@@ -250,6 +250,14 @@ def test_attribute_models_run_there_as_well(server, settings, portraits, caplog)
         Recognizer.from_settings(dataclasses.replace(here, remote=remote))
 
 
+def test_an_attribute_model_that_the_server_lacks_is_explained(server, settings):
+    attributes = dataclasses.replace(settings.attributes, gender_age="genderage_utk")
+    here = dataclasses.replace(settings, attributes=attributes, remote=device_of(server, attributes=True))
+    with pytest.raises(ModelError, match=r"404.*serve --gender-age genderage_utk") as refused:
+        Recognizer.from_settings(here)
+    assert "remote.model" not in str(refused.value)
+
+
 def test_only_those_with_a_token_are_let_in(server, embedder, monkeypatch):
     monkeypatch.setenv("FACES_TOKEN", server.tokens.with_name("device").read_text())
     with pytest.raises(ModelError, match="401"):

@@ -44,7 +44,7 @@ EXAMPLES = """examples:
   python -m app people not "Ann" 1234 --events visits.jsonl  # event 1234 was not Ann
   python -m app people search photo.jpg                      # was this face here before, when, and where?
   python -m app people export "Eva" eva                      # everything that is stored of Eva
-  python -m app people forget "Eva" --events visits.jsonl    # delete it for good, in the event log too"""
+  python -m app people forget "Eva" --events visits.jsonl --yes      # delete it for good, in the event log too"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

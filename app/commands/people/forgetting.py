@@ -46,6 +46,10 @@ def add_actions(actions: Any) -> None:
 def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
     from app.assembly import open_gallery
 
+    log = settings.output.events
+    is_named = getattr(arguments, "output.events", None) is not None
+    if is_named and log is not None and not (log.exists() or log_files(log)):
+        raise GalleryError(f"--events {log}: there is no such event log; nothing was deleted")
     journal = opened_journal(settings)
     try:
         logs = LockedLogs(logs_of(settings))

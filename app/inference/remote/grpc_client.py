@@ -12,7 +12,6 @@ from app.errors import SettingsError
 from app.inference.remote import messages
 from app.inference.remote.protocol import (
     MAX_REPLY_BYTES,
-    WHAT_TO_CHANGE,
     ModelMetadata,
     RefusedError,
     RemoteAddress,
@@ -94,7 +93,7 @@ class GrpcClient:
         except self._grpc.RpcError as error:
             status, details = error.code().name, " ".join(str(error.details()).split())[:200]
             if status in _REFUSALS:
-                hint = WHAT_TO_CHANGE.get(_REFUSALS[status])
+                hint = self._address.what_to_change(_REFUSALS[status])
                 raise RefusedError("; ".join(filter(None, [f"gRPC {status}: {details}", hint]))) from error
             if "http1" in details:
                 raise RemoteError("it does not speak gRPC; for HTTP, remote.url begins with http://") from error

@@ -19,7 +19,6 @@ from app.errors import SettingsError
 from app.inference.remote.protocol import (
     DATATYPES,
     MAX_REPLY_BYTES,
-    WHAT_TO_CHANGE,
     ModelMetadata,
     RefusedError,
     RemoteAddress,
@@ -120,7 +119,7 @@ class HttpClient:
         status, length, reply = self._send(method, path, timeout_s, body, headers)
         if status == 200:
             return length, reply
-        hint = WHAT_TO_CHANGE.get(status)
+        hint = self._address.what_to_change(status)
         if body is not None and status in (400, 500) and not self._takes_binary(timeout_s):
             hint = "it does not say that it takes tensors in binary; if it has gRPC, remote.url begins with grpc://"
         why = "; ".join(filter(None, [f"HTTP {status} for {path}: {_reason(reply)}", hint]))

@@ -319,8 +319,10 @@ class RemoteNetwork:
             self._trouble = error
         self._requests.put(None)
         if is_news and not self._is_closed:
-            meanwhile = "people get their names later" if self.defers else "faces are compared on this machine"
-            logger.error("%s: %s: %s; %s until it works again", self.name, self._address, error, meanwhile)
+            here = "faces are compared on this machine"
+            if self.defers:
+                here = "people in videos get their names later, and pictures are compared on this machine,"
+            logger.error("%s: %s: %s; %s until it works again", self.name, self._address, error, here)
 
 
 class DeferringNetwork:

@@ -50,6 +50,16 @@ class RemoteAddress:
     """Sent as `Authorization: Bearer`."""
     ca_file: Optional[str] = None
     """Certificates (PEM) to trust instead of the system's."""
+    if_missing: str = "remote.model is the name there"
+    """What to change if the server does not have the model."""
+
+    def what_to_change(self, status: int) -> Optional[str]:
+        """After a refusal that has, or would have, this status of HTTP."""
+        return {
+            401: "remote.token has to be one that the server knows",
+            403: "remote.token has to be one that may do this",
+            404: self.if_missing,
+        }.get(status)
 
     @property
     def is_encrypted(self) -> bool:
@@ -122,14 +132,6 @@ class Client(Protocol):
         """Ends a request that another thread waits for."""
 
     def close(self) -> None: ...
-
-
-WHAT_TO_CHANGE = {
-    401: "remote.token has to be one that the server knows",
-    403: "remote.token has to be one that may do this",
-    404: "remote.model is the name there",
-}
-"""By the status of HTTP that a refusal has, or would have."""
 
 
 def open_client(address: RemoteAddress) -> Client:
