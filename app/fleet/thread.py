@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5
 """How soon a change of the folder, once the gallery has read it, is sent."""
 _CLEAN_EVERY_S = 3600.0
-_JOIN_S = 5.0
+_JOIN_S = 3.0
 
 
 class FleetThread:
