@@ -61,9 +61,10 @@ def states(process):
     """The letters of the kernel for each thread: Z for one that is dead, T for one that is stopped. While one is left,
     the files of the process are open, even if the process counts as dead."""
     found = set()
-    for thread in Path(f"/proc/{process}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
-            found.add(thread.read_text().rpartition(")")[2].split()[0])
+    with contextlib.suppress(OSError):  # it is gone
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found.add((thread / "stat").read_text().rpartition(")")[2].split()[0])
     return found
 
 

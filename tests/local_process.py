@@ -1,8 +1,9 @@
-"""A server of another program, as a process that listens on a port of this machine."""
+"""Processes of other programs: servers that listen on a port of this machine, and whether one still runs."""
 
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from ports import free_port
 from waiting import until
@@ -44,3 +45,11 @@ class LocalProcess:
     def close(self):
         self.process.terminate()
         self.process.wait()
+
+
+def is_running(pid):
+    """Whether a process is there that has not ended. It may vanish meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

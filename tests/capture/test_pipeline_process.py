@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handles import held, require_no_more_than
+from local_process import is_running
 from real_sources import frame_number
 from shipped import ROOT
 from waiting import PATIENT_S, until
@@ -74,12 +75,6 @@ def pipelines(parent=None):
         if ancestor and str(path_of_child()).encode() in words:
             found.append(int(folder.name))
     return found
-
-
-def is_running(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def pipeline_pid():

@@ -19,6 +19,7 @@ import pytest
 from handles import held, require_no_more_than
 from hypothesis import given
 from hypothesis import strategies as st
+from local_process import is_running
 from real_sources import frame_number
 from shipped import ROOT
 from waiting import PATIENT_S, until
@@ -401,4 +402,4 @@ def test_the_process_ends_when_the_program_is_killed(rtsp_server):
     program.kill()
     program.wait()
     program.stdout.close()
-    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
+    until(lambda: not is_running(pid))

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from local_process import is_running
 from made_results import ANN, STRANGER, frame, result, track
 from waiting import PATIENT_S, until
 
@@ -100,13 +101,6 @@ def test_a_command_that_takes_too_long_is_killed_with_what_it_started(tmp_path, 
     child = int((tmp_path / "pid").read_text(encoding="utf-8"))
     until(lambda: not is_running(child))
     sink.close()
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split(") ")[1][0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_no_more_run_at_once_than_allowed(tmp_path):

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from local_process import is_running
 from waiting import PATIENT_S, until
 
 from app.errors import ModelError
@@ -183,14 +184,6 @@ def test_the_builder_ends_with_its_parent(start, network, tmp_path, how):
             process.communicate(timeout=PATIENT_S)  # ends when the builder, too, has closed its output
     until(lambda: not is_running(builder))
     assert not [*network.path.parent.glob("*.engine"), *network.path.parent.glob(".*.part")]
-
-
-def is_running(process_id):
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def test_metadata_is_plain_json(network):

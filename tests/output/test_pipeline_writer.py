@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from handles import held, require_no_more_than
+from local_process import is_running
 from made_results import picture
 from noise_camera import NoiseCamera
 from waiting import PATIENT_S, until
@@ -119,13 +119,6 @@ KILLED = """
     print(writer._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @needs_gstreamer

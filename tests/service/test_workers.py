@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from http_client import Client, free_port
+from local_process import is_running
 from shipped import ROOT
 from waiting import PATIENT_S, until
 
@@ -59,13 +60,6 @@ class Server:
         return code
 
 
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 @pytest.fixture
 def tokens(tmp_path):
     """The secret of a token."""
@@ -102,14 +96,14 @@ def test_two_workers_share_port_and_gallery_and_one_that_is_killed_is_replaced(s
     os.kill(first, signal.SIGKILL)
     until(lambda: len(server.workers()) == 3)
     assert "worker 1 died" in server.log
-    assert is_alive(second)
+    assert is_running(second)
     assert people_seen(server.client) == {("Zoe",)}
 
     workers = server.workers()[1:]
     server.process.send_signal(signal.SIGTERM)
     assert server.ended() == 0, server.log
     assert "Traceback" not in server.log
-    assert not any(map(is_alive, workers))
+    assert not any(map(is_running, workers))
 
 
 def test_a_log_in_with_one_worker_is_valid_with_both(tokens, server):
@@ -150,7 +144,7 @@ def test_workers_end_when_their_parent_is_killed(server):
     until(lambda: len(server.workers()) == 2)
     workers = server.workers()
     server.process.kill()
-    until(lambda: not any(map(is_alive, workers)))
+    until(lambda: not any(map(is_running, workers)))
 
 
 def test_a_busy_port_is_found_although_workers_share_theirs(people_gallery, completed):
