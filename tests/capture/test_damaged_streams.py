@@ -85,6 +85,7 @@ def test_damaged_frames_are_counted_and_whole_ones_follow(network, damage, codec
     assert 1 <= len([record for record in caplog.records if "damaged" in record.message]) < 5, "not one for each frame"
 
 
+@pytest.mark.slow
 def test_damaged_motion_jpeg_does_not_show_an_old_picture_again(http_camera):
     with Channels([parse_source(http_camera.address, "cam")], SETTINGS) as channels:
         whole_again(channels)
@@ -97,6 +98,7 @@ def test_damaged_motion_jpeg_does_not_show_an_old_picture_again(http_camera):
     assert len(seen) == len(set(seen))
 
 
+@pytest.mark.slow
 def test_a_stream_of_which_all_pictures_are_damaged_is_said_to_be_damaged(http_camera):
     settings = dataclasses.replace(SETTINGS, read_timeout_s=1.0)
     with Channels([parse_source(http_camera.address, "cam")], settings) as channels:
@@ -108,6 +110,7 @@ def test_a_stream_of_which_all_pictures_are_damaged_is_said_to_be_damaged(http_c
         assert channels.status()[0].state is ChannelState.RUNNING
 
 
+@pytest.mark.slow
 def test_a_camera_that_freezes_after_a_damaged_picture_is_said_to_be_silent(http_camera, caplog):
     settings = dataclasses.replace(SETTINGS, read_timeout_s=2 * DAMAGED_WITHIN_S)
     with Channels([parse_source(http_camera.address, "cam")], settings) as channels:
@@ -132,6 +135,7 @@ def test_a_stream_whose_framing_breaks_is_reopened(network, caplog):
     assert len(caplog.records) <= 3 * (status.counters.reconnects + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 14),
     reason="this OpenCV scrambles it; see docs/reliability.md",

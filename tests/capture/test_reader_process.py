@@ -338,6 +338,7 @@ def test_motion_jpeg_with_another_rate_than_25_is_not_taken_for_late(http_camera
         reader.close()
 
 
+@pytest.mark.slow
 def test_a_stream_that_has_fallen_behind_is_reopened_to_catch_up(rtsp_server, caplog):
     with Channels([rtsp(rtsp_server().url)], SETTINGS) as channels:
         until(lambda: channels.status()[0].counters.read > 50)
@@ -373,6 +374,7 @@ def test_no_address_is_in_the_list_of_processes(rtsp_server):
             assert b"rtsp://" not in seen
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind_by_many_restarts(rtsp_server):
     server = rtsp_server()
 

@@ -82,7 +82,8 @@ def libfaketime():
     return str(found[0])
 
 
-@pytest.mark.parametrize("step_s", [3600, pytest.param(-3600, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step_s", [3600, -3600])
 def test_a_clock_that_is_set_ends_no_visit_and_changes_no_duration(program, camera, people_gallery, tmp_path, step_s):
     clock, events, video = tmp_path / "clock", tmp_path / "visits.jsonl", tmp_path / "door.mp4"
     clock.write_text("+0")

@@ -177,6 +177,7 @@ def test_an_existing_video_is_overwritten_only_with_overwrite(completed, people_
     assert len(frames_of(tmp_path / "out.mp4")[0]) == 40
 
 
+@pytest.mark.slow
 def test_an_output_that_fails_is_reported_in_the_summary_and_by_the_exit_code(completed, people_video, people_gallery):
     code, out, err = completed("--video", people_video, "--gallery", people_gallery, "--events", "/dev/full")
     assert code == 1

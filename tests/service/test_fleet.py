@@ -143,6 +143,7 @@ def test_a_decision_is_about_the_names_that_were_shown(served, doors):
     assert doors[1].people() == ["Hanna", "Ida"]
 
 
+@pytest.mark.slow
 def test_what_is_known_stays_while_the_database_is_away(served, link):
     before = served.get("/api/v1/fleet").json
     link.cut()

@@ -277,6 +277,7 @@ def note_visit(log):
             sink.write(event)
 
 
+@pytest.mark.slow
 def test_events_and_status_go_on_when_a_lost_server_is_back(killable, tab):
     client, kill, start = killable
     events = tab(client).open("events")

@@ -68,6 +68,7 @@ def systemd(tmp_path, monkeypatch):
         yield lambda: receiver.recv(4096).decode().splitlines()
 
 
+@pytest.mark.slow
 def test_a_server_without_sources_feeds_the_watchdog_of_systemd(start, systemd):
     process, _ = start("serve")
     assert systemd() == ["READY=1", "STATUS=answering requests"]
@@ -78,6 +79,7 @@ def test_a_server_without_sources_feeds_the_watchdog_of_systemd(start, systemd):
     assert process.wait(PATIENT_S) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", ["networks", "http"])
 def test_a_server_that_hangs_is_ended_with_what_its_threads_do(config_file, people_gallery, systemd, hangs):
     """A job that never ends, on the one thread or the other, as a driver or a handler that hangs."""

@@ -43,6 +43,7 @@ def serious(axe, page):
     assert found == []
 
 
+@pytest.mark.slow
 def test_channels_are_stopped_and_started_by_those_who_may(two, tab):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
     admin, reader = two.tokens

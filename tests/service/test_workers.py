@@ -84,6 +84,7 @@ def people_seen(client):
     return {tuple(sorted(one["name"] for one in client.get("/api/v1/people").json["people"])) for _ in range(16)}
 
 
+@pytest.mark.slow
 def test_two_workers_share_port_and_gallery_and_one_that_is_killed_is_replaced(server, photos):
     until(lambda: len(server.workers()) == 2)
     assert people_seen(server.client) == {()}
