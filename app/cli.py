@@ -61,7 +61,7 @@ BEFORE_COMMAND = {"--config": "config", "--gallery": "gallery.folder"}
 PACKAGES = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "yaml": "pyyaml", "skimage": "scikit-image"}
 """Names for pip of modules that a command cannot do without, where they differ."""
 EXTRAS = {"headless": ("cv2",), "cpu": ("onnxruntime",), "demo": ("skimage", "matplotlib")}
-"""Modules that are needed together: whoever lacks one, lacks the others as a rule."""
+"""Modules that are usually installed, and missing, together."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -214,7 +214,7 @@ def _removed(connection: Connection, wanted: str, is_forced: bool, sync_every_s:
             "or remove it with --force"
         )
     gone = SharedStrangers(connection, row.id).remove_device()
-    only = f", and {counted(gone, 'stranger')} whom only it had kept" if gone else ""
+    only = f", and {counted(gone, 'stranger')} that no other device had seen" if gone else ""
     return printable(f"removed {row.name} ({row.id}), {counted(row.conflicts, 'conflict')} of it{only}")
 
 

@@ -145,7 +145,7 @@ def _nobody_to_compare(shared: FleetSearch, embedder: str) -> str:
         f"{one.embedder or 'unknown'} ({counted(one.photos, 'photo')}, {counted(one.strangers, 'stranger')})"
         for one in shared.shared()
     )
-    text = f"there is nobody to compare with: the database has no embeddings of this device's embedder, {embedder}"
+    text = f"there is no one to compare with: the database has no embeddings of this device's embedder, {embedder}"
     if not others:
         return printable(f"{text}, and none of others; a device shares its own with: {program()} fleet sync")
     return printable(
