@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import secrets
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -255,8 +257,14 @@ def log_files(template: Path) -> List[Path]:
         for part in (template.stem, template.suffix)
     )
     rotated = re.compile(rf"{stem}(-\d{{8}}T\d{{6}}Z(-\d+)?)?{suffix}(\.\d+|-\d{{8}}(-\d+)?)?(\.gz)?")
-    found = [path for path in template.parent.glob("*") if rotated.fullmatch(path.name) and path.is_file()]
-    return sorted((path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime_ns)
+    changed_ns: Dict[Path, int] = {}
+    for path in template.parent.glob("*"):
+        if rotated.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # it was renamed or removed meanwhile
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode) and found.st_size:
+                    changed_ns[path] = found.st_mtime_ns
+    return sorted(changed_ns, key=changed_ns.__getitem__)
 
 
 def _between(first: Any, last: Any) -> float:

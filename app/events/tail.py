@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Callable, List, NamedTuple, Optional, cast
+from typing import BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
 
 from app.events.history import HEADER, HEADER_MARK, History, Record, find_last, log_files, records
 
@@ -100,7 +101,7 @@ class LogTail:
         files = log_parts(self._template, self._log)
         begun = [at for at, part in enumerate(files) if part.after <= self.sequence]
         at = begun[-1] if begun else 0
-        if self._file is not None and files and _is_same(files[at].path, self._file):
+        if self._file is not None and files and files[at].identity == _identity(self._file):
             line = _next_line(self._file)  # what was written until the next file was begun
             self._file.seek(-len(line), os.SEEK_CUR)
             if line.endswith(b"\n"):
@@ -108,8 +109,15 @@ class LogTail:
             at += 1
         if at >= len(files):
             return False
+        try:
+            opened = _open(files[at].path)
+        except FileNotFoundError:
+            return self._open_next()
+        if _identity(opened) != files[at].identity:  # a newer file has its name by now
+            opened.close()
+            return self._open_next()
         self.close()
-        self._file = _open(files[at].path)
+        self._file = opened
         self._last_line = b""
         self._is_compressed = files[at].path.suffix == ".gz"
         if not self._is_compressed:
@@ -123,13 +131,37 @@ class LogPart(NamedTuple):
     after: int
     """The number of the last event before it."""
     path: Path
+    identity: Tuple[int, int]
+    """Device and inode, which it keeps when it is renamed."""
 
 
 def log_parts(template: Path, log: str) -> List[LogPart]:
-    """The files of this log, in order."""
+    """The files of this log, in order.
+
+    A name may become that of a newer file between listing and opening, and the events in between would seem to be
+    missing. So the files are listed again until all have kept their names meanwhile.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            files = _identities(template)
+            parts = _log_parts(files, log)
+            if _identities(template) == files:
+                return parts
+
+
+def _identities(template: Path) -> Dict[Path, Tuple[int, int]]:
+    found = {path: path.stat() for path in log_files(template)}
+    return {path: (one.st_dev, one.st_ino) for path, one in found.items()}
+
+
+def _identity(file: BinaryIO) -> Tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino
+
+
+def _log_parts(files: Mapping[Path, Tuple[int, int]], log: str) -> List[LogPart]:
     parts = []
-    files = log_files(template)
-    for path in files:
+    for path, identity in files.items():
         if path.suffix == ".gz" and path.with_suffix("") in files:
             continue  # it is being compressed; the whole file is there until that is done
         with _open(path) as file:
@@ -138,7 +170,7 @@ def log_parts(template: Path, log: str) -> List[LogPart]:
             continue
         is_header = first["event"] == HEADER
         if not is_header or first["log"] == log:
-            parts.append(LogPart(first["after"] if is_header else first["sequence"] - 1, path))
+            parts.append(LogPart(first["after"] if is_header else first["sequence"] - 1, path, identity))
     return sorted(parts, key=lambda part: part.after)
 
 
@@ -152,13 +184,6 @@ def _next_line(file: BinaryIO) -> bytes:
 
 def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _is_same(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 def _last_header(file: BinaryIO, sequence: int) -> int:

@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import threading
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +180,42 @@ def test_files_that_were_deleted_before_they_were_read_are_counted(tmp_path):
     writer.visit()
     assert everything(tail) == upto(9, 6)
     assert tail.missing == 6
+
+
+def test_a_file_that_is_renamed_between_listing_and_opening_is_not_missing(tmp_path, monkeypatch):
+    """The next one has its name by then, and says that more events came before it than were read."""
+    path = tmp_path / "e.jsonl"
+    writer = Writer(path)
+    writer.visit()
+    tail = writer.tail()
+    assert everything(tail) == upto(3)
+    path.rename(tmp_path / "e.jsonl.1")
+    writer.visit()
+    list_folder, rotations = Path.glob, iter(range(2, 5))
+
+    def list_and_rotate(folder, pattern):
+        found = list(list_folder(folder, pattern))
+        for number in rotations:
+            path.rename(tmp_path / f"e.jsonl.{number}")
+            writer.visit()
+            break
+        return found
+
+    monkeypatch.setattr(Path, "glob", list_and_rotate)
+    assert everything(tail) == upto(15, 3)
+    assert tail.missing == 0
+
+
+def test_a_log_that_is_rotated_all_the_time_is_read_whole(tmp_path):
+    writer = Writer(tmp_path / "e.jsonl", max_bytes=2500, sync="never")
+    tail, found = writer.tail(), []
+    thread = threading.Thread(target=lambda: [writer.visit() for _ in range(100)])
+    thread.start()
+    while thread.is_alive():
+        found += everything(tail, 20)
+    found += everything(tail, 20)
+    assert found == upto(300)
+    assert (tail.missing, writer.log.rotations > 20) == (0, True)
 
 
 def test_the_state_of_the_log_is_that_of_the_last_event_read(tmp_path):
