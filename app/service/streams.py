@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import AsyncIterator, Callable, List, Optional
+from typing import AsyncIterator, Awaitable, Callable, List, Optional
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -45,9 +45,7 @@ class Signal:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
         try:
-            await asyncio.wait_for(future, timeout_s)
-        except asyncio.TimeoutError:
-            pass
+            await asyncio.wait({future}, timeout=timeout_s)
         finally:
             with self._lock, contextlib.suppress(ValueError):
                 self._waiting.remove(future)
@@ -107,13 +105,29 @@ class Stream(Response):
         with contextlib.suppress(HttpError):  # the token was removed
             async for part in self._parts:
                 message = {"type": "http.response.body", "body": part, "more_body": True}
-                await asyncio.wait_for(send(message), SLOW_CLIENT_S)
+                await taken(send(message))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def taken(sending: Awaitable[None]) -> None:
+    """Waits until a client has taken what is sent. Raises asyncio.TimeoutError if it is too slow.
+
+    Not `asyncio.wait_for`: before Python 3.12, that forgets that it is cancelled if the work ends at the same moment,
+    as it does when a client goes that has read nothing.
+    """
+    task = asyncio.ensure_future(sending)
+    try:
+        await asyncio.wait({task}, timeout=SLOW_CLIENT_S)
+        if not task.done():
+            raise asyncio.TimeoutError
+        task.result()
+    finally:
+        task.cancel()
 
 
 class TokenCheck:

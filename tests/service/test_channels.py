@@ -1,9 +1,13 @@
 """Channels of a run over HTTP: their state, their pictures, and that no one sees more than the outputs do."""
 
+import socket
+import threading
+
 import cv2
 import numpy as np
 import pytest
 from made_results import ANN, frame, picture, result
+from uvicorn.protocols.http.flow_control import FlowControl
 from waiting import PATIENT_S, until
 
 
@@ -143,6 +147,26 @@ def test_the_number_of_viewers_is_limited(watched):
         assert client.get("/api/v1/channels/front/snapshot.jpg").status == 200
     until(lambda: view.viewers.count == 0)
     assert client.get("/api/v1/events/stream").status == 200
+
+
+def test_a_viewer_who_reads_nothing_and_goes_watches_no_longer(watched, monkeypatch):
+    client, view = watched("front")
+    is_blocked, drain = threading.Event(), FlowControl.drain
+
+    async def draining(flow):
+        is_blocked.set()
+        await drain(flow)
+
+    monkeypatch.setattr(FlowControl, "drain", draining)
+    noise = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    with socket.socket() as viewer:
+        viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        viewer.connect(("127.0.0.1", client.port))
+        viewer.sendall(b"GET /api/v1/channels/front/mjpeg?fps=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(is_blocked.is_set, lambda: view.live.handle(result(frame(image=noise))))
+        assert view.viewers.count == 1
+    # The same moment ends what it is sent, and the wait for that.
+    until(lambda: view.viewers.count == 0)
 
 
 def test_faces_keep_their_places_when_the_picture_is_smaller():

@@ -22,7 +22,7 @@ from app.service.core import FaceService
 from app.service.http import Endpoint, HttpError, Scope, Socket
 from app.service.live import LivePicture, shown_faces
 from app.service.run_view import RunView
-from app.service.streams import SLOW_CLIENT_S, Signal, TokenCheck
+from app.service.streams import Signal, TokenCheck, taken
 
 MAX_FPS = 30.0
 MAX_WIDTH = 8192
@@ -169,10 +169,10 @@ class _Tab:
             }
         )
         message = len(header).to_bytes(4, "big") + header + encoded
-        await asyncio.wait_for(self._websocket.send_bytes(message), SLOW_CLIENT_S)
+        await taken(self._websocket.send_bytes(message))
 
     async def _say(self, content: Dict[str, Any]) -> None:
-        await asyncio.wait_for(self._websocket.send_text(orjson.dumps(content).decode()), SLOW_CLIENT_S)
+        await taken(self._websocket.send_text(orjson.dumps(content).decode()))
 
 
 async def _either(*waits: Any) -> None:
