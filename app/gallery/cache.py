@@ -1,4 +1,4 @@
-"""Findings of the gallery's photos on disk, so that a restart examines only new photos."""
+"""Findings of the gallery's photos on disk, so that a restart reads and examines only new photos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import tokenize
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -37,8 +37,36 @@ _PLAIN_FIELDS = ("faces_found", "face_px", "sharpness", "rotation_fixed", "messa
 log = logging.getLogger(__name__)
 
 
+class FileStamp(NamedTuple):
+    """Changes whenever the file does; known without opening it."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+    """Also changes when the file was only renamed, made readable, or copied together with its modification time."""
+
+
+class KnownFile(NamedTuple):
+    """A file that was read when it had this stamp."""
+
+    stamp: FileStamp
+    content_hash: str
+
+
+class Cached(NamedTuple):
+    """What the cache holds."""
+
+    findings: Mapping[str, PhotoFinding]
+    """By content hash, the SHA-256 of the photo's bytes."""
+    files: Mapping[str, KnownFile]
+    """By path inside the gallery. Of a file whose stamp is the same, the content hash is known without reading it."""
+
+
+NOTHING_CACHED = Cached({}, {})
+
+
 class EmbeddingCache:
-    """One file: findings by the SHA-256 of their photo.
+    """One file: findings by content hash, and which files they are of.
 
     Programs with other networks or quality limits on the same gallery do not overwrite each other's: the first has the
     file with the plain name, each other one `.embeddings-HASH.cache`.
@@ -78,32 +106,32 @@ class EmbeddingCache:
     def exists(self) -> bool:
         return self._path.is_file()
 
-    def load(self) -> Dict[str, PhotoFinding]:
-        """Findings by content hash; empty when there are none for this fingerprint."""
+    def load(self) -> Cached:
+        """Nothing, unless it was saved with this fingerprint."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
-            return {}
+            return NOTHING_CACHED
         except OSError as error:
             log.warning("%s: cannot be read (%s); all photos are examined again", self._path, error.strerror)
-            return {}
+            return NOTHING_CACHED
         if not data.startswith(_MAGIC):
             log.info("%s: not a cache of this version; all photos are examined again", self._path)
-            return {}
+            return NOTHING_CACHED
         checksum, _, payload = data[len(_MAGIC) :].partition(b"\n")
         if checksum != _checksum(payload):
             log.warning("%s: damaged; all photos are examined again", self._path)
-            return {}
+            return NOTHING_CACHED
         stream = io.BytesIO(payload)
         try:
             head = json.loads(stream.readline())
             if head["fingerprint"] != self._fingerprint:
                 log.info("%s: made with other models or quality limits; all photos are examined again", self._path)
-                return {}
+                return NOTHING_CACHED
             embeddings = np.load(stream, allow_pickle=False)
             with contextlib.suppress(OSError):  # used now
                 os.utime(self._path)
-            return {
+            findings = {
                 photo["hash"]: PhotoFinding(
                     reason=Reason(photo["reason"]),
                     embedding=None if photo["row"] is None else embeddings[photo["row"]],
@@ -111,22 +139,29 @@ class EmbeddingCache:
                 )
                 for photo in head["photos"]
             }
+            files = {
+                path: KnownFile(FileStamp(*map(int, stamp)), str(content_hash))
+                for path, (*stamp, content_hash) in dict(head.get("files", {})).items()
+            }
+            return Cached(findings, files)
         except (*_DAMAGE, tokenize.TokenError) as error:
             log.warning("%s: invalid (%s); all photos are examined again", self._path, error)
-            return {}
+            return NOTHING_CACHED
 
-    def save(self, findings: Mapping[str, PhotoFinding]) -> None:
+    def save(self, cached: Cached) -> None:
         """Replaces the file. When it cannot be written, that is logged once."""
         photos: List[Dict[str, Any]] = []
         rows: List[np.ndarray] = []
-        for content_hash, finding in sorted(findings.items()):
+        for content_hash, finding in sorted(cached.findings.items()):
             row = None if finding.embedding is None else len(rows)
             plain = {field: getattr(finding, field) for field in _PLAIN_FIELDS}
             photos.append({"hash": content_hash, "reason": str(finding.reason), "row": row, **plain})
             if finding.embedding is not None:
                 rows.append(finding.embedding)
+        files = {path: [*known.stamp, known.content_hash] for path, known in sorted(cached.files.items())}
+        head = {"fingerprint": self._fingerprint, "photos": photos, "files": files}
         stream = io.BytesIO()
-        stream.write(json.dumps({"fingerprint": self._fingerprint, "photos": photos}).encode("ascii") + b"\n")
+        stream.write(json.dumps(head).encode("ascii") + b"\n")
         embeddings = np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
         np.save(stream, embeddings, allow_pickle=False)
         payload = stream.getvalue()

@@ -10,12 +10,12 @@ import stat
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import AbstractSet, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import AbstractSet, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import GalleryError
 from app.files import PROGRAM_FOLDER, make_folder
-from app.gallery.cache import CACHE_FILE, EmbeddingCache
+from app.gallery.cache import CACHE_FILE, NOTHING_CACHED, Cached, EmbeddingCache, FileStamp, KnownFile
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.text import printable, suggestion
@@ -31,15 +31,6 @@ SAVE_SHARE = 0.05
 
 _UNSUPPORTED_SUFFIXES = (".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef")
 _IGNORED_FOLDERS = ("@eaDir", "__MACOSX")
-
-
-class FileStamp(NamedTuple):
-    """Changes whenever the file does; known without opening it."""
-
-    size: int
-    modified_ns: int
-    changed_ns: int
-    """Also changes when the file was only renamed, made readable, or copied together with its modification time."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,7 @@ class GalleryFolder:
         self._stamps: Dict[str, Tuple[FileStamp, float]] = {}
         """With the time when the file was first seen with its stamp: a file that is being copied keeps changing."""
         self._records: Dict[str, PhotoRecord] = {}
-        self._cached: Optional[Dict[str, PhotoFinding]] = None
+        self._cached: Optional[Cached] = None
         self._generation = 0
 
     @property
@@ -164,8 +155,8 @@ class GalleryFolder:
     def refresh(self, now: float, progress: Optional[ProgressCallback] = None) -> Optional[EnrolledPeople]:
         """The people as they are now, or None if nothing changed since the last call.
 
-        Only photos whose bytes were never seen before are examined. After an error everything is as before, and the
-        next call tries again.
+        Only files that are new or have changed are read, and only photos whose bytes were never seen are examined.
+        After an error everything is as before, and the next call tries again.
         """
         found = scan(self._folder)
         stamps = {path: (stamp, now) for path, stamp in found.photos.items()}
@@ -183,7 +174,7 @@ class GalleryFolder:
         self._records, self._stamps = records, stamps
         if not changed:
             return None
-        self._save(_final_findings(records.values()))
+        self._save(_final(records.values(), found))
         self._cache.forget_others({record.content_hash for record in records.values()})
         self._generation += 1
         return EnrolledPeople(tuple(records.values()), self._generation)
@@ -198,31 +189,36 @@ class GalleryFolder:
     def _read(self, paths: Sequence[str], found: Scan, progress: Optional[ProgressCallback]) -> Dict[str, PhotoRecord]:
         if self._cached is None:
             self._cached = self._cache.load()
-        findings = dict(self._cached)
+        findings, files = dict(self._cached.findings), dict(self._cached.files)
         records: Dict[str, PhotoRecord] = {}
         save_at = self._clock() + SAVE_EVERY_S
         try:
             for count, path in enumerate(paths, start=1):
                 with contextlib.suppress(FileNotFoundError):  # deleted since the scan
-                    content_hash, finding = self._finding(path, found.photos[path], findings)
+                    content_hash, finding = self._finding(path, found.photos[path], Cached(findings, files))
                     records[path] = PhotoRecord(path, "", content_hash, finding)
-                    findings.update(_final_findings([records[path]]))
+                    final = _final([records[path]], found)
+                    findings.update(final.findings)
+                    files.update(final.files)
                 if self._clock() >= save_at:
                     # A program that is killed, and started again, would otherwise never finish on a slow machine.
                     began = self._clock()
-                    self._save(dict(findings))
+                    self._save(Cached(dict(findings), dict(files)))
                     save_at = self._clock() + max(SAVE_EVERY_S, (self._clock() - began) / SAVE_SHARE)
                 if progress is not None:
                     progress(count, len(paths))
         except BaseException:  # Ctrl-C after half of a thousand photos: the next start continues there
-            self._save(findings)
+            self._save(Cached(findings, files))
             raise
         return records
 
-    def _finding(self, path: str, stamp: FileStamp, findings: Mapping[str, PhotoFinding]) -> Tuple[str, PhotoFinding]:
+    def _finding(self, path: str, stamp: FileStamp, cached: Cached) -> Tuple[str, PhotoFinding]:
         """The photo's content hash and finding."""
         if stamp.size > MAX_PHOTO_BYTES:
             return "", PhotoFinding(Reason.UNREADABLE, message=f"larger than {MAX_PHOTO_BYTES // 2**20} MB")
+        known = cached.files.get(path)
+        if known is not None and known.stamp == stamp and known.content_hash in cached.findings:
+            return known.content_hash, cached.findings[known.content_hash]
         try:
             data = (self._folder / path).read_bytes()
         except FileNotFoundError:
@@ -230,19 +226,23 @@ class GalleryFolder:
         except OSError as error:
             return "", PhotoFinding(Reason.UNREADABLE, message=f"cannot be read: {error.strerror}")
         content_hash = hashlib.sha256(data).hexdigest()
-        return content_hash, findings[content_hash] if content_hash in findings else self._examine(data)
+        return content_hash, cached.findings.get(content_hash) or self._examine(data)
 
-    def _save(self, findings: Dict[str, PhotoFinding]) -> None:
+    def _save(self, new: Cached) -> None:
         # A cache file without any usable finding is replaced too, so that no embeddings of removed people stay in it.
-        outdated = not self._cached and self._cache.exists()
-        if self._cached is None or outdated or findings.keys() != self._cached.keys():
-            self._cache.save(findings)
-        self._cached = findings
+        before = self._cached or NOTHING_CACHED
+        outdated = not before.findings and self._cache.exists()
+        if outdated or new.findings.keys() != before.findings.keys() or new.files != before.files:
+            self._cache.save(new)
+        self._cached = new
 
 
-def _final_findings(records: Iterable[PhotoRecord]) -> Dict[str, PhotoFinding]:
-    """By content hash. Unreadable photos are examined again every time: that is cheap, and a copy may be complete."""
-    return {record.content_hash: record.finding for record in records if record.finding.reason is not Reason.UNREADABLE}
+def _final(records: Iterable[PhotoRecord], found: Scan) -> Cached:
+    """What need not be read or examined again. Unreadable photos are, every time: that is cheap, and a copy may be
+    complete."""
+    finals = [record for record in records if record.finding.reason is not Reason.UNREADABLE]
+    files = {record.path: KnownFile(found.photos[record.path], record.content_hash) for record in finals}
+    return Cached({record.content_hash: record.finding for record in finals}, files)
 
 
 def _essence(records: Mapping[str, PhotoRecord]) -> Dict[str, Tuple[str, str, Reason]]:

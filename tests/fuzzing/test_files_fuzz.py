@@ -143,12 +143,15 @@ PHOTO = {
     cache_file({"photos": [PHOTO]}, VECTOR[None]).replace(b"(1, 8), }" + b" " * 20, b"(1, " + b"9" * 17 + b"), }     ")
 )
 @example(b"[" * 100_000 + b"\n")
+@example(cache_file({"photos": [PHOTO], "files": [1]}, VECTOR[None]))
+@example(cache_file({"photos": [PHOTO], "files": {"a.jpg": [1, 2, "abc"]}}, VECTOR[None]))
+@example(cache_file({"photos": [PHOTO], "files": {"a.jpg": 1}}, VECTOR[None]))
 def test_any_cache_even_with_a_correct_checksum(tmp_path_factory, payload):
     path = tmp_path_factory.getbasetemp() / "cache"
     checksum = hashlib.sha256(payload).hexdigest().encode()
     path.write_bytes(b"face gallery cache, version 3\n" + checksum + b"\n" + payload)
     cache = EmbeddingCache(path, "made by")
-    assert all(isinstance(finding, PhotoFinding) for finding in cache.load().values())
+    assert all(isinstance(finding, PhotoFinding) for finding in cache.load().findings.values())
 
 
 def small_pictures():

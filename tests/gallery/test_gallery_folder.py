@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +188,41 @@ def test_a_restart_examines_nothing_again(tmp_path, put, folder, examine):
 
 
 @pytest.mark.slow
+def test_a_restart_reads_only_files_that_have_changed(tmp_path, put, folder, monkeypatch):
+    for number in range(4):
+        put(f"Ann/{number}.jpg", b"face %d" % number)
+    before = folder.refresh(100)
+    put("Ann/1.jpg", b"face 9")  # as long as before
+    os.utime(tmp_path / "Ann" / "2.jpg")
+    status = (tmp_path / "Ann" / "3.jpg").stat()
+    put("Ann/3.jpg", b"face 8")
+    os.utime(tmp_path / "Ann" / "3.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+    read, read_bytes = [], Path.read_bytes
+
+    def recorded(path):
+        read.append(path.relative_to(tmp_path).as_posix())
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", recorded)
+    after = GalleryFolder(tmp_path, "model", Examiner()).refresh(200)
+    assert sorted(read) == [CACHE_FILE, "Ann/1.jpg", "Ann/2.jpg", "Ann/3.jpg"]
+    hashes = [[photo.content_hash for photo in people.photos] for people in (before, after)]
+    assert [old == new for old, new in zip(*hashes)] == [True, False, True, False]
+    read.clear()
+    GalleryFolder(tmp_path, "model", Examiner()).refresh(300)
+    assert read == [CACHE_FILE]
+
+
+def test_the_paths_of_removed_photos_leave_the_cache(tmp_path, put, folder):
+    put("Ann/1.jpg", b"face 1")
+    put("Bob/1.jpg", b"face 2")
+    folder.refresh(100)
+    assert b"Ann/1.jpg" in (tmp_path / CACHE_FILE).read_bytes()
+    (tmp_path / "Ann" / "1.jpg").unlink()
+    folder.refresh(200)
+    assert b"Ann" not in (tmp_path / CACHE_FILE).read_bytes()
+
+
 def test_ten_thousand_photos_at_once(tmp_path, put, folder, examine):
     folder.refresh(0.0)
     for number in range(10_000):
@@ -243,14 +279,14 @@ def test_while_many_photos_are_examined_what_was_found_is_saved_now_and_then(tmp
         cache = tmp_path / CACHE_FILE
         if cache.exists() and cache.stat().st_size not in sizes:
             sizes.append(cache.stat().st_size)
-            after_a_kill = EmbeddingCache(cache, "model").load()
+            after_a_kill = EmbeddingCache(cache, "model").load().findings
             assert len(after_a_kill) == len(asked) - 1
         now[0] += 1.0
         return Examiner()(data)
 
     GalleryFolder(tmp_path, "model", slow, clock=lambda: now[0]).refresh(100)
     assert len(sizes) == 40 / SAVE_EVERY_S - 1, "and once at the end"
-    assert len(EmbeddingCache(tmp_path / CACHE_FILE, "model").load()) == 40
+    assert len(EmbeddingCache(tmp_path / CACHE_FILE, "model").load().findings) == 40
 
 
 def test_a_cache_that_takes_long_to_write_is_written_less_often(tmp_path, put, monkeypatch):
@@ -262,9 +298,9 @@ def test_a_cache_that_takes_long_to_write_is_written_less_often(tmp_path, put, m
         now[0] += 1.0
         return Examiner()(data)
 
-    def save(self, findings):
+    def save(self, cached):
         now[0] += 1.0
-        saves.append(len(findings))
+        saves.append(len(cached.findings))
 
     monkeypatch.setattr(EmbeddingCache, "save", save)
     GalleryFolder(tmp_path, "model", examine, clock=lambda: now[0]).refresh(100)
