@@ -135,8 +135,10 @@ class Recorder:
             self._fail(error)
 
     def close(self) -> None:
-        with contextlib.suppress(OutputError, OSError):
+        try:
             self._end()
+        except (OutputError, OSError) as error:
+            self._fail(error)
 
     @property
     def is_working(self) -> bool:

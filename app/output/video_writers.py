@@ -159,11 +159,13 @@ class PyAvWriter:
                 self._mux_held(self._held.pts + ticks(last_step_s))
             self._container.close()
         except (self._av.FFmpegError, OSError) as error:
+            self.abandon()
             raise self._failure(error) from error
-        finally:
-            self._file.close()
+        self._file.close()
 
     def abandon(self) -> None:
+        if self._file.closed:
+            return
         # The file first, so that nothing more is written. Older versions of PyAV crash when a container that failed is
         # freed without being closed, and one that is never freed takes megabytes.
         self._held = None

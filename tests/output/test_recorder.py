@@ -277,6 +277,18 @@ def test_a_disk_that_is_full_at_once_loses_some_frames_and_recording_goes_on(sma
     assert "No space left" in caplog.text
 
 
+def test_a_disk_that_is_full_when_recording_ends_is_named_and_what_fits_can_be_played(small_disk, caplog):
+    camera = Camera(small_disk)
+    camera.show(1.8, image=np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8))
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    ((_, times),) = camera.close()
+    assert "No space left" in caplog.text
+    assert camera.recorder.lost != []
+    assert times[-1] >= 0.8
+
+
 def test_a_segment_that_is_removed_while_it_is_written_is_followed_by_another(tmp_path):
     camera = Camera(tmp_path, segment_minutes=10.0)
     camera.show(8)

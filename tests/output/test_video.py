@@ -1,5 +1,6 @@
 """Videos, written for real and read back."""
 
+import contextlib
 import errno
 import logging
 import shutil
@@ -338,6 +339,18 @@ def test_a_video_resumes_when_a_full_disk_has_room_again(small_disk, monkeypatch
     assert playable_frames(small_disk / "video.mp4") >= 20
     assert playable_frames(small_disk / "video-2.mp4") == 10
     assert "No space left" in camera.video.lost[0]
+
+
+def test_a_disk_that_is_full_when_a_video_ends_is_named_and_what_fits_can_be_played(small_disk):
+    camera = NoiseCamera(small_disk / "video.mp4")
+    camera.show(45)
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    camera.video.close()
+    (lost,) = camera.video.lost
+    assert "No space left" in lost
+    assert playable_frames(small_disk / "video.mp4") >= 20
 
 
 def test_a_folder_that_is_removed_is_noticed_and_the_video_resumes_when_it_is_back(tmp_path):
