@@ -40,6 +40,15 @@ class PhotoRow(NamedTuple):
     revision: int
 
 
+class Changes(NamedTuple):
+    people: List[PersonRow]
+    photos: List[PhotoRow]
+    revision: int
+    """Up to here this is complete."""
+    is_everything: bool
+    """Deletions since then are not remembered any more: who and what is not here is not in the database."""
+
+
 @dataclass(frozen=True)
 class Accepted:
     """The change is in the database, or was already."""
@@ -106,11 +115,13 @@ class SharedGallery:
     def head(self) -> Head:
         return Head(*self._row("select id::text, revision, oldest from head"))
 
-    def changes(self, since: int, waiting: Collection[str] = ()) -> Tuple[List[PersonRow], List[PhotoRow], int]:
-        """What has a later revision, and these photos, in the order of revisions; and the revision up to which this is
-        complete."""
+    def changes(self, since: int, waiting: Collection[str] = ()) -> Changes:
+        """What has a later revision, and these photos, in the order of revisions."""
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
+            head = self.head()
+            is_everything = since < head.oldest
+            since = 0 if is_everything else since
             people = self._rows("select id::text, name, revision from person where revision > %s order by 3", since)
             photos = self._rows(
                 "select encode(sha256, 'hex'), person::text, file_name, revision from photo "
@@ -118,8 +129,9 @@ class SharedGallery:
                 since,
                 [bytes.fromhex(sha256) for sha256 in waiting],
             )
-            revision = self.head().revision
-        return [PersonRow(*row) for row in people], [PhotoRow(*row) for row in photos], revision
+        return Changes(
+            [PersonRow(*row) for row in people], [PhotoRow(*row) for row in photos], head.revision, is_everything
+        )
 
     def data(self, sha256: str) -> Optional[bytes]:
         """The bytes of a photo; None if it was deleted meanwhile."""

@@ -38,6 +38,7 @@ from app.fleet.folder import PhotoFolder, as_text
 from app.fleet.state import DELETED, Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
 from app.gallery.files import move_to_person, rename_person
 from app.gallery.gallery import Gallery
+from app.gallery.stranger_actions import rename_visits
 from app.settings import Settings
 from app.text import program
 
@@ -48,7 +49,7 @@ class GallerySync:
     """Exchanges the folder of a gallery."""
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
-        self._gallery = gallery
+        self._settings, self._gallery = settings, gallery
         self._root = settings.gallery.folder
         self._name = device_name(settings.delivery.device)
         self.folder = FleetFolder(self._root)
@@ -80,7 +81,7 @@ class GallerySync:
                 if restore_missing:
                     changes = _without_removals(state, changes)
                 self._send(shared, state, changes, remove_many, done)
-                self._receive(shared, state, state.seen < head.oldest, done)
+                self._receive(shared, state, done)
             except BaseException:
                 with contextlib.suppress(OSError):
                     self.folder.write(state)
@@ -209,11 +210,11 @@ class GallerySync:
                 if photo.person == change.person:
                     state.photos[sha256] = photo._replace(person=outcome.person)
 
-    def _receive(self, shared: SharedGallery, state: FleetState, is_new: bool, done: Exchange) -> None:
-        people, photos, revision = shared.changes(0 if is_new else state.seen, list(state.waiting))
+    def _receive(self, shared: SharedGallery, state: FleetState, done: Exchange) -> None:
+        people, photos, revision, is_everything = shared.changes(state.seen, list(state.waiting))
         local = self._photos.photos(state)
         expected = set(state.waiting)
-        if is_new:
+        if is_everything:
             # Away for longer than deletions are remembered: what is not there was deleted.
             expected.update(state.photos)
         known = {row.sha256 for row in photos}
@@ -280,6 +281,8 @@ class GallerySync:
             return
         state.people[row.id] = agreed
         done.received += 1
+        if names == {known.name}:
+            rename_visits(self._settings, known.name, name)
 
     def _receive_photo(
         self, shared: SharedGallery, state: FleetState, here: Optional[LocalPhoto], row: PhotoRow

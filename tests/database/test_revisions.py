@@ -38,10 +38,10 @@ def test_a_later_revision_is_never_visible_before_an_earlier_one(fleet):
             other = threading.Thread(target=second.execute, args=(ADD, [new_id(), "second"]))
             other.start()
             until(lambda: waits_for_a_lock(reading))
-            people, _, seen = reader.changes(0)
+            people, _, seen, _ = reader.changes(0)
             assert (people, seen) == ([], 0)
         other.join()
-        people, _, _ = reader.changes(seen)
+        people = reader.changes(seen).people
         assert [person.name for person in people] == ["first", "second"]
 
 
@@ -67,7 +67,7 @@ def test_a_reader_that_comes_and_goes_has_what_is_in_the_table(fleet):
         while not is_last:
             is_last = all(writer.done() for writer in writers)
             with connect(fleet) as connection:
-                people, _, seen = SharedGallery(connection, new_id()).changes(seen)
+                people, _, seen, _ = SharedGallery(connection, new_id()).changes(seen)
             mirror.update({person.id: person.name for person in people})
     for writer in writers:
         writer.result()
