@@ -172,7 +172,8 @@ class SharedStrangers:
                 self._unresolved()
 
     def changes(self, since: int, last_seen: float) -> Tuple[List[StrangerRow], int]:
-        """Who was seen since then or is gone, with a later revision; and the revision up to which this is complete."""
+        """Who was seen since then, is gone or has to be sent again, with a later revision; and the revision up to which
+        this is complete."""
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
             rows = self._rows(
@@ -185,7 +186,7 @@ class SharedStrangers:
                 "join device d on d.id = a.device where a.stranger = s.id and a.device::text <> %s "
                 "order by a.last_seen desc limit 1) there on true "
                 "where s.revision > %s and (s.last_seen >= %s or s.gone or s.name is not null "
-                "or s.merged_into is not null) order by s.revision",
+                "or s.merged_into is not null or s.weight = 0) order by s.revision",
                 self._device,
                 since,
                 _time(last_seen),
@@ -288,7 +289,10 @@ class SharedStrangers:
 
     def remove_device(self) -> int:
         """Deletes the row of this device, with its conflicts and its numbers. How many strangers only it had kept."""
-        with self._changing():
+        with self._connection.transaction():
+            # As every change of the gallery does: photos that were changed by this device refer to it.
+            self._connection.execute("select from head for update")
+            self._connection.execute("select from stranger_head for update")
             self._connection.execute("delete from device where id = %s", [self._device])
             return self._delete_unseen()
 
