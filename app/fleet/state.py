@@ -1,4 +1,5 @@
-"""What a device knows of the shared gallery, in `.fleet` in its folder: the last state that both agreed upon.
+"""What a device knows of the shared gallery and strangers, in `.fleet` in its folder: the last state that both agreed
+upon.
 
 It is in the folder whose photos it is about: where the folder is lost, or not mounted, the state is missing too, and
 nothing is taken for deleted.
@@ -21,6 +22,7 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
+    Set,
     Tuple,
     Type,
     TypeVar,
@@ -109,6 +111,62 @@ class FleetState:
 
     def as_json(self) -> Dict[str, Any]:
         return {"version": _VERSION, **vars(self)}
+
+
+@dataclass
+class StrangerState:
+    database: str = ""
+    device: str = ""
+    registered: str = ""
+    """When the database got to know this device."""
+    seen: int = 0
+    ids: Dict[int, str] = field(default_factory=dict)
+    """Of the fleet, by the number here."""
+    sent: Dict[str, Tuple[float, float]] = field(default_factory=dict)
+    """By id: when the stranger was last seen here, and the weight of the prototype that was sent."""
+    visits: Dict[str, str] = field(default_factory=dict)
+    """By the id of the visit: the stranger that it was counted for."""
+    names: Dict[str, Optional[str]] = field(default_factory=dict)
+    survivors: Dict[str, str] = field(default_factory=dict)
+    merged: Set[Tuple[str, str]] = field(default_factory=set)
+    """Pairs that were sent."""
+    split: Set[Tuple[str, str]] = field(default_factory=set)
+    """Pairs that people have separated here."""
+
+    def start_over(self, database: str, device: str, registered: str) -> None:
+        """For a database that may not have what was sent. Ids are the same in all databases."""
+        self.database, self.device, self.registered, self.seen = database, device, registered, 0
+        for known in (self.sent, self.names, self.survivors, self.merged):
+            known.clear()
+
+    @classmethod
+    def read(cls, path: Path) -> StrangerState:
+        try:
+            found = json.loads(path.read_bytes())
+            return cls(
+                **{
+                    **found,
+                    "ids": {int(number): stranger for number, stranger in found["ids"].items()},
+                    "sent": {
+                        stranger: (float(seen), float(weight)) for stranger, (seen, weight) in found["sent"].items()
+                    },
+                    "merged": {(one, other) for one, other in found["merged"]},
+                    "split": {(one, other) for one, other in found.get("split", [])},
+                }
+            )
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s: cannot be read (%s); strangers are exchanged from the beginning", path, error)
+            return cls()
+
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged), "split": sorted(self.split)}
+        write_whole(path, json.dumps(content).encode(), mode=0o600)
+
+    def number_of(self, stranger: str) -> Optional[int]:
+        return next((number for number, known in self.ids.items() if known == stranger), None)
 
 
 def _rows(kind: Type[Row], found: Mapping[str, Sequence[Any]]) -> Dict[str, Row]:

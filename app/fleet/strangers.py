@@ -7,12 +7,10 @@ are known here.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from dataclasses import replace
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -20,9 +18,8 @@ from app.database.connection import Connection
 from app.database.ids import new_id
 from app.database.strangers import SeenStranger, SharedStrangers, StrangerRow
 from app.errors import GalleryError
-from app.files import write_whole
 from app.fleet.merger import merge, packed, unpacked
-from app.fleet.state import FleetFolder
+from app.fleet.state import FleetFolder, StrangerState
 from app.gallery.gallery import Gallery
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.strangers import DAY_S, similarity_for, strangers_folder
@@ -44,64 +41,10 @@ logger = logging.getLogger(__name__)
 _STATE = "strangers.json"
 TIME_ERROR_S = 1e-3
 """Times of the database are rounded."""
+NOTHING = 0.0, 0.0
+"""When a stranger was seen, and the weight, before anything was sent."""
 FOREIGN = "fleet-"
 """Visits with such an id are what other devices have seen."""
-
-
-@dataclass
-class StrangerState:
-    database: str = ""
-    device: str = ""
-    registered: str = ""
-    """When the database got to know this device."""
-    seen: int = 0
-    ids: Dict[int, str] = field(default_factory=dict)
-    """Of the fleet, by the number here."""
-    sent: Dict[str, Tuple[float, float]] = field(default_factory=dict)
-    """By id: when the stranger was last seen here, and the weight of the prototype that was sent."""
-    visits: Dict[str, str] = field(default_factory=dict)
-    """By the id of the visit: the stranger that it was counted for."""
-    names: Dict[str, Optional[str]] = field(default_factory=dict)
-    survivors: Dict[str, str] = field(default_factory=dict)
-    merged: Set[Tuple[str, str]] = field(default_factory=set)
-    """Pairs that were sent."""
-    split: Set[Tuple[str, str]] = field(default_factory=set)
-    """Pairs that people have separated here."""
-
-    def start_over(self, database: str, device: str, registered: str) -> None:
-        """For a database that may not have what was sent. Ids are the same in all databases."""
-        self.database, self.device, self.registered, self.seen = database, device, registered, 0
-        for known in (self.sent, self.names, self.survivors, self.merged):
-            known.clear()
-
-    @classmethod
-    def read(cls, path: Path) -> StrangerState:
-        try:
-            found = json.loads(path.read_bytes())
-            return cls(
-                **{
-                    **found,
-                    "ids": {int(number): stranger for number, stranger in found["ids"].items()},
-                    "sent": {
-                        stranger: (float(seen), float(weight)) for stranger, (seen, weight) in found["sent"].items()
-                    },
-                    "merged": {(one, other) for one, other in found["merged"]},
-                    "split": {(one, other) for one, other in found.get("split", [])},
-                }
-            )
-        except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("%s: cannot be read (%s); strangers are exchanged from the beginning", path, error)
-            return cls()
-
-    def write(self, path: Path) -> None:
-        """Raises OSError."""
-        content: Dict[str, Any] = {**vars(self), "merged": sorted(self.merged), "split": sorted(self.split)}
-        write_whole(path, json.dumps(content).encode(), mode=0o600)
-
-    def number_of(self, stranger: str) -> Optional[int]:
-        return next((number for number, known in self.ids.items() if known == stranger), None)
 
 
 class StrangerSync:
@@ -140,6 +83,8 @@ class StrangerSync:
             if known != (fleet.database, fleet.device, registered) or revision < state.seen:  # or an old backup
                 state.start_over(fleet.database, fleet.device, registered)
                 self._send_decisions(shared, state)
+            if self._give_ids(state):
+                state.write(path)  # before the database has them: a device that is killed does not give others
             self._send(shared, state)
             state.write(path)
             rows, revision = shared.changes(state.seen, now - self._window_s)
@@ -156,14 +101,28 @@ class StrangerSync:
     def _send_decisions(self, shared: SharedStrangers, state: StrangerState) -> None:
         """What people have decided here, for a database that may have forgotten it."""
         book = self._journal.book
-        for visit in book.visits.values():  # if the state was lost
-            if visit.id.startswith(FOREIGN) and visit.stranger is not None:
-                state.ids.setdefault(visit.stranger, visit.id[len(FOREIGN) :])
         for number in shared.numbers():
             if book.current(number) not in {*book.strangers, *book.named}:
                 shared.leave(number)
         for one, other in sorted(state.split):
             shared.decide(one, other, same=False, by_person=True)
+
+    def _give_ids(self, state: StrangerState) -> bool:
+        """Ids for strangers who have none; whether there were any."""
+        before, known = len(state.ids), set(state.ids.values())
+        for visit in self._journal.book.visits.values():
+            stranger = visit.id[len(FOREIGN) :]
+            # It came in an exchange that did not come to its end, or the state was lost.
+            if visit.id.startswith(FOREIGN) and visit.stranger is not None and stranger not in known:
+                state.ids.setdefault(visit.stranger, stranger)
+        for number in self._journal.book.strangers:
+            if number not in state.ids and any(visit.model == self._model for visit in self._own_visits(number)):
+                state.ids[number] = new_id()
+                state.sent[state.ids[number]] = NOTHING  # perhaps the database has it: to be deleted there, too
+        return len(state.ids) > before
+
+    def _own_visits(self, number: int) -> List[Visit]:
+        return [visit for visit in self._journal.book.visits_of(number) if not visit.id.startswith(FOREIGN)]
 
     def _are_lost(self, shared: SharedStrangers, state: StrangerState, rows: List[StrangerRow]) -> bool:
         """Whether the database lacks what was sent: the stranger was forgotten on all devices, and this folder was
@@ -181,7 +140,7 @@ class StrangerSync:
     def _send(self, shared: SharedStrangers, state: StrangerState) -> None:
         book = self._journal.book
         for number in book.strangers:
-            visits = [visit for visit in book.visits_of(number) if not visit.id.startswith(FOREIGN)]
+            visits = self._own_visits(number)
             comparable = [visit for visit in visits if visit.model == self._model]
             if not comparable:
                 continue
@@ -279,9 +238,10 @@ class StrangerSync:
         if changes is None:
             return None
         state.ids.update(numbers)
+        book = self._journal.book
         for row in rows:
             number = state.number_of(row.id)
-            if number is not None and row.name is not None:
+            if number is not None and row.name == book.named.get(book.current(number)):
                 state.names[row.id] = row.name
         return len(numbers)
 

@@ -13,7 +13,8 @@ from waiting import PATIENT_S, until
 from app.database.connection import connected, listen, rings
 from app.database.strangers import MAX_COMPARED, SharedStrangers
 from app.fleet.merger import merge
-from app.fleet.strangers import StrangerState, StrangerSync
+from app.fleet.state import StrangerState
+from app.fleet.strangers import StrangerSync
 from app.fleet.thread import FleetThread
 from app.identity.stranger_rules import without
 from app.identity.strangers import Dropped, Merged, Moved, Named
