@@ -114,10 +114,10 @@ class EventCommand:
                 errors.seek(max(0, size - SHOWN_BYTES))
                 said = errors.read().decode(errors="replace").strip()
                 problem += f": {said}" if said else ""
-        with self._changed:
+        self._ended(event, problem)
+        with self._changed:  # after it was counted, because `close` waits for this, and then reports the numbers
             self._running.discard(process)
             self._changed.notify_all()
-        self._ended(event, problem)
 
     def _ended(self, event: Event, problem: str) -> None:
         with self._changed:
