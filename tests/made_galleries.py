@@ -1,12 +1,18 @@
 """Galleries made by hand: planted people instead of photos and networks."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
 
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
 from app.types import Reason
+
+
+def copy_photos(gallery, folder, *left_out):
+    """Without what programs keep next to the photos: which tests have used this gallery before is chance."""
+    return shutil.copytree(gallery, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", *left_out))
 
 
 def make_record(path, person, embedding=None, content=None, reason=None):

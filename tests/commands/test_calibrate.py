@@ -1,15 +1,15 @@
 """`calibrate` on real photos: two people with two photos each."""
 
 import json
-import shutil
 
 import pytest
 import yaml
+from made_galleries import copy_photos
 
 
 @pytest.fixture
 def gallery(tmp_path, people_gallery):
-    shutil.copytree(people_gallery, tmp_path / "gallery")
+    copy_photos(people_gallery, tmp_path / "gallery")
     return tmp_path / "gallery"
 
 

@@ -277,6 +277,7 @@ def test_local_times(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def local_time_as_before():
+def local_time_as_before(monkeypatch):
     yield
+    monkeypatch.undo()  # or it would read the time zone of the test once more
     time.tzset()

@@ -1,13 +1,13 @@
 """`python -m app frigate` as a process, next to a real broker."""
 
 import contextlib
-import shutil
 import signal
 import socket
 
 import numpy as np
 import pytest
 from frigate_server import FrigateServer, jpeg, message
+from made_galleries import copy_photos
 from mosquitto import MISSING, Broker, Subscriber
 from waiting import until
 
@@ -23,7 +23,7 @@ def test_both_addresses_are_needed(answered, config_file):
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_it_names_people_until_it_is_stopped(program, tmp_path, people_gallery, portraits):
     pytest.importorskip("paho.mqtt.client")
-    shutil.copytree(people_gallery, tmp_path / "gallery")
+    copy_photos(people_gallery, tmp_path / "gallery")
     (tmp_path / "broker").mkdir()
     picture = np.full((720, 1280, 3), 96, np.uint8)
     picture[200:560, 100:420] = heads_of(portraits)[0]

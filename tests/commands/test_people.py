@@ -6,12 +6,13 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from made_galleries import copy_photos
 
 
 @pytest.fixture
 def gallery(tmp_path, people_gallery):
     folder = tmp_path / "gallery"
-    shutil.copytree(people_gallery, folder)
+    copy_photos(people_gallery, folder)
     return folder
 
 

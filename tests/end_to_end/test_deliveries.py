@@ -1,11 +1,11 @@
 """A run from the command line delivers its events, and Ctrl-C leaves what could not be delivered for the next run."""
 
 import json
-import shutil
 import signal
 import time
 
 import pytest
+from made_galleries import copy_photos
 from waiting import PATIENT_S, until
 from web_server import WebServer
 
@@ -16,7 +16,7 @@ from app.settings import FleetSettings
 
 @pytest.fixture
 def gallery(tmp_path, people_gallery):
-    shutil.copytree(people_gallery, tmp_path / "gallery")
+    copy_photos(people_gallery, tmp_path / "gallery")
 
 
 def lines_of(path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from made_galleries import copy_photos
 from shipped import ROOT
 from waiting import PATIENT_S
 
@@ -18,7 +19,7 @@ def program_folder(tmp_path, people_gallery):
     (folder / "engines").mkdir()
     for name in ("catalog.yaml", "retinaface_mnet025.onnx", "mobilefacenet.onnx", "mobilefacenet_reference.npz"):
         (folder / "engines" / name).symlink_to(ROOT / "engines" / name)
-    shutil.copytree(people_gallery, folder / "gallery")
+    copy_photos(people_gallery, folder / "gallery")
     (folder / "config.local.yaml").write_text("models:\n  backend: onnx\n", encoding="utf-8")
     return folder
 

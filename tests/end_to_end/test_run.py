@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from json_schema import require_event
+from made_galleries import copy_photos
 from shipped import CATALOG
 from waiting import PATIENT_S, until
 
@@ -189,7 +190,7 @@ def test_an_output_that_fails_is_reported_in_the_summary_and_by_the_exit_code(co
 def test_nobody_is_recognised_in_a_video_with_covered_faces(completed, people_video, people_gallery, tmp_path, style):
     words = (
         "--gallery",
-        shutil.copytree(people_gallery, tmp_path / "people", ignore=shutil.ignore_patterns(".strangers")),
+        copy_photos(people_gallery, tmp_path / "people"),
     )
     run = completed("--video", people_video, *words, "--save", "covered.mp4", "--cover", "all", "--cover-style", style)
     assert run[0] == 0, run[2]

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
 from frigate_server import HEIGHT, WIDTH, FrigateServer, jpeg, message
+from made_galleries import copy_photos
 from mosquitto import MISSING, Broker, Subscriber
 from ports import free_port
 from waiting import PATIENT_S, until
@@ -60,7 +60,7 @@ def networks():
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory, people_gallery, recognizer, networks):
     folder = tmp_path_factory.mktemp("frigate") / "gallery"
-    shutil.copytree(people_gallery, folder)
+    copy_photos(people_gallery, folder)
     with Gallery.open(folder, recognizer) as gallery:
         yield gallery
 

@@ -10,6 +10,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from made_galleries import copy_photos
 from waiting import until
 
 from app.errors import GalleryError
@@ -49,7 +50,7 @@ def names(gallery):
 
 
 def test_all_people_in_the_folder_are_known_at_the_start(open_gallery, people_gallery, settings):
-    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    copy_photos(people_gallery, settings.gallery.folder)
     people = open_gallery()
     people.load()
     assert names(people) == {"Eileen Collins", "Grace Hopper"}
@@ -67,7 +68,7 @@ def test_the_threshold_follows_the_people_for_a_stated_false_accept_rate(recogni
         gallery.load()
         for_one = gallery.threshold
         assert gallery.index.calibration.false_accept_rate(for_one) == pytest.approx(0.001, rel=0.02)
-        shutil.copytree(people_gallery, folder, dirs_exist_ok=True)
+        copy_photos(people_gallery, folder)
         gallery.load()
         assert gallery.threshold > for_one
         (match,) = recognizer.identify(one_face(gallery), gallery.index)
@@ -146,7 +147,7 @@ def test_photos_seen_before_are_not_embedded_again(recognizer, networks, people_
         def __getattr__(self, name):
             raise AssertionError("a network was used")
 
-    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    copy_photos(people_gallery, settings.gallery.folder)
     first = Gallery(settings, recognizer, networks)
     first.load()
     refusing = dataclasses.replace(recognizer, detector=Refusing(), embedder=Refusing())
@@ -167,7 +168,7 @@ def test_photos_are_examined_again_by_other_networks(recognizer, networks, peopl
         Gallery(settings, spied, networks).load()
         return bool(asked)
 
-    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    copy_photos(people_gallery, settings.gallery.folder)
     asked = []
     assert [asks_the_detector(fingerprint) for fingerprint in ("a", "a", "b")] == [True, False, True]
 
@@ -227,7 +228,7 @@ def test_many_similar_people_do_not_flood_the_log(open_gallery, people_gallery, 
 
 @pytest.fixture
 def gallery(open_gallery, people_gallery, settings):
-    shutil.copytree(people_gallery, settings.gallery.folder, dirs_exist_ok=True)
+    copy_photos(people_gallery, settings.gallery.folder)
     gallery = open_gallery()
     gallery.load()
     return gallery

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from made_galleries import copy_photos
 from shipped import CATALOG, ROOT
 
 PREPARE = """
@@ -62,7 +63,7 @@ def readable(people_gallery, people_video):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        shutil.copytree(people_gallery, folder / "gallery")
+        copy_photos(people_gallery, folder / "gallery")
         shutil.copy(people_video, folder / "people.mp4")
         shutil.copytree(CATALOG.parent, folder / "engines", ignore=shutil.ignore_patterns("*.engine", "backend-*"))
         config = folder / "own.yaml"

@@ -2,13 +2,13 @@ import contextlib
 import dataclasses
 import json
 import re
-import shutil
 from functools import partial
 
 import cv2
 import pytest
 from browser import Tab, chromium, program
 from http_client import serving
+from made_galleries import copy_photos
 from made_results import frame, result, track
 from shared_devices import device as device
 from shared_devices import fleet as fleet
@@ -121,7 +121,7 @@ def meeting(people_video, people_gallery, built_in_models, tmp_path):
     from watched_run import held_run
 
     gallery = tmp_path / "gallery"
-    shutil.copytree(people_gallery, gallery, ignore=shutil.ignore_patterns("Grace*"))
+    copy_photos(people_gallery, gallery, "Grace*")
     files = {"events": tmp_path / "visits.jsonl", "visit_snapshots": tmp_path / "pictures"}
     return partial(held_run, people_video, gallery, built_in_models, tmp_path, strangers=True, **files)
 

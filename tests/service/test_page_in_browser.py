@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import cv2
 import pytest
 from browser import program
 from http_client import Client, free_port, serving
+from made_galleries import copy_photos
 from made_results import ANN, frame, result, track
 from shipped import ROOT
 from waiting import until
@@ -234,7 +234,7 @@ def test_the_code_in_the_printed_address_logs_in_once(settings, tmp_path, tab, c
 @pytest.fixture
 def killable(config_file, people_gallery, tmp_path):
     """A client of a server in a process of its own, and the functions that kill it and start it again."""
-    shutil.copytree(people_gallery, tmp_path / "copy")
+    copy_photos(people_gallery, tmp_path / "copy")
     port = free_port()
     client = Client(port)
     client.log = tmp_path / "visits.jsonl"

@@ -1,10 +1,10 @@
 """Today and Strangers as people use them: a real browser, and a real server."""
 
-import shutil
 import time
 
 import pytest
 from browser import program
+from made_galleries import copy_photos
 from waiting import until
 from watched_run import held_run
 
@@ -22,7 +22,7 @@ COLLINS = "Eileen%20Collins"
 def lasting(people_video, people_gallery, built_in_models, tmp_path_factory):
     """A client of a run that has seen Collins, stranger 1 and somebody who looks away."""
     folder = tmp_path_factory.mktemp("lasting")
-    shutil.copytree(people_gallery, folder / "gallery", ignore=shutil.ignore_patterns("Grace*"))
+    copy_photos(people_gallery, folder / "gallery", "Grace*")
     files = {"events": folder / "visits.jsonl", "visit_snapshots": folder / "pictures"}
     with held_run(people_video, folder / "gallery", built_in_models, folder, 20, strangers=True, **files) as one:
         yield one.client
