@@ -145,6 +145,8 @@ class PostgresServer:
 
     def kill(self):
         """kill -9 of the server and all its processes; the next start recovers from its log."""
+        self.process.send_signal(signal.SIGSTOP)  # or it could start another one, which would hinder the next start
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         children = self._signal(signal.SIGKILL)
         self.process.wait()
         until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))

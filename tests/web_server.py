@@ -5,13 +5,15 @@ import json
 import subprocess
 import threading
 
+from ports import free_port
 from quiet_http import Handler, QuietServer
 
 
 class WebServer:
     """`answers` are used up first, one per request: a status, or a status and headers, "hang", "drip" or "close"."""
 
-    def __init__(self, port=0, tls=None):
+    def __init__(self, port=None, tls=None):
+        # Not one that the system chooses: while the server is away, another program could get it.
         self.requests = []
         """(headers, body) of each that was answered with 2xx."""
         self.attempts = 0
@@ -24,8 +26,8 @@ class WebServer:
             def do_POST(self):
                 outer.answer(self)
 
-        self._server = QuietServer(Hook, port=port, tls=tls)
-        self.port = self._server.port
+        self.port = port or free_port()
+        self._server = QuietServer(Hook, port=self.port, tls=tls)
         self.url = f"{'http' if tls is None else 'https'}://localhost:{self.port}/hook?door=1"
 
     def answer(self, request):

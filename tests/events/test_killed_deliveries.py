@@ -70,6 +70,9 @@ def test_kill_9_of_the_program_and_of_each_server_loses_nothing_and_keys_stay_un
         (tmp_path / name).mkdir()
     nats, kafka, web = NatsServer(tmp_path / "nats"), KafkaCluster(), WebServer()
     durable = ["persistence true", "autosave_interval 1", "autosave_on_changes true"]
+    # It acknowledges an event before it saves it. So it must not wait for a slow subscriber either: what it has sent
+    # arrives, also when it is killed.
+    durable.append("max_inflight_messages 0")
     broker = Broker(tmp_path / "mqtt", ["allow_anonymous true", f"persistence_location {tmp_path / 'mqtt'}/", *durable])
     subscriber = Subscriber(broker.port, ("faces/#",), client_id="watching", clean_session=False)
     until(lambda: broker.has_saved(b"watching"))
@@ -117,6 +120,7 @@ def test_kill_9_of_the_program_and_of_each_server_loses_nothing_and_keys_stay_un
         stored = nats.stored()
         assert {key: json.loads(body) for _, key, body in stored} == expected
         assert len(stored) == len(expected), "the server has recognised what came again"
+        until(lambda: expected.keys() <= {event["key"] for event in subscriber.events()})
         for received in (web.events, [record[3] for record in kafka.records()], subscriber.events()):
             assert {event["key"]: event for event in received} == expected
     web.close()

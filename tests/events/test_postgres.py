@@ -6,7 +6,7 @@ import time
 
 import pytest
 from made_results import ANN, STRANGER, frame, result, track
-from waiting import until
+from waiting import PATIENT_S, until
 from web_server import WebServer
 
 from app.database.connection import connected
@@ -150,7 +150,7 @@ def test_a_receiver_that_hangs_holds_up_no_other(tmp_path, postgres, name):
         Settings(
             output=OutputSettings(events=tmp_path / "pi.jsonl"),
             delivery=DeliverySettings(device="pi"),
-            webhook=WebhookSettings(url=server.url),
+            webhook=WebhookSettings(url=server.url, timeout_s=PATIENT_S),
             fleet=FleetSettings(database=postgres.address(name)),
         )
     )

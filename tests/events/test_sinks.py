@@ -326,6 +326,7 @@ def test_a_full_disk_makes_the_log_incomplete_and_does_not_end_the_run():
     with Outputs([publisher]) as outputs:
         for handed in visit():
             outputs.handle(handed)
+        until(lambda: not publisher.sinks()[0].is_working)
     (lost,) = outputs.lost
     assert "/dev/full" in lost and "3 events" in lost and "No space left on device" in lost
     assert outputs.written == ()

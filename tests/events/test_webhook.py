@@ -220,9 +220,10 @@ def test_a_server_that_hangs_or_drips_slows_nothing_and_is_asked_again(opened, s
     server.answers = ["hang", "drip", 200]
     publisher = opened(timeout_s=0.3)
     visit(publisher)  # returns at once
-    until(lambda: len(server.requests) == 3)
+    until(lambda: set(server.numbers) == {1, 2, 3})
     publisher.close()
-    assert server.numbers == [1, 2, 3]
+    # On a busy machine, an answer may come too late; then the event is sent again.
+    assert list(dict.fromkeys(server.numbers)) == [1, 2, 3]
     assert "no answer within 0.3 s" in caplog.text
 
 
