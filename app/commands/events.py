@@ -6,8 +6,6 @@ import argparse
 import csv
 import json
 import sys
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
@@ -20,7 +18,6 @@ from app.events.history import EVENT_COLUMNS, HEADER, Record, log_files, now_of,
 from app.events.pipe import is_pipe
 from app.events.reading import STDIN, LogReader
 from app.events.visits import VISIT_COLUMNS, Day, Visit, days, visits
-from app.files import dated
 from app.text import counted, duration, parse_time, printable, source_time, table
 
 DESCRIPTION = """Lists the events that runs with --events wrote, the visits that follow from them, or a daily summary.
@@ -82,12 +79,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.sqlite and (arguments.follow or _filters(arguments)):
         raise SettingsError("--sqlite writes all events; select with SQL")
     log = None if arguments.files else _log_of_settings(arguments)
-    files = arguments.files if log is None else log_files(log)
-    reader = LogReader(files, latest=None if log is None else partial(_written_now, log))
+    reader = LogReader(arguments.files) if log is None else LogReader.of_log(log)
     runs: List[str] = []
     lines: Iterable[Record] = _noting_runs(reader.follow() if arguments.follow else reader.read(), runs)
     relabels = reader.relabels()
-    if STDIN in files and not arguments.follow:
+    if STDIN in arguments.files and not arguments.follow:
         # It can be read only once, and a stranger may get a name at the end.
         lines = list(lines)
         relabels.update(relabels_of(lines))
@@ -140,11 +136,6 @@ def _log_of_settings(arguments: argparse.Namespace) -> Path:
     if not log_files(log):
         raise SettingsError(f"{log} (output.events) does not exist yet")
     return log
-
-
-def _written_now(log: Path) -> Path:
-    """The file of today, if `{date}` is in the name of the log."""
-    return dated(log, time.time())
 
 
 class Row(NamedTuple):

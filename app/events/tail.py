@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import os
-import zlib
 from pathlib import Path
-from typing import BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, cast
+from typing import BinaryIO, Callable, List, NamedTuple, Optional, Tuple, cast
 
-from app.events.history import HEADER, HEADER_MARK, History, Record, find_last, log_files, records
+from app.events.history import HEADER, HEADER_MARK, History, Record, find_last, records
+from app.events.listing import identity_of, listed, next_line, open_file
 
 
 class LogTail:
@@ -43,7 +41,7 @@ class LogTail:
         self._begin_again_if_truncated()
         while len(found) < count and (self._file is not None or self._open_next()):
             assert self._file is not None
-            line = _next_line(self._file)
+            line = next_line(self._file)
             if line.endswith(b"\n"):
                 self._last_line = line
                 found += filter(self._is_new, records([line]))
@@ -101,8 +99,8 @@ class LogTail:
         files = log_parts(self._template, self._log)
         begun = [at for at, part in enumerate(files) if part.after <= self.sequence]
         at = begun[-1] if begun else 0
-        if self._file is not None and files and files[at].identity == _identity(self._file):
-            line = _next_line(self._file)  # what was written until the next file was begun
+        if self._file is not None and files and files[at].identity == identity_of(self._file):
+            line = next_line(self._file)  # what was written until the next file was begun
             self._file.seek(-len(line), os.SEEK_CUR)
             if line.endswith(b"\n"):
                 return True
@@ -110,10 +108,10 @@ class LogTail:
         if at >= len(files):
             return False
         try:
-            opened = _open(files[at].path)
+            opened = open_file(files[at].path)
         except FileNotFoundError:
             return self._open_next()
-        if _identity(opened) != files[at].identity:  # a newer file has its name by now
+        if identity_of(opened) != files[at].identity:  # a newer file has its name by now
             opened.close()
             return self._open_next()
         self.close()
@@ -136,54 +134,13 @@ class LogPart(NamedTuple):
 
 
 def log_parts(template: Path, log: str) -> List[LogPart]:
-    """The files of this log, in order.
-
-    A name may become that of a newer file between listing and opening, and the events in between would seem to be
-    missing. So the files are listed again until all have kept their names meanwhile.
-    """
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            files = _identities(template)
-            parts = _log_parts(files, log)
-            if _identities(template) == files:
-                return parts
-
-
-def _identities(template: Path) -> Dict[Path, Tuple[int, int]]:
-    found = {path: path.stat() for path in log_files(template)}
-    return {path: (one.st_dev, one.st_ino) for path, one in found.items()}
-
-
-def _identity(file: BinaryIO) -> Tuple[int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_dev, found.st_ino
-
-
-def _log_parts(files: Mapping[Path, Tuple[int, int]], log: str) -> List[LogPart]:
+    """The files of this log, in order. Raises OSError."""
     parts = []
-    for path, identity in files.items():
-        if path.suffix == ".gz" and path.with_suffix("") in files:
-            continue  # it is being compressed; the whole file is there until that is done
-        with _open(path) as file:
-            first = next(records([_next_line(file)]), None)
-        if first is None:
-            continue
-        is_header = first["event"] == HEADER
-        if not is_header or first["log"] == log:
-            parts.append(LogPart(first["after"] if is_header else first["sequence"] - 1, path, identity))
+    for path, identity, first in listed(template):
+        if first is not None and first.get("log", log) == log:
+            after = first["after"] if first["event"] == HEADER else first["sequence"] - 1
+            parts.append(LogPart(after, path, identity))
     return sorted(parts, key=lambda part: part.after)
-
-
-def _next_line(file: BinaryIO) -> bytes:
-    """Without its end of line where the file ends, or where a compressed file is cut off."""
-    try:
-        return file.readline()
-    except (EOFError, zlib.error):
-        return b""
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def _last_header(file: BinaryIO, sequence: int) -> int:

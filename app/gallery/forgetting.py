@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence
 
 from app.errors import GalleryError, OutputError
-from app.events.history import HEADER, Record, log_files
+from app.events.history import HEADER, Record
 from app.events.reading import LogReader
 from app.events.redaction import LockedLogs, Person, by_log
 from app.events.redaction import without as record_without
@@ -83,7 +83,7 @@ class ForgottenLines:
 
 def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text: str) -> Forgotten:
     """Deletes a person, or a stranger such as `stranger-7`, for good. Raises GalleryError or OutputError."""
-    found = [one for template in logs_of(settings) for one in by_log(LogReader(log_files(template)).read())]
+    found = [one for template in logs_of(settings) for one in by_log(LogReader.of_log(template).read())]
     person, number = person_of(text, settings, journal, found)
     name = None if number is not None else normalize(text)
     numbers = [one for one in map(stranger_number, person.strangers) if one is not None]

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from app.events.event import is_stranger
-from app.events.history import Record, log_files, relabels_by_log
+from app.events.history import Record, relabels_by_log
 from app.events.pipe import is_pipe
 from app.events.reading import LogReader
 from app.events.redaction import Person, by_log, of_person
@@ -44,7 +44,7 @@ class Traces:
 
 def traces_of(text: str, settings: Settings, journal: StrangerJournal, gallery: Gallery) -> Traces:
     """Of a person, or a stranger such as `stranger-7`. Raises GalleryError."""
-    found = [record for template in logs_of(settings) for record in LogReader(log_files(template)).read()]
+    found = [record for template in logs_of(settings) for record in LogReader.of_log(template).read()]
     person, number = person_of(text, settings, journal, list(by_log(found)))
     name = None if number is not None else normalize(text)
     photos = [photo for photo in gallery.people.photos if photo.person == name]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import AsyncIterator, Callable, Deque, Iterator, List, NamedTuple, Optional, TypeVar
 
 from app.events.event import Event
-from app.events.history import HEADER, Record, log_files
+from app.events.history import HEADER, Record
 from app.events.pipe import is_pipe
 from app.events.reading import newest_first
 from app.service.streams import Signal
@@ -131,4 +131,4 @@ class EventFeed:
 def logged(log: Optional[Path]) -> Iterator[Record]:
     """The events of a log, the last one first. Raises AppError."""
     if log is not None:
-        yield from (record for record in newest_first(log_files(log)) if record["event"] != HEADER)
+        yield from (record for record in newest_first(log) if record["event"] != HEADER)

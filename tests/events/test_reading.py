@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import AppError
-from app.events.reading import LogReader
+from app.events.reading import LogReader, log_id, newest_first
 
 
 def header(after, second, log="a"):
@@ -124,18 +124,30 @@ def test_a_log_that_grows_is_followed_line_by_line(tmp_path):
 
 
 def test_a_log_whose_name_changes_at_midnight_is_followed_into_the_next_file(tmp_path):
-    first, second = tmp_path / "v-28.jsonl", tmp_path / "v-29.jsonl"
+    first, second = tmp_path / "v-2026-11-28.jsonl", tmp_path / "v-2026-11-29.jsonl"
     write(first, header(0, 1), event(1))
-    today = [first]
-    reader = LogReader([first], latest=lambda: today[0])
+    reader = LogReader.of_log(tmp_path / "v-{date}.jsonl")
     steps = [
-        lambda: today.insert(0, second),  # no event yet on this day
         lambda: write(first, event(2)),
+        lambda: write(second, b""),  # no event yet on this day
         lambda: (write(first, event(3)), write(second, header(3, 2), event(4))),
         lambda: write(second, event(5)),
     ]
     assert followed(reader, *steps) == [1, 2, 3, 4, 5]
     assert reader.missing == 0
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_log_that_is_rotated_twice_between_two_looks_is_followed_through_all_files(tmp_path, by_name):
+    path = write(tmp_path / "v.jsonl", header(0, 1), event(1))
+
+    def rotate(after):
+        path.rename(tmp_path / f"v.jsonl.{after}")
+        write(path, header(after, 10 + after), event(after + 1))
+
+    reader = LogReader([path]) if by_name else LogReader.of_log(path)
+    assert followed(reader, lambda: (rotate(1), rotate(2), rotate(3)), lambda: write(path, event(5))) == [1, 2, 3, 4, 5]
+    assert (reader.damaged, reader.missing) == (0, 0)
 
 
 def test_a_log_that_is_renamed_or_truncated_is_followed_under_its_name(tmp_path):
@@ -156,3 +168,93 @@ def test_a_log_that_is_renamed_or_truncated_is_followed_under_its_name(tmp_path)
     )
     assert followed(reader, *steps) == [1, 2, 3, 4, 5]
     assert (reader.damaged, reader.missing) == (0, 0)
+
+
+def rotated(tmp_path):
+    """Renames all files by one, as logrotate does, and begins a new one."""
+    write(tmp_path / "v.jsonl", event(4))
+    (tmp_path / "v.jsonl.1").rename(tmp_path / "v.jsonl.2")
+    (tmp_path / "v.jsonl").rename(tmp_path / "v.jsonl.1")
+    write(tmp_path / "v.jsonl", header(4, 30), event(5))
+
+
+def compressed(tmp_path):
+    path = tmp_path / "v.jsonl.1"
+    path.with_name("v.jsonl.1.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def half_compressed(tmp_path):
+    path = tmp_path / "v.jsonl.1"
+    path.with_name("v.jsonl.1.gz").write_bytes(gzip.compress(path.read_bytes())[:-12])
+
+
+def both(tmp_path):
+    rotated(tmp_path)
+    compressed(tmp_path)
+
+
+@pytest.fixture
+def log(tmp_path):
+    write(tmp_path / "v.jsonl.1", header(0, 1), event(1), event(2))
+    return write(tmp_path / "v.jsonl", header(2, 20), event(3))
+
+
+CHANGES = pytest.mark.parametrize(
+    ("change", "last"), [(rotated, 5), (compressed, 3), (half_compressed, 3), (both, 5)], ids=lambda one: str(one)
+)
+ANSWERS = pytest.mark.parametrize(
+    "numbered",
+    [
+        lambda log: numbers(LogReader.of_log(log).read()),
+        lambda log: numbers(newest_first(log))[::-1],
+    ],
+    ids=["in order", "newest first"],
+)
+
+
+@CHANGES
+@ANSWERS
+def test_all_events_are_read_when_the_files_are_renamed_while_they_are_listed(
+    log, tmp_path, monkeypatch, numbered, change, last
+):
+    list_folder, changes = Path.glob, [change]
+
+    def list_and_change(folder, pattern):
+        found = list(list_folder(folder, pattern))
+        if changes:
+            changes.pop()(tmp_path)
+        return found
+
+    monkeypatch.setattr(Path, "glob", list_and_change)
+    assert numbered(log) == list(range(1, last + 1))
+
+
+@pytest.mark.parametrize("change", [rotated, compressed, half_compressed, both])
+def test_all_events_are_read_when_the_files_are_renamed_before_they_are_read(log, tmp_path, change):
+    reader = LogReader.of_log(log)
+    change(tmp_path)
+    assert numbers(reader.read())[:3] == [1, 2, 3]
+    assert reader.missing == 0
+
+
+@pytest.mark.parametrize("change", [rotated, compressed, half_compressed, both])
+def test_older_events_are_read_when_the_files_are_renamed_after_the_newest_was_read(log, tmp_path, change):
+    found = newest_first(log)
+    newest = next(found)
+    change(tmp_path)
+    assert numbers([newest, *found]) == [3, 2, 1]
+
+
+def test_a_file_that_was_deleted_before_it_is_read_is_left_out(log, tmp_path):
+    reader = LogReader.of_log(log)
+    (tmp_path / "v.jsonl.1").unlink()
+    assert numbers(reader.read()) == [3]
+    assert list(newest_first(tmp_path / "none.jsonl")) == []
+
+
+def test_a_first_line_that_is_half_written_is_not_read_yet(log, tmp_path):
+    log.rename(tmp_path / "v.jsonl.2")
+    write(log, json.dumps(header(3, 40)).encode()[:30])
+    assert numbers(LogReader.of_log(log).read()) == [1, 2, 3]
+    assert log_id(log) == "a"

@@ -9,7 +9,6 @@ import pytest
 from made_results import ANN, frame, result, track
 from waiting import until
 
-from app.events.history import log_files
 from app.events.log import EventLog
 from app.events.reading import LogReader
 from app.events.stream import EventStream
@@ -45,7 +44,7 @@ def of_day(client):
 
 
 def in_log(client):
-    reader = LogReader(log_files(client.log))
+    reader = LogReader.of_log(client.log)
     return [one.name or one.stranger for one in visits(reader.read(), reader.relabels())]
 
 
@@ -129,7 +128,7 @@ def test_who_is_deleted_takes_the_visits_that_were_given_to_them_and_none_of_ano
     kind = "strangers" if who.startswith("stranger") else "people"
     assert mistaken.request("DELETE", f"/api/v1/{kind}/{who}").json["log"] == "redacted"
     assert queue.path.read_bytes() == before
-    lines = list(LogReader(log_files(mistaken.log)).read())
+    lines = list(LogReader.of_log(mistaken.log).read())
     assert {line["name"] for line in lines if line.get("visit") == number} == {None}
     assert who not in str(lines)
 

@@ -118,7 +118,7 @@ def _log_records(settings: Settings) -> Iterator[Record]:
     path = settings.output.events
     if path is None or is_pipe(path):
         return iter(())
-    return LogReader(log_files(path)).read()
+    return LogReader.of_log(path).read()
 
 
 def _search(arguments: argparse.Namespace, settings: Settings) -> int:

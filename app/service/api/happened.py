@@ -14,7 +14,7 @@ from starlette.responses import Response
 from app.errors import AppError, GalleryError, OutputError
 from app.events.event import EventKind
 from app.events.filtering import EventFilter, local_time
-from app.events.history import Record, log_files, now_of, own_relabels
+from app.events.history import Record, now_of, own_relabels
 from app.events.reading import LogReader, log_id
 from app.events.visits import Visit as VisitInLog
 from app.events.visits import visits
@@ -163,7 +163,7 @@ class _Routes:
                 raise GalleryError(f"no one is called {wanted.name!r}; enrol the person first")
             if wanted.stranger is not None:
                 who = stranger_name(require_stranger(journal.book, wanted.stranger, journal.folder))
-            visit = LoggedVisit(log_id(log_files(log)), before.visit.visit, was)
+            visit = LoggedVisit(log_id(log), before.visit.visit, was)
             done = reassign_visit(settings, journal, visit, before.events, who)
             after = self._current(request, log, journal.book.all_names(), journal.book.renamed)
             return ChangedVisit(after.visit, done.face_kept, done.log.value, *changed_by(done.change)), visit, who
@@ -220,8 +220,7 @@ class _Routes:
 
     def _all_names(self, log: Path, kept: Dict[str, Optional[str]]) -> Dict[str, str]:
         """`kept` is what people have said, which a run may not have logged yet."""
-        files = log_files(log)
-        names = {**LogReader(files).relabels(), **own_relabels(kept, log_id(files))}
+        names = {**LogReader.of_log(log).relabels(), **own_relabels(kept, log_id(log))}
         gone = {name for lines in self._kept.forgotten() for name in lines.person.names}
         return {key: name for key, name in names.items() if name is not None and name not in gone}
 
@@ -241,7 +240,7 @@ class _Routes:
         """The events of a log, the last one first, with the names that people have now."""
         records, renamed = logged(log), self._kept.renamed() if renamed is None else renamed
         forgotten = self._kept.forgotten()
-        name = log_id(log_files(log)) if forgotten else ""
+        name = log_id(log) if forgotten else ""
         for lines in forgotten:
             records = map(partial(lines.without, name), records)
         return (_with_new_name(record, renamed) for record in records) if renamed else records
