@@ -36,19 +36,19 @@ class PostgresServer:
     def __init__(self, installed=None):
         """`installed` is the folder of another PostgreSQL than Debian's."""
         # The user of the server cannot look into folders of pytest.
-        self._folder = Path(tempfile.mkdtemp(prefix="faces-postgres-"))
-        self._data = self._folder / "data"
+        self.folder = Path(tempfile.mkdtemp(prefix="faces-postgres-"))
+        self._data = self.folder / "data"
         self._user = "postgres" if os.geteuid() == 0 else getpass.getuser()
         self.programs = _DEBIAN[-1]
         if installed is not None:  # that user cannot look into an environment either
-            self.programs = self._folder / "wheel" / installed.parent.name / installed.name
+            self.programs = self.folder / "wheel" / installed.parent.name / installed.name
             skipped = shutil.ignore_patterns("include", "*.a")
             shutil.copytree(installed, self.programs, ignore=skipped)
             libraries = installed.parent.with_suffix(".libs")
-            shutil.copytree(libraries, self._folder / "wheel" / libraries.name)
+            shutil.copytree(libraries, self.folder / "wheel" / libraries.name)
         if os.geteuid() == 0:
             account = pwd.getpwnam(self._user)
-            os.chown(self._folder, account.pw_uid, account.pw_gid)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
         self.port = free_port()
         self._numbers = itertools.count(1)
         self._run("initdb", "-D", self._data, "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
@@ -65,24 +65,24 @@ class PostgresServer:
         return [*prefix, str(self.programs / "bin" / name), *map(str, words)]
 
     def _run(self, name, *words):
-        subprocess.run(self._words(name, *words), cwd=self._folder, check=True, capture_output=True)
+        subprocess.run(self._words(name, *words), cwd=self.folder, check=True, capture_output=True)
 
     def start(self):
-        options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "shared_buffers=16MB"]
+        options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "shared_buffers=16MB"]
         # A process that is killed loses nothing without fsync; only a machine does.
         options += ["fsync=off", "max_connections=60", "log_min_messages=fatal"]
         words = [word for option in options for word in ("-c", option)]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._words("postgres", "-D", self._data, "-p", self.port, *words),
-                cwd=self._folder,
+                cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
         until(self._answers)
 
     def _answers(self):
-        assert self.process.poll() is None, (self._folder / "log").read_text(errors="replace")
+        assert self.process.poll() is None, (self.folder / "log").read_text(errors="replace")
         words = [self.programs / "bin" / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(words, check=False).returncode == 0
 
@@ -99,7 +99,7 @@ class PostgresServer:
         """Meanwhile new connections may use TLS, and those of roles that tests make have to."""
         files = []
         for origin in (certificate, key):
-            files.append(self._folder / origin.name)
+            files.append(self.folder / origin.name)
             shutil.copy(origin, files[-1])
             if os.geteuid() == 0:
                 os.chown(files[-1], *pwd.getpwnam(self._user)[2:4])
@@ -185,4 +185,4 @@ class PostgresServer:
     def close(self):
         # Nothing of it is wanted any more, so nothing has to be written.
         self.stop()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)

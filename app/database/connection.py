@@ -79,7 +79,12 @@ def connect(settings: FleetSettings, device: str = "") -> Connection:
             connection: Connection = _bounded_class().connect(opened, autocommit=True, **options)
             unusable.callback(connection.close)
             connection.limit_s = settings.timeout_s + CLIENT_GRACE_S  # type: ignore[attr-defined]
-            connection.execute(f"set statement_timeout = {round(1000 * settings.timeout_s)}")
+            # The server has to notice it, too, that a device is gone: it would keep its locks for two hours.
+            connection.execute(
+                f"set statement_timeout = {round(1000 * settings.timeout_s)}; set tcp_keepalives_idle = {timeout_s}; "
+                f"set tcp_keepalives_interval = {timeout_s}; set tcp_keepalives_count = 2; "
+                f"set tcp_user_timeout = {1000 * timeout_s}"
+            )
         except psycopg.Error as error:
             reason = without_secrets(_reasons(str(error)), address, "fleet.database")
             raise DatabaseError(f"{where} cannot be opened: {masked(reason)}") from error

@@ -1,17 +1,29 @@
 """The tables on a real server: made once, brought up to date, never half."""
 
 import contextlib
+import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
-from postgres import PASSWORD
+from postgres import MISSING, PASSWORD
 from waiting import until
 
 from app.database.connection import connect, connected, reported
 from app.database.schema import Migration, applied, migrate, migrations, missing, require_schema
 from app.errors import DatabaseError, SettingsError
 from app.settings import FleetSettings
+
+NAMESPACE = ["unshare", "--net"]
+CAN_SEPARATE = (
+    shutil.which("unshare") is not None
+    and shutil.which("ip") is not None
+    and subprocess.run([*NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
+)
 
 
 @pytest.fixture
@@ -144,3 +156,13 @@ def test_a_server_that_hangs_is_noticed_and_used_again(postgres, database):
             return again.execute("select 1").fetchone() == (1,)
 
     until(answers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_SEPARATE, reason="needs root and a network namespace (unshare, ip)")
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_a_device_that_vanishes_keeps_no_lock():
+    """One without power or network, which closes no connection."""
+    root, script = Path(__file__).parent.parent.parent, Path(__file__).parent / "vanishing_device.py"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([*NAMESPACE, sys.executable, str(script)], cwd=root, env=environment, check=True)
