@@ -104,8 +104,9 @@ class Channels:
         """Says whether something happens in a channel, whose frames then come before those of idle channels."""
         with self._lock:
             (self._needed.add if is_needed else self._needed.discard)(channel)
-            if is_needed and channel in self._mains:
-                self._mains[channel].want()
+            main = self._main(channel)
+            if is_needed and main is not None:
+                main.want()
 
     def main_frames(self, frame: Frame) -> Optional[Tuple[Frame, ...]]:
         """Frames of the main stream next to one of the sub-stream, the nearest in time first.
@@ -113,7 +114,7 @@ class Channels:
         None: the channel has no main stream, or it cannot be read. Empty: it is being opened.
         """
         with self._lock:
-            main = self._mains.get(frame.source)
+            main = self._main(frame.source)
             return None if main is None else main.frames(frame.clock_s)
 
     def main_is_open(self, channel: str) -> bool:
@@ -157,6 +158,10 @@ class Channels:
                 again.start()
                 thread = again
             return thread.status()
+
+    def _main(self, channel: str) -> Optional[MainStream]:
+        """None also for a stopped channel, of which the loop may have a frame in hand."""
+        return None if self._thread(channel).state is ChannelState.STOPPED else self._mains.get(channel)
 
     def _thread(self, channel: str) -> CaptureThread:
         return next(thread for thread in self._threads if thread.source.name == channel)

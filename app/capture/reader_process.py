@@ -89,25 +89,29 @@ class ProcessReader:
         """With `hold_s` it is started before anybody reads: the frames until then are not counted as lost, and after
         so long a live source is closed until somebody does."""
         self._is_early = hold_s is not None
-        self._memory = SharedMemory(_anonymous_file())
-        self._line, other_end = Pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.capture.reader_child", str(other_end.fileno()), str(self._memory.file)],
-                pass_fds=(other_end.fileno(), self._memory.file),
-                stdin=subprocess.DEVNULL,
-                env=_environment(),
-                # Ctrl-C is for this process, which ends the other one.
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._line.close()
-            self._memory.close()
-            raise SourceError(f"{source}: no process can be started to read it: {error}") from error
-        finally:
-            other_end.close()
+        with contextlib.ExitStack() as stack:
+            try:
+                self._memory = SharedMemory(_anonymous_file())
+                stack.callback(self._memory.close)
+                self._line, other_end = Pipe()
+                stack.callback(self._line.close)
+                with other_end:
+                    self._process = self._started(other_end.fileno())
+            except OSError as error:  # too many open files, or processes
+                raise SourceError(f"{source}: no process can be started to read it: {error}") from error
+            stack.pop_all()
         self._message: Optional[Dict[str, Any]] = None
         self._ask({"source": asdict(source), "settings": asdict(settings), "hold_s": hold_s})
+
+    def _started(self, line: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.capture.reader_child", str(line), str(self._memory.file)],
+            pass_fds=(line, self._memory.file),
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
+            # Ctrl-C is for this process, which ends the other one.
+            start_new_session=True,
+        )
 
     def wait(self, timeout_s: float) -> bool:
         """Log messages of the process are passed on meanwhile."""

@@ -11,7 +11,7 @@ from typing import Awaitable, Callable, List, Optional, Sequence
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -78,6 +78,8 @@ def _guarded(
             response = dialect.error(HttpError(503, "the request was not answered in time"))
             response.headers["Retry-After"] = "5"
             return response
+        except ClientDisconnect:  # before its request was complete; no one gets this
+            return Response(status_code=400)
         except FatalError as error:
             on_fatal(error)
             return dialect.error(HttpError(500, "the networks cannot be run any more"))

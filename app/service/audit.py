@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ class AuditLog:
             with self._lock:
                 line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
                 self._make_room(len(line))
-                with self._path.open("ab") as file:
+                with open(self._path, "ab", opener=partial(os.open, mode=0o600)) as file:
                     file.write(line)
             self._failed = False
         except OSError as error:
@@ -51,14 +53,15 @@ class AuditLog:
                 logger.error("%s cannot be written (serve.audit_log): %s", self._path, error.strerror)
 
     def _make_room(self, line_bytes: int) -> None:
-        """Other processes write the same file: one of them renames it, while the others wait."""
-        older = self._path.with_name(f"{self._path.name}.1")
+        """Other processes write the same file: the one that has the lock renames it. If another keeps the lock, the
+        file becomes larger meanwhile."""
         if self._is_full(line_bytes):
-            with locked(self._path.with_name(f".{self._path.name}.lock"), LOCK_WAIT_S):
-                if self._is_full(line_bytes):
-                    self._path.replace(older)
-        if not self._path.exists():
-            self._path.touch(mode=0o600)
+            with locked(self._path.with_name(f".{self._path.name}.lock"), LOCK_WAIT_S) as lock:
+                if lock is not None and self._is_full(line_bytes):
+                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
     def _is_full(self, line_bytes: int) -> bool:
-        return self._path.exists() and self._path.stat().st_size + line_bytes > self._max_bytes
+        try:
+            return self._path.stat().st_size + line_bytes > self._max_bytes
+        except FileNotFoundError:  # another process has just renamed it
+            return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
@@ -61,33 +61,46 @@ class Enrolment:
     @property
     def subjects(self) -> Tuple[str, ...]:
         """Everyone with a photo, and the folders that still wait for one."""
-        folders = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        empty = {normalize(path.name) for path in folders if not any(path.iterdir())}
+        empty = set()
+        for path in self._folder.iterdir():
+            if not path.name.startswith("."):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it may just have been removed
+                    if not any(path.iterdir()):
+                        empty.add(normalize(path.name))
         return tuple(sorted({*self.names, *empty}))
+
+    # What a change says in the audit log is written by the thread that makes the change: the request that has asked for
+    # it may be given up meanwhile.
 
     async def add_person(self, request: Request, person: str) -> bool:
         """Makes the folder of a person who has no photo yet; whether there was none."""
         self.checked_name(person)
-        if person in self.subjects:
-            return False
-        try:
+
+        def added() -> bool:
             with changing(self._folder):
+                if person in self.subjects:
+                    return False
                 (self._folder / person_folder(self._folder, person)).mkdir(exist_ok=True)
+            self.note(request, "add person", person=person)
+            return True
+
+        try:
+            return await self._service.run(added)
         except (GalleryError, OSError) as error:
             raise HttpError(400, str(error)) from error
-        self._audit.note(request, "add person", person=person)
-        return True
 
     async def remove_person(self, request: Request, person: str) -> None:
         """Deletes all photos of a person."""
         await self.remove(request, self.photos(person).values())
+
+        def empty_folder_removed() -> None:
+            with changing(self._folder), contextlib.suppress(OSError):  # it is gone, or there is something in it
+                (self._folder / person_folder(self._folder, person)).rmdir()
+
         try:
-            home = self._folder / person_folder(self._folder, person)
+            await self._service.run(empty_folder_removed)
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
-        with changing(self._folder):
-            if home.is_dir() and not any(home.iterdir()):
-                home.rmdir()
 
     async def forget(self, request: Request, who: str, current: Callable[[], str], version: Optional[str]) -> Forgotten:
         """Deletes everything that is stored of a person or stranger. Raises HttpError."""
@@ -96,16 +109,16 @@ class Enrolment:
         def forgotten() -> Forgotten:
             gallery.refresh()
             require_version(who, current(), version)
-            return forget(settings, self.kept.journal, gallery, who)
+            gone = forget(settings, self.kept.journal, gallery, who)
+            self.feed.forget(gone.lines.without_in_any)
+            facts = {"photos": len(gone.photos), "visits": gone.visits, "log": gone.log.value}
+            self.note(request, "delete", who=who, **facts)
+            return gone
 
         try:
-            gone = await self._service.run(lambda: self.kept.changing(forgotten))
+            return await self._service.run(lambda: self.kept.changing(forgotten))
         except (GalleryError, OutputError) as error:
             raise HttpError(409, str(error)) from error
-        self.feed.forget(gone.lines.without_in_any)
-        facts = {"photos": len(gone.photos), "visits": gone.visits, "log": gone.log.value}
-        self.note(request, "delete", who=who, **facts)
-        return gone
 
     def version(self, person: str) -> str:
         return person_version(self.photos(person).values())
@@ -123,15 +136,15 @@ class Enrolment:
 
         def moved() -> UndoableChange:
             self.require_version(photo.person, version)
-            return move_photo(settings, gallery, photo, name)
+            change = move_photo(settings, gallery, photo, name)
+            facts = {"photo": photo.path, "person": photo.person, "into": normalize(name), "undo": change.id}
+            self.note(request, "move photo", **facts)
+            return change
 
         try:
-            change = await self._service.run(lambda: self.kept.changing(moved))
+            return await self._service.run(lambda: self.kept.changing(moved))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
-        facts = {"photo": photo.path, "person": photo.person, "into": normalize(name), "undo": change.id}
-        self._audit.note(request, "move photo", **facts)
-        return change
 
     def checked_name(self, name: str, but: str = "") -> str:
         """The name as it is stored. Raises HttpError (400) for one that no one can have, or that only differs from
@@ -182,24 +195,32 @@ class Enrolment:
             encode = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             jpeg = await self._service.run(lambda: bytes(cv2.imencode(".jpg", image, encode)[1].tobytes()))
             photo = NewPhoto(f"{prefix}{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg", jpeg)
+
+            def added() -> AddResult:
+                result = self._gallery.add(person, photo)
+                if isinstance(result, Added):
+                    self.note(request, "add photo", person=result.person, photo=result.photo.path)
+                return result
+
             try:
-                result = await self._service.run(lambda: self._gallery.add(person, photo))
+                return await self._service.run(added)
             except GalleryError as error:
                 raise HttpError(400, str(error)) from error
-        if isinstance(result, Added):
-            self._audit.note(request, "add photo", person=result.person, photo=result.photo.path)
-        return result
 
     async def remove(self, request: Request, photos: Iterable[PhotoRecord]) -> List[PhotoRecord]:
         """Deletes photos; those that are gone already are left out."""
-        removed = []
-        for photo in photos:
-            if await self._service.run(partial(remove_photo, self._folder, PurePosixPath(photo.path))):
-                removed.append(photo)
-                self._audit.note(request, "remove photo", person=photo.person, photo=photo.path)
-        if removed:
-            await self._service.run(self._gallery.refresh)
-        return removed
+
+        def removed() -> List[PhotoRecord]:
+            gone = []
+            for photo in photos:
+                if remove_photo(self._folder, PurePosixPath(photo.path)):
+                    gone.append(photo)
+                    self.note(request, "remove photo", person=photo.person, photo=photo.path)
+            if gone:
+                self._gallery.refresh()
+            return gone
+
+        return await self._service.run(removed)
 
     async def rename(
         self, request: Request, old: str, new: str, merge: bool = False, version: Optional[str] = None
@@ -210,15 +231,15 @@ class Enrolment:
 
         def renamed() -> Optional[UndoableChange]:
             self.require_version(old, version)
-            return rename(settings, self.kept.journal, gallery, old, new, merge)
+            change = rename(settings, self.kept.journal, gallery, old, new, merge)
+            action, undo = "merge" if merge else "rename", None if change is None else change.id
+            self.note(request, action, person=normalize(old), into=normalize(new), undo=undo)
+            return change
 
         try:
-            change = await self._service.run(lambda: self.kept.changing(renamed))
+            return await self._service.run(lambda: self.kept.changing(renamed))
         except GalleryError as error:
             raise HttpError(400, str(error)) from error
-        action, undo = "merge" if merge else "rename", None if change is None else change.id
-        self._audit.note(request, action, person=normalize(old), into=normalize(new), undo=undo)
-        return change
 
 
 def checked_name(name: str) -> str:

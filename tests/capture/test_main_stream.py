@@ -108,6 +108,16 @@ def test_a_channel_with_one_stream_has_no_main_frames(rtsp_server):
         assert channels.main_frames(newest(channels)) is None
 
 
+def test_a_channel_that_is_stopped_while_a_frame_of_it_is_processed_opens_nothing_again(streams):
+    source, settings = both(*streams)
+    with Channels([source], settings) as channels:
+        frame, _ = main_frames(channels)
+        channels.stop("door")
+        channels.set_need("door", True)
+        assert channels.main_frames(frame) is None
+        assert not channels.main_is_open("door")
+
+
 @pytest.mark.parametrize(("large", "small"), [("clip.mp4", "rtsp://host/2"), ("rtsp://host/1", "camera:0")])
 def test_both_streams_have_to_be_live_ones_of_the_network(large, small):
     source, settings = both(large, small)

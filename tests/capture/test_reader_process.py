@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -389,6 +390,40 @@ def test_nothing_is_left_behind_by_many_restarts(rtsp_server):
         once()
     require_no_more_than(before)
     assert children() == []
+
+
+TOO_MANY_FILES = """
+    import os, resource
+    from app.capture.reader_process import start_reader
+    from app.capture.uri import parse_source
+    from app.errors import SourceError
+    from app.settings import CaptureSettings
+
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+
+    source, before = parse_source("rtsp://127.0.0.1:1/"), opened()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    started = refused = 0
+    for limit in range(3, before + 12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            start_reader(source, CaptureSettings()).close()
+            started += 1
+        except SourceError:
+            refused += 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert opened() == before, (limit, opened(), before)
+    assert started and refused, (started, refused)
+"""
+
+
+def test_where_too_many_files_are_open_a_reader_is_refused_and_leaves_none():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(TOO_MANY_FILES)], env=environment, capture_output=True, check=False
+    )
+    assert run.returncode == 0, run.stderr.decode()
 
 
 def test_the_process_ends_when_the_program_is_killed(rtsp_server):

@@ -144,16 +144,15 @@ class _Routes:
         change_id = str(request.path_params["change"])
 
         def undone() -> Undone:
-            return kept.changing(
-                lambda: undo_change(service.settings, kept.journal, service.gallery, kept.undo, change_id)
-            )
+            done = undo_change(service.settings, kept.journal, service.gallery, kept.undo, change_id)
+            changed = [tuple(one) for one in done.moved]
+            self._enrolment.note(request, "undo", undone=done.change.action, id=change_id, changed=changed)
+            return done
 
         try:
-            change, moved, log = await service.run(undone)
+            change, moved, log = await service.run(lambda: kept.changing(undone))
         except NoSuchChangeError as error:
             raise HttpError(404, str(error)) from error
         except GalleryError as error:
             raise HttpError(409, str(error)) from error
-        changed = _shown(moved)
-        self._enrolment.note(request, "undo", undone=change.action, id=change_id, changed=[tuple(one) for one in moved])
-        return reply(Undoing(change.action, changed, log.value, None))
+        return reply(Undoing(change.action, _shown(moved), log.value, None))

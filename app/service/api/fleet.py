@@ -20,7 +20,7 @@ from app.database.gallery import ConflictRow, SharedGallery
 from app.database.schema import require_schema
 from app.errors import AppError, DatabaseError, GalleryError
 from app.events.delivery import device_name
-from app.fleet.decisions import NoSuchConflictError, conflicts_here, settle
+from app.fleet.decisions import ListedConflict, NoSuchConflictError, conflicts_here, settle
 from app.fleet.folder import missing_photos
 from app.fleet.state import FleetFolder
 from app.fleet.thread import unsent
@@ -162,21 +162,20 @@ class _Routes:
     async def settle(self, request: Request) -> Response:
         wanted, conflict = await read(request, Settling), str(request.path_params["conflict"])
         folder, is_mine = self._service.settings.gallery.folder, wanted.keep == "mine"
+
+        def settled() -> Tuple[ListedConflict, str]:
+            decided = settle(folder, conflict, is_mine)
+            kept, dropped = (decided.mine, decided.theirs) if is_mine else (decided.theirs, decided.mine)
+            self._enrolment.note(request, "settle conflict", what=decided.description, kept=kept, dropped=dropped)
+            self._service.gallery.refresh()
+            return decided, kept
+
         try:
-            decided = await self._service.run(lambda: settle(folder, conflict, is_mine))
+            decided, kept = await self._service.run(settled)
         except NoSuchConflictError as error:
             raise HttpError(404, str(error)) from error
         except GalleryError as error:
             raise HttpError(409, str(error)) from error
-        await self._service.run(self._service.gallery.refresh)
-        kept = decided.mine if is_mine else decided.theirs
-        self._enrolment.note(
-            request,
-            "settle conflict",
-            what=decided.description,
-            kept=kept,
-            dropped=decided.theirs if is_mine else decided.mine,
-        )
         return reply(SettledConflict(decided.subject.partition(" ")[0], kept))
 
     def _device(self, row: DeviceRow, answer: _Answer) -> FleetDevice:

@@ -154,7 +154,7 @@ class _Routes:
             raise HttpError(400, "name and stranger: expected one of them, or none")
         settings, journal, gallery = self._service.settings, self._kept.journal, self._service.gallery
 
-        def changed() -> Tuple[ChangedVisit, LoggedVisit, Optional[str]]:
+        def changed() -> ChangedVisit:
             before = self._current(request, log, journal.book.all_names(), journal.book.renamed)
             was = before.visit.name or before.visit.stranger
             require_version(f"visit {before.visit.visit}", before.visit.version, wanted.version)
@@ -166,17 +166,17 @@ class _Routes:
             visit = LoggedVisit(log_id(log), before.visit.visit, was)
             done = reassign_visit(settings, journal, visit, before.events, who)
             after = self._current(request, log, journal.book.all_names(), journal.book.renamed)
-            return ChangedVisit(after.visit, done.face_kept, done.log.value, *changed_by(done.change)), visit, who
+            answer = ChangedVisit(after.visit, done.face_kept, done.log.value, *changed_by(done.change))
+            facts = {"visit": visit.number, "who": visit.who, "into": who or None, "undo": answer.undo}
+            self._enrolment.note(request, "reassign visit", **facts)
+            return answer
 
         try:
-            answer, visit, who = await self._service.run(lambda: self._kept.changing(changed))
+            return reply(await self._service.run(lambda: self._kept.changing(changed)))
         except NoSuchStrangerError as error:
             raise HttpError(404, str(error)) from error
         except (GalleryError, OutputError) as error:
             raise HttpError(409, str(error)) from error
-        facts = {"visit": visit.number, "who": visit.who, "into": who or None, "undo": answer.undo}
-        self._enrolment.note(request, "reassign visit", **facts)
-        return reply(answer)
 
     async def picture(self, request: Request) -> Response:
         log = self._log()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.errors import GalleryError
 from app.fleet.strangers import FOREIGN
 from app.gallery.stranger_actions import (
+    Naming,
     NoSuchStrangerError,
     Search,
     ignore_stranger,
@@ -24,7 +25,7 @@ from app.gallery.stranger_actions import (
 from app.gallery.undo import UndoableChange
 from app.identity.strangers import Visit, stranger_name
 from app.service.api.changes import changed_by, id_of, removed
-from app.service.api.messages import Failure, Removed
+from app.service.api.messages import Failure, PhotoOutcome, Removed
 from app.service.api.openapi import Described
 from app.service.api.replies import flag, jpeg, outcome_of, picture_of, read, reply
 from app.service.api.stranger_messages import (
@@ -168,12 +169,18 @@ class _Routes:
         wanted = await read(request, NewName)
         person = self._enrolment.checked_name(wanted.name)
         service = self._service
-        naming = await self._change(
-            lambda: name_stranger(
-                service.settings, self._journal, service.gallery, self._number(request, wanted.version), person
-            )
-        )
-        photos = [outcome_of(filename, result) for filename, result in naming.photos]
+
+        def named() -> Tuple[Naming, List[PhotoOutcome]]:
+            number = self._number(request, wanted.version)
+            naming = name_stranger(service.settings, self._journal, service.gallery, number, person)
+            photos = [outcome_of(filename, result) for filename, result in naming.photos]
+            if naming.is_named:
+                added = [one.photo.path for one in photos if one.added and one.photo is not None]
+                facts = {"person": naming.person, "photos": added, "undo": id_of(naming.change)}
+                self._enrolment.note(request, "name stranger", stranger=naming.stranger, **facts)
+            return naming, photos
+
+        naming, photos = await self._change(named)
         if not naming.is_named:
             why = "; ".join(f"{photo.filename}: {photo.message or photo.reason}" for photo in photos)
             return reply(
@@ -183,15 +190,6 @@ class _Routes:
                 ),
                 409,
             )
-        added = [one.photo.path for one in photos if one.added and one.photo is not None]
-        self._enrolment.note(
-            request,
-            "name stranger",
-            stranger=naming.stranger,
-            person=naming.person,
-            photos=added,
-            undo=id_of(naming.change),
-        )
         return reply(
             NamedStranger(
                 naming.stranger, naming.person, naming.visits, naming.log.value, photos, *changed_by(naming.change)
@@ -210,16 +208,16 @@ class _Routes:
         if not others:
             raise HttpError(400, "others: expected at least one stranger")
 
-        def merged() -> Tuple[ChangedStranger, List[str]]:
+        def merged() -> ChangedStranger:
             target = self._number(request, wanted.version)
             numbers = [self._required(text) for text in others]
             change = merge_strangers(self._service.settings, self._journal, target, numbers)
-            return self._changed(target, change), list(map(stranger_name, numbers))
+            details, gone = self._changed(target, change), list(map(stranger_name, numbers))
+            into = details.stranger.stranger
+            self._enrolment.note(request, "merge strangers", strangers=gone, into=into, undo=details.undo)
+            return details
 
-        details, gone = await self._change(merged)
-        into = details.stranger.stranger
-        self._enrolment.note(request, "merge strangers", strangers=gone, into=into, undo=details.undo)
-        return reply(details)
+        return reply(await self._change(merged))
 
     async def split(self, request: Request) -> Response:
         version = (await read(request, Splitting)).version if await request.body() else None
@@ -228,12 +226,11 @@ class _Routes:
             number = self._number(request, version)
             new, change = split_stranger(self._service.settings, self._journal, number)
             both = [self._shown(part) for part in (number, new)]
+            first, second = (one.stranger for one in both)
+            self._enrolment.note(request, "split stranger", stranger=first, new=second, undo=id_of(change))
             return SplitStranger(both, sum(one.ignored for one in both), *changed_by(change))
 
-        divided = await self._change(parts)
-        first, second = (one.stranger for one in divided.strangers)
-        self._enrolment.note(request, "split stranger", stranger=first, new=second, undo=divided.undo)
-        return reply(divided)
+        return reply(await self._change(parts))
 
     async def ignore(self, request: Request) -> Response:
         wanted = await read(request, Ignoring) if await request.body() else Ignoring()
@@ -241,12 +238,12 @@ class _Routes:
 
         def changed() -> ChangedStranger:
             number = self._number(request, wanted.version)
-            return self._changed(number, ignore_stranger(self._service.settings, self._journal, number, ignored))
+            details = self._changed(number, ignore_stranger(self._service.settings, self._journal, number, ignored))
+            action = "ignore stranger" if ignored else "stop ignoring stranger"
+            self._enrolment.note(request, action, stranger=details.stranger.stranger, undo=details.undo)
+            return details
 
-        details = await self._change(changed)
-        action = "ignore stranger" if ignored else "stop ignoring stranger"
-        self._enrolment.note(request, action, stranger=details.stranger.stranger, undo=details.undo)
-        return reply(details)
+        return reply(await self._change(changed))
 
     async def search(self, request: Request) -> Response:
         data = await picture_of(request)
