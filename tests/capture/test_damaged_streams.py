@@ -107,7 +107,7 @@ def test_a_stream_of_which_all_pictures_are_damaged_is_said_to_be_damaged(http_c
         until(lambda: "damaged" in (channels.status()[0].last_error or ""), lambda: channels.take(0.1))
         http_camera.say("garbage off")
         whole_again(channels)
-        assert channels.status()[0].state is ChannelState.RUNNING
+        until(lambda: channels.status()[0].state is ChannelState.RUNNING, lambda: channels.take(0.1))
 
 
 @pytest.mark.slow

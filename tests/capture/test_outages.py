@@ -3,7 +3,6 @@
 import re
 import time
 
-import numpy as np
 import pytest
 from handles import held, require_no_more_than
 from waiting import until
@@ -106,9 +105,11 @@ def test_frames_do_not_become_older_when_their_use_takes_longer_than_their_dista
         return found
 
     used_for_s = 0.3
-    at_once = np.median(ages_s(0, 100))
+    at_once = min(ages_s(0, 100))
     dropped = channels.status()[0].counters.dropped
-    late = np.median(ages_s(used_for_s, 40))
-    # What encoding, sending and decoding take is in both. Each frame that waited in a queue would add 0.3 s.
+    # Before these, a queue would have become full.
+    late = min(ages_s(used_for_s, 40)[10:])
+    # What encoding, sending and decoding take is in both, at the best of moments: other programs run as well.
+    # Each frame that waited in a queue would add 0.3 s to each age.
     assert late - at_once < 2 * used_for_s
     assert channels.status()[0].counters.dropped - dropped >= 40

@@ -77,9 +77,11 @@ def pipelines(parent=None):
     return found
 
 
-def pipeline_pid():
-    until(lambda: len(pipelines()) == 1)
-    return pipelines()[0]
+def pipeline_pid(parent=None):
+    found = []
+    # One that starts another program is there twice for a moment.
+    until(lambda: len(found) == 1, lambda: found.__setitem__(slice(None), pipelines(parent)))
+    return found[0]
 
 
 def made_up(size="width=64,height=48"):
@@ -146,24 +148,37 @@ def test_a_file_that_is_no_video_is_refused_with_the_reason_of_gstreamer(tmp_pat
     assert pipelines() == []
 
 
+@pytest.fixture
+def nothing_is_late(monkeypatch):
+    """A busy machine hands on packets late. Those that are later than this are dropped, with parts of pictures."""
+    monkeypatch.setitem(rtsp_pipeline.__kwdefaults__, "latency_ms", 20_000)
+
+
+@pytest.mark.usefixtures("nothing_is_late")
 def test_of_a_pause_of_the_reader_only_the_frames_on_the_way_are_left(rtsp_server):
     source = Source("cam", SourceKind.RTSP, rtsp_server("--clock", "h264").url)
     with contextlib.closing(open_reader(source, SETTINGS)) as reader:
         assert isinstance(reader, PipelineReader)
-        before = read_stamp(reader.read().image)
-        time.sleep(1.0)
-        # One frame is in the pipe, and one waits at the end of the pipeline.
-        later = [read_stamp(reader.read().image) for _ in range(4)]
-    assert before is not None
-    assert age_s(before, later[-1]) > 0.9
-    assert later == sorted(later)
+
+        def is_up_to_date_after_a_pause():
+            before = read_stamp(reader.read().image)
+            time.sleep(1.0)
+            # One frame is in the pipe, and one waits at the end of the pipeline.
+            later = [read_stamp(reader.read().image) for _ in range(4)]
+            assert later == sorted(later)
+            return age_s(before, later[-1]) > 0.9
+
+        # On a busy machine, the server may pause as well. Frames that wait would be older after each pause.
+        until(is_up_to_date_after_a_pause)
 
 
 def test_frames_carry_the_time_at_which_they_came(rtsp_server):
     with of(rtsp_server("--clock", "h264").url) as channels:
         frames = [channels.take(PATIENT_S) for _ in range(30)]
     assert all(frame.clock_s <= time.monotonic() for frame in frames)
-    ages = [age_s(read_stamp(frame.image), int(frame.clock_s * 1000)) for frame in frames]
+    stamps = [(read_stamp(frame.image), int(frame.clock_s * 1000)) for frame in frames]
+    # On a busy machine, some frames may be damaged.
+    ages = [age_s(stamp, clock_ms) for stamp, clock_ms in stamps if stamp is not None]
     assert min(ages) < 10, "seconds after it was drawn, and not before it, which would be 49 days"
     assert [frame.clock_s for frame in frames] == sorted(frame.clock_s for frame in frames)
 
@@ -248,8 +263,7 @@ def test_the_first_look_at_all_plugins_is_finished_even_if_nobody_waits_for_it(t
         env={**os.environ, "GST_REGISTRY": str(registry), "GST_REGISTRY_1_0": str(registry)},
     )
     program.stdout.readline()
-    until(lambda: pipelines(program.pid))
-    (pid,) = pipelines(program.pid)
+    pid = pipeline_pid(program.pid)
     program.kill()
     program.wait()
     program.stdout.close()
@@ -354,6 +368,7 @@ def test_the_software_decoders_grey_frames_before_the_first_key_frame_are_left_o
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_is_late")
 def test_a_stream_that_is_joined_between_two_key_frames_begins_with_a_whole_picture(rtsp_server):
     server = rtsp_server()
     for _ in range(4):  # each at another place between two key frames
