@@ -165,7 +165,7 @@ def shard_moments(shard_size: int, every_s: float) -> int:
 
 
 def prepare(out: Path, inputs: Inputs, facts: Dict[str, Any], settings: Settings) -> Job:
-    """Writes the plan of a new job, or finds the job of the same name and mends its plan. Raises SettingsError where
+    """Writes the plan of a new job, or finds the one that is there and corrects its plan. Raises SettingsError where
     `out` holds another one."""
     digest = hashlib.sha256(_head(facts))
     shards = pictures = moments = 0

@@ -61,6 +61,12 @@ def test_lance_is_asked_for(archive, answered, tmp_path):
     assert not list(tmp_path.glob("*.lance"))
 
 
+def test_a_dataset_elsewhere_is_refused(archive, answered):
+    code, out, err = answered("batch", "export", archive, "--lance", "s3://bucket/faces.lance")
+    assert (code, out) == (ExitCode.USER_ERROR, "")
+    assert "s3://bucket/faces.lance" in err
+
+
 @needs_lance
 def test_each_face_is_a_row_with_the_values_of_the_archive(archive, dataset):
     from app.archive.parts import part_files, read_rows

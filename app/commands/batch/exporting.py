@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from app.commands.logs import configure_logging
-from app.errors import ExitCode
+from app.errors import ExitCode, SettingsError
 from app.settings import Settings
 from app.text import counted, printable
 
@@ -23,7 +23,7 @@ exit codes: 0 done; 1 done, but the archive is not complete yet; 2 a wrong optio
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the archive")
-    parser.add_argument("--lance", metavar="DIR", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--lance", metavar="DIR", required=True, help="folder of the dataset")
     parser.add_argument("--replace", action="store_true", help="replace a dataset that is there, with its indexes")
 
 
@@ -34,11 +34,13 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.archive.parts import require_pyarrow
     from app.archive.to_lance import export, require_lance
 
+    if "://" in arguments.lance:
+        raise SettingsError(f"--lance {arguments.lance}: expected a folder of this machine, from which it can be copied")
     require_pyarrow()
     require_lance()
     job = stored_job(arguments.out, Settings())
     is_complete = (arguments.out / MANIFEST_FILE).exists()
-    count = export(job, arguments.lance, arguments.replace, progress.counter("exporting faces"))
+    count = export(job, Path(arguments.lance), arguments.replace, progress.counter("exporting faces"))
     progress.clear()
     kept = "" if is_complete else "; the archive is not complete: these are the faces of its finished parts"
     print(printable(f"{counted(count, 'face')} in {arguments.lance}{kept}"))
