@@ -36,7 +36,7 @@ def require_ray() -> None:
     has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     if os.environ["RAY_AUTH_MODE"] == "token" and not has_token and not (Path.home() / DEFAULT_TOKEN).is_file():
         raise AppError(
-            "a Ray cluster executes any code that it gets, so it must ask for a token: make one with `ray get-auth-token "
+            "a Ray cluster executes any code it gets, so it must ask for a token: make one with `ray get-auth-token "
             f"--generate`, copy ~/{DEFAULT_TOKEN} to all machines, and start Ray on them with RAY_AUTH_MODE=token"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Collection, Dict, List, Mapping, NamedTuple, Set, Union
 
-from app.fleet.state import DELETED, FleetState
+from app.fleet.state import DELETED, FleetState, person_subject, photo_subject
 
 MANY_REMOVED = 10
 """More photos than this, and more than half of all, are not deleted everywhere without a question."""
@@ -48,14 +48,6 @@ LocalChange = Union[AddPhoto, RemovePhoto, MovePhoto, RenamePerson]
 def subject_of(change: LocalChange) -> str:
     """What a conflict about it is kept under."""
     return person_subject(change.person) if isinstance(change, RenamePerson) else photo_subject(change.sha256)
-
-
-def photo_subject(sha256: str) -> str:
-    return f"photo {sha256}"
-
-
-def person_subject(person: str) -> str:
-    return f"person {person}"
 
 
 def local_changes(state: FleetState, local: Mapping[str, LocalPhoto], missing: Collection[str]) -> List[LocalChange]:

@@ -28,7 +28,8 @@ class PhotoFolder:
         self._failed = FailedPhotos()
 
     def photos(self, state: FleetState) -> Dict[str, LocalPhoto]:
-        """By SHA-256. Where a photo is there for several people, it is the file of the agreed person."""
+        """By SHA-256. Where a photo is there for several people, it is the file of the agreed person, or of one whose
+        name waits for a decision."""
         self._gallery.refresh()
         copies: Dict[str, List[PhotoRecord]] = defaultdict(list)
         for record in self._gallery.people.photos:
@@ -36,8 +37,8 @@ class PhotoFolder:
                 copies[record.content_hash].append(record)
         chosen = {}
         for sha256, records in copies.items():
-            agreed = state.name_of(sha256)
-            best = min(records, key=lambda record: (record.person != agreed, record.path))
+            agreed, undecided = state.name_of(sha256), state.undecided_names(sha256)
+            best = min(records, key=lambda one: (one.person != agreed, one.person not in undecided, one.path))
             chosen[sha256] = LocalPhoto(best.path, best.person, best.finding.used)
         return chosen
 

@@ -109,6 +109,12 @@ class FleetState:
         person = None if photo is None else self.people.get(photo.person)
         return None if person is None else person.name
 
+    def undecided_names(self, sha256: str) -> Set[str]:
+        """The names of a photo here that wait for a decision: its person's, and its own."""
+        photo = self.photos.get(sha256)
+        subjects = [photo_subject(sha256)] + ([] if photo is None else [person_subject(photo.person)])
+        return {self.conflicts[subject].mine for subject in subjects if subject in self.conflicts}
+
     def as_json(self) -> Dict[str, Any]:
         return {"version": _VERSION, **vars(self)}
 
@@ -167,6 +173,14 @@ class StrangerState:
 
     def number_of(self, stranger: str) -> Optional[int]:
         return next((number for number, known in self.ids.items() if known == stranger), None)
+
+
+def photo_subject(sha256: str) -> str:
+    return f"photo {sha256}"
+
+
+def person_subject(person: str) -> str:
+    return f"person {person}"
 
 
 def _rows(kind: Type[Row], found: Mapping[str, Sequence[Any]]) -> Dict[str, Row]:

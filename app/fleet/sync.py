@@ -29,13 +29,20 @@ from app.fleet.changes import (
     RenamePerson,
     are_too_many,
     local_changes,
-    person_subject,
-    photo_subject,
     subject_of,
 )
 from app.fleet.exchange import Exchange
 from app.fleet.folder import PhotoFolder, as_text
-from app.fleet.state import DELETED, Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
+from app.fleet.state import (
+    DELETED,
+    Conflict,
+    FleetFolder,
+    FleetState,
+    SharedPerson,
+    SharedPhoto,
+    person_subject,
+    photo_subject,
+)
 from app.gallery.files import move_to_person, rename_person
 from app.gallery.gallery import Gallery
 from app.gallery.stranger_actions import rename_visits

@@ -119,6 +119,25 @@ def test_a_photo_that_is_of_different_people_is_a_conflict(two, photo, keep_mine
     assert conflicts_here(b.folder) == []
 
 
+def test_copies_of_a_photo_leave_its_conflicts_as_they_are(two, photo):
+    a, b = two
+    b.put("Hanna/1.jpg", photo(0))
+    a.put("Anna/1.jpg", photo(0))
+    a.put("Eva/2.jpg", photo(1))
+    b.put("Ida/2.jpg", photo(1))
+    a.put("Mia/3.jpg", photo(2))
+    agree(a, b)
+    a.rename("Mia", "Mina")
+    b.rename("Mia", "Nina")
+    agree(a, b)
+    before = conflicts_here(b.folder)
+    assert sorted((one.mine, one.theirs) for one in before) == [("Hanna", "Anna"), ("Ida", "Eva"), ("Nina", "Mina")]
+    for number, content in enumerate((photo(0), photo(1), photo(2))):
+        b.put(f"Ada/{number}.jpg", content)
+    agree(b, a)
+    assert conflicts_here(b.folder) == before
+
+
 @pytest.mark.parametrize("keep_mine", [True, False])
 def test_a_photo_that_was_deleted_before_its_conflict_was_decided_comes_back(two, photo, keep_mine):
     """Its deletion was never sent: the two devices had not agreed about it."""

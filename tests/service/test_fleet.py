@@ -117,6 +117,7 @@ def test_the_photo_of_a_conflict_is_one_of_the_person_here(served, doors):
         yard.put(f"{name}/2.jpg", (yard.folder / "Ida/2.jpg").read_bytes())
         yard.put(f"{name}/1.jpg", (yard.folder / "Hanna/1.jpg").read_bytes())
     until(lambda: {"Ada", "Zoe"} <= {one["name"] for one in served.get("/api/v1/people").json["people"]})
+    yard.exchange()
     found = served.get("/api/v1/fleet").json["conflicts"]
     assert [one["mine"] for one in found if one["kind"] == "photo"] == ["Ida"]
     for one in found:

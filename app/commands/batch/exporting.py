@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from app.archive.to_lance import export, require_lance
 
     if "://" in arguments.lance:
-        raise SettingsError(f"--lance {arguments.lance}: expected a folder of this machine, from which it can be copied")
+        raise SettingsError(f"--lance {arguments.lance}: expected a folder of this machine")
     require_pyarrow()
     require_lance()
     job = stored_job(arguments.out, Settings())
