@@ -23,7 +23,7 @@ class Door:
         self.open()
 
     def open(self):
-        self.stage = StrangerStage(strangers_folder(self.device.settings), start=time.time())
+        self.stage = StrangerStage(strangers_folder(self.device.settings), start=time.time() - 600)
         self.journal = self.strangers._journal
 
     def passes(self, person):

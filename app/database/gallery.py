@@ -16,7 +16,7 @@ KEEP_DELETIONS_DAYS = 90
 """A device that was away for longer reads everything again."""
 KEEP_NOTICES_DAYS = 30
 CHANNEL = "gallery"
-"""Of LISTEN: a doorbell without content. Whoever misses it reads the revisions a little later."""
+"""Of LISTEN: a doorbell without content. A device that misses it reads the revisions a little later."""
 
 
 class Head(NamedTuple):
@@ -317,9 +317,9 @@ class SharedGallery:
         with self._changing():
             self._connection.execute(
                 "with old as (delete from photo where gone and changed_at < now() - make_interval(days => %(days)s) "
-                "returning revision), nobody as (delete from person where gone and changed_at < now() - "
+                "returning revision), people as (delete from person where gone and changed_at < now() - "
                 "make_interval(days => %(days)s) returning revision) update head set oldest = greatest(oldest, "
-                "(select max(revision) from (select * from old union all select * from nobody) deleted))",
+                "(select max(revision) from (select * from old union all select * from people) deleted))",
                 {"days": KEEP_DELETIONS_DAYS},
             )
 

@@ -16,6 +16,10 @@ MAX_COMPARED = 20_000
 """Strangers, the last seen ones, that a new one is compared with."""
 COMPARED_AT_ONCE = 1000
 KEEP_GONE_DAYS = 90
+_TIMES = (
+    "least(%(first_seen)s, now()), least(%(last_seen)s, now()), "
+    "least(%(last_seen)s, now()) + make_interval(secs => %(keep_s)s)"
+)
 
 
 class StrangerRow(NamedTuple):
@@ -27,7 +31,7 @@ class StrangerRow(NamedTuple):
     """0: a device has taken its looks away, and those that still keep the stranger have to send theirs."""
     looks: int
     name: Optional[str]
-    """Of whoever survives."""
+    """Of the one who survives."""
     survivor: str
     where: Optional[str]
     """The other device that saw the stranger last, and the channel. None: no other keeps the stranger."""
@@ -73,12 +77,21 @@ class SharedStrangers:
         self._device = device
 
     def seen(self, stranger: SeenStranger) -> bool:
-        """Adds or updates a stranger. False: the stranger is gone, and stays so; nothing was changed."""
+        """Adds or updates a stranger. False: the stranger is gone, and stays so; nothing was changed.
+
+        A time that is not over yet, of a device whose clock is ahead, becomes now: no one is kept for longer."""
+        facts = {
+            **stranger._asdict(),
+            "device": self._device,
+            "first_seen": _time(stranger.first_seen),
+            "last_seen": _time(stranger.last_seen),
+            "keep_s": stranger.expires - stranger.last_seen,
+        }
         with self._changing():
-            kept = self._rows(
-                "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do update set "
-                "prototype = case when excluded.weight > stranger.weight and excluded.embedder = stranger.embedder "
+            kept = self._connection.execute(
+                "insert into stranger(id, embedder, prototype, weight, looks, first_seen, last_seen, expires) values "
+                f"(%(id)s, %(embedder)s, %(prototype)s, %(weight)s, %(looks)s, {_TIMES}) on conflict (id) do update "
+                "set prototype = case when excluded.weight > stranger.weight and excluded.embedder = stranger.embedder "
                 "then excluded.prototype else stranger.prototype end, "
                 "compared = stranger.compared and excluded.weight <= stranger.weight, "
                 "weight = greatest(stranger.weight, excluded.weight), "
@@ -86,38 +99,28 @@ class SharedStrangers:
                 "first_seen = least(stranger.first_seen, excluded.first_seen), "
                 "last_seen = greatest(stranger.last_seen, excluded.last_seen), "
                 "expires = greatest(stranger.expires, excluded.expires) where not stranger.gone returning 1",
-                stranger.id,
-                stranger.embedder,
-                stranger.prototype,
-                stranger.weight,
-                stranger.looks,
-                *map(_time, (stranger.first_seen, stranger.last_seen, stranger.expires)),
-            )
+                facts,
+            ).fetchall()
             if not kept:
                 return False
             self._connection.execute(
-                "insert into stranger_at(device, number, stranger, channel, first_seen, last_seen, expires) "
-                "values (%s, %s, %s, %s, %s, %s, %s) on conflict (device, number) do update set "
+                "insert into stranger_at(device, number, stranger, channel, first_seen, last_seen, expires) values "
+                f"(%(device)s, %(number)s, %(id)s, %(channel)s, {_TIMES}) on conflict (device, number) do update set "
                 "stranger = excluded.stranger, channel = excluded.channel, first_seen = excluded.first_seen, "
                 "last_seen = excluded.last_seen, expires = excluded.expires",
-                [
-                    self._device,
-                    stranger.number,
-                    stranger.id,
-                    stranger.channel,
-                    *map(_time, (stranger.first_seen, stranger.last_seen, stranger.expires)),
-                ],
+                facts,
             )
         return True
 
-    def registration(self) -> Tuple[str, int]:
-        """When the database got to know this device, which changes if it was removed, and the revision of strangers."""
-        ((known_since, revision),) = self._rows(
-            "select coalesce((select extract(epoch from first_seen)::text from device where id = %s), ''), revision "
-            "from stranger_head",
+    def registration(self) -> Tuple[str, int, float]:
+        """When the database got to know this device, which changes if it was removed, the revision of strangers, and
+        the time there."""
+        ((known_since, revision, now),) = self._rows(
+            "select coalesce((select extract(epoch from first_seen)::text from device where id = %s), ''), revision, "
+            "extract(epoch from now())::double precision from stranger_head",
             self._device,
         )
-        return str(known_since), int(revision)
+        return str(known_since), int(revision), float(now)
 
     def numbers(self) -> List[int]:
         """Those that the database has of this device."""
@@ -208,7 +211,7 @@ class SharedStrangers:
         return bool(got)
 
     def to_compare(self, embedder: str) -> List[Tuple[str, bytes, int]]:
-        """Prototypes and revisions of those whom nobody has compared yet."""
+        """Prototypes and revisions of those who have not been compared yet."""
         rows = self._rows(
             "select id::text, prototype, revision from stranger where embedder = %s and not compared and not gone "
             "order by id limit %s",
@@ -245,7 +248,7 @@ class SharedStrangers:
 
     @contextlib.contextmanager
     def resolving(self) -> Iterator[Tuple[Mapping[str, Optional[str]], List[Pair]]]:
-        """Names by id of those who are not gone and may be one person with others, and all pairs, while nobody changes
+        """Names by id of those who are not gone and may be one person with others, and all pairs, while no one changes
         them."""
         with self._changing():
             living = self._rows(

@@ -55,7 +55,7 @@ def local_changes(state: FleetState, local: Mapping[str, LocalPhoto], missing: C
 
     `missing` are the agreed photos whose files are certainly gone: others may only be unreadable at the moment. A photo
     that is not used here is not shared: it may be half a copy. Where all photos of a person have another name now, and
-    nobody had that name, the person was renamed.
+    no one had that name, the person was renamed.
     """
     changes: List[LocalChange] = []
     here: Dict[str, Set[str]] = defaultdict(set)

@@ -11,7 +11,7 @@ from app.fleet.registry import similar_pairs, survivors
 
 
 def merge(shared: SharedStrangers, embedder: str, similarity: float) -> int:
-    """Compares those whom nobody has compared yet; how many pairs are one person. 0 where another device is elected."""
+    """Compares those who are new; how many pairs are one person. 0 where another device is elected."""
     if not shared.is_merger(embedder):
         return 0
     found: Set[Pair] = set()

@@ -8,7 +8,6 @@ are known here.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
@@ -71,14 +70,14 @@ class StrangerSync:
 
     def exchange(self, connection: Connection, now: Optional[float] = None) -> int:
         """How many strangers of other devices came in. The device must have a row. Raises GalleryError."""
-        now = time.time() if now is None else now
         with self._fleet.locked() as fleet:
             path = self._fleet.path / _STATE
             state = StrangerState.read(path)
             shared = SharedStrangers(connection, fleet.device)
             stamp = self._stamp()
             self._refresh()
-            registered, revision = shared.registration()
+            registered, revision, time_there = shared.registration()
+            now = time_there if now is None else now  # all devices have the same
             known = state.database, state.device, state.registered
             if known != (fleet.database, fleet.device, registered) or revision < state.seen:  # or an old backup
                 state.start_over(fleet.database, fleet.device, registered)

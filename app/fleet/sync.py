@@ -309,7 +309,7 @@ class GallerySync:
             agreed = None
         person = state.people.get(row.person)
         if person is None:
-            raise GalleryError(f"the shared photo {row.file_name!r} belongs to nobody whom this device knows")
+            raise GalleryError(f"the shared photo {row.file_name!r} belongs to a person whom this device does not know")
         conflict = state.conflicts.get(person_subject(row.person))
         name = person.name if conflict is None else conflict.mine
         now = SharedPhoto(row.person, row.revision, "" if here is None else here.path)

@@ -57,7 +57,7 @@ class Frigate:
     def snapshot(self, identity: str) -> Optional[bytes]:
         """The best picture of a person so far, whole: which part shows the person says the message. None: it has none.
 
-        Pictures of events that have ended are those that Frigate has stored, whatever is asked for.
+        Pictures of events that have ended are those that Frigate has stored; options of the request do not change them.
         """
         target = f"/api/events/{identity}/snapshot.jpg?crop=0&bbox=0&timestamp=0&quality=95"
         reply = self._asked("GET", target, max_bytes=MAX_PICTURE_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -58,7 +59,8 @@ class FrigateLink:
 
     def close(self) -> None:
         if self._client.is_connected():
-            self._client.publish(f"{self._prefix}/status", "offline", qos=1, retain=True).wait_for_publish(2)
+            with contextlib.suppress(ValueError, RuntimeError):  # too many wait, or the connection has just ended
+                self._client.publish(f"{self._prefix}/status", "offline", qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 

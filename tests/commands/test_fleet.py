@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from datetime import datetime, timedelta, timezone
 
 import cv2
 import numpy as np
@@ -104,6 +105,40 @@ def test_devices_of_one_name_are_listed_with_their_ids(answered, config, postgre
         postgres.sql(database.rpartition("/")[2], f"insert into device(id, name) values ('{one}', '{called}')")
     out = answered("fleet", "devices", "--config", config)[1]
     assert [one in out for one in ids] == [True, True, False]
+
+
+def test_an_older_entry_of_this_device_is_said_with_what_to_do(answered, config, postgres, database):
+    """Its folder was restored from a backup, and has a new id."""
+    answered("fleet", "init", "--config", config)
+    answered("fleet", "sync", "--config", config)
+    name = database.rpartition("/")[2]
+    before, other = "00000000-0000-7000-8000-000000000000", "00000000-0000-7000-8000-000000000001"
+    added = "insert into device(id, name, last_seen) select '{}', {}, now() - interval '1 day' from device limit 1"
+    postgres.sql(name, added.format(before, "name"), added.format(other, "'yard'"))
+    out = answered("fleet", "status", "--config", config)[1]
+    assert (f"--remove {before}" in out, f"--remove {other}" in out) == (True, False)
+
+
+def test_times_of_strangers_are_those_of_this_place(answered, config, database, monkeypatch):
+    answered("fleet", "init", "--config", config)
+    first = time.time() - 1000
+    with connected(FleetSettings(database=database)) as connection:
+        stranger, look = new_id(), packed(np.eye(1, 128, dtype=np.float32)[0])
+        for number, name in enumerate(("door-a", "door-b"), 1):
+            device = new_id()
+            greet(connection, device, name, "embedder", "1", [new_id()])
+            SharedStrangers(connection, device).seen(
+                SeenStranger(stranger, number, "back", "embedder", look, 1.0, 2, first, first + 60, first + 90000)
+            )
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        out = answered("fleet", "strangers", "--config", config)[1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    begin = datetime.fromtimestamp(first, timezone(timedelta(hours=5, minutes=30)))
+    assert f"door-a: stranger-1, back, {begin:%Y-%m-%d %H:%M:%S} to " in out
 
 
 def test_an_exchange_by_hand_says_how_many_strangers_came_in(answered, config, database, recognizer):

@@ -1,10 +1,12 @@
-"""Devices and commands that change the same at the same moment, and devices that are killed in between."""
+"""Devices and commands that change the same at the same moment, devices that are killed, and wrong clocks."""
 
 import threading
+import time
 
 import pytest
 from shared_devices import agree
 from shared_doors import exchange
+from stranger_stage import StrangerStage
 from waiting import until
 
 from app.database.connection import connect, connected
@@ -12,6 +14,7 @@ from app.database.gallery import SharedGallery
 from app.database.strangers import SharedStrangers
 from app.gallery.stranger_actions import rename_visits
 from app.gallery.stranger_journal import StrangerJournal
+from app.gallery.strangers import strangers_folder
 from app.identity.stranger_rules import without
 from app.identity.strangers import Named
 
@@ -179,3 +182,27 @@ def test_deletions_that_are_forgotten_during_an_exchange_are_not_missed(two, pho
         b.exchange()
     b.exchange()
     assert b.files() == [("Eva", photo(2))]
+
+
+def test_a_device_whose_clock_is_ahead_for_a_while_hears_of_strangers(doors, monkeypatch):
+    a, b = doors
+    a.passes("Eva")
+    a.exchange()
+    with monkeypatch.context() as context:
+        context.setattr(time, "time", lambda now=time.time: now() + 7 * 86400)
+        b.exchange()
+    assert b.passes("Eva") == "stranger-1"
+    b.exchange()
+    assert len(b.book.visits) == 2
+
+
+def test_who_was_seen_with_a_clock_that_is_ahead_is_not_kept_for_longer(doors, rows):
+    a, b = doors
+    a.stage = StrangerStage(strangers_folder(a.device.settings), start=time.time() + 400 * 86400)
+    a.passes("Eva")
+    exchange(a, b)
+    kept = "select bool_and(last_seen <= now() and expires <= now() + interval '{} days') from {}"
+    for table in ("stranger", "stranger_at"):
+        assert rows(kept.format(a.device.settings.strangers.keep_days, table)) == [(True,)]
+    b.exchange(time.time() + b.device.settings.fleet.strangers_minutes * 60 + 100)
+    assert b.book.strangers == []

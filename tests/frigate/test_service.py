@@ -15,6 +15,7 @@ from mosquitto import MISSING, Broker, Subscriber
 from ports import free_port
 from waiting import PATIENT_S, until
 
+from app.frigate.link import FrigateLink
 from app.frigate.service import FrigateService
 from app.gallery.gallery import Gallery
 from app.network_thread import NetworkThread
@@ -312,3 +313,9 @@ def test_a_stored_picture_of_another_shape_is_used_only_with_a_single_face(start
     until(lambda: len(results(watching)) == 2)
     named = {result["id"]: (result["name"], result["reason"]) for result in results(watching)}
     assert named == {"one": ("Eileen Collins", "matched"), "two": (None, "several_faces")}
+
+
+def test_a_connection_to_the_broker_that_ends_while_it_is_closed_is_no_error(monkeypatch):
+    link = FrigateLink(MqttSettings(url="mqtt://127.0.0.1:1"), FrigateSettings(url="http://x"), "pi", print, print)
+    monkeypatch.setattr(link._client, "is_connected", lambda: True)  # it ends just after this question
+    link.close()

@@ -29,7 +29,7 @@ from app.fleet.sync import GallerySync
 from app.gallery.folder import require_folder
 from app.gallery.gallery import Added, NewPhoto
 from app.settings import Settings
-from app.text import ago, counted, iso_time, printable, program, suggestion
+from app.text import ago, counted, printable, program, suggestion
 
 DESCRIPTION = """Devices whose settings name the same PostgreSQL database (fleet.database) share their gallery. Each
 keeps its own folder, works while the database cannot be reached, and catches up later: docs/fleet.md."""
@@ -172,7 +172,7 @@ def _print_gallery(settings: Settings, connection: Connection) -> None:
     else:
         hint = "fleet sync, with the settings of the device" if is_owner(connection) else f"{program()} fleet sync"
         print(f"here       not exchanged yet: {hint}")
-    _print_devices(connection, state.device)
+    _print_devices(settings, connection, state.device)
 
 
 def _retention(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -193,7 +193,7 @@ def _devices(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         if arguments.remove is not None:
             print(_removed(connection, arguments.remove, arguments.force, settings.fleet.sync_every_s))
             return ExitCode.DONE
-        _print_devices(connection, FleetFolder(settings.gallery.folder).read().device)
+        _print_devices(settings, connection, FleetFolder(settings.gallery.folder).read().device)
     return ExitCode.DONE
 
 
@@ -218,9 +218,10 @@ def _removed(connection: Connection, wanted: str, is_forced: bool, sync_every_s:
     return printable(f"removed {row.name} ({row.id}), {counted(row.conflicts, 'conflict')} of it{only}")
 
 
-def _print_devices(connection: Connection, own: str) -> None:
+def _print_devices(settings: Settings, connection: Connection, own: str) -> None:
     rows = devices(connection)
     names = [row.name for row in rows]
+    own_names = {row.name for row in rows if row.id == own}
     for row in rows:
         lacks = f"lacks {counted(row.behind, 'change')}" if row.behind else "up to date"
         lacks += f", {counted(row.unsent, 'event')} not sent yet" if row.unsent else ""
@@ -229,6 +230,12 @@ def _print_devices(connection: Connection, own: str) -> None:
         here = " (this one)" if row.id == own else ""
         seen = f"seen {ago(row.seen_s_ago)}, revision {row.revision}, {lacks}{conflicts}"
         print(printable(f"device     {called}{here}: {seen}, {row.embedder or 'unknown embedder'}"))
+        is_away = row.seen_s_ago > away_after_s(settings.fleet.sync_every_s)
+        if row.id != own and row.name in own_names and is_away:
+            print(
+                "           if that was this device before its folder was restored from a backup, its strangers stay "
+                f"until they expire, or until: {program()} fleet devices --remove {row.id}"
+            )
 
 
 def _sync(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
@@ -292,10 +299,9 @@ def _strangers(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
         seen = list(sightings)
         print(printable(seen[0].name or person))
         for one in seen:
-            times = f"{iso_time(one.first_seen.timestamp())} to {iso_time(one.last_seen.timestamp())}"
-            print(printable(f"  {one.device}: {one.stranger}, {one.channel}, {times}"))
+            print(printable(f"  {searching.place_text(one)}"))
     if not found:
-        print("nobody was seen by two devices")
+        print("no one was seen by two devices")
     return ExitCode.DONE
 
 

@@ -37,7 +37,7 @@ EXAMPLES = """examples:
   python -m app fleet search visitor.jpg
   python -m app fleet search visitor.jpg --top 10 --json | jq '.faces[].strangers[].seen'
 
-exit codes: 0 somebody is similar enough; 1 nobody is, or a picture cannot be read; 2 a wrong option, setting or file,
+exit codes: 0 someone is similar enough; 1 no one is, or a picture cannot be read; 2 a wrong option, setting or file,
 or the database cannot be used"""
 
 
@@ -134,13 +134,13 @@ def _answer(
         else:
             print("\n".join(_lines(picture, found, similarities)), flush=True)
     if faces and not any(answer.people or answer.strangers for answer in everybody):
-        sys.stderr.write(_nobody_to_compare(shared, gallery.embedder_id) + "\n")
+        sys.stderr.write(_none_to_compare(shared, gallery.embedder_id) + "\n")
     return any(
         answer.match.reason in (Reason.MATCHED, Reason.AMBIGUOUS) or answer.stranger is not None for answer in everybody
     )
 
 
-def _nobody_to_compare(shared: FleetSearch, embedder: str) -> str:
+def _none_to_compare(shared: FleetSearch, embedder: str) -> str:
     others = "; ".join(
         f"{one.embedder or 'unknown'} ({counted(one.photos, 'photo')}, {counted(one.strangers, 'stranger')})"
         for one in shared.shared()
@@ -197,14 +197,15 @@ def _rows(answer: FleetAnswer, similarities: Similarities) -> Iterator[Tuple[str
     for person in answer.people:
         yield (*_compared(person.similarity, similarities.person), person.name, f"photo {person.photo}")
     for stranger in answer.strangers:
-        places = [_place(one) for one in stranger.seen] or ["-"]
+        places = [place_text(one) for one in stranger.seen] or ["-"]
         if len(places) > 1 and stranger.similarity < similarities.stranger:
             places = [f"{places[0]}, and {counted(len(places) - 1, 'other time')}"]
         yield (*_compared(stranger.similarity, similarities.stranger), _who(stranger), places[0])
         yield from (("", "", "", place) for place in places[1:])
 
 
-def _place(seen: Sighting) -> str:
+def place_text(seen: Sighting) -> str:
+    """In local time."""
     first, last = (one.astimezone().strftime("%Y-%m-%d %H:%M:%S") for one in (seen.first_seen, seen.last_seen))
     until = last[11:] if last[:10] == first[:10] else last
     return f"{seen.device}: {seen.stranger}, {seen.channel}, {first} to {until}"

@@ -1,7 +1,7 @@
 """A network on another machine: an `Engine` that sends pictures of faces, and goes on without its server.
 
-Requests and checks are made by a thread of its own, so that the caller never waits longer than the limit, whatever
-the server, the network or the resolution of its name does.
+Requests and checks are made by a thread of its own, so that the caller never waits longer than the limit, also if the
+server, the network or the resolution of its name hangs.
 """
 
 from __future__ import annotations
