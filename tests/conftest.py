@@ -42,8 +42,11 @@ MODELS = ModelSettings(catalog=CATALOG, backend="onnx")
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked as slow have a longer limit than the usual one in pyproject.toml."""
+    """Tests marked as slow have a longer limit than the usual one in pyproject.toml. All have names that are the same
+    in each process, or several could not share them."""
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid} has an address in its name: give its parameters ids")
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 

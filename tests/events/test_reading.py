@@ -201,7 +201,9 @@ def log(tmp_path):
 
 
 CHANGES = pytest.mark.parametrize(
-    ("change", "last"), [(rotated, 5), (compressed, 3), (half_compressed, 3), (both, 5)], ids=lambda one: str(one)
+    ("change", "last"),
+    [(rotated, 5), (compressed, 3), (half_compressed, 3), (both, 5)],
+    ids=lambda one: getattr(one, "__name__", str(one)),
 )
 ANSWERS = pytest.mark.parametrize(
     "numbered",
