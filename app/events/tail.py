@@ -33,11 +33,13 @@ class LogTail:
         self._last_line = b""
         """The line before the position in the file; empty where reading began."""
         self._is_ours = True
+        self._found: List[Record] = []
+        """What was read and not returned yet, as after an error."""
 
     def read(self, count: int) -> List[Record]:
         """The next events, at most `count`; none if no more are written yet. They are on the disk: a power failure
         cannot undo them. Raises OSError."""
-        found: List[Record] = []
+        found = self._found
         self._begin_again_if_truncated()
         while len(found) < count and (self._file is not None or self._open_next()):
             assert self._file is not None
@@ -51,6 +53,7 @@ class LogTail:
                 break
         if found and self._file is not None:
             os.fsync(self._file.fileno())
+        self._found = []
         return found
 
     def close(self) -> None:

@@ -1,10 +1,12 @@
 """Every event of a log is read once, in order, however the file is rotated while it is read."""
 
 import gzip
+import os
 import shutil
 import threading
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_results import ANN, frame, result, track
@@ -243,3 +245,20 @@ def test_a_long_log_is_not_read_from_its_beginning(tmp_path):
     assert everything(tail) == upto(15, 10)
     tail = writer.tail(after=0)
     assert (everything(tail), tail.missing) == (upto(15, 1), 1)
+
+
+def test_events_come_again_after_an_error_of_the_disk(tmp_path, monkeypatch):
+    writer = Writer(tmp_path / "e.jsonl", sync="never")
+    writer.visit()
+    tail = writer.tail()
+    errors = [OSError(5, "Input/output error")]
+
+    def sync(descriptor):
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="Input/output"):
+        tail.read(2)
+    assert everything(tail, 2) == upto(3)
+    assert tail.missing == 0
