@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import uuid
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -20,13 +21,12 @@ def write_index(path: Path, records: Iterable[Record], relabels: Optional[Mappin
 
     `relabels` are names that strangers got later: `stranger-7` -> `Eva`.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # its own: two programs may make the same index
     try:
         if path.exists():
             with path.open("rb") as file:
                 if file.read(len(_FORMAT)) not in (_FORMAT, b""):
                     raise OutputError(f"{path} is not an SQLite database; choose another name")
-        part.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(str(part))) as database:
             counts = _fill(database, records, relabels)
         part.replace(path)

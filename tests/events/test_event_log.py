@@ -1,8 +1,10 @@
 """The event log: every run appends to it, and neither crashes nor rotation lose or repeat a line."""
 
+import contextlib
 import json
 import logging
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from app.errors import OutputError
 from app.events.event import SCHEMA
 from app.events.history import read_history, records
 from app.events.log import EventLog
+from app.events.reading import LogReader
+from app.events.sqlite import write_index
 from app.events.stream import EventStream
 from app.events.visits import visits
 from app.types import Match, Reason
@@ -503,3 +507,19 @@ def test_a_disk_that_is_full_at_the_start_does_not_prevent_the_run(tmp_path, cap
     run.log._file.room = 10_000
     run.visit()
     assert numbers(path) == [1, 2, 3]
+
+
+def test_an_index_that_is_made_twice_at_once_is_whole(tmp_path):
+    """The second one begins while the first is being made."""
+    path, log = tmp_path / "e.db", EventLog(tmp_path / "e.jsonl")
+    log.close()
+    lines = list(LogReader([tmp_path / "e.jsonl"]).read())
+
+    def slowly():
+        yield from lines
+        write_index(path, lines)
+
+    assert write_index(path, slowly()) == (0, 0)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["e.db", "e.jsonl"]
