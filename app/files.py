@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import logging
 import os
+import re
 import tempfile
 import time
 from functools import partial
@@ -24,6 +25,7 @@ except ImportError:  # Windows
 logger = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.005
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part", re.DOTALL)
 
 CODE_FOLDER = Path(__file__).resolve().parent.parent
 """The folder that holds `app/`."""
@@ -66,8 +68,11 @@ def lay_out_program_folder() -> None:
             ) from error
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replaces the file once the new content is complete on the disk. Raises OSError."""
+def write_whole(path: Path, content: bytes, mode: int = 0o644, modified_ns: Optional[int] = None) -> None:
+    """Replaces the file once the new content is complete on the disk. Raises OSError.
+
+    When it returns, a power failure cannot bring back the old content. `modified_ns`: the file seems to be from then.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
@@ -76,10 +81,29 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.chmod(mode)
+        if modified_ns is not None:
+            os.utime(part, ns=(modified_ns, modified_ns))
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def written_as(name: str) -> str:
+    """The name that the temporary file of `write_whole` with this name will get; another name as it is."""
+    temporary = _TEMPORARY.fullmatch(name)
+    return temporary[1] if temporary else name
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings the names of its files to the disk, where the file system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_writable(*paths: Optional[Path]) -> None:

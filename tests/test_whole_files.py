@@ -1,5 +1,6 @@
 """A file is written whole or not at all."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -41,3 +42,22 @@ def test_ctrl_c_is_heard_even_if_the_file_just_got_its_place(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_folder_is_on_the_disk_after_the_file_has_its_name(tmp_path, monkeypatch):
+    """Else a power failure could bring back what was deleted from the file."""
+    done = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def replaced(part, path):
+        done.append("name")
+        return replace(part, path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_whole(tmp_path / "file", b"new")
+    assert done == ["file", "name", "folder"]

@@ -250,7 +250,7 @@ def read_history(path: Path) -> History:
     return history
 
 
-def log_files(template: Path) -> List[Path]:
+def log_files(template: Path, also_empty: bool = False) -> List[Path]:
     """The files of a log that are not empty, also rotated and compressed ones; the newest is last."""
     stem, suffix = (
         re.escape(part).replace(r"\{date\}", r"\d{4}-\d\d-\d\d").replace(r"\{time\}", r"\d\d-\d\d-\d\d")
@@ -262,7 +262,7 @@ def log_files(template: Path) -> List[Path]:
         if rotated.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):  # it was renamed or removed meanwhile
                 found = path.stat()
-                if stat.S_ISREG(found.st_mode) and found.st_size:
+                if stat.S_ISREG(found.st_mode) and (found.st_size or also_empty):
                     changed_ns[path] = found.st_mtime_ns
     return sorted(changed_ns, key=changed_ns.__getitem__)
 

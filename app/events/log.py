@@ -244,14 +244,15 @@ class _Line(NamedTuple):
     content: bytes
 
 
-def open_locked(path: Path, advice: str = "stop that one, or choose another name") -> io.FileIO:
-    """Opens the file for reading and appending, for this program alone. Creates it if it is missing.
+def open_locked(path: Path, advice: str = "stop that one, or choose another name", create: bool = True) -> io.FileIO:
+    """Opens the file for reading and appending, for this program alone. Creates it if it is missing, or without
+    `create` raises FileNotFoundError.
 
     `advice` is what to do when another program has it.
     """
     try:
         while True:
-            file = io.FileIO(path, "a+")
+            file = io.FileIO(path, "a+" if create else "r+")
             if not try_lock(file.fileno()):
                 file.close()
                 raise OutputError(f"{path} is written by another run; {advice}")
@@ -261,4 +262,6 @@ def open_locked(path: Path, advice: str = "stop that one, or choose another name
     except IsADirectoryError:
         raise OutputError(f"{path} is a folder; expected a file") from None
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not create:
+            raise
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error

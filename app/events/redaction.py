@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import os
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -121,17 +122,44 @@ class LockedLogs:
 
     def __init__(self, templates: Iterable[Path]) -> None:
         """Raises OutputError when a run is writing one of them."""
+        self._templates = tuple(templates)
         self._stack = contextlib.ExitStack()
-        found = [path for template in templates for path in log_files(template)]
-        self.paths = list({path.resolve(): path for path in found}.values())
+        self._files: Dict[Path, io.FileIO] = {}
         try:
-            for path in self.paths:
-                self._stack.enter_context(open_locked(path, "stop it, then repeat this command"))
+            # A log is rotated, or a run begins, between listing and locking.
+            while not self._lock_all() or self._are_others():
+                self.close()
         except OutputError:
             self.close()
             raise
+        self.paths = [path for path in self._files if path.stat().st_size]
+
+    def _listed(self) -> List[Path]:
+        """Also the empty file of a run that has just begun."""
+        found = [path for template in self._templates for path in log_files(template, also_empty=True)]
+        return list({path.resolve(): path for path in found}.values())
+
+    def _lock_all(self) -> bool:
+        for path in self._listed():
+            try:
+                file = open_locked(path, "stop it, then repeat this command", create=False)
+            except FileNotFoundError:
+                return False
+            self._files[path] = self._stack.enter_context(file)
+        return True
+
+    def _are_others(self) -> bool:
+        return set(self._listed()) != self._files.keys() or not all(map(self._is_locked, self._files))
+
+    def _is_locked(self, path: Path) -> bool:
+        """Whether the file that has this name now is the one that was locked."""
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self._files[path].fileno()))
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
+        self._files.clear()
         self._stack.close()
 
     def records(self) -> Iterator[Tuple[str, Record]]:
@@ -168,7 +196,11 @@ class LockedLogs:
                 rewind(path.parent, log, sequence)
             if changed:
                 content = b"".join(lines)
-                write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content)
+                if not self._is_locked(path):
+                    raise OutputError(f"{path} was renamed meanwhile; repeat this command")
+                # With the time of its last event: the next run goes on where the newest file ends.
+                changed_ns = path.stat().st_mtime_ns
+                write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content, modified_ns=changed_ns)
             count += changed
         return count
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import gzip
+import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 from json_schema import require_event
@@ -116,3 +119,83 @@ def test_the_lines_of_a_person_do_not_name_others(path):
     lines = of_person(records(path.read_bytes().splitlines()), ANN_AND_SEVEN)
     assert {line["event"] for line in lines} >= {"enter", "identified", "left", "relabel"}
     assert "Eve" not in json.dumps(lines)
+
+
+def named_jsonl(log):
+    return [line["name"] for line in records(log.read_bytes().splitlines()) if line.get("name")]
+
+
+def test_a_file_that_is_renamed_before_it_is_locked_is_cleaned_under_its_new_name(path, tmp_path, monkeypatch):
+    older = tmp_path / "v.jsonl.1"
+    older.write_bytes(path.read_bytes())
+    list_folder, renamings = Path.glob, [older]
+
+    def list_and_rotate(folder, pattern):
+        found = list(list_folder(folder, pattern))
+        if renamings:
+            renamings.pop().rename(tmp_path / "v.jsonl.2")
+        return found
+
+    monkeypatch.setattr(Path, "glob", list_and_rotate)
+    open_file = io.FileIO
+
+    def open_and_rotate(name, mode):
+        if name == path and path.exists() and not older.exists():
+            path.rename(older)
+        return open_file(name, mode)
+
+    monkeypatch.setattr(io, "FileIO", open_and_rotate)
+    redacted(path)
+    left = [one for one in tmp_path.iterdir() if one.name.startswith("v.jsonl")]
+    assert sorted(one.name for one in left) == ["v.jsonl.1", "v.jsonl.2"]
+    assert [named_jsonl(one).count("Ann") for one in left] == [0, 0]
+
+
+def test_a_log_is_refused_while_a_run_continues_it_in_a_new_file(path, tmp_path, monkeypatch):
+    """The run has read who was there, and the new file is still empty."""
+    refused = []
+    path.rename(tmp_path / "v.jsonl.1")
+    start = EventLog._start_file
+
+    def redact_before_start(log):
+        try:
+            LockedLogs([path]).close()
+        except OutputError:
+            refused.append(log.path)
+        start(log)
+
+    monkeypatch.setattr(EventLog, "_start_file", redact_before_start)
+    EventLog(path).close()
+    assert refused == [path]
+
+
+def test_a_file_that_is_renamed_while_it_is_cleaned_is_not_replaced(path, tmp_path):
+    logs = LockedLogs([path])
+    content = path.read_bytes()
+
+    def rename(log, record):
+        if not (tmp_path / "v.jsonl.1").exists():
+            path.rename(tmp_path / "v.jsonl.1")
+            path.write_bytes(b"the next file\n")
+        return without(record, ANN_AND_SEVEN, {1})
+
+    with pytest.raises(OutputError, match="renamed"):
+        logs.replace(rename, ["Ann"])
+    logs.close()
+    assert path.read_bytes() == b"the next file\n" and (tmp_path / "v.jsonl.1").read_bytes() == content
+
+
+def test_the_next_run_goes_on_after_the_newest_file_when_only_an_older_one_was_cleaned(path, tmp_path):
+    first = EventLog(path)
+    path.rename(tmp_path / "v.jsonl.2")
+    first.close()
+    second = EventLog(path)
+    second.write(RelabelEvent(second.sequence + 1, EventKind.RELABEL, "", 1.8e9, "stranger-8", "Eve"))
+    second.close()
+    path.rename(tmp_path / "v.jsonl.1")
+    os.utime(tmp_path / "v.jsonl.2", (1.0, 1.0))
+    last = second.last
+    assert redacted(path) > 0 and b"Ann" not in (tmp_path / "v.jsonl.2").read_bytes()
+    third = EventLog(path)
+    third.close()
+    assert (third.sequence, third.id) == (last, second.id)
