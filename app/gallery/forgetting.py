@@ -11,8 +11,9 @@ import enum
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence
 
 from app.errors import GalleryError, OutputError
 from app.events.history import HEADER, Record
@@ -20,6 +21,7 @@ from app.events.reading import LogReader
 from app.events.redaction import LockedLogs, Person, by_log
 from app.events.redaction import without as record_without
 from app.files import write_text, write_whole
+from app.gallery.changing import changing
 from app.gallery.files import remove_photo
 from app.gallery.gallery import Gallery
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize
@@ -96,7 +98,10 @@ def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text:
     kept = visits_of(journal, name, number)
     folder = settings.gallery.folder
     photos = [photo.path for photo in gallery.people.photos if photo.person == name]
-    # First what would undo it.
+    # First what is to be removed from the log: without the journal, it could not be found again after a crash.
+    is_logged = any(lines.without(log, record) != record for log, record in found)
+    if is_logged:
+        _change_pending(settings, lambda waiting: [*waiting, lines])
     UndoStore(strangers_folder(settings), settings.strangers.keep_days).forget(person.names, numbers)
     for path in photos:
         remove_photo(folder, PurePosixPath(path))
@@ -108,36 +113,49 @@ def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text:
         names = [] if name is None else [name]
         gone = [] if number is None else [number]
         require_unlocked(journal.rewrite(lambda book: without(book, gone, names)), journal.folder)
+    _delete(pictures)
     redaction = LogRedaction.NO_LOG
-    if any(lines.without(log, record) != record for log, record in found):
-        waiting = [*pending(settings), lines]
-        _write_pending(settings, waiting)
+    if is_logged:
         redaction = LogRedaction.REDACTED if finish_forgetting(settings) else LogRedaction.RUN_WRITES
-    for picture in pictures:
-        with contextlib.suppress(FileNotFoundError):
-            picture.unlink()
     return Forgotten(photos, len(kept), len(pictures) + sum(visit.crop is not None for visit in kept), redaction, lines)
 
 
 def finish_forgetting(settings: Settings) -> bool:
     """Removes from event logs who was deleted while a run was writing them; whether nothing is left to do."""
-    waiting = pending(settings)
-    if not waiting:
-        return True
+    while True:
+        waiting = pending(settings)
+        if not waiting:
+            return True
+        try:
+            with contextlib.closing(LockedLogs(logs_of(settings))) as logs:
+                _redact(settings, logs, waiting)
+            _change_pending(settings, partial(_except, waiting))
+        except (OutputError, GalleryError) as error:
+            logger.info("who was deleted is removed from the event log later: %s", error)
+            return False
 
+
+def _except(done: Sequence[ForgottenLines], waiting: Sequence[ForgottenLines]) -> Sequence[ForgottenLines]:
+    """Another program may have added somebody meanwhile."""
+    return [lines for lines in waiting if lines not in done]
+
+
+def _redact(settings: Settings, logs: LockedLogs, waiting: Sequence[ForgottenLines]) -> None:
     def change(log: str, record: Record) -> Record:
         for lines in waiting:
             record = lines.without(log, record)
         return record
 
-    try:
-        with contextlib.closing(LockedLogs(logs_of(settings))) as logs:
-            logs.replace(change, [name for lines in waiting for name in lines.person.names])
-        _write_pending(settings, [])
-    except (OutputError, GalleryError) as error:
-        logger.info("who was deleted is removed from the event log later: %s", error)
-        return False
-    return True
+    # A run may have written the picture of a visit that had not ended when the person was deleted.
+    pictured = [(record, change(log, record)) for log, record in logs.records() if record.get("snapshot")]
+    _delete(snapshots_of((before for before, after in pictured if not after.get("snapshot")), settings))
+    logs.replace(change, [name for lines in waiting for name in lines.person.names])
+
+
+def _delete(pictures: Iterable[Path]) -> None:
+    for picture in pictures:
+        with contextlib.suppress(FileNotFoundError):
+            picture.unlink()
 
 
 def pending(settings: Settings) -> List[ForgottenLines]:
@@ -160,6 +178,11 @@ def without_forgotten(settings: Settings, log: str, found: Sequence[Record]) -> 
     for lines in pending(settings):
         found = [lines.without(log, record) for record in found]
     return found
+
+
+def _change_pending(settings: Settings, change: Callable[[Sequence[ForgottenLines]], Sequence[ForgottenLines]]) -> None:
+    with changing(settings.gallery.folder):
+        _write_pending(settings, change(pending(settings)))
 
 
 def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> None:

@@ -1,12 +1,16 @@
 """Who is deleted over HTTP is deleted: photos, pictures, embeddings, visits, and the person in the event log."""
 
+import dataclasses
+import errno
 import io
 import json
+import os
+import tempfile
 import zipfile
 from functools import partial
 
 import pytest
-from made_results import ANN, frame, result, track
+from made_results import ANN, STRANGER, frame, result, track
 from web_server import WebServer
 
 from app.events.cursors import Cursors
@@ -14,7 +18,7 @@ from app.events.delivery import Delivery
 from app.events.log import EventLog
 from app.events.stream import EventStream
 from app.events.webhook import Webhook
-from app.gallery.forgetting import without_forgotten
+from app.gallery.forgetting import finish_forgetting, without_forgotten
 from app.settings import WebhookSettings
 
 
@@ -126,3 +130,58 @@ def test_everything_that_is_stored_of_someone_is_exported(grace):
     assert home.get("/api/v1/people/Nobody/export.zip").status == 404
     archive = zipfile.ZipFile(io.BytesIO(home.get("/api/v1/strangers/stranger-2/export.zip").body))
     assert "pictures/c.jpg" in archive.namelist()
+
+
+def test_a_deletion_that_a_full_disk_refuses_can_be_repeated(grace, monkeypatch):
+    """Without the journal, the person's strangers could not be found in the log again."""
+    home, make = grace, tempfile.mkstemp
+
+    def full(prefix, **options):
+        if prefix.startswith(".forgotten"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(prefix=prefix, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(tempfile, "mkstemp", full)
+        assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").status == 409
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").status == 200
+    assert traces(home, "Grace Hopper") == [] and traces(home, "stranger-1") == []
+
+
+def test_who_is_deleted_while_the_log_is_changed_is_removed_from_it_too(grace, monkeypatch):
+    """By another program, which adds to what is to be removed."""
+    home, log = grace, EventLog(grace.log)
+    pending = home.folder / ".strangers" / "forgotten.json"
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "run_writes"
+    first = json.loads(pending.read_bytes())
+    assert home.request("DELETE", "/api/v1/strangers/stranger-2").json["log"] == "run_writes"
+    both = pending.read_bytes()
+    pending.write_text(json.dumps(first), encoding="utf-8")
+    log.close()
+    sync, added = os.fsync, []
+
+    def add_and_sync(descriptor):
+        if not added:
+            added.append(pending.write_bytes(both))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", add_and_sync)
+    assert finish_forgetting(home.settings)
+    assert added and traces(home, "Grace Hopper") == [] and traces(home, "stranger-2") == []
+    assert not pending.exists()
+
+
+def test_the_picture_of_a_visit_that_ends_after_the_person_was_deleted_is_deleted_too(home):
+    log = EventLog(home.log)
+    stream = EventStream(log.sequence, visit_gap_s=5)
+    there = dataclasses.replace(track(9, STRANGER), stranger="stranger-2")
+    for event in stream.handle(result(frame(1), tracks=[there])):
+        log.write(event)
+    assert home.request("DELETE", "/api/v1/strangers/stranger-2").json["log"] == "run_writes"
+    picture = home.log.parent / "visit-door-9.jpg"
+    picture.write_bytes(b"a face")
+    (left,) = stream.close()
+    log.write(dataclasses.replace(left, snapshot=str(picture)))
+    log.close()
+    assert finish_forgetting(home.settings)
+    assert not picture.exists() and b"visit-door-9" not in home.log.read_bytes()

@@ -93,18 +93,19 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             # Loading the gallery also removes the person's embeddings from the cache.
             with open_gallery(settings) as gallery:
                 gallery.load()
-        numbers, names = [] if number is None else [number], [] if name is None else [name]
-        require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
-        print(f"{journal.folder}: {counted(len(kept), 'embedding of visits', 'embeddings of visits')} deleted")
+        for picture in pictures:
+            picture.unlink()
+            print(printable(f"deleted {picture}"))
         changed = logs.replace(
             lambda log, record: record_without(record, person, visits.get(log, ())),
             [*person.names, *map('"{}"'.format, person.strangers)],
         )
         if changed:
             print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
-        for picture in pictures:
-            picture.unlink()
-            print(printable(f"deleted {picture}"))
+        # Last: without the journal, the lines of the log could not be found again after a crash.
+        numbers, names = [] if number is None else [number], [] if name is None else [name]
+        require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
+        print(f"{journal.folder}: {counted(len(kept), 'embedding of visits', 'embeddings of visits')} deleted")
     finally:
         logs.close()
     if name is not None and remove_display_name(settings.gallery.folder / DISPLAY_NAMES_FILE, name):
