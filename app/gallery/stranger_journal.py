@@ -8,12 +8,25 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Type, get_type_hints
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+    get_type_hints,
+)
 
 import numpy as np
 
 from app.errors import GalleryError
-from app.files import locked, write_whole
+from app.files import locked, write_whole, written_as
 from app.identity.reassignments import Reassigned, ReassignedState
 from app.identity.strangers import (
     Change,
@@ -81,6 +94,7 @@ class StrangerJournal:
         """How often another program has replaced the journal, as `people forget` does."""
         self._lines = 0
         self._read_to = 0
+        self._last_line = b""
         self._file_id: Optional[Tuple[int, int]] = None
         self._reported = False
 
@@ -108,24 +122,32 @@ class StrangerJournal:
         if self.path is None:
             return
         try:
-            status = self.path.stat()
+            file = self.path.open("rb")
         except FileNotFoundError:
             if self._file_id is not None:
                 # Deleted by hand. Numbers are not used again as long as this program runs.
                 self._start_over(StrangerBook(next_number=self.book.next_number))
             return
-        file_id = (status.st_dev, status.st_ino)
-        if self._file_id is not None and (file_id != self._file_id or status.st_size < self._read_to):
-            self._start_over(StrangerBook())
-        self._file_id = file_id
-        if status.st_size > self._read_to:
-            with self.path.open("rb") as file:
-                file.seek(self._read_to)
-                self._apply_lines(file)
+        with file:
+            status = os.fstat(file.fileno())
+            file_id = (status.st_dev, status.st_ino)
+            if self._file_id is not None and (file_id != self._file_id or not self._is_continued(file)):
+                self._start_over(StrangerBook())
+            self._file_id = file_id
+            file.seek(self._read_to)
+            self._apply_lines(file)
+
+    def _is_continued(self, file: BinaryIO) -> bool:
+        """Whether it still has what was read. The second file after the one that was read may have its inode."""
+        file.seek(self._read_to - len(self._last_line))
+        return file.read(len(self._last_line)) == self._last_line
 
     def _start_over(self, book: StrangerBook) -> None:
-        self.book, self._file_id, self._read_to, self._lines = book, None, 0, 0
+        self._begin(book)
         self.generation += 1
+
+    def _begin(self, book: StrangerBook) -> None:
+        self.book, self._file_id, self._read_to, self._lines, self._last_line = book, None, 0, 0, b""
 
     def update(self, decide: Decision, wait_s: float = LOCK_WAIT_S) -> Optional[List[Change]]:
         """Makes the changes that `decide` returns, and stores them. None: another program kept the folder locked."""
@@ -159,9 +181,9 @@ class StrangerJournal:
             book = decide(self.book)
             if book is not None:
                 write_whole(self.path, _HEADER + b"".join(map(encoded, book.changes())), mode=0o600)
-                self.book, self._file_id, self._read_to, self._lines = StrangerBook(), None, 0, 0
+                self._begin(StrangerBook())
                 self.refresh()
-        self.sweep(self.book.crops())
+            self._sweep()
         return True
 
     @property
@@ -169,11 +191,21 @@ class StrangerJournal:
         """Whether the journal has many lines that later ones have replaced."""
         return self._lines > 2 * len(self.book.changes()) + _SPARE_LINES
 
-    def sweep(self, wanted: Set[str]) -> None:
-        """Deletes all other pictures. May be called from another thread."""
+    def sweep(self) -> None:
+        """Deletes the pictures that belong to no visit. May be called from another thread."""
+        own = StrangerJournal(self.folder)
+        if own.path is not None:
+            with own._locked(LOCK_WAIT_S) as got:
+                if got:
+                    own.refresh()
+                    own._sweep()
+
+    def _sweep(self) -> None:
+        """While no other program writes: a picture is written after its visit."""
+        wanted = self.book.crops()
         for folder in filter(None, (self.crops, self.frames)):
             for path in folder.glob("*"):
-                if path.name not in wanted:
+                if written_as(path.name) not in wanted:
                     with contextlib.suppress(OSError):
                         path.unlink()
 
@@ -197,6 +229,7 @@ class StrangerJournal:
             if not line.endswith(b"\n"):
                 return
             self._read_to += len(line)
+            self._last_line = line
             if line == _HEADER:
                 continue
             self._lines += 1

@@ -178,7 +178,7 @@ class LiveStrangers:
         self._store_waiting()
         if self._writer is not None:
             # Somebody may have been deleted while a picture was waiting to be written.
-            self._writer.put(partial(self._journal.sweep, self.book.crops()))
+            self._writer.put(self._journal.sweep)
             self._writer.close()
         if self._waiting:
             logger.warning("strangers: %d visits could not be kept", len(self._waiting))
@@ -307,7 +307,7 @@ class LiveStrangers:
             self._tracks.clear()
             self._pictures.clear()
             if self._writer is not None:
-                self._writer.put(partial(self._journal.sweep, self.book.crops()))
+                self._writer.put(self._journal.sweep)
         for tracks in self._tracks.values():
             for looks in tracks.values():
                 if looks.stranger is not None:

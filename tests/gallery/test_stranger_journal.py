@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from planted_visits import BASIS, MODEL, visit
@@ -9,6 +10,7 @@ from shipped import ROOT
 from waiting import until
 
 from app.gallery.stranger_journal import StrangerJournal
+from app.identity.stranger_rules import without
 from app.identity.strangers import Denied, Dropped, Ignored, Merged, Moved, Named, Numbered, Renamed, Seen, StrangerBook
 
 CHANGES = [
@@ -167,3 +169,63 @@ def test_a_program_that_keeps_the_folder_locked_is_waited_for_and_then_reported(
     holder.communicate(b"\n")
     until(lambda: holder.poll() is not None)
     assert journal.update(lambda book: CHANGES[1:2]) == CHANGES[1:2]
+
+
+def test_a_journal_that_was_replaced_twice_is_read_again_although_it_has_the_inode_of_before(tmp_path):
+    """A file system gives the inode of the first file, which was deleted, to the third one."""
+    journal, other = StrangerJournal(tmp_path), StrangerJournal(tmp_path)
+    journal.update(lambda book: CHANGES[:1])
+    other.update(lambda book: [Seen(visit("b", 1, stranger=2)), Seen(visit("c", 2, stranger=3))])
+    content = journal.path.read_bytes()
+    other.rewrite(lambda book: without(book, [1], []))
+    other.update(lambda book: [Seen(visit("d", 3, stranger=4, file="x" * 500))])
+    with_same_inode = tmp_path / "same"
+    with_same_inode.write_bytes(content[: content.index(b"\n", content.index(b'"a"')) + 1])
+    run = StrangerJournal(tmp_path)
+    after = journal.path.read_bytes()
+    with_same_inode.replace(journal.path)
+    run.refresh()
+    assert set(run.book.visits) == {"a"}
+    with journal.path.open("r+b") as file:
+        file.write(after)
+    run.refresh()
+    assert set(run.book.visits) == {"b", "c", "d"}
+    assert run.generation == 1
+
+
+def test_a_journal_that_is_replaced_while_it_is_opened_is_read_as_the_one_or_the_other(tmp_path, monkeypatch):
+    journal, other = StrangerJournal(tmp_path), StrangerJournal(tmp_path)
+    journal.update(lambda book: CHANGES[:1])
+    other.update(lambda book: [Seen(visit("b", 1, stranger=2))])
+    replacing = [lambda: other.rewrite(lambda book: without(book, [1], []))]
+    open_file = Path.open
+
+    def replace_and_open(path, *arguments, **options):
+        if path == journal.path and replacing:
+            replacing.pop()()
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", replace_and_open)
+    journal.refresh()
+    assert set(journal.book.visits) == {"b"}
+
+
+def test_the_picture_of_a_visit_that_another_program_stores_is_kept(tmp_path, monkeypatch):
+    journal, run = StrangerJournal(tmp_path), StrangerJournal(tmp_path)
+    journal.update(lambda book: [Seen(visit("a", 0, stranger=1, crop_quality=0.5))])
+    (journal.crops / "left.jpg").write_bytes(b"of nobody")
+    (journal.crops / ".left.jpg.abcd_123.part").write_bytes(b"of a program that was killed")
+    (journal.crops / ".a.jpg.abcd_123.part").write_bytes(b"being written")
+    list_folder, stored = Path.glob, []
+
+    def store_and_list(folder, pattern):
+        if folder == journal.crops and not stored:
+            stored.append(run.update(lambda book: [Seen(visit("b", 1, stranger=2, crop_quality=0.5))], wait_s=0.0))
+            if stored[0] is not None:
+                (journal.crops / "b.jpg").write_bytes(b"new")
+        return list_folder(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", store_and_list)
+    journal.rewrite(lambda book: None)
+    assert (journal.crops / "b.jpg").exists() or stored == [None], "the run stores it when it is its turn"
+    assert sorted(path.name for path in journal.crops.iterdir() if path.name != "b.jpg") == [".a.jpg.abcd_123.part"]

@@ -2,9 +2,11 @@
 
 import cv2
 import pytest
+from planted_visits import visit
 
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.stranger_pictures import FRAME_PX, picture_of, write_picture
+from app.identity.strangers import Seen
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,8 @@ def test_a_frame_is_readable_by_its_owner_only_and_goes_with_the_picture(recogni
     for name in ("a.jpg", "b.jpg"):
         write_picture(picture_of(group, faces, 0, with_frame=True), journal.crops / name, journal.frames / name)
     assert (journal.frames / "a.jpg").stat().st_mode & 0o077 == 0
-    journal.sweep({"b.jpg"})
+    journal.update(lambda book: [Seen(visit("b", 1, stranger=1, crop_quality=0.5))])
+    journal.sweep()
     assert (
         [path.name for path in journal.crops.iterdir()] == [path.name for path in journal.frames.iterdir()] == ["b.jpg"]
     )
