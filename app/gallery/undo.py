@@ -5,6 +5,7 @@ A change is kept before it is made, so that one that a crash has cut in half can
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -174,16 +175,20 @@ class UndoStore:
     def keep(self, change: UndoableChange, crops: Optional[Path]) -> None:
         """Keeps a change, or what it has become, with its pictures in the folder `crops`. Raises GalleryError."""
         home = self.folder / change.id
+        is_new = not (home / _RECORD).exists()
         try:
             home.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, home):
                 folder.chmod(0o700)
+            # First the record: pictures without one, after a crash, would never be deleted.
+            write_whole(home / _RECORD, json.dumps(_plain(change), ensure_ascii=False).encode(), mode=0o600)
             for place, kept in _files(change, crops, home):
                 if not kept.exists() and place.is_file():
                     shutil.copyfile(str(place), str(kept))
                     kept.chmod(0o600)
-            write_whole(home / _RECORD, json.dumps(_plain(change), ensure_ascii=False).encode(), mode=0o600)
         except OSError as error:
+            if is_new:
+                self.remove(change.id)
             raise GalleryError(f"{home} cannot be written: {error.strerror}") from error
         self.clean(change.time)
 
@@ -214,7 +219,13 @@ class UndoStore:
         return sorted(found, key=lambda change: (-change.time, change.id))
 
     def remove(self, change_id: str) -> None:
-        shutil.rmtree(str(self.folder / change_id), ignore_errors=True)
+        home = self.folder / change_id
+        with contextlib.suppress(OSError):
+            for path in home.iterdir():
+                if path.name != _RECORD:
+                    path.unlink()
+            (home / _RECORD).unlink()  # last: what is left after a crash is found by it
+            home.rmdir()
 
     def mark_undone(self, change: UndoableChange, now: float) -> None:
         """Its pictures are not needed any more."""
