@@ -88,7 +88,7 @@ def test_wrong_options(answered, words):
 
 @pytest.mark.skipif(not CAN_SEPARATE, reason="needs a network namespace (unshare, ip)")
 def test_cameras_are_found_by_multicast(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--json", "--wait", "1", *login(tmp_path)]
+    command = [sys.executable, str(SCRIPT), "--json", "--wait", "3", *login(tmp_path)]
     (tmp_path / "word").write_text("secret", encoding="utf-8")
     done = subprocess.run(
         [*NAMESPACE, *command],

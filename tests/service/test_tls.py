@@ -70,16 +70,20 @@ def test_a_replaced_certificate_is_used_for_new_connections_and_open_ones_go_on(
     new_cert, new_key = certificate(tmp_path, "two")
     with served_with(settings, cert, key) as (port, _):
         old, _ = connected(port, cert)
+
+        def use_old():
+            # The server closes a connection that is idle for long.
+            old.request("GET", "/")
+            assert old.getresponse().read()
+
         new_cert_copy = shutil.copy(str(new_cert), str(tmp_path / "trusted.pem"))
         new_cert.replace(cert)
-        until(lambda: "is not the key of" in caplog.text)  # half of the change: the old one stays in use
+        until(lambda: "is not the key of" in caplog.text, use_old)  # half of the change: the old one stays in use
         kept = old.sock.getpeercert(binary_form=True)
         shutil.copy(str(new_key), str(key))
 
         def is_new():
-            # The server closes a connection that is idle for long.
-            old.request("GET", "/")
-            assert old.getresponse().read()
+            use_old()
             with contextlib.suppress(ssl.SSLCertVerificationError):
                 connection, reply = connected(port, new_cert_copy)
                 connection.close()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onvif_camera import SOAP, OnvifCamera
+from waiting import until
 
 from app.errors import AccessDeniedError, SourceError
 from app.tools.onvif.device import OnvifDevice, Stream
@@ -28,7 +29,7 @@ def asked(camera, login=LOGIN):
 
 def test_a_camera_that_is_asked_alone_is_found_at_its_own_address(camera):
     camera.given_addresses = f"https://192.0.2.7/x http://192.0.2.7:{camera.port}/onvif/device_service"
-    assert discover(0.3, camera.searched.getsockname()) == [Device(camera.service, "Front Door", "X100")]
+    until(lambda: discover(0.3, camera.searched.getsockname()) == [Device(camera.service, "Front Door", "X100")])
 
 
 def test_streams_with_their_sizes_the_largest_first(camera):
