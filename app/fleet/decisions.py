@@ -12,6 +12,8 @@ from app.database.gallery import SharedGallery
 from app.errors import GalleryError
 from app.fleet.state import DELETED, Conflict, FleetFolder, FleetState, SharedPerson, SharedPhoto
 from app.gallery.files import move_to_person, photos_by_person, rename_person
+from app.gallery.stranger_actions import rename_visits
+from app.settings import Settings
 
 
 class NoSuchConflictError(GalleryError):
@@ -38,16 +40,17 @@ def conflicts_here(gallery: Path, paths: Optional[Mapping[str, str]] = None) -> 
     return [_listed(gallery, state, subject, paths) for subject in sorted(state.conflicts)]
 
 
-def decide(gallery: Path, number: int, keep_mine: bool) -> ListedConflict:
+def decide(settings: Settings, number: int, keep_mine: bool) -> ListedConflict:
     """Keeps one of both names of a conflict, by its place in the list. Raises GalleryError."""
-    found = conflicts_here(gallery)
+    found = conflicts_here(settings.gallery.folder)
     if not 1 <= number <= len(found):
         raise NoSuchConflictError(f"there is no conflict {number} on this device; there are {len(found)}")
-    return settle(gallery, found[number - 1].id, keep_mine)
+    return settle(settings, found[number - 1].id, keep_mine)
 
 
-def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> ListedConflict:
+def settle(settings: Settings, conflict_id: str, keep_mine: bool) -> ListedConflict:
     """Keeps one of both names; the next exchange sends it. Raises GalleryError."""
+    gallery = settings.gallery.folder
     folder = FleetFolder(gallery)
     with folder.locked() as state:
         found = [subject for subject, one in state.conflicts.items() if _id(subject, one) == conflict_id]
@@ -59,6 +62,7 @@ def settle(gallery: Path, conflict_id: str, keep_mine: bool) -> ListedConflict:
         if kind == "person":
             if not keep_mine and conflict.mine in photos_by_person(gallery):
                 rename_person(gallery, conflict.mine, conflict.theirs, merge=True)
+                rename_visits(settings, conflict.mine, conflict.theirs)
             state.people[key] = SharedPerson(conflict.theirs, conflict.revision)
         else:
             if not keep_mine and listed.path:

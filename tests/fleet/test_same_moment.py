@@ -12,6 +12,7 @@ from waiting import until
 from app.database.connection import connect, connected
 from app.database.gallery import SharedGallery
 from app.database.strangers import SharedStrangers
+from app.fleet.decisions import decide
 from app.gallery.stranger_actions import rename_visits
 from app.gallery.stranger_journal import StrangerJournal
 from app.gallery.strangers import strangers_folder
@@ -58,6 +59,21 @@ def test_a_stranger_with_a_name_is_renamed_with_the_person_everywhere(doors, pho
     assert revisions(rows) == before
     assert (a.book.named, b.book.named) == ({1: "Eva Maria"}, {number: "Eva Maria"})
     assert {visit.name for visit in b.book.visits.values()} == {"Eva Maria"}
+
+
+def test_visits_get_the_name_of_another_device_that_somebody_has_kept(doors, photo):
+    a, b = doors
+    a.device.put("Ann/1.jpg", photo(0))
+    exchange(a, b)
+    b.passes("Eva")
+    b.change(Named(1, "Ann"))
+    for one, name in ((a, "Anna"), (b, "Annie")):
+        one.device.rename("Ann", name)
+        rename_visits(one.device.settings, "Ann", name)
+    exchange(a, b)
+    decide(b.device.settings, 1, keep_mine=False)
+    assert b.device.people() == ["Anna"]
+    assert {visit.name for visit in b.book.visits.values()} == {"Anna"}
 
 
 def test_looks_that_a_device_took_away_are_sent_again_by_another_that_saw_the_person_long_ago(doors, rows):

@@ -96,7 +96,7 @@ def test_two_names_that_were_given_offline_are_a_conflict_until_somebody_decides
     b.put("Hanna/2.jpg", photo(1))  # meanwhile nothing else stops
     agree(b, a)
     assert a.files() == sorted([("Anna", photo(0)), ("Anna", photo(1))])
-    decide(b.folder, 1, keep_mine)
+    decide(b.settings, 1, keep_mine)
     agree(b, a)
     name = "Hanna" if keep_mine else "Anna"
     assert (a.people(), b.people()) == ([name], [name])
@@ -113,7 +113,7 @@ def test_a_photo_that_is_of_different_people_is_a_conflict(two, photo, keep_mine
     assert (a.people(), b.people()) == (["Ann"], ["Eva"])
     (conflict,) = conflicts_here(b.folder)
     assert (conflict.mine, conflict.theirs) == ("Eva", "Ann")
-    decide(b.folder, 1, keep_mine)
+    decide(b.settings, 1, keep_mine)
     agree(b, a)
     assert a.people() == b.people() == [["Ann"], ["Eva"]][keep_mine]
     assert conflicts_here(b.folder) == []
@@ -147,7 +147,7 @@ def test_a_photo_that_was_deleted_before_its_conflict_was_decided_comes_back(two
     agree(a, b)
     b.delete("Eva/1.jpg")
     agree(b, a)
-    decide(b.folder, 1, keep_mine)
+    decide(b.settings, 1, keep_mine)
     agree(b, a)
     assert a.people() == b.people() == ["Ann"]
 
@@ -195,7 +195,7 @@ def test_a_person_who_is_renamed_while_the_photo_is_being_sent_is_renamed(two, p
 
 def test_a_decision_about_a_conflict_that_does_not_exist_is_refused(two):
     with pytest.raises(GalleryError):
-        decide(two[0].folder, 1, True)
+        decide(two[0].settings, 1, True)
 
 
 def test_a_person_who_became_another_does_not_take_late_photos_along(two, photo):
@@ -340,7 +340,7 @@ def test_devices_that_change_their_folders_at_random_agree_in_the_end(device, ph
         for one in devices:
             one.exchange()
             while conflicts_here(one.folder):
-                decide(one.folder, 1, False)
+                decide(one.settings, 1, False)
     agree(*devices)
     assert devices[0].files() == devices[1].files() == devices[2].files()
     assert not any(conflicts_here(one.folder) for one in devices)

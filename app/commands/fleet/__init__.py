@@ -263,7 +263,7 @@ def _conflicts(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
                 f"--keep needs the number of a conflict, of which there are {len(found)}: "
                 f"fleet conflicts --keep {arguments.keep} N"
             )
-        decided = decide(settings.gallery.folder, arguments.number, arguments.keep == "mine")
+        decided = decide(settings, arguments.number, arguments.keep == "mine")
         kept = decided.mine if arguments.keep == "mine" else decided.theirs
         sent = "; other devices get it with the next exchange" if arguments.keep == "mine" else ""
         print(f"{decided.description}: {kept}{sent}")

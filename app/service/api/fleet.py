@@ -161,10 +161,10 @@ class _Routes:
 
     async def settle(self, request: Request) -> Response:
         wanted, conflict = await read(request, Settling), str(request.path_params["conflict"])
-        folder, is_mine = self._service.settings.gallery.folder, wanted.keep == "mine"
+        is_mine = wanted.keep == "mine"
 
         def settled() -> Tuple[ListedConflict, str]:
-            decided = settle(folder, conflict, is_mine)
+            decided = settle(self._service.settings, conflict, is_mine)
             kept, dropped = (decided.mine, decided.theirs) if is_mine else (decided.theirs, decided.mine)
             self._enrolment.note(request, "settle conflict", what=decided.description, kept=kept, dropped=dropped)
             self._service.gallery.refresh()
