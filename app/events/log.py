@@ -75,10 +75,13 @@ class EventLog:
         if not self.path.parent.exists():
             make_folder(self.path.parent)
             logger.info("created folder %s", self.path.parent)
+        is_new = not self.path.exists()
         self._file = open_locked(self.path)
         try:
             self._history = self._earlier_runs()
         except BaseException:
+            if is_new and not self._file.seek(0, io.SEEK_END):
+                self.path.unlink()  # with {time} in its name, it would stay empty for ever
             self._file.close()
             raise
         self._size = self._file.seek(0, io.SEEK_END)

@@ -523,3 +523,13 @@ def test_an_index_that_is_made_twice_at_once_is_whole(tmp_path):
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM events").fetchone() == (0,)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["e.db", "e.jsonl"]
+
+
+def test_a_log_that_another_program_writes_leaves_no_empty_file(tmp_path):
+    """With the time in its name, each attempt would make another one."""
+    running = EventLog(tmp_path / "e-{time}.jsonl", clock=lambda: NOON)
+    for seconds in (1, 2):
+        with pytest.raises(OutputError, match="another run"):
+            EventLog(tmp_path / "e-{time}.jsonl", clock=lambda seconds=seconds: NOON + seconds)
+    running.close()
+    assert list(tmp_path.iterdir()) == [running.path]
