@@ -25,6 +25,8 @@ except ImportError:  # Windows
 logger = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.005
+_LEFT_AFTER_S = 3600.0
+"""No program writes one file for so long."""
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part", re.DOTALL)
 
 CODE_FOLDER = Path(__file__).resolve().parent.parent
@@ -94,6 +96,15 @@ def written_as(name: str) -> str:
     """The name that the temporary file of `write_whole` with this name will get; another name as it is."""
     temporary = _TEMPORARY.fullmatch(name)
     return temporary[1] if temporary else name
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what programs that were killed while they wrote have left in a folder, and in those inside."""
+    for at, _, names in os.walk(str(folder)):
+        for path in (Path(at, name) for name in names if written_as(name) != name):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - _LEFT_AFTER_S:
+                    path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

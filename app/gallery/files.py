@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Tuple
 
 from app.errors import GalleryError
-from app.files import write_whole
+from app.files import write_whole, written_as
 from app.gallery.changing import changing
 from app.gallery.folder import scan
 from app.gallery.names import DISPLAY_NAMES_FILE, normalize, person_of, read_display_names
@@ -146,10 +146,13 @@ def return_photo(folder: Path, path: str, to: Optional[str]) -> None:
 
 
 def _remove_empty_folders(folder: Path, photo: Path) -> None:
-    """Those in which a photo was."""
+    """Those in which a photo was, also where a program that was killed has left half a photo."""
     for parent in photo.relative_to(folder).parents:
         home = folder / parent
-        if home != folder and not any(home.iterdir()):
+        left = list(home.iterdir()) if home != folder else [folder]
+        if all(written_as(path.name) != path.name for path in left):
+            for path in left:
+                path.unlink()
             home.rmdir()
 
 

@@ -14,7 +14,7 @@ from typing import AbstractSet, Callable, Dict, Iterable, List, Mapping, Optiona
 
 from app.capture.uri import PICTURE_SUFFIXES
 from app.errors import GalleryError
-from app.files import PROGRAM_FOLDER, make_folder
+from app.files import PROGRAM_FOLDER, make_folder, remove_leftovers
 from app.gallery.cache import CACHE_FILE, NOTHING_CACHED, Cached, EmbeddingCache, FileStamp, KnownFile
 from app.gallery.names import DISPLAY_NAMES_FILE, person_of, read_display_names
 from app.gallery.people import EnrolledPeople, PhotoFinding, PhotoRecord
@@ -158,6 +158,8 @@ class GalleryFolder:
         Only files that are new or have changed are read, and only photos whose bytes were never seen are examined.
         After an error everything is as before, and the next call tries again.
         """
+        if self._scan is None:
+            remove_leftovers(self._folder)
         found = scan(self._folder)
         stamps = {path: (stamp, now) for path, stamp in found.photos.items()}
         stamps.update({path: seen for path, seen in self._stamps.items() if found.photos.get(path) == seen[0]})
@@ -177,7 +179,11 @@ class GalleryFolder:
         self._save(_final(records.values(), found))
         self._cache.forget_others({record.content_hash for record in records.values()})
         self._generation += 1
-        return EnrolledPeople(tuple(records.values()), self._generation)
+        people = EnrolledPeople(tuple(records.values()), self._generation)
+        if all((self._folder / path).exists() for path in records):
+            return people
+        # Somebody was deleted meanwhile, perhaps by a program that has cleaned the cache before it was saved here.
+        return self.refresh(now, progress) or people
 
     def _is_final(self, path: str, seen: Tuple[FileStamp, float], now: float) -> bool:
         """Whether the file was examined, and examining it again would give the same finding."""

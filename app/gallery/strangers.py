@@ -16,6 +16,7 @@ from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from app.files import remove_leftovers
 from app.gallery.stranger_journal import Decision, StrangerJournal
 from app.gallery.stranger_pictures import StrangerPicture, picture_of, picture_quality, write_picture
 from app.identity.anchors import NegativeAnchors
@@ -131,6 +132,7 @@ class LiveStrangers:
         if folder is not None:
             is_new = not folder.exists()
             self._journal.create()
+            remove_leftovers(folder)
             self._journal.refresh()
             self._clean(now)
             if is_new:

@@ -1,12 +1,15 @@
 """Photos are written completely or not at all, and never replace others."""
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app.errors import GalleryError
 from app.gallery.changing import LOCK_FILE
-from app.gallery.files import add_photo, photos_by_person, rename_person
+from app.gallery.files import add_photo, photos_by_person, remove_photos, rename_person
 
 
 def test_a_photo_that_cannot_be_written_leaves_no_file(tmp_path):
@@ -122,3 +125,24 @@ def test_the_case_of_a_name_can_be_corrected(tmp_path):
     fill(tmp_path, "ann/1.jpg")
     rename_person(tmp_path, "ann", "Ann")
     assert gallery_files(tmp_path) == ["Ann/1.jpg"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from app.gallery.files import add_photo
+
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+add_photo(Path({folder!r}), "Ann", "photo.jpg", b"a photo of Ann")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_half_a_photo_of_a_killed_program_is_deleted_with_the_person(tmp_path):
+    add_photo(tmp_path, "Ann", "photo.jpg", b"another photo")
+    source = KILLED.format(paths=[path for path in sys.path if path], folder=str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", source], check=False).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "Ann").iterdir())) == 2, "one is half written"
+    assert remove_photos(tmp_path, "Ann") == [tmp_path / "Ann" / "photo.jpg"]
+    assert not (tmp_path / "Ann").exists()

@@ -378,3 +378,32 @@ def test_a_folder_that_vanishes_leaves_the_people_known_so_far(tmp_path, put, fo
         folder.refresh(102)
     (tmp_path / "away").rename(tmp_path / "g")
     assert folder.refresh(104) is None
+
+
+def test_who_is_deleted_by_another_program_while_photos_are_examined_does_not_stay_in_the_cache(tmp_path, put, examine):
+    put("Ann.jpg", b"face Ann")
+    put("Bob.jpg", b"face Bob")
+    other = GalleryFolder(tmp_path, "model", examine)
+
+    def forget_and_examine(data):
+        if (tmp_path / "Bob.jpg").exists() and data == b"face Bob":
+            (tmp_path / "Bob.jpg").unlink()
+            other.refresh(100)
+        return examine(data)
+
+    people = GalleryFolder(tmp_path, "model", forget_and_examine).refresh(100)
+    assert people.names == ("Ann",)
+    assert len(EmbeddingCache(tmp_path / CACHE_FILE, "model").load().findings) == 1
+
+
+def test_what_a_killed_program_has_left_half_written_is_deleted(tmp_path, put, folder):
+    """A photo, and embeddings of everybody. Another program may be writing what is new."""
+    left = ("Ann/.photo.jpg.abcd_123.part", f".{CACHE_FILE}.01234567.part", ".strangers/.journal.jsonl.abcdefgh.part")
+    kept = ("Ann/.new.jpg.abcd_123.part", "Ann/.mine.part", "Ann/.photo.jpg", "Ann/a.jpg.abcdefgh.part")
+    for name in (*left, *kept):
+        put(name, b"face")
+    for name in (*left, *kept[1:]):
+        os.utime(tmp_path / name, (1.0, 1.0))
+    folder.refresh(100)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in kept)
