@@ -143,6 +143,7 @@ def run(
         limits = Limits(settings.run.max_frames, settings.run.duration_s, listen())
         with Watchdog(opened.supervisor, settings.run.end_if_stuck_s, opened.status, opened.outputs.close):
             run_loop(opened.channels, opened.pipeline, opened.outputs, limits, opened.supervisor)
+        opened.networks.close()  # requests that wait for them are refused at once
         opened.summary.close()
         channels, remotes, stopped = opened.channels.status(), opened.recognizer.remotes, limits.stop.is_set()
     finish_forgetting(settings)
@@ -280,14 +281,8 @@ def open_outputs(
         if recordings is not None:
             stack.callback(recordings.close)
         finish_forgetting(everything)
-        publisher = open_events(
-            everything,
-            channels,
-            people,
-            VisitPictures.from_settings(settings),
-            on_death,
-            partial(without_forgotten, everything),
-        )
+        pictures, without = VisitPictures.from_settings(settings), partial(without_forgotten, everything)
+        publisher = open_events(everything, channels, people, pictures, on_death, without)
         stack.pop_all()
     # Events first: a slow video may block the loop, and by then everything that happened is recorded.
     outputs: List[Output] = [] if publisher is None else [publisher]

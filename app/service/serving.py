@@ -96,6 +96,7 @@ def http_server(
         finally:
             measurements.close()
             view.close()
+            server.close()  # what has begun still needs the service
             service.close()
 
 

@@ -1,18 +1,30 @@
 """Requests that are given up, and files that other programs change in the same moment."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
+import cv2
 import pytest
-from http_client import serving
+from http_client import Client, free_port, serving
 from starlette.requests import Request
 from waiting import PATIENT_S, until
 
+from app.assembly import run
+from app.capture.uri import parse_source
 from app.files import locked
+from app.output.progress import Progress
 from app.service import audit
 from app.service.audit import AuditLog
+from app.service.serving import http_server
+from app.service.serving import serving as open_server
+from app.settings import GallerySettings, OutputSettings, RunSettings, Settings
+from app.settings.serve import ServeSettings
 
 REQUEST = Request({"type": "http", "client": ("127.0.0.1", 1), "headers": []})
 
@@ -100,6 +112,54 @@ def test_a_client_that_goes_while_it_sends_is_no_failure(settings, tmp_path, cap
             connection.sendall(b"--x\r\n")
         assert is_gone.wait(PATIENT_S)
     assert "failed" not in caplog.text
+
+
+def test_what_has_begun_when_the_server_ends_is_answered(settings, tmp_path, photo, monkeypatch):
+    monkeypatch.setattr("app.service.server.CLOSE_WITHIN_S", PATIENT_S)
+    begun, may_go_on, imdecode = threading.Event(), threading.Event(), cv2.imdecode
+
+    def held(*arguments):
+        begun.set()
+        assert may_go_on.wait(PATIENT_S)
+        return imdecode(*arguments)
+
+    limits = dataclasses.replace(settings.serve, port=free_port(), tokens=tmp_path / "tokens.json")
+    with ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as stack:
+        server = stack.enter_context(open_server(dataclasses.replace(settings, serve=limits), Progress(io.StringIO())))
+        monkeypatch.setattr(cv2, "imdecode", held)
+        files = [("photos", "a.jpg", photo)]
+        reply = pool.submit(Client(limits.port).upload, "/api/v1/people/Ann/photos", files=files)
+        assert begun.wait(PATIENT_S)
+        ended = pool.submit(stack.pop_all().close)
+        until(lambda: server._server.should_exit)
+        may_go_on.set()
+        assert (reply.result().status, reply.result().json["photos"][0]["added"]) == (200, True)
+        ended.result()
+
+
+def test_a_request_that_waits_for_the_networks_of_a_run_is_refused_when_that_ends(
+    people_video, people_gallery, built_in_models, tmp_path, photo
+):
+    settings = Settings(
+        models=built_in_models,
+        gallery=GallerySettings(folder=people_gallery),
+        output=OutputSettings(window=False),
+        run=RunSettings(max_frames=1),
+        serve=ServeSettings(port=free_port(), tokens=tmp_path / "tokens.json"),
+    )
+    replies = []
+
+    @contextlib.contextmanager
+    def alongside(opened):
+        with ThreadPoolExecutor(1) as pool, http_server(settings, opened.recognizer, opened.gallery, opened.networks):
+            yield
+            files = [("image", "a.jpg", photo)]
+            replies.append(pool.submit(Client(settings.serve.port).upload, "/api/v1/detect", files=files))
+            until(lambda: replies[0].done() or any(opened.networks._waiting.values()))
+
+    sources = [parse_source(str(people_video), "hall")]
+    run(settings, sources, threading.Event, Progress(io.StringIO()), alongside=alongside)
+    assert replies[0].result().status == 503
 
 
 def test_a_folder_that_is_removed_while_people_are_listed_is_left_out(own, monkeypatch):
