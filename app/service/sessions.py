@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
 import time
 from functools import partial
+from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional
 
-from app.service.shared_state import Known, Session, SharedState
+from app.service.shared_state import BusyStateError, Known, Session, SharedState
 from app.service.tokens import Token
 
 SESSION_IDLE_S = 12 * 3600
 NOTE_USE_EVERY_S = 60
 CODE_VALID_S = 600
+MAKE_WAIT_S = 60.0
+"""For other processes, at the start of the server."""
 TICKET_VALID_S = 600
 MAX_SESSIONS = 1000
 MAX_FAILED_LOGINS = 5
@@ -54,13 +58,14 @@ class Sessions:
         session = self._state.read().sessions.get(key)
         if session is None or self._is_over(session):
             return None
-        if self._clock() - session.used_at > NOTE_USE_EVERY_S:
+        if abs(self._clock() - session.used_at) > NOTE_USE_EVERY_S:
 
             def used(known: Known) -> None:
                 if key in known.sessions:
                     known.sessions[key].used_at = self._clock()
 
-            self._state.change(used)
+            with contextlib.suppress(BusyStateError):  # the next request notes it
+                self._state.change(used, wait_s=0.0)
         return session.token
 
     def close(self, cookie: str) -> None:
@@ -68,7 +73,8 @@ class Sessions:
             self._state.change(lambda known: known.sessions.pop(_hash(cookie), None))
 
     def _is_over(self, session: Session) -> bool:
-        return self._clock() - session.used_at > SESSION_IDLE_S
+        # A time of the future is from before the clock was set.
+        return abs(self._clock() - session.used_at) > SESSION_IDLE_S
 
 
 class TokenUses:
@@ -88,34 +94,55 @@ class TokenUses:
             known.used = {key: moment for key, moment in known.used.items() if key in kept}
             known.used[token.sha256] = self._clock()
 
-        self._state.change(used)
+        with contextlib.suppress(BusyStateError):  # the next request notes it
+            self._state.change(used, wait_s=0.0)
 
 
 class LoginCode:
-    """Codes that open one session each, within 10 minutes from when they were made."""
+    """Codes that open one session each, within 10 minutes from when they were made.
 
-    def __init__(self, state: SharedState, clock: Clock = time.time) -> None:
+    By a clock that all processes share and no one sets: machines without a clock of their own get the time only after
+    the server has started. That clock begins again with each start of the machine, with which codes end.
+    """
+
+    def __init__(self, state: SharedState, clock: Clock = time.monotonic) -> None:
         self._state = state
         self._clock = clock
+        self._machine_start = _machine_start()
 
     def make(self) -> str:
         code = secrets.token_urlsafe(16)
 
         def made(known: Known) -> None:
             now = self._clock()
-            known.codes = {one: expires for one, expires in known.codes.items() if expires >= now}
-            known.codes[_hash(code)] = now + CODE_VALID_S
+            known.codes = {one: expires for one, expires in known.codes.items() if _is_valid(expires, now)}
+            known.codes[self._key(code)] = now + CODE_VALID_S
 
-        self._state.change(made)
+        self._state.change(made, MAKE_WAIT_S)
         return code
 
     def use(self, code: str) -> bool:
         """Whether this is one. It is used up then, also for other processes."""
-        key = _hash(code)
+        key = self._key(code)
         if key not in self._state.read().codes:
             return False
         expires: Optional[float] = self._state.change(lambda known: known.codes.pop(key, None))
-        return expires is not None and self._clock() <= expires
+        return expires is not None and _is_valid(expires, self._clock())
+
+    def _key(self, code: str) -> str:
+        return _hash(code + self._machine_start)
+
+
+def _is_valid(expires: float, now: float) -> bool:
+    return 0 <= expires - now <= CODE_VALID_S
+
+
+def _machine_start() -> str:
+    """An id of the time since the machine was started; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 class Tickets:

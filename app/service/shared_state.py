@@ -10,13 +10,22 @@ from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 import msgspec
 
+from app.errors import AppError
 from app.files import locked, write_whole
+from app.service.http import HttpError
 from app.service.tokens import Token
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 LOCK_WAIT_S = 2.0
+
+
+class BusyStateError(HttpError, AppError):
+    """Another process has not ended its change; it would undo this one."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "another process is changing the log-ins; try again", headers={"Retry-After": "2"})
 
 
 class Session(msgspec.Struct):
@@ -69,11 +78,16 @@ class SharedState:
             self._warn("read", error)
         return self._known
 
-    def change(self, how: Callable[[Known], Result]) -> Result:
-        """Changes the state as no other process does at the same time, and gives what `how` returns."""
+    def change(self, how: Callable[[Known], Result], wait_s: Optional[float] = None) -> Result:
+        """Changes the state as no other process does at the same time, and gives what `how` returns.
+
+        Raises BusyStateError if other processes take longer than `wait_s` (None: LOCK_WAIT_S).
+        """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self._path.with_suffix(".lock"), LOCK_WAIT_S))
+                lock = locked(self._path.with_suffix(".lock"), LOCK_WAIT_S if wait_s is None else wait_s)
+                if stack.enter_context(lock) is None:
+                    raise BusyStateError
             except OSError as error:
                 self._warn("locked", error)
             known = self.read()

@@ -1,12 +1,22 @@
 """Cookies, login codes and tickets: what a client may show instead of a token."""
 
+import contextlib
 import http.cookies
+import os
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 from http_client import Client, serving
 from made_results import frame, result
+from shipped import ROOT
 
+from app import files
+from app.service import shared_state
+from app.service.http import HttpError
 from app.service.sessions import (
     CODE_VALID_S,
     CONSOLE,
@@ -122,6 +132,62 @@ def test_a_code_is_good_once_and_for_ten_minutes(clock, state):
     second = code.make()
     clock.now_s += CODE_VALID_S + 1
     assert not code.use(second)
+
+
+def test_a_code_that_is_used_while_another_process_changes_the_state_is_not_good_twice(state, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_state, "LOCK_WAIT_S", 0.0)
+    path, used = tmp_path / "sessions.json", []
+    code = LoginCode(state).make()
+    known_to_other = path.read_bytes()
+    with files.locked(path.with_suffix(".lock"), 0.0):
+        with contextlib.suppress(HttpError):
+            used.append(LoginCode(state).use(code))
+        path.write_bytes(known_to_other)
+    used += [LoginCode(SharedState(path)).use(code) for _ in range(2)]
+    assert used.count(True) == 1
+
+
+def test_who_is_logged_in_does_not_wait_for_other_processes(clock, state, tmp_path):
+    sessions, uses, token = Sessions(state, clock), TokenUses(state, clock), Token("phone", "read", "phone", "")
+    cookie = sessions.open(CONSOLE)
+    clock.now_s += NOTE_USE_EVERY_S + 1
+    with files.locked((tmp_path / "sessions.json").with_suffix(".lock"), 0.0):
+        assert sessions.find(cookie) == CONSOLE
+        uses.note(token, (token,))
+    uses.note(token, (token,))
+    assert state.read().used == {"phone": clock.now_s}
+
+
+CLOCK_THAT_IS_SET = """
+    import sys, time
+    from pathlib import Path
+
+    real, ahead_s = time.time, 0.0
+    time.time = lambda: real() + ahead_s
+
+    from app.service.sessions import CONSOLE, LoginCode, Sessions
+    from app.service.shared_state import SharedState
+
+    state = SharedState(Path(sys.argv[1]))
+    code = LoginCode(state).make()
+    ahead_s = 1e6
+    assert LoginCode(state).use(code), "the clock was set forward"
+    cookie = Sessions(state).open(CONSOLE)
+    ahead_s = 0.0
+    assert Sessions(state).find(cookie) is None, "it would be good for 12 days"
+"""
+
+
+def test_a_clock_that_is_set_ends_no_code_and_makes_no_session_longer(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(CLOCK_THAT_IS_SET), str(tmp_path / "sessions.json")]
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+
+
+def test_codes_of_before_the_machine_was_started_are_not_good(clock, state, monkeypatch):
+    code = LoginCode(state, clock).make()
+    monkeypatch.setattr(Path, "read_text", lambda *arguments, **options: "another start")
+    assert not LoginCode(state, clock).use(code)
 
 
 def test_a_session_ends_when_it_is_not_used(clock, state):
