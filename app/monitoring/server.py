@@ -73,18 +73,25 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self.free.acquire(blocking=False):
-            self._began_at[request] = time.monotonic()
-            super().process_request(request, client_address)
-        else:
+        if not self.free.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        self._began_at[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started at the moment
+            self._has_ended(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._began_at.pop(request, None)
-            self.free.release()
+            self._has_ended(request)
+
+    def _has_ended(self, request: Any) -> None:
+        self._began_at.pop(request, None)
+        self.free.release()
 
     def service_actions(self) -> None:
         """Called twice a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -9,6 +10,8 @@ from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
 from app.monitoring.processes import children, own_memory_bytes
 from app.service.run_view import RunView
+
+logger = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 KEPT = 360
@@ -67,9 +70,13 @@ class Measurements:
         return list(self._taken)
 
     def _run(self) -> None:
-        self.measure()
-        while not self._closing.wait(EVERY_S):
-            self.measure()
+        while True:
+            try:
+                self.measure()
+            except OSError as error:  # too many open files, as when many clients are connected
+                logger.debug("nothing was measured: %s", error)
+            if self._closing.wait(EVERY_S):
+                return
 
     def measure(self) -> None:
         now, before = self._totals(), self._before

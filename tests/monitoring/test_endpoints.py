@@ -302,6 +302,18 @@ def test_too_many_clients_are_refused_and_do_not_cost_a_thread_each(server):
     assert get(server.port, "/health")[0] == 503
 
 
+def test_clients_for_whom_no_thread_can_be_started_keep_no_place(server, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        for _ in range(MAX_CLIENTS + 1):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENT_S) as client:
+                assert client.recv(1) == b""
+    assert get(server.port, "/health")[0] == 503
+
+
 def test_each_run_has_metrics_of_its_own():
     first, second = RunMonitor(30), RunMonitor(30)
     pages = [Endpoints(monitor).get("/metrics").body.decode() for monitor in (first, second)]

@@ -146,9 +146,9 @@ def test_a_channel_that_does_not_exist_is_named(watched):
 
 
 @pytest.mark.parametrize(
-    "message", ["{", "[]", '{"want": 5}', '{"want": {"front": [320, 0]}}', '{"want": {"front": 1}}']
+    "message", ["{", b"{}", "[]", '{"want": 5}', '{"want": {"front": [320, 0]}}', '{"want": {"front": 1}}']
 )
-def test_a_message_that_is_no_wish_ends_the_connection(watched, message):
+def test_a_message_that_is_no_wish_ends_the_connection(watched, message, caplog):
     client, view = watched("front")
     with opened(client) as socket:
         socket.send(message)
@@ -156,6 +156,7 @@ def test_a_message_that_is_no_wish_ends_the_connection(watched, message):
             socket.recv(timeout=PATIENT_S)
     assert closed.value.rcvd.code == 4400
     until(lambda: view.viewers.count == 0)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}])

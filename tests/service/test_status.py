@@ -1,11 +1,15 @@
 """How a server is doing, over HTTP."""
 
 import dataclasses
+import errno
 import io
+from pathlib import Path
 
 import pytest
 from http_client import Client, free_port
+from waiting import until
 
+from app.monitoring.processes import PROC
 from app.output.progress import Progress
 from app.service.api.retention import kept_by
 from app.service.measurements import KEPT, Measurements
@@ -31,6 +35,23 @@ def test_a_run_says_how_fast_it_was_and_in_which_stages(crowd):
     for _ in range(KEPT + 1):
         measurements.measure()
     assert len(measurements.taken) == KEPT
+
+
+def test_measuring_goes_on_after_too_many_files_were_open(crowd, monkeypatch):
+    _, view = crowd
+    monkeypatch.setattr("app.service.measurements.EVERY_S", 0.01)
+    measurements, iterdir, failures = Measurements(view), Path.iterdir, []
+
+    def refused_once(path):
+        if path == PROC and not failures:
+            failures.append(path)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused_once)
+    measurements.start()
+    until(lambda: failures and measurements.taken)
+    measurements.close()
 
 
 def test_the_status_has_series_of_one_length(crowd):

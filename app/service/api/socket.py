@@ -15,7 +15,7 @@ from typing import Any, Dict, Optional, Tuple
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.service.api.openapi import Described
 from app.service.core import FaceService
@@ -98,7 +98,10 @@ class _Tab:
 
     async def receive(self) -> None:
         while True:
-            message = _read(await self._websocket.receive_text())
+            received = await self._websocket.receive()
+            if received["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(received.get("code", 1005))
+            message = _read(received.get("text") or "")
             for name, (width, fps) in _wishes(message).items():
                 if name not in self._view.live.channels:
                     await self._say({"error": f"there is no channel {name!r}"})
