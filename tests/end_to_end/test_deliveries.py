@@ -54,14 +54,19 @@ def test_a_database_gets_the_events_and_forgets_who_is_forgotten(
     def rows():
         return [body for (body,) in postgres.sql(name, "select body from event order by sequence")]
 
-    code, _, err = completed(*words)
-    assert code == 0, err
-    assert rows() == lines_of(folder / "e.jsonl") and "Grace Hopper" in str(rows())
+    def run(*more):
+        code, _, err = completed(*words, *more)
+        assert code == 0, err
+
+    run()
+    # On a busy machine, a run may have no time for its last events: then the next one sends them.
+    until(lambda: rows() == lines_of(folder / "e.jsonl"), lambda: run("--max-frames", "1"))
+    assert "Grace Hopper" in str(rows())
     code, _, err = completed("people", "forget", "Grace Hopper", "--events", "e.jsonl", "--yes")
     assert code == 0, err
-    code, _, err = completed(*words, "--max-frames", "1")
-    assert code == 0, err
-    assert rows() == lines_of(folder / "e.jsonl") and "Eileen Collins" in str(rows())
+    run("--max-frames", "1")
+    until(lambda: rows() == lines_of(folder / "e.jsonl"), lambda: run("--max-frames", "1"))
+    assert "Eileen Collins" in str(rows())
     assert "Grace" not in str(rows())
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 from made_results import ANN, STRANGER, frame, result, track
+from waiting import PATIENT_S
 from web_server import WebServer
 
 from app.events.cursors import Cursors
@@ -102,7 +103,8 @@ def test_while_a_run_writes_the_log_a_receiver_that_is_behind_gets_it_without_th
     cursors = Cursors(log, from_oldest=True)
     assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "run_writes"
     hook = Webhook(WebhookSettings(url=server.url))
-    delivery = Delivery(hook, log, cursors, "pi", redacted=partial(without_forgotten, home.settings))
+    removes = partial(without_forgotten, home.settings)
+    delivery = Delivery(hook, log, cursors, "pi", flush_s=PATIENT_S, redacted=removes)
     delivery.start()
     delivery.close()
     assert server.numbers == list(range(1, log.last + 1)) and len(server.numbers) > 4
