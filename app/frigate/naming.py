@@ -29,6 +29,8 @@ class TrackedPerson:
     snapshots: int = 0
     written: Optional[str] = None
     """The sub label that was written by this program."""
+    earlier: FrozenSet[str] = frozenset()
+    """All that were written: a message may be older than the last one."""
     published: str = ""
     """The name in the last result; empty: unknown."""
     has_ended: bool = False
@@ -65,9 +67,9 @@ def sub_label(person: TrackedPerson, match: Match, may_replace: bool) -> Optiona
     if wanted == (person.written or ""):
         return None
     there = person.message.sub_label
-    if there is not None and there == wanted:
+    if there is not None and there == wanted and there not in person.earlier:
         return None
-    is_ours = there is None or there == person.written
+    is_ours = there is None or there in person.earlier
     # A person who was named by someone else keeps that name when ours turns out to be wrong.
     return wanted if is_ours or (may_replace and wanted) else None
 

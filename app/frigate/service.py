@@ -155,7 +155,7 @@ class FrigateService:
             if self._frigate.set_sub_label(person.message.id, name, score(match) if name else None):
                 logger.info("%s: %s is %s", person.message.camera, person.message.id, name or "unknown after all")
                 self._named += bool(name)
-                return replace(person, written=name, attempts=0)
+                return replace(person, written=name, earlier=person.earlier | {name}, attempts=0)
             problem = "Frigate does not know it"
         except FrigateError:
             raise

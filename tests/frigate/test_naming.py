@@ -57,10 +57,18 @@ def test_fewer_votes_are_enough_when_there_will_be_no_more(matches, while_there,
     ],
 )
 def test_a_sub_label_is_written_once_and_others_are_kept(written, there, name, expected, expected_if_it_may_replace):
-    person = TrackedPerson(replace(MESSAGE, sub_label=there), written=written)
+    earlier = frozenset({written} - {None})
+    person = TrackedPerson(replace(MESSAGE, sub_label=there), written=written, earlier=earlier)
     match = ANN if name == "Ann" else replace(UNKNOWN, name=name)
     assert sub_label(person, match, may_replace=False) == expected
     assert sub_label(person, match, may_replace=True) == expected_if_it_may_replace
+
+
+@pytest.mark.parametrize("written, wanted", [("", EVA), ("Bob", EVA), ("Eva", ANN)])
+def test_a_message_from_before_the_last_sub_label_does_not_keep_the_next_one_away(written, wanted):
+    """It was on its way while this program wrote another name, or took it back."""
+    person = TrackedPerson(replace(MESSAGE, sub_label="Ann"), written=written, earlier=frozenset({"Ann", written}))
+    assert sub_label(person, wanted, may_replace=False) == wanted.name
 
 
 @pytest.mark.parametrize(
