@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 SYNC_AFTER_S = {"event": 0.0, "second": 1.0, "never": None}
 """Values of `output.events_sync`: how long a line may be only in the memory of the operating system."""
 
+LOCK_WAIT_S = 10.0
+"""How long the start of a run waits for a command that is changing the log, such as one that deletes a person."""
+LOCK_POLL_S = 0.02
+
 HEADER_EVERY = 10_000
 """Lines after which the header is repeated, so that a restart need not read the events of a whole year."""
 
@@ -53,8 +57,10 @@ class EventLog:
         sync: str = "second",
         max_bytes: Optional[int] = None,
         clock: Callable[[], float] = time.time,
+        wait_s: float = 0.0,
     ) -> None:
-        """`template` may contain `{date}` and `{time}`; `{date}` alone changes at midnight."""
+        """`template` may contain `{date}` and `{time}`; `{date}` alone changes at midnight. `wait_s`: for another
+        program that is changing the log."""
         self._template = template
         self._clock = clock
         self._started_at = clock()
@@ -76,9 +82,9 @@ class EventLog:
             make_folder(self.path.parent)
             logger.info("created folder %s", self.path.parent)
         is_new = not self.path.exists()
-        self._file = open_locked(self.path)
+        self._file = open_locked(self.path, wait_s=wait_s)
         try:
-            self._history = self._earlier_runs()
+            self._history = self._earlier_runs(wait_s)
         except BaseException:
             if is_new and not self._file.seek(0, io.SEEK_END):
                 self.path.unlink()  # with {time} in its name, it would stay empty for ever
@@ -145,7 +151,7 @@ class EventLog:
         if not was_synced and self._sync_after_s is not None:
             os.fsync(file.fileno())
 
-    def _earlier_runs(self) -> History:
+    def _earlier_runs(self, wait_s: float) -> History:
         """What happened before. Repairs the end of the file that was written last."""
         require_log(self._file, self.path)
         if self._file.seek(0, io.SEEK_END):
@@ -155,7 +161,7 @@ class EventLog:
         if not files:
             return History()
         earlier = files[-1]
-        with open_locked(earlier) as file:
+        with open_locked(earlier, wait_s=wait_s) as file:
             require_log(file, earlier)
             repair(file, earlier)
             return read_history(earlier)
@@ -247,18 +253,28 @@ class _Line(NamedTuple):
     content: bytes
 
 
-def open_locked(path: Path, advice: str = "stop that one, or choose another name", create: bool = True) -> io.FileIO:
+def open_locked(
+    path: Path, advice: str = "stop that one, or choose another name", create: bool = True, wait_s: float = 0.0
+) -> io.FileIO:
     """Opens the file for reading and appending, for this program alone. Creates it if it is missing, or without
     `create` raises FileNotFoundError.
 
-    `advice` is what to do when another program has it.
+    `advice` is what to do when another program has it for longer than `wait_s`.
     """
+    give_up_at = time.monotonic() + wait_s
+    is_waiting = False
     try:
         while True:
             file = io.FileIO(path, "a+" if create else "r+")
             if not try_lock(file.fileno()):
                 file.close()
-                raise OutputError(f"{path} is written by another run; {advice}")
+                if time.monotonic() >= give_up_at:
+                    raise OutputError(f"{path} is written by another run; {advice}")
+                if not is_waiting:
+                    logger.info("%s: waiting up to %g s for the program that is changing it", path, wait_s)
+                is_waiting = True
+                time.sleep(LOCK_POLL_S)
+                continue
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return file
             file.close()  # it was renamed before it was locked

@@ -12,7 +12,7 @@ from app.events.cursors import Cursors
 from app.events.delivery import Delivery, Destination, Redaction, as_they_are, device_name
 from app.events.jetstream import Nats
 from app.events.kafka import Kafka
-from app.events.log import EventLog
+from app.events.log import LOCK_WAIT_S, EventLog
 from app.events.mqtt import Mqtt
 from app.events.pipe import EventPipe, is_pipe
 from app.events.postgres import Postgres
@@ -73,7 +73,7 @@ def open_events(
         sinks.append(EventPipe(output.events))
     elif output.events is not None:
         max_bytes = None if output.events_max_mb is None else round(output.events_max_mb * 1e6)
-        log = EventLog(output.events, sync=output.events_sync, max_bytes=max_bytes)
+        log = EventLog(output.events, sync=output.events_sync, max_bytes=max_bytes, wait_s=LOCK_WAIT_S)
         sinks.append(log)
     if destinations and log is None:
         queue = EventQueue(settings.delivery, output.events_sync)

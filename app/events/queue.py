@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from app.errors import OutputError
 from app.events.delivery import Delivery
 from app.events.event import Event
-from app.events.log import EventLog
+from app.events.log import LOCK_WAIT_S, EventLog
 from app.events.tail import log_parts
 from app.settings import DeliverySettings
 
@@ -24,7 +24,8 @@ class EventQueue:
         self._max_bytes = round(settings.queue_max_mb * 1e6)
         self.deliveries: Sequence[Delivery] = ()
         try:
-            self.log = EventLog(settings.queue / "events.jsonl", sync=sync, max_bytes=self._max_bytes // PARTS)
+            path, max_bytes = settings.queue / "events.jsonl", self._max_bytes // PARTS
+            self.log = EventLog(path, sync=sync, max_bytes=max_bytes, wait_s=LOCK_WAIT_S)
         except OutputError as error:
             raise OutputError(
                 f"{error}; it is the queue of what is sent to other programs (delivery.queue), which a run with "

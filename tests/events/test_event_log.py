@@ -499,7 +499,9 @@ def test_a_line_that_a_full_disk_cut_in_half_is_completed_when_there_is_room_aga
 def test_a_disk_that_is_full_at_the_start_does_not_prevent_the_run(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
     path = tmp_path / "e.jsonl"
-    monkeypatch.setattr("app.events.log.open_locked", lambda opened: FullDisk(opened.open("ab+", buffering=0), 0))
+    monkeypatch.setattr(
+        "app.events.log.open_locked", lambda opened, **options: FullDisk(opened.open("ab+", buffering=0), 0)
+    )
     monkeypatch.setattr(FullDisk, "seek", lambda self, *at: self._file.seek(*at), raising=False)
     monkeypatch.setattr(FullDisk, "read", lambda self, size: self._file.read(size), raising=False)
     run = Writer(path)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from app.errors import OutputError
 from app.events.event import EventKind, RelabelEvent
 from app.events.history import records
 from app.events.log import EventLog
+from app.events.opening import open_events
 from app.events.reading import LogReader
 from app.events.redaction import LockedLogs, Person, of_person, without
 from app.events.stream import EventStream
 from app.events.visits import visits
+from app.settings import OutputSettings, Settings
 from app.types import Candidate, Match, Reason
 
 EVE = Match("Eve", Reason.MATCHED, 0.7, nearest="Eve", photo="Eve/1.jpg", runner_up="Ann", runner_up_similarity=0.3)
@@ -199,3 +202,23 @@ def test_the_next_run_goes_on_after_the_newest_file_when_only_an_older_one_was_c
     third = EventLog(path)
     third.close()
     assert (third.sequence, third.id) == (last, second.id)
+
+
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_a_run_that_begins_while_a_person_is_removed_waits_for_it(path, tmp_path, monkeypatch, is_rotated):
+    """It would end with exit code 2, after which systemd does not start it again."""
+    if is_rotated:
+        path.rename(tmp_path / "v.jsonl.1")
+    logs = LockedLogs([path])
+    slept = []
+
+    def clean_meanwhile(seconds):
+        slept.append(seconds)
+        logs.replace(lambda log, record: without(record, ANN_AND_SEVEN, {1, 4}), ["Ann"])
+        logs.close()
+
+    monkeypatch.setattr(time, "sleep", clean_meanwhile)
+    publisher = open_events(Settings(output=OutputSettings(events=path)))
+    publisher.close()
+    assert len(slept) == 1
+    assert all(b"Ann" not in one.read_bytes() for one in tmp_path.glob("v.jsonl*"))
