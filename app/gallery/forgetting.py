@@ -10,10 +10,10 @@ import contextlib
 import enum
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence
+from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence
 
 from app.errors import GalleryError, OutputError
 from app.events.history import HEADER, Record
@@ -121,35 +121,53 @@ def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text:
 
 
 def finish_forgetting(settings: Settings) -> bool:
-    """Removes from event logs who was deleted while a run was writing them; whether nothing is left to do."""
+    """Removes from the event logs of these settings who was deleted while a run was writing them; whether nothing is
+    left to do there."""
     while True:
         waiting = pending(settings)
         if not waiting:
             return True
         try:
             with contextlib.closing(LockedLogs(logs_of(settings))) as logs:
-                _redact(settings, logs, waiting)
-            _change_pending(settings, partial(_except, waiting))
+                cleaned = _redact(settings, logs, waiting)
+            left = _change_pending(settings, partial(_not_cleaned, waiting, cleaned))
         except (OutputError, GalleryError) as error:
             logger.info("who was deleted is removed from the event log later: %s", error)
             return False
+        if not any(cleaned & lines.until.keys() for lines in left):
+            return True
 
 
-def _except(done: Sequence[ForgottenLines], waiting: Sequence[ForgottenLines]) -> Sequence[ForgottenLines]:
-    """Another program may have added somebody meanwhile."""
-    return [lines for lines in waiting if lines not in done]
+def _not_cleaned(
+    done: Sequence[ForgottenLines], cleaned: AbstractSet[str], waiting: Sequence[ForgottenLines]
+) -> Sequence[ForgottenLines]:
+    """What is left of those that are waiting now: another program may have added somebody, or have other logs."""
+    left = []
+    for lines in waiting:
+        until = {log: last for log, last in lines.until.items() if log not in cleaned or lines not in done}
+        if until:
+            left.append(replace(lines, until=until))
+    return left
 
 
-def _redact(settings: Settings, logs: LockedLogs, waiting: Sequence[ForgottenLines]) -> None:
+def _redact(settings: Settings, logs: LockedLogs, waiting: Sequence[ForgottenLines]) -> AbstractSet[str]:
+    """The ids of the logs that were cleaned."""
+
     def change(log: str, record: Record) -> Record:
         for lines in waiting:
             record = lines.without(log, record)
         return record
 
     # A run may have written the picture of a visit that had not ended when the person was deleted.
-    pictured = [(record, change(log, record)) for log, record in logs.records() if record.get("snapshot")]
-    _delete(snapshots_of((before for before, after in pictured if not after.get("snapshot")), settings))
+    pictured: List[Record] = []
+    cleaned = set()
+    for log, record in logs.records():
+        cleaned.add(log)
+        if record.get("snapshot") and not change(log, record).get("snapshot"):
+            pictured.append(record)
+    _delete(snapshots_of(pictured, settings))
     logs.replace(change, [name for lines in waiting for name in lines.person.names])
+    return cleaned
 
 
 def _delete(pictures: Iterable[Path]) -> None:
@@ -180,9 +198,13 @@ def without_forgotten(settings: Settings, log: str, found: Sequence[Record]) -> 
     return found
 
 
-def _change_pending(settings: Settings, change: Callable[[Sequence[ForgottenLines]], Sequence[ForgottenLines]]) -> None:
+def _change_pending(
+    settings: Settings, change: Callable[[Sequence[ForgottenLines]], Sequence[ForgottenLines]]
+) -> Sequence[ForgottenLines]:
     with changing(settings.gallery.folder):
-        _write_pending(settings, change(pending(settings)))
+        waiting = change(pending(settings))
+        _write_pending(settings, waiting)
+        return waiting
 
 
 def _write_pending(settings: Settings, waiting: Iterable[ForgottenLines]) -> None:

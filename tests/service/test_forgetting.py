@@ -187,3 +187,17 @@ def test_the_picture_of_a_visit_that_ends_after_the_person_was_deleted_is_delete
     log.close()
     assert finish_forgetting(home.settings)
     assert not picture.exists() and b"visit-door-9" not in home.log.read_bytes()
+
+
+def test_a_run_with_another_event_log_does_not_end_the_waiting_for_this_one(grace, tmp_path):
+    home, log = grace, EventLog(grace.log)
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "run_writes"
+    for other in (None, tmp_path / "other.jsonl"):
+        EventLog(tmp_path / "other.jsonl").close()
+        output = dataclasses.replace(home.settings.output, events=other)
+        assert finish_forgetting(dataclasses.replace(home.settings, output=output))
+    assert b"Grace" not in home.get("/api/v1/visits").body + home.get("/api/v1/events").body
+    log.close()
+    assert finish_forgetting(home.settings)
+    assert traces(home, "Grace Hopper") == []
+    assert not (home.folder / ".strangers" / "forgotten.json").exists()
