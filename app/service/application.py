@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import Awaitable, Callable, List, Optional, Sequence
+from typing import Any, Awaitable, Callable, List, Optional, Sequence
 
 import orjson
 from starlette.applications import Starlette
@@ -69,7 +69,7 @@ def _guarded(
             request.state.client = None if token is None else token.name
             request.state.token = token
             request.state.admit = partial(guard.admit, request, secret, endpoint.scope)
-            return await asyncio.wait_for(endpoint.handler(request), timeout_s)
+            return await _answered(endpoint, request, timeout_s)
         except HttpError as error:
             response = dialect.error(error)
             response.headers.update(error.headers)
@@ -78,7 +78,7 @@ def _guarded(
             response = dialect.error(HttpError(503, "the request was not answered in time"))
             response.headers["Retry-After"] = "5"
             return response
-        except ClientDisconnect:  # before its request was complete; no one gets this
+        except ClientDisconnect:  # no one gets this
             return Response(status_code=400)
         except FatalError as error:
             on_fatal(error)
@@ -89,6 +89,29 @@ def _guarded(
             return dialect.error(HttpError(500, f"internal error; the log of the server says more: request {number}"))
 
     return handle
+
+
+async def _answered(endpoint: Endpoint, request: Request, timeout_s: float) -> Response:
+    """Raises asyncio.TimeoutError, and ClientDisconnect if the client has gone who asked about a picture: that need not
+    be looked at any more."""
+    answering = asyncio.ensure_future(endpoint.handler(request))
+    tasks: List[asyncio.Future[Any]] = [answering]
+    if endpoint.method == "POST" and endpoint.scope is Scope.READ:
+        tasks.append(asyncio.ensure_future(_until_gone(request)))
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answering in done:
+            return answering.result()
+        raise ClientDisconnect if done else asyncio.TimeoutError
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _until_gone(request: Request) -> None:
+    await request.state.received.wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _guarded_socket(socket: Socket, guard: Guard) -> Callable[[WebSocket], Awaitable[None]]:

@@ -235,7 +235,8 @@ class GuardedApp:
                 await refusal(scope, receive, send)
             return
         if scope["type"] == "http":
-            await self._app(scope, self._limited(receive), send)
+            scope["state"]["received"] = received = asyncio.Event()
+            await self._app(scope, self._limited(receive, received), send)
         else:
             await self._app(scope, receive, send)
 
@@ -276,23 +277,23 @@ class GuardedApp:
 
         return sending
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, complete: asyncio.Event) -> Receive:
         received = 0
         deadline = time.monotonic() + self._timeout_s
-        complete = False
 
         async def limited() -> Message:
-            nonlocal received, complete
-            if complete:
+            nonlocal received
+            if complete.is_set():
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
             except asyncio.TimeoutError as error:
                 raise HttpError(408, "the request did not arrive in time", headers={"Connection": "close"}) from error
             received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
             if received > self._max_body:
                 raise HttpError(413, f"the limit is {self._max_body / 1e6:g} MB", headers={"Connection": "close"})
+            if not message.get("more_body", False):
+                complete.set()
             return message
 
         return limited

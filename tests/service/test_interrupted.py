@@ -18,9 +18,11 @@ from waiting import PATIENT_S, until
 from app.assembly import run
 from app.capture.uri import parse_source
 from app.files import locked
+from app.network_thread import NetworkThread
 from app.output.progress import Progress
 from app.service import audit
 from app.service.audit import AuditLog
+from app.service.server import OneWrite
 from app.service.serving import http_server
 from app.service.serving import serving as open_server
 from app.settings import GallerySettings, OutputSettings, RunSettings, Settings
@@ -92,8 +94,6 @@ def test_an_audit_log_that_another_process_is_about_to_rename_is_not_renamed(tmp
 
 
 def test_a_client_that_goes_while_it_sends_is_no_failure(settings, tmp_path, caplog, monkeypatch):
-    from app.service.server import OneWrite
-
     is_gone, lose = threading.Event(), OneWrite.connection_lost
 
     def lost(connection, error):
@@ -112,6 +112,41 @@ def test_a_client_that_goes_while_it_sends_is_no_failure(settings, tmp_path, cap
             connection.sendall(b"--x\r\n")
         assert is_gone.wait(PATIENT_S)
     assert "failed" not in caplog.text
+
+
+def test_what_a_client_that_has_gone_waited_for_is_not_done(settings, tmp_path, photo, monkeypatch):
+    networks, asked = NetworkThread(), []
+    begun, may_go_on, imdecode = threading.Event(), threading.Event(), cv2.imdecode
+    is_gone, lose = threading.Event(), OneWrite.connection_lost
+
+    def held(*arguments):
+        begun.set()
+        assert may_go_on.wait(PATIENT_S)
+        return imdecode(*arguments)
+
+    def lost(connection, error):
+        lose(connection, error)
+        is_gone.set()
+
+    with serving(settings, networks, tokens=tmp_path / "tokens.json") as client:
+        monkeypatch.setattr(cv2, "imdecode", held)
+        with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENT_S) as connection:
+            body = (
+                b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+                + photo
+                + b"\r\n--x--\r\n"
+            )
+            head = (
+                "POST /api/v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            )
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert begun.wait(PATIENT_S)
+            monkeypatch.setattr(OneWrite, "connection_lost", lost)
+        assert is_gone.wait(PATIENT_S)
+        assert client.get("/api/v1/health").status == 200, "the server has come by"
+        networks.on_submit(lambda: asked.append(1))
+        may_go_on.set()
+    assert asked == []
 
 
 def test_what_has_begun_when_the_server_ends_is_answered(settings, tmp_path, photo, monkeypatch):
