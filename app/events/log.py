@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -64,6 +65,9 @@ class EventLog:
         self._template = template
         self._clock = clock
         self._started_at = clock()
+        rolls_over = "{date}" in template.name and "{time}" not in template.name
+        self._last_day = _last_day(template) if rolls_over else None
+        """A moment of the latest day that has a file; None where the name does not change."""
         self._sync_after_s = SYNC_AFTER_S[sync]
         self._max_bytes = max_bytes
         self._unsynced_since: Optional[float] = None
@@ -77,6 +81,8 @@ class EventLog:
         self.rotations = 0
         """How often a file reached `max_bytes` in this run."""
         self.path = self._path_now()
+        if self._last_day is not None and self.path != dated(template, self._started_at):
+            logger.warning("%s: the log continues there, as the clock is behind; move it if it is wrong", self.path)
         self.name = "event log"
         if not self.path.parent.exists():
             make_folder(self.path.parent)
@@ -167,8 +173,12 @@ class EventLog:
             return read_history(earlier)
 
     def _path_now(self) -> Path:
-        rolls_over = "{date}" in self._template.name and "{time}" not in self._template.name
-        return dated(self._template, self._clock() if rolls_over else self._started_at)
+        if self._last_day is None:
+            return dated(self._template, self._started_at)
+        # Never back, as after a power failure on a machine whose clock goes on from some time before: the file of that
+        # day ends with earlier numbers.
+        self._last_day = max(self._last_day, self._clock())
+        return dated(self._template, self._last_day)
 
     def _follow_path(self) -> None:
         """Continues in the file that has the log's name now, if that is another one."""
@@ -251,6 +261,16 @@ class EventLog:
 class _Line(NamedTuple):
     record: Record
     content: bytes
+
+
+def _last_day(template: Path) -> float:
+    """Noon of the latest day in the names of the log's files; 0 without any."""
+    begin = len(template.name.partition("{date}")[0])
+    last = 0.0
+    for path in log_files(template):
+        with contextlib.suppress(ValueError, OverflowError):
+            last = max(last, time.mktime(time.strptime(path.name[begin : begin + 10], "%Y-%m-%d")) + 43200)
+    return last
 
 
 def open_locked(

@@ -15,7 +15,7 @@ from made_results import ANN, STRANGER, frame, result, track
 
 from app import __version__
 from app.errors import OutputError
-from app.events.event import SCHEMA
+from app.events.event import SCHEMA, EventKind, RelabelEvent
 from app.events.history import read_history, records
 from app.events.log import EventLog
 from app.events.reading import LogReader
@@ -535,3 +535,31 @@ def test_a_log_that_another_program_writes_leaves_no_empty_file(tmp_path):
             EventLog(tmp_path / "e-{time}.jsonl", clock=lambda seconds=seconds: NOON + seconds)
     running.close()
     assert list(tmp_path.iterdir()) == [running.path]
+
+
+def test_numbers_go_on_when_the_clock_is_set_back_over_midnight(tmp_path):
+    """As on a machine without a battery: after a power failure its clock goes on from some time before."""
+    template, now = tmp_path / "e-{date}.jsonl", [NOON]
+
+    def visits_of_a_run():
+        log = EventLog(template, clock=lambda: now[0])
+        log.write(RelabelEvent(log.last + 1, EventKind.RELABEL, "", now[0], "stranger-7", "Eve"))
+        return log
+
+    first = visits_of_a_run()
+    now[0] += DAY_S
+    first.write(RelabelEvent(2, EventKind.RELABEL, "", now[0], "stranger-7", "Ann"))
+    first.close()
+    now[0] -= DAY_S
+    second = visits_of_a_run()
+    assert (second.sequence, second.id) == (2, first.id)
+    now[0] += 2 * DAY_S
+    second.write(RelabelEvent(4, EventKind.RELABEL, "", now[0], "stranger-7", "Ann"))
+    now[0] -= DAY_S
+    second.write(RelabelEvent(5, EventKind.RELABEL, "", now[0], "stranger-7", "Eve"))
+    second.close()
+    days = ["2026-11-21", "2026-11-22", "2026-11-23"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"e-{day}.jsonl" for day in days]
+    reader = LogReader.of_log(template)
+    assert [record["sequence"] for record in reader.read() if "sequence" in record] == [1, 2, 3, 4, 5]
+    assert reader.missing == 0
