@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import uuid
+import os
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from app.archive.faces import ArchivedFaces, archived_faces
 from app.archive.job import Job
 from app.archive.sheet import Group, Shown, place
 from app.errors import OutputError
+from app.files import remove_leftovers
 from app.gallery.who import one_face_per_name
 from app.identity.gates import rejections
 from app.identity.grouping import grouped, members, shares_of_pairs
@@ -268,17 +270,20 @@ def _written(path: Path, schema: Any) -> Iterator[Any]:
     """A Parquet file that appears once it is complete."""
     import pyarrow.parquet as parquet
 
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    remove_leftovers(path.parent)
     try:
-        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            yield writer
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+                    yield writer
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _box(part: ArchivedFaces, row: int) -> Tuple[float, float, float, float]:

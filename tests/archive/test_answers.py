@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -65,6 +66,9 @@ def test_a_person_is_found_by_a_photo(archive, answered, config_file, few_pictur
 
 def test_names_are_those_of_who(archive, answered, config_file, few_pictures, people_gallery, tmp_path):
     options = ("--gallery", people_gallery, "--config", config_file)
+    left = archive / ".names.parquet.abcd_123.part"
+    left.write_bytes(b"of a program that was killed")
+    os.utime(left, (1.0, 1.0))
     code, out, err = answered("batch", "label", archive, "--json", "--times", tmp_path / "times.csv", *options)
     assert code == ExitCode.DONE, err
     times = csv_rows(tmp_path / "times.csv")
@@ -84,6 +88,7 @@ def test_names_are_those_of_who(archive, answered, config_file, few_pictures, pe
     }
     assert len(by_who) == 7
     assert by_who == {file: sorted(names[file]) for file in by_who}
+    assert not left.exists() and (archive / "names.parquet").stat().st_mode & 0o077 == 0
 
 
 def test_moments_that_follow_one_another_are_one_range():
