@@ -78,5 +78,8 @@ def save_snapshot(image: np.ndarray, folder: Path, channel: str, moment: float, 
                 return path
             except FileExistsError:
                 number += 1
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise OutputError(f"cannot save a picture in {folder}: {error.strerror}") from error

@@ -61,6 +61,7 @@ class HttpServer:
             raise
 
     def start(self, app: ASGIApp) -> None:
+        """Raises FatalError if it has no event loop."""
         config = uvicorn.Config(
             app,
             http=self._protocol,
@@ -91,9 +92,17 @@ class HttpServer:
             begun.set()
             await server.serve(sockets=self._sockets)
 
-        self._thread = threading.Thread(target=lambda: _run_on_event_loop(serve()), name="http", daemon=True)
+        def work() -> None:
+            try:
+                _run_on_event_loop(serve())
+            finally:
+                begun.set()
+
+        self._thread = threading.Thread(target=work, name="http", daemon=True)
         self._thread.start()
         begun.wait()
+        if self._loop is None:
+            raise FatalError("the HTTP server cannot be started: are too many files open? The lines above say why")
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Calls it between two requests, on the thread of the server. Raises FatalError if that has ended."""

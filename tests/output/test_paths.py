@@ -83,3 +83,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="file"):
         save_snapshot(picture(), tmp_path / "file" / "sub", "front", 0.0)
+
+
+def test_on_a_full_disk_no_part_of_a_snapshot_is_left(small_disk):
+    (small_disk / "ballast").write_bytes(bytes(2_900_000))
+    noise = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    with pytest.raises(OutputError, match="No space left"):
+        save_snapshot(noise, small_disk, "door", NOON)
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
