@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from app.errors import GalleryError
 from app.gallery.cache import CACHE_FILE, EmbeddingCache
@@ -188,15 +189,22 @@ def test_a_restart_examines_nothing_again(tmp_path, put, folder, examine):
 
 
 @pytest.mark.slow
+def until_changed(path, change):
+    """The clock of a file system goes in steps of some milliseconds."""
+    before = path.stat().st_ctime_ns
+    until(lambda: path.stat().st_ctime_ns != before, change)
+
+
 def test_a_restart_reads_only_files_that_have_changed(tmp_path, put, folder, monkeypatch):
     for number in range(4):
         put(f"Ann/{number}.jpg", b"face %d" % number)
     before = folder.refresh(100)
-    put("Ann/1.jpg", b"face 9")  # as long as before
-    os.utime(tmp_path / "Ann" / "2.jpg")
-    status = (tmp_path / "Ann" / "3.jpg").stat()
-    put("Ann/3.jpg", b"face 8")
-    os.utime(tmp_path / "Ann" / "3.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+    one, two, three = (tmp_path / "Ann" / f"{number}.jpg" for number in (1, 2, 3))
+    until_changed(one, lambda: one.write_bytes(b"face 9"))  # as long as before
+    until_changed(two, lambda: os.utime(two))
+    status = three.stat()
+    until_changed(three, lambda: three.write_bytes(b"face 8"))
+    until_changed(three, lambda: os.utime(three, ns=(status.st_atime_ns, status.st_mtime_ns)))
     read, read_bytes = [], Path.read_bytes
 
     def recorded(path):
