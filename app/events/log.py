@@ -108,7 +108,9 @@ class EventLog:
         try:
             self._write_lines()
         except OSError as error:
-            logger.warning("%s: %s; events are kept and written when it works again", self.name, error.strerror)
+            logger.warning(
+                "%s cannot be written: %s; events are kept and written when it works again", self.path, error.strerror
+            )
 
     @property
     def id(self) -> str:
@@ -274,12 +276,15 @@ def _last_day(template: Path) -> float:
 
 
 def open_locked(
-    path: Path, advice: str = "stop that one, or choose another name", create: bool = True, wait_s: float = 0.0
+    path: Path,
+    by: str = "another run; stop that one, or choose another name",
+    create: bool = True,
+    wait_s: float = 0.0,
 ) -> io.FileIO:
     """Opens the file for reading and appending, for this program alone. Creates it if it is missing, or without
     `create` raises FileNotFoundError.
 
-    `advice` is what to do when another program has it for longer than `wait_s`.
+    `by` is who writes it where another program has it for longer than `wait_s`, and what to do then.
     """
     give_up_at = time.monotonic() + wait_s
     is_waiting = False
@@ -289,7 +294,7 @@ def open_locked(
             if not try_lock(file.fileno()):
                 file.close()
                 if time.monotonic() >= give_up_at:
-                    raise OutputError(f"{path} is written by another run; {advice}")
+                    raise OutputError(f"{path} is written by {by}")
                 if not is_waiting:
                     logger.info("%s: waiting up to %g s for the program that is changing it", path, wait_s)
                 is_waiting = True

@@ -120,8 +120,9 @@ def _plain(record: Record) -> str:
 class LockedLogs:
     """All files of some event logs, which no run can write meanwhile."""
 
-    def __init__(self, templates: Iterable[Path]) -> None:
-        """Raises OutputError when a run is writing one of them."""
+    def __init__(self, templates: Iterable[Path], by: str = "another run; stop it, then repeat this command") -> None:
+        """Raises OutputError when a run is writing one of them; `by` is as in `open_locked`."""
+        self._by = by
         self._templates = tuple(templates)
         self._stack = contextlib.ExitStack()
         self._files: Dict[Path, io.FileIO] = {}
@@ -142,7 +143,7 @@ class LockedLogs:
     def _lock_all(self) -> bool:
         for path in self._listed():
             try:
-                file = open_locked(path, "stop it, then repeat this command", create=False)
+                file = open_locked(path, self._by, create=False)
             except FileNotFoundError:
                 return False
             self._files[path] = self._stack.enter_context(file)
@@ -167,13 +168,13 @@ class LockedLogs:
         for path in self.paths:
             yield from by_log(records(_lines(path)))
 
-    def replace(self, change: Callable[[str, Record], Record], texts: Collection[str]) -> int:
-        """Replaces lines, and removes damaged ones that contain one of the texts; returns how many were changed.
+    def replace(self, change: Callable[[str, Record], Record], texts: Collection[str]) -> Dict[Path, int]:
+        """Replaces lines, and removes damaged ones that contain one of the texts; returns how many, by file.
 
         `change` gets the id of the line's log as well. Destinations that can correct what they have get these events
         again.
         """
-        count = 0
+        counts: Dict[Path, int] = {}
         for path in self.paths:
             lines: List[bytes] = []
             first: Dict[str, int] = {}
@@ -201,8 +202,8 @@ class LockedLogs:
                 # With the time of its last event: the next run goes on where the newest file ends.
                 changed_ns = path.stat().st_mtime_ns
                 write_whole(path, gzip.compress(content) if path.suffix == ".gz" else content, modified_ns=changed_ns)
-            count += changed
-        return count
+                counts[path] = changed
+        return counts
 
 
 def _changed(line: bytes, change: Callable[[Record], Record], texts: Collection[str]) -> Optional[bytes]:

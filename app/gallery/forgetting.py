@@ -70,17 +70,10 @@ class ForgottenLines:
     """By log, the last event when it was deleted."""
 
     def without(self, log: str, record: Record) -> Record:
-        visits = self.visits.get(log, frozenset())
-        is_old = (
-            record["event"] == HEADER or record["sequence"] <= self.until.get(log, 0) or record.get("visit") in visits
-        )
-        return record_without(record, self.person, visits) if is_old else record
-
-    def without_in_any(self, record: Record) -> Record:
-        """The same for an event whose log is not known. It may remove too much, never too little."""
-        for log in self.until:
-            record = self.without(log, record)
-        return record
+        """Other people's visits that were open then may end with what their faces were compared with before."""
+        until = self.until.get(log, 0)
+        is_old = record["event"] == HEADER or min(record["sequence"], record.get("visit", record["sequence"])) <= until
+        return record_without(record, self.person, self.visits.get(log, frozenset())) if is_old else record
 
 
 def forget(settings: Settings, journal: StrangerJournal, gallery: Gallery, text: str) -> Forgotten:
@@ -128,11 +121,12 @@ def finish_forgetting(settings: Settings) -> bool:
         if not waiting:
             return True
         try:
-            with contextlib.closing(LockedLogs(logs_of(settings))) as logs:
+            locked = LockedLogs(logs_of(settings), "a run; who was deleted is removed from it when that run ends")
+            with contextlib.closing(locked) as logs:
                 cleaned = _redact(settings, logs, waiting)
             left = _change_pending(settings, partial(_not_cleaned, waiting, cleaned))
         except (OutputError, GalleryError) as error:
-            logger.info("who was deleted is removed from the event log later: %s", error)
+            logger.info("%s", error)
             return False
         if not any(cleaned & lines.until.keys() for lines in left):
             return True

@@ -110,7 +110,7 @@ class Enrolment:
             gallery.refresh()
             require_version(who, current(), version)
             gone = forget(settings, self.kept.journal, gallery, who)
-            self.feed.forget(gone.lines.without_in_any)
+            self.feed.forget(gone.lines)
             facts = {"photos": len(gone.photos), "visits": gone.visits, "log": gone.log.value}
             self.note(request, "delete", who=who, **facts)
             return gone

@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import AsyncIterator, Callable, Deque, Iterator, List, NamedTuple, Optional, TypeVar
 
@@ -14,9 +15,12 @@ from app.events.event import Event
 from app.events.history import HEADER, Record
 from app.events.pipe import is_pipe
 from app.events.reading import newest_first
+from app.gallery.forgetting import ForgottenLines
 from app.service.streams import Signal
 
 MAX_REMEMBERED = 1000
+_LOG = ""
+"""All that is remembered is of one log, whose id is not needed."""
 MAX_REPLAYED = 10_000
 """Events that a client gets which was away for long: the newest ones."""
 
@@ -51,19 +55,29 @@ class EventFeed:
         self._lock = threading.Lock()
         self._reading = ThreadPoolExecutor(1, "event log")
         self._recent: Deque[Record] = deque(maxlen=MAX_REMEMBERED)
+        self._forgotten: List[Callable[[Record], Record]] = []
+        """What removes people who were deleted from an event."""
         # Numbers go on in a log, but begin again in a run without one.
         self._run = "" if self.log is not None else f"{secrets.token_hex(4)}-"
 
     def add(self, event: Event) -> None:
         record = event.as_json()
         with self._lock:
+            for removed in self._forgotten:
+                record = removed(record)
             self._recent.append(record)
         self.changed.give()
 
-    def forget(self, change: Callable[[Record], Record]) -> None:
-        """Somebody was deleted: what is remembered says nothing about the person any more."""
+    def forget(self, lines: ForgottenLines) -> None:
+        """Somebody was deleted: events say nothing about the person any more, also those to come of visits that are
+        open. It may remove too much, never too little: visits of another log may have the same numbers."""
         with self._lock:
-            self._recent = deque(map(change, self._recent), maxlen=MAX_REMEMBERED)
+            visits = lines.person.visits((_LOG, record) for record in self._recent).get(_LOG, set())
+            visits = visits.union(*lines.visits.values())
+            newest = self._recent[-1]["sequence"] if self._recent else 0
+            here = ForgottenLines(lines.person, {_LOG: frozenset(visits)}, {_LOG: newest})
+            self._forgotten.append(partial(here.without, _LOG))
+            self._recent = deque(map(self._forgotten[-1], self._recent), maxlen=MAX_REMEMBERED)
 
     def close(self) -> None:
         self.is_closed = True

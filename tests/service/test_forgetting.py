@@ -17,9 +17,11 @@ from web_server import WebServer
 from app.events.cursors import Cursors
 from app.events.delivery import Delivery
 from app.events.log import EventLog
+from app.events.redaction import Person
 from app.events.stream import EventStream
 from app.events.webhook import Webhook
-from app.gallery.forgetting import finish_forgetting, without_forgotten
+from app.gallery.forgetting import ForgottenLines, finish_forgetting, without_forgotten
+from app.service.feed import EventFeed
 from app.settings import WebhookSettings
 
 
@@ -187,6 +189,49 @@ def test_the_picture_of_a_visit_that_ends_after_the_person_was_deleted_is_delete
     log.close()
     assert finish_forgetting(home.settings)
     assert not picture.exists() and b"visit-door-9" not in home.log.read_bytes()
+
+
+def test_visits_of_others_that_end_after_a_person_was_deleted_do_not_mention_the_person(grace):
+    home, log = grace, EventLog(grace.log)
+    stream = EventStream(log.sequence, visit_gap_s=5)
+    unlike = dataclasses.replace(ANN, nearest="Ann", runner_up="Grace Hopper", runner_up_similarity=0.1)
+    there = track(9, unlike)
+    for event in stream.handle(result(frame(1), tracks=[there])):
+        log.write(event)
+    assert home.request("DELETE", "/api/v1/people/Grace%20Hopper").json["log"] == "run_writes"
+    (left,) = stream.close()
+    log.write(left)
+    newest = home.get("/api/v1/events").json["events"][0]
+    assert (newest["event"], newest["name"], newest["runner_up"]) == ("left", "Ann", None)
+    # Whoever gets the name later is another person.
+    for event in stream.handle(result(frame(2), tracks=[track(10, unlike)])):
+        log.write(event)
+    log.close()
+    assert finish_forgetting(home.settings)
+    lines = [json.loads(line) for line in home.log.read_text(encoding="utf-8").splitlines()]
+    assert [one.get("runner_up") for one in lines[-4:]] == [None, None, "Grace Hopper", "Grace Hopper"]
+
+
+def test_viewers_get_no_events_of_open_visits_that_mention_who_was_deleted():
+    feed, stream = EventFeed(), EventStream(visit_gap_s=5)
+    unlike = dataclasses.replace(ANN, nearest="Ann", runner_up="Eve", runner_up_similarity=0.1)
+    for event in stream.handle(
+        result(frame(1), tracks=[track(1, unlike), track(2, dataclasses.replace(ANN, name="Eve"))])
+    ):
+        feed.add(event)
+    assert "Eve" in str(feed.after(0))
+    feed.forget(ForgottenLines(Person(["Eve"], []), {}, {}))  # there is no log
+    for event in stream.close():
+        feed.add(event)
+    events = feed.after(0)
+    assert "Eve" not in str(events)
+    assert [(one["event"], one["name"]) for one in events if one["event"] == "left"] == [
+        ("left", "Ann"),
+        ("left", None),
+    ]
+    for event in stream.handle(result(frame(2), tracks=[track(3, unlike)])):
+        feed.add(event)
+    assert "Eve" in str(feed.after(0)), "another person, who has got the name since then"
 
 
 def test_a_run_with_another_event_log_does_not_end_the_waiting_for_this_one(grace, tmp_path):

@@ -101,7 +101,7 @@ def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
             [*person.names, *map('"{}"'.format, person.strangers)],
         )
         if changed:
-            print(f"{', '.join(map(str, logs.paths))}: {counted(changed, 'line')} changed")
+            print(f"{', '.join(map(str, changed))}: {counted(sum(changed.values()), 'line')} changed")
         # Last: without the journal, the lines of the log could not be found again after a crash.
         numbers, names = [] if number is None else [number], [] if name is None else [name]
         require_unlocked(journal.rewrite(lambda book: without(book, numbers, names)), journal.folder)
