@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Tuple
 
@@ -36,6 +37,8 @@ def add_photo(folder: Path, person: str, filename: str, data: bytes) -> Path:
             home.mkdir(parents=True, exist_ok=True)
             write_whole(target, data)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                home.rmdir()  # only if it is empty
             raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
     return target
 
