@@ -20,6 +20,7 @@ from waiting import PATIENT_S, until
 from web_server import WebServer, certificate
 
 from app.errors import OutputError, SettingsError
+from app.events import queue
 from app.events.cursors import Cursors
 from app.events.delivery import Delivery, Destination, RefusedError, device_name
 from app.events.log import EventLog
@@ -432,7 +433,8 @@ def test_files_of_the_queue_are_deleted_when_everything_is_delivered(tmp_path, s
     assert len(list((tmp_path / "queue").glob("*.jsonl"))) <= 4
 
 
-def test_a_queue_that_another_run_has_is_refused_with_advice(opened):
+def test_a_queue_that_another_run_has_is_refused_with_advice(opened, monkeypatch):
+    monkeypatch.setattr(queue, "LOCK_WAIT_S", 0.0)
     publisher = opened(events=None)
     with pytest.raises(OutputError, match="--events FILE"):
         opened(events=None)

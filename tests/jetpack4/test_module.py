@@ -45,6 +45,7 @@ def test_it_has_all_names_that_our_source_uses(surface, real):
     assert len(in_8_2) > 60 and not missing
 
 
+@pytest.mark.slow
 def test_a_library_of_another_version_is_refused(board, older_board):
     """Its classes have another layout, and calling them would crash."""
     done = board.run(

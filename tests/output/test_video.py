@@ -313,6 +313,7 @@ FAILS_OFTEN = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_videos_that_fail_leave_no_memory_and_no_file_open(tmp_path):
     run = run_script(FAILS_OFTEN, tmp_path / "video.mp4")

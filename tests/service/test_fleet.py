@@ -194,6 +194,7 @@ def test_a_server_without_a_database_has_no_devices(settings):
         assert client.get("/api/v1/fleet").json["state"] == "off"
 
 
+@pytest.mark.slow
 def test_the_page_shows_devices_and_decides_conflicts(served, doors, link, tab):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra dev")
     page = tab(served, expected="status of 40[134]", **PHONE).open("status")
