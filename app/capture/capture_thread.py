@@ -382,7 +382,7 @@ class CaptureThread:
             log.debug("%s", cause)
         elif self._settings.wait:
             self._last_error = cause
-            log.warning("%s The program waits, as in containers (capture.wait); with --no-wait it would end.", cause)
+            log.warning("%s The program waits (capture.wait, on in containers); with --no-wait it would end.", cause)
         else:
             self._failed(cause)
             if not self._run_is_over():

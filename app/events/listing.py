@@ -48,7 +48,7 @@ def listed(template: Path) -> List[LogFile]:
             before = identities(template)
             found = [LogFile(path, before[path], first) for path in before for first in first_line(path)]
             if identities(template) == before:
-                complete = {file.begin if file.first else file.path: file for file in sorted(found, key=_is_complete)}
+                complete = {file.begin if file.first else file.path: file for file in sorted(found, key=_completeness)}
                 return sorted(complete.values(), key=lambda file: file.begin)
 
 
@@ -96,6 +96,6 @@ def identity_of(file: BinaryIO) -> Tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _is_complete(file: LogFile) -> Tuple[bool, int]:
-    """The greatest is the one to read, of several with the same lines."""
+def _completeness(file: LogFile) -> Tuple[bool, int]:
+    """Of several files with the same lines, the one with the greatest value is read."""
     return file.path.suffix != ".gz", file.path.stat().st_size

@@ -82,7 +82,7 @@ class EventLog:
         """How often a file reached `max_bytes` in this run."""
         self.path = self._path_now()
         if self._last_day is not None and self.path != dated(template, self._started_at):
-            logger.warning("%s: the log continues there, as the clock is behind; move it if it is wrong", self.path)
+            logger.warning("%s: the clock is behind, so the log continues here; if it is not, move the file", self.path)
         self.name = "event log"
         if not self.path.parent.exists():
             make_folder(self.path.parent)
